@@ -1,0 +1,68 @@
+"""The few errors that Shiftscope raises on purpose, and the helpers that word them.
+
+Every message is one clear sentence: the name, the value it had, what was expected, and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ShiftscopeError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class UsageError(ShiftscopeError):
+    """A name or a value that the caller chose is not possible."""
+
+    exit_code = 2
+
+
+class DataError(ShiftscopeError):
+    """A dataset or an image file is missing, corrupt or not what it claims to be."""
+
+    exit_code = 3
+
+
+class CheckpointError(ShiftscopeError):
+    """A checkpoint or a run folder is missing, corrupt, from another version, or hostile."""
+
+    exit_code = 3
+
+
+class OutputError(ShiftscopeError):
+    """A folder cannot be written, or the disk is full."""
+
+
+class TrainingError(ShiftscopeError):
+    """Training cannot go on, for instance because the loss is no longer finite."""
+
+
+class Interrupted(ShiftscopeError):
+    """Work was stopped by a signal after its state was saved; `exit_code` is 130 or 143."""
+
+    def __init__(self, message: str, exit_code: int = 130):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint with the nearest known name, or with all of them.
+
+    >>> nearest("two-ful", ["two-full", "two-conv"])
+    "did you mean 'two-full'? Known: two-conv, two-full"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(names)}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that nobody knows.
+
+    >>> str(unknown("model", "cnn", ["two-full"]))
+    "unknown model 'cnn': Known: two-full"
+    """
+    return UsageError(f"unknown {kind} {name!r}: {nearest(name, known)}")

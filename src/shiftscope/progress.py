@@ -1,0 +1,173 @@
+"""How long work shows itself: a bar on a terminal, plain lines elsewhere, nothing where silence is asked for.
+
+The library never prints; it talks to a `Progress`, which the caller chooses.
+"""
+
+import sys
+import time
+from typing import IO, Any, Protocol
+
+
+class Task(Protocol):
+    """One piece of work of known length."""
+
+    def advance(self, count: int, **values: float) -> None:
+        """Count `count` more units done and show `values` (name -> number) beside the rate."""
+        ...
+
+    def close(self) -> None:
+        """End the task, finished or not."""
+        ...
+
+
+class Progress(Protocol):
+    """Where a piece of work reports to."""
+
+    def task(self, title: str, total: int, unit: str = "images", done: int = 0) -> Task:
+        """Begin a task of `total` units, `done` of which were done before (a resumed run)."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Say one sentence that the user should see."""
+        ...
+
+
+class _SilentTask:
+    def advance(self, count: int, **values: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class SilentProgress:
+    """Shows nothing."""
+
+    def task(self, title: str, total: int, unit: str = "images", done: int = 0) -> Task:
+        return _SilentTask()
+
+    def note(self, message: str) -> None:
+        pass
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for people.
+
+    >>> duration(75), duration(4000)
+    ('1:15', '1:06:40')
+    """
+    whole = round(seconds)
+    minutes, secs = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def describe(values: dict[str, float]) -> str:
+    """Return `values` as shown beside a bar.
+
+    >>> describe({"loss": 0.51234, "accuracy": 0.8})
+    'loss 0.512  accuracy 80.0 %'
+    """
+    parts = []
+    for name, value in values.items():
+        number = f"{value:.3f}" if isinstance(value, float) else str(value)
+        text = f"{100 * value:.1f} %" if name.endswith("accuracy") else number
+        parts.append(f"{name.replace('_', ' ')} {text}")
+    return "  ".join(parts)
+
+
+class _LineTask:
+    """Writes a line now and then: more and more rarely, so that logs stay short."""
+
+    def __init__(self, stream: IO[str], title: str, total: int, unit: str, done: int):
+        self.stream, self.title, self.total, self.unit = stream, title, total, unit
+        self.done, self.before = done, done
+        self.begun = time.monotonic()
+        self.next_line = self.begun + 5.0
+        self.values: dict[str, float] = {}
+
+    def _write(self, now: float) -> None:
+        rate = (self.done - self.before) / max(now - self.begun, 1e-9)
+        left = (self.total - self.done) / rate if rate > 0 else 0.0
+        share = 100 * self.done / max(self.total, 1)
+        tail = f"{duration(left)} left" if self.done < self.total else f"took {duration(now - self.begun)}"
+        line = f"{self.title}: {share:.0f} %  {describe(self.values)}  {rate:,.0f} {self.unit}/s  {tail}"
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+    def advance(self, count: int, **values: float) -> None:
+        self.done += count
+        self.values.update(values)
+        now = time.monotonic()
+        if now >= self.next_line:
+            self._write(now)
+            self.next_line = now + max(5.0, 0.25 * (now - self.begun))
+
+    def close(self) -> None:
+        self._write(time.monotonic())
+
+
+class LineProgress:
+    """Plain lines on a stream that is not a terminal."""
+
+    def __init__(self, stream: IO[str] | None = None):
+        self.stream = stream if stream is not None else sys.stderr
+
+    def task(self, title: str, total: int, unit: str = "images", done: int = 0) -> Task:
+        return _LineTask(self.stream, title, total, unit, done)
+
+    def note(self, message: str) -> None:
+        self.stream.write(message + "\n")
+        self.stream.flush()
+
+
+class _BarTask:
+    def __init__(self, bar: Any, title: str, total: int, unit: str, done: int):
+        self.bar, self.unit, self.before, self.done = bar, unit, done, done
+        self.values: dict[str, float] = {}
+        self.begun = time.monotonic()
+        self.id = bar.add_task(title, total=total, completed=done, values="", rate="")
+        bar.start()
+
+    def advance(self, count: int, **values: float) -> None:
+        self.done += count
+        self.values.update(values)
+        rate = (self.done - self.before) / max(time.monotonic() - self.begun, 1e-9)
+        self.bar.update(self.id, advance=count, values=describe(self.values), rate=f"{rate:,.0f} {self.unit}/s")
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+class BarProgress:
+    """A rich bar with values, rate and time left, on a terminal."""
+
+    def __init__(self, stream: IO[str] | None = None):
+        from rich.console import Console
+
+        self.console = Console(file=stream if stream is not None else sys.stderr, highlight=False)
+
+    def task(self, title: str, total: int, unit: str = "images", done: int = 0) -> Task:
+        from rich import progress as rich_progress
+
+        text = rich_progress.TextColumn
+        columns = (text("{task.description}"), rich_progress.BarColumn(bar_width=24),
+                   rich_progress.TaskProgressColumn(), text("{task.fields[values]}"), text("{task.fields[rate]}"),
+                   rich_progress.TimeRemainingColumn(compact=True))
+        bar = rich_progress.Progress(*columns, console=self.console, refresh_per_second=4)
+        return _BarTask(bar, title, total, unit, done)
+
+    def note(self, message: str) -> None:
+        self.console.print(message, markup=False)
+
+
+def default_progress(stream: IO[str] | None = None, *, quiet: bool = False) -> Progress:
+    """Return the progress that suits `stream` (standard error unless given).
+
+    >>> type(default_progress(quiet=True)).__name__
+    'SilentProgress'
+    """
+    target = stream if stream is not None else sys.stderr
+    if quiet:
+        return SilentProgress()
+    return BarProgress(target) if target.isatty() else LineProgress(target)

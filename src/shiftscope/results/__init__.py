@@ -1,0 +1,7 @@
+"""Frozen records of what was found out: plain JSON with arrays beside it, readable without torch."""
+
+from shiftscope.results.base import SCHEMA_VERSION, Record, load_record
+from shiftscope.results.evaluation import Evaluation
+from shiftscope.results.training import EpochRecord, TrainResult
+
+__all__ = ["SCHEMA_VERSION", "EpochRecord", "Evaluation", "Record", "TrainResult", "load_record"]

@@ -1,0 +1,164 @@
+"""Every knob of Shiftscope, as frozen keyword-only dataclasses.
+
+They are the one source for the Python interface, the command line, the TOML file and the documentation.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from shiftscope.errors import UsageError
+
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["one-cycle", "cosine", "constant"]
+Mode = Literal["canvas", "circular", "crop"]
+
+
+Background = int | Literal["texture"]
+
+
+def require(ok: bool, name: str, value: object, expected: str) -> None:
+    """Raise a `UsageError` that names the setting, its value and what was expected.
+
+    >>> require(False, "epochs", 0, "a whole number of at least 1")
+    Traceback (most recent call last):
+    shiftscope.errors.UsageError: epochs must be a whole number of at least 1, got 0
+    """
+    if not ok:
+        raise UsageError(f"{name} must be {expected}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a model is trained. What is left open (None) is taken from the model's recipe, see `RECIPES`."""
+
+    epochs: int | None = None
+    """Passes over the training images (default: the model's recipe)."""
+    batch_size: int = 250
+    """Images an optimiser step."""
+    optimizer: Optimizer | None = None
+    """adamw, or sgd with momentum (default: the model's recipe)."""
+    learning_rate: float | None = None
+    """Largest learning rate of the schedule (default: the model's recipe)."""
+    momentum: float = 0.9
+    """Momentum of sgd (Nesterov), first beta of adamw."""
+    weight_decay: float | None = None
+    """Decoupled weight decay of adamw; L2 penalty of sgd. Biases do not decay (default: the
+    model's recipe)."""
+    schedule: Schedule | None = None
+    """Course of the learning rate: one-cycle rises, then falls to nothing; cosine falls; constant stays
+    (default: the model's recipe)."""
+    label_smoothing: float | None = None
+    """Share of the target spread evenly over all classes, 0 to below 1 (default: the model's recipe)."""
+    validation: int = 5000
+    """Images cut from the training set to watch progress (at most a fifth of it)."""
+    seed: int = 0
+    """Fixes initial weights, order of images, placements and dropout."""
+    micro_batch: int | None = None
+    """Images a forward pass; gradients are summed over the batch. 0: the whole batch (default: what suits the
+    device and the model)."""
+    channels_last: bool | None = None
+    """Keep the channels of a pixel side by side in memory (default: what suits the device and the model)."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("micro_batch", 0)):
+            value = getattr(self, name)
+            require(value is None or (isinstance(value, int) and value >= least), name, value,
+                    f"a whole number of at least {least}")
+        rate = self.learning_rate
+        require(rate is None or 0 < rate < float("inf"), "learning_rate", rate, "a number above 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        smoothing = self.label_smoothing
+        require(smoothing is None or 0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
+        decay = self.weight_decay
+        require(decay is None or 0 <= decay < float("inf"), "weight_decay", decay, "a number of at least 0")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+
+    def resolve(self, model_name: str, dataset_name: str = "") -> "TrainSettings":
+        """Return these settings with every open field taken from the recipe of the model on the dataset.
+
+        >>> TrainSettings(epochs=3).resolve("two-full").epochs
+        3
+        >>> TrainSettings().resolve("my_module:Net").optimizer
+        'adamw'
+        """
+        recipe = RECIPES.get(model_name, DEFAULT_RECIPE) | DATASET_RECIPES.get(dataset_name, {}).get(model_name, {})
+        open_fields = {name: value for name, value in recipe.items() if getattr(self, name) is None}
+        return replace(self, **open_fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainSettings":
+        """Rebuild settings from `to_dict`; an unknown key is an error."""
+        known = {field.name for field in fields(cls)}
+        strange = sorted(set(values) - known)
+        require(not strange, "settings", strange, f"made of the keys {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+DEFAULT_RECIPE: dict[str, Any] = {
+    "epochs": 18, "optimizer": "adamw", "learning_rate": 3e-3, "weight_decay": 0.01, "schedule": "one-cycle",
+    "label_smoothing": 0.0,
+}
+"""What a model of your own is trained with unless you say otherwise."""
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "two-full": DEFAULT_RECIPE | {"epochs": 30},
+    "two-conv": DEFAULT_RECIPE | {"epochs": 18, "learning_rate": 4e-3},
+}
+"""Recipes of the registry models, found on the validation split of Fashion-MNIST."""
+
+DATASET_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "garments": {"two-full": {"epochs": 20}, "two-conv": {"epochs": 8}},
+}
+"""What differs from `RECIPES` on a dataset: the drawn garments are few and must show their story within a minute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which images, and how they lie on the canvas."""
+
+    data: str = "garments"
+    """garments (drawn, built in), fashion-mnist, folder:PATH, npz:FILE, or package.module:object."""
+    data_dir: Path | None = None
+    """Folder that holds the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
+    limit: int | None = None
+    """Use the first N training and the first N test images only."""
+    canvas: tuple[int, int] = (56, 56)
+    """Height and width of the canvas, pixels."""
+    mode: Mode = "canvas"
+    """canvas: anywhere fully visible; circular: centred, then rolled; crop: the canvas shows a part of the image."""
+    background: Background = 0
+    """Raw pixel value 0 to 255 of an empty canvas, or texture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The main job: which models, how often, and where the results go."""
+
+    models: tuple[str, ...] = ("two-full", "two-conv")
+    """Registry names (two-full, two-conv) or package.module:object of your own."""
+    epochs: int | None = None
+    """Passes over the training images, for every model (default: each model's recipe)."""
+    seed: int = 0
+    """First seed: initial weights, order of images, placements, dropout."""
+    seeds: int = 1
+    """How many seeds to train, one after the other: tables then show mean and spread."""
+    controls: bool = False
+    """Train every model on centred images too (the perceptron's control is always trained)."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    out: Path = Path("shiftscope-run")
+    """Folder for the results."""
+    resume: bool = False
+    """Go on with the run that `out` holds."""
+    overwrite: bool = False
+    """Replace the run that `out` holds."""
+
+    def __post_init__(self) -> None:
+        require(len(self.models) >= 1, "models", self.models, "at least one model")
+        require(self.seeds >= 1, "seeds", self.seeds, "a whole number of at least 1")
+        require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
