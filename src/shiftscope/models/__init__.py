@@ -1,0 +1,9 @@
+"""Classifiers: the course's two models, the registry, checkpoints."""
+
+from shiftscope.models.checkpoint import CheckpointConfig, Provenance, load, load_config, save
+from shiftscope.models.convnet import TwoConvTwoFullNet
+from shiftscope.models.perceptron import TwoFullNet
+from shiftscope.models.registry import DESCRIPTIONS, REGISTRY, build_model, count_parameters, registry_name
+
+__all__ = ["DESCRIPTIONS", "REGISTRY", "CheckpointConfig", "Provenance", "TwoConvTwoFullNet", "TwoFullNet",
+           "build_model", "count_parameters", "load", "load_config", "registry_name", "save"]

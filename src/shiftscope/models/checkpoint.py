@@ -1,0 +1,199 @@
+"""Checkpoints: a folder of `model.safetensors` and `config.json`, read without running foreign code."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from shiftscope import files
+from shiftscope.errors import CheckpointError, UsageError, nearest
+from shiftscope.models.adapt import Adapted, Normalization, adapt
+from shiftscope.models.registry import REGISTRY, build_model, registry_name
+from shiftscope.results.base import SCHEMA_VERSION, check_version
+
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+KIND = "shiftscope-checkpoint"
+FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a checkpoint says about the training that made it; every field is plain JSON."""
+
+    name: str | None = None
+    """The model's name in tables."""
+    dataset: str | None = None
+    class_names: list[str] = field(default_factory=list)
+    placement: dict[str, Any] | None = None
+    trained: str = "unknown"
+    settings: dict[str, Any] | None = None
+    epochs: int | None = None
+    finished: bool = True
+    """False while training has epochs to go."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """`config.json`, checked."""
+
+    model: str
+    """Registry name, or "foreign"."""
+    arguments: dict[str, Any]
+    """Arguments of the registry model."""
+    provenance: Provenance
+    normalize: Normalization | None = None
+    """(mean, deviation) that a foreign model's pixels are normalised with."""
+    preprocess: str | None = None
+    """Name of the function that a foreign model's pixels went through; only the caller can bring it."""
+
+    @property
+    def name(self) -> str:
+        """The model's name in tables."""
+        return self.provenance.name or self.model
+
+
+def save(model: nn.Module, folder: Path | str, *, provenance: Provenance | None = None) -> Path:
+    """Write `model` as a checkpoint folder.
+
+    A registry model loads again by itself; any other keeps its weights only, and `load` wants `model=` for it.
+
+    Args:
+        model: the module; its weights are copied to the CPU and made contiguous.
+        folder: made where missing; files there are replaced, each whole or not at all.
+        provenance: where it comes from.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: the folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    normalize = preprocess = None
+    if isinstance(model, Adapted):
+        normalize = model.normalize
+        preprocess = getattr(model.preprocess, "__qualname__", repr(model.preprocess)) if model.preprocess else None
+        model = model.model
+    name = registry_name(model)
+    weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    config = {
+        "schema_version": SCHEMA_VERSION, "kind": KIND,
+        "model": {"name": name or FOREIGN, "class": f"{type(model).__module__}:{type(model).__qualname__}",
+                  "arguments": getattr(model, "arguments", {}) if name else {}, "normalize": normalize,
+                  "preprocess": preprocess},
+        "provenance": vars(provenance or Provenance()),
+        "versions": {"shiftscope": version("shiftscope"), "torch": torch.__version__},
+    }
+    files.write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(weights))
+    files.write_json(folder / CONFIG_FILE, config)
+    return folder
+
+
+def load_config(folder: Path | str) -> CheckpointConfig:
+    """Read and check a checkpoint's `config.json`.
+
+    Raises:
+        CheckpointError: missing, unreadable, of another version, or naming a model that no checkpoint may name.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG_FILE}; give the folder that holds "
+                              f"{WEIGHTS_FILE} and {CONFIG_FILE}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        check_version(values, f"the checkpoint {folder}")
+        model, known = values["model"], Provenance.__dataclass_fields__
+        provenance = Provenance(**{key: value for key, value in values["provenance"].items() if key in known})
+        normalize = model.get("normalize")
+        config = CheckpointConfig(
+            model=model["name"], arguments=dict(model["arguments"]), provenance=provenance,
+            normalize=(normalize[0], normalize[1]) if normalize else None, preprocess=model.get("preprocess"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not readable as a checkpoint's description ({type(error).__name__}: "
+                              f"{error}); save the model anew") from error
+    if config.model not in (*REGISTRY, FOREIGN):
+        raise CheckpointError(f"{path} names the model {config.model!r}, which no checkpoint may name: "
+                              f"{nearest(str(config.model), REGISTRY)}. Nothing was run")
+    return config
+
+
+def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str | None = None,
+         preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
+         device: torch.device | str = "cpu") -> nn.Module:
+    """Return the model of a checkpoint, in eval mode, taking pixels in [0, 1].
+
+    No code that the checkpoint names is ever run: a model that is not in the registry is passed by the caller.
+
+    Args:
+        folder: what `save` wrote.
+        model: a module to load the weights into.
+        allow_code: package.module:object that builds such a module.
+        preprocess: the function that the model was saved with, where it was.
+        device: where to put it.
+
+    Raises:
+        CheckpointError: missing, truncated, hostile, from another version, or with weights of other shapes.
+    """
+    folder = Path(folder)
+    config = load_config(folder)
+    weights = _read_weights(folder / WEIGHTS_FILE)
+    if model is None and allow_code is not None:
+        model = build_model(allow_code, **_sizes(config.provenance))
+    if model is None:
+        model = _registry_model(config, folder)
+    _check_shapes(model, weights, folder)
+    model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
+    if config.preprocess is not None and preprocess is None:
+        raise CheckpointError(f"the model in {folder} was saved with preprocess={config.preprocess}, which a "
+                              "checkpoint cannot hold: pass it to load(folder, preprocess=...)")
+    return adapt(model, normalize=config.normalize, preprocess=preprocess).to(device).eval()
+
+
+def _registry_model(config: CheckpointConfig, folder: Path) -> nn.Module:
+    if config.model == FOREIGN:
+        raise CheckpointError(f"{folder} holds the weights of a model that is not Shiftscope's own: pass the model "
+                              "(load(folder, model=...)) or allow its code (--allow-code package.module:object)")
+    try:
+        with torch.device("meta"):  # no memory is taken before the sizes are known to match the weights
+            return REGISTRY[config.model](**config.arguments)
+    except (TypeError, ValueError, RuntimeError, OverflowError, UsageError) as error:
+        raise CheckpointError(f"the arguments {config.arguments} of {folder} do not build a {config.model!r}: {error}; "
+                              "save the model anew") from error
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; copy it again or train "
+                              "anew") from error
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is truncated or corrupt ({error}); copy it again or train anew") from error
+
+
+def _check_shapes(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: {key!r} has shape "
+                                  f"{found.get(key, 'missing')} in the file and {expected.get(key, 'missing')} in the "
+                                  "model; load them into the model that they were saved from")
+
+
+def _sizes(provenance: Provenance) -> dict[str, Any]:
+    sizes: dict[str, Any] = {}
+    if provenance.placement:
+        sizes["canvas"] = tuple(provenance.placement["canvas"])
+    if provenance.class_names:
+        sizes["classes"] = len(provenance.class_names)
+    return sizes

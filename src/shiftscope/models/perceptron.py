@@ -1,0 +1,48 @@
+"""The perceptron of the course: two fully connected layers."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from shiftscope.layers import Normalise
+from shiftscope.models.sizes import check_pixels
+from shiftscope.settings import require
+
+
+class TwoFullNet(nn.Module):
+    """Flatten -> Linear N -> ReLU -> Linear classes -> log-softmax, after normalisation.
+
+    Args:
+        N: hidden neurons.
+        canvas: (H, W) of the pictures it takes.
+        channels: colour channels.
+        classes: number of classes.
+        mean, deviation: of the pixels in [0, 1], one number or one a channel.
+
+    Raises:
+        UsageError: (in forward) the pictures are not (batch, channels, H, W).
+
+    Example:
+        >>> model = TwoFullNet()
+        >>> sum(p.numel() for p in model.parameters()), model(torch.zeros(2, 1, 56, 56)).shape
+        (314710, torch.Size([2, 10]))
+    """
+
+    def __init__(self, N: int = 100, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
+                 mean: float | Sequence[float] = 0.1307, deviation: float | Sequence[float] = 0.3081):
+        super().__init__()
+        require(N >= 1, "N", N, "a whole number of at least 1")
+        self.picture = (channels, *canvas)
+        self.arguments = {"N": N, "canvas": tuple(canvas), "channels": channels, "classes": classes, "mean": mean,
+                          "deviation": deviation}
+        self.normalise = Normalise(mean, deviation)
+        self.fc1 = nn.Linear(math.prod(self.picture), N)
+        self.fc2 = nn.Linear(N, classes)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        check_pixels(self, pixels, self.picture)
+        hidden = F.relu(self.fc1(self.normalise(pixels).flatten(1)))
+        return F.log_softmax(self.fc2(hidden), dim=1)

@@ -1,0 +1,79 @@
+"""Models by name: the registry's own, or package.module:object from the caller."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from shiftscope.errors import UsageError, unknown
+from shiftscope.models.convnet import TwoConvTwoFullNet
+from shiftscope.models.perceptron import TwoFullNet
+from shiftscope.resolve import is_object_name, resolve_object
+
+REGISTRY: dict[str, type[nn.Module]] = {"two-full": TwoFullNet, "two-conv": TwoConvTwoFullNet}
+"""Models that a checkpoint may name."""
+
+DESCRIPTIONS = {
+    "two-full": "perceptron of the course: two fully connected layers, 100 hidden neurons",
+    "two-conv": "convnet of the course: two 5 x 5 convolutions, two fully connected layers",
+}
+
+
+def registry_name(model: nn.Module) -> str | None:
+    """Return the registry's name of a model's class, None for a foreign one."""
+    return next((name for name, cls in REGISTRY.items() if type(model) is cls), None)
+
+
+def build_model(name: str, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
+                seed: int = 0, **arguments: Any) -> nn.Module:
+    """Build a model with weights fixed by `seed`; the global random state stays as it was.
+
+    Args:
+        name: a registry name, or package.module:object: a class or function that returns an nn.Module (called with
+            those of canvas, channels and classes that it has parameters for), or a module as it is.
+        canvas: (H, W).
+        arguments: further arguments of a registry model.
+
+    Raises:
+        UsageError: an unknown name, or an object that yields no nn.Module.
+
+    Example:
+        >>> type(build_model("two-full", canvas=(40, 48), classes=3)).__name__
+        'TwoFullNet'
+    """
+    given = {"canvas": canvas, "channels": channels, "classes": classes} | arguments
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if name in REGISTRY:
+            return REGISTRY[name](**given)
+        if not is_object_name(name):
+            raise unknown("model", name, [*REGISTRY, "package.module:object"])
+        return _foreign(name, given)
+
+
+def _foreign(name: str, given: dict[str, Any]) -> nn.Module:
+    found = resolve_object(name)
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise UsageError(f"{name!r} must be an nn.Module, or a class or function that returns one, got {found!r}")
+    model = found(**_accepted(found, given))
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"{name!r} must return an nn.Module, got {type(model).__name__}")
+    return model
+
+
+def _accepted(factory: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return those of `given` that the factory has parameters for."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:  # built in C: nothing is known
+        return {}
+    return {key: value for key, value in given.items() if key in parameters}
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many numbers training may change."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,154 @@
+import io
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.errors import CheckpointError, OutputError, UsageError
+from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, load_config, save
+from shiftscope.models.adapt import adapt
+
+
+class Hostile:
+    """Unpickling this makes a file; a safe reader never does."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.path}'",)
+
+
+def edit_config(folder, change):
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize("model", [
+    TwoFullNet(N=7, canvas=(20, 24), channels=3, classes=4, mean=(0.1, 0.2, 0.3), deviation=(0.5, 0.4, 0.3)),
+    TwoConvTwoFullNet(dropout=0.2).to(memory_format=torch.channels_last),
+])
+def test_a_registry_model_comes_back_whole(model, tmp_path):
+    pixels = torch.rand(2, *model.picture)
+    expected = model.eval()(pixels)
+    save(model, tmp_path / "ckpt", provenance=Provenance(dataset="garments", class_names=["a", "b"]))
+    loaded = load(tmp_path / "ckpt")
+    assert not loaded.training and type(loaded) is type(model)
+    torch.testing.assert_close(loaded(pixels), expected, rtol=0, atol=1e-6)  # layouts may differ
+    for key, value in model.state_dict().items():
+        assert loaded.state_dict()[key].equal(value)
+    assert load_config(tmp_path / "ckpt").provenance.class_names == ["a", "b"]
+
+
+def test_a_foreign_model_keeps_its_weights_and_no_code(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    save(model, tmp_path)
+    with pytest.raises(CheckpointError, match=r"not Shiftscope's own: pass the model .*--allow-code"):
+        load(tmp_path)
+    again = load(tmp_path, model=nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    assert again(torch.ones(1, 1, 2, 2)).equal(model(torch.ones(1, 1, 2, 2)))
+    with pytest.raises(CheckpointError, match=r"'1.bias' has shape \(2,\) in the file and \(3,\) in the model"):
+        load(tmp_path, model=nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+
+
+def test_allowed_code_is_the_callers_choice(tmp_path, monkeypatch):
+    (tmp_path / "allowed_net.py").write_text(
+        "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(4, 2))\n")
+    monkeypatch.chdir(tmp_path)
+    save(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), tmp_path / "ckpt")
+    assert isinstance(load(tmp_path / "ckpt", allow_code="allowed_net:net"), nn.Sequential)
+
+
+@pytest.mark.parametrize("name", ["os:system", "builtins:eval", "torch.hub:load", "two-full; import os"])
+def test_a_config_that_names_code_is_refused(name, tmp_path):
+    save(TwoFullNet(), tmp_path)
+    edit_config(tmp_path, lambda values: values["model"].update(name=name, arguments={"command": "touch hacked"}))
+    with pytest.raises(CheckpointError, match=r"which no checkpoint may name.*Nothing was run"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [
+    {"canvas": [10**9, 10**9]}, {"N": 10**12}, {"canvas": "56"}, {"unknown": 1}, {"N": -1}, {"canvas": [56]},
+    {"deviation": 0.0}, {"N": "9" * 50},
+])
+def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_path):
+    save(TwoFullNet(), tmp_path)
+    edit_config(tmp_path, lambda values: values["model"]["arguments"].update(arguments))
+    with pytest.raises(CheckpointError, match=r"do not build|do not fit"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("payload", ["pickle", "torch"])
+def test_pickled_weights_never_run(payload, tmp_path):
+    save(TwoFullNet(), tmp_path)
+    trap = tmp_path / "executed"
+    buffer = io.BytesIO()
+    pickle.dump(Hostile(trap), buffer) if payload == "pickle" else torch.save({"x": Hostile(trap)}, buffer)
+    (tmp_path / "model.safetensors").write_bytes(buffer.getvalue())
+    with pytest.raises(CheckpointError, match="truncated or corrupt"):
+        load(tmp_path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_truncated_weights_are_named(keep, tmp_path):
+    save(TwoFullNet(), tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=r"model.safetensors is truncated or corrupt"):
+        load(tmp_path)
+
+
+def test_missing_pieces_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match="is no checkpoint: it has no config.json"):
+        load(tmp_path)
+    save(TwoFullNet(), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model.safetensors is missing"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": 1}', "\xff\xfe"])
+def test_a_broken_description_is_named(text, tmp_path):
+    save(TwoFullNet(), tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config.json is not readable as a checkpoint's description"):
+        load(tmp_path)
+
+
+def test_another_version_names_both_and_the_remedy(tmp_path):
+    save(TwoFullNet(), tmp_path)
+    edit_config(tmp_path, lambda values: values.update(schema_version=99))
+    with pytest.raises(CheckpointError, match=r"schema version 99, this release reads version 1: use the release"):
+        load(tmp_path)
+
+
+def test_an_unwritable_folder_is_one_sentence(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(OutputError, match="cannot write .*free some space or choose another folder"):
+        save(TwoFullNet(), blocker / "ckpt")
+
+
+def double(pixels):
+    return pixels * 2
+
+
+def test_preparation_of_pixels_is_kept_and_asked_for(tmp_path):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    pixels = torch.rand(3, 1, 2, 2)
+    expected = net((pixels - 0.5) / 0.25)
+    save(adapt(net, normalize=(0.5, 0.25)), tmp_path / "normalised")
+    loaded = load(tmp_path / "normalised", model=nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    torch.testing.assert_close(loaded(pixels), expected)
+    save(adapt(net, preprocess=double), tmp_path / "prepared")
+    with pytest.raises(CheckpointError, match=r"saved with preprocess=double, .*pass it to load"):
+        load(tmp_path / "prepared", model=net)
+    torch.testing.assert_close(load(tmp_path / "prepared", model=net, preprocess=double)(pixels), net(2 * pixels))
+    with pytest.raises(UsageError, match="given one at a time"):
+        adapt(net, normalize=(0.5, 0.25), preprocess=double)
