@@ -1,0 +1,6 @@
+"""Training: one loop, fast on CPUs, that can be stopped or killed at any moment and goes on where it was."""
+
+from shiftscope.training.fit import train
+from shiftscope.training.stopping import StopFlag
+
+__all__ = ["StopFlag", "train"]

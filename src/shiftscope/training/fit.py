@@ -1,0 +1,275 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from shiftscope import hashing
+from shiftscope.data.base import Dataset, ImageSet
+from shiftscope.errors import Interrupted, TrainingError
+from shiftscope.evaluation.accuracy import default_placement
+from shiftscope.evaluation.predictions import predict
+from shiftscope.files import plain
+from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.models.checkpoint import Provenance, save
+from shiftscope.models.forward import check_model, home, placed_outputs
+from shiftscope.models.registry import count_parameters, registry_name
+from shiftscope.placement import Placement
+from shiftscope.progress import Progress, SilentProgress, Task
+from shiftscope.results import EpochRecord, TrainResult
+from shiftscope.settings import TrainSettings
+from shiftscope.training.memory import keep_memory
+from shiftscope.training.optimizers import build_optimizer
+from shiftscope.training.plan import Plan, choose_plan
+from shiftscope.training.schedule import learning_rate
+from shiftscope.training.state import TrainingState, check_identity, load_state, save_state
+from shiftscope.training.stopping import StopFlag
+
+_ORDER_STREAM, _DROPOUT_STREAM = 4, 5
+_VALIDATION_SEED = 0
+_SHOW_EVERY = 10  # steps between two updates of the progress: reading a loss makes a GPU wait
+
+
+def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None,
+          settings: TrainSettings | None = None, name: str | None = None, folder: Path | str | None = None,
+          resume: bool = False, normalize: Normalization | None = None,
+          preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, progress: Progress | None = None,
+          on_epoch: Callable[[EpochRecord], None] | None = None, stop: StopFlag | None = None) -> TrainResult:
+    """Train `model` on images laid at a new random place each epoch.
+
+    Given settings, threads and device, a seed repeats bit for bit, also through any number of interruptions.
+
+    Args:
+        model: takes pixels in [0, 1], (B, C, H, W), returns logits or log-probabilities (B, K). Trained in place, on
+            the device where it is; its train/eval mode and memory layout are as before afterwards.
+        data: the dataset; it is kept on the model's device as uint8.
+        placement: where images lie; default: a canvas of 56 x 56, or twice the image where that is larger.
+        settings: open fields are taken from the model's recipe.
+        name: the model's name in tables and for its recipe (the registry's unless given).
+        folder: where to keep a checkpoint and the training state, after every epoch and when stopped; None: nowhere.
+        resume: go on from the state in `folder`, if there is one.
+        normalize: (mean, deviation), for a foreign model that wants normalised pixels.
+        preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
+        progress: where to report to.
+        on_epoch: called after every epoch with its record, before the state is saved.
+        stop: asked between steps whether to stop; SIGINT and SIGTERM ask it meanwhile.
+
+    Returns:
+        History and figures.
+
+    Raises:
+        UsageError: the model does not fit the data; other settings than those of the resumed training.
+        TrainingError: the loss is not finite.
+        Interrupted: asked to stop; what was trained is saved in `folder` and stays in `model`.
+
+    Example:
+        >>> from shiftscope.data.base import TensorImages
+        >>> images = TensorImages(torch.zeros(50, 1, 28, 28, dtype=torch.uint8), torch.arange(50) % 2)
+        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", licence="-")
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(56 * 56, 2))
+        >>> train(model, data, settings=TrainSettings(epochs=2)).epochs
+        2
+    """
+    name = name or registry_name(model) or type(model).__name__
+    model = adapt(model, normalize=normalize, preprocess=preprocess)
+    fit = _Fit(model, data, placement or default_placement(data), settings or TrainSettings(), name,
+               Path(folder) if folder is not None else None, progress or SilentProgress())
+    with torch.random.fork_rng(), (stop if stop is not None else StopFlag()).listening() as flag:
+        return fit.run(resume, on_epoch, flag)
+
+
+class _Fit:
+    """One training: what is fixed is set here, what changes is in `state`, the model and the optimiser."""
+
+    def __init__(self, model: nn.Module, data: Dataset, placement: Placement, settings: TrainSettings,
+                 name: str, folder: Path | None, progress: Progress):
+        self.model, self.data, self.placement, self.folder, self.progress = model, data, placement, folder, progress
+        self.name = name
+        self.settings = settings.resolve(self.name, data.name)
+        self.device, _ = home(model)
+        train_images, self.validation = data.split(settings.validation)
+        self.images: ImageSet = train_images.to(self.device)
+        self.labels = train_images.labels.to(self.device)
+        few = self.images.gather(torch.arange(min(2, len(self.images))))
+        check_model(model, few, placement, data.classes)
+        self.plan, self.notes = choose_plan(model, self.settings, few, placement)
+        self.state = TrainingState(sums=torch.zeros(3, dtype=torch.float64, device=self.device))
+        self.optimizer = build_optimizer(model, self.settings)
+        self.epochs = self.settings.epochs or 0
+        self.steps = -(-len(self.images) // self.settings.batch_size)
+        self.centred = placement.count == 1
+
+    @property
+    def trained(self) -> str:
+        return "centred" if self.centred else "moved"
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self, resume: bool, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> TrainResult:
+        keep_memory()
+        if resume:
+            self._restore()
+        if self.plan.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        was_training = self.model.training
+        total = self.epochs * len(self.images)
+        done = self.state.epoch * len(self.images) + self.state.step * self.settings.batch_size
+        task = self.progress.task(f"train {self.name}", total, done=done)
+        try:
+            while self.state.epoch < self.epochs:
+                self._epoch(task, stop)
+                self._finish_epoch(task, on_epoch)
+            self._save_checkpoint()
+        finally:
+            task.close()
+            self.model.train(was_training)
+            if self.plan.channels_last:
+                self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        return self._result()
+
+    def _epoch(self, task: Task, stop: StopFlag) -> None:
+        state, seed = self.state, self.settings.seed
+        order = hashing.permutation(hashing.stream(_ORDER_STREAM, seed, state.epoch), len(self.images), self.device)
+        offsets = self.placement.sample(order, seed=seed, epoch=state.epoch)
+        self.model.train()
+        begun = time.perf_counter()
+        unshown = 0
+        for step in range(state.step, self.steps):
+            first = step * self.settings.batch_size
+            batch = slice(first, first + self.settings.batch_size)
+            self._step(order[batch], offsets[batch])
+            state.step = step + 1
+            unshown += len(order[batch])
+            if step % _SHOW_EVERY == 0 or state.step == self.steps or self.device.type == "cpu":
+                self._check_finite()
+            if step % _SHOW_EVERY == 0:
+                task.advance(unshown, epoch=state.epoch + 1, **self._running())
+                unshown = 0
+            if stop:
+                state.seconds += time.perf_counter() - begun
+                self._interrupt(stop)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        state.seconds += time.perf_counter() - begun
+        task.advance(unshown, **self._running())
+
+    def _step(self, indices: torch.Tensor, offsets: torch.Tensor) -> None:
+        """One optimiser step; the gradient is summed over micro-batches."""
+        state, settings = self.state, self.settings
+        position = state.epoch * self.steps + state.step
+        rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate or 0.0,
+                             settings.schedule or "constant")
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(hashing.stream(_DROPOUT_STREAM, settings.seed, position))
+        self.optimizer.zero_grad(set_to_none=True)
+        images, labels = self.images.gather(indices), self.labels[indices]
+        size = self.plan.micro_batch or len(indices)
+        for part in range(0, len(indices), size):
+            piece = slice(part, part + size)
+            self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices))
+        self.optimizer.step()
+
+    def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int) -> None:
+        outputs = placed_outputs(self.model, images, offsets, self.placement, channels_last=self.plan.channels_last)
+        loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing or 0.0)
+        (loss / batch).backward()
+        with torch.no_grad():
+            right = (outputs.argmax(1) == labels).sum()
+            self.state.sums += torch.stack((loss.double(), right.double(), loss.new_tensor(len(labels)).double()))
+
+    # ------------------------------------------------------------------ between steps
+
+    def _running(self) -> dict[str, float]:
+        loss, right, count = self.state.sums.tolist()
+        return {"loss": loss / max(count, 1), "accuracy": right / max(count, 1)}
+
+    def _check_finite(self) -> None:
+        if torch.isfinite(self.state.sums[0]):
+            return
+        rate = self.optimizer.param_groups[0]["lr"]
+        kept = "; the last checkpoint stands" if self.folder else ""
+        raise TrainingError(f"the loss of {self.name} is not finite in epoch {self.state.epoch + 1}, by step "
+                            f"{self.state.step} of {self.steps}, at a learning rate of {rate:.3g}: choose a smaller "
+                            f"--learning-rate, for instance {(self.settings.learning_rate or rate) / 10:.1g}{kept}")
+
+    def _interrupt(self, stop: StopFlag) -> None:
+        where = f"{self.name} stopped in epoch {self.state.epoch + 1}, after step {self.state.step} of {self.steps}"
+        if self.folder is None:
+            raise Interrupted(f"{where}; nothing was saved, for no folder was given", stop.exit_code)
+        self._save_state()
+        self._save_checkpoint()
+        raise Interrupted(f"{where}; saved in {self.folder}. Go on with the same command and --resume", stop.exit_code)
+
+    def _finish_epoch(self, task: Task, on_epoch: Callable[[EpochRecord], None] | None) -> None:
+        state, running = self.state, self._running()
+        accuracy = self._validate()
+        record = EpochRecord(epoch=state.epoch + 1, train_loss=running["loss"], train_accuracy=running["accuracy"],
+                             val_accuracy=accuracy)
+        state.history.append(record)
+        if accuracy is not None:
+            task.advance(0, val_accuracy=accuracy)
+        if on_epoch is not None:
+            on_epoch(record)
+        state.epoch, state.step = state.epoch + 1, 0
+        state.sums = torch.zeros_like(state.sums)
+        if self.folder is not None:
+            self._save_state()
+
+    def _validate(self) -> float | None:
+        if self.validation is None:
+            return None
+        offsets = self.placement.sample(torch.arange(len(self.validation)), seed=_VALIDATION_SEED)
+        found = predict(self.model, self.validation, offsets, self.placement)
+        return found.right(self.validation.labels).double().mean().item()
+
+    # ------------------------------------------------------------------ files
+
+    def _identity(self) -> dict[str, Any]:
+        return {"model": self.name, "dataset": self.data.name, "train_images": len(self.images),
+                "settings": self.settings.to_dict(), "placement": self.placement.to_dict()}
+
+    def _save_state(self) -> None:
+        if self.folder is not None:
+            tensors = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                       "plan": self.plan.to_dict()}
+            save_state(self.folder, self.state, tensors, plain(self._identity()))
+
+    def _restore(self) -> None:
+        stored = load_state(self.folder, self.device) if self.folder is not None else None
+        if stored is None or self.folder is None:
+            return
+        state, tensors, identity = stored
+        check_identity(identity, plain(self._identity()), self.folder)
+        plan = Plan(**tensors["plan"])
+        if plan.threads != self.plan.threads:
+            self.notes.append(f"begun with {plan.threads} threads, resumed with {self.plan.threads}: rounding may "
+                              "differ")
+        self.plan, self.state = plan, state
+        self.model.load_state_dict(tensors["model"])
+        self.optimizer.load_state_dict(tensors["optimizer"])
+
+    def _save_checkpoint(self) -> None:
+        if self.folder is None:
+            return
+        provenance = Provenance(
+            name=self.name, dataset=self.data.name, class_names=list(self.data.class_names), trained=self.trained,
+            placement=self.placement.to_dict(), settings=self.settings.to_dict(), epochs=self.state.epoch,
+            finished=self.state.epoch == self.epochs, notes=self.notes)
+        save(self.model, self.folder, provenance=provenance)
+
+    def _result(self) -> TrainResult:
+        state = self.state
+        seen = state.epoch * len(self.images)
+        return TrainResult(
+            model=self.name, dataset=self.data.name, parameters=count_parameters(self.model), epochs=state.epoch,
+            seed=self.settings.seed, trained=self.trained, train_images=len(self.images),
+            validation_images=len(self.validation) if self.validation is not None else 0, train_seconds=state.seconds,
+            images_per_second=seen / state.seconds if state.seconds else 0.0, history=state.history,
+            settings=self.settings.to_dict() | {"plan": self.plan.to_dict()}, placement=self.placement.to_dict(),
+            device=str(self.device), checkpoint=str(self.folder) if self.folder else None, notes=self.notes)

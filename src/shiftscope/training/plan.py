@@ -1,0 +1,72 @@
+"""How a step is computed: memory layout and micro-batches. Fixed at the start, kept in the training state."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from shiftscope.models.forward import evaluating, placed_outputs
+from shiftscope.placement import Placement
+from shiftscope.settings import TrainSettings
+
+MICRO_BATCH = 50
+"""Images whose activations of a small convnet stay in a CPU's cache (measured: 25 to 50 are equal, 250 slower)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Given the same plan and threads, a seed repeats bit for bit."""
+
+    micro_batch: int
+    """Images a forward pass; 0: the whole batch."""
+    channels_last: bool
+    threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
+
+
+def choose_plan(model: nn.Module, settings: TrainSettings, images: torch.Tensor,
+                placement: Placement) -> tuple[Plan, list[str]]:
+    """Choose what the settings leave open.
+
+    Convolutions run channels-last, on the CPU in micro-batches; a model with batch statistics sees whole batches; one
+    that raises in channels-last (`x.view(-1, N)` does) keeps the plain layout.
+
+    Args:
+        images: a few uint8 images (B, C, h, w) to try the layout on, on the model's device.
+
+    Returns:
+        The plan, and notes on what had to be given up.
+    """
+    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    statistics = any(isinstance(module, _NormBase) for module in model.modules())
+    notes = []
+    layout = convolves if settings.channels_last is None else settings.channels_last
+    if layout and not _takes_channels_last(model, images, placement):
+        layout = False
+        notes.append("the model raises with images in channels-last layout (reshape(...) instead of view(...) would "
+                     "mend it); it is trained in the plain layout, more slowly")
+    micro = settings.micro_batch
+    if micro is None:
+        micro = MICRO_BATCH if convolves and not statistics and images.device.type == "cpu" else 0
+    if micro and statistics:
+        notes.append("the model uses batch statistics, so batches are not split into micro-batches")
+        micro = 0
+    return Plan(micro_batch=micro, channels_last=layout, threads=torch.get_num_threads()), notes
+
+
+def _takes_channels_last(model: nn.Module, images: torch.Tensor, placement: Placement) -> bool:
+    offsets = placement.centred(len(images), images.device)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    try:
+        with evaluating(model):
+            placed_outputs(model, images, offsets, placement, channels_last=True)
+    except RuntimeError:
+        return False
+    finally:
+        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return True

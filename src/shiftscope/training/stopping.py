@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM as a flag that the loop reads between steps.
+
+An exception inside an optimiser step would leave it half applied, so the first signal only asks; a second Ctrl-C
+leaves at once, without saving.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class StopFlag:
+    """Says whether, and by which signal, the work was asked to stop."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What the process should return: 130 for Ctrl-C, 143 for SIGTERM."""
+        return EXIT_CODES.get(signal.Signals(self.signal), 1) if self.signal is not None else 0
+
+    def ask(self, signal_number: int = signal.SIGINT) -> None:
+        """Ask the work to stop after the current step."""
+        self.signal = signal_number
+
+    def _handle(self, signal_number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and signal_number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.ask(signal_number)
+
+    @contextmanager
+    def listening(self) -> Iterator["StopFlag"]:
+        """Catch SIGINT and SIGTERM meanwhile; only the main thread can, elsewhere nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self._handle) for number in EXIT_CODES}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

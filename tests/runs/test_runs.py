@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from shiftscope.errors import CheckpointError, OutputError, UsageError
+from shiftscope.runs import MetricsLog, RunFolder, find_checkpoint, slug
+
+
+def test_a_torn_last_line_is_ignored_and_resuming_drops_later_epochs(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for job, epoch in (("a", 1), ("a", 2), ("b", 1), ("a", 3)):
+        log.append({"job": job, "epoch": epoch, "loss": float("nan")})
+    with log.path.open("a") as stream:
+        stream.write('{"job": "a", "ep')
+    assert [(r["job"], r["epoch"]) for r in log.read()] == [("a", 1), ("a", 2), ("b", 1), ("a", 3)]
+    log.truncate("a", 1)
+    assert [(r["job"], r["epoch"]) for r in log.read()] == [("a", 1), ("b", 1)]
+    log.append({"job": "a", "epoch": 2})
+    assert [json.loads(line)["epoch"] for line in log.path.read_text().splitlines()] == [1, 1, 2]
+
+
+def test_a_folder_with_a_run_is_not_touched_unasked(tmp_path):
+    run = RunFolder(tmp_path / "out")
+    run.claim()
+    run.write_environment({"settings": {}})
+    (run.path / "figures").mkdir()
+    (run.path / "figures" / "old.png").write_bytes(b"x")
+    (run.path / "mine.txt").write_text("keep")
+    with pytest.raises(UsageError, match=r"already holds a run: say --resume .* --overwrite"):
+        run.claim()
+    run.claim(resume=True)
+    assert (run.path / "figures" / "old.png").exists()
+    run.claim(overwrite=True)
+    assert not (run.path / "figures").exists() and not run.holds_run
+    assert (run.path / "mine.txt").read_text() == "keep"
+
+
+def test_folders_that_cannot_take_a_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file; choose a folder"):
+        RunFolder(tmp_path / "file").claim()
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
+        RunFolder(tmp_path).claim()
+    with pytest.raises(OutputError, match="cannot write into"):
+        RunFolder(tmp_path / "file" / "below").claim()
+
+
+def test_checkpoints_are_found_below_a_run(tmp_path):
+    one, two = (tmp_path / "checkpoints" / name for name in ("one", "two"))
+    one.mkdir(parents=True)
+    (one / "config.json").write_text("{}")
+    assert find_checkpoint(tmp_path) == one == find_checkpoint(one)
+    two.mkdir()
+    (two / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match="holds 2 checkpoints; choose one"):
+        find_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint at .*did you mean 'one'"):
+        find_checkpoint(tmp_path / "checkpoints" / "onee")
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        find_checkpoint(tmp_path / "checkpoints")
+
+
+def test_foreign_names_become_file_names():
+    assert slug("pkg.mod:Net") == "pkg.mod-Net" and slug("../..") == "model"

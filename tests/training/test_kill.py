@@ -1,0 +1,129 @@
+"""Real kill -9 of real processes: whatever the moment, resuming ends with the weights of an uninterrupted training."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+TRAINER = Path(__file__).with_name("killed_trainer.py")
+RANDOM_KILLS = 20
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # threads of many processes would fight for the cores
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+
+
+class Trainers:
+    """Runs trainings, each in a process of its own."""
+
+    def __init__(self, data: Path):
+        self.server = subprocess.Popen([sys.executable, str(TRAINER), str(data)], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True, env=ONE_THREAD)
+
+    def run(self, out: Path, *, kill_at: int = 0, kill_after: float | None = None) -> tuple[int, int]:
+        """Return (exit code or minus the signal, number of writes, fsyncs and renames)."""
+        assert self.server.stdin is not None and self.server.stdout is not None
+        self.server.stdin.write(f"{out} {kill_at}\n")
+        self.server.stdin.flush()
+        pid = int(self.server.stdout.readline())
+        if kill_after is not None:
+            time.sleep(kill_after)
+            os.kill(pid, signal.SIGKILL)
+        code, calls = self.server.stdout.readline().split()
+        return int(code), int(calls)
+
+    def finish(self, out: Path) -> int:
+        code, calls = self.run(out)
+        assert code == 0
+        return calls
+
+
+def outcome(out: Path) -> tuple[str, list[dict], list[dict]]:
+    """SHA-256 of the weights, history in the metrics, lines of the log."""
+    weights = (out / "checkpoints" / "two-conv-seed7" / "model.safetensors").read_bytes()
+    history = json.loads((out / "metrics.json").read_text())["models"][0]["history"]
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return hashlib.sha256(weights).hexdigest(), history, lines
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "noise.npz"
+    draw = np.random.default_rng(0)
+    arrays = {f"{split}_images": draw.integers(0, 256, (count, 12, 12), dtype=np.uint8)
+              for split, count in (("train", 250), ("test", 20))}
+    labels = {f"{split}_labels": np.arange(count) % 3 for split, count in (("train", 250), ("test", 20))}
+    np.savez(path, **arrays, **labels, class_names=np.array(["a", "b", "c"]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trainers(data):
+    found = Trainers(data)
+    yield found
+    assert found.server.stdin is not None
+    found.server.stdin.close()
+    found.server.wait(10)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(trainers, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "run"
+    begun = time.monotonic()
+    calls = trainers.finish(out)
+    assert calls >= 20, "a checkpoint writes, syncs and renames several files"
+    return outcome(out), calls, time.monotonic() - begun
+
+
+def test_killed_at_every_write_fsync_and_rename(trainers, uninterrupted, tmp_path):
+    expected, calls, _ = uninterrupted
+    for kill_at in range(1, calls + 1):
+        out = tmp_path / f"run-{kill_at}"
+        assert trainers.run(out, kill_at=kill_at)[0] == -signal.SIGKILL
+        whole = [path for path in out.rglob("*.safetensors") if not path.name.startswith(".")]
+        assert all(load_file(path) for path in whole), "a file under its own name is never torn"
+        trainers.finish(out)
+        assert outcome(out) == expected, f"killed at call {kill_at}"
+
+
+def test_killed_at_random_moments(trainers, uninterrupted, tmp_path):
+    expected, _, seconds = uninterrupted
+    moments = random.Random(20)
+    deaths = rounds = 0
+    while deaths < RANDOM_KILLS:
+        out = tmp_path / f"run-{rounds}"
+        while trainers.run(out, kill_after=moments.uniform(0, seconds))[0] == -signal.SIGKILL:
+            deaths += 1
+        assert outcome(out) == expected
+        rounds += 1
+    assert rounds >= 2
+
+
+def test_ctrl_c_exits_with_130_and_resumes(data, uninterrupted, tmp_path):
+    expected, *_ = uninterrupted
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "shiftscope", "train", "two-conv", "--data", f"npz:{data}",
+               "--epochs", "2", "--batch-size", "50", "--optimizer", "sgd", "--learning-rate", "0.05", "--seed", "7",
+               "--device", "cpu", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env=ONE_THREAD)
+    for _ in range(1200):
+        if (out / "env.json").exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "--resume" in errors and "Traceback" not in errors
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120,
+                           env=ONE_THREAD)
+    assert again.returncode == 0, again.stderr
+    assert outcome(out) == expected
