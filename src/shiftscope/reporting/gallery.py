@@ -1,0 +1,100 @@
+"""Galleries: what the images look like on their canvases, and what a model made of them."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from shiftscope.reporting.sheet import Layout, Sheet, to_pictures
+from shiftscope.reporting.style import INK, RIGHT, WRONG, describe, styled, verbatim
+from shiftscope.reporting.wording import image_credit, listing, percent, series_title, shorten
+from shiftscope.results import Evaluation
+
+_MOST_CLASSES = 24  # more rows than this no longer fit on a screen or a page
+
+
+@styled
+def sample_gallery(
+    canvases: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, caption: str, per_class: int = 4,
+    title: str = "What the models see: each image lies at a random place on its canvas",
+) -> Figure:
+    """Draw some images of each class on their canvases, under the name of the class.
+
+    Args:
+        canvases: uint8 (N, C, H, W), the images as the models see them.
+        labels: int (N,), their classes.
+        class_names: K names; a class without an image is left out.
+        caption: line at the foot, for instance `image_credit(...)`.
+        per_class: images shown of each class, the first ones.
+        title: line at the top.
+    """
+    pictures = to_pictures(canvases)
+    found = [np.flatnonzero(labels == label)[:per_class] for label in range(len(class_names))]
+    present = [label for label, images in enumerate(found) if len(images)]
+    shown = present[:_MOST_CLASSES]
+    across = 1 if len(shown) < 4 else 2
+    down = -(-len(shown) // across)
+    height, width = canvases.shape[2:]
+    layout = Layout(count=down * across * per_class, columns=across * per_class, size=(height, width), above=0.24,
+                    side=1.0, gap=0.06, group=per_class)
+    cut = f"{len(shown)} of {len(present)} classes are shown." if len(shown) < len(present) else ""
+    sheet = Sheet(layout, title=title, subtitle=f"Canvas {height} x {width} pixels", footer=(cut, caption))
+    for place, label in enumerate(shown):
+        first = (place % down * across + place // down) * per_class  # classes run down, then to the next column
+        y, x = layout.corner(first)
+        sheet.axes.text(x, y - 0.05, verbatim(shorten(class_names[label], 44)), fontsize=9, weight="bold", va="bottom")
+        for step, index in enumerate(found[label]):
+            sheet.show(first + step, pictures[index])
+    names = listing([shorten(class_names[label], 30) for label in shown])
+    return describe(sheet.figure, f"Sample images of {len(shown)} classes on their canvases: {names}. {caption}")
+
+
+@styled
+def classified_gallery(evaluation: Evaluation, *, limit: int = 40) -> Figure:
+    """Draw the gallery images of an evaluation with their true and predicted class and the model's confidence.
+
+    Errors carry a thick dashed frame, a cross and the word "wrong", besides their colour.
+
+    Args:
+        evaluation: of one model; its gallery holds the first images of the set, not picked ones.
+        limit: images shown at most.
+    """
+    chosen = evaluation.gallery_index[:limit]
+    canvases = evaluation.gallery_canvases[:limit]
+    right = evaluation.predictions[chosen] == evaluation.labels[chosen]
+    height, width = canvases.shape[2:]
+    layout = Layout(count=len(chosen), columns=min(8, len(chosen)), size=(height, width), side=1.0, below=0.45,
+                    gap=0.14)
+    model = series_title(evaluation.model, evaluation.trained)
+    title = f"What the {model} says: {right.sum()} of {len(chosen)} right"
+    subtitle = (f"The first {evaluation.split} images, not picked, each at a random place. All "
+                f"{evaluation.images:,}: {percent(evaluation.accuracy['random'])} right.")
+    sheet = Sheet(layout, title=title, subtitle=subtitle,
+                  footer=("Percentages: how sure the model is of its answer.",
+                          image_credit(evaluation.dataset, drawn=evaluation.drawn)))
+    for cell, (index, picture) in enumerate(zip(chosen, to_pictures(canvases), strict=True)):
+        sheet.show(cell, picture)
+        _mark(sheet, cell, evaluation, int(index), bool(right[cell]))
+    return describe(sheet.figure, f"{title}. {subtitle} Wrong answers have a dashed frame, a cross and the word wrong. "
+                                  f"{image_credit(evaluation.dataset, drawn=evaluation.drawn)}")
+
+
+def _mark(sheet: Sheet, cell: int, evaluation: Evaluation, index: int, right: bool) -> None:
+    """Write and frame the answer for one image."""
+    colour = RIGHT if right else WRONG
+    sheet.frame(cell, colour, 1.2 if right else 2.6, "solid" if right else (0, (2.2, 1.1)))
+    down, x = sheet.layout.corner(cell)
+    y = down + sheet.layout.picture[0]
+    sure = float(evaluation.confidence[index])
+    verdict = "✓ right" if right else "✗ wrong"
+    if math.isfinite(sure):
+        verdict += f", {percent(sure, 0)}"
+    predicted = int(evaluation.predictions[index])
+    said = evaluation.class_names[predicted] if predicted >= 0 else "nothing (NaN)"
+    true = evaluation.class_names[int(evaluation.labels[index])]
+    lines = ((verdict, colour, "bold"), (f"is {true}", INK, "normal"),
+             (f"said {said}", INK if right else WRONG, "normal"))
+    for row, (line, ink, weight) in enumerate(lines):
+        text = verbatim(shorten(line, 19))  # a longer one would run into its neighbour
+        sheet.axes.text(x, y + 0.06 + row * 0.125, text, fontsize=7, color=ink, weight=weight, va="top")

@@ -1,0 +1,162 @@
+"""The report: results in, one self-contained HTML page out."""
+
+import base64
+import hashlib
+import importlib.resources
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from shiftscope.errors import unknown
+from shiftscope.files import plain
+from shiftscope.reporting.cells import ControlCell
+from shiftscope.reporting.save import render_figure
+from shiftscope.reporting.story import conclusion
+from shiftscope.reporting.style import alt_text
+from shiftscope.reporting.tables import control_tables, model_rows
+from shiftscope.reporting.wording import MISSING, image_credit, thing
+from shiftscope.results import Evaluation, TrainResult
+
+SECTIONS = ("samples", "controls", "curves", "confusion", "classified", "weights")
+"""Where a figure can stand in the report, in reading order."""
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """One picture of the report.
+
+    Raises:
+        UsageError: no such section.
+    """
+
+    section: str
+    """One of `SECTIONS`."""
+    png: bytes
+    alt: str
+    """What the picture shows in words, for people who cannot see it."""
+    caption: str
+
+    def __post_init__(self) -> None:
+        if self.section not in SECTIONS:
+            raise unknown("section of the report", self.section, SECTIONS)
+
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+def report_figure(section: str, figure: Figure, caption: str) -> ReportFigure:
+    """Return a figure ready for the report, with its own words for those who cannot see it."""
+    return ReportFigure(section, render_figure(figure, "png"), alt_text(figure), caption)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """All that a report shows.
+
+    The dataset is described by the keys name, drawn, source, licence, class_names, train_images, test_images, image
+    (C, h, w), canvas (H, W) and checksums; a missing one is left out. The environment is any JSON, for
+    instance what `env.json` holds.
+    """
+
+    title: str
+    dataset: Mapping[str, Any]
+    training: Sequence[TrainResult] = ()
+    """All seeds, controls included."""
+    evaluations: Sequence[Evaluation] = ()
+    """All seeds, controls included; on the test and on the training set."""
+    controls: Sequence[ControlCell] = ()
+    figures: Mapping[str, ReportFigure] = field(default_factory=dict)
+    """By name; a section shows its figures in this order."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    """Sentences that a reader should know, for instance warnings."""
+
+
+def render_report(data: ReportData) -> str:
+    """Return the report as one HTML page that needs no network and no other file.
+
+    The page carries a strict Content-Security-Policy: no script, no request, only its own style and inlined pictures.
+    """
+    style = _asset("style.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    name = str(data.dataset.get("name", "unknown"))
+    drawn = bool(data.dataset.get("drawn", False))
+    figures = {section: [(key, figure) for key, figure in data.figures.items() if figure.section == section]
+               for section in SECTIONS}
+    return environment.from_string(_asset("template.html")).render(
+        title=data.title, style=Markup(style), digest=digest, data=data, figures=figures,
+        conclusion=conclusion(data.controls, name), rows=model_rows(data.training, data.evaluations),
+        tables=control_tables(data.controls), credit=image_credit(name, drawn=drawn), drawn=drawn, thing=thing(name),
+        facts=_facts(data), recipes=_recipes(data.training), notes=_notes(data),
+        seeds=max((cell.seeds for cell in data.controls), default=1))
+
+
+def _asset(name: str) -> str:
+    return (importlib.resources.files("shiftscope.reporting") / name).read_text(encoding="utf-8")
+
+
+def _notes(data: ReportData) -> list[str]:
+    """All notes, each once: the run's own, then those of its results."""
+    found = [*data.notes, *(note for result in (*data.training, *data.evaluations) for note in result.notes)]
+    for evaluation in data.evaluations:
+        if evaluation.not_finite:
+            found.append(f"{evaluation.model}: the answer to {evaluation.not_finite:,} of {evaluation.images:,} "
+                         f"{evaluation.split} images was not finite; they count as wrong.")
+    return list(dict.fromkeys(found))
+
+
+def _facts(data: ReportData) -> list[tuple[str, str]]:
+    """(what, value) of how the run was made: dataset first, then the environment, nested keys joined by dots."""
+    labels = {"name": "dataset", "source": "source", "licence": "licence", "train_images": "training images",
+              "test_images": "test images", "image": "image size (channels, height, width)",
+              "canvas": "canvas (height, width)", "class_names": "classes"}
+    facts = [(label, readable(data.dataset[key])) for key, label in labels.items() if key in data.dataset]
+    placement = next((result.placement for result in data.training), None)
+    facts += [("placement", readable(placement))] if placement else []
+    return facts + _flat(data.environment) + _flat({"sha-256": data.dataset.get("checksums", {})})
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as a flat list, so that a table can show them."""
+    facts: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        facts += _flat(value, f"{name}: ") if isinstance(value, Mapping) else [(name, readable(value))]
+    return facts
+
+
+def readable(value: Any) -> str:
+    """Return a plain value as text for a table.
+
+    >>> readable((56, 56)), readable(None), readable({"mode": "canvas"})
+    ('56, 56', '–', 'mode canvas')
+    """
+    value = plain(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {readable(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(readable(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return MISSING if value is None else str(value)
+
+
+def _recipes(training: Sequence[TrainResult]) -> list[tuple[str, str]]:
+    """(model, settings as text), each model and way of training once."""
+    recipes: dict[str, str] = {}
+    for result in training:
+        settings = {key: value for key, value in result.settings.items() if key != "seed" and value is not None}
+        recipes.setdefault(f"{result.model}, trained {result.trained}", readable(settings))
+    return list(recipes.items())

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from shiftscope.reporting import alt_text, confusion_matrix, render_figure
+from shiftscope.reporting.confusion import mix_ups, row_shares
+
+
+def numbers(figure) -> np.ndarray:
+    axes = figure.axes[0]
+    size = len(axes.get_yticks())
+    cells = np.full((size, size), "", dtype=object)
+    for text in axes.texts:
+        column, row = text.get_position()
+        cells[row, column] = text.get_text()
+    return cells
+
+
+def test_numbers_are_percent_of_the_true_class(make_evaluation):
+    confusion = np.array([[8, 2, 0], [0, 100, 0], [995, 1, 4]])
+    figure = confusion_matrix(make_evaluation(confusion=confusion))
+    assert numbers(figure).tolist() == [["80", "20", "·"], ["·", "100", "·"], ["100", "<1", "<1"]]
+    axes = figure.axes[0]
+    assert "true" in axes.get_ylabel() and "answer" in axes.get_xlabel()
+    assert "%" in figure.axes[1].get_ylabel()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["class 0", "class 1", "class 2"]
+    assert "class 2 taken for class 0" in alt_text(figure)
+
+
+def test_the_right_answers_are_framed(make_evaluation):
+    figure = confusion_matrix(make_evaluation())
+    assert [patch.get_xy() for patch in figure.axes[0].patches] == [(k - 0.5, k - 0.5) for k in range(3)]
+
+
+def test_centred_shows_the_other_matrix(make_evaluation):
+    evaluation = make_evaluation()
+    assert numbers(confusion_matrix(evaluation, centred=True)).tolist() == [
+        ["100", "·", "·"], ["·", "100", "·"], ["·", "·", "100"]]
+    assert "in the middle, 100.0 % right. Most often mixed up: nothing" in alt_text(
+        confusion_matrix(evaluation, centred=True))
+    assert "at random places, 66.7 % right" in alt_text(confusion_matrix(evaluation))
+
+
+def test_a_class_without_images_has_dashes_instead_of_numbers(make_evaluation):
+    figure = confusion_matrix(make_evaluation(confusion=np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1]])))
+    assert numbers(figure)[0].tolist() == ["–"] * 3
+    assert np.isnan(row_shares(np.zeros((2, 2), int))).all()
+
+
+def test_mix_ups_are_sorted_by_their_share_not_their_count():
+    confusion = np.array([[900, 100, 0], [5, 5, 0], [1, 0, 99]])
+    assert mix_ups(confusion, ["a", "b", "c"], most=2) == ["b taken for a (50 %)", "a taken for b (10 %)"]
+
+
+@pytest.mark.parametrize("classes", [2, 26, 100])
+def test_any_number_of_classes_and_hostile_names(make_evaluation, classes):
+    names = ["</script><img onerror=x>", "$a$", *("long " * 30 for _ in range(classes - 2))]
+    figure = confusion_matrix(make_evaluation(classes=classes, images=classes * 3, class_names=names))
+    assert render_figure(figure, "png")
+    assert bool(figure.axes[0].texts) == (classes <= 25)
+    width, height = figure.get_size_inches()
+    assert width < 14 and height < 14
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert max(map(len, labels)) <= 20 and r"\$" not in labels[0]
+
+
+def test_names_of_classes_stay_on_the_page(make_evaluation):
+    figure = confusion_matrix(make_evaluation(class_names=["Extraordinarily long"] * 3))
+    render_figure(figure, "png")
+    axes = figure.axes[0]
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label):
+        box = label.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0, label.get_text()

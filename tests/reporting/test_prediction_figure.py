@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from shiftscope.errors import UsageError
+from shiftscope.reporting import alt_text, prediction_figure, render_figure
+
+
+def test_the_three_likeliest_classes_stand_under_the_picture_in_their_order():
+    scores = {"a": 0.1, "b": 0.6, "c": 0.05, "$d$": 0.25}
+    answers = [{"file": "some/where/boot.png", "offset": (3, 4), "scores": scores},
+               {"file": "x" * 99, "offset": (0, 0), "scores": {"a": 0.5, "b": 0.5}}]
+    canvases = np.arange(2 * 3 * 12 * 20).reshape(2, 3, 12, 20).astype(np.uint8)
+    figure = prediction_figure(answers, canvases)
+    axes = figure.axes[0]
+    words = [text.get_text() for text in axes.texts]
+    assert words[:4] == ["boot.png, at (3, 4)", "b 60.0 %", r"\$d\$ 25.0 %", "a 10.0 %"]
+    assert len(words) == 4 + 3 and len(words[4]) < 32
+    np.testing.assert_array_equal(np.asarray(axes.images[1].get_array()), canvases[1].transpose(1, 2, 0))
+    assert "boot.png is taken for b (60.0 %)" in alt_text(figure)
+    assert render_figure(figure, "png")
+
+
+def test_no_pictures_are_an_error():
+    with pytest.raises(UsageError, match="number of pictures must be at least 1: there is nothing to draw, got 0"):
+        prediction_figure([], np.zeros((0, 1, 4, 4), np.uint8))

@@ -1,0 +1,135 @@
+import base64
+import hashlib
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from shiftscope.errors import UsageError
+from shiftscope.reporting import (
+    ControlCell,
+    ReportData,
+    ReportFigure,
+    confusion_matrix,
+    control_cells,
+    render_report,
+    report_figure,
+)
+from shiftscope.reporting.report import SECTIONS
+from shiftscope.reporting.tables import model_rows
+
+EVIL = "</style></script><img src=x onerror=alert(1)>"
+DATASET = {"name": "fashion-mnist", "drawn": False, "licence": "MIT", "class_names": ["a", "b"], "canvas": (56, 56)}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def data(make_evaluation, make_training) -> ReportData:
+    evaluations = [make_evaluation(trained=trained, accuracy={"random": share, "centred": 0.88}, split=split, seed=seed)
+                   for trained, share, split, seed in (("moved", 0.76, "test", 0), ("moved", 0.78, "test", 1),
+                                                        ("centred", 0.26, "test", 0), ("moved", 0.8, "train", 0))]
+    figures = {f"pic-{section}": ReportFigure(section, b"png " + section.encode(), f"alt of {section}", "words")
+               for section in reversed(SECTIONS)}
+    return ReportData(title="A run", dataset=DATASET, evaluations=evaluations, controls=control_cells(evaluations),
+                      training=[make_training(), make_training(seed=1), make_training(trained="centred")],
+                      figures=figures, environment={"seed": 0, "versions": {"torch": "2.13"}}, notes=["Mind the gap."])
+
+
+def test_a_newcomer_reads_the_conclusion_first(data):
+    page = Page(render_report(data))
+    conclusion = "Moving the garment costs the perceptron 11.0 points"
+    assert page.text.index(conclusion) < page.text.index("What this is") < page.text.index("Mind the gap.")
+    assert "77.0 ± 1.4 %" in page.text and "standard deviation over 2 seeds" in page.text
+    assert "torch" in page.text and "learning_rate 0.003" in page.text and "314,710" in page.text
+
+
+def test_rows_keep_splits_and_ways_of_training_apart(data):
+    moved, centred = model_rows(data.training, data.evaluations)
+    assert (moved.title, moved.trained, moved.seeds, moved.seconds) == ("perceptron", "moved", 2, "0:30")
+    assert moved.accuracy == {"test random": "77.0 ± 1.4 %", "test centred": "88.0 ± 0.0 %", "train random": "80.0 %",
+                              "train centred": "88.0 %"}
+    assert centred.accuracy["test random"] == "26.0 %" and centred.accuracy["train random"] == "–"
+
+
+def test_figures_are_inlined_in_reading_order_with_their_words(data):
+    images = Page(render_report(data)).all("img")
+    assert [image["alt"] for image in images] == [f"alt of {section}" for section in SECTIONS]
+    head, _, body = str(images[0]["src"]).partition(",")
+    assert head == "data:image/png;base64" and base64.b64decode(body) == b"png samples"
+
+
+def test_the_page_is_one_file_that_may_run_nothing_and_ask_nobody(data):
+    html = render_report(data)
+    page = Page(html)
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
+    assert str(policy).split("; ")[:3] == ["default-src 'none'", "img-src data:", f"style-src 'sha256-{digest}'"]
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
+    assert not any("style" in attributes or any(name.startswith("on") for name in attributes)
+                   for _, attributes in page.tags)
+    assert "prefers-color-scheme: dark" in html and "@media print" in html
+
+
+def test_hostile_words_stay_words(make_evaluation, make_training):
+    evaluation = make_evaluation(model=EVIL, dataset=EVIL, class_names=[EVIL] * 3, notes=[EVIL])
+    data = ReportData(
+        title=EVIL, dataset={"name": EVIL, "class_names": [EVIL], "source": EVIL, "checksums": {EVIL: EVIL}},
+        evaluations=[evaluation], training=[make_training(model=EVIL, dataset=EVIL)], notes=[EVIL],
+        controls=[ControlCell(EVIL, "moved", "moved", 0.5)], environment={EVIL: {EVIL: EVIL}},
+        figures={EVIL: report_figure("confusion", confusion_matrix(evaluation), EVIL)})
+    page = Page(render_report(data))
+    assert len(page.all("img")) == 1 and not page.all("script")
+    assert page.all("img")[0].keys() == {"src", "alt"} and EVIL[:20] in str(page.all("img")[0]["alt"])
+    assert page.text.count(EVIL) >= 6
+
+
+def test_an_empty_report_and_missing_figures_still_make_a_page():
+    page = Page(render_report(ReportData(title="Nothing yet", dataset={})))
+    assert "Nothing yet" in page.text and "How it was made" in page.text
+    assert "Please note" not in page.text and "None" not in page.text
+
+
+def test_numbers_that_are_not_finite_are_dashes(make_evaluation, make_training):
+    evaluation = make_evaluation(accuracy={"random": math.nan, "centred": 0.5}, not_finite=3)
+    data = ReportData(title="broken", dataset=DATASET, evaluations=[evaluation], controls=control_cells([evaluation]),
+                      training=[make_training(images_per_second=math.nan)], environment={"speed": math.inf})
+    text = Page(render_report(data)).text
+    assert not re.search(r"\b(nan|inf)\b", text, re.IGNORECASE)
+    assert "was not finite" in text and "3 of 12 test images" in text
+
+
+def test_drawn_garments_are_called_so(data):
+    html = render_report(ReportData(title="drawn", dataset={"name": "garments", "drawn": True}))
+    assert html.count("drawn garments (synthetic)") >= 2 and "no photographs" in html
+    assert "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT licence" in render_report(data)
+
+
+def test_a_report_is_a_pure_function_of_its_data(data):
+    assert render_report(data) == render_report(data)
+
+
+def test_an_unknown_section_names_the_nearest():
+    with pytest.raises(UsageError, match=r"unknown section of the report 'curve': did you mean 'curves'\?"):
+        ReportFigure("curve", b"", "", "")
