@@ -1,0 +1,85 @@
+"""Shiftscope asks of an image classifier: does it care where the object is, why, and what would make it stop caring?
+
+The names below are loaded when they are first used, so that `import shiftscope` alone costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shiftscope import data, models
+    from shiftscope.data import Dataset, from_arrays, from_torch, load_dataset
+    from shiftscope.errors import ShiftscopeError
+    from shiftscope.evaluation import evaluate
+    from shiftscope.models import load, save
+    from shiftscope.placement import Placement
+    from shiftscope.results import Evaluation, TrainResult
+    from shiftscope.settings import DataSettings, RunSettings, TrainSettings
+    from shiftscope.training import train
+
+    __version__: str
+
+_HOMES = {
+    "Dataset": "shiftscope.data",
+    "from_arrays": "shiftscope.data",
+    "from_torch": "shiftscope.data",
+    "load_dataset": "shiftscope.data",
+    "ShiftscopeError": "shiftscope.errors",
+    "evaluate": "shiftscope.evaluation",
+    "load": "shiftscope.models",
+    "save": "shiftscope.models",
+    "Placement": "shiftscope.placement",
+    "Evaluation": "shiftscope.results",
+    "TrainResult": "shiftscope.results",
+    "DataSettings": "shiftscope.settings",
+    "RunSettings": "shiftscope.settings",
+    "TrainSettings": "shiftscope.settings",
+    "train": "shiftscope.training",
+}
+_SUBMODULES = ("data", "models")
+
+__all__ = [
+    "DataSettings",
+    "Dataset",
+    "Evaluation",
+    "Placement",
+    "RunSettings",
+    "ShiftscopeError",
+    "TrainResult",
+    "TrainSettings",
+    "data",
+    "evaluate",
+    "from_arrays",
+    "from_torch",
+    "load",
+    "load_dataset",
+    "models",
+    "save",
+    "train",
+]
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("shiftscope")
+    except PackageNotFoundError:  # run from a source folder that nobody installed
+        return "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _SUBMODULES:
+        value = import_module(f"shiftscope.{name}")
+    elif name == "__version__":
+        value = _version()
+    else:
+        raise AttributeError(f"module 'shiftscope' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

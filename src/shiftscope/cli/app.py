@@ -1,0 +1,97 @@
+"""The table of commands, and how one of them is parsed and called."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from cyclopts import App, Parameter
+
+from shiftscope.cli.data_commands import fetch, show_info, show_list
+from shiftscope.cli.doctor_command import doctor
+from shiftscope.cli.evaluate_command import evaluate
+from shiftscope.cli.flags import show_default
+from shiftscope.cli.predict_command import predict
+from shiftscope.cli.run_command import run
+from shiftscope.cli.sources import TomlFile, Variables
+from shiftscope.cli.train_command import train
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its words, its function (whose docstring is the help text), and lines that show its use."""
+
+    words: tuple[str, ...]
+    function: Callable[..., None]
+    examples: tuple[str, ...]
+
+
+COMMANDS = (
+    Command(("run",), run, ("run", "run --data fashion-mnist --out results")),
+    Command(("train",), train, ("train two-conv --data fashion-mnist --epochs 5",)),
+    Command(("evaluate",), evaluate, ("evaluate shiftscope-train/two-conv --out figures",)),
+    Command(("predict",), predict, ("predict shiftscope-train/two-conv shirt.png --offset 0 14",)),
+    Command(("data", "list"), show_list, ("data list",)),
+    Command(("data", "info"), show_info, ("data info garments",)),
+    Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),
+    Command(("doctor",), doctor, ("doctor",)),
+)
+"""All commands, in the order of the help page."""
+
+GROUPS = {"data": "Look at the datasets that Shiftscope knows, or download one."}
+"""Help of the words that several commands share."""
+
+EPILOGUE = """\
+Help on one command: shiftscope run --help
+
+Every option can also stand in the file shiftscope.toml of the current folder, one table a command ([run], [train], \
+[data.info]), or in a variable named after it (--data-dir: SHIFTSCOPE_DATA_DIR). The command line wins over the \
+variable, the variable over the file."""
+
+
+def _version() -> str:
+    import shiftscope
+
+    return f"shiftscope {shiftscope.__version__}"
+
+
+def _epilogue(examples: Sequence[str]) -> str:
+    return "\n".join([f"Example{'s' if len(examples) > 1 else ''}:", *(f"  shiftscope {line}" for line in examples)])
+
+
+def build_app() -> App:
+    """Return the application with all its commands."""
+    app = App(
+        name="shiftscope", help="Does your image classifier care where the object is, why, and how to make it stop?",
+        version=_version, help_format="plaintext", help_epilogue=EPILOGUE, suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(negative_iterable=(), show_default=show_default),
+    )
+    app.config = (Variables(lambda: set(_option_names(app))), TomlFile("shiftscope.toml", [c.words for c in COMMANDS]))
+    for order, command in enumerate(COMMANDS):
+        parent = app
+        *groups, name = command.words
+        for group in groups:
+            if group not in parent:
+                parent.command(App(name=group, help=GROUPS[group], help_epilogue="", sort_key=order))
+            parent = parent[group]
+        parent.command(command.function, name=name, help_epilogue=_epilogue(command.examples), sort_key=order)
+    app.register_install_completion_command()
+    return app
+
+
+def _option_names(app: App) -> Iterator[str]:
+    """All options of all commands, as `--data-dir`."""
+    for command in COMMANDS:
+        parsed = app
+        for word in command.words:
+            parsed = parsed[word]
+        for argument in parsed.assemble_argument_collection(parse_docstring=False):
+            yield from (name for name in argument.names if name.startswith("--"))
+
+
+def call(app: App, arguments: Sequence[str]) -> None:
+    """Parse `arguments` and call the command's function.
+
+    A function that has the parameter `command` is given the whole command line, for the record that it writes.
+    """
+    function, bound, ignored = app.parse_args(list(arguments), print_error=False, exit_on_error=False)
+    record = {"command": ["shiftscope", *arguments]} if "command" in ignored else {}
+    function(*bound.args, **bound.kwargs, **record)

@@ -1,0 +1,83 @@
+"""`shiftscope data list`, `info` and `fetch`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from shiftscope.cli import output as shown
+from shiftscope.cli.flags import OUTPUT, OutputFlags, Switch
+from shiftscope.progress import default_progress
+
+Json = Annotated[bool, Switch]
+
+
+def _document(values: dict[str, Any]) -> None:
+    from shiftscope.results import SCHEMA_VERSION
+
+    shown.write_document({"schema_version": SCHEMA_VERSION} | values)
+
+
+def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
+    """List the datasets that can be named after --data, and which of them are here already.
+
+    Args:
+        data_dir: Folder to look for datasets in, before the usual ones.
+        json: Print the list as one JSON document.
+    """
+    from shiftscope.data import dataset_catalogue
+
+    with shown.clean_stdout(json):
+        datasets = dataset_catalogue(data_dir)
+    if json:
+        _document({"datasets": datasets})
+    else:
+        shown.write_table(("name", "what it is", "where"),
+                          [(item["name"], item["description"], item["found"] or "-") for item in datasets])
+
+
+def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None = None,
+              output: OutputFlags = OUTPUT) -> None:
+    """Show the source, licence, checksums and counts of one dataset.
+
+    Args:
+        name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE or package.module:object.
+        data_dir: Folder that holds the dataset's files.
+        limit: Look at the first N training and the first N test images only.
+    """
+    from shiftscope.data import dataset_info, load_dataset
+
+    with shown.clean_stdout(output.json):
+        progress = default_progress(quiet=output.quiet)
+        info = dataset_info(load_dataset(name, data_dir=data_dir, limit=limit, progress=progress))
+    if output.json:
+        _document(info)
+    else:
+        shown.write_table(("what", "value"), [(key.replace("_", " "), _readable(value)) for key, value in info.items()])
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        lines = (f"{key}: {_readable(item)}" for key, item in value.items())
+        return (", " if all(isinstance(item, int) for item in value.values()) else "\n").join(lines)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_readable, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = OUTPUT) -> None:
+    """Make sure that a dataset's files are here and whole, downloading what is missing, and print where they are.
+
+    Args:
+        name: fashion-mnist (downloaded) or garments (drawn).
+        data_dir: Folder for the files (default: the user's cache folder).
+    """
+    from shiftscope.data import fetch_dataset
+
+    with shown.clean_stdout(output.json):
+        paths = fetch_dataset(name, data_dir, default_progress(quiet=output.quiet))
+    if output.json:
+        _document({"name": name, "files": paths})
+        return
+    for path in paths:
+        shown.write_line(str(path))

@@ -1,0 +1,56 @@
+"""`shiftscope evaluate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from shiftscope.cli import output as shown
+from shiftscope.cli.flags import OUTPUT, OVERRIDES, RESULTS, DataOverrides, OutputFlags
+from shiftscope.progress import default_progress
+
+if TYPE_CHECKING:
+    from shiftscope.results import Evaluation
+
+Shown = Parameter(group=RESULTS)
+
+
+def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
+             split: Annotated[Literal["test", "train", "validation"], Shown] = "test", seed: Annotated[int, Shown] = 0,
+             device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
+             allow_code: Annotated[str | None, Shown] = None) -> None:
+    """Measure how often a trained model is right, with images at random places and centred.
+
+    Args:
+        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
+        split: Which images.
+        seed: Fixes the random places.
+        device: One of auto, cpu, cuda or mps.
+        out: Folder for the figures and the result as JSON (default: none are written).
+        allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
+    """
+    from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
+
+    with shown.clean_stdout(output.json):
+        evaluation = evaluate_checkpoint(
+            checkpoint, data.given(), split=split, out=out, seed=seed, device=device,
+            allow_code=allow_code, progress=default_progress(quiet=output.quiet))
+    if output.json:
+        confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centred")}
+        shown.write_document(evaluation.to_dict() | confusion)
+        return
+    show_evaluation(evaluation)
+    if out is not None:
+        shown.write_line(str(out))
+
+
+def show_evaluation(evaluation: "Evaluation") -> None:
+    """Print the accuracies, overall and per class."""
+    columns = [evaluation.per_class["random"], evaluation.per_class["centred"]]
+    rows = [("all classes", evaluation.accuracy["random"], evaluation.accuracy["centred"])]
+    rows += zip(evaluation.class_names, *columns, strict=True)
+    shown.write_table(("class", "random places", "centred"),
+                      [(name, shown.percent(random), shown.percent(centred)) for name, random, centred in rows],
+                      numbers=("random places", "centred"),
+                      title=f"Accuracy of {evaluation.model} on {evaluation.images:,} {evaluation.split} images of "
+                            f"{evaluation.dataset}")

@@ -1,0 +1,58 @@
+"""What the user is told when a command fails, and which exit code the shell gets."""
+
+import os
+import sys
+import traceback
+
+from shiftscope.cli.sources import DEBUG_VARIABLE
+from shiftscope.errors import Interrupted, ShiftscopeError, UsageError
+
+
+def explain(error: BaseException) -> int:
+    """Say in one line on standard error what went wrong and return the exit code."""
+    from cyclopts import CycloptsError
+
+    if isinstance(error, BrokenPipeError):
+        return _reader_left()
+    if isinstance(error, KeyboardInterrupt):
+        return _say("interrupted", 130)
+    if isinstance(error, Interrupted):
+        return _say(str(error), error.exit_code)
+    if isinstance(error, ShiftscopeError):
+        return _say(f"error: {error}", error.exit_code)
+    if isinstance(error, CycloptsError):
+        return _say(f"error: {_parse_error(error)}", UsageError.exit_code)
+    return _unexpected(error)
+
+
+def _say(line: str, code: int) -> int:
+    sys.stderr.write(line + "\n")
+    return code
+
+
+def _parse_error(error: Exception) -> str:
+    """The message of cyclopts on one line, with the way to the help page."""
+    from cyclopts import CycloptsError, UnusedCliTokensError
+
+    message = " ".join(str(error).split())
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        message = f"unexpected argument {error.unused_tokens[0]!r}."
+    words = error.command_chain if isinstance(error, CycloptsError) and error.command_chain else ()
+    return f"{message} (see: {' '.join(['shiftscope', *words, '--help'])})"
+
+
+def _reader_left() -> int:
+    """The reader of our output closed it, as `| head` does: end quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush fails aloud
+    return 1
+
+
+def _unexpected(error: BaseException) -> int:
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        traceback.print_exception(error, file=sys.stderr)
+        return 1
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"error: {where}{error.strerror}", 1)
+    text = " ".join(str(error).split())
+    return _say(f"error: unexpected {type(error).__name__}: {text} ({DEBUG_VARIABLE}=1 shows the traceback)", 1)

@@ -1,0 +1,111 @@
+"""The settings as options: what the command line adds to `shiftscope.settings` is how some values are typed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter, Token
+
+from shiftscope.errors import UsageError
+from shiftscope.settings import DataSettings, RunSettings, TrainSettings
+
+IMAGES = Group.create_ordered("Images")
+TRAINING = Group.create_ordered("Training")
+RESULTS = Group.create_ordered("Results")
+
+
+def parse_canvas(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Read `56`, `48x64` or, from a file or variable, the two numbers `48 64`."""
+    text = "x".join(token.value for token in tokens)
+    match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
+    if match is None or 0 in (sizes := [int(size) for size in match.groups() if size is not None]):
+        raise UsageError(f"canvas must be one size in pixels or height x width, as in 56 or 48x64, got {text!r}")
+    return sizes[0], sizes[-1]
+
+
+def parse_names(type_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Read names that are separated by commas or stand apart."""
+    return tuple(name for token in tokens for name in token.value.split(",") if name)
+
+
+def show_default(value: Any) -> str | None:
+    """Return a default as the help page shows it; None for a switch that is off and a value that is left open.
+
+    >>> show_default((56, 56)), show_default(("two-full", "two-conv")), show_default(False)
+    ('56x56', 'two-full two-conv', None)
+    """
+    if value is None or value is False:
+        return None
+    if isinstance(value, tuple):
+        return ("x" if isinstance(value[0], int) else " ").join(map(str, value))
+    return str(value)
+
+
+Canvas = Parameter(converter=parse_canvas, n_tokens=1, metavar="SIZE")
+Switch = Parameter(negative=())
+
+
+@Parameter(name="*", group=IMAGES)
+@dataclass(frozen=True, kw_only=True)
+class DataFlags(DataSettings):
+    """Which images, and how they lie on the canvas."""
+
+    canvas: Annotated[tuple[int, int], Canvas] = DataSettings.canvas
+    """Size of the canvas in pixels: 56, or height and width as in 48x64."""
+
+
+@Parameter(name="*", group=TRAINING)
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags(TrainSettings):
+    """How a model is trained."""
+
+
+@Parameter(name="*", group=RESULTS)
+@dataclass(frozen=True, kw_only=True)
+class RunFlags(RunSettings):
+    """The main job."""
+
+    models: Annotated[tuple[str, ...], Parameter(
+        converter=parse_names, consume_multiple=True, metavar="NAME", group=TRAINING)] = RunSettings.models
+    """Which models to train: two-full (perceptron), two-conv (convnet), or package.module:object of your own."""
+    epochs: Annotated[int | None, Parameter(group=TRAINING)] = None
+    seed: Annotated[int, Parameter(group=TRAINING)] = RunSettings.seed
+    seeds: Annotated[int, Parameter(group=TRAINING)] = RunSettings.seeds
+    controls: Annotated[bool, Parameter(group=TRAINING)] = RunSettings.controls
+
+
+@Parameter(name="*", group=IMAGES)
+@dataclass(frozen=True, kw_only=True)
+class DataOverrides:
+    """Data for a checkpoint, which knows what it was trained on: what is None stays so."""
+
+    data: str | None = None
+    """Another dataset with the same classes and image size (default: what the model was trained on)."""
+    data_dir: Path | None = None
+    """Folder that holds the dataset's files."""
+    limit: int | None = None
+    """Use the first N images only."""
+    canvas: Annotated[tuple[int, int] | None, Canvas] = None
+    """Size of the canvas in pixels, for a model that takes any (default: as trained)."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that were given, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@Parameter(name="*", group=RESULTS)
+@dataclass(frozen=True, kw_only=True)
+class OutputFlags:
+    """How a command shows what it found out."""
+
+    json: Annotated[bool, Switch] = False
+    """Print the result as one JSON document."""
+    quiet: Annotated[bool, Switch] = False
+    """Show no progress."""
+
+
+DATA, TRAIN, RUN, OVERRIDES, OUTPUT = DataFlags(), TrainFlags(), RunFlags(), DataOverrides(), OutputFlags()
+"""The defaults, for signatures: frozen, so one object serves all."""

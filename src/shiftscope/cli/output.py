@@ -1,0 +1,68 @@
+"""What goes to standard output: tables for people, or exactly one JSON document."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from shiftscope.files import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@contextlib.contextmanager
+def clean_stdout(active: bool) -> Iterator[None]:
+    """Keep standard output free for the JSON document: what foreign code prints meanwhile goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr) if active else contextlib.nullcontext():
+        yield
+
+
+def write_document(values: dict[str, Any]) -> None:
+    """Print `values` as the one JSON document; ASCII, so that any terminal can carry it."""
+    sys.stdout.write(json.dumps(plain(values), indent=1, allow_nan=False) + "\n")
+
+
+def write_line(text: str) -> None:
+    """Print a line that other programs may read: never wrapped or coloured."""
+    sys.stdout.write(text + "\n")
+
+
+def console() -> "Console":
+    """Return the console for tables; it honours NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def write_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None,
+                numbers: Iterable[str] = ()) -> None:
+    """Print a table; the columns named in `numbers` are flushed right."""
+    from rich import box
+    from rich.table import Table
+
+    right = set(numbers)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_escaped(cell) for cell in row))
+    if title:
+        write_line(title)  # a table's own title is wrapped to the table's width
+    console().print(table)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def percent(share: float | None) -> str:
+    """Return a share as text.
+
+    >>> percent(0.7666), percent(None)
+    ('76.7 %', '-')
+    """
+    return "-" if share is None else f"{100 * share:.1f} %"

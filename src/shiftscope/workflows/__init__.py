@@ -1,0 +1,1 @@
+"""The verbs of the command line, each put together from the parts below."""

@@ -1,0 +1,57 @@
+"""A checkpoint together with the placement and the class names that it was trained with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from shiftscope.devices import resolve_device
+from shiftscope.errors import UsageError
+from shiftscope.models import CheckpointConfig, load, load_config
+from shiftscope.placement import Placement, texture
+from shiftscope.runs import find_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A loaded model and what its checkpoint says about it."""
+
+    model: nn.Module
+    config: CheckpointConfig
+    placement: Placement
+    channels: int
+    device: torch.device
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.config.provenance.class_names
+
+
+def open_checkpoint(path: Path, *, device: str = "auto", allow_code: str | None = None) -> Trained:
+    """Load a checkpoint folder, or the only one of a run folder.
+
+    Raises:
+        CheckpointError: missing, corrupt, hostile or from another version.
+        UsageError: it does not say what it was trained on.
+    """
+    folder = find_checkpoint(path)
+    config = load_config(folder)
+    where = resolve_device(device)
+    model = load(folder, allow_code=allow_code, device=where)
+    described = config.provenance.placement
+    if described is None or not config.provenance.class_names:
+        raise UsageError(f"{folder} does not say on which images it was trained; train it with shiftscope train, or "
+                         "pass provenance= to shiftscope.save")
+    channels = int(config.arguments.get("channels", 1))
+    return Trained(model=model, config=config, placement=stored_placement(described, channels), channels=channels,
+                   device=where)
+
+
+def stored_placement(values: dict, channels: int) -> Placement:
+    """Return the placement that `Placement.to_dict` described, over all its offsets: a model trained on centred images
+    is asked about moved ones as well."""
+    canvas = (int(values["canvas"][0]), int(values["canvas"][1]))
+    ground = texture(canvas, channels=channels) if values["background"] == "texture" else int(values["background"])
+    return Placement(image=(int(values["image"][0]), int(values["image"][1])), canvas=canvas, mode=values["mode"],
+                     background=ground)

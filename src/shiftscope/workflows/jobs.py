@@ -1,0 +1,87 @@
+"""One job of a run: a model trained with one seed and then evaluated; done once, found again when resumed."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from shiftscope.data import Dataset
+from shiftscope.errors import CheckpointError
+from shiftscope.evaluation import evaluate
+from shiftscope.models import build_model
+from shiftscope.placement import Placement
+from shiftscope.progress import Progress
+from shiftscope.results import EpochRecord, Evaluation, TrainResult
+from shiftscope.runs import RunFolder
+from shiftscope.settings import TrainSettings
+from shiftscope.training import train
+from shiftscope.training.state import load_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to train: a model, on moved or on centred images, with one seed."""
+
+    model: str
+    seed: int
+    centred: bool = False
+
+    @property
+    def key(self) -> str:
+        """The job's name in folders and logs, for instance "two-full-centred-seed1"."""
+        return f"{self.model}{'-centred' if self.centred else ''}-seed{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What came out of a job."""
+
+    job: Job
+    training: TrainResult
+    test: Evaluation
+    train: Evaluation
+
+
+def do_job(job: Job, data: Dataset, placement: Placement, settings: TrainSettings, run: RunFolder, *,
+           device: torch.device, progress: Progress) -> JobResult:
+    """Train and evaluate, or go on with what the run folder holds of it."""
+    found = _finished(job, run)
+    if found is not None:
+        progress.note(f"{job.key}: already done")
+        return found
+    training, model = train_job(job, data, placement, settings, run, device=device, progress=progress)
+    common: dict[str, Any] = {"placement": placement, "seed": job.seed, "name": job.model, "trained": training.trained,
+                              "validation": settings.validation, "progress": progress}
+    evaluations = {split: evaluate(model, data, split=split, **common) for split in ("train", "test")}
+    for split, evaluation in evaluations.items():
+        evaluation.save(run.result(job.key, split))
+    training.save(run.result(job.key, "training"))  # last: its presence says that the job is done
+    return JobResult(job=job, training=training, **evaluations)
+
+
+def train_job(job: Job, data: Dataset, placement: Placement, settings: TrainSettings, run: RunFolder, *,
+              device: torch.device, progress: Progress) -> tuple[TrainResult, torch.nn.Module]:
+    """Train a job's model, logging every epoch; go on from its training state where there is one."""
+    channels = data.shape[0]
+    model = build_model(job.model, canvas=placement.canvas, channels=channels, classes=data.classes, seed=job.seed)
+    folder = run.checkpoint(job.key)
+    stored = load_state(folder, torch.device("cpu"))
+    run.log.truncate(job.key, stored[0].epoch if stored else 0)
+
+    def log(record: EpochRecord) -> None:
+        run.log.append({"job": job.key, "model": job.model, "seed": job.seed} | record)
+
+    training = train(model.to(device), data, placement=placement.centre_only() if job.centred else placement,
+                     settings=replace(settings, seed=job.seed), name=job.model, folder=folder, resume=True,
+                     progress=progress, on_epoch=log)
+    return replace(training, checkpoint=str(folder.relative_to(run.path))), model
+
+
+def _finished(job: Job, run: RunFolder) -> JobResult | None:
+    """Return a job's results where all are there and whole."""
+    try:
+        return JobResult(job=job, training=TrainResult.load(run.result(job.key, "training")),
+                         test=Evaluation.load(run.result(job.key, "test")),
+                         train=Evaluation.load(run.result(job.key, "train")))
+    except CheckpointError:
+        return None

@@ -1,0 +1,83 @@
+"""`shiftscope run`: from a dataset to trained, evaluated models, figures and a report."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from shiftscope import files
+from shiftscope.data import Dataset
+from shiftscope.devices import resolve_device
+from shiftscope.placement import Placement
+from shiftscope.progress import Progress
+from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report
+from shiftscope.runs import RunFolder
+from shiftscope.settings import DataSettings, RunSettings, TrainSettings
+from shiftscope.workflows.inputs import begin_run, open_data
+from shiftscope.workflows.jobs import Job, JobResult, do_job
+from shiftscope.workflows.metrics_json import dataset_summary, run_metrics
+from shiftscope.workflows.pictures import run_figures
+
+CONTROL = "two-full"
+"""The model whose centred twin is always trained: what moving costs is the first lesson."""
+
+
+def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
+                 command: list[str] | None = None) -> dict[str, Any]:
+    """Train every model with every seed, evaluate, draw and report; leave all of it in `run.out`.
+
+    Args:
+        data: which images, and how they lie.
+        run: which models, seeds and folder.
+        command: the command line, for `env.json`.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        UsageError: unknown names; a folder that holds another run.
+        Interrupted: stopped by a signal after saving; `resume` goes on.
+
+    References:
+        DESIGN: the keys of `metrics.json` are listed in `workflows/metrics_json.py`.
+    """
+    folder, device = RunFolder(run.out), resolve_device(run.device)
+    images, placement = open_data(data, progress)
+    settings = TrainSettings(epochs=run.epochs, seed=run.seed)
+    asked = {"data": asdict(data), "run": asdict(run)}
+    environment = begin_run(folder, images, asked, device=device, seed=run.seed, command=command or [],
+                            resume=run.resume, overwrite=run.overwrite)
+    results = [do_job(job, images, placement, settings, folder, device=device, progress=progress)
+               for job in jobs_of(run)]
+    cells = control_cells([result.test for result in results])
+    metrics = run_metrics(images, placement, results, cells, seed=run.seed, device=str(device))
+    files.write_json(folder.metrics, metrics)
+    progress.note("drawing figures and report")
+    write_report(folder, images, placement, results, cells, environment, run.seed)
+    return metrics
+
+
+def jobs_of(run: RunSettings) -> list[Job]:
+    """Return the trainings of a run, seed by seed, each control right after its model.
+
+    >>> [job.key for job in jobs_of(RunSettings())]
+    ['two-full-seed0', 'two-full-centred-seed0', 'two-conv-seed0']
+    """
+    jobs = []
+    for seed in range(run.seed, run.seed + run.seeds):
+        for model in run.models:
+            jobs.append(Job(model=model, seed=seed))
+            if run.controls or model == CONTROL:
+                jobs.append(Job(model=model, seed=seed, centred=True))
+    return jobs
+
+
+def write_report(folder: RunFolder, data: Dataset, placement: Placement, results: Sequence[JobResult],
+                 cells: Sequence[ControlCell], environment: dict[str, Any], seed: int) -> None:
+    """Draw the figures of a run and write its `report.html`."""
+    title = "Does it care where the garment is?" if len(data.class_names) == 10 else "Does it care where the object is?"
+    html = render_report(ReportData(
+        title=title, dataset=dataset_summary(data, placement), environment=environment, controls=cells,
+        training=[result.training for result in results],
+        evaluations=[part for result in results for part in (result.test, result.train)],
+        figures=run_figures(data, placement, results, cells, folder, seed)))
+    files.write_text(folder.report, html)

@@ -1,0 +1,60 @@
+"""`metrics.json`: what other tools read of a run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shiftscope.data import Dataset
+from shiftscope.placement import Placement
+from shiftscope.reporting import ControlCell
+from shiftscope.reporting.cells import mean_and_spread
+from shiftscope.results import SCHEMA_VERSION, TrainResult
+from shiftscope.workflows.jobs import JobResult
+
+
+def dataset_summary(data: Dataset, placement: Placement) -> dict[str, Any]:
+    """Return what all metrics say about the dataset; training images are counted before the validation split."""
+    return {"name": data.name, "train_images": len(data.train), "test_images": len(data.test),
+            "canvas": list(placement.canvas), "image": list(data.shape), "mode": placement.mode, "drawn": data.drawn,
+            "class_names": list(data.class_names), "source": data.source, "licence": data.licence,
+            "checksums": data.checksums}
+
+
+def training_summary(result: TrainResult) -> dict[str, Any]:
+    """Return what all metrics say about one training."""
+    keys = ("parameters", "epochs", "seed", "trained", "train_seconds", "images_per_second", "history", "settings",
+            "checkpoint", "notes")
+    return {"name": result.model} | {key: getattr(result, key) for key in keys}
+
+
+def run_metrics(data: Dataset, placement: Placement, results: Sequence[JobResult], cells: Sequence[ControlCell], *,
+                seed: int, device: str) -> dict[str, Any]:
+    """Return the whole of `metrics.json` of a run.
+
+    `models` holds one entry a model trained on moved images: figures of the first seed, and under `seeds` the
+    accuracies of all, with their mean and sample deviation. `controls` holds the same for models trained centred.
+    """
+    groups: dict[tuple[str, bool], list[JobResult]] = {}
+    for result in results:
+        groups.setdefault((result.job.model, result.job.centred), []).append(result)
+    entries = {key: _entry(group) for key, group in groups.items()}
+    return {
+        "schema_version": SCHEMA_VERSION, "dataset": dataset_summary(data, placement), "seed": seed, "device": device,
+        "models": [entry for (_, centred), entry in entries.items() if not centred],
+        "controls": [entry for (_, centred), entry in entries.items() if centred],
+        "two_by_two": [cell.to_dict() for cell in cells],
+    }
+
+
+def _entry(group: Sequence[JobResult]) -> dict[str, Any]:
+    first = group[0]
+    entry = training_summary(first.training) | {
+        "test_accuracy": first.test.accuracy, "train_set_accuracy": first.train.accuracy,
+        "test_accuracy_per_class": first.test.per_class,
+        "seeds": [{"seed": result.job.seed, "test_accuracy": result.test.accuracy,
+                   "train_set_accuracy": result.train.accuracy, "train_seconds": result.training.train_seconds,
+                   "checkpoint": result.training.checkpoint} for result in group],
+    }
+    for which in ("random", "centred"):
+        mean, spread = mean_and_spread([result.test.accuracy[which] for result in group])
+        entry.setdefault("test_accuracy_over_seeds", {})[which] = {"mean": mean, "deviation": spread}
+    return entry

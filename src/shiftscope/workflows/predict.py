@@ -1,0 +1,95 @@
+"""`shiftscope predict`: a trained model and one's own pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from shiftscope.errors import DataError, UsageError
+from shiftscope.models.forward import evaluating, placed_outputs
+from shiftscope.workflows.checkpoints import Trained, open_checkpoint
+
+
+def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, int] | None = None,
+                  out: Path | None = None, device: str = "auto", allow_code: str | None = None) -> list[dict[str, Any]]:
+    """Classify image files, each fitted into the model's image size and laid on its canvas.
+
+    Args:
+        checkpoint: checkpoint folder or run folder.
+        images: PNG, JPEG and whatever else Pillow reads.
+        offset: (dy, dx) of the image's top-left corner on the canvas; the middle unless given.
+        out: folder for a figure of what the model saw.
+
+    Returns:
+        A dictionary a file: file, offset, class, confidence, scores (class -> probability), inverted.
+
+    Raises:
+        DataError: a file is missing or not an image.
+        UsageError: the offset is not one of the placement's.
+        CheckpointError: the checkpoint cannot be loaded.
+    """
+    trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    where = offset if offset is not None else trained.placement.middle
+    _check_offset(where, trained)
+    read = [read_picture(path, trained) for path in images]
+    pixels = torch.stack([picture for picture, _ in read]).to(trained.device)
+    offsets = torch.tensor([where] * len(read), device=trained.device)
+    with evaluating(trained.model):
+        outputs = placed_outputs(trained.model, pixels, offsets, trained.placement)
+    answers = [_answer(path, where, inverted, scores, trained)
+               for path, (_, inverted), scores in zip(images, read, outputs.float().softmax(1).cpu(), strict=True)]
+    if out is not None:
+        _draw(answers, trained.placement.place(pixels, offsets).cpu().numpy(), out)
+    return answers
+
+
+def read_picture(path: Path, trained: Trained) -> tuple[torch.Tensor, bool]:
+    """Return the picture as uint8 (C, h, w), and whether it was inverted.
+
+    It is scaled to fit (h, w), its sides kept in proportion, the rest filled with the background. A picture whose rim
+    is light where the model knows a dark background is inverted: photographs show garments on white.
+    """
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("L" if trained.channels == 1 else "RGB")
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}; give an image file such as a PNG or JPEG") from error
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error}); give a PNG or JPEG file") from error
+    ground = trained.placement.background if isinstance(trained.placement.background, int) else 0
+    inverted = ground < 64 and _rim_level(picture) > 160
+    if inverted:
+        picture = ImageOps.invert(picture)
+    height, width = trained.placement.image
+    fill = ground if trained.channels == 1 else (ground,) * 3
+    picture = ImageOps.pad(picture, (width, height), method=Image.Resampling.LANCZOS, color=fill)
+    values = torch.from_numpy(np.array(picture))
+    return (values[None] if trained.channels == 1 else values.permute(2, 0, 1)), inverted
+
+
+def _rim_level(picture: Image.Image) -> float:
+    grey = np.asarray(picture.convert("L"))
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+
+
+def _check_offset(offset: tuple[int, int], trained: Trained) -> None:
+    rows, columns = (axis.tolist() for axis in trained.placement.axes)
+    if offset[0] not in rows or offset[1] not in columns:
+        raise UsageError(f"offset {offset} is not on the canvas: rows go from {rows[0]} to {rows[-1]}, columns from "
+                         f"{columns[0]} to {columns[-1]}")
+
+
+def _answer(path: Path, offset: tuple[int, int], inverted: bool, scores: torch.Tensor,
+            trained: Trained) -> dict[str, Any]:
+    best = int(scores.argmax())
+    return {"file": str(path), "offset": list(offset), "class": trained.class_names[best],
+            "confidence": float(scores[best]), "inverted": inverted,
+            "scores": dict(zip(trained.class_names, scores.tolist(), strict=True))}
+
+
+def _draw(answers: list[dict[str, Any]], canvases: np.ndarray, out: Path) -> None:
+    from shiftscope.reporting import prediction_figure, save_figure
+
+    save_figure(prediction_figure(answers, canvases), out, "predictions")

@@ -1,0 +1,74 @@
+"""Every test here runs in an empty folder, without SHIFTSCOPE_* variables, and with workflows that only take notes."""
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+METRICS = {
+    "schema_version": 1, "dataset": {"name": "garments", "train_images": 40, "test_images": 20, "canvas": [56, 56]},
+    "seed": 0, "device": "cpu",
+    "models": [{"name": "two-full", "seeds": [{"train_seconds": 3.4}], "test_accuracy_over_seeds": {
+        "random": {"mean": 0.612, "deviation": None}, "centred": {"mean": 0.875, "deviation": None}}}],
+    "controls": [{"name": "two-full", "seeds": [{"train_seconds": 3.4}] * 2, "test_accuracy_over_seeds": {
+        "random": {"mean": 0.25, "deviation": 0.0125}, "centred": {"mean": 0.9, "deviation": 0.02}}}],
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_surroundings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in [name for name in os.environ if name.startswith("SHIFTSCOPE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def workflows(monkeypatch):
+    """Fake workflows; `workflows.calls` holds (name, positional, keywords) of every call."""
+    notes = SimpleNamespace(calls=[], error=None, chatter="", metrics=METRICS)
+
+    def fake(module: str, name: str, result):
+        def work(*positional, **keywords):
+            notes.calls.append((name, positional, keywords))
+            sys.stdout.write(notes.chatter)
+            if notes.error:
+                raise notes.error
+            return result
+
+        stand_in = ModuleType(module)
+        setattr(stand_in, name, work)
+        monkeypatch.setitem(sys.modules, module, stand_in)
+
+    fake("shiftscope.workflows.main_job", "run_main_job", METRICS)
+    fake("shiftscope.workflows.train_one", "train_one", trained())
+    fake("shiftscope.workflows.evaluate_checkpoint", "evaluate_checkpoint", evaluated())
+    fake("shiftscope.workflows.predict", "predict_files", [
+        {"file": "a[1].png", "offset": [3, 4], "class": "Bag", "confidence": 0.75,
+         "scores": {"Bag": 0.75, "Coat": 0.25}}])
+    return notes
+
+
+def trained():
+    return SimpleNamespace(checkpoint="checkpoints/two-full-seed0", to_dict=lambda: {"schema_version": 1, "epochs": 2})
+
+
+def evaluated():
+    square = np.array([[3, 1], [0, 4]])
+    return SimpleNamespace(
+        model="two-full", images=8, split="test", dataset="garments", class_names=["Bag", "Coat"],
+        accuracy={"random": 0.875, "centred": 1.0}, per_class={"random": [0.75, None], "centred": [1.0, 1.0]},
+        confusion=square, confusion_centred=square, to_dict=lambda: {"schema_version": 1, "images": 8})
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    """A folder that says what its model was trained on."""
+    from shiftscope.models import Provenance, TwoFullNet, save
+
+    save(TwoFullNet(canvas=(40, 48)), tmp_path / "ckpt", provenance=Provenance(
+        dataset="npz:mine.npz", class_names=[str(k) for k in range(10)], placement={"canvas": [40, 48]}))
+    return tmp_path / "ckpt"

@@ -1,0 +1,127 @@
+"""Command line over variable over file over default, and no key that nobody knows."""
+
+from pathlib import Path
+
+import pytest
+
+from shiftscope.cli import main
+
+
+def settings(workflows, *line: str):
+    """Run `shiftscope run LINE` and return what the workflow was given."""
+    assert main(["run", *line]) == 0
+    (_, (data, run), _), = workflows.calls
+    workflows.calls.clear()
+    return data, run
+
+
+def test_defaults_are_those_of_the_settings(workflows):
+    from shiftscope.settings import DataSettings, RunSettings
+
+    data, run = settings(workflows)
+    assert vars(data) == vars(DataSettings())
+    assert vars(run) == vars(RunSettings())
+
+
+def test_flag_beats_variable_beats_file_beats_default(workflows, monkeypatch):
+    Path("shiftscope.toml").write_text('[run]\nepochs = 4\nlimit = 40\nseed = 40\n')
+    monkeypatch.setenv("SHIFTSCOPE_LIMIT", "30")
+    monkeypatch.setenv("SHIFTSCOPE_SEED", "30")
+    data, run = settings(workflows, "--seed", "20")
+    assert (run.seed, data.limit, run.epochs, run.seeds) == (20, 30, 4, 1)
+
+
+def test_a_table_feeds_its_own_command_only(workflows):
+    Path("shiftscope.toml").write_text("[run]\nepochs = 4\n")
+    assert main(["train", "two-full"]) == 0
+    (_, (_, _, training), _), = workflows.calls
+    assert training.epochs is None
+
+
+@pytest.mark.parametrize("text", ['canvas = [48, 64]', 'canvas = "48x64"', 'canvas=["48", "64"]'])
+def test_canvas_in_the_file(workflows, text):
+    Path("shiftscope.toml").write_text(f"[run]\n{text}\n")
+    assert settings(workflows)[0].canvas == (48, 64)
+
+
+@pytest.mark.parametrize("typed, canvas", [("56", (56, 56)), ("48x64", (48, 64)), ("48X64", (48, 64))])
+def test_canvas_on_the_command_line(workflows, typed, canvas):
+    assert settings(workflows, "--canvas", typed)[0].canvas == canvas
+
+
+@pytest.mark.parametrize("typed", ["0", "56x0", "x", "-3", "56x56x56", "56,56", ""])
+def test_a_canvas_that_is_none(workflows, capsys, typed):
+    assert main(["run", f"--canvas={typed}"]) == 2
+    assert f"as in 56 or 48x64, got {typed!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [["--models", "two-conv", "my.nets:Net"], ["--models", "two-conv,my.nets:Net"],
+                                  ["--models", "two-conv", "--models", "my.nets:Net"]])
+def test_several_models(workflows, line):
+    assert settings(workflows, *line)[1].models == ("two-conv", "my.nets:Net")
+
+
+def test_models_from_variable_and_file(workflows, monkeypatch):
+    Path("shiftscope.toml").write_text('[run]\nmodels = ["a:B", "two-full"]\n')
+    assert settings(workflows)[1].models == ("a:B", "two-full")
+    monkeypatch.setenv("SHIFTSCOPE_MODELS", "two-conv two-full")
+    assert settings(workflows)[1].models == ("two-conv", "two-full")
+
+
+def test_a_switch_of_the_file_can_be_taken_back(workflows):
+    Path("shiftscope.toml").write_text("[run]\ncontrols = true\n")
+    assert settings(workflows)[1].controls is True
+    assert settings(workflows, "--no-controls")[1].controls is False
+
+
+def test_data_dir_with_dash_or_underscore(workflows, monkeypatch):
+    for key in ("data_dir", "data-dir"):
+        Path("shiftscope.toml").write_text(f'[run]\n{key} = "here"\n')
+        assert settings(workflows)[0].data_dir == Path("here")
+    monkeypatch.setenv("SHIFTSCOPE_DATA_DIR", "there")
+    assert settings(workflows)[0].data_dir == Path("there")
+
+
+@pytest.mark.parametrize("text, message", [
+    ("[run]\nepocs = 3\n", "Did you mean --epochs?"),
+    ("[trian]\nepochs = 3\n", "unknown table or key 'trian': did you mean 'train'?"),
+    ("epochs = 3\n", "every key belongs into the table of its command, as in [run]"),
+    ("run = 3\n", "run in shiftscope.toml must be a table [run], got 3"),
+    ("[data]\ndata_dir = 'x'\n", "unknown table or key 'data.data_dir'"),
+    ("[run]\nepochs = 'many'\n", "unable to convert \"many\" into int"),
+    ("[run\n", "shiftscope.toml: Expected ']'"),
+])
+def test_a_wrong_file(workflows, capsys, text, message):
+    Path("shiftscope.toml").write_text(text)
+    assert main(["run"]) == 2
+    said = capsys.readouterr()
+    assert message in said.err and said.err.count("\n") == 1 and said.out == ""
+    assert not workflows.calls
+
+
+def test_a_file_that_is_no_text(workflows, capsys):
+    Path("shiftscope.toml").write_bytes(b"\xff\xfe[run]")
+    assert main(["run"]) == 2
+    assert "shiftscope.toml: 'utf-8' codec can't decode" in capsys.readouterr().err
+
+
+def test_an_unknown_variable(workflows, capsys, monkeypatch):
+    monkeypatch.setenv("SHIFTSCOPE_EPOCS", "3")
+    assert main(["run"]) == 2
+    assert "unknown variable 'SHIFTSCOPE_EPOCS': did you mean 'SHIFTSCOPE_EPOCHS'?" in capsys.readouterr().err
+
+
+def test_a_variable_of_another_command_is_left_alone(workflows, monkeypatch):
+    monkeypatch.setenv("SHIFTSCOPE_MICRO_BATCH", "8")
+    monkeypatch.setenv("SHIFTSCOPE_DEBUG", "0")
+    settings(workflows)
+
+
+def test_subcommands_have_tables_too(monkeypatch):
+    import shiftscope.data
+
+    asked = []
+    monkeypatch.setattr(shiftscope.data, "fetch_dataset", lambda name, folder, progress: asked.append(folder) or [])
+    Path("shiftscope.toml").write_text("[data.fetch]\ndata_dir = 'here'\n")
+    assert main(["data", "fetch", "fashion-mnist"]) == 0
+    assert asked == [Path("here")]
