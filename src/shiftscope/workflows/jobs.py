@@ -1,5 +1,6 @@
 """One job of a run: a model trained with one seed and then evaluated; done once, found again when resumed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from shiftscope.data import Dataset
 from shiftscope.errors import CheckpointError
 from shiftscope.evaluation import evaluate
 from shiftscope.models import build_model
+from shiftscope.models.forward import check_model
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.results import EpochRecord, Evaluation, TrainResult
@@ -42,6 +44,18 @@ class JobResult:
     train: Evaluation
 
 
+def build(name: str, data: Dataset, placement: Placement, seed: int) -> torch.nn.Module:
+    """Return a fresh model that fits the dataset and the canvas."""
+    return build_model(name, canvas=placement.canvas, channels=data.shape[0], classes=data.classes, seed=seed)
+
+
+def check_models(names: Iterable[str], data: Dataset, placement: Placement) -> None:
+    """Try every model on two images, so that a wrong name or size is said before anything is trained or written."""
+    images = data.test.gather(torch.arange(min(2, len(data.test))))
+    for name in names:
+        check_model(build(name, data, placement, seed=0), images, placement, data.classes)
+
+
 def do_job(job: Job, data: Dataset, placement: Placement, settings: TrainSettings, run: RunFolder, *,
            device: torch.device, progress: Progress) -> JobResult:
     """Train and evaluate, or go on with what the run folder holds of it."""
@@ -62,8 +76,7 @@ def do_job(job: Job, data: Dataset, placement: Placement, settings: TrainSetting
 def train_job(job: Job, data: Dataset, placement: Placement, settings: TrainSettings, run: RunFolder, *,
               device: torch.device, progress: Progress) -> tuple[TrainResult, torch.nn.Module]:
     """Train a job's model, logging every epoch; go on from its training state where there is one."""
-    channels = data.shape[0]
-    model = build_model(job.model, canvas=placement.canvas, channels=channels, classes=data.classes, seed=job.seed)
+    model = build(job.model, data, placement, job.seed)
     folder = run.checkpoint(job.key)
     stored = load_state(folder, torch.device("cpu"))
     run.log.truncate(job.key, stored[0].epoch if stored else 0)

@@ -13,7 +13,7 @@ from shiftscope.reporting import ControlCell, ReportData, control_cells, render_
 from shiftscope.runs import RunFolder
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 from shiftscope.workflows.inputs import begin_run, open_data
-from shiftscope.workflows.jobs import Job, JobResult, do_job
+from shiftscope.workflows.jobs import Job, JobResult, check_models, do_job
 from shiftscope.workflows.metrics_json import dataset_summary, run_metrics
 from shiftscope.workflows.pictures import run_figures
 
@@ -42,6 +42,7 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
     """
     folder, device = RunFolder(run.out), resolve_device(run.device)
     images, placement = open_data(data, progress)
+    check_models(run.models, images, placement)
     settings = TrainSettings(epochs=run.epochs, seed=run.seed)
     asked = {"data": asdict(data), "run": asdict(run)}
     environment = begin_run(folder, images, asked, device=device, seed=run.seed, command=command or [],

@@ -10,7 +10,7 @@ from shiftscope.results import SCHEMA_VERSION, TrainResult
 from shiftscope.runs import RunFolder
 from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.workflows.inputs import begin_run, open_data
-from shiftscope.workflows.jobs import Job, train_job
+from shiftscope.workflows.jobs import Job, check_models, train_job
 from shiftscope.workflows.metrics_json import dataset_summary, training_summary
 
 
@@ -31,6 +31,7 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
     """
     run, where = RunFolder(out), resolve_device(device)
     images, placement = open_data(data, progress)
+    check_models([model], images, placement)
     asked = {"data": asdict(data), "training": settings.to_dict(), "model": model}
     begin_run(run, images, asked, device=where, seed=settings.seed, command=command or [], resume=resume,
               overwrite=overwrite)

@@ -1,0 +1,31 @@
+"""Datasets: labelled uint8 images behind one interface, wherever they come from."""
+
+from shiftscope.data.arrays import from_arrays, from_torch, read_npz
+from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages, class_counts
+from shiftscope.data.catalogue import dataset_catalogue, dataset_info, fetch_dataset, load_dataset
+from shiftscope.data.fashion_mnist import load_fashion_mnist
+from shiftscope.data.folder import read_folder
+from shiftscope.data.garments import load_garments
+from shiftscope.data.picture import read_picture
+from shiftscope.data.places import DATA_DIR_VARIABLE, cache_folder
+
+__all__ = [
+    "DATA_DIR_VARIABLE",
+    "Dataset",
+    "ImageSet",
+    "Subset",
+    "TensorImages",
+    "cache_folder",
+    "class_counts",
+    "dataset_catalogue",
+    "dataset_info",
+    "fetch_dataset",
+    "from_arrays",
+    "from_torch",
+    "load_dataset",
+    "load_fashion_mnist",
+    "load_garments",
+    "read_folder",
+    "read_npz",
+    "read_picture",
+]

@@ -1,0 +1,149 @@
+"""From a dataset's name to the dataset, and what can be said about it."""
+
+from pathlib import Path
+from typing import Any
+
+from shiftscope import errors
+from shiftscope.data import fashion_mnist, garments
+from shiftscope.data.arrays import read_npz
+from shiftscope.data.base import Dataset, class_counts
+from shiftscope.data.fashion_mnist import load_fashion_mnist
+from shiftscope.data.folder import read_folder
+from shiftscope.data.garments import load_garments
+from shiftscope.data.places import search_folders
+from shiftscope.errors import UsageError
+from shiftscope.progress import Progress
+from shiftscope.resolve import is_object_name, resolve_object
+
+FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "package.module:object")
+"""How a dataset can be named."""
+
+
+def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, limit: int | None = None, seed: int = 0,
+                 progress: Progress | None = None, train_images: int | None = None, test_images: int | None = None,
+                 image_size: tuple[int, int] | None = None) -> Dataset:
+    """Return the dataset called `name`.
+
+    Args:
+        name: one of `FORMS`; a `Dataset` is passed through. package.module:object is a `Dataset` or a callable without
+            arguments that returns one, imported with the current folder first.
+        data_dir: folder of the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder).
+        limit: keep the first `limit` training and test images only.
+        seed: what the garments are drawn with.
+        progress: where drawing or downloading shows itself.
+        train_images: how many training garments to draw.
+        test_images: how many test garments to draw.
+        image_size: (height, width) that the pictures of a folder are stretched to.
+
+    Raises:
+        UsageError: an unknown name, or an option that the dataset does not have.
+        DataError: files missing or damaged.
+
+    Example:
+        >>> load_dataset("garments:20,10").shape
+        (1, 28, 28)
+    """
+    if isinstance(name, Dataset):
+        _refuse("a dataset that is loaded already", train_images=train_images, test_images=test_images,
+                image_size=image_size)
+        return name.limit(limit)
+    kind, _, rest = name.partition(":")
+    if kind == garments.NAME:
+        _refuse(name, image_size=image_size)
+        return _garments(rest, train_images, test_images, seed, progress).limit(limit)
+    _refuse(name, train_images=train_images, test_images=test_images)
+    if kind == "folder" and rest:
+        return read_folder(rest, image_size=image_size).limit(limit)
+    _refuse(name, image_size=image_size)
+    if name == fashion_mnist.NAME:
+        return load_fashion_mnist(data_dir, progress).limit(limit)
+    if kind == "npz" and rest:
+        return read_npz(rest).limit(limit)
+    if is_object_name(name):
+        return _from_object(name).limit(limit)
+    raise errors.unknown("dataset", name, FORMS)
+
+
+def _refuse(name: str, **options: object) -> None:
+    """Raise a `UsageError` where an option is given that the dataset does not have."""
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        home = "folder:PATH" if given[0] == "image_size" else "garments"
+        raise UsageError(f"{given[0]} is an option of {home}, not of {name}: leave it out")
+
+
+def _garments(counts: str, train_images: int | None, test_images: int | None, seed: int,
+              progress: Progress | None) -> Dataset:
+    """Draw garments; `counts` is what stands behind the colon: empty, or TRAIN,TEST."""
+    if counts:
+        parts = counts.split(",")
+        if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+            raise UsageError(f"garments:{counts} must be garments:TRAIN,TEST with two whole numbers, for instance "
+                             "garments:12000,2000")
+        train_images, test_images = (int(part) for part in parts)
+    return load_garments(train_images=garments.TRAIN_IMAGES if train_images is None else train_images,
+                         test_images=garments.TEST_IMAGES if test_images is None else test_images, seed=seed,
+                         progress=progress)
+
+
+def _from_object(name: str) -> Dataset:
+    found = resolve_object(name)
+    if not isinstance(found, Dataset) and callable(found):
+        found = found()
+    if not isinstance(found, Dataset):
+        raise UsageError(f"{name} must be a shiftscope Dataset or a callable that returns one, got "
+                         f"{type(found).__name__}: make one with shiftscope.from_arrays or shiftscope.from_torch")
+    return found
+
+
+def dataset_catalogue(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
+    """Return one entry a kind of dataset: name, description, licence, and `found`.
+
+    `found` is the folder or file that is used, None where it would be fetched or drawn first, or where it is
+    the user's.
+    """
+    folders = search_folders(data_dir, fashion_mnist.NAME)
+    paths = [fashion_mnist.find(name, folders) for name in fashion_mnist.PACKED_SHA256]
+    drawn = garments.cache_path()
+    return [
+        _entry("garments", "12,000 + 2,000 garments drawn by Shiftscope, 28 x 28, grey, ten classes; "
+               "garments:TRAIN,TEST for other counts", garments.LICENCE, drawn if drawn.is_file() else None),
+        _entry("fashion-mnist", "60,000 + 10,000 photographed garments, 28 x 28, grey, ten classes",
+               fashion_mnist.LICENCE, paths[0].parent if paths[0] and all(paths) else None),
+        _entry("folder:PATH", "PNG and JPEG files, one folder a class, with or without train/ and test/", "yours",
+               None),
+        _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names", "yours", None),
+        _entry("package.module:object", "a Dataset, or a callable that returns one, of your own code", "yours", None),
+    ]
+
+
+def _entry(name: str, description: str, licence: str, found: Path | None) -> dict[str, Any]:
+    return {"name": name, "description": description, "licence": licence, "found": str(found) if found else None}
+
+
+def dataset_info(dataset: Dataset) -> dict[str, Any]:
+    """Return what there is to say about a dataset, as plain JSON values."""
+    return {
+        "name": dataset.name, "shape": list(dataset.shape), "classes": dataset.classes,
+        "train_images": len(dataset.train), "test_images": len(dataset.test),
+        "images_per_class": {"train": class_counts(dataset.train, dataset.class_names),
+                             "test": class_counts(dataset.test, dataset.class_names)},
+        "drawn": dataset.drawn, "source": dataset.source, "licence": dataset.licence, "checksums": dataset.checksums,
+    }
+
+
+def fetch_dataset(name: str, data_dir: Path | str | None = None, progress: Progress | None = None) -> list[Path]:
+    """Make sure that a dataset's files are there and whole, and return their paths.
+
+    Raises:
+        UsageError: a dataset that has no files to fetch.
+        DataError: a file is damaged, or missing and every address fails.
+    """
+    if name == fashion_mnist.NAME:
+        return fashion_mnist.fetch(data_dir, progress)
+    if name == garments.NAME:
+        load_garments(progress=progress)
+        return [path for path in (garments.cache_path(),) if path.is_file()]
+    if name.partition(":")[0] in ("folder", "npz") or is_object_name(name):
+        raise UsageError(f"{name} is your own data and needs no fetching; fashion-mnist and garments can be fetched")
+    raise errors.unknown("dataset to fetch", name, (fashion_mnist.NAME, garments.NAME))

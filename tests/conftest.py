@@ -1,0 +1,32 @@
+"""Fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+BESIDE = Path(__file__).parents[2] / "shared" / "fashion-mnist"
+"""Where the real images may lie, beside the repository."""
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave alone the scripts that tests start: collecting doctests would import, and so run, them."""
+    is_script = collection_path.suffix == ".py" and not collection_path.name.startswith(("test_", "conftest"))
+    return True if is_script and Path(__file__).parent in collection_path.parents else None
+
+
+def _complete(folder: Path) -> bool:
+    return all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in FILES)
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist_dir() -> Path:
+    """Folder with the four real files of Fashion-MNIST; a test that asks for it is skipped where there is none."""
+    named = os.environ.get("SHIFTSCOPE_DATA_DIR")
+    folder = Path(named) if named else BESIDE
+    if not _complete(folder):
+        pytest.skip(f"needs the real Fashion-MNIST files, which are not in {folder}: name their folder in "
+                    "SHIFTSCOPE_DATA_DIR")
+    return folder.resolve()

@@ -1,0 +1,40 @@
+"""Fixtures of the dataset tests: a cache of their own, and a small Fashion-MNIST."""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shiftscope.data import fashion_mnist
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache folder, and no data folder in the environment."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: folder)
+    monkeypatch.delenv("SHIFTSCOPE_DATA_DIR", raising=False)
+    return folder
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """The IDX file of a uint8 array."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def small_files(monkeypatch) -> dict[str, bytes]:
+    """Unpacked files (20 + 10 images) that stand for the real ones: name -> content; their checksums are in force."""
+    random = np.random.default_rng(0)
+    contents = {}
+    for part, count in (("train", 20), ("t10k", 10)):
+        contents[f"{part}-images-idx3-ubyte"] = idx_bytes(random.integers(0, 256, (count, 28, 28)))
+        contents[f"{part}-labels-idx1-ubyte"] = idx_bytes(np.arange(count) % 10)
+    packed = {name: hashlib.sha256(gzip.compress(data, mtime=0)).hexdigest() for name, data in contents.items()}
+    plain = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    monkeypatch.setattr(fashion_mnist, "PACKED_SHA256", packed)
+    monkeypatch.setattr(fashion_mnist, "UNPACKED_SHA256", plain)
+    return contents

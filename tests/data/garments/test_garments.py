@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from shiftscope.data import load_dataset
+from shiftscope.data.garments import cache_path, draw
+from shiftscope.errors import UsageError
+from shiftscope.progress import SilentProgress
+
+QUIET = SilentProgress()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw(600, seed=0, split=0, progress=QUIET)
+
+
+def test_an_image_does_not_depend_on_how_many_are_drawn(drawn):
+    images, labels = draw(37, seed=0, split=0, progress=QUIET)
+    assert images.equal(drawn[0][:37])
+    assert labels.equal(drawn[1][:37])
+
+
+def test_an_image_does_not_depend_on_its_batch(drawn, monkeypatch):
+    monkeypatch.setattr("shiftscope.data.garments.drawing._BATCH", 7)
+    assert draw(200, seed=0, split=0, progress=QUIET)[0].equal(drawn[0][:200])
+
+
+def test_seed_and_split_change_the_images(drawn):
+    for seed, split in ((1, 0), (0, 1)):
+        assert not draw(10, seed=seed, split=split, progress=QUIET)[0].equal(drawn[0][:10])
+
+
+def test_every_ten_images_hold_each_class_once_in_changing_order(drawn):
+    blocks = drawn[1].view(-1, 10)
+    assert blocks.sort(dim=1).values.equal(torch.arange(10).expand(60, 10))
+    assert len(blocks.unique(dim=0)) > 50
+
+
+def test_no_two_images_are_alike(drawn):
+    assert len(drawn[0].unique(dim=0)) == 600
+
+
+def test_garments_fill_their_frame_and_leave_the_ground_black(drawn):
+    images = drawn[0][:, 0]
+    upright = images[:, 0].any(dim=1) & images[:, -1].any(dim=1)
+    across = images[:, :, 0].any(dim=1) & images[:, :, -1].any(dim=1)
+    assert (upright | across).float().mean() > 0.97
+    assert (images == 0).flatten(1).float().mean(dim=1).max() < 0.95
+    assert (images == 0).float().mean() > 0.3
+
+
+def test_drawing_restores_the_number_of_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        draw(10, seed=0, split=0, progress=QUIET)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_linear_classifier_sees_the_classes_but_not_all():
+    images, labels = draw(3000, seed=0, split=0, progress=QUIET)
+    features = torch.cat((images.flatten(1).double() / 255, torch.ones(3000, 1, dtype=torch.float64)), dim=1)
+    targets = torch.nn.functional.one_hot(labels, 10).double()
+    fit, check = slice(0, 2400), slice(2400, 3000)
+    gram = features[fit].T @ features[fit] + 10 * torch.eye(785, dtype=torch.float64)
+    weights = torch.linalg.solve(gram, features[fit].T @ targets[fit])
+    accuracy = ((features[check] @ weights).argmax(1) == labels[check]).double().mean()
+    assert 0.7 < accuracy < 0.97  # far above chance, 0.1, and no trivial task
+
+
+def test_drawings_are_cached_and_a_corrupt_cache_is_drawn_anew(monkeypatch):
+    first = load_dataset("garments:20,10")
+    path = cache_path((20, 10))
+    good = path.read_bytes()
+    for damage in (good[:-200], b"", b"rubbish", good.replace(b"test_labels", b"some_labels")):
+        path.write_bytes(damage)
+        assert load_dataset("garments:20,10").checksums == first.checksums
+        assert path.read_bytes() == good
+    monkeypatch.setattr("shiftscope.data.garments.cache.draw", None)  # must not be called any more
+    assert load_dataset("garments:20,10").checksums == first.checksums
+
+
+def test_a_cache_of_other_counts_is_not_taken():
+    load_dataset("garments:20,10")
+    cache_path((30, 10)).write_bytes(cache_path((20, 10)).read_bytes())
+    assert len(load_dataset("garments:30,10").train) == 30
+
+
+def test_a_cache_folder_that_cannot_be_written_is_no_error(cache):
+    cache.write_text("a file where the folder would be")
+    assert len(load_dataset("garments:20,10").train) == 20
+
+
+def test_the_dataset_says_that_it_was_drawn():
+    data = load_dataset("garments:20,10")
+    assert data.drawn and "drawn by Shiftscope" in data.source and data.licence.startswith("MIT")
+    assert data.class_names[0] == "T-shirt/top" and data.class_names[9] == "Ankle boot"
+    assert np.isin(data.train.labels.numpy(), range(10)).all()
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(UsageError, match=r"train_images must be a whole number of at least 10, .* got 9"):
+        load_dataset("garments", train_images=9)

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shiftscope.data import from_arrays, from_torch, load_dataset
+from shiftscope.errors import DataError
+
+GREY = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
+COLOUR = 3 * np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
+LABELS = np.array([0, 1, 0, 1])
+
+
+def save(path, **changes):
+    arrays = {"train_images": GREY, "train_labels": LABELS, "test_images": GREY[:2], "test_labels": LABELS[:2],
+              "class_names": np.array(["shirt", "shoe"])} | changes
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return f"npz:{path}"
+
+
+def test_npz_grey_and_colour_keep_their_pixels(tmp_path):
+    grey = load_dataset(save(tmp_path / "grey.npz"))
+    assert (grey.name, grey.shape, grey.class_names) == ("grey", (1, 2, 3), ("shirt", "shoe"))
+    assert np.array_equal(grey.train.gather(torch.arange(4))[:, 0].numpy(), GREY)
+    colour = load_dataset(save(tmp_path / "colour.npz", train_images=COLOUR, test_images=COLOUR[:1],
+                               test_labels=LABELS[:1]))
+    assert colour.shape == (3, 2, 3)
+    assert colour.train.gather(torch.tensor([1]))[0, :, 1, 2].tolist() == COLOUR[1, 1, 2].tolist()
+
+
+@pytest.mark.parametrize(("changes", "problem"), [
+    ({"test_labels": None}, r"lacks test_labels: it holds train_images.*numpy.savez"),
+    ({"train_images": GREY / 255}, r"train_images of bad are torch.float64, expected uint8.*\(images \* 255\)"),
+    ({"train_images": np.full((4, 2, 3), np.nan)}, r"train_images of bad hold NaN or infinity, expected uint8"),
+    ({"train_images": GREY.astype(np.int16)}, r"train_images of bad are torch.int16, expected uint8"),
+    ({"train_images": GREY[0]}, r"train_images of bad have shape \(2, 3\), expected \(N, H, W\), or \(N, H, W, C\)"),
+    ({"train_images": COLOUR.transpose(0, 3, 1, 2)[..., :2]}, r"have shape \(4, 3, 2, 2\)"),
+    ({"train_labels": LABELS[:3]}, r"labels must be 4 whole numbers"),
+    ({"train_labels": LABELS / 1}, r"train_labels of bad must be whole numbers"),
+    ({"train_labels": np.array([0, 1, 2, 0])}, r"label 2 of image 2 in the training set of bad is out of range"),
+    ({"test_labels": np.array([0, -1])}, r"label -1 of image 1 in the test set of bad is out of range"),
+    ({"test_images": GREY[:2, :, :2]}, r"training and test images of bad differ in shape"),
+    ({"class_names": np.array(["shirt"])}, r"bad has 1 class\(es\) \(shirt\), expected at least 2"),
+    ({"class_names": np.array(["a", "a"])}, r"class_names of bad must differ"),
+    ({"class_names": np.array(["a", "b"], dtype=object)}, r"class_names in .*bad.npz is not a plain array.*unpickled"),
+])
+def test_npz_files_that_are_refused(tmp_path, changes, problem):
+    with pytest.raises(DataError, match=problem):
+        load_dataset(save(tmp_path / "bad.npz", **changes))
+
+
+def test_npz_files_that_are_none(tmp_path):
+    path = tmp_path / "bad.npz"
+    with pytest.raises(DataError, match=r"there is no file .*bad.npz"):
+        load_dataset(f"npz:{path}")
+    path.write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"bad.npz is no readable .npz file"):
+        load_dataset(f"npz:{path}")
+    save(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"bad.npz is no readable .npz file"):
+        load_dataset(f"npz:{path}")
+    np.save(tmp_path / "one.npy", GREY)
+    with pytest.raises(DataError, match=r"one.npy holds a single array"):
+        load_dataset(f"npz:{tmp_path / 'one.npy'}")
+
+
+def test_from_arrays_takes_tensors_with_channels_first_and_names_classes():
+    images = torch.from_numpy(COLOUR).permute(0, 3, 1, 2)
+    data = from_arrays(images, torch.tensor([0, 1, 2, 0]), images[:1], [2])
+    assert data.shape == (3, 2, 3)
+    assert data.class_names == ("class 0", "class 1", "class 2")
+    assert data.train.gather(torch.tensor([2])).equal(images[2:3])
+
+
+def test_from_arrays_keeps_its_own_copy():
+    images = GREY.copy()
+    data = from_arrays(images, LABELS, images, LABELS)
+    images[:] = 0
+    assert data.train.gather(torch.tensor([3]))[0, 0, 0, 0] == GREY[3, 0, 0]
+
+
+class Pairs(torch.utils.data.Dataset):
+    def __init__(self, images, labels=(0, 1)):
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], self.labels[index]
+
+
+UINT8 = torch.from_numpy(COLOUR[:2]).permute(0, 3, 1, 2).contiguous()
+
+
+@pytest.mark.parametrize("images", [UINT8 / 255, UINT8, [Image.fromarray(array) for array in COLOUR[:2]]],
+                         ids=["float", "uint8", "PIL"])
+def test_from_torch_gives_the_same_pixels_for_every_kind(images):
+    data = from_torch(Pairs(images), Pairs(images, (1, torch.tensor(0))), ["shirt", "shoe"])
+    assert data.train.gather(torch.arange(2)).equal(UINT8)
+    assert data.test.labels.tolist() == [1, 0]
+
+
+def test_from_torch_takes_class_names_from_the_dataset():
+    pairs = Pairs(UINT8[:, 0])
+    pairs.classes = ["cat", "dog"]
+    assert from_torch(pairs, pairs).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(("images", "problem"), [
+    ([UINT8[0] / 255, UINT8[1] / 255 - 0.5], r"image 1 of the train dataset has pixels outside 0 to 1.*Normalize"),
+    ([UINT8[0] / 255, torch.full((3, 2, 3), torch.nan)], r"image 1 of the train dataset has pixels outside .*NaN"),
+    ([UINT8[0], UINT8[1, :, :1]], r"image 1 of .* has shape \(3, 1, 3\), image 0 has \(3, 2, 3\).*Resize"),
+    ([UINT8[0], "text"], r"image 1 of the train dataset is a str, expected a torch tensor or a PIL image"),
+    ([], r"the train dataset is empty"),
+])
+def test_from_torch_names_the_image_that_is_wrong(images, problem):
+    with pytest.raises(DataError, match=problem):
+        from_torch(Pairs(images), Pairs(UINT8))

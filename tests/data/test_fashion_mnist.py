@@ -1,0 +1,159 @@
+import gzip
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+
+from shiftscope.data import fashion_mnist, load_dataset
+from shiftscope.data.catalogue import dataset_catalogue, fetch_dataset
+from shiftscope.errors import DataError
+from shiftscope.progress import SilentProgress
+
+
+def lay(folder, files, packed=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", ("http://127.0.0.1:9/one/", "http://localhost:9/two/"))
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    """A server with what the test puts into it, behind one that answers 404; the addresses asked for are kept."""
+    served: dict[str, bytes] = {}
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            content = served.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", (f"{base}/first/", f"{base}/second/"))
+    yield served, asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_in_a_folder_are_used_without_network(tmp_path, small_files, no_network, packed):
+    lay(tmp_path / "data", small_files, packed)
+    data = load_dataset("fashion-mnist", data_dir=tmp_path / "data")
+    assert (len(data.train), len(data.test), data.shape) == (20, 10, (1, 28, 28))
+    assert data.train.labels[:3].tolist() == [0, 1, 2]
+    pixels = np.frombuffer(small_files["t10k-images-idx3-ubyte"], np.uint8, offset=16).reshape(10, 28, 28)
+    assert np.array_equal(data.test.gather(torch.tensor([9]))[0, 0].numpy(), pixels[9])
+    assert data.checksums == fashion_mnist.UNPACKED_SHA256
+    assert "Zalando" in data.licence and not data.drawn
+
+
+def test_folders_are_searched_in_order_and_together(tmp_path, small_files, no_network, monkeypatch, cache):
+    names = list(small_files)
+    lay(tmp_path / "given", {names[0]: small_files[names[0]]})
+    lay(tmp_path / "variable", {names[0]: b"never read", names[1]: small_files[names[1]]})
+    lay(cache / "fashion-mnist", small_files | {names[1]: b"never read"}, packed=True)
+    monkeypatch.setenv("SHIFTSCOPE_DATA_DIR", str(tmp_path / "variable"))
+    assert len(load_dataset("fashion-mnist", data_dir=tmp_path / "given").train) == 20
+
+
+def test_another_content_is_refused_by_its_checksum(tmp_path, small_files, no_network):
+    content = bytearray(small_files["train-images-idx3-ubyte"])
+    content[100] ^= 1
+    lay(tmp_path, small_files | {"train-images-idx3-ubyte": bytes(content)})
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is damaged or another file: .*delete train-images-"
+                                        r"idx3-ubyte and run `shiftscope data fetch fashion-mnist`") as caught:
+        load_dataset("fashion-mnist", data_dir=tmp_path)
+    assert caught.value.exit_code == 3
+
+
+def test_truncated_gzip_file_is_named(tmp_path, small_files, no_network):
+    lay(tmp_path, small_files, packed=True)
+    path = tmp_path / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.gz is truncated.*shiftscope data fetch"):
+        load_dataset("fashion-mnist", data_dir=tmp_path)
+
+
+def test_no_network_says_which_files_go_where(tmp_path, no_network):
+    with pytest.raises(DataError) as caught:
+        load_dataset("fashion-mnist", data_dir=tmp_path / "mine")
+    message = str(caught.value)
+    assert caught.value.exit_code == 3
+    for part in ("127.0.0.1: ConnectionError", "localhost: ConnectionError", str(tmp_path / "mine"), "--data-dir",
+                 "SHIFTSCOPE_DATA_DIR", *(f"{name}.gz" for name in fashion_mnist.PACKED_SHA256)):
+        assert part in message
+    assert not (tmp_path / "mine").exists()
+
+
+def test_the_second_mirror_serves_what_the_first_lacks(small_files, mirror, cache):
+    served, asked = mirror
+    for name, content in small_files.items():
+        served[f"/second/{name}.gz"] = gzip.compress(content, mtime=0)
+    paths = fetch_dataset("fashion-mnist")
+    assert [path.name for path in paths] == [f"{name}.gz" for name in small_files]
+    assert {path.parent for path in paths} == {cache / "fashion-mnist"}
+    assert asked[:2] == [f"/first/{paths[0].name}", f"/second/{paths[0].name}"]
+    count = len(asked)
+    assert len(load_dataset("fashion-mnist").test) == 10
+    assert len(asked) == count  # what is there is not fetched again
+    entries = {entry["name"]: entry for entry in dataset_catalogue()}
+    assert entries["fashion-mnist"]["found"] == str(paths[0].parent)
+
+
+def test_a_broken_download_leaves_nothing_and_replaces_nothing(tmp_path, small_files, mirror):
+    served, _ = mirror
+    names = list(small_files)
+    good = gzip.compress(small_files[names[0]], mtime=0)
+    lay(tmp_path, {names[0]: small_files[names[0]]}, packed=True)
+    served[f"/first/{names[1]}.gz"] = gzip.compress(small_files[names[1]], mtime=0)[:-3]
+    with pytest.raises(DataError, match=rf"cannot fetch {names[1]}.gz \(127.0.0.1: delivered .* bytes with another "
+                                        r"SHA-256; 127.0.0.1: HTTP status 404\)"):
+        fetch_dataset("fashion-mnist", tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [f"{names[0]}.gz"]
+    assert (tmp_path / f"{names[0]}.gz").read_bytes() == good
+
+
+def test_a_download_counts_every_byte(small_files, mirror):
+    served, _ = mirror
+    for name, content in small_files.items():
+        served[f"/first/{name}.gz"] = gzip.compress(content, mtime=0)
+    tasks = []
+
+    class Counting(SilentProgress):
+        def task(self, title, total, unit="images", done=0):
+            tasks.append([title, total, 0])
+            return self
+
+        def advance(self, count, **_):
+            tasks[-1][2] += count
+
+        def close(self):
+            pass
+
+    fetch_dataset("fashion-mnist", progress=Counting())
+    assert [(title, total) for title, total, _ in tasks] == [
+        (f"fetching {path.rsplit('/', 1)[1]}", len(content)) for path, content in served.items()]
+    assert all(total == counted for _, total, counted in tasks)
+
+
+def test_the_real_files(fashion_mnist_dir):
+    data = load_dataset("fashion-mnist", data_dir=fashion_mnist_dir)
+    assert (len(data.train), len(data.test)) == (60_000, 10_000)
+    assert data.train.labels.bincount().tolist() == [6000] * 10
+    assert data.train.labels[:5].tolist() == [9, 0, 0, 3, 0]

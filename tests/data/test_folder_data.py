@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shiftscope.data import load_dataset, read_folder, read_picture
+from shiftscope.errors import DataError, UsageError
+
+
+def fill(folder, count, size=(6, 4), value=0, mode="L", suffix=".png"):
+    """Write `count` pictures of (width, height) `size`, picture k with grey level value + k."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(count):
+        Image.new(mode, size, value + k if mode == "L" else (value + k, 0, 0)).save(folder / f"{k:03}{suffix}")
+
+
+def test_train_and_test_folders_are_used_as_they_are(tmp_path):
+    for part, count in (("train", 3), ("test", 2)):
+        fill(tmp_path / part / "cat", count, value=10)
+        fill(tmp_path / part / "dog", count, value=100)
+    data = load_dataset(f"folder:{tmp_path}")
+    assert (len(data.train), len(data.test), data.shape, data.class_names) == (6, 4, (1, 4, 6), ("cat", "dog"))
+    for images in (data.train, data.test):
+        levels = images.gather(torch.arange(len(images)))[:, 0, 0, 0]
+        assert (levels >= 100).long().equal(images.labels)
+    assert sorted(data.test.gather(torch.arange(4))[:, 0, 0, 0].tolist()) == [10, 11, 100, 101]
+
+
+def test_without_them_each_class_is_split_five_to_one_the_same_way(tmp_path):
+    fill(tmp_path / "cat", 12)
+    fill(tmp_path / "dog", 6, value=100)
+    first, again = read_folder(tmp_path), read_folder(tmp_path)
+    assert first.train.labels.bincount().tolist() == [10, 5]
+    assert first.test.labels.bincount().tolist() == [2, 1]
+    assert first.checksums == again.checksums
+    levels = [images.gather(torch.arange(len(images)))[:, 0, 0, 0].tolist() for images in (first.train, first.test)]
+    assert sorted(levels[0] + levels[1]) == [*range(12), *range(100, 106)]  # each picture once
+
+
+def test_one_coloured_picture_makes_all_coloured_but_grey_rgb_files_do_not(tmp_path):
+    fill(tmp_path / "cat", 2)
+    Image.new("RGB", (6, 4), (7, 7, 7)).save(tmp_path / "cat" / "grey.png")
+    fill(tmp_path / "dog", 2)
+    assert read_folder(tmp_path).shape == (1, 4, 6)
+    fill(tmp_path / "dog", 2, value=50, mode="RGB")
+    assert read_folder(tmp_path).shape == (3, 4, 6)
+
+
+def test_mixed_sizes_are_stretched_to_the_most_common_or_the_given_one(tmp_path):
+    fill(tmp_path / "cat", 6, size=(6, 4))
+    fill(tmp_path / "dog", 3, size=(10, 10), value=100)
+    data = read_folder(tmp_path)
+    assert data.shape == (1, 4, 6)
+    assert "stretched to 4 x 6" in data.source
+    given = load_dataset(f"folder:{tmp_path}", image_size=(5, 7))
+    assert given.shape == (1, 5, 7)
+    assert "stretched to 5 x 7" in given.source
+    with pytest.raises(UsageError, match="image_size must be two whole numbers"):
+        read_folder(tmp_path, image_size=(0, 5))
+
+
+def test_jpeg_files_and_upper_case_suffixes_count(tmp_path):
+    fill(tmp_path / "cat", 2, suffix=".JPG")
+    fill(tmp_path / "dog", 2, suffix=".jpeg")
+    (tmp_path / "dog" / "notes.txt").write_text("not a picture")
+    data = read_folder(tmp_path)
+    assert len(data.train) + len(data.test) == 4
+
+
+def test_the_first_images_hold_every_class(tmp_path):
+    for name in "abc":
+        fill(tmp_path / name, 30)
+    assert set(read_folder(tmp_path).limit(20).train.labels.tolist()) == {0, 1, 2}
+
+
+def _cat_only(path):
+    (path / "dog" / "000.png").unlink()
+    (path / "dog" / "001.png").unlink()
+
+
+def _truncate(path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)
+    Image.fromarray(noise).save(path / "cat" / "half.png")
+    (path / "cat" / "half.png").write_bytes((path / "cat" / "half.png").read_bytes()[:900])
+
+
+def _animate(path, name="film.png", **options):
+    frames = [Image.new("L", (6, 4), level) for level in (0, 200)]
+    frames[0].save(path / "cat" / name, save_all=True, append_images=frames[1:], **options)
+
+
+@pytest.mark.parametrize(("spoil", "problem"), [
+    (_cat_only, r"the class folder .*dog holds no PNG or JPEG file: add pictures"),
+    (_truncate, r"cat/half.png is no readable picture: .*; replace or remove it"),
+    (lambda path: (path / "cat" / "no.png").write_text("hello"), r"cat/no.png is no readable picture: its"),
+    (_animate, r"cat/film.png is animated \(2 frames\), expected a single picture"),
+    (lambda path: _animate(path, "film.gif.png", format="GIF"), r"film.gif.png is animated \(2 frames\)"),
+    (lambda path: Image.new("L", (6, 4)).save(path / "cat" / "x.png", format="BMP"), r"x.png is a BMP file, expected"),
+    (lambda path: Image.new("L", (6, 4)).save(path / "cat" / "x.bmp"), r"x.bmp is neither PNG nor JPEG: convert it"),
+    (lambda path: (path / "dog" / "000.png").unlink(), r"the class dog in .* has 1 picture, expected at least 2"),
+    (lambda path: fill(path / "train" / "cat", 2), r"holds train/ but not the other of train/ and test/"),
+    (lambda path: [fill(path / part, 2) for part in ("train/a", "train/b", "test/a", "test/c")],
+     r"must hold the same classes; only one of them holds: b, c"),
+])
+def test_folders_that_are_refused(tmp_path, spoil, problem):
+    fill(tmp_path / "cat", 2)
+    fill(tmp_path / "dog", 2)
+    spoil(tmp_path)
+    with pytest.raises(DataError, match=problem):
+        read_folder(tmp_path)
+
+
+def test_one_class_none_or_no_folder(tmp_path):
+    with pytest.raises(DataError, match=r"there is no folder .*missing"):
+        read_folder(tmp_path / "missing")
+    with pytest.raises(DataError, match="holds no class folders"):
+        read_folder(tmp_path)
+    fill(tmp_path / "cat", 2)
+    with pytest.raises(DataError, match=r"has 1 class\(es\) \(cat\), expected at least 2"):
+        read_folder(tmp_path)
+
+
+def test_transparency_lies_on_black_and_sixteen_bits_are_scaled(tmp_path):
+    pixels = np.array([[[200, 200, 200, 0], [200, 200, 200, 255]]], dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    assert read_picture(tmp_path / "alpha.png")[0].tolist() == [[0, 200]]
+    Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png")[0].tolist() == [[0, 128, 255]]
+
+
+def test_photos_are_turned_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("cat", "dog"):
+        fill(tmp_path / name, 1)
+        Image.new("L", (6, 4)).save(tmp_path / name / "turned.jpg", exif=exif)
+        Image.new("L", (4, 6)).save(tmp_path / name / "upright.jpg")
+    assert read_folder(tmp_path).shape == (1, 6, 4)  # twice as many as 4 x 6 once turned

@@ -1,0 +1,63 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shiftscope.data.idx import parse, read_idx
+from shiftscope.errors import DataError
+
+HEADER = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3])
+PIXELS = bytes(range(12))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_reads_rows_before_columns_plain_or_gzipped(tmp_path, packed):
+    path = tmp_path / ("images.gz" if packed else "images")
+    path.write_bytes(gzip.compress(HEADER + PIXELS) if packed else HEADER + PIXELS)
+    images = read_idx(path, 3)
+    assert images.shape == (2, 2, 3)
+    assert images[1, 0].tolist() == [6, 7, 8]
+    images[0, 0, 0] = 9  # writable: torch refuses to share read-only memory
+
+
+@pytest.mark.parametrize(("content", "problem"), [
+    (HEADER + PIXELS[:-1], r"images is truncated: its header promises 2 x 2 x 3 = 12 values, it holds 11; get another"),
+    (HEADER + PIXELS + b"x", r"images is too long: .* 12 values, it holds 13; get another"),
+    (HEADER[:9], r"images is truncated: it ends within its header; get another"),
+    (b"\x00\x00\x0d\x03" + HEADER[4:] + PIXELS, r"no IDX file .* begins with '00000d03', expected '00000803'"),
+    (b"<html>", r"images is no IDX file .* begins with '3c68746d'"),
+    (b"", r"images is no IDX file .* begins with ''"),
+])
+def test_damaged_content_is_named_with_the_way_out(content, problem):
+    with pytest.raises(DataError, match=problem):
+        parse(content, Path("images"), 3, "get another")
+
+
+def test_sizes_beyond_memory_are_an_error_and_no_allocation():
+    with pytest.raises(DataError, match="truncated"):
+        parse(bytes([0, 0, 8, 3]) + b"\xff" * 12, Path("images"), 3)
+
+
+def test_labels_are_not_taken_for_images():
+    with pytest.raises(DataError, match=r"with 1 dimension\(s\)"):
+        parse(HEADER + PIXELS, Path("labels"), 1)
+
+
+def test_bad_gzip_files(tmp_path):
+    path = tmp_path / "images.gz"
+    whole = gzip.compress(HEADER + np.random.default_rng(0).bytes(4000))
+    path.write_bytes(whole[:-100])
+    with pytest.raises(DataError, match=r"images.gz is truncated: its gzip data ends too early; replace it"):
+        read_idx(path, 3)
+    path.write_bytes(whole[:200] + bytes(300) + whole[500:])
+    with pytest.raises(DataError, match=r"images.gz is no valid gzip file: .*; replace it"):
+        read_idx(path, 3)
+    path.write_bytes(HEADER + PIXELS)
+    with pytest.raises(DataError, match="is named as a gzip file but does not begin as one"):
+        read_idx(path, 3)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*images: No such file"):
+        read_idx(tmp_path / "images", 3)

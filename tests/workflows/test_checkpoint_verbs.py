@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from shiftscope.errors import CheckpointError, DataError, UsageError
+from shiftscope.progress import SilentProgress
+from shiftscope.settings import DataSettings, TrainSettings
+from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
+from shiftscope.workflows.predict import predict_files
+from shiftscope.workflows.train_one import train_one
+
+QUIET = SilentProgress()
+
+
+@pytest.fixture(scope="module")
+def trained(npz, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    data = DataSettings(data=f"npz:{npz}", canvas=(13, 13))
+    settings = TrainSettings(epochs=12, batch_size=20, validation=40)
+    return out, train_one("two-full", data, settings, device="cpu", out=out, progress=QUIET)
+
+
+def picture(path, label, *, inverted=False, size=(12, 12)):
+    pixels = np.full((12, 12), 20, dtype=np.uint8)
+    pixels[1 + 4 * label:3 + 4 * label] = 240
+    image = Image.fromarray(255 - pixels if inverted else pixels).resize(size, Image.Resampling.NEAREST)
+    image.convert("RGB").save(path)
+    return path
+
+
+def test_a_trained_checkpoint_is_evaluated_on_what_it_was_trained_on(trained, npz, tmp_path):
+    out, training = trained
+    found = evaluate_checkpoint(out, {"data": f"npz:{npz}"}, out=tmp_path / "figures", progress=QUIET)
+    assert found.images == 60 and found.trained == "moved" and found.accuracy["random"] > 0.9
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "result.json", "arrays.npz", "confusion.png", "confusion.svg", "classified.png", "classified.svg"}
+    validation = evaluate_checkpoint(out, {"data": f"npz:{npz}"}, split="validation", progress=QUIET)
+    assert validation.images == training.validation_images == 40
+    assert validation.accuracy["random"] == pytest.approx(training.history[-1]["val_accuracy"])
+
+
+@pytest.mark.parametrize("label, name", [(0, "top"), (1, "middle"), (2, "bottom")])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_ones_own_picture_is_classified(label, name, inverted, trained, tmp_path):
+    path = picture(tmp_path / "mine.png", label, inverted=inverted, size=(120, 120))
+    (found,) = predict_files(trained[0], [path], device="cpu", out=tmp_path / "out")
+    assert found["class"] == name and found["inverted"] is inverted and found["confidence"] > 0.5
+    assert sum(found["scores"].values()) == pytest.approx(1, abs=1e-5)
+    assert (tmp_path / "out" / "predictions.png").stat().st_size > 1000
+
+
+def test_an_offset_moves_the_picture(trained, tmp_path):
+    path = picture(tmp_path / "mine.png", 0)
+    corner, middle = (predict_files(trained[0], [path], offset=offset, device="cpu")[0] for offset in ((1, 1), (0, 0)))
+    assert corner["offset"] == [1, 1] and corner["scores"] != middle["scores"]
+    with pytest.raises(UsageError, match=r"offset \(2, 0\) is not on the canvas: rows go from 0 to 1"):
+        predict_files(trained[0], [path], offset=(2, 0), device="cpu")
+
+
+def test_files_that_are_no_pictures_are_named(trained, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    whole = picture(tmp_path / "whole.png", 0).read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    for name, message in (("absent.png", "there is no file"), ("text.png", "cannot be read as an image"),
+                          ("half.png", "cannot be read as an image")):
+        with pytest.raises(DataError, match=message):
+            predict_files(trained[0], [tmp_path / name], device="cpu")
+
+
+def test_datasets_with_other_classes_are_refused(trained, tmp_path):
+    path = tmp_path / "other.npz"
+    images = np.zeros((20, 12, 12), dtype=np.uint8)
+    np.savez(path, train_images=images, train_labels=np.arange(20) % 2, test_images=images,
+             test_labels=np.arange(20) % 2, class_names=np.array(["x", "y"]))
+    with pytest.raises(UsageError, match=r"tells top, middle, bottom apart, the dataset .* has x, y"):
+        evaluate_checkpoint(trained[0], {"data": f"npz:{path}"}, progress=QUIET)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        predict_files(tmp_path / "nothing", [tmp_path / "a.png"], device="cpu")

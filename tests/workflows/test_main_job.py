@@ -1,0 +1,108 @@
+import json
+import re
+
+import pytest
+import torch
+
+from shiftscope.errors import UsageError
+from shiftscope.evaluation import evaluate
+from shiftscope.models import load
+from shiftscope.placement import Placement
+from shiftscope.progress import SilentProgress
+from shiftscope.results import Evaluation, TrainResult
+from shiftscope.settings import DataSettings, RunSettings
+from shiftscope.workflows.main_job import run_main_job
+
+QUIET = SilentProgress()
+
+
+@pytest.fixture(scope="module")
+def done(npz, tmp_path_factory):
+    out = tmp_path_factory.mktemp("main job") / "out"
+    data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
+    run = RunSettings(epochs=2, seeds=2, seed=4, out=out, device="cpu")
+    return out, data, run, run_main_job(data, run, progress=QUIET, command=["shiftscope", "run"])
+
+
+def test_metrics_have_the_keys_that_others_rely_on(done):
+    out, _, _, metrics = done
+    assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
+    assert metrics["schema_version"] == 1 and metrics["seed"] == 4 and metrics["device"] == "cpu"
+    assert metrics["dataset"]["train_images"] == 200 and metrics["dataset"]["test_images"] == 60
+    assert metrics["dataset"]["canvas"] == [24, 26]
+    assert [model["name"] for model in metrics["models"]] == ["two-full", "two-conv"]
+    for model in metrics["models"]:
+        assert model["epochs"] == 2 and model["train_seconds"] > 0 and model["images_per_second"] > 0
+        assert set(model["test_accuracy"]) == {"random", "centred"}
+        assert [set(epoch) for epoch in model["history"]] == [
+            {"epoch", "train_loss", "train_accuracy", "val_accuracy"}] * 2
+        assert [seed["seed"] for seed in model["seeds"]] == [4, 5]
+        mean = sum(seed["test_accuracy"]["random"] for seed in model["seeds"]) / 2
+        assert model["test_accuracy_over_seeds"]["random"]["mean"] == pytest.approx(mean)
+    assert [control["name"] for control in metrics["controls"]] == ["two-full"]
+    cells = {(cell["model"], cell["trained"], cell["tested"]) for cell in metrics["two_by_two"]}
+    assert len(cells) == 6 and ("two-full", "centred", "moved") in cells
+
+
+def test_checkpoints_give_the_accuracy_that_was_reported(done, npz):
+    from shiftscope.data import load_dataset
+
+    out, _, _, metrics = done
+    place = Placement(image=(12, 12), canvas=(24, 26))
+    for model in metrics["models"]:
+        found = evaluate(load(out / model["checkpoint"]), load_dataset(f"npz:{npz}"), placement=place, seed=4)
+        assert found.accuracy == model["test_accuracy"]
+
+
+def test_log_holds_one_line_an_epoch_and_job(done):
+    out, *_ = done
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 * 2 * 3 and len({(line["job"], line["epoch"]) for line in lines}) == 12
+
+
+def test_report_and_figures_stand_alone(done):
+    out, *_ = done
+    html = (out / "report.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:|#)', html) and "default-src 'none'" in html
+    names = {path.stem for path in (out / "figures").glob("*.png")}
+    assert names == {path.stem for path in (out / "figures").glob("*.svg")} == {
+        "samples", "two-by-two", "curves", "confusion-two-full", "confusion-two-conv", "classified-two-full",
+        "classified-two-conv", "weights-two-full", "weights-two-conv"}
+    assert html.count("<img") >= len(names)
+
+
+def test_records_can_be_read_without_training_again(done):
+    out, *_ = done
+    results = out / "results" / "two-conv-seed5"
+    assert TrainResult.load(results / "training").seed == 5
+    assert Evaluation.load(results / "test").images == 60
+
+
+def test_environment_says_how_it_was_made(done, npz):
+    out, *_ = done
+    environment = json.loads((out / "env.json").read_text())
+    assert environment["command"] == ["shiftscope", "run"] and environment["threads"] == torch.get_num_threads()
+    assert environment["versions"]["torch"] == torch.__version__
+    assert environment["dataset"]["checksums"]
+
+
+def test_a_finished_run_is_not_trained_again(done):
+    out, data, run, metrics = done
+    before = (out / "metrics.jsonl").read_text()
+    again = run_main_job(data, RunSettings(**(vars(run) | {"resume": True})), progress=QUIET)
+    assert again["models"] == metrics["models"] and (out / "metrics.jsonl").read_text() == before
+
+
+def test_a_run_is_not_mixed_with_another(done):
+    _, data, run, _ = done
+    with pytest.raises(UsageError, match="already holds a run"):
+        run_main_job(data, run, progress=QUIET)
+    with pytest.raises(UsageError, match=r"was begun with epochs 2, now 3: give the same settings"):
+        run_main_job(data, RunSettings(**(vars(run) | {"resume": True, "epochs": 3})), progress=QUIET)
+
+
+def test_unknown_names_are_refused_before_anything_is_written(npz, tmp_path):
+    run = RunSettings(models=("two-cov",), out=tmp_path / "out")
+    with pytest.raises(UsageError, match="unknown model 'two-cov': did you mean 'two-conv'"):
+        run_main_job(DataSettings(data=f"npz:{npz}"), run, progress=QUIET)
+    assert not (tmp_path / "out").exists()
