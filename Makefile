@@ -19,7 +19,7 @@ INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_VISION := .venv-vision/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup fmt check test test-vision dist test-wheel
+.PHONY: help demo setup fmt check test test-vision bench checkpoints dist test-wheel
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ test: $(INSTALLED_DEV) ## all tests but those with torchvision
 
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in an environment of their own
 	$(VISION_RUN) -m pytest tests/vision
+
+bench: $(INSTALLED) ## measure a training epoch against the notebook way of doing it (real images; nothing else running)
+	$(RUN) benchmarks/training_pipeline.py
+
+checkpoints: $(INSTALLED) ## train the models of examples/checkpoints/ anew (real images; ten minutes on two cores)
+	$(RUN) tools/make_checkpoints.py
 
 dist: $(INSTALLED_DEV) ## build the wheel and the source archive into dist/
 	rm -rf dist build

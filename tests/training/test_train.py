@@ -227,7 +227,8 @@ def test_a_model_that_raises_in_channels_last_falls_back_and_says_so(spots):
 @pytest.mark.parametrize("asked, noted", [(None, 0), (10, 1)])
 def test_batch_statistics_see_whole_batches(asked, noted, spots):
     model = nn.Sequential(nn.Conv2d(1, 4, 5), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 256, 4))
-    plan, notes = choose_plan(model, TrainSettings(micro_batch=asked), spots.train.gather(torch.arange(2)), PLACE)
+    settings, few = TrainSettings(micro_batch=asked).resolve(""), spots.train.gather(torch.arange(2))
+    plan, notes = choose_plan(model, settings, few, PLACE)
     assert plan.micro_batch == 0 and plan.channels_last and len(notes) == noted
 
 

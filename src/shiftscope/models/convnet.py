@@ -39,7 +39,7 @@ class TwoConvTwoFullNet(nn.Module):
     """
 
     def __init__(self, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
-                 dropout: float = 0.5, mean: float | Sequence[float] = 0.1307,
+                 dropout: float = 0.2, mean: float | Sequence[float] = 0.1307,
                  deviation: float | Sequence[float] = 0.3081):
         super().__init__()
         height, width = (_after_both(size) for size in canvas)

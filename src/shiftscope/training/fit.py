@@ -100,7 +100,7 @@ class _Fit:
         self.plan, self.notes = choose_plan(model, self.settings, few, placement)
         self.state = TrainingState(sums=torch.zeros(3, dtype=torch.float64, device=self.device))
         self.optimizer = build_optimizer(model, self.settings)
-        self.epochs = self.settings.epochs or 0
+        self.epochs = self.settings.epochs
         self.steps = -(-len(self.images) // self.settings.batch_size)
         self.centred = placement.count == 1
 
@@ -162,8 +162,7 @@ class _Fit:
         """One optimiser step; the gradient is summed over micro-batches."""
         state, settings = self.state, self.settings
         position = state.epoch * self.steps + state.step
-        rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate or 0.0,
-                             settings.schedule or "constant")
+        rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(hashing.stream(_DROPOUT_STREAM, settings.seed, position))
@@ -177,7 +176,7 @@ class _Fit:
 
     def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int) -> None:
         outputs = placed_outputs(self.model, images, offsets, self.placement, channels_last=self.plan.channels_last)
-        loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing or 0.0)
+        loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing)
         (loss / batch).backward()
         with torch.no_grad():
             right = (outputs.argmax(1) == labels).sum()
@@ -196,7 +195,7 @@ class _Fit:
         kept = "; the last checkpoint stands" if self.folder else ""
         raise TrainingError(f"the loss of {self.name} is not finite in epoch {self.state.epoch + 1}, by step "
                             f"{self.state.step} of {self.steps}, at a learning rate of {rate:.3g}: choose a smaller "
-                            f"--learning-rate, for instance {(self.settings.learning_rate or rate) / 10:.1g}{kept}")
+                            f"--learning-rate, for instance {self.settings.learning_rate / 10:.1g}{kept}")
 
     def _interrupt(self, stop: StopFlag) -> None:
         where = f"{self.name} stopped in epoch {self.state.epoch + 1}, after step {self.state.step} of {self.steps}"

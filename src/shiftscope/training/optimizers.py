@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.settings import TrainSettings
+from shiftscope.settings import ResolvedSettings
 
 
-def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, settings: ResolvedSettings) -> torch.optim.Optimizer:
     """Return the optimiser that resolved settings ask for; biases and gains do not decay.
 
     Raises:
@@ -17,11 +17,10 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Op
     if not parameters:
         raise UsageError(f"{type(model).__name__} has no parameters that may change: give a model with requires_grad "
                          "weights")
-    decay = settings.weight_decay or 0.0
-    groups = [{"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
+    groups = [{"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
               {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    rate = settings.learning_rate or 0.0
+    rate = settings.learning_rate
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True)
     return torch.optim.AdamW(groups, lr=rate, betas=(settings.momentum, 0.999), fused=True)

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from shiftscope.data import read_picture
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
@@ -18,7 +19,7 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
 
     Args:
         checkpoint: checkpoint folder or run folder.
-        images: PNG, JPEG and whatever else Pillow reads.
+        images: PNG or JPEG files.
         offset: (dy, dx) of the image's top-left corner on the canvas; the middle unless given.
         out: folder for a figure of what the model saw.
 
@@ -33,7 +34,7 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     where = offset if offset is not None else trained.placement.middle
     _check_offset(where, trained)
-    read = [read_picture(path, trained) for path in images]
+    read = [fit_picture(path, trained) for path in images]
     pixels = torch.stack([picture for picture, _ in read]).to(trained.device)
     offsets = torch.tensor([where] * len(read), device=trained.device)
     with evaluating(trained.model):
@@ -45,19 +46,16 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
     return answers
 
 
-def read_picture(path: Path, trained: Trained) -> tuple[torch.Tensor, bool]:
+def fit_picture(path: Path, trained: Trained) -> tuple[torch.Tensor, bool]:
     """Return the picture as uint8 (C, h, w), and whether it was inverted.
 
     It is scaled to fit (h, w), its sides kept in proportion, the rest filled with the background. A picture whose rim
     is light where the model knows a dark background is inverted: photographs show garments on white.
     """
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("L" if trained.channels == 1 else "RGB")
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; give an image file such as a PNG or JPEG") from error
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); give a PNG or JPEG file") from error
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; give a PNG or JPEG file")
+    colour = Image.fromarray(read_picture(path).permute(1, 2, 0).numpy())
+    picture = colour.convert("L") if trained.channels == 1 else colour
     ground = trained.placement.background if isinstance(trained.placement.background, int) else 0
     inverted = ground < 64 and _rim_level(picture) > 160
     if inverted:
