@@ -101,6 +101,16 @@ def test_a_run_is_not_mixed_with_another(done):
         run_main_job(data, RunSettings(**(vars(run) | {"resume": True, "epochs": 3})), progress=QUIET)
 
 
+def test_seeds_may_be_added_to_a_run(npz, tmp_path):
+    data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
+    run = {"models": ("two-full",), "epochs": 1, "out": tmp_path / "out", "device": "cpu"}
+    first = run_main_job(data, RunSettings(**run), progress=QUIET)
+    more = run_main_job(data, RunSettings(**run, seeds=2, resume=True), progress=QUIET, command=["more"])
+    assert more["models"][0]["seeds"][0] == first["models"][0]["seeds"][0] and len(more["models"][0]["seeds"]) == 2
+    environment = json.loads((tmp_path / "out" / "env.json").read_text())
+    assert environment["resumed"] == [["more"]] and environment["settings"]["run"]["seeds"] == 2
+
+
 def test_unknown_names_are_refused_before_anything_is_written(npz, tmp_path):
     run = RunSettings(models=("two-cov",), out=tmp_path / "out")
     with pytest.raises(UsageError, match="unknown model 'two-cov': did you mean 'two-conv'"):

@@ -83,12 +83,17 @@ def begin_run(run: RunFolder, data: Dataset, settings: dict[str, Any], *, device
         what = ", ".join(f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in changed)
         raise UsageError(f"the run in {run.path} was begun with {what}: give the same settings, or replace the run "
                          "with --overwrite")
+    begun |= {"settings": now["settings"], "resumed": [*begun.get("resumed", []), command]}
+    run.write_environment(begun)
     return begun
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Flatten settings and leave out those that may change between beginning and resuming."""
-    free = ("resume", "overwrite", "out", "data_dir", "device")
+    """Flatten settings and leave out those that may change between beginning and resuming.
+
+    Further seeds, models and controls are further jobs: they leave those alone that are done.
+    """
+    free = ("resume", "overwrite", "out", "data_dir", "device", "models", "seeds", "controls")
     flat = {}
     for key, value in settings.items():
         flat |= value if isinstance(value, dict) else {key: value}
