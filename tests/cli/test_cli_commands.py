@@ -52,7 +52,7 @@ def test_train_names_its_folder_after_a_model_of_ones_own(workflows):
 def test_evaluate(workflows, capsys):
     assert main(["evaluate", "ckpt", "--split", "train", "--out", "figures", "--allow-code", "a:B"]) == 0
     (name, (folder, data), keywords), = workflows.calls
-    assert (name, folder, data) == ("evaluate_checkpoint", Path("ckpt"), None)
+    assert (name, folder, data) == ("evaluate_checkpoint", Path("ckpt"), {})
     assert (keywords["split"], keywords["out"], keywords["allow_code"]) == ("train", Path("figures"), "a:B")
     shown = capsys.readouterr().out
     assert shown.splitlines()[-1] == "figures"
@@ -61,13 +61,11 @@ def test_evaluate(workflows, capsys):
     assert ["Bag", "75.0", "%", "100.0", "%"] in rows and ["Coat", "-", "100.0", "%"] in rows
 
 
-def test_evaluate_completes_what_is_given_from_the_checkpoint(workflows, checkpoint):
-    assert main(["evaluate", str(checkpoint), "--limit", "5"]) == 0
-    data = workflows.calls[0][1][1]
-    assert (data.data, data.canvas, data.limit) == ("npz:mine.npz", (40, 48), 5)
-    assert main(["evaluate", str(checkpoint), "--data", "garments", "--canvas", "50"]) == 0
-    data = workflows.calls[1][1][1]
-    assert (data.data, data.canvas, data.limit) == ("garments", (50, 50), None)
+def test_evaluate_hands_on_what_is_given_and_nothing_else(workflows):
+    assert main(["evaluate", "ckpt", "--limit", "5"]) == 0
+    assert main(["evaluate", "ckpt", "--data", "garments", "--canvas", "50"]) == 0
+    handed = [arguments[1] for _, arguments, _ in workflows.calls]
+    assert handed == [{"limit": 5}, {"data": "garments", "canvas": (50, 50)}]
 
 
 def test_predict(workflows, capsys):
