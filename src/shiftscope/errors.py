@@ -47,16 +47,24 @@ class Interrupted(ShiftscopeError):
         self.exit_code = exit_code
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint with the nearest known name, or nothing where none is near.
+
+    >>> did_you_mean("two-ful", ["two-full", "two-conv"]), did_you_mean("x", ["two-full"])
+    ("did you mean 'two-full'? ", '')
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint with the nearest known name, or with all of them.
+    """Return a hint with the nearest known name, if any, and with all of them.
 
     >>> nearest("two-ful", ["two-full", "two-conv"])
     "did you mean 'two-full'? Known: two-conv, two-full"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(names)}"
+    return f"{did_you_mean(name, names)}Known: {', '.join(names)}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, OutputError, UsageError, nearest
+from shiftscope.errors import CheckpointError, OutputError, UsageError, did_you_mean
 from shiftscope.runs.log import MetricsLog
 
 MARKER = "env.json"
@@ -117,8 +117,8 @@ def find_checkpoint(path: Path | str) -> Path:
     found = sorted(folder.parent for folder in path.glob("checkpoints/*/config.json"))
     if not found and not path.exists():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = f"; {nearest(path.name, siblings[:50])}" if siblings else ""
-        raise CheckpointError(f"there is no checkpoint at {path}{hint}")
+        hint = did_you_mean(path.name, siblings) or "give the folder that holds model.safetensors and config.json"
+        raise CheckpointError(f"there is no checkpoint at {path}: {hint.strip()}")
     if not found:
         raise CheckpointError(f"{path} is no checkpoint: it has no config.json; give the folder that holds "
                               "model.safetensors and config.json")
