@@ -43,11 +43,9 @@ class TrainSettings:
     momentum: float = 0.9
     """Momentum of sgd (Nesterov), first beta of adamw."""
     weight_decay: float | None = None
-    """Decoupled weight decay of adamw; L2 penalty of sgd. Biases do not decay (default: the
-    model's recipe)."""
+    """Decoupled weight decay of adamw; L2 penalty of sgd. Not for biases (default: the recipe)."""
     schedule: Schedule | None = None
-    """Course of the learning rate: one-cycle rises, then falls to nothing; cosine falls; constant stays
-    (default: the model's recipe)."""
+    """Course of the rate: one-cycle rises, then falls; cosine falls; constant stays (default: the model's recipe)."""
     label_smoothing: float | None = None
     """Share of the target spread evenly over all classes, 0 to below 1 (default: the model's recipe)."""
     validation: int = 5000
@@ -55,8 +53,7 @@ class TrainSettings:
     seed: int = 0
     """Fixes initial weights, order of images, placements and dropout."""
     micro_batch: int | None = None
-    """Images a forward pass; gradients are summed over the batch. 0: the whole batch (default: what suits the
-    device and the model)."""
+    """Images a forward pass; gradients are summed over the batch. 0: all at once (default: what suits)."""
     channels_last: bool | None = None
     """Keep the channels of a pixel side by side in memory (default: what suits the device and the model)."""
 
@@ -177,3 +174,46 @@ class RunSettings:
         require(len(self.models) >= 1, "models", self.models, "at least one model")
         require(self.seeds >= 1, "seeds", self.seeds, "a whole number of at least 1")
         require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisSettings:
+    """How a picture that excites a unit is made: gradient ascent on its pixels. Tuned for small nets on grey images."""
+
+    steps: int = 32
+    """Steps of gradient ascent."""
+    step_size: float = 0.15
+    """Length of a step: root mean square change of the pixels' logits, before smoothing."""
+    momentum: float = 0.5
+    """Share of a step that the next one keeps."""
+    jitter: int = 2
+    """Moves the picture by up to this many pixels, another way each step: what only works at one place fades."""
+    blur: float = 1.5
+    """Width of the Gaussian that smooths each step, pixels."""
+    total_variation: float = 0.1
+    """Weight of the penalty on differences between neighbouring pixels; 1 outweighs a typical gradient."""
+    decay: float = 0.01
+    """Share by which the picture fades towards its start each step."""
+    leak: float = 0.1
+    """Slope of ReLUs below zero in the first quarter of the steps, so that silent units wake up."""
+    seed: int = 0
+    """Fixes random starts and the jitter."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("jitter", 0)):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= least, name, value, f"a whole number of at least {least}")
+        require(0 < self.step_size < float("inf"), "step_size", self.step_size, "a number above 0")
+        for name in ("momentum", "decay", "leak"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
+        for name in ("blur", "total_variation"):
+            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number of at least 0")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON."""
+        return asdict(self)
+
+
+PLAIN_ASCENT = SynthesisSettings(momentum=0.0, jitter=0, blur=0.0, total_variation=0.0, decay=0.0, leak=0.0)
+"""Gradient ascent and nothing else: what a unit's gradient alone says, without any regularisation."""
