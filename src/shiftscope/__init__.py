@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shiftscope.results import Evaluation, TrainResult
     from shiftscope.settings import DataSettings, RunSettings, TrainSettings
     from shiftscope.training import train
+    from shiftscope.visualization import visualize
 
     __version__: str
 
@@ -35,6 +36,7 @@ _HOMES = {
     "RunSettings": "shiftscope.settings",
     "TrainSettings": "shiftscope.settings",
     "train": "shiftscope.training",
+    "visualize": "shiftscope.visualization",
 }
 _SUBMODULES = ("data", "models")
 
@@ -56,6 +58,7 @@ __all__ = [
     "models",
     "save",
     "train",
+    "visualize",
 ]
 
 

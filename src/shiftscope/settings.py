@@ -180,9 +180,9 @@ class RunSettings:
 class SynthesisSettings:
     """How a picture that excites a unit is made: gradient ascent on its pixels. Tuned for small nets on grey images."""
 
-    steps: int = 32
+    steps: int = 20
     """Steps of gradient ascent."""
-    step_size: float = 0.15
+    step_size: float = 0.25
     """Length of a step: root mean square change of the pixels' logits, before smoothing."""
     momentum: float = 0.5
     """Share of a step that the next one keeps."""
@@ -192,7 +192,7 @@ class SynthesisSettings:
     """Width of the Gaussian that smooths each step, pixels."""
     total_variation: float = 0.1
     """Weight of the penalty on differences between neighbouring pixels; 1 outweighs a typical gradient."""
-    decay: float = 0.01
+    decay: float = 0.05
     """Share by which the picture fades towards its start each step."""
     leak: float = 0.1
     """Slope of ReLUs below zero in the first quarter of the steps, so that silent units wake up."""
@@ -215,5 +215,6 @@ class SynthesisSettings:
         return asdict(self)
 
 
-PLAIN_ASCENT = SynthesisSettings(momentum=0.0, jitter=0, blur=0.0, total_variation=0.0, decay=0.0, leak=0.0)
+PLAIN_ASCENT = SynthesisSettings(step_size=0.08, momentum=0.0, jitter=0, blur=0.0, total_variation=0.0, decay=0.0,
+                                 leak=0.0)
 """Gradient ascent and nothing else: what a unit's gradient alone says, without any regularisation."""

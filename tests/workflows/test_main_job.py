@@ -9,7 +9,7 @@ from shiftscope.evaluation import evaluate
 from shiftscope.models import load
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.results import Evaluation, TrainResult
+from shiftscope.results import Evaluation, Synthesis, TrainResult
 from shiftscope.settings import DataSettings, RunSettings
 from shiftscope.workflows.main_job import run_main_job
 
@@ -67,8 +67,11 @@ def test_report_and_figures_stand_alone(done):
     names = {path.stem for path in (out / "figures").glob("*.png")}
     assert names == {path.stem for path in (out / "figures").glob("*.svg")} == {
         "samples", "two-by-two", "curves", "confusion-two-full", "confusion-two-conv", "classified-two-full",
-        "classified-two-conv", "weights-two-full", "weights-two-conv"}
-    assert html.count("<img") >= len(names)
+        "classified-two-conv", "classes-two-full", "classes-two-conv", "neurons-two-full", "neurons-two-conv",
+        "class-neurons-two-full", "class-neurons-two-conv", "weights-two-full", "weights-two-conv"}
+    assert html.count("<img") >= len(names) and "All parameters of the convnet" in html
+    neurons = Synthesis.load(out / "results" / "two-conv-seed4" / "fc1-all")
+    assert neurons.images.shape == (100, 1, 24, 26) and (neurons.activations > neurons.activations_start).any()
 
 
 def test_records_can_be_read_without_training_again(done):

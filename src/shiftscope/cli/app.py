@@ -13,6 +13,7 @@ from shiftscope.cli.predict_command import predict
 from shiftscope.cli.run_command import run
 from shiftscope.cli.sources import TomlFile, Variables
 from shiftscope.cli.train_command import train
+from shiftscope.cli.visualize_command import visualize
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ COMMANDS = (
     Command(("train",), train, ("train two-conv --data fashion-mnist --epochs 5",)),
     Command(("evaluate",), evaluate, ("evaluate shiftscope-train/two-conv --out figures",)),
     Command(("predict",), predict, ("predict shiftscope-train/two-conv shirt.png --offset 0 14",)),
+    Command(("visualize",), visualize, ("visualize shiftscope-train/two-full", "visualize ckpt class:Bag conv2:0-9")),
     Command(("data", "list"), show_list, ("data list",)),
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),

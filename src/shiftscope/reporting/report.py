@@ -14,14 +14,16 @@ from matplotlib.figure import Figure
 from shiftscope.errors import unknown
 from shiftscope.files import plain
 from shiftscope.reporting.cells import ControlCell
+from shiftscope.reporting.parameters import parameter_cells
 from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.story import conclusion
 from shiftscope.reporting.style import alt_text
 from shiftscope.reporting.tables import control_tables, model_rows
 from shiftscope.reporting.wording import MISSING, image_credit, thing
-from shiftscope.results import Evaluation, TrainResult
+from shiftscope.results import Evaluation, ParameterRow, TrainResult
 
-SECTIONS = ("samples", "controls", "curves", "confusion", "classified", "weights")
+SECTIONS = ("samples", "controls", "curves", "confusion", "classified", "classes", "neurons", "weights",
+            "parameters")
 """Where a figure can stand in the report, in reading order."""
 
 
@@ -73,6 +75,8 @@ class ReportData:
     controls: Sequence[ControlCell] = ()
     figures: Mapping[str, ReportFigure] = field(default_factory=dict)
     """By name; a section shows its figures in this order."""
+    parameters: Mapping[str, Sequence[ParameterRow]] = field(default_factory=dict)
+    """The table of parameters of each model, by its name for people."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     """Sentences that a reader should know, for instance warnings."""
@@ -94,7 +98,9 @@ def render_report(data: ReportData) -> str:
     return environment.from_string(_asset("template.html")).render(
         title=data.title, style=Markup(style), digest=digest, data=data, figures=figures,
         conclusion=conclusion(data.controls, name), rows=model_rows(data.training, data.evaluations),
-        tables=control_tables(data.controls), credit=image_credit(name, drawn=drawn), drawn=drawn, thing=thing(name),
+        tables=control_tables(data.controls),
+        parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
+        credit=image_credit(name, drawn=drawn), drawn=drawn, thing=thing(name),
         facts=_facts(data), recipes=_recipes(data.training), notes=_notes(data),
         seeds=max((cell.seeds for cell in data.controls), default=1))
 

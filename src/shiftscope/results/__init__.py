@@ -2,6 +2,9 @@
 
 from shiftscope.results.base import SCHEMA_VERSION, Record, load_record
 from shiftscope.results.evaluation import Evaluation
+from shiftscope.results.parameters import ParameterRow
+from shiftscope.results.synthesis import Synthesis
 from shiftscope.results.training import EpochRecord, TrainResult
 
-__all__ = ["SCHEMA_VERSION", "EpochRecord", "Evaluation", "Record", "TrainResult", "load_record"]
+__all__ = ["SCHEMA_VERSION", "EpochRecord", "Evaluation", "ParameterRow", "Record", "Synthesis", "TrainResult",
+           "load_record"]

@@ -76,9 +76,10 @@ def write_report(folder: RunFolder, data: Dataset, placement: Placement, results
                  cells: Sequence[ControlCell], environment: dict[str, Any], seed: int) -> None:
     """Draw the figures of a run and write its `report.html`."""
     title = "Does it care where the garment is?" if len(data.class_names) == 10 else "Does it care where the object is?"
+    figures, parameters = run_figures(data, placement, results, cells, folder, seed)
     html = render_report(ReportData(
         title=title, dataset=dataset_summary(data, placement), environment=environment, controls=cells,
         training=[result.training for result in results],
         evaluations=[part for result in results for part in (result.test, result.train)],
-        figures=run_figures(data, placement, results, cells, folder, seed)))
+        figures=figures, parameters=parameters))
     files.write_text(folder.report, html)

@@ -15,18 +15,23 @@ from shiftscope.reporting import (
     ControlCell,
     ReportFigure,
     alt_text,
+    class_gallery,
     classified_gallery,
     confusion_matrix,
     controls_table,
     image_credit,
     model_title,
+    neuron_gallery,
     sample_gallery,
     save_figure,
     training_curves,
     weight_grid,
 )
+from shiftscope.results import ParameterRow, Synthesis
 from shiftscope.runs import RunFolder, slug
+from shiftscope.visualization import parameter_rows
 from shiftscope.workflows.jobs import JobResult
+from shiftscope.workflows.looks import class_neurons_figure, learned_from, looks
 
 SAMPLES_PER_CLASS = 4
 
@@ -53,8 +58,12 @@ def first_weights(model: nn.Module, picture: tuple[int, ...]) -> np.ndarray | No
 
 
 def run_figures(data: Dataset, placement: Placement, results: Sequence[JobResult], cells: Sequence[ControlCell],
-                run: RunFolder, seed: int) -> dict[str, ReportFigure]:
-    """Draw all figures of a run, write them into its folder, and return them for the report."""
+                run: RunFolder, seed: int) -> tuple[dict[str, ReportFigure], dict[str, list[ParameterRow]]]:
+    """Draw all figures of a run, write them into its folder, and return them for the report.
+
+    Returns:
+        Figures by name, and each shown model's table of parameters by the model's name for people.
+    """
     shown = _Gallery(run.figures)
     shown.add("samples", "samples", samples_figure(data, placement, seed),
               f"{SAMPLES_PER_CLASS} training images of each class, each at a random place on the canvas.")
@@ -67,7 +76,7 @@ def run_figures(data: Dataset, placement: Placement, results: Sequence[JobResult
     for result in results:
         if result.job.seed == seed and not result.job.centred:
             _model_figures(result, data, placement, run, shown)
-    return shown.figures
+    return shown.figures, shown.parameters
 
 
 def _model_figures(result: JobResult, data: Dataset, placement: Placement, run: RunFolder, shown: "_Gallery") -> None:
@@ -76,25 +85,47 @@ def _model_figures(result: JobResult, data: Dataset, placement: Placement, run: 
               f"{title}: rows are true classes, columns what it said, in percent of the row.")
     shown.add("classified", f"classified-{name}", classified_gallery(result.test),
               f"{title}: the first test images as it saw them; nothing was picked.")
-    weights = _stored_weights(result, run, (data.shape[0], *placement.canvas))
+    model = _stored_model(result, run)
+    picture, credit = (data.shape[0], *placement.canvas), image_credit(data.name, drawn=data.drawn)
+    for synthesis in looks(model, picture, data.class_names, result.job.model):
+        synthesis.save(run.result(result.job.key, slug(synthesis.objective)))
+        _look_figures(model, synthesis, name, learned_from(data.name, drawn=data.drawn), shown)
+    weights = first_weights(model, picture)
     if weights is not None:
         shown.add("weights", f"weights-{name}", weight_grid(
-            weights, title=f"{title}: weights of its first layer",
-            credit=image_credit(data.name, drawn=data.drawn)), f"{title}: what each unit of the first layer looks for.")
+            weights, title=f"{title}: weights of its first layer", credit=credit),
+            f"{title}: what each unit of the first layer looks for.")
+    shown.parameters[title] = parameter_rows(model)
 
 
-def _stored_weights(result: JobResult, run: RunFolder, picture: tuple[int, ...]) -> np.ndarray | None:
+def _look_figures(model: nn.Module, synthesis: Synthesis, name: str, credit: str, shown: "_Gallery") -> None:
+    """Draw the gallery of a synthesis and, for neurons that feed the classes, which of them speak for which class."""
+    title = model_title(synthesis.model)
+    if synthesis.objective == "class:all":
+        shown.add("classes", f"classes-{name}", class_gallery(synthesis, credit=credit),
+                  f"{title}: for each class a picture that it takes for that class, made by gradient ascent.")
+        return
+    layer = synthesis.objective.partition(":")[0]
+    shown.add("neurons", f"neurons-{name}", neuron_gallery(synthesis, credit=credit),
+              f"{title}: the picture that excites each neuron of {layer} most.")
+    speakers = class_neurons_figure(model, synthesis, credit=credit)
+    if speakers is not None:
+        shown.add("neurons", f"class-neurons-{name}", speakers,
+                  f"{title}: the weights from the neurons above to the classes, and the bias of each class.")
+
+
+def _stored_model(result: JobResult, run: RunFolder) -> nn.Module:
     name = result.job.model
-    folder = run.checkpoint(result.job.key)
-    return first_weights(load(folder, allow_code=None if name in REGISTRY else name), picture)
+    return load(run.checkpoint(result.job.key), allow_code=None if name in REGISTRY else name)
 
 
 class _Gallery:
-    """Figures by name, each written to the run's folder as it comes."""
+    """Figures by name, each written to the run's folder as it comes, and the tables of parameters."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.figures: dict[str, ReportFigure] = {}
+        self.parameters: dict[str, list[ParameterRow]] = {}
 
     def add(self, section: str, name: str, figure: Figure, caption: str) -> None:
         png, _ = save_figure(figure, self.folder, name)

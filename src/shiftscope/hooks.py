@@ -1,0 +1,164 @@
+"""Looking into a model while it computes: what its submodules give, and what goes into its final softmax.
+
+Whatever is attached to a model here is taken off again when the `with` block ends, however it ends.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from shiftscope.errors import UsageError, unknown
+
+
+def match_layer(name: str, known: Iterable[str], owner: str) -> str:
+    """Return the known name that is `name`, or the only one that ends so.
+
+    Args:
+        known: names of submodules.
+        owner: what the message calls the model.
+
+    Raises:
+        UsageError: there is none, or there are several; the names are listed.
+
+    Example:
+        >>> match_layer("fc1", ["model", "model.fc1"], "Net")
+        'model.fc1'
+    """
+    names = [key for key in known if key]
+    if name in names:
+        return name
+    matches = [key for key in names if key.endswith(f".{name}")]
+    if len(matches) > 1:
+        raise UsageError(f"the layer {name!r} could be any of {', '.join(matches)}: give the whole name")
+    if not matches:
+        raise unknown(f"layer of {owner}", name, names)
+    return matches[0]
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """Return the submodule called `name`, which may be the last part of its name alone, see `match_layer`."""
+    layers = dict(model.named_modules(remove_duplicate=False))
+    return layers[match_layer(name, layers, type(model).__name__)]
+
+
+@contextmanager
+def capture(model: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Keep what submodules give in each forward pass inside the `with` block.
+
+    Args:
+        model: any module.
+        layers: names of submodules, see `match_layer`.
+
+    Yields:
+        A dictionary that each forward pass fills: name -> output, gradients flow through it. A tensor is a copy, so
+        that a later step in place (`ReLU(inplace=True)`) leaves it alone. Of several calls of a submodule in one pass
+        the last one counts; a submodule that is not called has no entry.
+
+    Raises:
+        UsageError: an unknown layer.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(inplace=True))
+        >>> with capture(model, ["0"]) as outputs:
+        ...     _ = model(torch.ones(5, 3))
+        >>> outputs["0"].shape
+        torch.Size([5, 2])
+    """
+    outputs: dict[str, Any] = {}
+    with ExitStack() as stack:
+        for name in layers:
+            handle = find_layer(model, name).register_forward_hook(_keeper(outputs, name))
+            stack.callback(handle.remove)
+        yield outputs
+
+
+def _keeper(outputs: dict[str, Any], name: str) -> Callable[..., None]:
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        outputs[name] = output.clone() if isinstance(output, torch.Tensor) else output
+
+    return keep
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode with no gradients for its parameters, while gradients flow through to its input.
+
+    Modes, `requires_grad` and the random state are restored, also after an error. A model that draws random
+    numbers even in eval mode draws the same ones each time.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    gpus = {parameter.device for parameter, _ in learning if parameter.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(gpus)), torch.enable_grad():
+        torch.manual_seed(0)
+        try:
+            model.eval()
+            for parameter, _ in learning:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter, learns in learning:
+                parameter.requires_grad_(learns)
+
+
+@contextmanager
+def channels_last(model: nn.Module) -> Iterator[None]:
+    """Lay a model's filters out with the channels of a pixel side by side: convolutions on CPUs are then twice as fast.
+
+    Afterwards each parameter holds the very memory that it held before.
+    """
+    filters = [(parameter, parameter.data) for parameter in model.parameters() if parameter.ndim == 4]
+    try:
+        for parameter, data in filters:
+            parameter.data = data.contiguous(memory_format=torch.channels_last)
+        yield
+    finally:
+        for parameter, data in filters:
+            parameter.data = data
+
+
+class Watch(TorchFunctionMode):
+    """Watches the functions that torch calls inside a `with` block.
+
+    It remembers the input of the last softmax or log-softmax, however the model calls it, and may let ReLUs leak.
+
+    Args:
+        leak: slope of every ReLU below zero; 0 leaves them as they are.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(dim=1))
+        >>> with Watch() as watch:
+        ...     output = model(torch.ones(1, 3))
+        >>> torch.equal(watch.logits(output), model[0](torch.ones(1, 3)))
+        True
+    """
+
+    def __init__(self, leak: float = 0.0):
+        super().__init__()
+        self.leak = leak
+        self.softmax: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if self.leak and name in ("relu", "relu_"):
+            source = args[0] if args else kwargs["input"]
+            return F.leaky_relu(source, self.leak, inplace=name == "relu_")
+        result = func(*args, **kwargs)
+        if name in ("softmax", "log_softmax"):
+            self.softmax = (args[0] if args else kwargs["input"], result)
+        return result
+
+    def logits(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the input of the softmax that gave `output`; `output` itself where none gave it."""
+        if self.softmax is not None and self.softmax[1] is output:
+            return self.softmax[0]
+        return output

@@ -1,0 +1,316 @@
+"""A drop-in for the helper module that the course's notebooks were written against.
+
+    import shiftscope.model_utils as MU
+    from shiftscope.model_utils import (AttrDict, show, generate_image, train, test, evaluate_model,
+                                        display_classified_images)
+
+State lives in this module's attributes, which a notebook sets (`MU.imgsize = (64, 64)`) and every function reads anew
+when it is called. It is thin: the learning rate, the optimisers, the placements, the syntheses and the figures are
+the library's own; for new work, use those (`shiftscope.train`, `shiftscope.visualize`, ...).
+"""
+
+import sys
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from shiftscope import data
+from shiftscope.notebook import synthesis
+from shiftscope.notebook.figures import Answered, answer_gallery, curves
+from shiftscope.notebook.history import EpochScores, History
+from shiftscope.notebook.live import Slot, notebook_progress
+from shiftscope.notebook.loaders import Source, check_imgsize
+from shiftscope.notebook.loop import Score, Session, ask, score_epoch, stoppable, try_model
+from shiftscope.notebook.options import DEFAULTS, AttrDict, Options, read_options
+from shiftscope.notebook.pictures import make_grid, rescale, to_colours, to_tensor
+from shiftscope.notebook.placed import PlacedImages, PlacedLoader
+from shiftscope.placement import Placement
+from shiftscope.progress import SilentProgress
+from shiftscope.settings import require
+
+__all__ = ["AttrDict", "args", "class_names", "display_classified_images", "display_parameters", "evaluate_model",
+           "generate_image", "imgsize", "load_fashion_mnist", "make_grid", "show", "test", "test_dataset",
+           "test_loader", "train", "train_dataset", "train_loader", "use_cuda"]
+
+use_cuda: bool = torch.cuda.is_available()
+"""Whether batches are moved to the model's device; a model is never moved. Set at import, as notebooks expect."""
+
+args: Any = AttrDict(DEFAULTS | {"cuda": use_cuda})
+"""batch_size, test_batch_size, epochs, lr, momentum, optimizer (adamw, sgd), schedule (one-cycle, cosine, constant),
+weight_decay, seed, log_interval, cuda. The defaults train both nets of the course well."""
+
+imgsize: Sequence[int] = (56, 56)
+"""(H, W) of the images that the loaders yield."""
+
+class_names: Sequence[str] | None = None
+"""One name a class; None: classes are called by their numbers."""
+
+train_dataset: Any = None
+test_dataset: Any = None
+
+train_loader: Any = None
+"""Yields (images (B, C, H, W), labels (B,)) to train on: any DataLoader, grey or colour, normalised or not."""
+
+test_loader: Any = None
+"""The same, to test on."""
+
+_GALLERY = 20
+_sessions: weakref.WeakKeyDictionary[nn.Module, Session] = weakref.WeakKeyDictionary()
+"""The optimiser of each model that `train` was called for, so that it goes on epoch by epoch."""
+
+
+# ---------------------------------------------------------------------- data
+
+
+def load_fashion_mnist(data_dir: Path | str | None = None, imgsize: Sequence[int] = (56, 56)) -> None:
+    """Set datasets, loaders, class names and image size to Fashion-MNIST on canvases.
+
+    `train_dataset[i]` is a (tensor (1, H, W), int), placed anew at each access and normalised as the course does;
+    a test image keeps one place of its own, so that every model is asked the same. The loaders lay whole batches.
+
+    Args:
+        data_dir: folder of the files; else SHIFTSCOPE_DATA_DIR, else the user's cache folder, filled where need be.
+        imgsize: (H, W) of the canvases, at least 28 x 28.
+
+    Raises:
+        UsageError: a canvas too small.
+        DataError: files missing or damaged.
+    """
+    check_imgsize(imgsize)
+    height, width = imgsize
+    placement = Placement(image=(28, 28), canvas=(height, width))
+    images = data.load_fashion_mnist(data_dir, notebook_progress())
+    moving, fixed = PlacedImages(images.train, placement), PlacedImages(images.test, placement, moving=False)
+    globals().update(
+        imgsize=(height, width), class_names=list(images.class_names), train_dataset=moving, test_dataset=fixed,
+        train_loader=PlacedLoader(moving, lambda: read_options(args).batch_size, shuffle=True),
+        test_loader=PlacedLoader(fixed, lambda: read_options(args).test_batch_size, shuffle=False))
+
+
+# ---------------------------------------------------------------------- state, read at each call
+
+
+@dataclass(frozen=True)
+class _State:
+    options: Options
+    move: bool
+
+    def source(self, name: str) -> Source:
+        """Return `train_loader` or `test_loader`, with what its batches are checked against."""
+        check_imgsize(imgsize)
+        return Source(loader=globals()[name], name=name, imgsize=(imgsize[0], imgsize[1]), class_names=class_names,
+                      move=self.move)
+
+
+def _state() -> _State:
+    options = read_options(args)
+    return _State(options, bool(use_cuda) or options.cuda)
+
+
+def _names(classes: int) -> Sequence[str]:
+    return class_names if class_names is not None else [f"class {number}" for number in range(classes)]
+
+
+def display_parameters() -> None:
+    """Write the state to standard output: settings, sizes, classes, loaders."""
+    options = read_options(args)
+    settings = options.settings
+    lines: dict[str, object] = {
+        "use_cuda": use_cuda, "imgsize": imgsize,
+        "class_names": "not set" if class_names is None else ", ".join(map(str, class_names)),
+        **{name: "not set" if globals()[name] is None else f"{type(globals()[name]).__name__} of {_size(name)}"
+           for name in ("train_dataset", "test_dataset", "train_loader", "test_loader")},
+        "args.batch_size": options.batch_size, "args.test_batch_size": options.test_batch_size,
+        "args.epochs": settings.epochs, "args.lr": settings.learning_rate, "args.momentum": settings.momentum,
+        "args.optimizer": settings.optimizer, "args.schedule": settings.schedule,
+        "args.weight_decay": settings.weight_decay, "args.seed": settings.seed,
+        "args.log_interval": options.log_interval, "args.cuda": options.cuda}
+    widest = max(map(len, lines))
+    sys.stdout.write("".join(f"{name:<{widest}}  {value}\n" for name, value in lines.items()))
+
+
+def _size(name: str) -> str:
+    unit = "batches" if name.endswith("loader") else "images"
+    return f"{len(globals()[name]):,} {unit}" if hasattr(globals()[name], "__len__") else f"unknown number of {unit}"
+
+
+# ---------------------------------------------------------------------- training and testing
+
+
+def evaluate_model(model: nn.Module) -> History:
+    """Train for `args.epochs`, test after each epoch, and show it: progress, curves that grow, time, a gallery.
+
+    The same seed, loaders and weights give the same history, unless other random sources feed the loaders. Ctrl-C (or
+    the notebook's stop button) ends it between two batches: what is trained stays in the model.
+
+    Args:
+        model: returns logits or log-probabilities (B, K); trained in place, on the device where it is.
+
+    Returns:
+        One line an epoch that was completed: epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds.
+
+    Raises:
+        UsageError, DataError: state that is missing or does not fit; the message names the attribute to set.
+        TrainingError: the loss is not finite.
+    """
+    state = _state()
+    train_source, test_source = state.source("train_loader"), state.source("test_loader")
+    epochs = state.options.settings.epochs
+    history, chart, progress = History(), Slot(), notebook_progress()
+    try:
+        with stoppable() as stop:
+            torch.manual_seed(state.options.settings.seed)
+            session = _sessions[model] = Session(model, state.options, train_source)
+            task = progress.task(type(model).__name__, epochs * (len(train_source) + len(test_source)), "batches")
+            try:
+                with session.layout():
+                    for epoch in range(epochs):
+                        begun = time.perf_counter()
+                        trained = session.train_epoch(train_source, epoch, task, stop)
+                        seconds = time.perf_counter() - begun
+                        tested = score_epoch(model, test_source, session.classes, task, stop)
+                        history.append(_line(epoch, trained, tested, seconds))
+                        task.advance(0, test_accuracy=tested[1])
+                        chart.draw(lambda: curves(type(model).__name__, history, epochs))
+            finally:
+                task.close()
+    except KeyboardInterrupt as interrupt:
+        progress.note(f"{str(interrupt) or 'Interrupted'}; the history holds {len(history)} of {epochs} epochs")
+    if history:
+        display_classified_images(model)
+    return history
+
+
+def _line(epoch: int, trained: Score, tested: Score, seconds: float) -> EpochScores:
+    return EpochScores(epoch=epoch + 1, train_loss=trained[0], train_accuracy=trained[1], test_loss=tested[0],
+                       test_accuracy=tested[1], seconds=seconds)
+
+
+def train(model: nn.Module, epoch: int | None = None) -> tuple[float, float]:
+    """Train for one epoch on `train_loader`.
+
+    Args:
+        model: trained in place, on the device where it is.
+        epoch: 1 for the first one, which begins anew with a fresh optimiser; None: the one that comes next. After
+            `args.epochs` of them the learning rate's schedule begins again.
+
+    Returns:
+        (mean loss, accuracy as a share from 0 to 1), running means with dropout active.
+
+    Raises:
+        UsageError, DataError, TrainingError: as `evaluate_model`.
+        KeyboardInterrupt: asked to stop, between two batches.
+    """
+    require(epoch is None or (isinstance(epoch, int) and epoch >= 0), "epoch", epoch, "a whole number from 1, or None")
+    state = _state()
+    source = state.source("train_loader")
+    with stoppable() as stop:
+        torch.manual_seed(state.options.settings.seed)
+        session = _sessions.get(model)
+        position = max(epoch - 1, 0) if epoch is not None else session.next_epoch if session is not None else 0
+        position %= state.options.settings.epochs
+        if session is None or position == 0 or not session.goes_on(model, state.options):
+            session = _sessions[model] = Session(model, state.options, source)
+        task = notebook_progress().task(f"train {type(model).__name__}", len(source), "batches")
+        try:
+            with session.layout():
+                return session.train_epoch(source, position, task, stop)
+        finally:
+            task.close()
+
+
+def test(model: nn.Module) -> tuple[float, float]:
+    """Test on `test_loader`; the model's train/eval mode is as before afterwards.
+
+    Returns:
+        (mean loss, accuracy as a share from 0 to 1).
+
+    Raises:
+        UsageError, DataError: as `evaluate_model`.
+        KeyboardInterrupt: asked to stop, between two batches.
+    """
+    source = _state().source("test_loader")
+    with stoppable() as stop:
+        _, classes = try_model(model, source)
+        task = notebook_progress().task(f"test {type(model).__name__}", len(source), "batches")
+        try:
+            return score_epoch(model, source, classes, task, stop)
+        finally:
+            task.close()
+
+
+test.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]  # pytest would take it for one of its own
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def display_classified_images(model: nn.Module, n: int = _GALLERY) -> None:
+    """Draw the first `n` images of `test_loader` with true and predicted class, errors marked.
+
+    Drawn in the notebook; under Agg, and outside a notebook, nothing is shown.
+
+    Raises:
+        UsageError, DataError: as `evaluate_model`.
+    """
+    require(isinstance(n, int) and n >= 1, "n", n, "a whole number of at least 1")
+    source = _state().source("test_loader")
+    with torch.random.fork_rng():
+        _, classes = try_model(model, source)
+        images, labels = source.first(model, n)
+        answered = Answered(images, labels, ask(model, images, "MU.test_loader"))
+    Slot().draw(lambda: answer_gallery(type(model).__name__, answered, _names(classes)))
+
+
+def show(image: Any) -> None:
+    """Draw a tensor (C, H, W) into pyplot's current axes, stretched by its own minimum and maximum.
+
+    A tensor (H, W) and the arrays that `generate_image` returns do as well.
+    """
+    import matplotlib.pyplot as plt
+
+    axes = plt.gca()
+    axes.imshow(to_colours(rescale(to_tensor(image))), interpolation="nearest")
+    axes.set_axis_off()
+
+
+def generate_image(model: nn.Module, mode: str = "class", target_class: int | None = None,
+                   target_operator: nn.Module | None = None, target_neuron: int | tuple[int, ...] | None = None,
+                   seed: Any = "zero", verbose: bool = False) -> np.ndarray:
+    """Return an image that a class or a neuron of the model likes best, by gradient ascent.
+
+    Args:
+        model: takes images as the loader yields them.
+        mode: "class" or "neuron".
+        target_class: the class to excite, for mode "class".
+        target_operator: any submodule of the model, for mode "neuron".
+        target_neuron: index into the submodule's output without the batch axis: (i,), or (channel, row, column).
+        seed: where the ascent begins: "zero" (an even grey for the first layer, an empty canvas for all others),
+            "random", or an image (H, W) or (H, W, 3) as returned.
+        verbose: show the progress.
+
+    Returns:
+        float32 (H, W), or (H, W, 3) for colour, in the loader's units.
+
+    Raises:
+        UsageError: an unknown mode or class, a submodule of another model, a neuron out of range.
+
+    Example:
+        >>> generate_image(nn.Sequential(nn.Flatten(), nn.Linear(56 * 56, 10)), target_class=3).shape
+        (56, 56)
+    """
+    check_imgsize(imgsize)
+    name = next((name for name in ("train_loader", "test_loader") if globals()[name] is not None), None)
+    progress = notebook_progress() if verbose else SilentProgress()
+    with torch.random.fork_rng():
+        sample = next(_state().source(name).batches(model))[0] if name is not None else None
+        return synthesis.generate(
+            model, sample, (imgsize[0], imgsize[1]), mode=mode, target_class=target_class, operator=target_operator,
+            neuron=target_neuron, seed=seed, progress=progress)

@@ -1,0 +1,62 @@
+"""`shiftscope visualize`: what it hands on and what it shows."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from shiftscope.cli import main
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Calls of a workflow that makes nothing: (positional, keywords)."""
+    found = []
+    synthesis = SimpleNamespace(
+        objective="fc1:all", units=["fc1:0", "fc1:1"], seconds=0.25, activations=np.array([2.0, 4.0]),
+        activations_start=np.array([0.0, 1.0]), predictions=np.array([1, -1]), confidence=np.array([0.5, 0.0]),
+        to_dict=lambda: {"objective": "fc1:all", "units": ["fc1:0", "fc1:1"]})
+
+    def work(*positional, **keywords):
+        found.append((positional, keywords))
+        return [synthesis]
+
+    module = ModuleType("shiftscope.workflows.visualize_checkpoint")
+    module.visualize_checkpoint = work  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return found
+
+
+def test_objectives_and_settings_are_handed_on(calls, capsys):
+    assert main(["visualize", "ckpt", "class:Bag", "conv2:0-9", "--start", "random", "--steps", "8", "--out", "x"]) == 0
+    ((folder, objectives), keywords), = calls
+    assert (folder, tuple(objectives)) == (Path("ckpt"), ("class:Bag", "conv2:0-9"))
+    assert (keywords["start"], keywords["out"], keywords["settings"].steps) == ("random", Path("x"), 8)
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1] == "x"
+    assert ["fc1:all", "2", "0.5", "3", "0.2"] in [line.split() for line in shown.splitlines()]
+
+
+def test_defaults(calls):
+    assert main(["visualize", "ckpt"]) == 0
+    ((_, objectives), keywords), = calls
+    assert tuple(objectives) == () and keywords["start"] is None
+    assert keywords["out"] == Path("shiftscope-visualize")
+
+
+def test_json(calls, capsys):
+    assert main(["visualize", "ckpt", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1 and document["out"] == "shiftscope-visualize"
+    assert document["syntheses"] == [{"objective": "fc1:all", "units": ["fc1:0", "fc1:1"], "activations": [2.0, 4.0],
+                                      "activations_start": [0.0, 1.0], "predictions": [1, -1],
+                                      "confidence": [0.5, 0.0]}]
+
+
+def test_a_setting_that_cannot_be(calls, capsys):
+    assert main(["visualize", "ckpt", "--steps", "0"]) == 2
+    assert "steps must be a whole number of at least 1, got 0" in capsys.readouterr().err
+    assert not calls
