@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pooch
-
 from shiftscope import files
 from shiftscope.errors import DataError
 from shiftscope.progress import Progress, Task
@@ -71,6 +69,8 @@ def download(addresses: Sequence[str], path: Path, sha256: str, progress: Progre
 
 
 def _fetch(address: str, progress: Progress, name: str) -> bytes:
+    import pooch  # here, because it imports tqdm, which warns in notebooks without ipywidgets
+
     meter, buffer = _Meter(progress, f"fetching {name}"), io.BytesIO()
     bar: Any = meter  # pooch takes any object with these methods, its annotation says bool
     try:
