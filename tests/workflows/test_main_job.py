@@ -114,6 +114,23 @@ def test_seeds_may_be_added_to_a_run(npz, tmp_path):
     assert environment["resumed"] == [["more"]] and environment["settings"]["run"]["seeds"] == 2
 
 
+def test_a_model_without_gradients_in_its_pixels_still_gets_its_report(npz, tmp_path, monkeypatch):
+    (tmp_path / "rounding_net.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, canvas, channels, classes):\n"
+        "        super().__init__()\n"
+        "        self.fc = torch.nn.Linear(channels * canvas[0] * canvas[1], classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.fc((x.detach() > 0.5).float().flatten(1))\n")
+    monkeypatch.chdir(tmp_path)
+    run = RunSettings(models=("rounding_net:Net",), epochs=1, out=tmp_path / "out", device="cpu")
+    run_main_job(DataSettings(data=f"npz:{npz}", canvas=(24, 26)), run, progress=QUIET)
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "no pictures of what it likes to see" in html and "confusion-rounding_net-Net" in str(
+        list((tmp_path / "out" / "figures").iterdir()))
+
+
 def test_unknown_names_are_refused_before_anything_is_written(npz, tmp_path):
     run = RunSettings(models=("two-cov",), out=tmp_path / "out")
     with pytest.raises(UsageError, match="unknown model 'two-cov': did you mean 'two-conv'"):

@@ -15,11 +15,11 @@ from shiftscope.reporting.save import render_figure, save_figure
 from shiftscope.reporting.style import alt_text
 from shiftscope.reporting.synthesis import class_gallery, neuron_gallery
 from shiftscope.reporting.weights import weight_grid
-from shiftscope.reporting.wording import image_credit, model_title
+from shiftscope.reporting.wording import image_credit, model_title, thing
 
 __all__ = [
     "ControlCell", "ReportData", "ReportFigure", "alt_text", "class_gallery", "class_neurons", "classified_gallery",
     "confusion_matrix", "control_cells", "controls_table", "image_credit", "model_title", "moving_cost",
     "neuron_gallery", "prediction_figure", "render_figure", "render_report", "report_figure", "sample_gallery",
-    "save_figure", "training_curves", "weight_grid",
+    "save_figure", "thing", "training_curves", "weight_grid",
 ]

@@ -9,7 +9,7 @@ from shiftscope.data import Dataset
 from shiftscope.devices import resolve_device
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report
+from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report, thing
 from shiftscope.runs import RunFolder
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 from shiftscope.workflows.inputs import begin_run, open_data
@@ -75,11 +75,11 @@ def jobs_of(run: RunSettings) -> list[Job]:
 def write_report(folder: RunFolder, data: Dataset, placement: Placement, results: Sequence[JobResult],
                  cells: Sequence[ControlCell], environment: dict[str, Any], seed: int) -> None:
     """Draw the figures of a run and write its `report.html`."""
-    title = "Does it care where the garment is?" if len(data.class_names) == 10 else "Does it care where the object is?"
-    figures, parameters = run_figures(data, placement, results, cells, folder, seed)
+    shown = run_figures(data, placement, results, cells, folder, seed)
     html = render_report(ReportData(
-        title=title, dataset=dataset_summary(data, placement), environment=environment, controls=cells,
+        title=f"Does it care where the {thing(data.name)} is?", dataset=dataset_summary(data, placement),
+        environment=environment, controls=cells,
         training=[result.training for result in results],
         evaluations=[part for result in results for part in (result.test, result.train)],
-        figures=figures, parameters=parameters))
+        figures=shown.figures, parameters=shown.parameters, notes=shown.notes))
     files.write_text(folder.report, html)

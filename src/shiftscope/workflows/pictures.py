@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from shiftscope.data import Dataset
+from shiftscope.errors import UsageError
 from shiftscope.models import REGISTRY, load
 from shiftscope.placement import Placement
 from shiftscope.reporting import (
@@ -30,7 +31,7 @@ from shiftscope.reporting import (
 from shiftscope.results import ParameterRow, Synthesis
 from shiftscope.runs import RunFolder, slug
 from shiftscope.visualization import parameter_rows
-from shiftscope.workflows.jobs import JobResult
+from shiftscope.workflows.jobs import JobResult, build
 from shiftscope.workflows.looks import class_neurons_figure, learned_from, looks
 
 SAMPLES_PER_CLASS = 4
@@ -58,13 +59,13 @@ def first_weights(model: nn.Module, picture: tuple[int, ...]) -> np.ndarray | No
 
 
 def run_figures(data: Dataset, placement: Placement, results: Sequence[JobResult], cells: Sequence[ControlCell],
-                run: RunFolder, seed: int) -> tuple[dict[str, ReportFigure], dict[str, list[ParameterRow]]]:
+                run: RunFolder, seed: int) -> "Gallery":
     """Draw all figures of a run, write them into its folder, and return them for the report.
 
     Returns:
-        Figures by name, and each shown model's table of parameters by the model's name for people.
+        The figures, the shown models' tables of parameters, and what could not be drawn.
     """
-    shown = _Gallery(run.figures)
+    shown = Gallery(run.figures)
     shown.add("samples", "samples", samples_figure(data, placement, seed),
               f"{SAMPLES_PER_CLASS} training images of each class, each at a random place on the canvas.")
     credit = image_credit(data.name, drawn=data.drawn)
@@ -76,20 +77,23 @@ def run_figures(data: Dataset, placement: Placement, results: Sequence[JobResult
     for result in results:
         if result.job.seed == seed and not result.job.centred:
             _model_figures(result, data, placement, run, shown)
-    return shown.figures, shown.parameters
+    return shown
 
 
-def _model_figures(result: JobResult, data: Dataset, placement: Placement, run: RunFolder, shown: "_Gallery") -> None:
+def _model_figures(result: JobResult, data: Dataset, placement: Placement, run: RunFolder, shown: "Gallery") -> None:
     name, title = slug(result.job.model), model_title(result.job.model)
     shown.add("confusion", f"confusion-{name}", confusion_matrix(result.test),
               f"{title}: rows are true classes, columns what it said, in percent of the row.")
     shown.add("classified", f"classified-{name}", classified_gallery(result.test),
               f"{title}: the first test images as it saw them; nothing was picked.")
-    model = _stored_model(result, run)
+    model = _stored_model(result, data, placement, run)
     picture, credit = (data.shape[0], *placement.canvas), image_credit(data.name, drawn=data.drawn)
-    for synthesis in looks(model, picture, data.class_names, result.job.model):
-        synthesis.save(run.result(result.job.key, slug(synthesis.objective)))
-        _look_figures(model, synthesis, name, learned_from(data.name, drawn=data.drawn), shown)
+    try:
+        for synthesis in looks(model, picture, data.class_names, result.job.model):
+            synthesis.save(run.result(result.job.key, slug(synthesis.objective)))
+            _look_figures(model, synthesis, name, learned_from(data.name, drawn=data.drawn), shown)
+    except UsageError as error:  # a model of one's own may have nothing to climb: the rest of the run still counts
+        shown.notes.append(f"{title}: no pictures of what it likes to see: {error}")
     weights = first_weights(model, picture)
     if weights is not None:
         shown.add("weights", f"weights-{name}", weight_grid(
@@ -98,12 +102,13 @@ def _model_figures(result: JobResult, data: Dataset, placement: Placement, run: 
     shown.parameters[title] = parameter_rows(model)
 
 
-def _look_figures(model: nn.Module, synthesis: Synthesis, name: str, credit: str, shown: "_Gallery") -> None:
+def _look_figures(model: nn.Module, synthesis: Synthesis, name: str, credit: str, shown: "Gallery") -> None:
     """Draw the gallery of a synthesis and, for neurons that feed the classes, which of them speak for which class."""
     title = model_title(synthesis.model)
     if synthesis.objective == "class:all":
         shown.add("classes", f"classes-{name}", class_gallery(synthesis, credit=credit),
-                  f"{title}: for each class a picture that it takes for that class, made by gradient ascent.")
+                  f"{title}: for each class a picture that it takes for that class, made by gradient ascent. Where a "
+                  "model hardly ever saw anything in training, as a perceptron at the rim, it may hold anything.")
         return
     layer = synthesis.objective.partition(":")[0]
     shown.add("neurons", f"neurons-{name}", neuron_gallery(synthesis, credit=credit),
@@ -114,19 +119,22 @@ def _look_figures(model: nn.Module, synthesis: Synthesis, name: str, credit: str
                   f"{title}: the weights from the neurons above to the classes, and the bias of each class.")
 
 
-def _stored_model(result: JobResult, run: RunFolder) -> nn.Module:
-    name = result.job.model
-    return load(run.checkpoint(result.job.key), allow_code=None if name in REGISTRY else name)
+def _stored_model(result: JobResult, data: Dataset, placement: Placement, run: RunFolder) -> nn.Module:
+    job = result.job
+    fresh = None if job.model in REGISTRY else build(job.model, data, placement, job.seed)
+    return load(run.checkpoint(job.key), model=fresh)
 
 
-class _Gallery:
-    """Figures by name, each written to the run's folder as it comes, and the tables of parameters."""
+class Gallery:
+    """Figures by name, each written to the run's folder as it comes; tables of parameters; notes for the report."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.figures: dict[str, ReportFigure] = {}
         self.parameters: dict[str, list[ParameterRow]] = {}
+        self.notes: list[str] = []
 
     def add(self, section: str, name: str, figure: Figure, caption: str) -> None:
+        """Write a figure and keep it for the report."""
         png, _ = save_figure(figure, self.folder, name)
         self.figures[name] = ReportFigure(section, png.read_bytes(), alt_text(figure), caption)
