@@ -114,7 +114,8 @@ def test_an_unknown_variable(workflows, capsys, monkeypatch):
 def test_a_variable_of_another_command_is_left_alone(workflows, monkeypatch):
     monkeypatch.setenv("SHIFTSCOPE_MICRO_BATCH", "8")
     monkeypatch.setenv("SHIFTSCOPE_DEBUG", "0")
-    settings(workflows)
+    assert main(["run"]) == 0
+    assert len(workflows.calls) == 1
 
 
 def test_subcommands_have_tables_too(monkeypatch):

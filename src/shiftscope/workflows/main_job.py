@@ -31,14 +31,11 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
         command: the command line, for `env.json`.
 
     Returns:
-        What `metrics.json` holds.
+        What `metrics.json` holds; its keys are made in `workflows/metrics_json.py`.
 
     Raises:
         UsageError: unknown names; a folder that holds another run.
         Interrupted: stopped by a signal after saving; `resume` goes on.
-
-    References:
-        DESIGN: the keys of `metrics.json` are listed in `workflows/metrics_json.py`.
     """
     folder, device = RunFolder(run.out), resolve_device(run.device)
     images, placement = open_data(data, progress)
