@@ -1,0 +1,1 @@
+"""The operations of a model, in the order in which one forward pass calls them."""
