@@ -1,5 +1,7 @@
 """A net of another architecture than the course's two: judges pictures made with those (module for benchmarks)."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,7 +19,7 @@ class ResidualNet(nn.Module):
         self.stem = nn.Conv2d(channels, width, 5, stride=2, padding=2)
         widths = [width, 2 * width, 2 * width]
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1)
-                                  for a, b in zip(widths, widths[1:], strict=False))
+                                  for a, b in pairwise(widths))
         self.inner = nn.ModuleList(nn.Conv2d(n, n, 3, padding=1) for n in widths)
         self.head = nn.Linear(2 * widths[-1], classes)
 

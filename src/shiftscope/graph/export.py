@@ -1,0 +1,80 @@
+"""torch.export without side effects: modes, warnings and logs are as they were before."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+import torch
+from torch import nn
+
+from shiftscope.errors import ShiftscopeError
+
+BATCH = 2
+"""Images in the batch that is traced: one would let a reshape hide that it mixes images."""
+
+
+class TraceError(ShiftscopeError):
+    """A model's operations cannot be read, for instance because they depend on the pixels."""
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep back what torch warns of, logs and prints while it exports: whatever matters is in the error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def example(model: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Return zeros (2, C, H, W) with the device and floating dtype of the model's first floating tensor."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            return torch.zeros(BATCH, *shape, dtype=tensor.dtype, device=tensor.device)
+    return torch.zeros(BATCH, *shape)
+
+
+def export(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.ExportedProgram:
+    """Return the model's functional graph in eval mode, its layers not taken apart.
+
+    Args:
+        model: any module of one argument.
+        shape: (C, H, W) of its input.
+
+    Raises:
+        TraceError: the model is no module, the export failed, or the model raised; the reason is quoted.
+    """
+    if not isinstance(model, nn.Module):
+        name = getattr(model, "__name__", type(model).__name__)
+        raise TraceError(f"{name} is no nn.Module: its operations cannot be read")
+    pixels = example(model, shape)
+    with _evaluating(model), _silence():
+        try:
+            program = torch.export.export(model, (pixels,), strict=False)
+            return program.run_decompositions({})  # nothing in place is left, and everything else is
+        except Exception as error:
+            raise TraceError(f"the operations of {type(model).__name__} cannot be read for an input of {tuple(shape)}: "
+                             f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else "no reason given"
