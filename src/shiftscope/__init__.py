@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shiftscope import data, models
+    from shiftscope.auditing import audit
     from shiftscope.data import Dataset, from_arrays, from_torch, load_dataset
     from shiftscope.errors import ShiftscopeError
     from shiftscope.evaluation import evaluate
     from shiftscope.models import load, save
     from shiftscope.placement import Placement
-    from shiftscope.results import Evaluation, TrainResult
+    from shiftscope.results import Audit, Evaluation, TrainResult
     from shiftscope.settings import DataSettings, RunSettings, TrainSettings
     from shiftscope.training import train
     from shiftscope.visualization import visualize
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "audit": "shiftscope.auditing",
+    "Audit": "shiftscope.results",
     "Dataset": "shiftscope.data",
     "from_arrays": "shiftscope.data",
     "from_torch": "shiftscope.data",
@@ -41,6 +44,7 @@ _HOMES = {
 _SUBMODULES = ("data", "models")
 
 __all__ = [
+    "Audit",
     "DataSettings",
     "Dataset",
     "Evaluation",
@@ -49,6 +53,7 @@ __all__ = [
     "ShiftscopeError",
     "TrainResult",
     "TrainSettings",
+    "audit",
     "data",
     "evaluate",
     "from_arrays",

@@ -15,7 +15,7 @@ class SelfCheck(TypedDict):
     """How far the engine's logits lie from the plain model's, on a random sample."""
 
     placements: int
-    """Images at placements that were computed both ways; 0 where the engine is the plain model itself."""
+    """Images at placements that were computed both ways: also where the engine is the plain model, in chunks."""
     max_abs_logit_difference: float
     tolerance: float
     """Largest difference that is put down to rounding."""

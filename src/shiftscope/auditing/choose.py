@@ -1,0 +1,100 @@
+"""Which engine audits a model, and why."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from shiftscope.auditing.engine import Engine
+from shiftscope.auditing.selfcheck import check_now, passed
+from shiftscope.auditing.subject import Subject
+from shiftscope.dense import build_dense
+from shiftscope.errors import ShiftscopeError
+from shiftscope.results.audit import SelfCheck
+
+TRIED = 4
+"""Images that the dense engine is tried on before the long work."""
+
+TIMED = 64
+"""Placements that brute force is timed on."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, what it computes, and a sentence that says why it was chosen."""
+
+    engine: Engine
+    subject: Subject
+    reason: str
+
+
+def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
+    """Choose the dense engine where it can be built, equals the plain model on a trial and is faster; else brute force.
+
+    Args:
+        asked: "auto", "dense" or "brute".
+        doubts: ways in which the plain model contradicts itself: nothing can then equal it.
+
+    Raises:
+        ShiftscopeError: "dense" was asked for and is not possible: the layer or the difference is named.
+    """
+    if asked == "brute":
+        return brute_force(subject, "brute force was asked for")
+    try:
+        return _dense(subject, asked, doubts)
+    except ShiftscopeError as refusal:
+        why, cause = str(refusal), refusal
+    except Exception as error:  # a foreign model may raise anything while it is traced
+        why, cause = f"the dense engine raised {type(error).__name__}: {' '.join(str(error).split())[:200]}", error
+    if asked == "dense":
+        raise ShiftscopeError(f"engine 'dense' is not possible: {why}; use engine 'auto' or 'brute'") from cause
+    return brute_force(subject, f"brute force, for {why}")
+
+
+def _dense(subject: Subject, asked: str, doubts: list[str]) -> Choice:
+    if subject.sampled:
+        raise ShiftscopeError("a sample of placements was asked for, and the dense engine computes all")
+    if doubts:
+        raise ShiftscopeError(doubts[0])
+    engine = build_dense(subject.model, subject.placement, subject.images.shape)
+    check, seconds = check_now(engine, subject.check(TRIED))
+    if not passed(check):
+        raise ShiftscopeError(apart(check))
+    if asked == "dense":
+        return Choice(engine, subject, "the dense engine was asked for")
+    ratio = _brute_seconds(subject) / seconds
+    if ratio < 1:
+        raise ShiftscopeError(f"one pass for all {len(subject.offsets)} placements took {1 / ratio:.1f} times as long "
+                              "on a trial")
+    return Choice(engine, subject, f"one pass gives all {len(subject.offsets)} placements of an image, on a trial "
+                                   f"{ratio:.1f} times faster than one by one")
+
+
+def apart(check: SelfCheck) -> str:
+    """Say that an engine is not the plain model."""
+    return (f"the dense engine's logits lie {check['max_abs_logit_difference']:.3g} from the plain model's on a random "
+            f"sample of {check['placements']}, more than rounding explains ({check['tolerance']:.3g})")
+
+
+def brute_force(subject: Subject, reason: str) -> Choice:
+    """Choose the plain model, with short cuts where they change nothing, at as many placements as it can afford."""
+    subject = subject.affordable()
+    engine = subject.brute()
+    check = subject.check(1)
+    image = subject.images.gather(check.sample.images).to(engine.device).expand(check.sample.size, -1, -1, -1)
+    check.found = [engine.at(image, subject.offsets[check.sample.columns[0]])]
+    return Choice(engine if passed(check.result()) else subject.brute(short_cuts=False), subject, reason)
+
+
+def _brute_seconds(subject: Subject) -> float:
+    """Return the seconds that brute force takes an image, estimated from a few placements."""
+    engine = subject.brute()
+    count = min(TIMED, len(subject.offsets))
+    image = subject.images.gather(torch.zeros(1, dtype=torch.int64)).to(engine.device).expand(count, -1, -1, -1)
+    spread = torch.linspace(0, len(subject.offsets) - 1, count).long()
+    best = float("inf")
+    for _ in range(2):  # the first one warms up
+        begun = time.perf_counter()
+        engine.at(image, subject.offsets[spread]).sum().item()
+        best = min(best, time.perf_counter() - begun)
+    return best / count * len(subject.offsets)

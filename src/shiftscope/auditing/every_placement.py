@@ -1,0 +1,147 @@
+"""The audit: what a model answers for every image at every placement, and what follows from it."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from shiftscope.auditing.assemble import assemble
+from shiftscope.auditing.choose import Choice, apart, brute_force, choose_engine
+from shiftscope.auditing.precision import exact_arithmetic
+from shiftscope.auditing.selfcheck import doubts, passed
+from shiftscope.auditing.subject import Subject
+from shiftscope.auditing.sweep import Stop, Sweep, asked_to_stop
+from shiftscope.data.base import Dataset, ImageSet, Subset
+from shiftscope.errors import Interrupted, ShiftscopeError, unknown
+from shiftscope.evaluation.accuracy import Split, default_placement, split_images
+from shiftscope.evaluation.brute import MEMORY
+from shiftscope.models import registry_name
+from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.models.forward import check_model, home
+from shiftscope.placement import Placement
+from shiftscope.progress import Progress, SilentProgress
+from shiftscope.results import Audit
+from shiftscope.results.audit import SelfCheck
+from shiftscope.settings import require
+
+ENGINES = ("auto", "dense", "brute")
+
+
+def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
+          split: Split = "test", validation: int = 5000, limit: int | None = None, sample: int | None = None,
+          memory: int = MEMORY, normalize: Normalization | None = None,
+          preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
+          trained: str = "unknown", expected: float | None = None, seed: int = 0, progress: Progress | None = None,
+          stop: Stop | None = None) -> Audit:
+    """Ask a model about every image at every placement.
+
+    The model is in eval mode meanwhile and left as it was. Whatever engine computes its logits, a random sample of
+    images and placements is computed once more with the plain model, before and during the work; an engine that
+    differs by more than rounding is given up for brute force.
+
+    Args:
+        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, on any device.
+        data: the dataset.
+        placement: default: a canvas of 56 x 56, or twice the image where that is larger.
+        engine: "dense": all placements in one pass, where the model's graph allows it; "brute": the model itself at
+            each placement; "auto": dense where it is exact and faster, else brute.
+        split: "test"; "train": the training images without the validation split; "validation".
+        validation: size of the validation split that was cut off in training.
+        limit: the first so many images only.
+        sample: so many placements drawn at random, the middle one among them: then no figure is exact. Unless given,
+            all of them, and 1,000 where there are more than 10,000 and the engine is brute force.
+        memory: bytes for the placements that brute force makes at once, with all that the model computes from them.
+        normalize: (mean, deviation), for a foreign model that wants normalised pixels.
+        preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
+        name: the model's name in tables (the registry's, or its class, unless given).
+        trained: "moved" or "centred", for tables.
+        expected: accuracy of centred images, as a share, that the model is known for: a note says if it is far below.
+        seed: fixes the sampled placements, the sample that is checked, and what a model draws at random.
+        stop: asked between batches whether to stop: a flag by its truth value, or a function.
+
+    Returns:
+        The figures, with the answer to every image at every placement. Stopped, or by Ctrl-C: those of the images
+        until then, marked partial.
+
+    Raises:
+        UsageError: an unknown engine or split; the model does not fit the pictures or the classes.
+        ShiftscopeError: "dense" was asked for and is not possible, the layer is named; out of memory with one
+            placement at a time.
+        Interrupted: stopped before the first images were done.
+
+    Example:
+        >>> from shiftscope.data.base import TensorImages
+        >>> images = TensorImages(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1] * 3))
+        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", licence="-")
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(6 * 7, 2))
+        >>> found = audit(model, data, placement=Placement(image=(4, 4), canvas=(6, 7)))
+        >>> found.placements, found.mean_accuracy, found.worst_case_accuracy, found.consistency
+        (12, 0.5, 0.5, 1.0)
+
+    References:
+        Engstrom et al., "Exploring the landscape of spatial robustness", ICML 2019, for the worst case over a grid of
+        placements. Zhang, "Making convolutional networks shift-invariant again", ICML 2019, for consistency, there of
+        one random pair. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    begun = time.perf_counter()
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    require(sample is None or sample >= 1, "sample", sample, "a whole number of at least 1")
+    require(expected is None or 0 <= expected <= 1, "expected", expected, "a share from 0 to 1")
+    placement = placement or default_placement(data)
+    title = name or registry_name(model) or type(model).__name__
+    training = any(module.training for module in model.modules())
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess)
+    images = _first(split_images(data, split, validation), limit)
+    device, _ = home(prepared)
+    subject = Subject(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
+                      seed=seed, memory=memory)
+    work = _Work(subject if sample is None else subject.at_sample(sample), data.classes,
+                 f"audit {title} ({split})", progress or SilentProgress(), stop)
+    with exact_arithmetic(device, seed):
+        check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
+        sweep, choice, check = work.run(engine)
+    return assemble(sweep, choice, check, data, begun=begun, notes=work.notes, expected=expected, training=training,
+                    model=title, split=split, trained=trained)
+
+
+def _first(images: ImageSet, limit: int | None) -> ImageSet:
+    require(limit is None or limit >= 1, "limit", limit, "a whole number of at least 1")
+    return images if limit is None or limit >= len(images) else Subset(images, torch.arange(limit))
+
+
+class _Work:
+    """One audit on its way: tries, computes, checks, and begins again with brute force where the check fails."""
+
+    def __init__(self, subject: Subject, classes: int, title: str, progress: Progress, stop: Stop | None):
+        self.subject, self.classes, self.title, self.progress, self.stop = subject, classes, title, progress, stop
+        self.notes: list[str] = []
+
+    def run(self, asked: str) -> tuple[Sweep, Choice, SelfCheck]:
+        """Return what was found, by which engine and why, and how far that lies from the plain model."""
+        self.notes += doubts(self.subject.check())
+        choice = choose_engine(self.subject, asked, self.notes)
+        sweep, check = self._sweep(choice)
+        if choice.engine.name == "brute" or passed(check):
+            return sweep, choice, check
+        if asked == "dense" or sweep.interrupted:
+            raise ShiftscopeError(f"{apart(check)}; use engine 'brute'")
+        self.notes.append(f"{apart(check)}: all was computed again by brute force")
+        choice = brute_force(self.subject, f"brute force, for {apart(check)}")
+        sweep, check = self._sweep(choice)
+        return sweep, choice, check
+
+    def _sweep(self, choice: Choice) -> tuple[Sweep, SelfCheck]:
+        subject = choice.subject
+        sweep = Sweep(choice.engine, subject.images, len(subject.offsets), self.classes, subject.check())
+        task = self.progress.task(f"{self.title}, {choice.engine.name}, {len(subject.offsets)} placements",
+                                  len(subject.images))
+        try:
+            sweep.run(task, self.stop)
+        finally:
+            task.close()
+        if sweep.answers.count == 0:
+            code = getattr(self.stop, "exit_code", 0) if asked_to_stop(self.stop) else 0
+            raise Interrupted(f"{self.title} stopped before its first images were done", code or 130)
+        return sweep, sweep.check.result()

@@ -1,0 +1,48 @@
+"""How much memory a model's forward pass takes, measured rather than guessed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+HELD = 2
+"""Times the hungriest operation's memory: room for what a model holds beside it (residual branches, workspaces)."""
+
+_ASKING = ("__get__", "data_ptr")  # of a tensor: no memory is taken
+
+
+class Footprint(TorchFunctionMode):
+    """Measures the function with the largest inputs and outputs that torch calls inside a `with` block.
+
+    Attributes:
+        bytes: of that operation's tensors, those of `kept` left out: weights do not grow with the batch.
+
+    Example:
+        >>> with Footprint() as footprint:
+        ...     _ = torch.ones(4, 3).double()
+        >>> footprint.bytes
+        144
+    """
+
+    def __init__(self, kept: Iterator[torch.Tensor] | None = None):
+        super().__init__()
+        self.kept = {tensor.data_ptr() for tensor in kept or ()}
+        self.bytes = 0
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") not in _ASKING:
+            sizes = {item.data_ptr(): item.nbytes for item in _flat((args, result))}
+            self.bytes = max(self.bytes, sum(size for address, size in sizes.items() if address not in self.kept))
+        return result
+
+
+def _flat(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        if value.layout == torch.strided:  # others have no address
+            yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _flat(item)

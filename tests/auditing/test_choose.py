@@ -1,0 +1,150 @@
+"""Which engine is chosen, what is said about it, and what happens to one that is wrong."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.auditing import audit, choose
+from shiftscope.dense import NotDense
+from shiftscope.errors import ShiftscopeError
+from shiftscope.evaluation.brute import BruteEngine
+
+
+class Fake:
+    """The plain model under the dense engine's name, spoilt by a function of (logits, images seen before)."""
+
+    name, images_at_once = "dense", 3
+
+    def __init__(self, model, placement, shape, spoil):
+        self.brute, self.spoil, self.seen = BruteEngine(model, placement, shape), spoil, 0
+
+    def logits(self, images):
+        self.seen += len(images)
+        return self.spoil(self.brute.logits(images), self.seen)
+
+
+@pytest.fixture
+def dense(monkeypatch):
+    """Puts an engine of the test's own in the place of the dense one."""
+    def put(spoil):
+        monkeypatch.setattr(choose, "build_dense", lambda *arguments: Fake(*arguments, spoil))
+        monkeypatch.setattr(choose, "_brute_seconds", lambda subject: 1e9)
+    return put
+
+
+def refuses(*arguments):
+    raise NotDense("conv2", "it pads with zeros")
+
+
+def breaks(*arguments):
+    raise KeyError("stride")
+
+
+def test_an_honest_engine_is_kept(dense, made, place):
+    dense(lambda logits, seen: logits + 1e-9)
+    found = audit(made.SmallNet(), made.noise(), placement=place)
+    assert found.engine == "dense" and "one pass gives all 54 placements" in found.reason
+    assert not any("brute force" in note for note in found.notes)
+    assert found.self_check["placements"] == 56
+    assert found.self_check["max_abs_logit_difference"] == pytest.approx(1e-9, rel=1e-3)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda logits, seen: logits + 0.01, lambda logits, seen: logits.flip(1),
+    lambda logits, seen: logits + (0.01 if seen > 8 else 0), lambda logits, seen: logits * torch.nan])
+def test_an_engine_that_is_wrong_is_found_out(spoil, dense, made, place):
+    """From the beginning, by a flipped map, or only after the trial, which has 2 x 3 images."""
+    dense(spoil)
+    model, data = made.SmallNet(), made.noise(count=9)
+    found = audit(model, data, placement=place)
+    assert found.engine == "brute" and "more than rounding explains" in found.reason
+    truth = audit(model, data, placement=place, engine="brute")
+    assert (found.answers == truth.answers).all() and found.self_check["max_abs_logit_difference"] < 1e-9
+    dense(spoil)
+    with pytest.raises(ShiftscopeError, match="more than rounding explains"):
+        audit(model, data, placement=place, engine="dense")
+
+
+def test_an_engine_wrong_from_the_beginning_costs_no_long_work(dense, made, place):
+    dense(lambda logits, seen: logits + 0.01)
+    found = audit(made.SmallNet(), made.noise(count=9), placement=place)
+    assert found.engine == "brute" and not any("computed again" in note for note in found.notes)
+
+
+def test_what_was_thrown_away_is_noted(dense, made, place):
+    dense(lambda logits, seen: logits + (0.01 if seen > 8 else 0))
+    found = audit(made.SmallNet(), made.noise(count=9), placement=place)
+    assert any("computed again by brute force" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("build", "words"), [(refuses, "conv2 cannot go dense: it pads with zeros"),
+                                              (breaks, "the dense engine raised KeyError: 'stride'")])
+def test_a_model_that_cannot_go_dense_says_why(build, words, monkeypatch, made, place):
+    monkeypatch.setattr(choose, "build_dense", build)
+    found = audit(made.SmallNet(), made.noise(), placement=place)
+    assert found.engine == "brute" and words in found.reason
+    with pytest.raises(ShiftscopeError, match=f"engine 'dense' is not possible: {words}; use engine 'auto'"):
+        audit(made.SmallNet(), made.noise(), placement=place, engine="dense")
+
+
+def test_a_slow_engine_is_not_taken_unless_asked_for(dense, monkeypatch, made, place):
+    dense(lambda logits, seen: logits)
+    monkeypatch.setattr(choose, "_brute_seconds", lambda subject: 0.0001)
+    monkeypatch.setattr(choose, "check_now", lambda engine, check: (check_passed(), 0.001))
+    found = audit(made.SmallNet(), made.noise(), placement=place)
+    assert found.engine == "brute" and "took 10.0 times as long on a trial" in found.reason
+    assert audit(made.SmallNet(), made.noise(), placement=place, engine="dense").engine == "dense"
+
+
+def check_passed():
+    return {"placements": 8, "max_abs_logit_difference": 0.0, "tolerance": 1e-5}
+
+
+def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
+    def hungry(logits, seen):
+        if len(logits) > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
+        return logits
+
+    model, data = made.SmallNet(), made.noise()
+    dense(hungry)  # the trial has 3 images: auto gives the engine up
+    found = audit(model, data, placement=place)
+    assert found.engine == "brute" and "out of memory" in found.reason
+
+    def later(logits, seen):
+        return hungry(logits, seen) if seen > 6 else logits
+
+    dense(later)
+    found = audit(model, data, placement=place)
+    assert found.engine == "dense" and found.images == 7
+    assert (found.answers == audit(model, data, placement=place, engine="brute").answers).all()
+
+
+def test_memory_that_is_not_there_at_all(dense, made, place):
+    def never(logits, seen):
+        if seen > 6:
+            raise torch.OutOfMemoryError("out of memory")
+        return logits
+
+    dense(never)
+    with pytest.raises(ShiftscopeError, match="dense engine does not find room for one image at all placements"):
+        audit(made.SmallNet(), made.noise(), placement=place)
+
+
+def test_a_short_cut_that_is_wrong_is_not_taken(made, place):
+    class Wrong(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = made.SmallNet()
+
+        def forward(self, pixels):
+            return self.net(pixels)
+
+        def forward_placed(self, images, offsets, placement):
+            return self(placement.place(images, offsets).double() / 255) * 2
+
+    found = audit(Wrong(), made.noise(), placement=place, engine="brute")
+    truth = audit(made.SmallNet(), made.noise(), placement=place, engine="brute")
+    assert (found.answers == truth.answers).all() and np.allclose(found.margins, truth.margins, atol=1e-5)
+    assert found.self_check["max_abs_logit_difference"] < 1e-9

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+
+from shiftscope.auditing.answers import Answers
+from shiftscope.auditing.selfcheck import SampleCheck, difference, draw_sample, tolerance
+from shiftscope.auditing.shown import Shown, half, shown_count
+from shiftscope.auditing.statistics import agreement, figures
+from shiftscope.errors import UsageError
+
+
+def test_more_classes_than_a_byte_holds():
+    logits = torch.zeros(1, 3, 300)
+    logits[0, 0, 299], logits[0, 1, 255], logits[0, 2, 0] = 1.0, 1.0, torch.inf
+    answers = Answers(torch.tensor([299]), 3, 300)
+    answers.add(logits)
+    assert answers.classes.dtype == np.uint16 and answers.classes.tolist() == [[299, 255, 65535]]
+    with pytest.raises(UsageError, match="at most 65,535 classes apart, got 70,000"):
+        Answers(torch.tensor([0]), 1, 70_000)
+
+
+def test_one_class_alone_is_always_right():
+    answers = Answers(torch.tensor([0]), 2, 1)
+    answers.add(torch.tensor([[[3.0], [4.0]]]))
+    assert answers.classes.tolist() == [[0, 0]] and answers.ties == 0
+
+
+def test_an_image_without_a_finite_answer_has_no_margin():
+    answers = Answers(torch.tensor([0, 0]), 2, 2)
+    answers.add(torch.tensor([[[torch.nan, 0.0], [0.0, torch.inf]], [[2.0, 1.0], [torch.nan, 1.0]]]))
+    assert np.isnan(answers.margins[0]).all() and answers.margins[1].tolist() == [1, 1]
+    assert answers.worst.tolist() == [0, 1] and answers.classes.tolist() == [[255, 255], [0, 255]]
+
+
+def test_answers_that_are_not_finite_agree_with_nothing():
+    consistency, same = agreement(np.array([[255, 255], [1, 255]], dtype=np.uint8), 3)
+    assert consistency.tolist() == [0, 0.25] and same.tolist() == [False, False]
+
+
+def test_agreement_in_blocks(monkeypatch):
+    answers = np.random.default_rng(0).integers(0, 3, (50, 20)).astype(np.uint8)
+    whole = agreement(answers, 3)
+    monkeypatch.setattr("shiftscope.auditing.statistics._AT_ONCE", 70)
+    assert all((a == b).all() for a, b in zip(whole, agreement(answers, 3), strict=True))
+
+
+def test_intervals_hold_their_figures():
+    generator = np.random.default_rng(1)
+    found = figures(generator.integers(0, 3, (200, 30)).astype(np.uint8), generator.integers(0, 3, 200), 3, 7)
+    assert set(found["intervals"]) == {"mean_accuracy", "worst_case_accuracy", "consistency", "unanimity",
+                                       "middle_accuracy"}
+    for name, (low, high) in found["intervals"].items():
+        assert 0 <= low <= found[name] <= high <= 1
+
+
+def test_what_float16_cannot_hold_is_its_largest_number():
+    assert half(torch.tensor([1e6, -torch.inf, 0.5])).tolist() == [65504, -65504, 0.5]
+    assert np.isnan(half(torch.tensor([torch.nan]))).all()
+
+
+def test_huge_scores_show_fewer_images():
+    assert shown_count(100, 50_000, 1000) == 2 and shown_count(1, 50_000, 1000) == 1
+    shown = Shown(3, 4, 2)
+    shown.add(0, torch.zeros(1, 4, 2), np.zeros((1, 4), np.uint8))
+    assert shown.arrays()[0].tolist() == [0] and shown.arrays()[1].shape == (1, 4, 2)
+
+
+def test_the_sample_is_random_and_repeats():
+    sample, again, other = (draw_sample(10_000, 841, seed=seed) for seed in (0, 0, 1))
+    assert sample.images.equal(again.images) and sample.columns.equal(again.columns)
+    assert not sample.images.equal(other.images)
+    assert len(sample.images.unique()) == 32 and sample.images.max() > 5000 and sample.columns.max() > 700
+    assert sample.size == 256
+
+
+def test_differences_and_what_rounding_explains():
+    logits = torch.tensor([[3.0, -40.0], [torch.nan, 1.0]])
+    assert tolerance(logits, torch.float32) == pytest.approx(4e-4)
+    assert tolerance(torch.zeros(1), torch.float32) == pytest.approx(1e-5)
+    assert tolerance(torch.zeros(1), torch.float16) == pytest.approx(4 * 2**-10)
+    assert difference(logits, logits + torch.tensor([[0.5, 0.0], [0.0, -0.25]])) == 0.5
+    assert difference(torch.zeros(0, 2), torch.zeros(0, 2)) == 0
+
+
+def test_a_check_without_images_is_empty(made, place):
+    data = made.noise()
+    check = SampleCheck(made.SmallNet(), data.test, place, place.offsets(), draw_sample(7, 54, seed=0))
+    check.add(100, torch.zeros(2, 54, 3))
+    assert check.result()["placements"] == 0

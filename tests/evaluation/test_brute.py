@@ -1,0 +1,150 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from shiftscope.errors import ShiftscopeError, UsageError
+from shiftscope.evaluation.brute import BruteEngine, plain_logits
+from shiftscope.evaluation.footprint import Footprint
+from shiftscope.evaluation.pooling import QuickPooling
+from shiftscope.models import build_model
+from shiftscope.placement import Placement
+
+PLACE = Placement(image=(4, 6), canvas=(20, 18), step=4)  # 5 x 3 placements
+
+
+def images(count=3):
+    return torch.randint(0, 256, (count, 1, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def by_loop(model, place, batch, offsets):
+    with torch.no_grad():
+        return torch.stack([torch.cat([model(place.place(image[None], offset[None]).double() / 255)
+                                       for offset in offsets]) for image in batch])
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 1000])
+@pytest.mark.parametrize("name", ["two-full", "two-conv"])
+def test_logits_equal_a_loop_over_images_and_offsets(name, chunk):
+    model = build_model(name, canvas=(20, 18), classes=3).double().eval()
+    engine = BruteEngine(model, PLACE, (1, 4, 6))
+    engine.chunk = chunk
+    found = engine.logits(images())
+    assert found.shape == (3, 15, 3) and found.dtype == torch.float64
+    torch.testing.assert_close(found.log_softmax(-1), by_loop(model, PLACE, images(), PLACE.offsets()))
+
+
+def test_logits_are_what_goes_into_the_softmax():
+    model = build_model("two-full", canvas=(20, 18), classes=3).double()
+    engine = BruteEngine(model, PLACE, (1, 4, 6), PLACE.offsets()[[3, 7]])
+    found = engine.logits(images(1))[0]
+    assert found.shape == (2, 3) and (found.exp().sum(1) - 1).abs().min() > 1e-3
+    torch.testing.assert_close(found, plain_logits(model, images(1).expand(2, -1, -1, -1), PLACE.offsets()[[3, 7]],
+                                                   PLACE))
+
+
+def test_modes_layout_and_gradients_are_restored():
+    model = build_model("two-conv", canvas=(20, 18)).train()
+    model.conv2_drop.eval()
+    memory = model.conv1.weight.data_ptr()
+    BruteEngine(model, PLACE, (1, 4, 6)).logits(images())
+    assert model.training and not model.conv2_drop.training and torch.is_grad_enabled()
+    assert model.conv1.weight.data_ptr() == memory and model.conv1.weight.is_contiguous()
+
+
+def test_a_model_with_a_view_of_its_own_runs_in_the_plain_layout():
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.fc = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 3, 3), nn.Linear(3 * 16 * 14, 2)
+
+        def forward(self, pixels):
+            return self.fc(self.second(self.first(pixels)).view(-1, 3 * 16 * 14))
+
+    model = Views().double()
+    engine = BruteEngine(model, PLACE, (1, 4, 6))
+    assert not engine.channels_last
+    torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
+
+
+def test_memory_bounds_chunks_and_batches():
+    model = build_model("two-conv", canvas=(20, 18))
+    wide, narrow = (BruteEngine(model, PLACE, (1, 4, 6), memory=memory) for memory in (2**28, 2**17))
+    assert wide.chunk == 128 and 1 <= narrow.chunk < 16
+    assert BruteEngine(model, PLACE, (1, 4, 6), memory=1).images_at_once == 1
+    torch.testing.assert_close(narrow.logits(images()), wide.logits(images()), atol=1e-5, rtol=1e-5)
+
+
+class Hungry(nn.Module):
+    """Runs out of memory above `most` pictures a batch, as torch says it on a CPU."""
+
+    def __init__(self, most, message="[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"):
+        super().__init__()
+        self.most, self.message, self.net = most, message, nn.Linear(20 * 18, 2)
+
+    def forward(self, pixels):
+        if len(pixels) > self.most:
+            raise RuntimeError(self.message)
+        return self.net(pixels.flatten(1))
+
+
+def test_memory_that_runs_out_halves_the_chunk():
+    model = Hungry(5)
+    engine = BruteEngine(model, PLACE, (1, 4, 6))
+    found = engine.logits(images())
+    assert 2 <= engine.chunk <= 5
+    model.most = 1000
+    torch.testing.assert_close(found, BruteEngine(model, PLACE, (1, 4, 6)).logits(images()))
+
+
+def test_no_memory_and_other_errors():
+    model = Hungry(5)
+    engine = BruteEngine(model, PLACE, (1, 4, 6))
+    model.most = 0
+    with pytest.raises(ShiftscopeError, match="out of memory: Hungry does not find room for one picture of 20 x 18"):
+        engine.logits(images())
+    other = Hungry(5, "shape mismatch")
+    engine = BruteEngine(other, PLACE, (1, 4, 6))
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        engine.logits(images())
+
+
+def test_a_model_that_loses_its_batch_of_one():
+    class Squeezes(nn.Module):
+        def forward(self, pixels):
+            return pixels[:, 0, :1, :2].squeeze()
+
+    engine = BruteEngine(Squeezes(), PLACE, (1, 4, 6))
+    engine.chunk = 2
+    with pytest.raises(UsageError, match=r"must return a tensor \(batch, classes\), got \(2,\) for a batch of 1"):
+        engine.logits(images())
+
+
+@pytest.mark.parametrize("arguments", [{"kernel_size": 2}, {"kernel_size": (3, 2)}, {"kernel_size": 2, "stride": 2},
+                                       {"kernel_size": 3, "stride": 2}, {"kernel_size": 2, "padding": 1},
+                                       {"kernel_size": 2, "ceil_mode": True}, {"kernel_size": 2, "dilation": 2},
+                                       {"kernel_size": 5}])
+def test_pooling_by_slices_is_the_same_to_the_bit(arguments):
+    x = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    x[0, 0, 3, 3] = torch.nan
+    for source in (x, x.contiguous(memory_format=torch.channels_last)):
+        with QuickPooling():
+            found, again = F.max_pool2d(source, **arguments), nn.MaxPool2d(**arguments)(source)
+        expected = F.max_pool2d(source, **arguments)
+        assert found.shape == expected.shape
+        assert found.nan_to_num(7).equal(expected.nan_to_num(7)) and again.nan_to_num(7).equal(expected.nan_to_num(7))
+
+
+def test_pooling_with_indices_or_of_unbatched_pictures_is_left_alone():
+    x = torch.randn(1, 2, 6, 6)
+    with QuickPooling():
+        values, indices = F.max_pool2d(x, 2, return_indices=True)
+        single = F.max_pool2d(x[0], 2)
+    assert indices.shape == values.shape == (1, 2, 3, 3) and single.equal(values[0])
+
+
+def test_the_footprint_is_that_of_the_largest_function():
+    net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
+    with torch.no_grad(), Footprint(net.parameters()) as footprint:
+        net(torch.zeros(4, 1, 10, 10))
+    assert footprint.bytes == 2 * 4 * 8 * 10 * 10 * 4  # the ReLU's input and output
