@@ -39,6 +39,12 @@ class TrainingError(ShiftscopeError):
     """Training cannot go on, for instance because the loss is no longer finite."""
 
 
+class ThresholdError(ShiftscopeError):
+    """A figure lies below what the caller demands."""
+
+    exit_code = 4
+
+
 class Interrupted(ShiftscopeError):
     """Work was stopped by a signal after its state was saved; `exit_code` is 130 or 143."""
 

@@ -9,7 +9,7 @@ crop      the image is larger than the canvas, which shows the window whose corn
 +dy is down, +dx is right. What no image covers shows the background, a raw pixel value before normalisation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -208,6 +208,14 @@ class Placement:
     def centre_only(self) -> "Placement":
         """Return the same placement with the middle offset alone."""
         return Placement(image=self.image, canvas=self.canvas, mode=self.mode, background=self.background, max_shift=0)
+
+    def narrowed(self, *, max_shift: int | None = None, step: int = 1) -> "Placement":
+        """Return the same placement with fewer offsets: at most `max_shift` from the middle, every `step`-th.
+
+        >>> Placement(image=(28, 28), canvas=(56, 56)).narrowed(max_shift=4, step=2).count
+        25
+        """
+        return replace(self, max_shift=self.max_shift if max_shift is None else max_shift, step=step)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON; a textured background is named as such, not kept."""

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from cyclopts import App, Parameter
 
+from shiftscope.cli.audit_command import audit
 from shiftscope.cli.data_commands import fetch, show_info, show_list
 from shiftscope.cli.doctor_command import doctor
 from shiftscope.cli.evaluate_command import evaluate
+from shiftscope.cli.export_command import export
 from shiftscope.cli.flags import show_default
 from shiftscope.cli.predict_command import predict
 from shiftscope.cli.run_command import run
@@ -29,8 +31,11 @@ COMMANDS = (
     Command(("run",), run, ("run", "run --data fashion-mnist --out results")),
     Command(("train",), train, ("train two-conv --data fashion-mnist --epochs 5",)),
     Command(("evaluate",), evaluate, ("evaluate shiftscope-train/two-conv --out figures",)),
+    Command(("audit",), audit, ("audit shiftscope-train/two-conv --out figures",
+                                "audit my_models:Net --data folder:pictures --fail-under mean=0.9,worst=0.8")),
     Command(("predict",), predict, ("predict shiftscope-train/two-conv shirt.png --offset 0 14",)),
     Command(("visualize",), visualize, ("visualize shiftscope-train/two-full", "visualize ckpt class:Bag conv2:0-9")),
+    Command(("export",), export, ("export shiftscope-train/two-conv --onnx net.onnx",)),
     Command(("data", "list"), show_list, ("data list",)),
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),

@@ -30,6 +30,34 @@ def parse_names(type_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
     return tuple(name for token in tokens for name in token.value.split(",") if name)
 
 
+FIGURES = ("mean", "worst", "consistency", "unanimity")
+"""Figures of an audit that a threshold may name."""
+
+
+def parse_thresholds(type_: Any, tokens: Sequence[Token]) -> dict[str, float]:
+    """Read `mean=0.9,worst=0.8`, or one number, which is meant for the mean."""
+    found = {}
+    for part in parse_names(type_, tokens):
+        name, equals, number = part.partition("=")
+        name, number = (name.strip(), number.strip()) if equals else ("mean", name.strip())
+        if name not in FIGURES or not re.fullmatch(r"0?\.\d+|[01](\.0*)?", number):
+            raise UsageError(f"fail-under must be shares from 0 to 1 as in mean=0.9,worst=0.8, names from "
+                             f"{', '.join(FIGURES)}, got {part!r}")
+        found[name] = float(number)
+    return found
+
+
+def parse_normalize(type_: Any, tokens: Sequence[Token]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Read `MEAN/DEVIATION`, each one number or one a channel: `0.5/0.5`, `0.485,0.456,0.406/0.229,0.224,0.225`."""
+    text = ",".join(token.value for token in tokens)
+    try:
+        mean, deviation = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
+    except ValueError as error:
+        raise UsageError("normalize must be MEAN/DEVIATION, each one number or one a channel, as in 0.5/0.5, got "
+                         f"{text!r}") from error
+    return mean, deviation
+
+
 def show_default(value: Any) -> str | None:
     """Return a default as the help page shows it; None for a switch that is off and a value that is left open.
 

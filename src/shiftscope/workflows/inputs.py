@@ -19,7 +19,8 @@ from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import RunFolder
 from shiftscope.settings import DataSettings
 
-PACKAGES = ("shiftscope", "torch", "numpy", "pillow", "matplotlib", "rich", "cyclopts", "safetensors", "jinja2")
+PACKAGES = ("shiftscope", "torch", "numpy", "pillow", "matplotlib", "rich", "cyclopts", "safetensors", "jinja2",
+            "captum")
 
 
 def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Placement]:
@@ -93,7 +94,7 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
 
     Further seeds, models and controls are further jobs: they leave those alone that are done.
     """
-    free = ("resume", "overwrite", "out", "data_dir", "device", "models", "seeds", "controls")
+    free = ("resume", "overwrite", "out", "data_dir", "device", "models", "seeds", "controls", "audit", "audit_images")
     flat = {}
     for key, value in settings.items():
         flat |= value if isinstance(value, dict) else {key: value}

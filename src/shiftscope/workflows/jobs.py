@@ -9,7 +9,7 @@ import torch
 from shiftscope.data import Dataset
 from shiftscope.errors import CheckpointError
 from shiftscope.evaluation import evaluate
-from shiftscope.models import build_model
+from shiftscope.models import REGISTRY, build_model, load
 from shiftscope.models.forward import check_model
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
@@ -88,6 +88,12 @@ def train_job(job: Job, data: Dataset, placement: Placement, settings: TrainSett
                      settings=replace(settings, seed=job.seed), name=job.model, folder=folder, resume=True,
                      progress=progress, on_epoch=log)
     return replace(training, checkpoint=str(folder.relative_to(run.path))), model
+
+
+def stored_model(job: Job, data: Dataset, placement: Placement, run: RunFolder) -> torch.nn.Module:
+    """Return the trained model of a job from its checkpoint."""
+    fresh = None if job.model in REGISTRY else build(job.model, data, placement, job.seed)
+    return load(run.checkpoint(job.key), model=fresh)
 
 
 def _finished(job: Job, run: RunFolder) -> JobResult | None:

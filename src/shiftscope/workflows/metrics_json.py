@@ -1,13 +1,14 @@
 """`metrics.json`: what other tools read of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shiftscope.data import Dataset
 from shiftscope.placement import Placement
 from shiftscope.reporting import ControlCell
 from shiftscope.reporting.cells import mean_and_spread
-from shiftscope.results import SCHEMA_VERSION, TrainResult
+from shiftscope.results import SCHEMA_VERSION, Audit, TrainResult
+from shiftscope.workflows.audits import audit_summary
 from shiftscope.workflows.jobs import JobResult
 
 
@@ -26,8 +27,8 @@ def training_summary(result: TrainResult) -> dict[str, Any]:
     return {"name": result.model} | {key: getattr(result, key) for key in keys}
 
 
-def run_metrics(data: Dataset, placement: Placement, results: Sequence[JobResult], cells: Sequence[ControlCell], *,
-                seed: int, device: str) -> dict[str, Any]:
+def run_metrics(data: Dataset, placement: Placement, results: Sequence[JobResult], cells: Sequence[ControlCell],
+                audits: Mapping[str, Audit], *, seed: int, device: str) -> dict[str, Any]:
     """Return the whole of `metrics.json` of a run.
 
     `models` holds one entry a model trained on moved images: figures of the first seed, and under `seeds` the
@@ -36,7 +37,8 @@ def run_metrics(data: Dataset, placement: Placement, results: Sequence[JobResult
     groups: dict[tuple[str, bool], list[JobResult]] = {}
     for result in results:
         groups.setdefault((result.job.model, result.job.centred), []).append(result)
-    entries = {key: _entry(group) for key, group in groups.items()}
+    entries = {key: _entry(group) | audit_summary(audits, [result.job for result in group])
+               for key, group in groups.items()}
     return {
         "schema_version": SCHEMA_VERSION, "dataset": dataset_summary(data, placement), "seed": seed, "device": device,
         "models": [entry for (_, centred), entry in entries.items() if not centred],

@@ -1,0 +1,74 @@
+"""Models as ONNX files."""
+
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
+from shiftscope.models import OnnxModel, TwoConvTwoFullNet, TwoFullNet, export_onnx
+from shiftscope.models.adapt import adapt
+
+pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+pytest.importorskip("onnxscript", reason="needs the extra onnx")
+
+SHAPE = (3, 20, 24)
+
+
+@pytest.fixture(scope="module")
+def convnet():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TwoConvTwoFullNet(canvas=SHAPE[1:], channels=3, classes=4).eval()
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("batch", [None, 1, 4])
+def test_a_written_file_answers_as_the_model_for_any_number_of_pictures(convnet, pixels, tmp_path, batch):
+    read = OnnxModel(export_onnx(convnet, tmp_path / "net.onnx", SHAPE, batch=batch))
+    assert (read.batch, read.picture) == (batch, SHAPE)
+    for count in (1, 5):
+        torch.testing.assert_close(read(pixels[:count]), convnet(pixels[:count]), atol=1e-5, rtol=1e-5)
+
+
+def test_a_file_normalises_itself_and_the_model_stays_in_its_mode(tmp_path, pixels):
+    foreign = adapt(nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 24, 2), nn.Dropout(0.9)),
+                    normalize=((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))).train()
+    read = OnnxModel(export_onnx(foreign, tmp_path / "net.onnx", SHAPE))
+    assert foreign.training and all(module.training for module in foreign.modules())
+    torch.testing.assert_close(read(pixels), foreign.eval()(pixels), atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_that_cannot_be_exported_leaves_no_file(tmp_path):
+    class Moody(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)) if x.sum().item() > 0.123 else x.amax((2, 3))
+
+    with pytest.raises(ShiftscopeError, match="Moody cannot be written as ONNX: .+"):
+        export_onnx(Moody(), tmp_path / "net.onnx", SHAPE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_files(tmp_path, pixels):
+    with pytest.raises(CheckpointError, match=r"there is no file .*gone\.onnx"):
+        OnnxModel(tmp_path / "gone.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"not a model")
+    with pytest.raises(CheckpointError, match=r"bad\.onnx is no readable ONNX file"):
+        OnnxModel(tmp_path / "bad.onnx")
+    whole = export_onnx(TwoFullNet(3, canvas=(6, 5)), tmp_path / "net.onnx", (1, 6, 5)).read_bytes()
+    (tmp_path / "torn.onnx").write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"torn\.onnx is no readable ONNX file"):
+        OnnxModel(tmp_path / "torn.onnx")
+    with pytest.raises(UsageError, match=r"net\.onnx cannot take pictures of shape \(5, 3, 20, 24\)"):
+        OnnxModel(tmp_path / "net.onnx")(pixels)
+
+
+def test_without_the_extra_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UsageError, match=r"needs onnxruntime, which is not installed: .*shiftscope\[onnx\]"):
+        OnnxModel(tmp_path / "net.onnx")

@@ -1,0 +1,58 @@
+"""The Python blocks of the documentation run, in their order, on small data."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import shiftscope
+from shiftscope.data import from_arrays
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ("auditing.md", "identity.md")
+
+
+def blocks(page: str) -> list[str]:
+    """The code of a page, each block at its own line numbers so that an error shows where it stands."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return ["\n" * text.count("\n", 0, found.start(1)) + found.group(1)
+            for found in re.finditer(r"^```python\n(.*?)^```", text, flags=re.M | re.S)]
+
+
+class Tiny(nn.Module):
+    """Stands for the reader's model."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.last = nn.Conv2d(1, 2, 5, stride=4), nn.Linear(2 * 13 * 13, 3)
+
+    def forward(self, pixels):
+        return self.last(torch.relu(self.conv(pixels)).flatten(1))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
+    images = torch.randint(0, 256, (6, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    data = from_arrays(images, [0, 1, 2] * 2, images[:4], [0, 1, 2, 0], class_names=("a", "b", "c"))
+    monkeypatch.setattr(shiftscope, "load_dataset", lambda name: data)
+    monkeypatch.chdir(tmp_path)
+    names = {"my_model": Tiny()}
+    assert blocks(page)
+    for block in blocks(page):
+        exec(compile(block, str(DOCS / page), "exec"), names)
+    if page == "auditing.md":
+        written = sorted(path.name for path in (tmp_path / "audit").glob("*.png"))
+        assert len(written) == 6 and "layers.png" in written and "accuracy-map.png" in written
+        assert (tmp_path / "audit" / "result" / "result.json").is_file()
+        assert "loses most: conv" in capsys.readouterr().out
+        assert names["near"].placements == 25
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_links_of_a_page_lead_somewhere(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+    assert [target for target in targets if not (DOCS / target).exists()] == []

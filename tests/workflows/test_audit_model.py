@@ -1,0 +1,166 @@
+"""`shiftscope audit` from the command line to the files: checkpoints, models of one's own, ONNX files."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from shiftscope.cli import main
+from shiftscope.models import Provenance, TwoFullNet, export_onnx, save
+from shiftscope.placement import Placement
+from shiftscope.results import Audit
+
+PLACE = Placement(image=(12, 12), canvas=(16, 15))
+
+
+def bars_reader(scale: float = 1.0) -> TwoFullNet:
+    """A perceptron that reads the bars by the rows in which they lie when the image is in the middle."""
+    net = TwoFullNet(3, canvas=PLACE.canvas, classes=3, mean=0.0, deviation=1.0)
+    with torch.no_grad():
+        net.fc1.weight.zero_()
+        for cls in range(3):
+            net.fc1.weight.view(3, *PLACE.canvas)[cls, 2 + 1 + 4 * cls:2 + 3 + 4 * cls] = scale
+        for layer in (net.fc1.bias, net.fc2.bias):
+            layer.zero_()
+        net.fc2.weight.copy_(torch.eye(3))
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(npz, tmp_path_factory):
+    return save(bars_reader(), tmp_path_factory.mktemp("audit") / "reader", provenance=Provenance(
+        name="reader", dataset=f"npz:{npz}", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict(),
+        trained="moved"))
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHIFTSCOPE_DATA_DIR", raising=False)
+
+
+def by_hand(npz) -> np.ndarray:
+    """How the reader answers every image at every placement: the naive loop."""
+    with np.load(npz) as stored:
+        images, labels = torch.from_numpy(stored["test_images"])[:, None], torch.from_numpy(stored["test_labels"])
+    net = bars_reader()
+    right = [(net(PLACE.place(images, offset.expand(len(images), 2)) / 255).argmax(1) == labels).numpy()
+             for offset in PLACE.offsets()]
+    return np.stack(right, 1)
+
+
+def test_json_has_the_keys_that_others_rely_on_and_the_figures_of_the_naive_loop(checkpoint, npz, capsys):
+    assert main(["audit", str(checkpoint), "--json", "--engine", "dense"]) == 0
+    found, right = json.loads(capsys.readouterr().out), by_hand(npz)
+    assert {"schema_version", "model", "images", "placements", "mode", "engine", "seconds", "mean_accuracy",
+            "worst_case_accuracy", "consistency", "unanimity", "accuracy_map", "self_check"} <= set(found)
+    assert (found["model"], found["images"], found["placements"], found["engine"]) == ("reader", 60, 20, "dense")
+    assert found["mean_accuracy"] == pytest.approx(right.mean())
+    assert found["worst_case_accuracy"] == pytest.approx(right.all(1).mean())
+    assert np.array(found["accuracy_map"]) == pytest.approx(right.mean(0).reshape(5, 4))
+    assert 0 < found["mean_accuracy"] < 1
+    assert found["self_check"]["placements"] > 0
+
+
+def test_out_holds_a_record_and_figures(checkpoint, tmp_path, capsys):
+    assert main(["audit", str(checkpoint), "--out", "found", "--limit", "20", "--engine", "brute"]) == 0
+    record = Audit.load(tmp_path / "found")
+    assert (record.images, record.engine, record.trained) == (20, "brute", "moved")
+    assert {"accuracy-map.png", "placements-right.svg"} <= {path.name for path in (tmp_path / "found").iterdir()}
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == "found" and "worst-case accuracy" in said and "20 test images" in said
+
+
+def test_thresholds(checkpoint, capsys):
+    assert main(["audit", str(checkpoint), "--quiet", "--fail-under", "mean=0.01,worst=0.99", "--json"]) == 4
+    said = capsys.readouterr()
+    assert json.loads(said.out)["model"] == "reader"
+    assert said.err.startswith("error: reader does not pass: worst 0.") and said.err.count("\n") == 1
+    assert main(["audit", str(checkpoint), "--quiet", "--fail-under", "0.01"]) == 0
+    for wrong in ("mean=1.5", "best=0.5", "mean"):
+        assert main(["audit", str(checkpoint), "--fail-under", wrong]) == 2
+        assert "fail-under must be shares from 0 to 1" in capsys.readouterr().err
+
+
+def test_placements_may_be_narrowed_and_sampled(checkpoint, capsys):
+    line = ["audit", str(checkpoint), "--json", "--quiet"]
+    for more, count, sampled in ((["--max-shift", "1"], 9, False), (["--step", "2"], 6, False),
+                                 (["--sample", "7"], 7, True), (["--mode", "circular"], 240, False)):
+        assert main([*line, *more]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["placements"], found["sampled"]) == (count, sampled)
+
+
+def test_a_model_of_ones_own_and_an_onnx_file(checkpoint, npz, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    (tmp_path / "mine_to_audit.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.fc = nn.Linear(240, 3)\n\n    def forward(self, x):\n        return self.fc(x.flatten(1))\n")
+    data = ["--data", f"npz:{npz}", "--canvas", "16x15", "--json", "--quiet"]
+    assert main(["audit", "mine_to_audit:Net", "--normalize", "0.5/0.5", "--engine", "dense", *data]) == 0
+    assert json.loads(capsys.readouterr().out)["engine"] == "dense"
+    sys.modules.pop("mine_to_audit", None)
+    for batch in (None, 8):
+        export_onnx(bars_reader(), tmp_path / "net.onnx", (1, *PLACE.canvas), batch=batch)
+        assert main(["audit", "net.onnx", *data]) == 0
+        said = capsys.readouterr()
+        found = json.loads(said.out)
+        assert found["engine"] == "brute" and found["mean_accuracy"] == pytest.approx(by_hand(npz).mean())
+
+
+def test_two_models_side_by_side(checkpoint, npz, tmp_path, capsys):
+    other = save(bars_reader(-1.0), tmp_path / "blind", provenance=Provenance(
+        name="blind", dataset=f"npz:{npz}", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict()))
+    line = ["audit", str(checkpoint), "--against", str(other), "--out", "both", "--quiet"]
+    assert main([*line, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    comparison = found["comparison"]
+    assert found["against"]["model"] == "blind" and comparison["models"] == ["reader", "blind"]
+    assert comparison["middle"]["only_a"] - comparison["middle"]["only_b"] == pytest.approx(
+        60 * (found["middle_accuracy"] - found["against"]["middle_accuracy"]))
+    assert json.loads((tmp_path / "both" / "comparison.json").read_text()) == comparison
+    assert Audit.load(tmp_path / "both" / "against").model == "blind"
+    assert main(line) == 0
+    assert "p (McNemar)" in capsys.readouterr().out
+
+
+def test_bad_input(checkpoint, capsys):
+    for line, code, said in (
+            (["audit", "nowhere"], 3, "nowhere"),
+            (["audit", "gone.onnx"], 3, "there is no file gone.onnx"),
+            (["audit", "gone_module:Net"], 2, "cannot import 'gone_module'"),
+            (["audit", str(checkpoint), "--normalize", "0.5/0.5"], 2, "leave out --normalize"),
+            (["audit", str(checkpoint), "--normalize", "half"], 2, "normalize must be MEAN/DEVIATION"),
+            (["audit", str(checkpoint), "--canvas", "8"], 2, "the image does not fit"),
+            (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2, "tells top, middle")):
+        assert main([*line, "--quiet"]) == code
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1, error
+
+
+def test_interrupted_keeps_what_was_audited(checkpoint, tmp_path, monkeypatch, capsys):
+    from shiftscope.auditing import sweep
+    from shiftscope.training.stopping import StopFlag
+
+    flags = []
+    monkeypatch.setattr(StopFlag, "__init__", lambda self: flags.append(self) or setattr(self, "signal", None))
+    advance = sweep.Sweep._take
+    monkeypatch.setattr(sweep.Sweep, "_take", lambda self, *rest: (advance(self, *rest), flags[0].ask())[0])
+    monkeypatch.setattr(sweep.Sweep, "_next", lambda self, begin, next=sweep.Sweep._next: (
+        setattr(self, "size", 10), next(self, begin))[1])
+    assert main(["audit", str(checkpoint), "--out", "part", "--quiet"]) == 130
+    assert "interrupted after 10 images; what was audited until then lies in part" in capsys.readouterr().err
+    record = Audit.load(tmp_path / "part")
+    assert record.partial and record.images == 10 and record.answers.shape == (10, 20)
+
+
+def test_export_writes_a_file_that_audits_alike(checkpoint, npz, capsys):
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    assert main(["export", str(checkpoint), "--onnx", "reader.onnx"]) == 0
+    assert capsys.readouterr().out == "reader.onnx\n"
+    assert main(["audit", "reader.onnx", "--data", f"npz:{npz}", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean_accuracy"] == pytest.approx(by_hand(npz).mean())
+    assert main(["export", str(checkpoint), "--onnx", "reader.pt"]) == 2
+    assert "ends in .onnx" in capsys.readouterr().err
