@@ -95,7 +95,7 @@ def colour(count):
 
 
 def look_inside(model, name, out):
-    """Draw what all neurons and classes like; return how many class pictures are taken for their class."""
+    """Draw what all neurons and classes like; return which class each class picture is taken for."""
     print(model.fc2.weight)
     neurons = [generate_image(model, mode="neuron", target_operator=model.fc1, target_neuron=(i,), seed="zero",
                               verbose=False) for i in range(100)]
@@ -106,9 +106,9 @@ def look_inside(model, name, out):
         plt.savefig(out / f"{name}-{what}.png", bbox_inches="tight")
         plt.close()
     batch = torch.stack([torch.from_numpy(picture) for picture in classes])
-    batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+    batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()
     model.eval()
-    return int((model(batch).argmax(1) == torch.arange(len(classes))).sum())
+    return model(batch).argmax(1).tolist()
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -132,5 +132,8 @@ for setting, channels in ((grey, 1), (colour, 3)):
         history = evaluate_model(model)
         model.cpu()
         name = f"{setting.__name__}-{type(model).__name__}"
-        right = look_inside(model, name, chosen.out)
-        print(f"{name}: {history[-1]['test_accuracy']:.1%} right; {right} of {classes} class pictures recognised")
+        taken = look_inside(model, name, chosen.out)
+        mixed_up = [f"{MU.class_names[k]} for {MU.class_names[said]}" for k, said in enumerate(taken) if k != said]
+        recognised = f"{classes - len(mixed_up)} of {classes} class pictures"
+        print(f"{name}: {history[-1]['test_accuracy']:.1%} right; {recognised} recognised;",
+              f"mistaken: {', '.join(mixed_up) or 'none'}")
