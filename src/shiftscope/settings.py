@@ -12,6 +12,7 @@ from shiftscope.errors import UsageError
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
 Mode = Literal["canvas", "circular", "crop"]
+Parametrised = Literal["pixels", "fourier", "maco"]
 
 
 Background = int | Literal["texture"]
@@ -161,60 +162,131 @@ class RunSettings:
     """How many seeds to train, one after the other: tables then show mean and spread."""
     controls: bool = False
     """Train every model on centred images too (the perceptron's control is always trained)."""
+    audit: bool = True
+    """End with an audit: every placement of the test images."""
+    audit_images: int | None = None
+    """Audit the first N test images only (default: all of them; 500 of the drawn garments)."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     out: Path = Path("shiftscope-run")
     """Folder for the results."""
     resume: bool = False
-    """Go on with the run that `out` holds; more seeds, models or controls may be asked of it."""
+    """Go on with the run that `out` holds; more seeds, models, controls or audits may be asked of it."""
     overwrite: bool = False
     """Replace the run that `out` holds."""
 
     def __post_init__(self) -> None:
         require(len(self.models) >= 1, "models", self.models, "at least one model")
         require(self.seeds >= 1, "seeds", self.seeds, "a whole number of at least 1")
+        require(self.audit_images is None or self.audit_images >= 1, "audit_images", self.audit_images,
+                "a whole number of at least 1")
         require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesisSettings:
-    """How a picture that excites a unit is made: gradient ascent on its pixels. Tuned for small nets on grey images."""
+    """How a picture that excites a unit is made: gradient ascent. What is left open (None) is taken from a preset.
 
-    steps: int = 20
+    The preset is chosen by the model's pictures and by what is asked of it, see `shiftscope.visualization.presets`.
+    """
+
+    parametrisation: Parametrised | None = None
+    """pixels, fourier (frequencies f weighted by 1/f), or maco (the phase alone, needs training images)."""
+    steps: int | None = None
     """Steps of gradient ascent."""
-    step_size: float = 0.25
-    """Length of a step: root mean square change of the pixels' logits, before smoothing."""
-    momentum: float = 0.5
+    step_size: float | None = None
+    """Length of a step: root mean square change of the pixels' logits before smoothing; of maco's phases, radians."""
+    momentum: float | None = None
     """Share of a step that the next one keeps."""
-    jitter: int = 2
-    """Moves the picture by up to this many pixels, another way each step: what only works at one place fades."""
-    blur: float = 1.5
+    views: int | None = None
+    """Ways in which each step looks at a picture, moved and changed each time; it follows their sum."""
+    jitter: int | None = None
+    """Moves the picture by up to this many pixels, another way each view: what only works at one place fades."""
+    jitter_mode: Literal["circular", "crop"] | None = None
+    """What leaves the canvas enters at the other side (circular), or is lost while the start moves in (crop)."""
+    settle: float | None = None
+    """Share of the jitter that is gone by the last step: first what works anywhere, then its details."""
+    scale: float | None = None
+    """Makes the picture larger or smaller by up to this share, another way each view."""
+    noise: float | None = None
+    """Deviation of the noise added to each view's pixels."""
+    view_blur: float | None = None
+    """Blurs each view by a Gaussian of up to this width, pixels."""
+    window: float | None = None
+    """Share of the canvas's height and width, in the middle, that the picture may fill; the start shows outside it."""
+    blur: float | None = None
     """Width of the Gaussian that smooths each step, pixels."""
-    total_variation: float = 0.1
+    total_variation: float | None = None
     """Weight of the penalty on differences between neighbouring pixels; 1 outweighs a typical gradient."""
-    decay: float = 0.05
+    l2: float | None = None
+    """Weight of the penalty on squared distance from the start, pixels."""
+    decay: float | None = None
     """Share by which the picture fades towards its start each step."""
-    leak: float = 0.1
+    radius: float | None = None
+    """Largest L2 norm of the change from the start, pixels in [0, 1] (default: no bound)."""
+    leak: float | None = None
     """Slope of ReLUs below zero in the first quarter of the steps, so that silent units wake up."""
+    patience: int | None = None
+    """A unit stops when its score has not risen for so many steps; 0: never early."""
+    memory: int | None = None
+    """Memory for the pictures made at once, MiB (default: what suits the device)."""
     seed: int = 0
-    """Fixes random starts and the jitter."""
+    """Fixes random starts and the views."""
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("jitter", 0)):
+        for name, least in (("steps", 1), ("views", 1), ("jitter", 0), ("patience", 0), ("memory", 1)):
             value = getattr(self, name)
-            require(isinstance(value, int) and value >= least, name, value, f"a whole number of at least {least}")
-        require(0 < self.step_size < float("inf"), "step_size", self.step_size, "a number above 0")
-        for name in ("momentum", "decay", "leak"):
-            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
-        for name in ("blur", "total_variation"):
-            require(0 <= getattr(self, name) < float("inf"), name, getattr(self, name), "a number of at least 0")
+            require(value is None or (isinstance(value, int) and value >= least), name, value,
+                    f"a whole number of at least {least}")
+        for name in ("step_size", "radius"):
+            value = getattr(self, name)
+            require(value is None or 0 < value < float("inf"), name, value, "a number above 0")
+        for name in ("momentum", "decay", "leak", "scale", "settle"):
+            value = getattr(self, name)
+            require(value is None or 0 <= value < 1, name, value, "at least 0 and below 1")
+        for name in ("blur", "total_variation", "noise", "view_blur", "l2"):
+            value = getattr(self, name)
+            require(value is None or 0 <= value < float("inf"), name, value, "a number of at least 0")
+        self._check_words()
+
+    def _check_words(self) -> None:
+        require(self.parametrisation in (None, "pixels", "fourier", "maco"), "parametrisation", self.parametrisation,
+                "pixels, fourier or maco")
+        require(self.jitter_mode in (None, "circular", "crop"), "jitter_mode", self.jitter_mode, "circular or crop")
+        require(self.window is None or 0 < self.window <= 1, "window", self.window, "above 0 and at most 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        require(self.radius is None or self.parametrisation in (None, "pixels"), "radius", self.radius,
+                f"left open with the parametrisation {self.parametrisation}: only pixels can be bounded")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON."""
         return asdict(self)
 
 
-PLAIN_ASCENT = SynthesisSettings(step_size=0.08, momentum=0.0, jitter=0, blur=0.0, total_variation=0.0, decay=0.0,
-                                 leak=0.0)
+@dataclass(frozen=True, kw_only=True)
+class BesideSettings:
+    """What stands beside each synthesis."""
+
+    neighbours: int = 9
+    """Real images for each unit, those that excite it most, with their placement; 0: none."""
+    placements: int | None = None
+    """Look at so many placements of each image at most, thinned out evenly (default: all; the convnet's 841 take a
+    minute or two on two cores)."""
+    judge: Path | None = None
+    """Checkpoint of another classifier of the same classes, to see how often it recognises the pictures of classes."""
+    judge_code: str | None = None
+    """Where the judge is of your own code: its model as package.module:object, to be imported."""
+    seeds: int = 0
+    """Make the pictures again from so many random starts, to see how much they differ; 0: do not."""
+
+    def __post_init__(self) -> None:
+        require(self.neighbours >= 0, "neighbours", self.neighbours, "a whole number, 0 or more")
+        require(self.placements is None or self.placements >= 1, "placements", self.placements,
+                "a whole number of at least 1")
+        require(self.seeds == 0 or self.seeds >= 2, "seeds", self.seeds, "0 or at least 2")
+
+
+PLAIN_ASCENT = SynthesisSettings(parametrisation="pixels", steps=20, step_size=0.08, momentum=0.0, views=1, jitter=0,
+                                 settle=0.0, scale=0.0, noise=0.0, view_blur=0.0, window=1.0, blur=0.0,
+                                 total_variation=0.0, l2=0.0, decay=0.0, leak=0.0, patience=0)
 """Gradient ascent and nothing else: what a unit's gradient alone says, without any regularisation."""

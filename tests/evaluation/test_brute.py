@@ -148,3 +148,11 @@ def test_the_footprint_is_that_of_the_largest_function():
     with torch.no_grad(), Footprint(net.parameters()) as footprint:
         net(torch.zeros(4, 1, 10, 10))
     assert footprint.bytes == 2 * 4 * 8 * 10 * 10 * 4  # the ReLU's input and output
+
+
+@pytest.mark.parametrize("size", [1, (2, 3)])
+def test_adaptive_pooling_is_left_to_torch(size):
+    pictures = torch.randn(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    with QuickPooling():
+        found = nn.AdaptiveMaxPool2d(size)(pictures)
+    assert found.equal(nn.AdaptiveMaxPool2d(size)(pictures))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shiftscope.results import Evaluation, TrainResult
+from shiftscope.results import NOT_FINITE, Audit, Evaluation, TrainResult
 
 PLACEMENT = {"image": [28, 28], "canvas": [56, 56], "mode": "canvas", "background": 0}
 
@@ -44,6 +44,77 @@ def _training(epochs: int = 3, final: float | None = 0.75, **changed: Any) -> Tr
         "device": "cpu", "checkpoint": None, "notes": [],
     }
     return TrainResult(**(values | changed))
+
+
+def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np.ndarray,
+           computed: np.ndarray | None = None, images: np.ndarray | None = None, **changed: Any) -> Audit:
+    """An audit from logits (N, R * Q, K) at the offsets rows x columns, all figures counted here in plain NumPy.
+
+    `computed` (P,) are the places of the offsets that are kept, all unless given; `images` uint8 (N, C, h, w).
+    """
+    count, _, classes = logits.shape
+    grid = (len(rows), len(columns))
+    offsets = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+    kept = np.arange(len(offsets)) if computed is None else computed
+    logits, offsets = logits[:, kept].astype(float), offsets[kept]
+    finite = np.isfinite(logits).all(axis=-1)
+    answers = np.where(finite, np.nan_to_num(logits).argmax(axis=-1), NOT_FINITE).astype(np.uint8)
+    right = answers == labels[:, None]
+    own = np.take_along_axis(logits, labels[:, None, None].repeat(logits.shape[1], 1), axis=-1)[..., 0]
+    margin = own - np.where(np.arange(classes) == labels[:, None, None], -np.inf, logits).max(axis=-1)
+    shares = (answers[:, :, None] == np.arange(256)).mean(axis=1)
+    consistency = np.square(shares).sum(axis=1)
+    maps = np.full((classes + 1, grid[0] * grid[1]), np.nan)
+    maps[classes, kept] = right.mean(axis=0)
+    for cls in set(labels.tolist()):
+        maps[cls, kept] = right[labels == cls].mean(axis=0)
+    shown = np.argsort(consistency, kind="stable")[:24]
+    if images is None:
+        images = (np.arange(count * 28 * 28).reshape(count, 1, 28, 28) % 256).astype(np.uint8)
+    figures = {"mean_accuracy": right.mean(), "worst_case_accuracy": right.all(axis=1).mean(),
+               "consistency": consistency.mean(), "unanimity": (shares.max(axis=1) == 1).mean(),
+               "middle_accuracy": right[:, 0 if changed.get("mode") == "circular" else len(kept) // 2].mean()}
+    values: dict[str, Any] = {
+        "model": "two-full", "dataset": "fashion-mnist", "drawn": False, "split": "test", "trained": "moved",
+        "class_names": [f"class {k}" for k in range(classes)], "images": count, "placements": len(kept),
+        "mode": "canvas", "placement": PLACEMENT | {"max_shift": None, "step": 1, "placements": grid[0] * grid[1]},
+        "sampled": computed is not None, "partial": False, "engine": "brute", "reason": "made up", "seconds": 1.0,
+        "device": "cpu", "intervals": {name: [value - 0.01, value + 0.01] for name, value in figures.items()},
+        "per_class": [None if np.isnan(part).all() else float(np.nanmean(part)) for part in maps[:classes]],
+        "by_phase": {str(s): [[_mean(maps[classes, kept], (offsets % s == (y, x)).all(axis=1)) for x in range(s)]
+                              for y in range(s)] for s in (2, 4, 8)},
+        "not_finite": int((~finite).sum()), "ties": 0, "notes": [],
+        "self_check": {"placements": 0, "max_abs_logit_difference": 0.0, "tolerance": 1e-5},
+        "rows": rows, "columns": columns, "offsets": offsets, "accuracy_map": maps[classes].reshape(grid),
+        "class_maps": maps[:classes].reshape(classes, *grid).astype(np.float32), "labels": labels, "answers": answers,
+        "right_counts": right.sum(axis=1).astype(np.int32), "worst_offset": offsets[margin.argmin(axis=1)],
+        "margins": np.stack([margin.min(axis=1), margin.mean(axis=1)], axis=1).astype(np.float32),
+        "shown_index": shown, "shown_images": images[shown], "shown_logits": logits[shown].astype(np.float16),
+    }
+    return Audit(**(values | {name: float(value) for name, value in figures.items()} | changed))
+
+
+def _mean(values: np.ndarray, chosen: np.ndarray) -> float | None:
+    return float(values[chosen].mean()) if chosen.any() else None
+
+
+@pytest.fixture
+def audit_of() -> Callable[..., Audit]:
+    return _audit
+
+
+@pytest.fixture
+def make_audit() -> Callable[..., Audit]:
+    """Twelve images of three classes at 5 x 7 offsets; image n is right where dy + dx < n and at the first offset."""
+    def make(**changed: Any) -> Audit:
+        labels, rows, columns = np.arange(12) % 3, np.arange(5), np.arange(7)
+        reach = (rows[:, None] + columns).ravel()
+        right = (reach < np.arange(12)[:, None]) | (reach == 0)
+        answers = np.where(right, labels[:, None], (labels[:, None] + 1) % 3)
+        place = PLACEMENT | {"image": [28, 28], "canvas": [32, 34], "max_shift": None, "step": 1, "placements": 35}
+        return _audit(np.eye(3)[answers], labels, rows, columns, **({"placement": place} | changed))
+
+    return make
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 import math
 import re
@@ -133,3 +134,13 @@ def test_a_report_is_a_pure_function_of_its_data(data):
 def test_an_unknown_section_names_the_nearest():
     with pytest.raises(UsageError, match=r"unknown section of the report 'curve': did you mean 'curves'\?"):
         ReportFigure("curve", b"", "", "")
+
+
+def test_audits_have_a_table_with_intervals_and_say_how_they_were_made(data, make_audit):
+    audit = make_audit(notes=["One image was odd."])
+    page = Page(render_report(dataclasses.replace(data, audits=[audit], figures={})))
+    mean, worst = 100 * audit.mean_accuracy, 100 * audit.worst_case_accuracy
+    assert "Every placement" in page.text and f"{mean:.1f} % ({mean - 1:.1f} to {mean + 1:.1f})" in page.text
+    assert f"{worst:.1f} % (" in page.text and "12 test images at all 35 placements (exact), mode canvas" in page.text
+    assert "One image was odd." in page.text
+    assert "Every placement" not in Page(render_report(dataclasses.replace(data, figures={}))).text

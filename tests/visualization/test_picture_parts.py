@@ -4,29 +4,87 @@ import numpy as np
 import pytest
 import torch
 
+from shiftscope.data import TensorImages
 from shiftscope.errors import UsageError
+from shiftscope.placement import Placement
 from shiftscope.settings import PLAIN_ASCENT, SynthesisSettings
-from shiftscope.visualization.ascent import ascend
-from shiftscope.visualization.parametrisation import start_logits, to_logits, to_pixels
-from shiftscope.visualization.transforms import blur, jitter, shift_of, variation_gradient
+from shiftscope.visualization.ascent import ascend, bounded
+from shiftscope.visualization.parametrisation import Frame, Pixels, soft_window, to_logits, to_pixels
+from shiftscope.visualization.presets import resolve
+from shiftscope.visualization.spectrum import Fourier, Maco, maco, mean_magnitude
+from shiftscope.visualization.starts import start_pixels
+from shiftscope.visualization.transforms import (
+    Blur,
+    Jitter,
+    Noise,
+    Scale,
+    blur,
+    in_order,
+    jitter,
+    key_of,
+    moved,
+    scaled,
+    shift_of,
+    variation_gradient,
+)
+
+SHAPE = (2, 3, 5)
+
+
+def random_pictures(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def settings_of(**changed):
+    """Plain ascent, but for what is given."""
+    return resolve(SynthesisSettings(**(PLAIN_ASCENT.to_dict() | changed)), (1, 9, 7))
+
+
+def climb(score, start, settings, **given):
+    """Ascent on logits, with no ground."""
+    frame = Frame(to_pixels(start))
+    return ascend(lambda pixels, leak, rows: score(pixels, rows), start, frame, settings, **given)
+
+
+def linear(weights):
+    return lambda pixels, rows: (pixels * weights[rows]).sum((1, 2, 3))
+
+
+# ------------------------------------------------------------------ starts
 
 
 def test_starts():
-    shape = (2, 3, 5)
-    assert to_pixels(start_logits("zero", shape, 4, seed=0)).unique().tolist() == [0.5]
-    black = to_pixels(start_logits("black", shape, 4, seed=0)).unique()
-    assert black.numel() == 1 and 0 < float(black) < 0.1
-    noise = start_logits("random", shape, 4, seed=0)
-    assert noise.shape == (4, *shape) and not torch.equal(noise[0], noise[1])
-    assert torch.equal(noise, start_logits("random", shape, 4, seed=0))
-    assert not torch.equal(noise, start_logits("random", shape, 4, seed=1))
+    names = ["a", "b", "c"]
+    assert start_pixels("zero", SHAPE, names, seed=0).unique().tolist() == [0.5]
+    assert start_pixels("black", SHAPE, names, seed=0).unique().tolist() == [0.0]
+    noise = start_pixels("random", SHAPE, names, seed=0)
+    assert noise.shape == (3, *SHAPE) and not torch.equal(noise[0], noise[1])
+    assert torch.equal(noise[1:2], start_pixels("random", SHAPE, ["b"], seed=0))
+    assert not torch.equal(noise, start_pixels("random", SHAPE, names, seed=1))
 
 
 def test_a_start_picture_is_kept_in_either_type():
     picture = np.arange(15, dtype=np.uint8).reshape(3, 5) + 100
-    as_bytes = to_pixels(start_logits(picture, (1, 3, 5), 2, seed=0))
-    np.testing.assert_allclose(as_bytes[1, 0], picture / 255, rtol=1e-5)
-    torch.testing.assert_close(as_bytes, to_pixels(start_logits(picture / 255, (1, 3, 5), 2, seed=0)))
+    as_bytes = start_pixels(picture, (1, 3, 5), ["a", "b"], seed=0)
+    np.testing.assert_allclose(as_bytes[1, 0], picture / 255, rtol=1e-6)
+    torch.testing.assert_close(as_bytes, start_pixels(picture / 255, (1, 3, 5), ["a", "b"], seed=0))
+
+
+@pytest.fixture
+def images():
+    pixels = torch.randint(0, 256, (6, 1, 3, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return TensorImages(pixels, torch.arange(6))
+
+
+def test_starts_made_of_images(images):
+    mean = start_pixels("mean", (1, 7, 10), ["a"], seed=0, images=images)[0]
+    expected = images.images.double().mean(0) / 255
+    torch.testing.assert_close(mean[:, 2:5, 3:7], expected.float())
+    assert float(mean.sum()) == pytest.approx(float(expected.sum()), rel=1e-5)
+    place = Placement(image=(3, 4), canvas=(7, 10), background=51)
+    one = start_pixels(4, (1, 7, 10), ["a"], seed=0, images=images, placement=place)[0]
+    torch.testing.assert_close(one[0, 2:5, 3:7] * 255, images.images[4, 0].float())
+    assert float(one[0, 0, 0]) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("start, message", [
@@ -35,18 +93,41 @@ def test_a_start_picture_is_kept_in_either_type():
     (np.zeros((3, 3, 5)), r"start picture has shape \(3, 3, 5\)"),
     (np.full((3, 5), 7.0), "the start picture must be pixels from 0 to 1, or uint8, got '7 to 7'"),
     (np.full((3, 5), np.nan), "the start picture must be"),
+    ("mean", "the start 'mean' is made of images: pass images="),
+    (3, "the start 3 is made of images: pass images="),
 ])
 def test_starts_that_cannot_be(start, message):
     with pytest.raises(UsageError, match=message):
-        start_logits(start, (1, 3, 5), 2, seed=0)
+        start_pixels(start, (1, 3, 5), ["a", "b"], seed=0)
+
+
+def test_images_that_do_not_suit(images):
+    with pytest.raises(UsageError, match="start must be the number of an image, from 0 to 5, got 6"):
+        start_pixels(6, (1, 7, 10), ["a"], seed=0, images=images)
+    with pytest.raises(UsageError, match="the images have 1 channels, the model takes 3"):
+        start_pixels("mean", (3, 7, 10), ["a"], seed=0, images=images)
+
+
+# ------------------------------------------------------------------ transforms
 
 
 def test_jitter_moves_down_and_to_the_right_within_its_bound():
     picture = torch.zeros(1, 1, 4, 6)
     picture[..., 1, 2] = 1
     assert jitter(picture, (2, 3)).nonzero().tolist() == [[0, 0, 3, 5]]
-    shifts = {shift_of(step, 2, seed=3) for step in range(300)}
+    shifts = {shift_of(key_of(3, step), 2) for step in range(300)}
     assert shifts == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
+
+
+@pytest.mark.parametrize("shift", [(2, -3), (-1, 4), (0, 1), (9, 0)])
+def test_a_cropped_shift_brings_in_the_ground(shift):
+    picture, ground = random_pictures(2, 1, 4, 6), random_pictures(1, 1, 4, 6, seed=1)
+    expected = ground.expand(2, 1, 4, 6).clone()
+    for y in range(4):
+        for x in range(6):
+            if 0 <= y - shift[0] < 4 and 0 <= x - shift[1] < 6:
+                expected[..., y, x] = picture[..., y - shift[0], x - shift[1]]
+    assert torch.equal(moved(picture, shift, ground), expected)
 
 
 def test_blur_is_a_gaussian_of_the_given_width():
@@ -60,56 +141,222 @@ def test_blur_is_a_gaussian_of_the_given_width():
     assert blur(point, 0.0) is point
 
 
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.3])
+def test_scaling_is_bilinear_reading_about_the_middle(factor):
+    rows, columns = torch.arange(9.0, dtype=torch.float64), torch.arange(12.0, dtype=torch.float64)
+    ramp = (2 * rows[:, None] + columns)[None, None]  # bilinear reading is exact on a ramp
+    found = scaled(ramp, factor)[0, 0]
+    source = [((n - (len(n) - 1) / 2) / factor + (len(n) - 1) / 2).clamp(0, len(n) - 1) for n in (rows, columns)]
+    torch.testing.assert_close(found, 2 * source[0][:, None] + source[1])
+
+
+def test_transforms_fall_out_alike_for_equal_keys_and_compose():
+    pictures = random_pictures(2, 1, 6, 8)
+    for transform in (Jitter(2), Jitter(2, 0.5), Scale(0.3), Blur(2.0), Noise(0.1)):
+        first, again, other = (transform(pictures, key) for key in (key_of(0, 5), key_of(0, 5), key_of(0, 9)))
+        assert torch.equal(first, again) and not torch.equal(first, other)
+        assert torch.allclose(transform(pictures[1:], key_of(0, 5)), first[1:])  # whatever else is in the batch
+    both = in_order([Jitter(2), Noise(0.1)])(pictures, 77)
+    assert float((both - Jitter(2)(pictures, 77)).std()) == pytest.approx(0.1, rel=0.3)
+
+
 def test_the_gradient_of_the_variation_is_the_gradient():
-    pictures = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    pictures.requires_grad_()
+    pictures = random_pictures(2, 3, 5, 4).requires_grad_()
     total = sum((pictures.diff(dim=axis).square() + 0.05**2).sqrt().sum() for axis in (2, 3))
     (expected,) = torch.autograd.grad(total, pictures)
     torch.testing.assert_close(variation_gradient(pictures.detach()), expected)
 
 
-def linear_score(weights):
-    return lambda pixels, leak: (pixels * weights).sum((1, 2, 3))
+# ------------------------------------------------------------------ parametrisations
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 9), (5, 4)])
+def test_fourier_begins_with_the_start_and_weights_by_one_over_f(size):
+    z = random_pictures(2, 3, *size)
+    how = Fourier(size)
+    torch.testing.assert_close(how.logits(how.start(z)), z)
+    assert float(how.weights().max()) == 1
+    assert float(how.weights()[0, 2] / how.weights()[0, 1]) == pytest.approx(0.5)
+    slope = random_pictures(2, 3, *size, seed=1)
+    moved_by = how.logits(how.start(z) + how.pull(how.start(z), slope)) - z
+    spectrum = torch.fft.rfft2(slope) * how.weights() ** 2
+    torch.testing.assert_close(moved_by, torch.fft.irfft2(spectrum, s=size))
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 9)])
+def test_maco_keeps_the_spectrum_and_moves_uphill(size):
+    r = torch.rand(1, size[0], size[1] // 2 + 1, dtype=torch.float64) + 0.5
+    how, z, weights = Maco(r, size), random_pictures(2, 1, *size), random_pictures(2, 1, *size, seed=1) - 0.5
+    phases = how.start(z)
+    for _ in range(20):
+        phases = phases + 0.05 * how.pull(phases, weights)
+    inner = torch.fft.rfft2(how.logits(phases), norm="ortho").abs()[..., 1:-1]
+    torch.testing.assert_close(inner, r[..., 1:-1].expand_as(inner))
+    gained = (how.logits(phases) * weights).sum((1, 2, 3)) - (how.logits(how.start(z)) * weights).sum((1, 2, 3))
+    assert float(gained.min()) > 0
+
+
+def test_the_spectrum_of_one_image_gives_one_image_on_a_black_canvas(images):
+    how = maco(images, (1, 7, 10), one_image=True)
+    z = how.logits(how.start(random_pictures(2, 1, 7, 10)))
+    assert z.shape == (2, 1, 7, 10)
+    inner = torch.fft.rfft2(z[..., 2:5, 3:7], norm="ortho").abs()[..., 1:-1]
+    torch.testing.assert_close(inner, mean_magnitude(images, (1, 3, 4))[..., 1:-1].expand_as(inner))
+    z[..., 2:5, 3:7] = to_logits(torch.zeros(()))
+    assert float(to_pixels(z).max()) < 0.09
+
+
+def test_the_mean_magnitude_is_that_of_the_images_wherever_they_lie(images):
+    shape, place = (1, 7, 10), Placement(image=(3, 4), canvas=(7, 10))
+    found = mean_magnitude(images, shape, place)
+    offsets = torch.tensor([[0, 0], [4, 6], [1, 2], [2, 3], [3, 3], [0, 5]])
+    logits = to_logits(place.place(images.images, offsets).double() / 255)
+    torch.testing.assert_close(found, torch.fft.rfft2(logits, norm="ortho").abs().mean(0))
+    with pytest.raises(UsageError, match="the parametrisation maco takes its spectrum from training images: pass"):
+        maco(None, shape)
+
+
+def test_a_window_shows_the_ground_outside():
+    window = soft_window(20, 30, (0.5, 0.4))
+    assert window is not None and window.shape == (20, 30)
+    assert float(window[10, 15]) > 0.98 and float(window[0, 15]) < 0.02 and float(window[10, 0]) < 1e-3
+    assert float(window[:, 15].sum()) == pytest.approx(10, rel=0.02)
+    assert float(window[10].sum()) == pytest.approx(12, rel=0.02)
+    frame = Frame(torch.full((1, 1, 20, 30), 0.25, dtype=torch.float64), window)
+    z = random_pictures(1, 1, 20, 30).requires_grad_()
+    assert float(frame.pixels(z).detach()[0, 0, 0, 0]) == pytest.approx(0.25, abs=1e-3)
+    weights = random_pictures(1, 1, 20, 30, seed=1)
+    (expected,) = torch.autograd.grad((frame.pixels(z) * weights).sum(), z)
+    torch.testing.assert_close(frame.slope(z.detach(), weights), expected)
+
+
+# ------------------------------------------------------------------ ascent
 
 
 def test_plain_ascent_on_a_linear_score_finds_its_weights():
-    weights = torch.randn(3, 1, 9, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    start = torch.zeros_like(weights)
-    settings = SynthesisSettings(**(PLAIN_ASCENT.to_dict() | {"steps": 1, "step_size": 1e-3}))
-    moved = to_pixels(ascend(linear_score(weights), start, settings)) - 0.5
-    cosines = torch.cosine_similarity(moved.flatten(1), weights.flatten(1))
-    assert float(cosines.min()) > 0.999999  # a small step from mid-grey goes along the gradient
-    sizes = moved.square().mean((1, 2, 3)).sqrt()
+    weights = random_pictures(3, 1, 9, 7) - 0.5
+    found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=1, step_size=1e-3))
+    change = to_pixels(found.parameters) - 0.5
+    assert float(torch.cosine_similarity(change.flatten(1), weights.flatten(1)).min()) > 0.999999
+    sizes = change.square().mean((1, 2, 3)).sqrt()
     torch.testing.assert_close(sizes, torch.full((3,), 0.25e-3, dtype=torch.float64), rtol=1e-3, atol=0)
 
 
-def test_every_picture_goes_its_own_way():
-    weights = torch.randn(5, 1, 9, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    settings = SynthesisSettings(steps=20)
-    together = ascend(linear_score(weights), torch.zeros_like(weights), settings)
-    alone = torch.cat([ascend(linear_score(w[None]), torch.zeros_like(w[None]), settings) for w in weights])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-9)
+def test_under_a_bound_a_linear_score_is_best_along_its_weights():
+    weights = random_pictures(3, 1, 9, 7) - 0.5
+    found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=100, step_size=0.1, radius=0.5))
+    change = (to_pixels(found.parameters) - 0.5).flatten(1)
+    assert float(torch.cosine_similarity(change, weights.flatten(1)).min()) > 0.999
+    torch.testing.assert_close(change.norm(dim=1), torch.full((3,), 0.5, dtype=torch.float64))
 
 
-def test_a_score_without_slope_leaves_the_picture_where_it_was():
-    start = to_logits(torch.rand(2, 1, 4, 5, generator=torch.Generator().manual_seed(0)))
-    moved = ascend(lambda pixels, leak: 0 * pixels.sum((1, 2, 3)), start, PLAIN_ASCENT)
-    assert torch.equal(moved, start)
+def test_what_lies_within_the_bound_stays():
+    z = random_pictures(2, 1, 3, 4)
+    assert torch.equal(bounded(z, torch.zeros_like(z), 10.0), z)
+
+
+@pytest.mark.parametrize("changed", [{}, {"jitter": 2, "views": 2, "jitter_mode": "crop", "noise": 0.1, "scale": 0.2,
+                                          "blur": 1.0, "total_variation": 0.1, "l2": 0.1, "decay": 0.05,
+                                          "momentum": 0.5, "patience": 3}])
+def test_every_picture_goes_its_own_way(changed):
+    weights, settings = random_pictures(5, 1, 9, 7) - 0.5, settings_of(**changed)
+    start = torch.zeros_like(weights)
+    parts = in_order([Scale(settings.scale), Jitter(settings.jitter, 0.5), Noise(settings.noise)])
+    view = {"view": lambda step: parts}
+    together = climb(linear(weights), start, settings, **view)
+    alone = [climb(linear(w[None]), start[:1], settings, **view) for w in weights]
+    torch.testing.assert_close(together.parameters, torch.cat([one.parameters for one in alone]), rtol=0, atol=1e-9)
+    assert together.steps.tolist() == [int(one.steps) for one in alone]
+
+
+def saturating(limits):
+    """Scores that stop rising at a limit, each picture at its own."""
+    return lambda pixels, rows: pixels.mean((1, 2, 3)).clamp_max(1.0) - (pixels.mean((1, 2, 3)) - limits[rows]).relu()
+
+
+def test_a_unit_stops_when_its_score_has_not_risen_and_others_go_on():
+    limits, asked = torch.tensor([0.52, 0.95, 0.6], dtype=torch.float64), []
+
+    def score(pixels, rows):
+        asked.append(rows.tolist())
+        return saturating(limits)(pixels, rows)
+
+    start = torch.zeros(3, 1, 4, 5, dtype=torch.float64)
+    done = []
+    found = climb(score, start, settings_of(steps=60, patience=5), advance=done.append)
+    first, second, third = found.steps.tolist()
+    assert 5 < first < third < second <= 60
+    assert asked[0] == [0, 1, 2] and asked[first] == [1, 2] and asked[third] == [1]
+    assert sum(done) == 60 and found.felt.tolist() == [True] * 3
+    frozen = climb(saturating(limits[:1]), start[:1], settings_of(steps=first, patience=0))
+    torch.testing.assert_close(found.parameters[:1], frozen.parameters)
+
+
+def test_pictures_of_one_unit_stop_together():
+    limits = torch.tensor([0.52, 0.7, 0.9, 0.9], dtype=torch.float64)
+    start = torch.zeros(4, 1, 4, 5, dtype=torch.float64)
+    steps = climb(saturating(limits), start, settings_of(steps=60, patience=5), copies=2).steps.tolist()
+    assert steps[0] == steps[1] < steps[2] == steps[3]
+
+
+def test_a_score_without_slope_leaves_the_picture_where_it_was_and_is_not_felt():
+    start = to_logits(random_pictures(2, 1, 4, 5))
+    found = climb(lambda pixels, rows: 0 * pixels.sum((1, 2, 3)) + 7, start, settings_of())
+    assert torch.equal(found.parameters, start) and found.felt.tolist() == [False, False]
+
+
+def test_slopes_too_small_or_large_to_square_still_count():
+    weights = random_pictures(2, 1, 4, 5) - 0.5
+    scale = torch.tensor([1e-200, 1e200], dtype=torch.float64)[:, None, None, None]
+    start = torch.zeros_like(weights)
+    found = climb(linear(weights * scale), start, settings_of())
+    torch.testing.assert_close(found.parameters, climb(linear(weights), start, settings_of()).parameters)
+
+
+def test_the_l2_penalty_pulls_towards_the_ground():
+    weights, start = random_pictures(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, dtype=torch.float64)
+    free, held = (to_pixels(climb(linear(weights), start, settings_of(l2=l2)).parameters) - 0.5 for l2 in (0.0, 3.0))
+    assert float(held.norm()) < 0.8 * float(free.norm())
 
 
 def test_relus_leak_in_the_first_quarter_only():
-    leaks = []
+    leaks, start = [], torch.zeros(1, 1, 2, 2)
 
-    def score(pixels, leak):
+    def score(pixels, leak, rows):
         leaks.append(leak)
         return pixels.sum((1, 2, 3))
 
-    ascend(score, torch.zeros(1, 1, 2, 2), SynthesisSettings(steps=8, leak=0.2))
+    ascend(score, start, Frame(to_pixels(start)), settings_of(steps=8, leak=0.2), parametrisation=Pixels())
     assert leaks == [0.2, 0.2, 0, 0, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("name, value", [("steps", 0), ("step_size", 0.0), ("momentum", 1.0), ("blur", -1.0),
-                                         ("jitter", -1), ("decay", 1.0), ("leak", -0.1), ("total_variation", -1.0)])
+# ------------------------------------------------------------------ settings
+
+
+@pytest.mark.parametrize("name, value", [
+    ("steps", 0), ("step_size", 0.0), ("momentum", 1.0), ("blur", -1.0), ("jitter", -1), ("decay", 1.0), ("leak", -0.1),
+    ("total_variation", -1.0), ("views", 0), ("window", 0.0), ("window", 1.5), ("radius", 0.0), ("patience", -1),
+    ("parametrisation", "wavelets"), ("jitter_mode", "roll"), ("memory", 0), ("noise", -0.1), ("scale", 1.0)])
 def test_settings_that_cannot_be(name, value):
     with pytest.raises(UsageError, match=f"{name} must be"):
         SynthesisSettings(**{name: value})
+
+
+def test_presets_follow_the_pictures_and_give_way_to_what_is_set():
+    open_ = SynthesisSettings()
+    assert resolve(open_, (1, 56, 56)).preset == "small units"
+    assert resolve(open_, (1, 56, 56), first=True).start == "zero"
+    assert resolve(open_, (3, 32, 32), classes=True).preset == "small colour"
+    assert resolve(open_, (3, 224, 224)).parametrisation == "fourier"
+    chosen = resolve(SynthesisSettings(steps=7, window=0.8, jitter=1), (1, 56, 60), classes=True)
+    assert (chosen.preset, chosen.steps, chosen.window, chosen.jitter) == ("small classes", 7, (0.8, 0.8), 1)
+    assert resolve(SynthesisSettings(parametrisation="maco"), (1, 56, 56)).decay == 0
+
+
+def test_the_window_of_a_class_is_the_size_of_its_images():
+    place = Placement(image=(10, 28), canvas=(40, 60))
+    chosen = resolve(SynthesisSettings(), (3, 40, 60), classes=True, placement=place)
+    assert chosen.window == (12 / 40, 30 / 60) and chosen.jitter == 13 and chosen.start == "black"
+    assert resolve(SynthesisSettings(), (1, 28, 28), classes=True).window == (1.0, 1.0)
+    crop = Placement(image=(80, 80), canvas=(40, 60), mode="crop")
+    assert resolve(SynthesisSettings(), (1, 40, 60), classes=True, placement=crop).window == (1.0, 1.0)

@@ -6,10 +6,28 @@ import torch
 from torch import nn
 
 import shiftscope
+from shiftscope.data import TensorImages
 from shiftscope.errors import ShiftscopeError, UsageError
+from shiftscope.hooks import frozen
+from shiftscope.placement import Placement
+from shiftscope.progress import SilentProgress
 from shiftscope.results import Synthesis
 from shiftscope.settings import PLAIN_ASCENT, SynthesisSettings
-from shiftscope.visualization import class_weights, default_objectives, objective, parameter_rows, visualize
+from shiftscope.visualization import (
+    class_weights,
+    default_objectives,
+    diversity,
+    match,
+    objective,
+    parameter_rows,
+    visualize,
+)
+from shiftscope.visualization.anatomy import examine
+from shiftscope.visualization.binding import bind
+from shiftscope.visualization.plan import climb, make_plan
+from shiftscope.visualization.presets import resolve
+from shiftscope.visualization.probe import Probe, chunk_length
+from shiftscope.visualization.scores import unlikeness
 
 FEW = SynthesisSettings(steps=6)
 
@@ -58,6 +76,17 @@ def trained(request):
     return lambda name: shiftscope.load(folder / name)
 
 
+def test_class_pictures_of_the_convnet_beat_the_real_images(trained, fashion_mnist_dir):
+    data = shiftscope.load_dataset("fashion-mnist", data_dir=fashion_mnist_dir)
+    place, model = Placement(image=(28, 28), canvas=(56, 56)), trained("two-conv")
+    found, indices = visualize(model, "class:all", placement=place), torch.arange(600)
+    canvases = place.place(data.test.gather(indices), place.sample(indices, seed=1)).float() / 255
+    with torch.no_grad(), frozen(model):
+        real = Probe(model, torch.float32).ask(canvases, [])["class"].amax(0).numpy()
+    assert (found.activations > real).sum() >= 9
+    assert found.images[:, :, :10].max() < 0.1  # a dark canvas around one garment
+
+
 @pytest.mark.parametrize("name", ["two-full", "two-conv"])
 def test_class_pictures_of_trained_models_are_taken_for_their_class(trained, name):
     assert visualize(trained(name), "class:all").predictions.tolist() == list(range(10))
@@ -71,19 +100,103 @@ def test_plain_neuron_pictures_resemble_trained_weights(trained):
     assert float(torch.cosine_similarity(moved, model.fc1.weight.detach()).median()) > 0.9
 
 
-def test_chunks_and_batches_change_nothing(convnet, monkeypatch):
+PER_UNIT = [("convnet", "fc1:0-4", {}), ("convnet", "class:all", {}), ("perceptron", "fc1:all", {}),
+            ("perceptron", "class:all", {}), ("convnet", "conv2:3-6", {"start": "black"})]
+
+
+@pytest.mark.parametrize("name, goal, given", PER_UNIT)
+def test_a_batch_gives_the_pictures_that_units_get_one_by_one(name, goal, given, request):
+    model = request.getfixturevalue(name).double()
+    together = visualize(model, goal, settings=SynthesisSettings(steps=12, patience=3), **given)
+    for row, unit in enumerate(together.units):
+        alone = visualize(model, unit, settings=SynthesisSettings(steps=12, patience=3), **given)
+        np.testing.assert_allclose(together.images[row], alone.images[0], rtol=0, atol=1e-7)  # stored in float32
+        assert together.steps[row] == alone.steps[0]
+
+
+def test_in_float64_batches_differ_by_rounding_alone(convnet):
+    probes = []
     model = convnet.double()
-    whole = visualize(model, "fc1:0-4", settings=FEW, start="random")
-    monkeypatch.setattr("shiftscope.visualization.synthesize.CHUNK_PIXELS", {"cpu": 2 * 3 * 20 * 24, "gpu": 1})
-    parts = visualize(model, "fc1:0-4", settings=FEW, start="random")
+    anatomy = examine(model, convnet.picture)
+    target = bind(objective("fc1:0-4"), anatomy)
+    chosen = resolve(SynthesisSettings(), anatomy.shape)
+    todo = make_plan(target, chosen, anatomy, start="black", device=torch.device("cpu"),
+                                dtype=torch.float64)
+    with frozen(model):
+        for rows in (torch.arange(5), *torch.arange(5).split(1)):
+            made = climb(Probe(model, torch.float64), todo, rows, SilentProgress().task("", 0))
+            probes.append(made["images"])
+    torch.testing.assert_close(probes[0], torch.cat(probes[1:]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name, goal", [("convnet", "fc1:0-4"), ("perceptron", "fc1:all")])
+def test_in_float32_a_batch_stays_near_units_one_by_one(name, goal, request):
+    model = request.getfixturevalue(name)
+    for steps, of_pixels in ((1, 1e-5), (20, None)):
+        together = visualize(model, goal, settings=SynthesisSettings(steps=steps))
+        for row, unit in enumerate(together.units):
+            alone = visualize(model, unit, settings=SynthesisSettings(steps=steps))
+            if of_pixels:
+                np.testing.assert_allclose(together.images[row], alone.images[0], rtol=0, atol=of_pixels)
+            np.testing.assert_allclose(together.activations[row], alone.activations[0], rtol=0.01)
+
+
+def test_chunks_change_nothing(convnet, monkeypatch):
+    model = convnet.double()
+    whole = visualize(model, "fc1:0-4", settings=FEW)
+    monkeypatch.setattr("shiftscope.visualization.plan.chunk_length", lambda *given: 2)
+    parts = visualize(model, "fc1:0-4", settings=FEW)
     np.testing.assert_allclose(whole.images, parts.images, rtol=0, atol=1e-7)
+
+
+def test_chunks_fit_into_the_memory_that_is_given(convnet):
+    anatomy = examine(convnet, convnet.picture)
+    lengths = [chunk_length(anatomy, 1, torch.float32, torch.device("cpu"), memory) for memory in (1, 2, 64)]
+    assert 1 <= lengths[0] < lengths[1] < lengths[2]
+    assert chunk_length(anatomy, 3, torch.float32, torch.device("cpu"), 64) % 3 == 0
+    a_picture = 30 * (16 * 20 + 4 * 6) * 4 * 2  # outputs of the convolutions and their gradients, bytes
+    assert lengths[2] * a_picture < 64 * 2**20
+
+
+class Hungry(nn.Module):
+    """Has room for so many pictures at once."""
+
+    def __init__(self, room, error):
+        super().__init__()
+        self.head, self.room, self.error, self.seen = nn.Linear(12, 7), room, error, []
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        if len(x) > self.room:
+            raise self.error
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+                                   RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate")])
+def test_a_chunk_that_does_not_fit_is_halved(error):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Hungry(2, error).double()
+    found = visualize(model, "head:all", shape=(1, 3, 4), settings=FEW)
+    assert 7 in model.seen and 4 in model.seen and len(found.units) == 7
+    model.room = 100
+    np.testing.assert_allclose(visualize(model, "head:all", shape=(1, 3, 4), settings=FEW).images, found.images,
+                               rtol=0, atol=1e-7)
+
+
+def test_memory_that_one_picture_exceeds_is_the_models_error():
+    model = Hungry(1, MemoryError("mine"))
+    with pytest.raises(MemoryError, match="mine"):
+        visualize(model, "head:3", shape=(1, 3, 4), settings=FEW, copies=2)
+    assert visualize(model, "head:3", shape=(1, 3, 4), settings=FEW).units == ["head:3"]
 
 
 def test_the_channels_last_layout_changes_nothing_that_matters(convnet, monkeypatch):
     model = convnet.double()
-    fast = visualize(model, "class:all", settings=FEW, start="random")  # where maxima are not tied
-    monkeypatch.setattr("shiftscope.visualization.synthesize._Climber.takes_channels_last", lambda self, z0: False)
-    usual = visualize(model, "class:all", settings=FEW, start="random")
+    fast = visualize(model, "class:all", settings=FEW)
+    monkeypatch.setattr("shiftscope.visualization.probe.Probe.takes_channels_last", lambda *given: False)
+    usual = visualize(model, "class:all", settings=FEW)
     np.testing.assert_allclose(fast.images, usual.images, rtol=0, atol=1e-6)
 
 
@@ -108,6 +221,9 @@ def test_a_model_with_views_of_its_own():
     lambda model: visualize(model, "class:all", settings=FEW),
     lambda model: visualize(model, "fc1:999", settings=FEW),
     lambda model: visualize(model, "class:0", start=np.zeros((3, 3)), settings=FEW),
+    lambda model: visualize(model, match("conv2", np.zeros((3, 20, 24))), settings=FEW),
+    lambda model: visualize(model, match("conv2", np.zeros((3, 24, 20))), settings=FEW),
+    lambda model: visualize(model, "conv2:0@99,0", settings=FEW),
 ])
 def test_the_model_is_left_as_it_was(convnet, call):
     convnet.train()
@@ -154,12 +270,53 @@ def test_a_dead_relu_unit_wakes_up_and_is_not_grey():
     assert found.activations_start[0] == 0 and found.activations[0] > 1 and not found.notes
 
 
-def test_units_that_nothing_excites_are_counted():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.Linear(2, 2))
+def planted(bias):
+    """A net whose unit 0 of layer 1 no pixel changes."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.ReLU(), nn.Linear(3, 2))
     with torch.no_grad():
-        model[1].weight[0], model[1].bias[0] = 0, -1
-    found = visualize(model, "1:all", shape=(1, 3, 4), settings=FEW)
-    assert found.notes[0].startswith("1 of 2 units stay at or below zero") or found.activations[1] <= 0
+        model[1].weight[:], model[1].bias[:] = torch.linspace(-1, 1, 36).sin().view(12, 3).T, 0.5
+        model[1].weight[0], model[1].bias[0] = 0, bias
+    return model
+
+
+@pytest.mark.parametrize("bias", [-1.0, 1.0])
+def test_a_dead_unit_is_reported_and_no_other(bias):
+    found = visualize(planted(bias), "1:all", shape=(1, 3, 4), settings=FEW)
+    assert found.dead.tolist() == [True, False, False]
+    assert found.notes == ["1 of 3 units are dead: their own picture does not bring them above zero, or no pixel "
+                           "changes them (1:0)"]
+
+
+def test_a_unit_that_never_fires_is_dead_though_pixels_change_it():
+    model = planted(0.0)
+    with torch.no_grad():
+        model[1].bias[1] = -50
+    assert visualize(model, "1:all", shape=(1, 3, 4), settings=FEW).dead.tolist() == [True, True, False]
+
+
+def test_a_planted_detector_is_recovered():
+    """A channel that looks for a fixed 5 x 5 pattern shows it, at the place that is asked for and nowhere else."""
+    model = nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU())
+    with torch.no_grad():
+        draw = torch.Generator().manual_seed(3)
+        pattern = torch.randn(5, 5, generator=draw)
+        model[0].weight[1, 0], model[0].bias[1] = pattern - pattern.mean(), 0
+    settings = SynthesisSettings(blur=0.0, jitter=0, total_variation=0.0)
+    for layer in ("0", "0+relu", "1"):
+        found = visualize(model, f"{layer}:1@4,6", shape=(1, 15, 18), settings=settings, start="zero")
+        picture = torch.from_numpy(found.images[0, 0])
+        seen = torch.corrcoef(torch.stack((picture[4:9, 6:11].flatten(), pattern.flatten())))[0, 1]
+        assert float(seen) > 0.9 and not found.dead.any()
+        picture[4:9, 6:11] = 0.5
+        assert float((picture - 0.5).abs().max()) < 0.01
+
+
+def test_under_a_norm_bound_a_linear_model_shows_its_weights(perceptron):
+    settings = SynthesisSettings(**(PLAIN_ASCENT.to_dict() | {"steps": 60, "step_size": 0.1, "radius": 0.5}))
+    found = visualize(perceptron, "fc1:all", settings=settings, start="zero")
+    moved = torch.from_numpy(found.images).flatten(1) - 0.5
+    assert float(torch.cosine_similarity(moved, perceptron.fc1.weight.detach()).min()) > 0.999
+    np.testing.assert_allclose(moved.norm(dim=1), 0.5, rtol=1e-2)
 
 
 class Cut(nn.Module):
@@ -197,15 +354,23 @@ def test_differences_of_units(perceptron):
 
 
 def test_starts_chosen_for_the_caller(convnet):
-    assert visualize(convnet, "conv1:0", settings=FEW).start == "zero"
-    assert visualize(convnet, "fc1:0", settings=FEW).start == "black"
-    assert visualize(convnet, "class:0", settings=FEW).start == "black"
+    place = Placement(image=(10, 12), canvas=(20, 24))
+    assert visualize(convnet, "conv1:0", settings=FEW, placement=place).start == "zero"
+    assert visualize(convnet, "fc1:0", settings=FEW, placement=place).start == "black"
+    assert visualize(convnet, "class:0", settings=FEW, placement=place).start == "black"
+    assert visualize(convnet, "class:0", settings=FEW).start == "zero"  # colour that fills its field
     assert visualize(convnet, "class:0", settings=FEW, start=np.zeros((3, 20, 24))).start == "image"
 
 
-def test_half_precision(perceptron):
-    found = visualize(perceptron.bfloat16(), "fc1:all", settings=FEW)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["perceptron", "convnet"])
+def test_half_precision(name, dtype, request):
+    model = request.getfixturevalue(name)
+    full = visualize(model, "fc1:0-9", settings=FEW)
+    found = visualize(model.to(dtype), "fc1:0-9", settings=FEW)
     assert found.images.dtype == np.float32 and (found.activations > found.activations_start).all()
+    assert np.corrcoef(found.activations, full.activations)[0, 1] > 0.98
+    assert np.isfinite(found.images).all()
 
 
 def test_the_record_saves_and_loads(perceptron, tmp_path):
@@ -214,6 +379,79 @@ def test_the_record_saves_and_loads(perceptron, tmp_path):
     again = Synthesis.load(tmp_path)
     assert again.to_dict() == found.to_dict() and again.model == "mine" and again.units == ["class:Bag"]
     np.testing.assert_array_equal(again.images, found.images)
+
+
+def test_the_result_says_what_was_chosen(convnet):
+    settings = visualize(convnet, "class:0", settings=FEW).settings
+    assert (settings["preset"], settings["steps"], settings["start"]) == ("small colour", 6, "zero")
+    assert None not in [settings[name] for name in ("views", "jitter", "window", "patience", "parametrisation")]
+
+
+def test_inversion_finds_what_a_layer_keeps(convnet):
+    image = torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0))
+    settings = SynthesisSettings(steps=80, jitter=0, blur=0.0, total_variation=0.0, decay=0.0, patience=0)
+    found = visualize(convnet, match("conv1", image), settings=settings, start="zero")
+    assert found.units == ["match(conv1)"] and found.activations[0] > -0.02 > found.activations_start[0]
+    seen = np.corrcoef(found.images[0].ravel(), image.numpy().ravel())[0, 1]
+    assert seen > 0.9  # 30 filters see nearly every pixel
+
+
+def test_pictures_of_one_unit_differ_where_diversity_is_asked_for(convnet):
+    settings, unlike = SynthesisSettings(steps=20, patience=0), []
+    for weight in (0.0, 1.0):
+        goal = objective("conv2:3,4") + weight * diversity("conv2")
+        found = visualize(convnet, goal, settings=settings, copies=3)
+        assert found.images.shape == (6, 3, 20, 24) and found.units[0].endswith("#1")
+        with torch.no_grad(), frozen(convnet):
+            answers = Probe(convnet, torch.float32).ask(torch.from_numpy(found.images), ["conv2"])
+        unlike.append(float(unlikeness(answers["conv2"], 3).mean()))
+    assert unlike[1] > unlike[0] + 0.02
+
+
+@pytest.mark.parametrize("parametrisation", ["fourier", "maco"])
+def test_spectral_pictures_excite_their_units(convnet, perceptron, parametrisation):
+    draw = torch.Generator().manual_seed(0)
+    for model in (convnet, perceptron):
+        channels, height, width = model.picture
+        images = TensorImages(torch.randint(0, 256, (9, channels, height - 4, width - 5), generator=draw,
+                                            dtype=torch.uint8), torch.zeros(9))
+        found = visualize(model, "fc1:0-5", settings=SynthesisSettings(parametrisation=parametrisation, steps=20),
+                          images=images, start="random")
+        assert (found.activations > found.activations_start).all()
+        assert found.images.min() >= 0 and found.images.max() <= 1
+        assert found.settings["parametrisation"] == parametrisation
+
+
+def test_channels_that_answer_somewhere_are_not_dead_though_their_mean_is_below_zero():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 7 * 8, 2))
+    with torch.no_grad():
+        model[0].bias[:], model[0].weight[:] = -3, torch.tensor([1.0, 0.1])[:, None, None, None]
+    found = visualize(model, "0:all", shape=(1, 9, 10), settings=SynthesisSettings(steps=40, total_variation=0.8))
+    assert found.dead.tolist() == [False, True]  # at most 9 - 3 and 0.9 - 3
+
+
+def test_maco_needs_images(convnet):
+    with pytest.raises(UsageError, match="pass images="):
+        visualize(convnet, "fc1:0", settings=SynthesisSettings(parametrisation="maco"))
+
+
+def test_transforms_of_the_caller_are_applied(convnet):
+    shapes = []
+
+    def note(pixels, key):
+        shapes.append(tuple(pixels.shape))
+        return pixels
+
+    visualize(convnet, "fc1:0-2", settings=FEW, transforms=[note])
+    assert shapes == [(3, 3, 20, 24)] * 6
+
+
+def test_a_class_picture_lies_where_images_may_lie(convnet):
+    place = Placement(image=(8, 6), canvas=(20, 24))
+    found = visualize(convnet, "class:all", settings=FEW, placement=place)
+    rim = found.images.copy()
+    rim[:, :, 3:17, 6:18] = 0
+    assert rim.max() < 0.06 < found.images.max() and found.start == "black"
 
 
 def test_what_to_see_first(perceptron, foreign):
@@ -241,3 +479,11 @@ def test_class_weights_are_the_last_layer_that_fits(perceptron):
     weights, bias = class_weights(perceptron, neurons=12, classes=4) or (None, None)
     assert torch.equal(weights, perceptron.fc2.weight) and torch.equal(bias, perceptron.fc2.bias)
     assert class_weights(perceptron, neurons=11, classes=4) is None
+
+
+def test_a_judge_says_what_it_takes_the_pictures_for(perceptron):
+    other = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(11 * 14, 4)).train()
+    found = visualize(perceptron, "class:all", settings=SynthesisSettings(steps=2), judge=other)
+    assert other.training
+    assert found.judged.tolist() == other.eval()(torch.from_numpy(found.images)).argmax(1).tolist()
+    assert visualize(perceptron, "class:all", settings=SynthesisSettings(steps=2)).judged.shape == (0,)

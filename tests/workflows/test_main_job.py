@@ -9,7 +9,7 @@ from shiftscope.evaluation import evaluate
 from shiftscope.models import load
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.results import Evaluation, Synthesis, TrainResult
+from shiftscope.results import Audit, Evaluation, Synthesis, TrainResult
 from shiftscope.settings import DataSettings, RunSettings
 from shiftscope.workflows.main_job import run_main_job
 
@@ -54,6 +54,25 @@ def test_checkpoints_give_the_accuracy_that_was_reported(done, npz):
         assert found.accuracy == model["test_accuracy"]
 
 
+def test_every_model_is_audited_at_every_placement(done, npz):
+    from shiftscope.data import load_dataset
+
+    out, _, _, metrics = done
+    data, place = load_dataset(f"npz:{npz}"), Placement(image=(12, 12), canvas=(24, 26))
+    for model in (*metrics["models"], *metrics["controls"]):
+        assert (model["audit"]["images"], model["audit"]["placements"]) == (60, 13 * 15)
+        means = []
+        for seed in model["seeds"]:
+            found = Audit.load(out / "results" / seed["checkpoint"].split("/")[-1] / "audit")
+            means.append(found.mean_accuracy)
+            net, corner = load(out / seed["checkpoint"]), torch.tensor([[12, 0]]).expand(60, 2)
+            canvases = place.place(data.test.gather(torch.arange(60)), corner)
+            right = (net(canvases / 255).argmax(1) == data.test.labels).double().mean()
+            assert found.accuracy_map[12, 0] == pytest.approx(float(right))
+        assert model["audit"]["mean_accuracy"] == means[0]
+        assert model["audit_over_seeds"]["mean_accuracy"]["mean"] == pytest.approx(sum(means) / 2)
+
+
 def test_log_holds_one_line_an_epoch_and_job(done):
     out, *_ = done
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -68,8 +87,13 @@ def test_report_and_figures_stand_alone(done):
     assert names == {path.stem for path in (out / "figures").glob("*.svg")} == {
         "samples", "two-by-two", "curves", "confusion-two-full", "confusion-two-conv", "classified-two-full",
         "classified-two-conv", "classes-two-full", "classes-two-conv", "neurons-two-full", "neurons-two-conv",
-        "class-neurons-two-full", "class-neurons-two-conv", "weights-two-full", "weights-two-conv"}
-    assert html.count("<img") >= len(names) and "All parameters of the convnet" in html
+        "class-neurons-two-full", "class-neurons-two-conv", "weights-two-full", "weights-two-conv",
+        "neighbours-two-full", "neighbours-two-conv", "accuracy-map", "placements-right",
+        *(f"{kind}-{model}" for kind in ("class-maps", "changes", "remainders")
+          for model in ("two-full", "two-full-centred", "two-conv"))}
+    in_the_folder_only = {name for name in names if name.startswith(("class-maps", "remainders"))}
+    assert len(in_the_folder_only) == 6
+    assert html.count("<img") == len(names) - 6 and "All parameters of the convnet" in html
     neurons = Synthesis.load(out / "results" / "two-conv-seed4" / "fc1-all")
     assert neurons.images.shape == (100, 1, 24, 26) and (neurons.activations > neurons.activations_start).any()
 

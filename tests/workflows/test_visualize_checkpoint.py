@@ -8,26 +8,65 @@ from PIL import Image
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
 from shiftscope.placement import Placement
-from shiftscope.progress import SilentProgress
-from shiftscope.results import Synthesis
-from shiftscope.settings import SynthesisSettings
+from shiftscope.results import Neighbours, Quality, Synthesis
+from shiftscope.settings import BesideSettings, SynthesisSettings
 from shiftscope.workflows.visualize_checkpoint import visualize_checkpoint
 
 FEW = SynthesisSettings(steps=4)
 
 
+@pytest.fixture(scope="module")
+def dots(tmp_path_factory):
+    """12 test images of 8 x 10 in three classes, as the name of a dataset."""
+    draw = np.random.default_rng(0)
+    parts = {f"{split}_{what}": values for split in ("train", "test") for what, values in (
+        ("images", draw.integers(0, 256, (12, 8, 10), dtype=np.uint8)), ("labels", np.arange(12) % 3))}
+    path = tmp_path_factory.mktemp("data") / "dots.npz"
+    np.savez(path, **parts, class_names=np.array(["Bag", "Coat", "Shirt"]))
+    return f"npz:{path}"
+
+
+def stored(folder, dataset, seed=0, canvas=(16, 20), names=("Bag", "Coat", "Shirt")):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = TwoFullNet(12, canvas=canvas, classes=len(names))
+    place = Placement(image=(8, 10), canvas=canvas)
+    return save(model, folder, provenance=Provenance(name="two-full", dataset=dataset, class_names=list(names),
+                                                     placement=place.to_dict()))
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = TwoFullNet(12, canvas=(16, 20), classes=3)
-    place = Placement(image=(8, 10), canvas=(16, 20))
-    return save(model, tmp_path / "ckpt", provenance=Provenance(
-        name="two-full", dataset="garments", class_names=["Bag", "Coat", "Shirt"], placement=place.to_dict()))
+    return stored(tmp_path / "ckpt", None)
+
+
+class Notes:
+    """A progress that keeps what it is told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def task(self, title, total, unit="images", done=0):
+        class Task:
+            def advance(self, count, **values):
+                pass
+
+            def close(self):
+                pass
+
+        return Task()
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **beside):
+    return visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=FEW, overrides=overrides,
+                                beside=BesideSettings(**beside), progress=progress or Notes())
 
 
 def make(checkpoint, out, *objectives, start=None):
-    return visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=FEW, progress=SilentProgress())
+    return [found.synthesis for found in look(checkpoint, out, *objectives, start=start)]
 
 
 def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path):
@@ -36,10 +75,57 @@ def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path)
     again = Synthesis.load(tmp_path / "out" / "fc1-all")
     np.testing.assert_array_equal(again.images, neurons.images)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"class-all.png", "fc1-all.svg", "class-neurons-fc1-all.png", "parameters.json"} <= names
+    assert {"class-all.png", "fc1-all.svg", "class-neurons-fc1-all.png", "parameters.json", "quality.json",
+            "quality-fc1-all.png"} <= names
+    assert not any(name.startswith("neighbours") for name in names)
     table = json.loads((tmp_path / "out" / "parameters.json").read_text())
     assert [row["name"] for row in table["parameters"]] == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
     assert table["parameters"][0]["shape"] == [12, 320]
+
+
+def test_real_images_and_a_judge_stand_beside_the_pictures(dots, tmp_path):
+    model, judge = stored(tmp_path / "ckpt", dots), stored(tmp_path / "judge", dots, seed=1)
+    out = tmp_path / "out"
+    classes, neurons = look(model, out, "class:all", "fc1:0-3", neighbours=2, placements=20, judge=judge, seeds=2)
+    assert classes.neighbours is not None and classes.neighbours.top_index.shape == (3, 2)
+    assert classes.neighbours.images == 12 and classes.neighbours.placements <= 20 < classes.neighbours.possible == 99
+    assert classes.quality.transfer == pytest.approx(classes.quality.judged_right.mean())
+    assert classes.quality.judged.min() >= 0
+    assert classes.quality.judge == "two-full" and neurons.quality.transfer is None
+    assert np.isfinite(neurons.quality.seed_stability).all() and neurons.quality.dead is not None
+    assert Neighbours.load(out / "fc1-0-3" / "neighbours").units == neurons.synthesis.units
+    assert Quality.load(out / "class-all" / "quality").to_dict() == classes.quality.to_dict()
+    assert (out / "neighbours-class-all.png").is_file() and (out / "neighbours-fc1-0-3.svg").is_file()
+    merits = json.loads((out / "quality.json").read_text())
+    assert [part["objective"] for part in merits["objectives"]] == ["class:all", "fc1:0-3"]
+    assert len(merits["objectives"][1]["selectivity"]) == 4 and merits["objectives"][0]["judged"]
+
+
+def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
+    silent, missing = Notes(), Notes()
+    look(checkpoint, tmp_path / "a", "fc1:0", progress=silent)
+    assert silent.notes == ["no real images beside the pictures: the checkpoint does not say what it was trained on; "
+                            "name a dataset with --data"]
+    gone = stored(tmp_path / "gone", f"npz:{tmp_path / 'nowhere.npz'}")
+    (found,) = look(gone, tmp_path / "b", "fc1:0", progress=missing)
+    assert found.neighbours is None and len(missing.notes) == 1
+    assert "no real images beside the pictures: npz:" in missing.notes[0] and "could not be used" in missing.notes[0]
+    (named,) = look(gone, tmp_path / "c", "fc1:0", overrides={"data": dots}, placements=4)
+    assert named.neighbours is not None
+    with pytest.raises(DataError):
+        look(checkpoint, tmp_path / "d", "fc1:0", overrides={"data": f"npz:{tmp_path / 'nowhere.npz'}"})
+    assert not look(checkpoint, tmp_path / "e", "fc1:0", neighbours=0, progress=(none := Notes()))[0].neighbours
+    assert none.notes == []
+
+
+def test_judges_that_cannot_be(checkpoint, dots, tmp_path):
+    other = stored(tmp_path / "other", dots, names=("Bag", "Coat", "Boot", "Shirt"))
+    with pytest.raises(UsageError, match="tells Bag, Coat, Boot, Shirt apart, the model Bag, Coat, Shirt: choose"):
+        look(checkpoint, tmp_path / "out", judge=other)
+    large = stored(tmp_path / "large", dots, canvas=(20, 16))
+    with pytest.raises(UsageError, match="takes a canvas of 20 x 16, the model one of 16 x 20: choose a judge of"):
+        look(checkpoint, tmp_path / "out", judge=large)
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_class_by_name(checkpoint, tmp_path):

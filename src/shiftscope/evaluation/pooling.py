@@ -7,6 +7,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 
+_POOLS = ("max_pool2d", "_max_pool2d")
+"""What torch calls them; `adaptive_max_pool2d` is another thing."""
+
+
 class QuickPooling(TorchFunctionMode):
     """Inside a `with` block, pools whose windows do not overlap are computed as maxima of strided slices.
 
@@ -23,7 +27,7 @@ class QuickPooling(TorchFunctionMode):
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        window = _window(*args, **kwargs) if "max_pool2d" in getattr(func, "__name__", "") else None
+        window = _window(*args, **kwargs) if getattr(func, "__name__", "") in _POOLS else None
         return func(*args, **kwargs) if window is None else _pool(args[0], *window)
 
 

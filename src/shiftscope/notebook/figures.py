@@ -1,6 +1,5 @@
 """The two figures of `evaluate_model`: curves that grow, and test images with what the model says of them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,20 +13,9 @@ from shiftscope.notebook.history import History
 from shiftscope.notebook.pictures import rescale, to_colours
 from shiftscope.progress import duration
 from shiftscope.reporting.sheet import Layout, Sheet
-from shiftscope.reporting.style import (
-    INK,
-    RIGHT,
-    SERIES,
-    WRONG,
-    describe,
-    foot,
-    foot_height,
-    head,
-    head_height,
-    styled,
-    verbatim,
-)
-from shiftscope.reporting.wording import percent, shorten
+from shiftscope.reporting.style import SERIES, describe, foot, foot_height, head, head_height, styled
+from shiftscope.reporting.verdict import NO_ANSWER, mark_answer
+from shiftscope.reporting.wording import percent
 
 _TRAIN, _TEST = ("train", *SERIES[0], "--", "training, while it learns"), ("test", *SERIES[1], "-", "test, after it")
 _NOTE = ("Training: the mean over an epoch while the weights change, with dropout where the model has it. It may be "
@@ -61,7 +49,7 @@ def curves(model: str, history: History, epochs: int) -> Figure:
         axes.set_xlabel("epoch (one pass over the training images)")
         axes.set_xlim(0.5, epochs + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        axes.legend(loc="upper right" if key == "loss" else "lower right", fontsize=8)
+        axes.legend(loc="lower left" if key == "loss" else "lower right", fontsize=8)  # where no curve runs
     return describe(figure, f"{title}. The best epoch had {percent(best)}. {subtitle}")
 
 
@@ -104,27 +92,11 @@ def answer_gallery(model: str, answered: Answered, class_names: Sequence[str]) -
     sheet = Sheet(layout, title=title, subtitle="The first images of the test loader, not picked.", footer=(note,))
     for cell, image in enumerate(answered.images.cpu()):
         sheet.show(cell, to_colours(rescale(image.float())))
-        _mark(sheet, cell, _names(class_names, int(labels[cell])), _names(class_names, int(classes[cell])),
-              float(confidence[cell]))
+        true, said = int(labels[cell]), int(classes[cell])
+        mark_answer(sheet, cell, right=true == said, true=_names(class_names, true), said=_names(class_names, said),
+                    confidence=float(confidence[cell]))
     return describe(sheet.figure, f"{title}. Wrong answers have a dashed frame, a cross and the word wrong.")
 
 
 def _names(class_names: Sequence[str], index: int) -> str:
-    return str(class_names[index]) if index >= 0 else "nothing (NaN)"
-
-
-def _mark(sheet: Sheet, cell: int, true: str, said: str, sure: float) -> None:
-    right = true == said
-    colour = RIGHT if right else WRONG
-    sheet.frame(cell, colour, 1.2 if right else 2.6, "solid" if right else (0, (2.2, 1.1)))
-    down, x = sheet.layout.corner(cell)
-    y = down + sheet.layout.picture[0]
-    verdict = "✓ right" if right else "✗ wrong"
-    if math.isfinite(sure):
-        verdict += f", {percent(sure, 0)}"
-    lines = ((verdict, colour, "bold"), (f"is {true}", INK, "normal"), (f"said {said}", INK if right else WRONG,
-                                                                       "normal"))
-    for row, (line, ink, weight) in enumerate(lines):
-        sheet.axes.text(x, y + 0.06 + row * 0.125, verbatim(shorten(line, 19)), fontsize=7, color=ink, weight=weight,
-                        va="top")
-
+    return str(class_names[index]) if index >= 0 else NO_ANSWER

@@ -1,13 +1,13 @@
 """Galleries: what the images look like on their canvases, and what a model made of them."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from shiftscope.reporting.sheet import Layout, Sheet, to_pictures
-from shiftscope.reporting.style import INK, RIGHT, WRONG, describe, styled, verbatim
+from shiftscope.reporting.style import describe, styled, verbatim
+from shiftscope.reporting.verdict import NO_ANSWER, mark_answer
 from shiftscope.reporting.wording import image_credit, listing, percent, series_title, shorten
 from shiftscope.results import Evaluation
 
@@ -82,19 +82,6 @@ def classified_gallery(evaluation: Evaluation, *, limit: int = 40) -> Figure:
 
 def _mark(sheet: Sheet, cell: int, evaluation: Evaluation, index: int, right: bool) -> None:
     """Write and frame the answer for one image."""
-    colour = RIGHT if right else WRONG
-    sheet.frame(cell, colour, 1.2 if right else 2.6, "solid" if right else (0, (2.2, 1.1)))
-    down, x = sheet.layout.corner(cell)
-    y = down + sheet.layout.picture[0]
-    sure = float(evaluation.confidence[index])
-    verdict = "✓ right" if right else "✗ wrong"
-    if math.isfinite(sure):
-        verdict += f", {percent(sure, 0)}"
-    predicted = int(evaluation.predictions[index])
-    said = evaluation.class_names[predicted] if predicted >= 0 else "nothing (NaN)"
-    true = evaluation.class_names[int(evaluation.labels[index])]
-    lines = ((verdict, colour, "bold"), (f"is {true}", INK, "normal"),
-             (f"said {said}", INK if right else WRONG, "normal"))
-    for row, (line, ink, weight) in enumerate(lines):
-        text = verbatim(shorten(line, 19))  # a longer one would run into its neighbour
-        sheet.axes.text(x, y + 0.06 + row * 0.125, text, fontsize=7, color=ink, weight=weight, va="top")
+    predicted, names = int(evaluation.predictions[index]), evaluation.class_names
+    mark_answer(sheet, cell, right=right, true=names[int(evaluation.labels[index])],
+                said=names[predicted] if predicted >= 0 else NO_ANSWER, confidence=float(evaluation.confidence[index]))

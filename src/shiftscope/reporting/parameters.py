@@ -1,4 +1,4 @@
-"""The parameters of a model: which neurons speak for which class, and a table of all tensors."""
+"""A model in tables: which neurons speak for which class, all tensors, and what the units of each layer do."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,8 @@ from shiftscope.reporting.style import (
     styled,
     verbatim,
 )
-from shiftscope.reporting.wording import count, listing, shorten
-from shiftscope.results import ParameterRow
+from shiftscope.reporting.wording import MISSING, count, listing, percent, shorten
+from shiftscope.results import ParameterRow, UnitRow
 
 _ROW = 10  # neurons in a row of the neuron gallery
 _MOST = 100
@@ -120,3 +120,25 @@ def parameter_cells(rows: Sequence[ParameterRow]) -> list[tuple[str, str, str, s
     """
     return [(row.name, " x ".join(map(str, row.shape)) or "1", count(row.count), f"{row.mean:.3g}",
              f"{row.deviation:.3g}", f"{row.norm:.3g}") for row in rows]
+
+
+UNIT_COLUMNS = ("layer", "measured", "units", "dead", "double another", "mean activation", "silent")
+"""Heads of the table whose rows `unit_cells` gives; "silent": share of activations that the ReLU sets to zero."""
+
+
+def unit_cells(rows: Sequence[UnitRow]) -> list[tuple[str, str, str, str, str, str, str]]:
+    """Return the table of units as text, see `UNIT_COLUMNS`.
+
+    >>> unit_cells([UnitRow("fc1", True, 100, (13, 68), ((2, 5),), 0.8611, 0.7)])
+    [('fc1', 'after ReLU', '100', '2 (13, 68)', '1 (5 as 2)', '0.861', '70.0 %')]
+    """
+    return [(row.layer, "after ReLU" if row.after_relu else "as it is", count(row.units),
+             _counted(len(row.dead), [str(unit) for unit in row.dead]),
+             _counted(row.repeated, [f"{second} as {first}" for first, second in row.duplicates]),
+             f"{row.mean:.3g}", MISSING if row.sparsity is None else percent(row.sparsity)) for row in rows]
+
+
+def _counted(total: int, named: Sequence[str]) -> str:
+    """A number with the first few that it counts."""
+    shown = ", ".join(named[:_LOUDEST]) + (", …" if len(named) > _LOUDEST else "")
+    return f"{total} ({shown})" if named else str(total)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from shiftscope.errors import unknown
 from shiftscope.files import plain
+from shiftscope.reporting.audit_table import audit_rows
 from shiftscope.reporting.cells import ControlCell
 from shiftscope.reporting.parameters import parameter_cells
 from shiftscope.reporting.save import render_figure
@@ -20,9 +21,9 @@ from shiftscope.reporting.story import conclusion
 from shiftscope.reporting.style import alt_text
 from shiftscope.reporting.tables import control_tables, model_rows
 from shiftscope.reporting.wording import MISSING, image_credit, thing
-from shiftscope.results import Evaluation, ParameterRow, TrainResult
+from shiftscope.results import Audit, Evaluation, ParameterRow, TrainResult
 
-SECTIONS = ("samples", "controls", "curves", "confusion", "classified", "classes", "neurons", "weights",
+SECTIONS = ("samples", "controls", "audit", "curves", "confusion", "classified", "classes", "neurons", "weights",
             "parameters")
 """Where a figure can stand in the report, in reading order."""
 
@@ -73,6 +74,8 @@ class ReportData:
     evaluations: Sequence[Evaluation] = ()
     """All seeds, controls included; on the test and on the training set."""
     controls: Sequence[ControlCell] = ()
+    audits: Sequence[Audit] = ()
+    """What the models answer at every placement; their figures belong into the section "audit"."""
     figures: Mapping[str, ReportFigure] = field(default_factory=dict)
     """By name; a section shows its figures in this order."""
     parameters: Mapping[str, Sequence[ParameterRow]] = field(default_factory=dict)
@@ -98,7 +101,7 @@ def render_report(data: ReportData) -> str:
     return environment.from_string(_asset("template.html")).render(
         title=data.title, style=Markup(style), digest=digest, data=data, figures=figures,
         conclusion=conclusion(data.controls, name), rows=model_rows(data.training, data.evaluations),
-        tables=control_tables(data.controls),
+        tables=control_tables(data.controls), audits=audit_rows(data.audits),
         parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
         credit=image_credit(name, drawn=drawn), drawn=drawn, thing=thing(name),
         facts=_facts(data), recipes=_recipes(data.training), notes=_notes(data),
@@ -111,7 +114,8 @@ def _asset(name: str) -> str:
 
 def _notes(data: ReportData) -> list[str]:
     """All notes, each once: the run's own, then those of its results."""
-    found = [*data.notes, *(note for result in (*data.training, *data.evaluations) for note in result.notes)]
+    results = (*data.training, *data.evaluations, *data.audits)
+    found = [*data.notes, *(note for result in results for note in result.notes)]
     for evaluation in data.evaluations:
         if evaluation.not_finite:
             found.append(f"{evaluation.model}: the answer to {evaluation.not_finite:,} of {evaluation.images:,} "

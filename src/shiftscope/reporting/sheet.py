@@ -59,6 +59,10 @@ class Layout:
     """Width of the page, at least: titles need it."""
     right: float = 0.0
     """Room at the right of the pictures, for a colour scale."""
+    top: float = 0.0
+    """Room above the first row, for the names of columns."""
+    left: float = 0.0
+    """Room at the left of the pictures, for the names of rows."""
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "the number of pictures", self.count, "at least 1: there is nothing to draw")
@@ -79,15 +83,15 @@ class Layout:
         row, column = divmod(cell, self.columns)
         height, _ = self.picture
         groups = column // self.group if self.group else 0
-        down = row * (self.above + height + self.below + self.gap) + self.above
-        return down, column * (self.side + self.gap) + groups * 0.3
+        down = self.top + row * (self.above + height + self.below + self.gap) + self.above
+        return down, self.left + column * (self.side + self.gap) + groups * 0.3
 
     @property
     def extent(self) -> tuple[float, float]:
         """(height, width) of all cells together."""
         groups = (self.columns - 1) // self.group if self.group else 0
-        height = self.rows * (self.above + self.picture[0] + self.below + self.gap)
-        return height, self.columns * (self.side + self.gap) + groups * 0.3
+        height = self.top + self.rows * (self.above + self.picture[0] + self.below + self.gap)
+        return height, self.left + self.columns * (self.side + self.gap) + groups * 0.3
 
 
 class Sheet:
@@ -121,3 +125,11 @@ class Sheet:
         tall, wide = self.layout.picture
         self.axes.add_patch(Rectangle((right, down), wide, tall, fill=False, edgecolor=colour, linewidth=width,
                                       linestyle=style, clip_on=False))
+
+
+def side_axes(sheet: Sheet) -> Axes:
+    """Return axes for a colour scale, right of the first pictures; the layout keeps room for them."""
+    width, height = sheet.figure.get_size_inches()
+    box = sheet.axes.get_position()
+    tall = min(box.height, 3.0 / height)
+    return sheet.figure.add_axes((box.x1 + 0.12 / width, box.y1 - tall + 0.01, 0.13 / width, tall - 0.01))

@@ -9,7 +9,7 @@ from shiftscope.reporting.wording import model_title, percent, shorten
 from shiftscope.results import Synthesis
 
 _STARTS = {"zero": "mid-grey: where it stayed so, pixels do not matter", "black": "a black canvas",
-           "random": "noise", "image": "a given picture"}
+           "random": "noise", "mean": "the mean of the images", "image": "a given picture"}
 _GROUNDS = {"zero": 0.5, "black": 0.0}
 
 
@@ -30,7 +30,7 @@ def class_gallery(synthesis: Synthesis, *, credit: str = "", limit: int = 40) ->
     sheet = Sheet(layout, title=title, subtitle=f"Pictures made by gradient ascent on their pixels, without any "
                   f"photograph: {right} of {shown} are taken for their class.",
                   footer=(_how(synthesis), credit))
-    for cell, picture in enumerate(_pictures(synthesis, shown)):
+    for cell, picture in enumerate(shown_pictures(synthesis, shown)):
         sheet.show(cell, picture)
         sheet.frame(cell, MUTED, 0.5)
         _name(sheet, cell, _short(synthesis.units[cell], 20), 9.5)
@@ -58,7 +58,7 @@ def neuron_gallery(synthesis: Synthesis, *, credit: str = "", columns: int = 10,
     subtitle = f"{which}: the picture that each likes best, made by gradient ascent on its pixels."
     sheet = Sheet(layout, title=title, subtitle=subtitle,
                   footer=(_how(synthesis), *synthesis.notes, credit))
-    for cell, picture in enumerate(_pictures(synthesis, shown)):
+    for cell, picture in enumerate(shown_pictures(synthesis, shown)):
         sheet.show(cell, picture)
         _name(sheet, cell, _short(synthesis.units[cell], 18), 6.5)
     return describe(sheet.figure, f"{title}. {which} have one picture each. {credit}".strip())
@@ -81,8 +81,8 @@ def full_contrast(images: np.ndarray, ground: float) -> np.ndarray:
     return np.round(255 * np.clip(ground + room * moved / reach, 0, 1)).astype(np.uint8)
 
 
-def _pictures(synthesis: Synthesis, shown: int) -> np.ndarray:
-    """The first pictures as RGB bytes."""
+def shown_pictures(synthesis: Synthesis, shown: int) -> np.ndarray:
+    """Return the first pictures as RGB bytes, with full contrast."""
     images = synthesis.images[:shown]
     ground = _GROUNDS.get(synthesis.start)
     return to_pictures(np.round(255 * images).astype(np.uint8) if ground is None else full_contrast(images, ground))

@@ -1,12 +1,11 @@
 """The weights of a first layer as pictures: templates of a perceptron's neurons, filters of a convnet."""
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from shiftscope.errors import UsageError
-from shiftscope.reporting.sheet import Layout, Sheet
+from shiftscope.reporting.sheet import Layout, Sheet, side_axes
 from shiftscope.reporting.style import INK, MUTED, PAPER, SIGNED, describe, styled
 
 _SIGNS_UP_TO = 9  # pixels: filters this small have room for a sign in every pixel
@@ -34,7 +33,7 @@ def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, 
         raise UsageError(f"weights must be of shape (N, C, h, w) or (N, h, w), N at least 1, got {weights.shape}")
     channels = weights.shape[1] if weights.ndim == 4 else 1
     pictures = (weights.mean(axis=1) if weights.ndim == 4 else weights)[:limit].astype(float)
-    end = _scale_end(pictures)
+    end = scale_end(pictures)
     height, width = pictures.shape[1:]
     columns = columns or min(len(pictures), 10)
     small = max(height, width) <= _SIGNS_UP_TO
@@ -43,8 +42,9 @@ def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, 
     beyond = bool(np.nanmax(np.abs(pictures), initial=0.0) > end)
     sheet = Sheet(layout, title=title, subtitle=_subtitle(len(pictures), len(weights), (height, width), channels),
                   footer=(_how_to_read(small, beyond), credit))
-    images = [_picture(sheet, cell, picture, end, small) for cell, picture in enumerate(pictures)]
-    sheet.figure.colorbar(images[0], cax=_scale_axes(sheet), label="weight", extend="both" if beyond else "neither")
+    images = [draw_weights(sheet, cell, picture, end, signs=small, number=True)
+              for cell, picture in enumerate(pictures)]
+    sheet.figure.colorbar(images[0], cax=side_axes(sheet), label="weight", extend="both" if beyond else "neither")
     return describe(sheet.figure, f"{title}. {len(pictures)} pictures of {height} x {width} weights; orange is "
                                   f"positive, blue negative, white zero. {credit}".strip())
 
@@ -64,30 +64,25 @@ def _how_to_read(signs: bool, beyond: bool) -> str:
     return " ".join(parts)
 
 
-def _scale_end(pictures: np.ndarray) -> float:
+def scale_end(pictures: np.ndarray) -> float:
     """The weight at the ends of the colour scale; 1 where all weights are zero or not finite."""
     sizes = np.abs(pictures[np.isfinite(pictures)])
     end = float(np.percentile(sizes, 99.7)) if sizes.size else 0.0
     return end or float(sizes.max(initial=0.0)) or 1.0
 
 
-def _picture(sheet: Sheet, cell: int, picture: np.ndarray, end: float, signs: bool) -> AxesImage:
+def draw_weights(sheet: Sheet, cell: int, picture: np.ndarray, end: float, *, signs: bool,
+                 number: bool = False) -> AxesImage:
+    """Draw weights (h, w) into a cell on the scale from -end to end, negative ones with a sign if asked for."""
     image = sheet.show(cell, picture, cmap=SIGNED.with_extremes(bad="#8b949e"), vmin=-end, vmax=end)
     sheet.frame(cell, MUTED, 0.5)
     down, right = sheet.layout.corner(cell)
-    sheet.axes.text(right, down - 0.02, str(cell), fontsize=6.5, color=MUTED, va="bottom")
+    if number:
+        sheet.axes.text(right, down - 0.02, str(cell), fontsize=6.5, color=MUTED, va="bottom")
     if signs:
         rows, columns = np.nonzero(picture < 0)
         tall, wide = (length / pixels for length, pixels in zip(sheet.layout.picture, picture.shape, strict=True))
         inks = np.where(picture[rows, columns] < -0.45 * end, PAPER, INK)
-        sheet.axes.scatter(right + (columns + 0.5) * wide, down + (rows + 0.5) * tall, marker="_", s=16, color=inks,
-                           linewidths=1.0)
+        sheet.axes.scatter(right + (columns + 0.5) * wide, down + (rows + 0.5) * tall, marker="_", color=inks,
+                           s=min(16.0, (50 * wide) ** 2), linewidths=1.0)  # no wider than 0.7 of a pixel
     return image
-
-
-def _scale_axes(sheet: Sheet) -> Axes:
-    """Axes for the colour scale, right of the pictures."""
-    width, height = sheet.figure.get_size_inches()
-    box = sheet.axes.get_position()
-    tall = min(box.height, 3.0 / height)
-    return sheet.figure.add_axes((box.x1 + 0.12 / width, box.y1 - tall + 0.01, 0.13 / width, tall - 0.01))

@@ -1,6 +1,6 @@
 """Pictures that excite the units of a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,8 @@ class Synthesis(Record):
     """
 
     kind: ClassVar[str] = "synthesis"
-    arrays: ClassVar[tuple[str, ...]] = ("images", "activations", "activations_start", "predictions", "confidence")
+    arrays: ClassVar[tuple[str, ...]] = ("images", "activations", "activations_start", "predictions", "confidence",
+                                         "steps", "dead", "judged")
 
     model: str
     objective: str
@@ -26,9 +27,9 @@ class Synthesis(Record):
     class_names: list[str]
     """Names of the model's classes; empty where they are not known."""
     start: str
-    """"zero" (mid-grey), "black", "random" or "image": what the ascent began with."""
+    """"zero" (mid-grey), "black", "random", "mean" or "image": what the ascent began with."""
     settings: dict[str, Any]
-    """What `SynthesisSettings.to_dict` gave."""
+    """Everything that decided how: the settings, and under "preset" what they were taken from where left open."""
     seconds: float
     """Wall-clock time for all units together."""
     device: str
@@ -44,3 +45,9 @@ class Synthesis(Record):
     """int64 (U,), the class that the model takes each picture for; -1 where its output is no row of scores."""
     confidence: np.ndarray
     """float32 (U,), softmax probability of that class."""
+    steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """int64 (U,), steps that each picture took before its score stopped rising."""
+    dead: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    """bool (U,), units that nothing excites: no pixel changes them, or they stay at or below zero on their picture."""
+    judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """int64 (U,), the class that the judge, another model, takes each picture for; empty where there was none."""

@@ -1,7 +1,16 @@
 """What units of a model like to see: objective, parametrisation, transforms and ascent, each on its own."""
 
-from shiftscope.visualization.objectives import Objective, objective
+from shiftscope.visualization.attribution import attribute
+from shiftscope.visualization.language import objective
+from shiftscope.visualization.neighbours import coarser, find_neighbours
+from shiftscope.visualization.objectives import Objective, direction, diversity, match
 from shiftscope.visualization.parameters import class_weights, parameter_rows
+from shiftscope.visualization.quality import measure_quality
+from shiftscope.visualization.receptive import receptive_fields
+from shiftscope.visualization.recordings import activations, capture
 from shiftscope.visualization.synthesize import default_objectives, visualize
+from shiftscope.visualization.units import unit_table
 
-__all__ = ["Objective", "class_weights", "default_objectives", "objective", "parameter_rows", "visualize"]
+__all__ = ["Objective", "activations", "attribute", "capture", "class_weights", "coarser", "default_objectives",
+           "direction", "diversity", "find_neighbours", "match", "measure_quality", "objective", "parameter_rows",
+           "receptive_fields", "unit_table", "visualize"]

@@ -1,5 +1,6 @@
 """What a model is made of, as one forward pass shows it: layers, their units, the number of classes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ class Anatomy:
     """(C, H, W) of its pictures."""
     layers: dict[str, Layer]
     class_names: tuple[str, ...]
+    numbers: int
+    """How many numbers its innermost layers give for one picture."""
 
     def units(self, layer: str) -> int:
         """Return the number of units of a layer; of "class", the number of classes.
@@ -53,7 +56,16 @@ class Anatomy:
 
     def reads_pixels(self, layer: str) -> bool:
         """Return whether a layer is the first that weighs its input, so that its units answer linearly to pixels."""
-        return layer == next((name for name, found in self.layers.items() if found.weighs and found.shape), None)
+        return layer == self._first_that_weighs
+
+    @property
+    def knows_places(self) -> bool:
+        """Return whether the first layer that weighs pixels has a weight for each place, as a perceptron's does."""
+        return self._first_that_weighs is not None and self.layers[self._first_that_weighs].linear
+
+    @property
+    def _first_that_weighs(self) -> str | None:
+        return next((name for name, found in self.layers.items() if found.weighs and found.shape), None)
 
     @property
     def first_linear(self) -> str | None:
@@ -99,7 +111,10 @@ def examine(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence
     if class_names and known and known[0] != len(class_names):
         raise UsageError(f"{type(model).__name__} tells {known[0]} classes apart, and {len(class_names)} class names "
                          "were given: give one name a class")
-    return Anatomy(model=type(model).__name__, shape=shape, layers=layers, class_names=tuple(class_names))
+    inner = {name for name, module in model.named_modules(remove_duplicate=False) if not any(module.children())}
+    numbers = sum(math.prod(layer.shape) for name, layer in layers.items() if layer.shape and name in inner | {CLASSES})
+    return Anatomy(model=type(model).__name__, shape=shape, layers=layers, class_names=tuple(class_names),
+                   numbers=numbers)
 
 
 def _layer(output: object, name: str, model: nn.Module) -> Layer:

@@ -1,16 +1,47 @@
-"""How a picture is described while it changes: by its pixels' logits, so that they never leave their range."""
+"""How a picture is described while it changes: parameters that give the logits of its pixels.
 
-from typing import Any
+A sigmoid makes pixels of logits, so that they never leave their range, whatever the ascent does.
+"""
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Protocol
+
 import torch
 
-from shiftscope.errors import UsageError, unknown
-from shiftscope.settings import require
-
-STARTS = ("zero", "black", "random")
-
 _EDGE = 0.08  # black and white begin this far from the ends of the range: nearer to them a sigmoid hardly moves
+
+
+class Parametrisation(Protocol):
+    """From a start to parameters, from parameters to logits: all that an ascent needs to know of a picture."""
+
+    def start(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the parameters (B, ...) of pictures that begin with logits (B, C, H, W)."""
+        ...
+
+    def logits(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, C, H, W) of the pictures' pixels."""
+        ...
+
+    def pull(self, parameters: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+        """Return the step (B, ...) that a slope by the logits (B, C, H, W) means for the parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Every pixel for itself: the parameters are the logits."""
+
+    def start(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return a copy."""
+        return logits.clone()
+
+    def logits(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return the parameters."""
+        return parameters
+
+    def pull(self, parameters: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+        """Return the slope."""
+        return slope
 
 
 def to_pixels(z: torch.Tensor) -> torch.Tensor:
@@ -31,48 +62,46 @@ def to_logits(pixels: torch.Tensor) -> torch.Tensor:
     return torch.logit(pixels.clamp(_EDGE, 1 - _EDGE))
 
 
-def start_name(start: Any) -> str:
-    """Return "zero", "black", "random" or "image"."""
-    return start if isinstance(start, str) else "image"
-
-
-def start_logits(start: Any, shape: tuple[int, int, int], count: int, *, seed: int,
-                 dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return what an ascent begins with, on the CPU.
+def soft_window(height: int, width: int, shares: tuple[float, float]) -> torch.Tensor | None:
+    """Return 1 in the middle and 0 outside, with an edge a few pixels wide, float64 (H, W); None for all of it.
 
     Args:
-        start: "zero" (mid-grey everywhere), "black" (nearly), "random" (noise around mid-grey, another one for each
-            picture), or one picture (C, H, W), for C = 1 also (H, W): uint8, or floats in [0, 1].
-        shape: (C, H, W) of the pictures.
-        count: how many, B.
+        shares: of height and width that lie inside.
 
-    Returns:
-        (B, C, H, W).
-
-    Raises:
-        UsageError: an unknown word, a picture of another size, values that are not finite or outside [0, 1].
+    >>> soft_window(8, 8, (1.0, 1.0)) is None
+    True
     """
-    if not isinstance(start, str):
-        return to_logits(_picture(start, shape, dtype)).expand(count, *shape).clone()
-    if start not in STARTS:
-        raise unknown("start", start, [*STARTS, "a picture"])
-    if start == "black":
-        return to_logits(torch.zeros(count, *shape, dtype=dtype))
-    if start == "zero":
-        return torch.zeros(count, *shape, dtype=dtype)
-    draw = torch.Generator().manual_seed(seed)
-    return 0.5 * torch.randn(count, *shape, generator=draw, dtype=dtype)
+    if min(shares) >= 1:
+        return None
+    rows, columns = (_inside(size, share) for size, share in zip((height, width), shares, strict=True))
+    return rows[:, None] * columns
 
 
-def _picture(start: Any, shape: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
-    picture = torch.as_tensor(np.asarray(start) if not isinstance(start, torch.Tensor) else start).detach().cpu()
-    whole = picture.dtype == torch.uint8
-    picture = picture.to(dtype) / (255 if whole else 1)
-    if tuple(picture.shape) == shape[1:] and shape[0] == 1:
-        picture = picture[None]
-    if tuple(picture.shape) != shape:
-        raise UsageError(f"the start picture has shape {tuple(picture.shape)}, the model takes {shape} (channels, "
-                         "height, width): resize it first")
-    inside = bool(((picture >= 0) & (picture <= 1)).all())  # NaN is not inside either
-    require(inside, "the start picture", f"{picture.min():g} to {picture.max():g}", "pixels from 0 to 1, or uint8")
-    return picture
+def _inside(size: int, share: float) -> torch.Tensor:
+    away = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2).abs()
+    return torch.sigmoid(share * size / 2 - away) if share < 1 else torch.ones(size, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Lays pictures on what they began with: x = ground + window * (sigmoid(z) - ground)."""
+
+    ground: torch.Tensor
+    """(B, C, H, W), the pixels that the ascent began with."""
+    window: torch.Tensor | None = None
+    """(H, W), how far a pixel belongs to the picture; None: all do."""
+
+    def pixels(self, z: torch.Tensor) -> torch.Tensor:
+        """Return pixels (B, C, H, W) in [0, 1]."""
+        x = torch.sigmoid(z)
+        return x if self.window is None else self.ground + self.window * (x - self.ground)
+
+    def slope(self, z: torch.Tensor, by_pixels: torch.Tensor) -> torch.Tensor:
+        """Return the slope by logits of something whose slope by pixels is given."""
+        x = torch.sigmoid(z)
+        change = x * (1 - x)
+        return by_pixels * (change if self.window is None else change * self.window)
+
+    def rows(self, chosen: torch.Tensor) -> "Frame":
+        """Return the frame of some of the pictures."""
+        return Frame(self.ground[chosen], self.window)

@@ -1,24 +1,96 @@
-"""What a model likes to see, from a model to syntheses and figures: shared by the main job and `visualize`."""
+"""What a model likes to see, from a model to syntheses, what stands beside them, and figures: shared by the main job
+and `visualize`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from torch import nn
 
+from shiftscope.data import Dataset, ImageSet
+from shiftscope.placement import Placement
+from shiftscope.progress import Progress
 from shiftscope.reporting import class_neurons, image_credit, model_title
-from shiftscope.results import Synthesis
+from shiftscope.results import Neighbours, Quality, Synthesis
 from shiftscope.visualization import class_weights, default_objectives, visualize
+from shiftscope.visualization.neighbours import IMAGES, coarser, find_neighbours
+from shiftscope.visualization.quality import measure_quality
+
+RUN_PLACEMENTS = 64
+"""Placements of each image that the main job looks at, at most: every fourth row and column of 28 on 56, 49 of 841.
+All of them would take the convnet longer than its share of a demo."""
 
 
-def looks(model: nn.Module, picture: tuple[int, int, int], class_names: Sequence[str], name: str) -> list[Synthesis]:
-    """Return what all classes and the neurons of the first fully connected layer like to see.
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A synthesis and what stands beside it."""
+
+    synthesis: Synthesis
+    neighbours: Neighbours | None
+    """None where there are no real images."""
+    quality: Quality
+
+    def save(self, folder: Path) -> None:
+        """Write the synthesis into `folder` and the rest into subfolders of it."""
+        self.synthesis.save(folder)
+        self.quality.save(folder / "quality")
+        if self.neighbours is not None:
+            self.neighbours.save(folder / "neighbours")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What is to stand beside syntheses."""
+
+    data: Dataset | None = None
+    """Real images; none are looked for without it."""
+    placement: Placement | None = None
+    """Where they lie; needed with `data`."""
+    k: int = 9
+    """Real images for each unit."""
+    images: int = IMAGES
+    """How many are looked at."""
+    judge: nn.Module | None = None
+    """Another classifier of the same classes."""
+    judge_name: str | None = None
+    seeds: int = 0
+    """Random starts that pictures are made again from; 0: none."""
+    canvas: Placement | None = None
+    """What `visualize` was told about the canvas."""
+    train: ImageSet | None = None
+    """The training images that it was given."""
+
+
+def look_beside(model: nn.Module, made: Sequence[Synthesis], beside: Beside, *,
+                progress: Progress | None = None) -> list[Look]:
+    """Find the real images that excite the units of syntheses most, and measure how good their pictures are."""
+    near: Sequence[Neighbours | None] = [None] * len(made)
+    if beside.data is not None and beside.placement is not None and made:
+        near = find_neighbours(model, [synthesis.objective for synthesis in made], beside.data, k=beside.k,
+                               placement=beside.placement, images=beside.images, name=made[0].model,
+                               progress=progress)
+    return [Look(synthesis=synthesis, neighbours=found, quality=measure_quality(
+        model, synthesis, neighbours=found, judge=beside.judge, judge_name=beside.judge_name, seeds=beside.seeds,
+        images=beside.train, placement=beside.canvas))
+        for synthesis, found in zip(made, near, strict=True)]
+
+
+def looks(model: nn.Module, data: Dataset, placement: Placement, name: str) -> list[Look]:
+    """Return what all classes and the neurons of the first fully connected layer like to see, beside real images.
+
+    A twentieth of the test images are looked at, 500 at most.
 
     Args:
-        picture: (C, H, W) of the model's pictures.
+        data: what the model was trained on.
+        placement: where the images lie.
         name: of the model, in tables and figures.
     """
-    return [visualize(model, goal, shape=picture, class_names=class_names, name=name)
+    picture = (data.shape[0], *placement.canvas)
+    made = [visualize(model, goal, shape=picture, class_names=data.class_names, name=name, placement=placement)
             for goal in default_objectives(model, picture)]
+    few = max(1, min(IMAGES, len(data.test) // 20))
+    return look_beside(model, made, Beside(data=data, placement=coarser(placement, RUN_PLACEMENTS), images=few))
 
 
 def learned_from(dataset: str, *, drawn: bool = False) -> str:

@@ -1,6 +1,6 @@
 """`shiftscope run`: from a dataset to trained, evaluated models, figures and a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +10,10 @@ from shiftscope.devices import resolve_device
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report, thing
+from shiftscope.results import Audit
 from shiftscope.runs import RunFolder
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
+from shiftscope.workflows.audits import audit_jobs
 from shiftscope.workflows.inputs import begin_run, open_data
 from shiftscope.workflows.jobs import Job, JobResult, check_models, do_job
 from shiftscope.workflows.metrics_json import dataset_summary, run_metrics
@@ -46,11 +48,12 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
                             resume=run.resume, overwrite=run.overwrite)
     results = [do_job(job, images, placement, settings, folder, device=device, progress=progress)
                for job in jobs_of(run)]
+    audits = audit_jobs(results, images, placement, run, folder, progress=progress)
     cells = control_cells([result.test for result in results])
-    metrics = run_metrics(images, placement, results, cells, seed=run.seed, device=str(device))
+    metrics = run_metrics(images, placement, results, cells, audits, seed=run.seed, device=str(device))
     files.write_json(folder.metrics, metrics)
     progress.note("drawing figures and report")
-    write_report(folder, images, placement, results, cells, environment, run.seed)
+    write_report(folder, images, placement, results, cells, audits, environment, run.seed)
     return metrics
 
 
@@ -70,13 +73,14 @@ def jobs_of(run: RunSettings) -> list[Job]:
 
 
 def write_report(folder: RunFolder, data: Dataset, placement: Placement, results: Sequence[JobResult],
-                 cells: Sequence[ControlCell], environment: dict[str, Any], seed: int) -> None:
+                 cells: Sequence[ControlCell], audits: Mapping[str, Audit], environment: dict[str, Any],
+                 seed: int) -> None:
     """Draw the figures of a run and write its `report.html`."""
-    shown = run_figures(data, placement, results, cells, folder, seed)
+    shown = run_figures(data, placement, results, cells, audits, folder, seed)
     html = render_report(ReportData(
         title=f"Does it care where the {thing(data.name)} is?", dataset=dataset_summary(data, placement),
         environment=environment, controls=cells,
         training=[result.training for result in results],
         evaluations=[part for result in results for part in (result.test, result.train)],
-        figures=shown.figures, parameters=shown.parameters, notes=shown.notes))
+        audits=list(audits.values()), figures=shown.figures, parameters=shown.parameters, notes=shown.notes))
     files.write_text(folder.report, html)

@@ -1,6 +1,7 @@
-"""`shiftscope visualize`: what the units of a checkpoint like to see, and its parameters."""
+"""`shiftscope visualize`: what the units of a checkpoint like to see, what stands beside it, and its parameters."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,53 +11,126 @@ from PIL import Image
 from torch import nn
 
 from shiftscope import files
-from shiftscope.data import read_picture
+from shiftscope.data import Dataset, read_picture
 from shiftscope.errors import DataError, UsageError
+from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting import class_gallery, neuron_gallery, save_figure
-from shiftscope.results import SCHEMA_VERSION, Synthesis
+from shiftscope.reporting import class_gallery, neighbours_figure, neuron_gallery, quality_figure, save_figure
+from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import slug
-from shiftscope.settings import SynthesisSettings
+from shiftscope.settings import BesideSettings, SynthesisSettings
 from shiftscope.visualization import default_objectives, parameter_rows, visualize
-from shiftscope.visualization.parametrisation import STARTS
+from shiftscope.visualization.neighbours import coarser
+from shiftscope.visualization.starts import STARTS
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
-from shiftscope.workflows.looks import class_neurons_figure, learned_from
+from shiftscope.workflows.looks import Beside, Look, class_neurons_figure, learned_from, look_beside
+from shiftscope.workflows.subjects import checkpoint_subject
+
+ROWS = 20
+"""Units in a figure of real images, the first ones: more no longer fit on a page."""
 
 
 def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, out: Path, start: str | None = None,
-                         settings: SynthesisSettings, device: str = "auto", allow_code: str | None = None,
-                         progress: Progress) -> list[Synthesis]:
-    """Make pictures for each objective; write records, galleries and the table of parameters into `out`.
+                         settings: SynthesisSettings, beside: BesideSettings | None = None,
+                         overrides: dict[str, Any] | None = None, device: str = "auto", allow_code: str | None = None,
+                         progress: Progress) -> list[Look]:
+    """Make pictures for each objective, look at real images, and measure; write records and figures into `out`.
 
     Args:
         checkpoint: checkpoint folder or run folder.
         objectives: "class:Bag", "fc1:0-9", ...; all classes and the first fully connected layer's neurons if none.
         out: folder; an objective's record lies in a subfolder named after it.
-        start: "zero", "black", "random", or a PNG or JPEG file of the canvas's or the image's size; see `visualize`.
+        start: "zero", "black", "random", "mean", or a PNG or JPEG file of the canvas's or the image's size; see
+            `visualize`.
+        beside: what stands beside the pictures.
+        overrides: fields of `DataSettings` for the real images. Where the dataset that the model was trained on is not
+            there, a note says so and there are none; one that was named here must be there.
 
     Raises:
-        CheckpointError, DataError, UsageError: see `load` and `visualize`; a start picture of another size.
+        CheckpointError, DataError, UsageError: see `load` and `visualize`; a start picture of another size; a judge of
+            other classes or another canvas.
     """
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
-    shape = (trained.channels, *trained.placement.canvas)
+    given, shape = beside or BesideSettings(), (trained.channels, *trained.placement.canvas)
     begin: Any = start if start is None or start in STARTS else start_picture(Path(start), trained)
+    judge = None if given.judge is None else open_judge(given.judge, trained, device, given.judge_code)
+    wants = given.neighbours or start == "mean" or settings.parametrisation == "maco"
+    real = real_images(trained, overrides or {}, progress) if wants else None
+    train = None if real is None else real[0].train
     goals = objectives or default_objectives(trained.model, shape)
-    made = [visualize(trained.model, goal, start=begin, settings=settings, shape=shape, progress=progress,
-                      class_names=trained.class_names, name=trained.config.name) for goal in goals]
+    made = [visualize(trained.model, goal, start=begin, settings=settings, shape=shape, progress=progress, images=train,
+                      placement=trained.placement, class_names=trained.class_names, name=trained.config.name)
+            for goal in goals]
+    plan = Beside(judge=judge and judge.model, judge_name=judge and judge.config.name, seeds=given.seeds, train=train,
+                  canvas=trained.placement)
+    if real is not None and given.neighbours:
+        thin = real[1] if given.placements is None else coarser(real[1], given.placements)
+        plan = replace(plan, data=real[0], placement=thin, k=given.neighbours)
+    looks = look_beside(trained.model, made, plan, progress=progress)
+    _save_all(trained, goals, looks, out)
+    return looks
+
+
+def real_images(trained: Trained, overrides: dict[str, Any], progress: Progress) -> tuple[Dataset, Placement] | None:
+    """Return real images for a model and how they lie; None where there are none, with a note that says why.
+
+    Raises:
+        DataError, UsageError: the dataset was named in `overrides` and is missing or unfit.
+    """
+    known = trained.config.provenance.dataset
+    if known is None and "data" not in overrides:
+        progress.note("no real images beside the pictures: the checkpoint does not say what it was trained on; name a "
+                      "dataset with --data")
+        return None
+    try:
+        subject = checkpoint_subject(trained, overrides, progress)
+    except (DataError, UsageError) as error:
+        if "data" in overrides:
+            raise
+        progress.note(f"no real images beside the pictures: {known} could not be used: {error}")
+        return None
+    return subject.data, subject.placement
+
+
+def open_judge(path: Path, trained: Trained, device: str, code: str | None) -> Trained:
+    """Load the checkpoint of a judge.
+
+    Raises:
+        UsageError: it tells other classes apart or takes other pictures than the model.
+    """
+    judge = open_checkpoint(path, device=device, allow_code=code)
+    if judge.class_names != trained.class_names:
+        raise UsageError(f"the judge {path} tells {', '.join(judge.class_names)} apart, the model "
+                         f"{', '.join(trained.class_names)}: choose a judge that learned from the same dataset")
+    if judge.placement.canvas != trained.placement.canvas:
+        (height, width), (H, W) = judge.placement.canvas, trained.placement.canvas
+        raise UsageError(f"the judge {path} takes a canvas of {height} x {width}, the model one of {H} x {W}: choose a "
+                         "judge of the same canvas")
+    return judge
+
+
+def _save_all(trained: Trained, goals: Sequence[str], looks: Sequence[Look], out: Path) -> None:
+    """Write records, figures, the figures of merit and the table of parameters."""
     credit = learned_from(trained.config.provenance.dataset or "unknown images")
-    for goal, synthesis in zip(goals, made, strict=True):
-        _save(synthesis, trained.model, credit, out, slug(goal))
+    for goal, look in zip(goals, looks, strict=True):
+        look.save(out / slug(goal))
+        _draw(look, trained.model, credit, out, slug(goal))
+    files.write_json(out / "quality.json", {
+        "schema_version": SCHEMA_VERSION, "model": trained.config.name,
+        "objectives": [look.quality.summary() for look in looks]})
     rows = [vars(row) for row in parameter_rows(trained.model)]
     files.write_json(out / "parameters.json", {"schema_version": SCHEMA_VERSION, "model": trained.config.name,
                                                "parameters": rows})
-    return made
 
 
-def _save(synthesis: Synthesis, model: nn.Module, credit: str, out: Path, name: str) -> None:
-    """Write the record and the figures of a synthesis."""
-    synthesis.save(out / name)
+def _draw(look: Look, model: nn.Module, credit: str, out: Path, name: str) -> None:
+    """Write the figures of a synthesis and what stands beside it."""
+    synthesis = look.synthesis
     draw = class_gallery if synthesis.units[0].startswith("class:") else neuron_gallery
     save_figure(draw(synthesis, credit=credit), out, name)
+    save_figure(quality_figure(look.quality, credit=credit), out, f"quality-{name}")
+    if look.neighbours is not None:
+        save_figure(neighbours_figure(synthesis, look.neighbours, limit=ROWS), out, f"neighbours-{name}")
     speakers = class_neurons_figure(model, synthesis, credit=credit)
     if speakers is not None:
         save_figure(speakers, out, f"class-neurons-{name}")

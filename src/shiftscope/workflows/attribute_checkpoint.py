@@ -1,0 +1,82 @@
+"""Which pixels decide what a checkpoint says: of one's own pictures, or of the first test images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shiftscope.errors import UsageError
+from shiftscope.progress import Progress
+from shiftscope.reporting import image_credit, save_figure
+from shiftscope.reporting.attribution import attribution_figure
+from shiftscope.results import Attribution
+from shiftscope.runs import slug
+from shiftscope.settings import require
+from shiftscope.visualization.attribution import attribute, default_methods
+from shiftscope.workflows.checkpoints import Trained, open_checkpoint
+from shiftscope.workflows.predict import fit_picture
+from shiftscope.workflows.subjects import checkpoint_subject
+
+
+def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count: int = 6,
+                         methods: Sequence[str] | None = None, target: str | None = None, layer: str | None = None,
+                         out: Path, overrides: dict[str, Any] | None = None, seed: int = 0, device: str = "auto",
+                         allow_code: str | None = None, progress: Progress) -> list[Attribution]:
+    """Explain what a model says of pictures; write a record a method and one figure into `out`.
+
+    Args:
+        checkpoint: checkpoint folder or run folder.
+        images: PNG or JPEG files, fitted into the model's image size and laid in the middle of its canvas. Unless
+            given, the first `count` test images of the dataset that it was trained on, each at one random place.
+        methods: of "integrated-gradients", "grad-cam", "occlusion" and "saliency"; those that suit the model unless
+            given.
+        target: "class:Bag", or a unit of a layer, "fc1:17"; for each picture the class that the model chooses unless
+            given.
+        layer: for Grad-CAM, the layer whose map is shown; the last convolution unless given.
+        out: folder for the figure; a method's record lies in a subfolder named after it.
+        overrides: fields of `DataSettings` for the test images.
+        seed: fixes their places.
+
+    Returns:
+        One attribution a method.
+
+    Raises:
+        CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `attribute`.
+    """
+    trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    shape = (trained.channels, *trained.placement.canvas)
+    chosen = list(methods) if methods is not None else default_methods(trained.model, shape)
+    require(bool(chosen), "methods", chosen, "at least one")
+    if layer is not None and "grad-cam" not in chosen:
+        raise UsageError(f"the layer {layer!r} is for the method grad-cam, which is not among {', '.join(chosen)}: add "
+                         "it, or leave the layer out")
+    if images:
+        pixels, labels, credit = _files(images, trained), None, ""
+    else:
+        pixels, labels, credit = _test_images(trained, count, overrides or {}, seed, progress)
+    made = [attribute(trained.model, pixels, target, method=method, layer=layer if method == "grad-cam" else None,
+                      baseline=trained.placement.background, labels=labels, class_names=trained.class_names,
+                      name=trained.config.name, progress=progress) for method in chosen]
+    for found in made:
+        found.save(out / slug(f"attribution-{found.method}"))
+    save_figure(attribution_figure(made, credit=credit, limit=len(pixels)), out, "attribution")
+    return made
+
+
+def _files(images: Sequence[Path], trained: Trained) -> torch.Tensor:
+    """Return picture files on their canvases, uint8 (B, C, H, W)."""
+    pixels = torch.stack([fit_picture(path, trained)[0] for path in images])
+    return trained.placement.place(pixels, trained.placement.centred(len(pixels)))
+
+
+def _test_images(trained: Trained, count: int, overrides: dict[str, Any], seed: int,
+                 progress: Progress) -> tuple[torch.Tensor, np.ndarray, str]:
+    """Return the first test images on their canvases, their classes, and where they come from."""
+    require(count >= 1, "count", count, "at least 1")
+    subject = checkpoint_subject(trained, overrides, progress)
+    rows = torch.arange(min(count, len(subject.data.test)))
+    canvases = subject.placement.place(subject.data.test.gather(rows), subject.placement.sample(rows, seed=seed))
+    credit = image_credit(subject.data.name, drawn=subject.data.drawn)
+    return canvases, subject.data.test.labels[rows].numpy(), credit

@@ -1,0 +1,174 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.data import Dataset
+from shiftscope.data.base import TensorImages
+from shiftscope.errors import UsageError
+from shiftscope.models import TwoFullNet
+from shiftscope.placement import Placement
+from shiftscope.results import Quality, Synthesis
+from shiftscope.settings import SynthesisSettings
+from shiftscope.visualization import visualize
+from shiftscope.visualization.neighbours import find_neighbours
+from shiftscope.visualization.quality import judge_pictures, mean_correlation, measure_quality, same_settings
+
+FEW = SynthesisSettings(steps=4)
+NAMES = ("a", "b", "c")
+
+
+class Rows(nn.Module):
+    """Neuron r is the brightness of row r, less half a pixel; the last one is deaf. Class k answers to neuron k."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4 * 6, 4)
+        self.head = nn.Linear(4, 3, bias=False)
+        with torch.no_grad():
+            self.fc.weight.zero_()
+            for row in range(3):
+                self.fc.weight[row, 6 * row:6 * row + 6] = 1.0
+            self.fc.bias.fill_(-0.5)
+            self.head.weight.copy_(torch.eye(3, 4))
+
+    def forward(self, x):
+        return self.head(self.fc(x.flatten(1)).relu()).log_softmax(1)
+
+
+def synthesis(units: list[str], images: np.ndarray, activations: list[float], objective: str) -> Synthesis:
+    count = len(units)
+    return Synthesis(model="rows", objective=objective, units=units, class_names=list(NAMES), start="black",
+                     settings=FEW.to_dict(), seconds=6.0, device="cpu", notes=[], images=images.astype(np.float32),
+                     activations=np.array(activations, np.float32), activations_start=np.zeros(count, np.float32),
+                     predictions=np.zeros(count, int), confidence=np.ones(count, np.float32))
+
+
+def neurons() -> Synthesis:
+    """Pictures of neurons 0 and 1: row 0 lit at half; rows 1 and 2 lit, the one fully, the other at half."""
+    images = np.zeros((2, 1, 4, 6))
+    images[0, 0, 0] = 0.5
+    images[1, 0, 1], images[1, 0, 2] = 1.0, 0.5
+    return synthesis(["fc:0", "fc:1"], images, [2.5, 5.5], "fc:0-1")
+
+
+def real() -> Dataset:
+    """One image of 2 x 3, all white: it lights half a row at most."""
+    part = TensorImages(torch.full((1, 1, 2, 3), 255, dtype=torch.uint8), torch.tensor([0]))
+    return Dataset(name="white", class_names=NAMES, train=part, test=part, source="-", licence="-")
+
+
+def test_figures_worked_out_by_hand():
+    model = Rows()
+    near = find_neighbours(model, ["fc:0-1"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
+    found = measure_quality(model, neurons(), neighbours=near, shift=1)
+    np.testing.assert_allclose(found.over_best, [1.0, 2.2])  # the image reaches 3 - 0.5
+    assert found.excelled == 0.5 and found.seconds_per_unit == 3.0
+    np.testing.assert_allclose(found.selectivity, [1.0, 5.5 / (5.5 + 2.5)])
+    # rolled sideways nothing changes, up and down row 0 is dark: 2 of 8 ways keep 2.5, six give -0.5;
+    # row 1 gets the half-lit row when rolled up, else nothing
+    np.testing.assert_allclose(found.placement_stability, [
+        (2 * 2.5 - 6 * 0.5) / 8 / 2.5, (2 * 5.5 + 3 * 2.5 - 3 * 0.5) / 8 / 5.5], rtol=1e-5)
+    assert found.dead == 0.25 and found.dead_units == [3] and found.pictures == near.words
+    assert found.judge is None and found.transfer is None and np.isnan(found.seed_stability).all()
+
+
+class Always(nn.Module):
+    """Names class 1, whatever it sees."""
+
+    def __init__(self, classes: int = 3):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, x):
+        return nn.functional.one_hot(torch.ones(len(x), dtype=torch.int64), self.classes).to(x)
+
+
+def classes() -> Synthesis:
+    images = np.zeros((3, 1, 4, 6))
+    for row in range(3):
+        images[row, 0, row] = 1.0
+    return synthesis(["class:a", "class:b", "class:c"], images, [5.5] * 3, "class:all")
+
+
+def test_a_judge_that_always_says_the_same():
+    found = measure_quality(Rows(), classes(), judge=Always(), judge_name="stubborn")
+    assert found.transfer == pytest.approx(1 / 3) and found.judged.tolist() == [1, 1, 1]
+    assert found.judged_right.tolist() == [False, True, False] and found.judge == "stubborn"
+    itself = measure_quality(Rows(), classes(), judge=Rows())
+    assert itself.transfer == 1.0 and itself.judge == "Rows" and itself.dead is None and itself.excelled is None
+    np.testing.assert_allclose(itself.selectivity, np.exp(5.5) / (np.exp(5.5) + 2), rtol=1e-5)
+    neither = measure_quality(Rows(), neurons(), judge=Always())
+    assert neither.transfer is None and neither.judged.tolist() == [-1, -1]
+
+
+def test_judges_that_cannot_be():
+    with pytest.raises(UsageError, match=r"the judge Always must tell the same 3 classes apart .* the shape \(3, 5\)"):
+        measure_quality(Rows(), classes(), judge=Always(5))
+    other = TwoFullNet(4, canvas=(9, 9), classes=3)
+    with pytest.raises(UsageError, match="the judge TwoFullNet cannot take pictures of 1 x 4 x 6 .*; choose a judge"):
+        measure_quality(Rows(), classes(), judge=other)
+    assert judge_pictures(Always(), torch.zeros(600, 1, 4, 6), 3).shape == (600,)
+
+
+def test_stability_over_seeds():
+    model = TwoFullNet(5, canvas=(6, 8), classes=3)
+    made = visualize(model, "class:all", settings=FEW, class_names=NAMES)
+    found = measure_quality(model, made, seeds=3)
+    again = [visualize(model, "class:all", start="random", settings=replace(FEW, seed=seed), class_names=NAMES).images
+             for seed in range(3)]
+    expected = [np.mean([np.corrcoef(again[one][unit].ravel(), again[other][unit].ravel())[0, 1]
+                         for one, other in ((0, 1), (0, 2), (1, 2))]) for unit in range(3)]
+    np.testing.assert_allclose(found.seed_stability, expected, rtol=1e-4)
+    assert found.seeds == 3 and same_settings(made, 7).seed == 7
+
+
+def test_pictures_of_one_colour_have_no_correlation():
+    flat, other = np.ones((1, 4)), np.arange(4.0)[None]
+    assert np.isnan(mean_correlation([flat, other], 1)).all() and np.isnan(mean_correlation([], 1)).all()
+
+
+def test_nothing_above_zero_and_sums_have_no_share():
+    silent = synthesis(["fc:3"], np.zeros((1, 1, 4, 6)), [-0.5], "fc:3")
+    near = find_neighbours(Rows(), ["fc:3"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
+    found = measure_quality(Rows(), silent, neighbours=near)
+    assert np.isnan([found.over_best, found.selectivity, found.placement_stability]).all()
+    assert found.means() == dict.fromkeys(found.means()) and found.excelled == 0.0
+    both = synthesis(["fc:0 - fc:1"], neurons().images[:1], [3.0], "fc:0 - fc:1")
+    assert np.isnan(measure_quality(Rows(), both).selectivity).all()
+
+
+def test_saved_and_as_plain_values(tmp_path):
+    found = measure_quality(Rows(), classes(), judge=Always())
+    found.save(tmp_path)
+    again = Quality.load(tmp_path)
+    assert again.to_dict() == found.to_dict() and again.judged_right.tolist() == found.judged_right.tolist()
+    plain = json.loads(json.dumps(found.to_dict()))
+    assert plain["transfer"] == found.transfer and plain["kind"] == "quality"
+    assert found.summary()["means"]["selectivity"] == pytest.approx(float(found.selectivity.mean()))
+
+
+@pytest.mark.parametrize("given, message", [
+    ({"seeds": 1}, "seeds must be 0 or at least 2"),
+    ({"shift": 0}, "shift must be a whole number of at least 1, got 0")])
+def test_what_cannot_be(given, message):
+    with pytest.raises(UsageError, match=message):
+        measure_quality(Rows(), neurons(), **given)
+
+
+def test_neighbours_of_other_units():
+    near = find_neighbours(Rows(), ["fc:0-2"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
+    with pytest.raises(UsageError, match="the neighbours are of fc:0-2, the pictures of fc:0-1"):
+        measure_quality(Rows(), neurons(), neighbours=near)
+
+
+def test_models_are_left_as_they_were_also_after_errors():
+    model, judge = Rows().train(), TwoFullNet(4, canvas=(9, 9), classes=3).train()
+    with pytest.raises(UsageError):
+        measure_quality(model, classes(), judge=judge)
+    for one in (model, judge):
+        assert one.training and all(p.requires_grad for p in one.parameters())
+        assert not any(module._forward_hooks for module in one.modules())

@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from shiftscope.data import Dataset
+from shiftscope.data.base import TensorImages
+from shiftscope.errors import UsageError
+from shiftscope.models import load
+from shiftscope.placement import Placement
+from shiftscope.results import UnitTable
+from shiftscope.visualization.parameters import weight_pictures
+from shiftscope.visualization.units import unit_table
+
+PLACE = Placement(image=(4, 5), canvas=(9, 11))
+
+
+def dataset(count=40, channels=1):
+    pixels = torch.randint(0, 256, (count, channels, 4, 5), generator=torch.Generator().manual_seed(0))
+    part = TensorImages(pixels.to(torch.uint8), torch.arange(count) % 2)
+    return Dataset(name="noise", class_names=("a", "b"), train=part, test=part, source="-", licence="-")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 5, 3), nn.Linear(5 * 3 * 4, 3)
+
+    def forward(self, x):
+        return self.fc(F.relu(F.max_pool2d(self.conv(x), 2)).flatten(1))
+
+
+@pytest.fixture
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Net()
+
+
+def test_figures_are_those_of_a_naive_loop(net, monkeypatch):
+    monkeypatch.setattr("shiftscope.visualization.units.BATCH_PIXELS", 7 * 99)  # several batches, the last one short
+    data = dataset()
+    table = unit_table(net, data, placement=PLACE, images=30, seed=3)
+    rows = torch.arange(30)
+    x = PLACE.place(data.test.gather(rows), PLACE.sample(rows, seed=3)) / 255
+    with torch.no_grad():
+        conv = F.relu(F.max_pool2d(net.conv(x), 2)).movedim(1, 0).flatten(1).double()
+        fc = net(x).T.double()
+    first, second = table.layers
+    assert (first.layer, first.after_relu, first.units) == ("conv", True, 5)
+    assert (second.layer, second.after_relu, second.units, second.sparsity) == ("fc", False, 3, None)
+    assert first.mean == pytest.approx(conv.mean().item(), rel=1e-5)
+    assert first.sparsity == pytest.approx((conv <= 0).double().mean().item(), abs=1e-6)
+    wanted = {"maximum": [x.amax(1) for x in (conv, fc)], "means": [x.mean(1) for x in (conv, fc)],
+              "active": [(x > 0).double().mean(1) for x in (conv, fc)]}
+    for name, parts in wanted.items():
+        values = torch.cat(parts)
+        np.testing.assert_allclose(getattr(table, name), values, rtol=1e-4, atol=1e-6)
+    with np.errstate(invalid="ignore"):  # a unit that never fires has no correlation
+        likeness = np.corrcoef(conv.numpy())
+    pairs = [(i, j) for i in range(5) for j in range(i + 1, 5) if abs(likeness[i, j]) >= 0.99]
+    assert list(first.duplicates) == pairs
+
+
+def test_planted_dead_and_double_units_are_found(net):
+    with torch.no_grad():
+        net.conv.bias[1] = -100.0
+        net.conv.weight[4] = 2 * net.conv.weight[0]
+        net.conv.bias[4] = 2 * net.conv.bias[0]
+        net.fc.weight[2] = 0.0
+        net.fc.weight[1] = -3 * net.fc.weight[0]
+    conv, fc = unit_table(net, dataset(), placement=PLACE).layers
+    assert conv.dead == (1,) and conv.duplicates == ((0, 4),) and conv.repeated == 1
+    assert fc.dead == (2,) and fc.duplicates == ((0, 1),)  # no ReLU: dead is what never changes
+
+
+def test_a_silent_layer_before_its_relu_is_not_dead_by_its_sign_alone():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(99, 4))
+    with torch.no_grad():
+        model[1].bias.fill_(-1000.0)
+    assert unit_table(model, dataset(), placement=PLACE).layers[0].dead == ()
+
+
+def test_a_record_comes_back_from_its_folder(tmp_path, net):
+    table = unit_table(net, dataset(), placement=PLACE, layers=["conv"], name="mine")
+    table.save(tmp_path)
+    again = UnitTable.load(tmp_path)
+    assert again.layers == table.layers and again.to_dict() == table.to_dict() and again.model == "mine"
+    np.testing.assert_array_equal(again.maximum, table.maximum)
+
+
+def test_the_model_is_left_as_it_was(net):
+    net.train()
+    state = torch.random.get_rng_state()
+    unit_table(net, dataset(), placement=PLACE)
+    assert net.training and all(parameter.requires_grad for parameter in net.parameters())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_half_precision_and_colour():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 9, 2))
+    data = dataset(channels=3)
+    single, half = (unit_table(net, data, placement=PLACE).maximum for net in (model, model.half()))
+    np.testing.assert_allclose(half, single, rtol=0.02, atol=0.01)
+
+
+def test_a_net_that_is_broken_is_noted(net):
+    with torch.no_grad():
+        net.conv.bias[0] = torch.nan
+    table = unit_table(net, dataset(), placement=PLACE)
+    assert table.notes[0] == "conv gives NaN or infinity for some image: its figures mean nothing"
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"layers": ["fc1"]}, "unknown layer of Net 'fc1': did you mean 'fc'"),
+    ({"images": 0}, "images must be at least 1, got 0"),
+    ({"split": "all"}, "split"),
+])
+def test_arguments_that_cannot_be(options, message, net):
+    with pytest.raises(UsageError, match=message):
+        unit_table(net, dataset(), placement=PLACE, **options)
+
+
+def test_a_model_without_weights():
+    with pytest.raises(UsageError, match="Flatten visits no convolution and no fully connected layer"):
+        unit_table(nn.Flatten(), dataset(), placement=PLACE)
+
+
+@pytest.mark.parametrize(("layer", "size"), [("conv2", (30, 5, 5, 5)), ("fc1", (100, 30, 2, 3))])
+def test_weights_as_pictures(layer, size, convnet):
+    pictures = weight_pictures(convnet, layer)
+    assert tuple(pictures.shape) == size
+    weight = getattr(convnet, layer).weight
+    assert torch.equal(pictures, weight.view(size))
+
+
+def test_templates_of_neurons_answer_to_the_map_that_they_read(convnet, perceptron):
+    x = torch.rand(2, 1, 11, 14)
+    template = weight_pictures(perceptron, "fc1")
+    z = (template[None] * perceptron.normalise(x)[:, None]).sum((2, 3, 4)) + perceptron.fc1.bias
+    torch.testing.assert_close(z, perceptron.fc1(perceptron.normalise(x).flatten(1)))
+    for layer, message in (("fc2", "reads 100 numbers that are no map of pixels"), ("conv2_drop", "is a Dropout2d"),
+                           ("fc3", "unknown layer")):
+        with pytest.raises(UsageError, match=message):
+            weight_pictures(convnet, layer)
+
+
+def test_real_images_and_a_trained_model(fashion_mnist_dir):
+    from pathlib import Path
+
+    from shiftscope.data import load_dataset
+
+    model = load(Path(__file__).parents[2] / "examples" / "checkpoints" / "two-full")
+    table = unit_table(model, load_dataset("fashion-mnist", data_dir=fashion_mnist_dir, limit=200), images=200)
+    fc1, fc2 = table.layers
+    assert (fc1.units, fc2.units, table.images) == (100, 10, 200)
+    assert 0.5 < fc1.sparsity < 0.95 and fc2.dead == ()

@@ -1,0 +1,24 @@
+import torch
+
+from shiftscope.data import load_dataset
+from shiftscope.models import TwoFullNet
+from shiftscope.placement import Placement
+from shiftscope.results import load_record
+from shiftscope.workflows.looks import looks
+
+
+def test_the_main_job_looks_at_a_twentieth_of_the_test_images_at_some_placements(npz, tmp_path):
+    data, place = load_dataset(f"npz:{npz}"), Placement(image=(12, 12), canvas=(24, 26))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = TwoFullNet(5, canvas=(24, 26), classes=3)
+    classes, neurons = looks(model, data, place, "two-full")
+    for look in (classes, neurons):
+        assert look.neighbours is not None and look.neighbours.images == 60 // 20
+        assert look.neighbours.placements <= 64 and look.neighbours.possible == place.count == 13 * 15
+        assert look.quality.units == look.neighbours.units == look.synthesis.units
+    assert neurons.quality.dead is not None and classes.quality.dead is None
+    assert classes.synthesis.class_names == ["top", "middle", "bottom"]
+    classes.save(tmp_path)
+    kinds = {folder: load_record(tmp_path / folder).kind for folder in ("", "neighbours", "quality")}
+    assert kinds == {"": "synthesis", "neighbours": "neighbours", "quality": "quality"}
