@@ -66,7 +66,7 @@ class ResolvedSynthesis(Preset):
 
 UNITS = Preset(preset="small units")
 CLASSES = Preset(preset="small classes", steps=60, views=2, jitter_mode="crop", settle=0.7,
-                 total_variation=0.4, decay=0.03)
+                 total_variation=0.3, decay=0.03)
 COLOUR = Preset(preset="small colour", steps=60, start="zero")
 LARGE_COLOUR = Preset(preset="large", parametrisation="fourier", steps=128, step_size=1.0, jitter=8, scale=0.1,
                       blur=0.0, total_variation=0.0, decay=0.02, start="zero")
