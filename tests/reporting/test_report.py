@@ -140,7 +140,7 @@ def test_audits_have_a_table_with_intervals_and_say_how_they_were_made(data, mak
     audit = make_audit(notes=["One image was odd."])
     page = Page(render_report(dataclasses.replace(data, audits=[audit], figures={})))
     mean, worst = 100 * audit.mean_accuracy, 100 * audit.worst_case_accuracy
-    assert "Every placement" in page.text and f"{mean:.1f} % ({mean - 1:.1f} to {mean + 1:.1f})" in page.text
+    assert "Every placement" in page.text and f"{mean:.1f} %{mean - 1:.1f} to {mean + 1:.1f}" in page.text
     assert f"{worst:.1f} % (" in page.text and "12 test images at all 35 placements (exact), mode canvas" in page.text
     assert "One image was odd." in page.text
     assert "Every placement" not in Page(render_report(dataclasses.replace(data, figures={}))).text

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-
 _POOLS = ("max_pool2d", "_max_pool2d")
 """What torch calls them; `adaptive_max_pool2d` is another thing."""
 

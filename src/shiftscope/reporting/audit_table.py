@@ -4,37 +4,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shiftscope.reporting.audit_grid import audit_title, how_audited
+from shiftscope.reporting.cells import mean_and_spread
 from shiftscope.reporting.wording import percent
 from shiftscope.results import Audit
+
+COLUMNS = {"Mean": "mean_accuracy", "Worst case": "worst_case_accuracy", "Consistency": "consistency",
+           "Unanimity": "unanimity", "Centred": "middle_accuracy"}
+"""Headings, and the figures of an audit that stand below them."""
+
+
+@dataclass(frozen=True)
+class AuditCell:
+    """A share, and how sure it is."""
+
+    share: str
+    spread: str
+    """The interval over images of one audit, the deviation over seeds of several, or nothing."""
 
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One line: a model's figures as text."""
+    """One line: the figures of a model trained in one way, over its seeds."""
 
     model: str
     title: str
-    mean: str
-    worst_case: str
-    consistency: str
-    unanimity: str
-    centred: str
+    seeds: int
+    cells: list[AuditCell]
     how: str
     """Images, placements, exact or sampled, mode."""
 
 
 def audit_rows(audits: Sequence[Audit]) -> list[AuditRow]:
-    """Return a row for each audit, in their order."""
-    return [AuditRow(model=audit.model, title=audit_title(audit), how=how_audited(audit),
-                     mean=_figure(audit, "mean_accuracy"), worst_case=_figure(audit, "worst_case_accuracy"),
-                     consistency=_figure(audit, "consistency"), unanimity=_figure(audit, "unanimity"),
-                     centred=_figure(audit, "middle_accuracy")) for audit in audits]
+    """Return a row for each model and way of training, in the order of the first audit of each."""
+    groups: dict[tuple[str, str], list[Audit]] = {}
+    for audit in audits:
+        groups.setdefault((audit.model, audit.trained), []).append(audit)
+    return [AuditRow(model=group[0].model, title=audit_title(group[0]), seeds=len(group), how=how_audited(group[0]),
+                     cells=[_cell(group, name) for name in COLUMNS.values()]) for group in groups.values()]
 
 
-def _figure(audit: Audit, name: str) -> str:
-    """A share with its interval: "76.7 % (75.9 to 77.5)"."""
-    share = percent(getattr(audit, name))
-    if name not in audit.intervals:
-        return share
-    low, high = audit.intervals[name]
-    return f"{share} ({100 * low:.1f} to {100 * high:.1f})"
+def _cell(group: Sequence[Audit], name: str) -> AuditCell:
+    """The mean over seeds with its deviation: "76.7 %", "± 0.4"; of a single one the interval: "75.9 to 77.5"."""
+    mean, deviation = mean_and_spread([getattr(audit, name) for audit in group])
+    if deviation is not None:
+        return AuditCell(percent(mean), f"± {100 * deviation:.1f}")
+    if name not in group[0].intervals:
+        return AuditCell(percent(mean), "")
+    low, high = group[0].intervals[name]
+    return AuditCell(percent(mean), f"{100 * low:.1f} to {100 * high:.1f}")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from shiftscope.errors import unknown
 from shiftscope.files import plain
-from shiftscope.reporting.audit_table import audit_rows
+from shiftscope.reporting.audit_table import COLUMNS, audit_rows
 from shiftscope.reporting.cells import ControlCell
 from shiftscope.reporting.parameters import parameter_cells
 from shiftscope.reporting.save import render_figure
@@ -101,7 +101,7 @@ def render_report(data: ReportData) -> str:
     return environment.from_string(_asset("template.html")).render(
         title=data.title, style=Markup(style), digest=digest, data=data, figures=figures,
         conclusion=conclusion(data.controls, name), rows=model_rows(data.training, data.evaluations),
-        tables=control_tables(data.controls), audits=audit_rows(data.audits),
+        tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(COLUMNS),
         parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
         credit=image_credit(name, drawn=drawn), drawn=drawn, thing=thing(name),
         facts=_facts(data), recipes=_recipes(data.training), notes=_notes(data),

@@ -95,7 +95,7 @@ def _audit_figures(audits: Sequence[Audit], shown: "Gallery") -> None:
         return
     for name, figure, caption in audit_figures(audits):
         if name in ("accuracy-map", "placements-right") or name.startswith("changes-"):
-            shown.add("audit", name, figure, caption, small=True)
+            shown.add("audit", name, figure, caption)
         else:
             save_figure(figure, shown.folder, name)
 
@@ -133,7 +133,7 @@ def _look_figures(model: nn.Module, look: Look, name: str, credit: str, shown: "
         if look.neighbours is not None:
             figure = neighbours_figure(synthesis, look.neighbours, images=BESIDE_IMAGES)
             shown.add("classes", f"neighbours-{name}", figure,
-                      f"{title}: real images beside the pictures above. {quality_sentence(look.quality)}", small=True)
+                      f"{title}: real images beside the pictures above. {quality_sentence(look.quality)}")
         return
     layer = synthesis.objective.partition(":")[0]
     shown.add("neurons", f"neurons-{name}", neuron_gallery(synthesis, credit=credit),
@@ -153,7 +153,7 @@ class Gallery:
         self.parameters: dict[str, list[ParameterRow]] = {}
         self.notes: list[str] = []
 
-    def add(self, section: str, name: str, figure: Figure, caption: str, *, small: bool = False) -> None:
-        """Write a figure and keep it for the report, there with fewer colours where it is to be `small`."""
+    def add(self, section: str, name: str, figure: Figure, caption: str) -> None:
+        """Write a figure and keep it for the report, there with fewer colours, so that it can be sent by mail."""
         png = save_figure(figure, self.folder, name)[0].read_bytes()
-        self.figures[name] = ReportFigure(section, few_colours(png) if small else png, alt_text(figure), caption)
+        self.figures[name] = ReportFigure(section, few_colours(png), alt_text(figure), caption)
