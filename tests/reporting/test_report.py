@@ -141,6 +141,15 @@ def test_audits_have_a_table_with_intervals_and_say_how_they_were_made(data, mak
     page = Page(render_report(dataclasses.replace(data, audits=[audit], figures={})))
     mean, worst = 100 * audit.mean_accuracy, 100 * audit.worst_case_accuracy
     assert "Every placement" in page.text and f"{mean:.1f} %{mean - 1:.1f} to {mean + 1:.1f}" in page.text
-    assert f"{worst:.1f} % (" in page.text and "12 test images at all 35 placements (exact), mode canvas" in page.text
+    assert f"{worst:.1f} %" in page.text and "12 test images at all 35 placements (exact), mode canvas" in page.text
     assert "One image was odd." in page.text
     assert "Every placement" not in Page(render_report(dataclasses.replace(data, figures={}))).text
+
+
+def test_audits_of_several_seeds_share_a_row(data, make_audit):
+    seeds = [make_audit(), dataclasses.replace(make_audit(), mean_accuracy=0.25), make_audit(trained="centred")]
+    page = Page(render_report(dataclasses.replace(data, audits=seeds, figures={})))
+    mean = (seeds[0].mean_accuracy + 0.25) / 2
+    deviation = abs(seeds[0].mean_accuracy - 0.25) / 2**0.5
+    assert f"{100 * mean:.1f} %± {100 * deviation:.1f}" in page.text
+    assert "standard deviation over 2 seeds" in page.text and page.text.count("placements (exact)") == 2

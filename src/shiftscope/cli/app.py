@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cyclopts import App, Parameter
 
 from shiftscope.cli.audit_command import audit
+from shiftscope.cli.bench_command import bench_audit, bench_data, bench_training, bench_visualize
 from shiftscope.cli.data_commands import fetch, show_info, show_list
 from shiftscope.cli.doctor_command import doctor
 from shiftscope.cli.evaluate_command import evaluate
@@ -39,11 +40,16 @@ COMMANDS = (
     Command(("data", "list"), show_list, ("data list",)),
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),
+    Command(("bench", "training"), bench_training, ("bench training --data fashion-mnist",)),
+    Command(("bench", "audit"), bench_audit, ("bench audit --model two-conv --growth",)),
+    Command(("bench", "visualize"), bench_visualize, ("bench visualize --units 0-9",)),
+    Command(("bench", "data"), bench_data, ("bench data --batch-size 125",)),
     Command(("doctor",), doctor, ("doctor",)),
 )
 """All commands, in the order of the help page."""
 
-GROUPS = {"data": "Look at the datasets that Shiftscope knows, or download one."}
+GROUPS = {"data": "Look at the datasets that Shiftscope knows, or download one.",
+          "bench": "Time Shiftscope on this machine, side by side with the plain ways of doing the same."}
 """Help of the words that several commands share."""
 
 EPILOGUE = """\

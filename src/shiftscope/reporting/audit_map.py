@@ -78,6 +78,8 @@ def accuracy_map(audits: Sequence[Audit]) -> Figure:
 
 
 def _title(audits: Sequence[Audit]) -> str:
+    if len(audits) > 2:
+        return "Where each model is right"
     return f"Where the {listing([audit_title(audit) for audit in audits])} {'is' if len(audits) == 1 else 'are'} right"
 
 
