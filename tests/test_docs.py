@@ -11,7 +11,7 @@ import shiftscope
 from shiftscope.data import from_arrays
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("auditing.md", "identity.md")
+PAGES = ("auditing.md", "identity.md", "looking-inside.md")
 
 
 def blocks(page: str) -> list[str]:
@@ -39,7 +39,8 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     data = from_arrays(images, [0, 1, 2] * 2, images[:4], [0, 1, 2, 0], class_names=("a", "b", "c"))
     monkeypatch.setattr(shiftscope, "load_dataset", lambda name: data)
     monkeypatch.chdir(tmp_path)
-    names = {"my_model": Tiny()}
+    names = {"my_model": Tiny(), "data": data, "torch": torch,
+             "place": shiftscope.Placement(image=(28, 28), canvas=(56, 56))}
     assert blocks(page)
     for block in blocks(page):
         exec(compile(block, str(DOCS / page), "exec"), names)

@@ -1,0 +1,58 @@
+"""Make the pictures of docs/looking-inside.md from the stored checkpoints of the course's two models.
+
+Run from the root of the repository: `python docs/images/make_looking_inside_pictures.py`, with the files of
+Fashion-MNIST where Shiftscope finds them.
+"""
+
+from pathlib import Path
+
+import torch
+
+import shiftscope
+from shiftscope.reporting import (
+    class_gallery,
+    few_colours,
+    image_credit,
+    neighbours_figure,
+    neuron_gallery,
+    render_figure,
+)
+from shiftscope.reporting.attribution import attribution_figure
+from shiftscope.visualization import attribute, find_neighbours, visualize
+from shiftscope.visualization.attribution import default_methods
+
+HERE = Path(__file__).parent
+LEARNED = "The model learned from Fashion-MNIST, (c) 2017 Zalando SE, MIT licence"
+SHOWN = "class:Trouser", "class:Sneaker", "class:Bag", "class:Shirt"
+"""Classes beside which real images stand."""
+
+
+def write(figure, name: str) -> None:
+    """Write a figure as a small PNG file."""
+    (HERE / f"inside-{name}.png").write_bytes(few_colours(render_figure(figure, "png")))
+
+
+def main() -> None:
+    """Look into both models and write the pictures beside this file."""
+    data = shiftscope.load_dataset("fashion-mnist")
+    place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
+    models = {name: shiftscope.load(HERE.parents[1] / "examples" / "checkpoints" / name)
+              for name in ("two-full", "two-conv")}
+    for name, model in models.items():
+        write(class_gallery(visualize(model, "class:all", class_names=data.class_names, placement=place),
+                            credit=LEARNED), f"classes-{name}")
+    write(neuron_gallery(visualize(models["two-full"], "fc1:all"), credit=LEARNED), "neurons-two-full")
+    convnet, coarse = models["two-conv"], place.narrowed(step=4)
+    goal = ",".join(str(data.class_names.index(name.removeprefix("class:"))) for name in SHOWN)
+    made = visualize(convnet, f"class:{goal}", class_names=data.class_names, placement=place)
+    near, = find_neighbours(convnet, [made.objective], data, k=7, placement=coarse, images=500, name="two-conv")
+    write(neighbours_figure(made, near, images=7), "neighbours-two-conv")
+    first = torch.arange(3)
+    canvases = place.place(data.test.gather(first), place.sample(first, seed=0))
+    whys = [attribute(convnet, canvases, method=method, labels=data.test.labels[first].numpy(), name="two-conv",
+                      class_names=data.class_names) for method in default_methods(convnet, (1, *place.canvas))]
+    write(attribution_figure(whys, credit=image_credit(data.name, drawn=False), limit=3), "attribution-two-conv")
+
+
+if __name__ == "__main__":
+    main()
