@@ -1,0 +1,44 @@
+"""A torchvision and a timm model at every placement, against a loop that shares no code with the audit."""
+
+import pytest
+import torch
+from torch import nn
+
+import shiftscope
+from shiftscope.data import from_arrays
+
+
+def resnet18():
+    from torchvision.models import resnet18 as build
+
+    model = build(weights=None, num_classes=10)
+    model.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    return model
+
+
+def regnet():
+    import timm
+
+    return timm.create_model("regnetx_002", pretrained=False, in_chans=1, num_classes=10, zero_init_last=False)
+
+
+@pytest.mark.parametrize("build", [resnet18, regnet])
+@torch.no_grad()
+def test_auto_names_its_engine_and_agrees_with_a_plain_loop(build):
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4, 1, 20, 24), generator=draw).to(torch.uint8)
+    data = from_arrays(images, [0, 1, 2, 3], images, [0, 1, 2, 3], class_names=[str(k) for k in range(10)])
+    torch.manual_seed(0)
+    model = build()
+    place = shiftscope.Placement(image=(20, 24), canvas=(32, 34), step=5)
+    found = shiftscope.audit(model, data, placement=place, expected=0.1)
+    assert found.engine == "brute" and "pad" in found.reason
+    model.eval()
+    for column, (dy, dx) in enumerate(place.offsets().tolist()):
+        canvas = torch.zeros(4, 1, 32, 34)
+        canvas[:, :, dy:dy + 20, dx:dx + 24] = images.float() / 255
+        logits = model(canvas)
+        top = logits.topk(2).values
+        clear = top[:, 0] - top[:, 1] > 1e-5
+        answers = torch.from_numpy(found.answers[:, column].astype(int))
+        assert clear.any() and (logits.argmax(1) == answers)[clear].all()
