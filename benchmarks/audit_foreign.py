@@ -3,9 +3,9 @@
 Usage: python benchmarks/audit_foreign.py [--images 100]
 
 In the environment of `make test-vision`. torchvision's resnet18 and a timm model, random weights, adapted to one
-channel and ten classes, on the first test images of Fashion-MNIST at all 841 placements. Labels that differ between the audit
-and the plain script are counted, and how many of them are no ties (two largest logits further apart than 1e-5).
-Written to benchmarks/results/audit-foreign.json.
+channel and ten classes, on the first test images of Fashion-MNIST at all 841 placements. Labels that differ between
+the audit and the plain script are counted, and how many of them are no ties (two largest logits further apart than
+1e-5). Written to benchmarks/results/audit-foreign.json.
 """
 
 import argparse
