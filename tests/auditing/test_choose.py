@@ -113,7 +113,7 @@ def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
     assert found.engine == "brute" and "out of memory" in found.reason
 
     def later(logits, seen):
-        return hungry(logits, seen) if seen > 6 else logits
+        return hungry(logits, seen) if seen > 12 else logits
 
     dense(later)
     found = audit(model, data, placement=place)
@@ -123,7 +123,7 @@ def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
 
 def test_memory_that_is_not_there_at_all(dense, made, place):
     def never(logits, seen):
-        if seen > 6:
+        if seen > 12:
             raise torch.OutOfMemoryError("out of memory")
         return logits
 
