@@ -44,8 +44,9 @@ test: $(INSTALLED_DEV) ## all tests but those with torchvision
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in an environment of their own
 	$(VISION_RUN) -m pytest tests/vision
 
-bench: $(INSTALLED) ## measure a training epoch against the notebook way of doing it (real images; nothing else running)
-	$(RUN) benchmarks/training_pipeline.py
+bench: $(INSTALLED) ## time training, audit, pictures and batches beside the plain ways (real images; nothing else running)
+	for part in training audit visualize data; do \
+		$(RUN) -m shiftscope bench $$part --data fashion-mnist --out benchmarks/results || exit; done
 
 checkpoints: $(INSTALLED) ## train the models of examples/checkpoints/ anew (real images; ten minutes on two cores)
 	$(RUN) tools/make_checkpoints.py

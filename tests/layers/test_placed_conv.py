@@ -19,7 +19,7 @@ def test_equals_the_whole_canvas_at_every_offset(image, room, kernel, pool, chan
     conv, normalise = nn.Conv2d(channels, 3, kernel).double(), Normalise(0.3, 0.6).double()
     offsets = place.offsets()
     images = torch.randint(0, 256, (len(offsets), channels, *image), dtype=torch.uint8)
-    expected = F.max_pool2d(conv(normalise(place.place(images, offsets).double() / 255)), pool)
+    expected = F.relu(F.max_pool2d(conv(normalise(place.place(images, offsets).double() / 255)), pool))
     found = placed_conv_pool(conv, pool, normalise, images, offsets, place)
     assert found.shape == expected.shape
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

@@ -16,8 +16,8 @@ def test_a_row_a_filter_and_a_column_an_input_channel():
     for cell, picture in enumerate(page.images):
         np.testing.assert_array_equal(picture.get_array(), weights[cell // 2, cell % 2])
     assert [text.get_text() for text in page.texts] == ["filter 0", "ch. 0", "ch. 1", "filter 1", "filter 2"]
-    assert "A row is a filter (the first 3 of 4)" in figure.texts[1].get_text()
-    assert "3 rows of 2 pictures of 5 x 7 weights" in alt_text(figure)
+    assert "A strip is a filter (the first 3 of 4)" in figure.texts[1].get_text()
+    assert "3 strips of 2 pictures of 5 x 7 weights" in alt_text(figure)
     assert render_figure(figure, "png")
 
 
@@ -25,6 +25,28 @@ def test_filters_of_a_grouped_convolution_name_the_channels_that_they_read():
     figure = filter_grid(np.ones((4, 2, 3, 3)), title="conv2", groups=2)
     named = [text.get_text() for text in figure.axes[0].texts]
     assert named[-3:] == ["filter 3", "ch. 2", "ch. 3"] and named[:3] == ["filter 0", "ch. 0", "ch. 1"]
+
+
+def corners(figure) -> np.ndarray:
+    """(left, top) of each picture."""
+    return np.array([(left, top) for left, _, _, top in (found.get_extent() for found in figure.axes[0].images)])
+
+
+def test_many_narrow_strips_stand_side_by_side_each_under_its_channels():
+    figure = filter_grid(np.ones((31, 2, 3, 3)), title="conv2", limit=31)
+    places = corners(figure).reshape(31, 2, 2)
+    assert len(figure.axes[0].images) == 62 and len(np.unique(places[:, 0, 1])) == 11  # three a line
+    assert (places[[0, 1, 2], 0, 1] == places[0, 0, 1]).all() and (np.diff(places[:3, 0, 0]) > 0).all()
+    assert places[3, 0, 0] == places[0, 0, 0] and places[3, 0, 1] > places[0, 0, 1]
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert names.count("ch. 0") == 3 and [name for name in names if name.startswith("filter")][-1] == "filter 30"
+
+
+def test_wide_strips_stay_one_below_the_other_and_on_the_page():
+    figure = filter_grid(np.ones((40, 12, 4, 6)), title="fc1")
+    places = corners(figure).reshape(15, 12, 2)
+    assert len(np.unique(places[:, :, 1])) == 15 and "the first 15 of 40" in figure.texts[1].get_text()
+    assert figure.get_size_inches()[1] < 12
 
 
 @pytest.mark.parametrize(("shape", "groups"), [((4, 5, 5), 1), ((0, 1, 3, 3), 1), ((4, 2, 3, 3), 3)])

@@ -50,7 +50,7 @@ def test_neuron_gallery_numbers_every_picture_in_rows_of_ten():
     left = [image.get_extent()[0] for image in axes.images]
     assert len(left) == 23 and left[0] == left[10] == left[20] and len(set(left)) == 10
     assert any("2 of 25 units stay" in line for line in words(figure))
-    assert "neurons of fc1 in the perceptron" in alt_text(figure) and "The first 23 of 25" in alt_text(figure)
+    assert "units of fc1 in the perceptron" in alt_text(figure) and "The first 23 of 25" in alt_text(figure)
 
 
 def test_full_contrast_keeps_the_ground():

@@ -52,10 +52,13 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
 
     Args:
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
-        objectives: What to excite: class:2, class:Bag, class:all, fc1:0-99, conv2:7, conv2:7@3,4, or a sum as in
-            "class:Bag - class:Shirt" (default: class:all and all neurons of the first fully connected layer).
+        objectives: What to excite: a class (class:2, class:Bag, class:all), neurons (fc1:7, fc1:0-99, fc1:3,7, fc1:all;
+            fc1+relu:7 after the ReLU), a channel (conv2:7), at one row and column of its map (conv2:7@3,4), a whole
+            layer ("conv2:*"), or a weighted sum as in "class:Bag - 0.5 class:Shirt" (default: class:all and all
+            neurons of the first fully connected layer).
         start: What the pictures begin with: zero (mid-grey), black, random, mean (of the training images), or a PNG or
-            JPEG file (default: zero for units of the first layer, black for all others).
+            JPEG file of the canvas's or the image's size (default: zero for units of the first layer, else what the
+            preset says: black for small grey nets, zero for colour).
         attribute: Explain so many test images by the pixels that decide (default: none).
         units: Table the layers' units on real images too: which are dead, which are duplicates.
         out: Folder for figures, pictures as arrays, the figures of merit (quality.json), and the table of parameters.

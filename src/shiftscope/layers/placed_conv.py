@@ -1,4 +1,4 @@
-"""A first convolution with pooling, computed only where the image reaches.
+"""A first convolution with pooling and ReLU, computed only where the image reaches.
 
 On a canvas mode placement most of the canvas is empty, and where a filter sees nothing but background its output
 is one constant a channel. Placing commutes with an unpadded stride-1 convolution, so it is enough to run it on a
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.placement import Placement
 
 
@@ -21,24 +22,31 @@ def fits(conv: nn.Conv2d, placement: Placement) -> bool:
     return plain and placement.mode == "canvas" and isinstance(placement.background, int)
 
 
-class _Paste(torch.autograd.Function):
-    """Paste patches into canvases of one constant a channel; rows of features, so that copies are contiguous."""
+class _ReluPaste(torch.autograd.Function):
+    """Paste patches into canvases of one constant a channel, negative values as zeros.
+
+    Rows of features, so that copies are contiguous. ReLU is done on the patches, which are fewer than the canvas.
+    """
 
     @staticmethod
     def forward(ctx: Any, patches: torch.Tensor, constant: torch.Tensor, to_canvas: torch.Tensor,
                 to_patch: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(to_patch)
-        ctx.rows = len(to_canvas)
-        source = torch.cat((patches, constant[None]))  # the last row is the background
-        return source.index_select(0, to_canvas)
+        source = patches.new_empty(len(patches) + 1, patches.shape[1])
+        torch.clamp_min(patches, 0, out=source[:-1])
+        torch.clamp_min(constant, 0, out=source[-1])  # the last row is the background
+        pasted = source.index_select(0, to_canvas)
+        outside = to_patch == len(to_canvas)  # patch cells that fall off the canvas: nobody has read them
+        source[:-1].mul_(outside.logical_not()[:, None])
+        ctx.save_for_backward(source, to_canvas == len(patches), to_patch.masked_fill_(outside, 0))
+        return pasted
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
-        (to_patch,) = ctx.saved_tensors
+        source, background, to_patch = ctx.saved_tensors
         grad = grads[0]
-        outside = grad.new_zeros(1, grad.shape[1])  # patch cells that fall off the canvas
-        of_patches = torch.cat((grad, outside)).index_select(0, to_patch)
-        return of_patches, grad.sum(0) - of_patches.sum(0), None, None
+        of_patches = torch.ops.aten.threshold_backward(grad.index_select(0, to_patch), source[:-1], 0)
+        of_constant = torch.mv(grad.t(), background.to(grad.dtype)) * (source[-1] > 0)  # a product sums faster than sum
+        return of_patches, of_constant, None, None
 
 
 class PatchGeometry:
@@ -67,13 +75,13 @@ class PatchGeometry:
 
         What has no counterpart points one past the end.
         """
-        batch, device = len(first), first.device
+        batch, device, first = len(first), first.device, first.int()
         (nh, nw), (fh, fw) = self.cells, self.field
-        which = torch.arange(batch, device=device)[:, None, None]
+        which = torch.arange(batch, device=device, dtype=torch.int32)[:, None, None]
 
         def table(size: tuple[int, ...], other: tuple[int, ...], shift: torch.Tensor) -> torch.Tensor:
-            rows = torch.arange(size[0], device=device) + shift[:, :1]
-            columns = torch.arange(size[1], device=device) + shift[:, 1:]
+            rows = torch.arange(size[0], device=device, dtype=torch.int32) + shift[:, :1]
+            columns = torch.arange(size[1], device=device, dtype=torch.int32) + shift[:, 1:]
             inside = ((rows >= 0) & (rows < other[0]))[:, :, None] & ((columns >= 0) & (columns < other[1]))[:, None]
             flat = which * (other[0] * other[1]) + rows[:, :, None] * other[1] + columns[:, None]
             return torch.where(inside, flat, batch * other[0] * other[1]).flatten()
@@ -83,7 +91,7 @@ class PatchGeometry:
 
 def placed_conv_pool(conv: nn.Conv2d, pool: int, normalise: nn.Module, images: torch.Tensor, offsets: torch.Tensor,
                      placement: Placement) -> torch.Tensor:
-    """Return `max_pool2d(conv(normalise(place(images, offsets) / 255)), pool)`, the images' reach alone computed.
+    """Return `relu(max_pool2d(conv(normalise(place(images, offsets) / 255)), pool))`, the reach alone computed.
 
     Args:
         conv: a convolution for which `fits` holds.
@@ -99,12 +107,19 @@ def placed_conv_pool(conv: nn.Conv2d, pool: int, normalise: nn.Module, images: t
     geometry = PatchGeometry(conv, pool, placement)
     first, inside = geometry.split(offsets)
     dtype = conv.weight.dtype
-    pixels = normalise(geometry.patch.place(images, inside).to(dtype) / 255)
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    pixels = _patches(images, inside, geometry.patch, dtype, normalise).contiguous(memory_format=torch.channels_last)
     bias = conv.bias if conv.bias is not None else conv.weight.new_zeros(conv.out_channels)
     pooled = F.max_pool2d(F.conv2d(pixels, conv.weight, bias), pool)  # (B, filters, n, n)
     empty = torch.full((1, images.shape[1], 1, 1), int(placement.background) / 255, dtype=dtype, device=images.device)
     constant = bias + (conv.weight * normalise(empty)).sum((1, 2, 3))  # (filters,)
     rows = pooled.permute(0, 2, 3, 1).reshape(-1, conv.out_channels)
-    field = _Paste.apply(rows, constant, *geometry.indices(first))
+    field = _ReluPaste.apply(rows, constant, *geometry.indices(first))
     return field.view(len(images), *geometry.field, conv.out_channels).permute(0, 3, 1, 2)
+
+
+def _patches(images: torch.Tensor, inside: torch.Tensor, patch: Placement, dtype: torch.dtype,
+             normalise: nn.Module) -> torch.Tensor:
+    """Return the normalised images, each laid on its patch."""
+    if laid_in_rows(patch, images.device):
+        return prepared_canvases(images, inside, patch, dtype, normalise)
+    return normalise(patch.place(images, inside).to(dtype) / 255)

@@ -58,7 +58,7 @@ class TwoConvTwoFullNet(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_pixels(self, pixels, self.picture)
-        return self._rest(F.max_pool2d(self.conv1(self.normalise(pixels)), POOL))
+        return self._rest(F.relu(F.max_pool2d(self.conv1(self.normalise(pixels)), POOL)))
 
     def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
         """Return what `forward` gives for the images at their offsets, without visiting the empty canvas.
@@ -75,8 +75,8 @@ class TwoConvTwoFullNet(nn.Module):
             return None
         return self._rest(placed_conv_pool(self.conv1, POOL, self.normalise, images, offsets, placement))
 
-    def _rest(self, pooled: torch.Tensor) -> torch.Tensor:
-        x = F.max_pool2d(self.conv2(F.relu(pooled)), POOL)
+    def _rest(self, features: torch.Tensor) -> torch.Tensor:
+        x = F.max_pool2d(self.conv2(features), POOL)
         x = F.relu(self.conv2_drop(x)).flatten(1)
         x = self.fc1_drop(F.relu(self.fc1(x)))
         return F.log_softmax(self.fc2(x), dim=1)

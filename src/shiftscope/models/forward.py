@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
+from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.placement import Placement
 
 
@@ -27,6 +28,14 @@ def to_pixels(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch
     return images.to(dtype).div_(255)
 
 
+def placed_pixels(images: torch.Tensor, offsets: torch.Tensor, placement: Placement,
+                  dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Return uint8 images (B, C, h, w) laid at offsets (B, 2) as pixels in [0, 1], (B, C, H, W)."""
+    if laid_in_rows(placement, images.device):
+        return prepared_canvases(images, offsets, placement, dtype)
+    return to_pixels(placement.place(images, offsets), dtype)
+
+
 def placed_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor, placement: Placement, *,
                    channels_last: bool = False) -> torch.Tensor:
     """Return the model's outputs (B, K) for images laid at offsets.
@@ -44,7 +53,7 @@ def placed_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor
         outputs = short_cut(images, offsets, placement)
         if outputs is not None:
             return outputs
-    pixels = to_pixels(placement.place(images, offsets), home(model)[1])
+    pixels = placed_pixels(images, offsets, placement, home(model)[1])
     if channels_last:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     return model(pixels)

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.layers import Normalise
+from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.models.sizes import check_pixels
+from shiftscope.placement import Placement
 from shiftscope.settings import require
 
 
@@ -44,5 +46,24 @@ class TwoFullNet(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_pixels(self, pixels, self.picture)
-        hidden = F.relu(self.fc1(self.normalise(pixels).flatten(1)))
+        return self._rest(self.normalise(pixels))
+
+    def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
+        """Return what `forward` gives for the images at their offsets, normalised before they are laid.
+
+        Args:
+            images: uint8 (B, C, h, w).
+            offsets: int64 (B, 2).
+            placement: where the offsets come from.
+
+        Returns:
+            (B, classes), or None where the images must be laid first.
+        """
+        if not laid_in_rows(placement, images.device) or (images.shape[1], *placement.canvas) != self.picture:
+            return None
+        dtype = self.fc1.weight.dtype
+        return self._rest(prepared_canvases(images, offsets, placement, dtype, self.normalise))
+
+    def _rest(self, normalised: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.fc1(normalised.flatten(1)))
         return F.log_softmax(self.fc2(hidden), dim=1)

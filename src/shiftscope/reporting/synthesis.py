@@ -53,8 +53,8 @@ def neuron_gallery(synthesis: Synthesis, *, credit: str = "", columns: int = 10,
     layout = Layout(count=shown, columns=min(columns, shown), size=synthesis.images.shape[2:], side=1.0, above=0.16,
                     gap=0.05)
     layer = synthesis.units[0].rpartition(":")[0]
-    title = f"What excites the neurons of {layer} in the {model_title(synthesis.model)}"
-    which = f"The first {shown} of {total} neurons" if shown < total else f"{total} neurons, numbered"
+    title = f"What excites the units of {layer} in the {model_title(synthesis.model)}"
+    which = f"The first {shown} of {total} units" if shown < total else f"{total} units, numbered"
     subtitle = f"{which}: the picture that each likes best, made by gradient ascent on its pixels."
     sheet = Sheet(layout, title=title, subtitle=subtitle,
                   footer=(_how(synthesis), *synthesis.notes, credit))
