@@ -16,10 +16,12 @@ from shiftscope.reporting import (
     neighbours_figure,
     neuron_gallery,
     render_figure,
+    weight_grid,
 )
 from shiftscope.reporting.attribution import attribution_figure
-from shiftscope.visualization import attribute, find_neighbours, visualize
+from shiftscope.visualization import attribute, coarser, find_neighbours, visualize
 from shiftscope.visualization.attribution import default_methods
+from shiftscope.visualization.parameters import weight_pictures
 
 HERE = Path(__file__).parent
 LEARNED = "The model learned from Fashion-MNIST, (c) 2017 Zalando SE, MIT licence"
@@ -41,8 +43,15 @@ def main() -> None:
     for name, model in models.items():
         write(class_gallery(visualize(model, "class:all", class_names=data.class_names, placement=place),
                             credit=LEARNED), f"classes-{name}")
-    write(neuron_gallery(visualize(models["two-full"], "fc1:all"), credit=LEARNED), "neurons-two-full")
-    convnet, coarse = models["two-conv"], place.narrowed(step=4)
+        write(neuron_gallery(visualize(model, "fc1:all"), credit=LEARNED), f"neurons-{name}")
+    write(weight_grid(weight_pictures(models["two-conv"], "conv1").numpy(), title="Filters of conv1 in the convnet",
+                      credit=LEARNED), "filters-two-conv")
+    beside_and_why(models["two-conv"], data, place)
+
+
+def beside_and_why(convnet: torch.nn.Module, data: shiftscope.Dataset, place: shiftscope.Placement) -> None:
+    """Draw real images beside the pictures of a few classes, and the pixels that decide about three images."""
+    coarse = coarser(place, 64)
     goal = ",".join(str(data.class_names.index(name.removeprefix("class:"))) for name in SHOWN)
     made = visualize(convnet, f"class:{goal}", class_names=data.class_names, placement=place)
     near, = find_neighbours(convnet, [made.objective], data, k=7, placement=coarse, images=500, name="two-conv")

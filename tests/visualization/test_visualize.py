@@ -283,8 +283,8 @@ def planted(bias):
 def test_a_dead_unit_is_reported_and_no_other(bias):
     found = visualize(planted(bias), "1:all", shape=(1, 3, 4), settings=FEW)
     assert found.dead.tolist() == [True, False, False]
-    assert found.notes == ["1 of 3 units are dead: their own picture does not bring them above zero, or no pixel "
-                           "changes them (1:0)"]
+    assert found.notes == ["1 of 3 units stay silent: their own picture does not bring them above zero (a channel in "
+                           "the mean over its places), or no pixel changes them (1:0)"]
 
 
 def test_a_unit_that_never_fires_is_dead_though_pixels_change_it():

@@ -62,8 +62,8 @@ def _subtitle(shape: tuple[int, ...], shown: int, across: int, unit: str) -> str
     units, read, height, width = shape
     rows = f"the first {shown} of {units}" if shown < units else f"all {units}"
     columns = f"the first {across} of {read}" if across < read else f"all {read}"
-    return (f"A strip is a {unit} ({rows}), a picture in it an input channel that it reads ({columns}), each {height} x {width} "
-            "weights, numbered from 0, all on one scale.")
+    return (f"A strip is a {unit} ({rows}), a picture in it an input channel that it reads ({columns}), each "
+            f"{height} x {width} weights, numbered from 0, all on one scale.")
 
 
 def _how_to_read(signs: bool) -> str:

@@ -147,5 +147,5 @@ def _notes(target: Target, found: dict[str, np.ndarray]) -> list[str]:
     if not dead:
         return []
     listed = ", ".join(dead[:10]) + (", ..." if len(dead) > 10 else "")
-    return [f"{len(dead)} of {len(target.names)} units are dead: their own picture does not bring them above zero, or "
-            f"no pixel changes them ({listed})"]
+    return [f"{len(dead)} of {len(target.names)} units stay silent: their own picture does not bring them above zero "
+            f"(a channel in the mean over its places), or no pixel changes them ({listed})"]
