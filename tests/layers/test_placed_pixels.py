@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from shiftscope.errors import UsageError
+from shiftscope.layers import Normalise
+from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
+from shiftscope.models import TwoFullNet
+from shiftscope.models.forward import placed_pixels
+from shiftscope.placement import Placement
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("background", [0, 40])
+@pytest.mark.parametrize("image, canvas", [((3, 5), (7, 6)), ((4, 2), (4, 9)), ((5, 5), (5, 5)), ((1, 1), (2, 3))])
+def test_equals_placing_first_to_the_bit_at_every_offset(image, canvas, background, channels):
+    place = Placement(image=image, canvas=canvas, background=background)
+    offsets = place.offsets()
+    images = torch.randint(0, 256, (len(offsets), channels, *image), dtype=torch.uint8)
+    normalise = Normalise([0.3, 0.5, 0.1][:channels], [0.6, 0.2, 0.9][:channels])
+    laid = place.place(images, offsets).float() / 255
+    assert prepared_canvases(images, offsets, place, torch.float32, normalise).equal(normalise(laid))
+    assert placed_pixels(images, offsets, place).equal(laid)
+
+
+def test_no_images_and_images_of_another_size():
+    place = Placement(image=(3, 5), canvas=(7, 6))
+    none = torch.zeros(0, 1, 3, 5, dtype=torch.uint8)
+    assert prepared_canvases(none, torch.zeros(0, 2, dtype=torch.int64), place, torch.float32).shape == (0, 1, 7, 6)
+    with pytest.raises(UsageError, match=r"images must be \(batch, channel, 3, 5\) for this placement, got \(1, 1, 5"):
+        prepared_canvases(torch.zeros(1, 1, 5, 3, dtype=torch.uint8), torch.zeros(1, 2, dtype=torch.int64), place,
+                          torch.float32)
+
+
+def test_a_texture_and_other_modes_are_laid_first():
+    plain = Placement(image=(3, 3), canvas=(5, 6), mode="circular")
+    textured = Placement(image=(3, 3), canvas=(5, 6), background=torch.arange(30, dtype=torch.uint8).view(5, 6))
+    images = torch.randint(0, 256, (4, 1, 3, 3), dtype=torch.uint8)
+    model = TwoFullNet(canvas=(5, 6), classes=4)
+    for place in (plain, textured):
+        offsets = place.sample(torch.arange(4), seed=0)
+        assert not laid_in_rows(place, images.device)
+        assert model.forward_placed(images, offsets, place) is None
+        assert placed_pixels(images, offsets, place).equal(place.place(images, offsets).float() / 255)
+
+
+def test_the_perceptron_gives_the_same_logits_by_its_short_cut():
+    place = Placement(image=(3, 4), canvas=(5, 9), background=7)
+    images, offsets = torch.randint(0, 256, (12, 1, 3, 4), dtype=torch.uint8), place.offsets()[:12]
+    model = TwoFullNet(canvas=(5, 9), classes=4)
+    found = model.forward_placed(images, offsets, place)
+    assert found is not None and found.equal(model(place.place(images, offsets).float() / 255))
+    assert model.forward_placed(images.expand(12, 3, 3, 4), offsets, place) is None
