@@ -57,8 +57,12 @@ class TrainSettings:
     """Images a forward pass; gradients are summed over the batch. 0: all at once (default: what suits)."""
     channels_last: bool | None = None
     """Keep the channels of a pixel side by side in memory (default: what suits the device and the model)."""
+    max_time: float | None = None
+    """End after this many seconds, checkpoint saved; resuming goes on (default: no limit)."""
 
     def __post_init__(self) -> None:
+        require(self.max_time is None or 0 < self.max_time < float("inf"), "max_time", self.max_time,
+                "a number of seconds above 0")
         for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("micro_batch", 0)):
             value = getattr(self, name)
             require(value is None or (isinstance(value, int) and value >= least), name, value,
@@ -86,8 +90,8 @@ class TrainSettings:
         return ResolvedSettings(**(asdict(recipe) | values))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON."""
-        return asdict(self)
+        """Return as plain JSON what decides the result; `max_time` only decides when to pause."""
+        return _lasting(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +116,16 @@ class ResolvedSettings(Recipe):
     seed: int
     micro_batch: int | None = None
     channels_last: bool | None = None
+    max_time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON."""
-        return asdict(self)
+        """Return as plain JSON what decides the result."""
+        return _lasting(asdict(self))
+
+
+def _lasting(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what may differ between beginning and resuming."""
+    return {name: value for name, value in values.items() if name != "max_time"}
 
 
 RECIPES: dict[str, Recipe] = {

@@ -58,6 +58,18 @@ def parse_normalize(type_: Any, tokens: Sequence[Token]) -> tuple[tuple[float, .
     return mean, deviation
 
 
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def parse_time(type_: Any, tokens: Sequence[Token]) -> float:
+    """Read a time span in seconds: `90s`, `10m`, `1.5h`, or a bare number of seconds."""
+    text = " ".join(token.value for token in tokens).strip().lower()
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text)
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"max-time must be a time above 0 as in 90s, 10m or 1.5h, got {text!r}")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
 def show_default(value: Any) -> str | None:
     """Return a default as the help page shows it; None for a switch that is off and a value that is left open.
 
@@ -88,6 +100,9 @@ class DataFlags(DataSettings):
 @dataclass(frozen=True, kw_only=True)
 class TrainFlags(TrainSettings):
     """How a model is trained."""
+
+    max_time: Annotated[float | None, Parameter(converter=parse_time, n_tokens=1, metavar="TIME")] = None
+    """End after so much time (90s, 10m, 1.5h), checkpoint saved; --resume goes on (default: no limit)."""
 
 
 @Parameter(name="*", group=RESULTS)

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +21,17 @@ from shiftscope.models.checkpoint import Provenance, save
 from shiftscope.models.forward import check_model, home, placed_outputs
 from shiftscope.models.registry import count_parameters, registry_name
 from shiftscope.placement import Placement
-from shiftscope.progress import Progress, SilentProgress, Task
+from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
+from shiftscope.training.clock import Clock, Forecast
 from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.plan import Plan, choose_plan
+from shiftscope.training.plan import Plan, choose_plan, pieces
 from shiftscope.training.schedule import learning_rate
 from shiftscope.training.state import TrainingState, check_identity, load_state, save_state
 from shiftscope.training.stopping import StopFlag
+from shiftscope.training.trial import tried_plan
 
 _ORDER_STREAM, _DROPOUT_STREAM = 4, 5
 _VALIDATION_SEED = 0
@@ -42,7 +45,12 @@ def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None
           on_epoch: Callable[[EpochRecord], None] | None = None, stop: StopFlag | None = None) -> TrainResult:
     """Train `model` on images laid at a new random place each epoch.
 
-    Given settings, threads and device, a seed repeats bit for bit, also through any number of interruptions.
+    Given settings, threads and device, a seed repeats bit for bit, also through any number of interruptions. A long
+    training of a convnet on a CPU first measures which micro-batches suit the machine (`settings.plan` of the result
+    says them); the choice is remembered in the user's cache folder, and a resumed training keeps its own.
+
+    With `settings.max_time`, training pauses after the step in which the time is up: at least one step is done, the
+    state is saved as by Ctrl-C, and a result with fewer epochs and a note is returned.
 
     Args:
         model: takes pixels in [0, 1], (B, C, H, W), returns logits or log-probabilities (B, K). Trained in place, on
@@ -83,6 +91,15 @@ def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None
         return fit.run(resume, on_epoch, flag)
 
 
+def dropout_seeds(seed: int, steps: range) -> list[int]:
+    """Return what dropout is seeded with in each step of the training, as a function of the seed and the step alone.
+
+    >>> dropout_seeds(7, range(3, 5)) == [hashing.stream(_DROPOUT_STREAM, 7, step) for step in (3, 4)]
+    True
+    """
+    return hashing.mix(torch.tensor(steps) ^ hashing.stream(_DROPOUT_STREAM, seed)).tolist()
+
+
 class _Fit:
     """One training: what is fixed is set here, what changes is in `state`, the model and the optimiser."""
 
@@ -103,6 +120,7 @@ class _Fit:
         self.epochs = self.settings.epochs
         self.steps = -(-len(self.images) // self.settings.batch_size)
         self.centred = placement.count == 1
+        self.clock = Clock(self.settings.max_time)
 
     @property
     def trained(self) -> str:
@@ -112,51 +130,88 @@ class _Fit:
 
     def run(self, resume: bool, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> TrainResult:
         keep_memory()
-        if resume:
-            self._restore()
-        if self.plan.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        restored = resume and self._restore()
         was_training = self.model.training
-        total = self.epochs * len(self.images)
-        done = self.state.epoch * len(self.images) + self.state.step * self.settings.batch_size
-        task = self.progress.task(f"train {self.name}", total, done=done)
         try:
-            while self.state.epoch < self.epochs:
-                self._epoch(task, stop)
-                self._finish_epoch(task, on_epoch)
+            if self.plan.channels_last:
+                self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+            if not restored and self.settings.micro_batch is None:
+                self._try_plan()
+            self._epochs(on_epoch, stop)
             self._save_checkpoint()
         finally:
-            task.close()
             self.model.train(was_training)
             if self.plan.channels_last:
                 self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return self._result()
 
-    def _epoch(self, task: Task, stop: StopFlag) -> None:
+    def _try_plan(self) -> None:
+        first = torch.arange(min(self.settings.batch_size, len(self.images)), device=self.device)
+        images, labels = self.images.gather(first), self.labels[first]
+        offsets = self.placement.sample(first, seed=self.settings.seed)
+
+        def one_batch(model: nn.Module, plan: Plan) -> None:
+            for piece in pieces(len(first), plan.micro_batch):
+                outputs = placed_outputs(model, images[piece], offsets[piece], self.placement,
+                                         channels_last=plan.channels_last)
+                F.cross_entropy(outputs, labels[piece]).backward()
+
+        shape = (images.shape[1], *self.placement.canvas)
+        self.plan, note = tried_plan(self.model, self.plan, len(first), self.epochs * self.steps, shape, one_batch)
+        if note is not None:
+            self.notes.append(note)
+
+    def _epochs(self, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> None:
+        done = self.state.epoch * len(self.images) + self.state.step * self.settings.batch_size
+        task = self.progress.task(f"train {self.name}", self.epochs * len(self.images), done=done)
+        epochs = self.epochs - self.state.epoch
+        self.forecast = Forecast(epochs * self.steps - self.state.step, epochs,
+                                 (len(self.validation) if self.validation else 0) / len(self.images), self.device)
+        try:
+            while self.state.epoch < self.epochs:
+                if self._epoch(task, stop):
+                    self._finish_epoch(task, on_epoch)
+                if self.clock.is_up() and self.state.epoch < self.epochs:
+                    self._pause()
+                    break
+        finally:
+            task.close()
+
+    def _epoch(self, task: Task, stop: StopFlag) -> bool:
+        """Do the steps that are left of the present epoch; return whether it was done before the time was up."""
         state, seed = self.state, self.settings.seed
         order = hashing.permutation(hashing.stream(_ORDER_STREAM, seed, state.epoch), len(self.images), self.device)
         offsets = self.placement.sample(order, seed=seed, epoch=state.epoch)
+        self.seeds = dropout_seeds(seed, range(state.epoch * self.steps, (state.epoch + 1) * self.steps))
         self.model.train()
-        begun = time.perf_counter()
-        unshown = 0
-        for step in range(state.step, self.steps):
-            first = step * self.settings.batch_size
+        begun, unshown = time.perf_counter(), 0
+        while state.step < self.steps:
+            shows = state.step % _SHOW_EVERY == 0
+            first = state.step * self.settings.batch_size
             batch = slice(first, first + self.settings.batch_size)
             self._step(order[batch], offsets[batch])
-            state.step = step + 1
+            state.step += 1
             unshown += len(order[batch])
-            if step % _SHOW_EVERY == 0 or state.step == self.steps or self.device.type == "cpu":
+            if shows or state.step == self.steps or self.device.type == "cpu":
                 self._check_finite()
-            if step % _SHOW_EVERY == 0:
+            if shows:
                 task.advance(unshown, epoch=state.epoch + 1, **self._running())
                 unshown = 0
+            self._tell(self.forecast.step())
             if stop:
                 state.seconds += time.perf_counter() - begun
                 self._interrupt(stop)
+            if self.clock.is_up():
+                break
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         state.seconds += time.perf_counter() - begun
         task.advance(unshown, **self._running())
+        return state.step == self.steps
+
+    def _tell(self, sentence: str | None) -> None:
+        if sentence is not None:
+            self.progress.note(f"train {self.name}: {sentence}")
 
     def _step(self, indices: torch.Tensor, offsets: torch.Tensor) -> None:
         """One optimiser step; the gradient is summed over micro-batches."""
@@ -165,12 +220,10 @@ class _Fit:
         rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(hashing.stream(_DROPOUT_STREAM, settings.seed, position))
+        torch.manual_seed(self.seeds[state.step])
         self.optimizer.zero_grad(set_to_none=True)
         images, labels = self.images.gather(indices), self.labels[indices]
-        size = self.plan.micro_batch or len(indices)
-        for part in range(0, len(indices), size):
-            piece = slice(part, part + size)
+        for piece in pieces(len(indices), self.plan.micro_batch):
             self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices))
         self.optimizer.step()
 
@@ -189,13 +242,23 @@ class _Fit:
         return {"loss": loss / max(count, 1), "accuracy": right / max(count, 1)}
 
     def _check_finite(self) -> None:
-        if torch.isfinite(self.state.sums[0]):
+        if math.isfinite(self.state.sums[0].item()):
             return
         rate = self.optimizer.param_groups[0]["lr"]
         kept = "; the last checkpoint stands" if self.folder else ""
         raise TrainingError(f"the loss of {self.name} is not finite in epoch {self.state.epoch + 1}, by step "
                             f"{self.state.step} of {self.steps}, at a learning rate of {rate:.3g}: choose a smaller "
                             f"--learning-rate, for instance {self.settings.learning_rate / 10:.1g}{kept}")
+
+    def _pause(self) -> None:
+        """Leave the training for later, for its time is up."""
+        state = self.state
+        where = (f"{self.name} paused after {duration(self.clock.seconds())}, as --max-time asks, in epoch "
+                 f"{state.epoch + 1} of {self.epochs}, after step {state.step} of {self.steps}")
+        kept = f"saved in {self.folder}. Go on with the same command and --resume"
+        self._save_state()
+        self.notes.append(f"{where}; {kept if self.folder else 'nothing was saved, for no folder was given'}")
+        self.progress.note(self.notes[-1])
 
     def _interrupt(self, stop: StopFlag) -> None:
         where = f"{self.name} stopped in epoch {self.state.epoch + 1}, after step {self.state.step} of {self.steps}"
@@ -239,10 +302,11 @@ class _Fit:
                        "plan": self.plan.to_dict()}
             save_state(self.folder, self.state, tensors, plain(self._identity()))
 
-    def _restore(self) -> None:
+    def _restore(self) -> bool:
+        """Go on from the state in the folder; return whether there was one."""
         stored = load_state(self.folder, self.device) if self.folder is not None else None
         if stored is None or self.folder is None:
-            return
+            return False
         state, tensors, identity = stored
         check_identity(identity, plain(self._identity()), self.folder)
         plan = Plan(**tensors["plan"])
@@ -252,6 +316,7 @@ class _Fit:
         self.plan, self.state = plan, state
         self.model.load_state_dict(tensors["model"])
         self.optimizer.load_state_dict(tensors["optimizer"])
+        return True
 
     def _save_checkpoint(self) -> None:
         if self.folder is None:
@@ -264,7 +329,7 @@ class _Fit:
 
     def _result(self) -> TrainResult:
         state = self.state
-        seen = state.epoch * len(self.images)
+        seen = state.epoch * len(self.images) + min(state.step * self.settings.batch_size, len(self.images))
         return TrainResult(
             model=self.name, dataset=self.data.name, parameters=count_parameters(self.model), epochs=state.epoch,
             seed=self.settings.seed, trained=self.trained, train_images=len(self.images),
