@@ -41,6 +41,29 @@ def test_place_equals_the_definition_at_every_offset(place, channels):
         assert canvas.equal(naive(image, place, dy, dx))
 
 
+@given(placements(), st.integers(1, 3))
+def test_every_placement_is_a_window_of_the_field(place, channels):
+    images = torch.randint(0, 256, (2, channels, *place.image), dtype=torch.uint8)
+    fields, offsets = place.field(images), place.offsets()
+    (H, W), corners = place.canvas, place.corners(offsets)
+    for offset, (y, x) in zip(offsets, corners.tolist(), strict=True):
+        assert min(y, x) >= 0
+        assert fields[:, :, y:y + H, x:x + W].equal(place.place(images, offset.expand(2, 2)))
+
+
+def test_a_texture_that_stays_in_place_has_no_field():
+    ground = texture((5, 7))
+    fixed, rolled = (Placement(image=(3, 4), canvas=(5, 7), mode=mode, background=ground)
+                     for mode in ("canvas", "circular"))
+    assert not fixed.has_field and rolled.has_field
+    with pytest.raises(UsageError, match="background must be a number in mode canvas"):
+        fixed.field(torch.zeros(1, 1, 3, 4, dtype=torch.uint8))
+    image = torch.full((1, 1, 3, 4), 255, dtype=torch.uint8)
+    (y, x), = rolled.corners(torch.tensor([[3, 6]])).tolist()
+    window = rolled.field(image)[:, :, y:y + 5, x:x + 7]
+    assert window.equal(rolled.place(image, torch.tensor([[3, 6]])))
+
+
 @given(placements())
 def test_cutting_out_is_the_inverse_of_placing(place):
     offsets = place.offsets()

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from shiftscope import hashing
 from shiftscope.errors import UsageError
@@ -179,6 +180,49 @@ class Placement:
             offsets = offsets + torch.tensor([(size - small) // 2 for size, small in
                                               zip(self.canvas, self.image, strict=True)], device=canvases.device)
         return self._gather(canvases, offsets, size=self.image)
+
+    @property
+    def has_field(self) -> bool:
+        """Whether every placement is a window of one larger picture: a texture that stays in place allows none."""
+        return self.mode != "canvas" or isinstance(self.background, int)
+
+    def field(self, images: torch.Tensor) -> torch.Tensor:
+        """Return pictures (B, C, ., .) in which each placement of an image is the window at `corners`.
+
+        The empty canvas on all sides (mode canvas), the centred canvas repeated (circular), the image itself (crop).
+
+        Args:
+            images: (B, C, h, w), raw pixels of any dtype.
+
+        Raises:
+            UsageError: the images are not of this placement's size; a textured background in mode canvas.
+
+        Example:
+            >>> place = Placement(image=(28, 28), canvas=(56, 56))
+            >>> images, offsets = torch.ones(1, 1, 28, 28, dtype=torch.uint8), torch.tensor([[3, 9]])
+            >>> (y, x), = place.corners(offsets).tolist()
+            >>> place.field(images)[:, :, y:y + 56, x:x + 56].equal(place.place(images, offsets))
+            True
+        """
+        self._check_images(images)
+        require(self.has_field, "background", "a texture", "a number in mode canvas: a texture does not move along")
+        if self.mode == "crop":
+            return images
+        if self.mode == "circular":
+            centred = self.place(images, torch.zeros(len(images), 2, dtype=torch.int64))
+            tall = torch.cat((centred, centred[:, :, :-1]), 2)
+            return torch.cat((tall, tall[..., :-1]), 3)
+        (h, w), (H, W) = self.image, self.canvas
+        return F.pad(images, (W - w, W - w, H - h, H - h), value=int(self.background))
+
+    def corners(self, offsets: torch.Tensor) -> torch.Tensor:
+        """Return where on a `field` the window of each offset has its top-left corner, int64 (B, 2)."""
+        if self.mode == "crop":
+            return offsets
+        sizes = torch.tensor(self.canvas, device=offsets.device)
+        if self.mode == "circular":
+            return -offsets % sizes
+        return sizes - torch.tensor(self.image, device=offsets.device) - offsets
 
     def _check_images(self, images: torch.Tensor) -> None:
         if images.ndim != 4 or tuple(images.shape[2:]) != self.image:

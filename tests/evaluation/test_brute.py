@@ -19,7 +19,7 @@ def images(count=3):
 
 def by_loop(model, place, batch, offsets):
     with torch.no_grad():
-        return torch.stack([torch.cat([model(place.place(image[None], offset[None]).double() / 255)
+        return torch.stack([torch.cat([model(place.place(image[None], offset[None]).double() / 255).clone()
                                        for offset in offsets]) for image in batch])
 
 
@@ -67,10 +67,26 @@ def test_a_model_with_a_view_of_its_own_runs_in_the_plain_layout():
     torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
 
 
+def test_a_view_that_only_windows_break():
+    """One channel is channels-last in any layout: only pictures read as windows make a convolution answer so."""
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(4 * 9 * 8, 2)
+
+        def forward(self, pixels):
+            return self.fc(F.max_pool2d(self.conv(pixels), 2).view(-1, 4 * 9 * 8))
+
+    model = Views().double()
+    engine = BruteEngine(model, PLACE, (1, 4, 6))
+    assert engine.windows is not None and not engine.channels_last
+    torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
+
+
 def test_memory_bounds_chunks_and_batches():
     model = build_model("two-conv", canvas=(20, 18))
     wide, narrow = (BruteEngine(model, PLACE, (1, 4, 6), memory=memory) for memory in (2**28, 2**17))
-    assert wide.chunk == 128 and 1 <= narrow.chunk < 16
+    assert wide.chunk == 512 and 1 <= narrow.chunk < 16
     assert BruteEngine(model, PLACE, (1, 4, 6), memory=1).images_at_once == 1
     torch.testing.assert_close(narrow.logits(images()), wide.logits(images()), atol=1e-5, rtol=1e-5)
 
@@ -156,3 +172,100 @@ def test_adaptive_pooling_is_left_to_torch(size):
     with QuickPooling():
         found = nn.AdaptiveMaxPool2d(size)(pictures)
     assert found.equal(nn.AdaptiveMaxPool2d(size)(pictures))
+
+
+def test_pooling_by_windows_of_one_pixel_gives_a_copy():
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    before = x.clone()
+    with QuickPooling():
+        F.max_pool2d(x, 1).zero_()
+    assert x.equal(before)
+
+
+def test_chunks_follow_the_hungriest_operation(monkeypatch):
+    monkeypatch.setattr("shiftscope.evaluation.brute.CHUNK", {"cpu": (2, 100), "gpu": (1, 4096)})
+    monkeypatch.setattr("shiftscope.evaluation.brute.CACHE", 2 * 20 * 18 * 4 * 10)  # what Flatten takes and gives
+    model = nn.Sequential(nn.Flatten(), nn.Linear(20 * 18, 3, bias=False))
+    assert 5 <= BruteEngine(model, PLACE, (1, 4, 6)).chunk <= 20
+    monkeypatch.setattr("shiftscope.evaluation.brute.CACHE", 1)
+    assert BruteEngine(model, PLACE, (1, 4, 6)).chunk == 2
+    monkeypatch.setattr("shiftscope.evaluation.brute.CACHE", 2**30)
+    assert BruteEngine(model, PLACE, (1, 4, 6)).chunk == 100
+
+
+def test_weights_in_another_layout_are_not_counted(monkeypatch):
+    """Channels-last weights lie elsewhere in memory; counted, they would shrink the chunks of every large model."""
+    monkeypatch.setattr(BruteEngine, "_seconds", lambda *_: 1.0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(3), nn.Conv2d(4, 16384, 3), nn.Flatten(),
+                          nn.Linear(16384, 2, bias=False))
+    engine = BruteEngine(model, PLACE, (1, 4, 6), memory=2**23)  # 2.3 MB of weights, 0.13 MB of maps a placement
+    assert engine.channels_last and engine.chunk > 20
+
+
+@pytest.mark.parametrize(("plain", "chosen"), [(0.5, False), (0.95, True), (2.0, True)])
+def test_the_plain_layout_is_taken_where_it_is_clearly_faster(plain, chosen, monkeypatch):
+    monkeypatch.setattr(BruteEngine, "_seconds", lambda engine, trial: 1.0 if engine.channels_last else plain)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 18 * 16, 2)).double()
+    engine = BruteEngine(model, PLACE, (1, 4, 6))
+    assert engine.channels_last is chosen and engine.windows is not None
+    assert engine.windows.channels_last is chosen
+    torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
+
+
+def test_timing_never_asks_for_more_than_a_chunk():
+    class Asked(nn.Module):
+        def forward(self, pixels):
+            sizes.append(len(pixels))
+            return pixels.flatten(1)[:, :2]
+
+    sizes = []
+    engine = BruteEngine(Asked(), PLACE, (1, 4, 6))
+    engine.chunk = 5
+    sizes.clear()
+    assert engine._seconds(images(2)) > 0 and sizes == [5, 5, 5]
+
+
+class OwnBuffer(nn.Module):
+    """Answers with a buffer of its own, which the next call overwrites."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(20 * 18, 3)
+        self.register_buffer("kept", torch.zeros(1000, 3))
+
+    def forward(self, pixels):
+        return self.kept[:len(pixels)].copy_(self.fc(pixels.flatten(1)))
+
+
+@pytest.mark.parametrize("short_cuts", [True, False])
+def test_a_model_that_answers_with_its_own_buffer(short_cuts):
+    model = OwnBuffer().double()
+    engine = BruteEngine(model, PLACE, (1, 4, 6), short_cuts=short_cuts)
+    engine.chunk = 4
+    torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
+
+
+def test_a_model_that_works_in_place_on_its_input():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(20 * 18, 3)
+
+        def forward(self, pixels):
+            return self.fc(pixels.sub_(0.5).mul_(3).flatten(1))
+
+    for place in (PLACE, Placement(image=(20, 18), canvas=(20, 18), mode="crop")):
+        batch = torch.randint(0, 256, (2, 1, *place.image), dtype=torch.uint8)
+        model, before = InPlace().double(), batch.clone()
+        found = BruteEngine(model, place, (1, *place.image)).logits(batch)
+        torch.testing.assert_close(found, by_loop(model, place, batch, place.offsets()))
+        assert batch.equal(before)
+
+
+def test_a_model_with_two_heads_is_refused():
+    class Two(nn.Module):
+        def forward(self, pixels):
+            return pixels.flatten(1), pixels.flatten(1)
+
+    with pytest.raises(UsageError, match=r"Two must return a tensor \(batch, classes\), got tuple for a batch of 2"):
+        BruteEngine(Two(), PLACE, (1, 4, 6))

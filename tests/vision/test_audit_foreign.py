@@ -22,6 +22,15 @@ def regnet():
     return timm.create_model("regnetx_002", pretrained=False, in_chans=1, num_classes=10, zero_init_last=False)
 
 
+def tell_apart(model, images, place):
+    """Random weights answer one class everywhere: shift and scale the classes so that several are answered."""
+    head = next(part for part in reversed(list(model.modules())) if isinstance(part, nn.Linear))
+    logits = torch.cat([model(place.place(images, offset.expand(4, 2)) / 255) for offset in place.offsets()])
+    deviation, mean = torch.std_mean(logits, 0)
+    head.bias.copy_((head.bias - mean) / deviation)
+    head.weight.div_(deviation[:, None])
+
+
 @pytest.mark.parametrize("build", [resnet18, regnet])
 @torch.no_grad()
 def test_auto_names_its_engine_and_agrees_with_a_plain_loop(build):
@@ -31,8 +40,10 @@ def test_auto_names_its_engine_and_agrees_with_a_plain_loop(build):
     torch.manual_seed(0)
     model = build()
     place = shiftscope.Placement(image=(20, 24), canvas=(32, 34), step=5)
-    found = shiftscope.audit(model, data, placement=place, expected=0.1)
+    tell_apart(model.eval(), images, place)
+    found = shiftscope.audit(model.train(), data, placement=place, expected=0.1)
     assert found.engine == "brute" and "pad" in found.reason
+    assert model.training and len(set(found.answers.flatten().tolist())) > 2
     model.eval()
     for column, (dy, dx) in enumerate(place.offsets().tolist()):
         canvas = torch.zeros(4, 1, 32, 34)

@@ -18,9 +18,6 @@ CLEARLY = 0.5
 """Brute force is taken where it needs less than this share of the dense engine's time: trials are noisy, and the
 ratio is usually far from 1."""
 
-TIMED = 64
-"""Placements that brute force is timed on."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -84,16 +81,21 @@ def brute_force(subject: Subject, reason: str) -> Choice:
     subject = subject.affordable()
     engine = subject.brute()
     check = subject.check(1)
-    image = subject.images.gather(check.sample.images).to(engine.device).expand(check.sample.size, -1, -1, -1)
-    check.found = [engine.at(image, subject.offsets[check.sample.columns[0]])]
+    image = subject.images.gather(check.sample.images).to(engine.device)
+    check.found = [engine.of_pairs(image, _of_one(check.sample.columns[0].to(engine.device)))]
     return Choice(engine if passed(check.result()) else subject.brute(short_cuts=False), subject, reason)
 
 
 def _brute_seconds(subject: Subject) -> float:
-    """Return the seconds that brute force takes an image, estimated from a few placements."""
+    """Return the seconds that brute force takes an image, estimated from one chunk of placements."""
     engine = subject.brute()
-    count = min(TIMED, len(subject.offsets))
-    image = subject.images.gather(torch.zeros(1, dtype=torch.int64)).to(engine.device).expand(count, -1, -1, -1)
-    spread = torch.linspace(0, len(subject.offsets) - 1, count).long()
-    seconds = fastest(lambda: engine.at(image, subject.offsets[spread]))
+    count = min(engine.chunk, len(subject.offsets))
+    image = subject.images.gather(torch.zeros(1, dtype=torch.int64)).to(engine.device)
+    spread = torch.linspace(0, len(subject.offsets) - 1, count, device=engine.device).long()
+    seconds = fastest(lambda: engine.of_pairs(image, _of_one(spread)))
     return seconds / count * len(subject.offsets)
+
+
+def _of_one(placements: torch.Tensor) -> torch.Tensor:
+    """Return pairs of a single image with each of `placements`."""
+    return torch.stack((torch.zeros_like(placements), placements), 1)

@@ -14,12 +14,12 @@ def exact_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
     TF32 keeps 10 of the 23 bits: cuDNN's default for convolutions, too coarse to tell two engines apart by. The
     settings and the random state are restored afterwards.
     """
-    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [backend.allow_tf32 for backend in backends]
+    switches, name, whole = _switches()
+    before = [getattr(switch, name) for switch in switches]
     gpus = [device] if device.type == "cuda" else []
     try:
-        for backend in backends:
-            backend.allow_tf32 = False
+        for switch in switches:
+            setattr(switch, name, whole)
         with torch.random.fork_rng(devices=gpus):
             torch.default_generator.manual_seed(seed)
             for gpu in gpus:
@@ -27,5 +27,18 @@ def exact_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
                     torch.cuda.manual_seed(seed)
             yield
     finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed
+        for switch, value in zip(switches, before, strict=True):
+            setattr(switch, name, value)
+
+
+def _switches() -> tuple[tuple[Any, ...], str, Any]:
+    """Return where TF32 is allowed, by which attribute, and its value for whole float32.
+
+    torch has two names for it, and refuses to read the older one once the newer was set.
+    """
+    backends: Any = torch.backends
+    try:
+        _ = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+    except RuntimeError:
+        return (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul), "fp32_precision", "ieee"
+    return (backends.cudnn, backends.cuda.matmul), "allow_tf32", False

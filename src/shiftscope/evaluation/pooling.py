@@ -39,7 +39,7 @@ def _window(source: Any = None, kernel_size: Any = None, stride: Any = None, pad
     tiles = stride is None or stride == [] or _pair(stride) == size
     plain = _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode and not return_indices
     fits = source.shape[2] >= size[0] and source.shape[3] >= size[1]
-    return size if tiles and plain and fits and not others and max(size) <= 4 else None
+    return size if tiles and plain and fits and not others and 1 < max(size) <= 4 else None
 
 
 def _pair(value: Any) -> tuple[int, int]:
