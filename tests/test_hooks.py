@@ -112,3 +112,13 @@ def test_channels_last_gives_the_very_memory_back():
         raise ValueError
     for name, p in model.named_parameters():
         assert p is before[name][0] and p.data_ptr() == before[name][1] and p.stride() == before[name][2]
+
+
+@pytest.mark.parametrize("dim, final", [(0, False), (-2, False), (1, True), (-1, True)])
+@pytest.mark.parametrize("compute", [torch.Tensor.softmax, torch.softmax, F.log_softmax, F.softmax,
+                                     lambda scores, dim: nn.Softmax(dim)(scores)])
+def test_a_softmax_over_the_batch_is_not_the_final_one(compute, dim, final):
+    scores = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    with Watch() as watch:
+        output = compute(scores, dim=dim)
+    assert watch.logits(output) is (scores if final else output)

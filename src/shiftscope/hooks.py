@@ -153,7 +153,7 @@ class Watch(TorchFunctionMode):
             source = args[0] if args else kwargs["input"]
             return F.leaky_relu(source, self.leak, inplace=name == "relu_")
         result = func(*args, **kwargs)
-        if name in ("softmax", "log_softmax"):
+        if name in ("softmax", "log_softmax") and _over_classes(result, *args[1:2], **kwargs):
             self.softmax = (args[0] if args else kwargs["input"], result)
         return result
 
@@ -162,3 +162,8 @@ class Watch(TorchFunctionMode):
         if self.softmax is not None and self.softmax[1] is output:
             return self.softmax[0]
         return output
+
+
+def _over_classes(result: torch.Tensor, dim: int | None = None, **others: Any) -> bool:
+    """Return whether a softmax gave rows of probabilities over classes: one over the batch is no final softmax."""
+    return result.ndim == 2 and dim in (1, -1, None)
