@@ -71,7 +71,7 @@ class TensorImages:
         return len(self.images)
 
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
-        return self.images[indices.to(self.images.device)]
+        return self.images.index_select(0, indices.to(self.images.device))
 
     def to(self, device: torch.device | str) -> "TensorImages":
         return TensorImages(self.images.to(device), self.labels)
@@ -94,7 +94,7 @@ class Subset:
         return len(self.indices)
 
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
-        return self.parent.gather(self.indices[indices.cpu()])
+        return self.parent.gather(self.indices.index_select(0, indices.cpu()))
 
     def to(self, device: torch.device | str) -> "Subset":
         return Subset(self.parent.to(device), self.indices)

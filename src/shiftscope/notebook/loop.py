@@ -119,13 +119,14 @@ class Session:
         """
         keep_memory()
         settings, steps = self.options.settings, len(source)
-        tally = Tally(home(self.model)[0])
+        device, _ = home(self.model)
+        tally = Tally(device)
         torch.manual_seed(hashing.stream(_STEP_STREAM, settings.seed, epoch))  # the order of a shuffling loader
         self.model.train()
         for step, (images, labels) in enumerate(source.batches(self.model, self.classes)):
             position = epoch * steps + step
             rate = learning_rate(position, settings.epochs * steps, settings.learning_rate, settings.schedule)
-            torch.manual_seed(hashing.stream(_STEP_STREAM, settings.seed, epoch, step))
+            seed_generators(device, hashing.stream(_STEP_STREAM, settings.seed, epoch, step))
             self._step(images, labels, rate, tally)
             if step % self.options.log_interval == 0 or step + 1 == steps or tally.sums.device.type == "cpu":
                 self._check_finite(tally, epoch, step)

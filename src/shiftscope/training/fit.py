@@ -12,6 +12,7 @@ from torch import nn
 
 from shiftscope import hashing
 from shiftscope.data.base import Dataset, ImageSet
+from shiftscope.devices import seed_generators
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
@@ -220,7 +221,7 @@ class _Fit:
         rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(self.seeds[state.step])
+        seed_generators(self.device, self.seeds[state.step])
         self.optimizer.zero_grad(set_to_none=True)
         images, labels = self.images.gather(indices), self.labels[indices]
         for piece in pieces(len(indices), self.plan.micro_batch):
