@@ -12,6 +12,7 @@ from shiftscope.errors import UsageError
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
 Mode = Literal["canvas", "circular", "crop"]
+Preset = Literal["default", "quick", "best"]
 Parametrised = Literal["pixels", "fourier", "maco"]
 
 
@@ -49,6 +50,12 @@ class TrainSettings:
     """Course of the rate: one-cycle rises, then falls; cosine falls; constant stays (default: the model's recipe)."""
     label_smoothing: float | None = None
     """Share of the target spread evenly over all classes, 0 to below 1 (default: the model's recipe)."""
+    mirror: bool | None = None
+    """Show every second training image with left and right exchanged (default: the model's recipe)."""
+    erase: float | None = None
+    """Share of training images that lose a random rectangle, 0 to 1 (default: the model's recipe)."""
+    preset: Preset = "default"
+    """Which of the model's recipes fills in what is left open: default, quick (minutes) or best (an hour or two)."""
     validation: int = 5000
     """Images cut from the training set to watch progress (at most a fifth of it)."""
     seed: int = 0
@@ -72,6 +79,8 @@ class TrainSettings:
         require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         smoothing = self.label_smoothing
         require(smoothing is None or 0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
+        require(self.erase is None or 0 <= self.erase <= 1, "erase", self.erase, "a share from 0 to 1")
+        require(self.preset in ("default", "quick", "best"), "preset", self.preset, "default, quick or best")
         decay = self.weight_decay
         require(decay is None or 0 <= decay < float("inf"), "weight_decay", decay, "a number of at least 0")
         require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
@@ -105,6 +114,8 @@ class Recipe:
     weight_decay: float = 0.01
     schedule: Schedule = "one-cycle"
     label_smoothing: float = 0.0
+    mirror: bool = False
+    erase: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope import hashing
+from shiftscope.devices import seed_generators
 from shiftscope.errors import Interrupted, TrainingError, UsageError
 from shiftscope.models.forward import evaluating, home
 from shiftscope.notebook.loaders import Source

@@ -25,6 +25,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
+from shiftscope.training.augment import erased, mirrored
 from shiftscope.training.clock import Clock, Forecast
 from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
@@ -223,10 +224,19 @@ class _Fit:
             group["lr"] = rate
         seed_generators(self.device, self.seeds[state.step])
         self.optimizer.zero_grad(set_to_none=True)
-        images, labels = self.images.gather(indices), self.labels[indices]
+        images, labels = self._augmented(indices), self.labels[indices]
         for piece in pieces(len(indices), self.plan.micro_batch):
             self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices))
         self.optimizer.step()
+
+    def _augmented(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the images of a step, changed as the settings ask."""
+        images, seed, epoch = self.images.gather(indices), self.settings.seed, self.state.epoch
+        if self.settings.mirror:
+            images = mirrored(images, indices, seed=seed, epoch=epoch)
+        if self.settings.erase:
+            images = erased(images, indices, share=self.settings.erase, seed=seed, epoch=epoch)
+        return images
 
     def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int) -> None:
         outputs = placed_outputs(self.model, images, offsets, self.placement, channels_last=self.plan.channels_last)
