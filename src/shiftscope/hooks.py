@@ -117,11 +117,22 @@ def channels_last(model: nn.Module) -> Iterator[None]:
     filters = [(parameter, parameter.data) for parameter in model.parameters() if parameter.ndim == 4]
     try:
         for parameter, data in filters:
-            parameter.data = data.contiguous(memory_format=torch.channels_last)
+            parameter.data = _side_by_side(data)
         yield
     finally:
         for parameter, data in filters:
             parameter.data = data
+
+
+def _side_by_side(data: torch.Tensor) -> torch.Tensor:
+    """Return filters (O, C, h, w) with the channels of a pixel side by side, and strides that say so.
+
+    `contiguous` leaves those of one channel alone, for they are so already; torch then takes the slower layout.
+    """
+    _, channels, height, width = data.shape
+    if data.stride() == (channels * height * width, 1, width * channels, channels):
+        return data
+    return data.clone(memory_format=torch.channels_last)
 
 
 class Watch(TorchFunctionMode):

@@ -30,6 +30,16 @@ def require(ok: bool, name: str, value: object, expected: str) -> None:
         raise UsageError(f"{name} must be {expected}, got {value!r}")
 
 
+def require_time(limit: float | None) -> None:
+    """Raise a `UsageError` where a limit, if there is one, is not a time in seconds.
+
+    >>> require_time(0)
+    Traceback (most recent call last):
+    shiftscope.errors.UsageError: max_time must be a number of seconds above 0, got 0
+    """
+    require(limit is None or 0 < limit < float("inf"), "max_time", limit, "a number of seconds above 0")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How a model is trained. What is left open (None) is taken from the model's recipe, see `RECIPES`."""
@@ -68,8 +78,7 @@ class TrainSettings:
     """End after this many seconds, checkpoint saved; resuming goes on (default: no limit)."""
 
     def __post_init__(self) -> None:
-        require(self.max_time is None or 0 < self.max_time < float("inf"), "max_time", self.max_time,
-                "a number of seconds above 0")
+        require_time(self.max_time)
         for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("micro_batch", 0)):
             value = getattr(self, name)
             require(value is None or (isinstance(value, int) and value >= least), name, value,
@@ -93,7 +102,7 @@ class TrainSettings:
         >>> TrainSettings().resolve("my_module:Net").optimizer
         'adamw'
         """
-        recipe = RECIPES.get(model_name, Recipe())
+        recipe = recipe_of(model_name, self.preset)
         recipe = replace(recipe, **DATASET_RECIPES.get(dataset_name, {}).get(model_name, {}))
         values = {name: value for name, value in asdict(self).items() if value is not None}
         return ResolvedSettings(**(asdict(recipe) | values))
@@ -125,6 +134,7 @@ class ResolvedSettings(Recipe):
     momentum: float
     validation: int
     seed: int
+    preset: Preset = "default"
     micro_batch: int | None = None
     channels_last: bool | None = None
     max_time: float | None = None
@@ -142,8 +152,38 @@ def _lasting(values: dict[str, Any]) -> dict[str, Any]:
 RECIPES: dict[str, Recipe] = {
     "two-full": Recipe(epochs=30, batch_size=250),
     "two-conv": Recipe(epochs=10),
+    "recentred": Recipe(epochs=10, weight_decay=0.05, label_smoothing=0.05, mirror=True),
+    "invariant": Recipe(epochs=10, weight_decay=0.05, label_smoothing=0.05, mirror=True),
 }
 """Recipes of the registry models, found on the validation split of Fashion-MNIST."""
+
+PRESETS: dict[str, dict[str, Recipe]] = {
+    "quick": {name: RECIPES[name] for name in ("recentred", "invariant")},
+    "best": {
+        "recentred": replace(RECIPES["recentred"], epochs=60, erase=0.5),
+        "invariant": replace(RECIPES["invariant"], epochs=30, erase=0.5),
+    },
+}
+"""Further recipes by preset: minutes or an hour on two cores."""
+
+
+def recipe_of(model_name: str, preset: str = "default") -> Recipe:
+    """Return a model's recipe; the general one for models that have none of their own.
+
+    Raises:
+        UsageError: the preset has no recipe for this model.
+
+    Example:
+        >>> recipe_of("recentred", "best").erase
+        0.5
+    """
+    if preset == "default":
+        return RECIPES.get(model_name, Recipe())
+    if model_name not in PRESETS[preset]:
+        raise UsageError(f"preset {preset!r} has no recipe for {model_name}: choose the preset default, or one of the "
+                         f"models {', '.join(PRESETS[preset])}")
+    return PRESETS[preset][model_name]
+
 
 DATASET_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "garments": {"two-full": {"epochs": 15}, "two-conv": {"epochs": 5}},
@@ -187,6 +227,8 @@ class RunSettings:
     """End with an audit: every placement of the test images."""
     audit_images: int | None = None
     """Audit the first N test images only (default: all of them; 500 of the drawn garments)."""
+    max_time: float | None = None
+    """End after this many seconds, all that is done saved; resuming goes on (default: no limit)."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     out: Path = Path("shiftscope-run")
@@ -201,6 +243,7 @@ class RunSettings:
         require(self.seeds >= 1, "seeds", self.seeds, "a whole number of at least 1")
         require(self.audit_images is None or self.audit_images >= 1, "audit_images", self.audit_images,
                 "a whole number of at least 1")
+        require_time(self.max_time)
         require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
 
 

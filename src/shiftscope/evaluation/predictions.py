@@ -1,17 +1,20 @@
 """Predictions of a model for a set of images, each at one placement."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from shiftscope.data.base import ImageSet
+from shiftscope.hooks import channels_last
 from shiftscope.models.forward import evaluating, home, placed_outputs
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
 
-BATCH = 250
-"""Images a forward pass: large enough for GPUs' and CPUs' matrix products, small enough for a laptop's memory."""
+BATCH = 125
+"""Images a forward pass: large enough for GPUs' and CPUs' matrix products, small enough for a CPU's caches."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,41 @@ def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement
     """
     device, _ = home(model)
     found = []
-    with evaluating(model):
+
+    def ask(begin: int, end: int, last: bool) -> torch.Tensor:
+        batch = images.gather(torch.arange(begin, end)).to(device)
+        return placed_outputs(model, batch, offsets[begin:end].to(device), placement, channels_last=last)
+
+    with evaluating(model), _layout(model, lambda: ask(0, min(2, len(images)), True)) as last:
         for begin in range(0, len(images), BATCH):
-            indices = torch.arange(begin, min(begin + BATCH, len(images)))
-            batch = images.gather(indices).to(device)
-            outputs = placed_outputs(model, batch, offsets[begin:begin + BATCH].to(device), placement)
-            found.append(answers(outputs))
+            end = min(begin + BATCH, len(images))
+            found.append(answers(ask(begin, end, last)))
             if task is not None:
-                task.advance(len(indices))
+                task.advance(end - begin)
     classes, confidence = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
     return Predictions(classes, confidence)
+
+
+@contextmanager
+def _layout(model: nn.Module, trial: Callable[[], object]) -> Iterator[bool]:
+    """Keep a convnet's filters channels last where it takes such pictures, which a `view` of its own may not.
+
+    Args:
+        trial: asks the model about a few pictures in that layout.
+
+    Yields:
+        Whether pictures shall be channels last.
+    """
+    if not any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        yield False
+        return
+    with channels_last(model):
+        try:
+            trial()
+            taken = True
+        except RuntimeError:  # an error that has other causes comes again in the usual layout
+            taken = False
+        if taken:
+            yield True
+    if not taken:
+        yield False

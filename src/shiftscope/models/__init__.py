@@ -2,9 +2,11 @@
 
 from shiftscope.models.checkpoint import CheckpointConfig, Provenance, load, load_config, save
 from shiftscope.models.convnet import TwoConvTwoFullNet
+from shiftscope.models.invariant import InvariantNet
 from shiftscope.models.onnx_file import OnnxModel, export_onnx
 from shiftscope.models.perceptron import TwoFullNet
+from shiftscope.models.recentred import RecentredNet
 from shiftscope.models.registry import DESCRIPTIONS, REGISTRY, build_model, count_parameters, registry_name
 
-__all__ = ["DESCRIPTIONS", "REGISTRY", "CheckpointConfig", "OnnxModel", "Provenance", "TwoConvTwoFullNet", "TwoFullNet",
+__all__ = ["DESCRIPTIONS", "REGISTRY", "CheckpointConfig", "InvariantNet", "OnnxModel", "Provenance", "RecentredNet", "TwoConvTwoFullNet", "TwoFullNet",
            "build_model", "count_parameters", "export_onnx", "load", "load_config", "registry_name", "save"]

@@ -9,15 +9,20 @@ from torch import nn
 
 from shiftscope.errors import UsageError, unknown
 from shiftscope.models.convnet import TwoConvTwoFullNet
+from shiftscope.models.invariant import InvariantNet
 from shiftscope.models.perceptron import TwoFullNet
+from shiftscope.models.recentred import RecentredNet
 from shiftscope.resolve import is_object_name, resolve_object
 
-REGISTRY: dict[str, type[nn.Module]] = {"two-full": TwoFullNet, "two-conv": TwoConvTwoFullNet}
+REGISTRY: dict[str, type[nn.Module]] = {
+    "two-full": TwoFullNet, "two-conv": TwoConvTwoFullNet, "recentred": RecentredNet, "invariant": InvariantNet}
 """Models that a checkpoint may name."""
 
 DESCRIPTIONS = {
     "two-full": "perceptron of the course: two fully connected layers, 100 hidden neurons",
     "two-conv": "convnet of the course: two 5 x 5 convolutions, two fully connected layers",
+    "recentred": "finds the object, shows it at a fixed place to a small residual convnet",
+    "invariant": "circular convolutions, polyphase downsampling, global pooling: a shift changes nothing",
 }
 
 

@@ -1,0 +1,91 @@
+"""Track A: recentre, then a small residual convnet. Indifferent to place to the bit, for it is shown the same pixels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from shiftscope.layers import Normalise, Recentre
+from shiftscope.models.residual import ResidualTrunk, mirror_average
+from shiftscope.models.sizes import check_pixels
+from shiftscope.placement import Placement
+
+WIDTHS = (32, 64, 128)
+
+
+class RecentredNet(nn.Module):
+    """Recentre -> normalise -> a residual convnet on the window, which need not know anything of places.
+
+    Exact in the modes canvas (constant background) and circular: the window is the same tensor at every placement. It
+    is a baseline that must be declared as one: it finds the object, and noise on the background misleads it.
+
+    Args:
+        canvas: (H, W) of the pictures it takes.
+        channels: colour channels.
+        classes: number of classes.
+        window: (h, w) shown to the convnet; None: half the canvas, rounded up.
+        widths: channels of the stem and of each stage.
+        background: of an empty canvas, as a pixel in [0, 1].
+        robust: find the heaviest window instead of the bounding box, see `Recentre`.
+        mirror: average over the picture and its mirror image in eval mode.
+        mean, deviation: of the pixels in [0, 1], one number or one a channel. By default an empty canvas is 0, as the
+            padding of the convolutions is.
+
+    Raises:
+        UsageError: (in forward) pictures of another size.
+
+    Example:
+        >>> model = RecentredNet(widths=(4, 8)).eval()
+        >>> canvas = torch.zeros(1, 1, 56, 56)
+        >>> canvas[..., 3:20, 5:30] = torch.rand(17, 25)
+        >>> model(canvas).equal(model(canvas.roll((25, 9), (2, 3))))
+        True
+    """
+
+    def __init__(self, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
+                 window: tuple[int, int] | None = None, widths: Sequence[int] = WIDTHS, background: float = 0.0,
+                 robust: bool = False, mirror: bool = True, mean: float | Sequence[float] = 0.0,
+                 deviation: float | Sequence[float] = 0.35):
+        super().__init__()
+        self.picture = (channels, *canvas)
+        self.arguments = {"canvas": tuple(canvas), "channels": channels, "classes": classes, "window": window,
+                          "widths": tuple(widths), "background": background, "robust": robust, "mirror": mirror,
+                          "mean": mean, "deviation": deviation}
+        self.mirror = mirror
+        size = window or (-(-canvas[0] // 2), -(-canvas[1] // 2))
+        self.recentre = Recentre((size[0], size[1]), background=background, robust=robust)
+        self.normalise = Normalise(mean, deviation)
+        self.trunk = ResidualTrunk(channels, widths, classes, down=lambda: nn.MaxPool2d(2),
+                                   conv=lambda a, b: nn.Conv2d(a, b, 3, padding=1, bias=False))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        check_pixels(self, pixels, self.picture)
+        windows = self.recentre(pixels)
+        if self.training or torch.compiler.is_exporting() or len(windows) < 2:
+            return self._rest(windows)
+        first = torch.ones(len(windows), dtype=torch.bool, device=windows.device)
+        first[1:] = (windows[1:] != windows[:-1]).flatten(1).any(1)
+        return self._rest(windows[first])[first.cumsum(0) - 1]  # equal pictures in a row are looked at once
+
+    def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
+        """Return what `forward` gives for the images at their offsets, in training laid at the middle one.
+
+        Args:
+            images: uint8 (B, C, h, w).
+            offsets: int64 (B, 2).
+            placement: where the offsets come from.
+
+        Returns:
+            (B, classes), or None where the model is not training, or the place may matter.
+        """
+        level = placement.background
+        if not self.training or placement.mode == "crop" or isinstance(level, torch.Tensor):
+            return None  # what is evaluated is evaluated at its place
+        if level / 255 != self.recentre.background or (images.shape[1], *placement.canvas) != self.picture:
+            return None
+        centred = placement.place(images, placement.centred(len(images), images.device))
+        return self._rest(self.recentre(centred.to(self.normalise.mean.dtype) / 255))
+
+    def _rest(self, windows: torch.Tensor) -> torch.Tensor:
+        x = self.normalise(windows)
+        return mirror_average(self.trunk, x) if self.mirror and not self.training else self.trunk(x)
