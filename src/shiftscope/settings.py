@@ -64,6 +64,9 @@ class TrainSettings:
     """Show every second training image with left and right exchanged (default: the model's recipe)."""
     erase: float | None = None
     """Share of training images that lose a random rectangle, 0 to 1 (default: the model's recipe)."""
+    small_canvas: float | None = None
+    """Share of the epochs, the first ones, that lay images centred on a canvas little larger than they are: for models
+    that are indifferent to place and take any canvas (default: the model's recipe)."""
     preset: Preset = "default"
     """Which of the model's recipes fills in what is left open: default, quick (minutes) or best (an hour or two)."""
     validation: int = 5000
@@ -89,6 +92,8 @@ class TrainSettings:
         smoothing = self.label_smoothing
         require(smoothing is None or 0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         require(self.erase is None or 0 <= self.erase <= 1, "erase", self.erase, "a share from 0 to 1")
+        require(self.small_canvas is None or 0 <= self.small_canvas < 1, "small_canvas", self.small_canvas,
+                "a share of the epochs, at least 0 and below 1")
         require(self.preset in ("default", "quick", "best"), "preset", self.preset, "default, quick or best")
         decay = self.weight_decay
         require(decay is None or 0 <= decay < float("inf"), "weight_decay", decay, "a number of at least 0")
@@ -125,6 +130,7 @@ class Recipe:
     label_smoothing: float = 0.0
     mirror: bool = False
     erase: float = 0.0
+    small_canvas: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +159,9 @@ RECIPES: dict[str, Recipe] = {
     "two-full": Recipe(epochs=30, batch_size=250),
     "two-conv": Recipe(epochs=10),
     "recentred": Recipe(epochs=10, weight_decay=0.05, label_smoothing=0.05, mirror=True),
-    "invariant": Recipe(epochs=10, weight_decay=0.05, label_smoothing=0.05, mirror=True),
+    "invariant": Recipe(epochs=10, weight_decay=0.05, label_smoothing=0.05, mirror=True, small_canvas=0.8),
+    "scattering-linear": Recipe(epochs=15, batch_size=250, learning_rate=0.05),
+    "scattering-full": Recipe(epochs=20, batch_size=250, learning_rate=0.01),
 }
 """Recipes of the registry models, found on the validation split of Fashion-MNIST."""
 

@@ -10,7 +10,7 @@ import pytest
 
 METRICS = {
     "schema_version": 1, "dataset": {"name": "garments", "train_images": 40, "test_images": 20, "canvas": [56, 56]},
-    "seed": 0, "device": "cpu",
+    "seed": 0, "device": "cpu", "paused": None,
     "models": [{"name": "two-full", "seeds": [{"train_seconds": 3.4}], "test_accuracy_over_seeds": {
         "random": {"mean": 0.612, "deviation": None}, "centred": {"mean": 0.875, "deviation": None}}}],
     "controls": [{"name": "two-full", "seeds": [{"train_seconds": 3.4}] * 2, "test_accuracy_over_seeds": {

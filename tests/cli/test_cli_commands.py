@@ -23,6 +23,20 @@ def test_run(workflows, capsys):
     assert "two-full centred 25.0 % ± 1.2 90.0 % ± 2.0 7" in rows
 
 
+def test_a_run_that_its_time_limit_ends_shows_what_is_done_and_ends_with_0(workflows, capsys, monkeypatch):
+    monkeypatch.setitem(workflows.metrics, "paused", "the run paused after 10:00")
+    assert main(["run", "--max-time", "10m", "--out", "here"]) == 0
+    assert workflows.calls[0][1][1].max_time == 600
+    shown = capsys.readouterr().out
+    assert "61.2 %" in shown and shown.splitlines()[-1] == str(Path("here/metrics.json"))
+    monkeypatch.setitem(workflows.metrics, "models", [])
+    monkeypatch.setitem(workflows.metrics, "controls", [])
+    assert main(["run", "--max-time", "1s", "--out", "here"]) == 0
+    assert capsys.readouterr().out == str(Path("here/metrics.json")) + "\n"
+    assert main(["run", "--max-time", "soon"]) == 2
+    assert "max-time must be a time above 0 as in 90s, 10m or 1.5h, got 'soon'" in capsys.readouterr().err
+
+
 def test_a_long_path_is_not_wrapped(workflows, capsys):
     folder = "x" * 300
     assert main(["run", "--out", folder]) == 0

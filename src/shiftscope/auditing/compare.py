@@ -1,7 +1,7 @@
 """Two classifiers on the same images and placements: do they differ by more than chance?"""
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,9 +30,28 @@ def compare(a: Audit, b: Audit) -> dict[str, Any]:
     """
     _check(a, b)
     middle = [_middle(audit) for audit in (a, b)]
-    worst = [audit.right_counts == audit.placements for audit in (a, b)]
     return {"models": [a.model, b.model], "images": a.images, "middle": _shares(*middle),
-            "worst_case": _shares(*worst), "mean": _means(a, b)}
+            "worst_case": compare_worst_case(a, b), "mean": compare_means(a, b)}
+
+
+class Counted(Protocol):
+    """What is left of an audit where its answers are not kept: an `Audit`, or a record of the leaderboard."""
+
+    @property
+    def placements(self) -> int: ...
+
+    @property
+    def right_counts(self) -> np.ndarray:
+        """Placements right of each image, (N,)."""
+        ...
+
+    @property
+    def mean_accuracy(self) -> float: ...
+
+
+def compare_worst_case(a: Counted, b: Counted) -> dict[str, Any]:
+    """Return McNemar's test of the images right at every placement, see `compare`; they must be the same images."""
+    return _shares(*(counted.right_counts == counted.placements for counted in (a, b)))
 
 
 def _check(a: Audit, b: Audit) -> None:
@@ -60,7 +79,8 @@ def _shares(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
     return {"a": float(a.mean()), "b": float(b.mean()), "only_a": only_a, "only_b": only_b, "p_value": p_value}
 
 
-def _means(a: Audit, b: Audit) -> dict[str, Any]:
+def compare_means(a: Counted, b: Counted) -> dict[str, Any]:
+    """Return the paired z-test of shares of placements right, see `compare`; they must be the same images."""
     difference = (a.right_counts - b.right_counts) / a.placements
     mean, images = float(difference.mean()), len(difference)
     error = float(difference.std(ddof=1)) / math.sqrt(images) if images > 1 else math.inf

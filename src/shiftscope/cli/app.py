@@ -12,6 +12,9 @@ from shiftscope.cli.doctor_command import doctor
 from shiftscope.cli.evaluate_command import evaluate
 from shiftscope.cli.export_command import export
 from shiftscope.cli.flags import show_default
+from shiftscope.cli.leaderboard_command import leaderboard
+from shiftscope.cli.mend_command import mend
+from shiftscope.cli.models_command import show_models
 from shiftscope.cli.predict_command import predict
 from shiftscope.cli.run_command import run
 from shiftscope.cli.sources import TomlFile, Variables
@@ -34,9 +37,14 @@ COMMANDS = (
     Command(("evaluate",), evaluate, ("evaluate shiftscope-train/two-conv --out figures",)),
     Command(("audit",), audit, ("audit shiftscope-train/two-conv --out figures",
                                 "audit my_models:Net --data folder:pictures --fail-under mean=0.9,worst=0.8")),
+    Command(("mend",), mend, ("mend shiftscope-train/two-conv --how recentre",
+                              "mend shiftscope-train/two-conv --how polyphase --finetune 3")),
     Command(("predict",), predict, ("predict shiftscope-train/two-conv shirt.png --offset 0 14",)),
     Command(("visualize",), visualize, ("visualize shiftscope-train/two-full", "visualize ckpt class:Bag conv2:0-9")),
     Command(("export",), export, ("export shiftscope-train/two-conv --onnx net.onnx",)),
+    Command(("models", "list"), show_models, ("models list",)),
+    Command(("leaderboard",), leaderboard, ("leaderboard --data fashion-mnist --entries two-full two-conv --seeds 1",
+                                            "leaderboard --list", "leaderboard --table docs/leaderboard.md")),
     Command(("data", "list"), show_list, ("data list",)),
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),
@@ -48,7 +56,8 @@ COMMANDS = (
 )
 """All commands, in the order of the help page."""
 
-GROUPS = {"data": "Look at the datasets that Shiftscope knows, or download one.",
+GROUPS = {"models": "Look at the models that can be trained by name.",
+          "data": "Look at the datasets that Shiftscope knows, or download one.",
           "bench": "Time Shiftscope on this machine, side by side with the plain ways of doing the same."}
 """Help of the words that several commands share."""
 

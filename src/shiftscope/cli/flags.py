@@ -76,7 +76,7 @@ def show_default(value: Any) -> str | None:
     >>> show_default((56, 56)), show_default(("two-full", "two-conv")), show_default(False)
     ('56x56', 'two-full two-conv', None)
     """
-    if value is None or value is False:
+    if value is None or value is False or value == ():
         return None
     if isinstance(value, tuple):
         return ("x" if isinstance(value[0], int) else " ").join(map(str, value))
@@ -84,6 +84,7 @@ def show_default(value: Any) -> str | None:
 
 
 Canvas = Parameter(converter=parse_canvas, n_tokens=1, metavar="SIZE")
+Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
 Switch = Parameter(negative=())
 
 
@@ -101,7 +102,7 @@ class DataFlags(DataSettings):
 class TrainFlags(TrainSettings):
     """How a model is trained."""
 
-    max_time: Annotated[float | None, Parameter(converter=parse_time, n_tokens=1, metavar="TIME")] = None
+    max_time: Annotated[float | None, Time] = None
     """End after so much time (90s, 10m, 1.5h), checkpoint saved; --resume goes on (default: no limit)."""
 
 
@@ -117,6 +118,8 @@ class RunFlags(RunSettings):
     seed: Annotated[int, Parameter(group=TRAINING)] = RunSettings.seed
     seeds: Annotated[int, Parameter(group=TRAINING)] = RunSettings.seeds
     controls: Annotated[bool, Parameter(group=TRAINING)] = RunSettings.controls
+    max_time: Annotated[float | None, Time] = None
+    """End after so much time (90s, 10m, 1.5h), all that is done saved; --resume goes on (default: no limit)."""
 
 
 @Parameter(name="*", group=IMAGES)

@@ -13,7 +13,8 @@ def run(*, data: DataFlags = DATA, run: RunFlags = RUN, output: OutputFlags = OU
         command: Annotated[list[str], Parameter(parse=False)]) -> None:
     """Train the course models on images at random places, evaluate them, and write a report.
 
-    The folder --out then holds report.html, metrics.json, the figures and one checkpoint a model.
+    The folder --out then holds report.html, metrics.json, the figures and one checkpoint a model. Ended by --max-time,
+    it holds what is done by then; the same line with --resume goes on.
     """
     from shiftscope.workflows.main_job import run_main_job
 
@@ -22,8 +23,9 @@ def run(*, data: DataFlags = DATA, run: RunFlags = RUN, output: OutputFlags = OU
     if output.json:
         shown.write_document(metrics)
         return
-    show_accuracies(metrics)
-    shown.write_line(str(run.out / "report.html"))
+    if metrics["models"] or metrics["controls"]:
+        show_accuracies(metrics)
+    shown.write_line(str(run.out / ("metrics.json" if metrics["paused"] else "report.html")))
 
 
 def show_accuracies(metrics: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """The engine: built once for a model and its placements, then asked for the logits of batches of images."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -7,7 +9,7 @@ from shiftscope.dense.field import Field
 from shiftscope.dense.program import Program
 from shiftscope.dense.refusal import NeedsTorus, NotDense
 from shiftscope.dense.source import Source, sources
-from shiftscope.dense.walk import walk
+from shiftscope.dense.walk import logits_node, walk
 from shiftscope.errors import UsageError
 from shiftscope.graph import Graph, TraceError, trace
 from shiftscope.models.forward import home, to_pixels
@@ -29,12 +31,14 @@ class DenseEngine:
         source: how they lie on one field.
         program, result: the steps and the field they end in.
         channels: of the images.
+        ends_in: "softmax" or "log_softmax" where the model ends in one, which logits go into; else None.
     """
 
     name = "dense"
 
-    def __init__(self, placement: Placement, source: Source, program: Program, result: Field, channels: int):
-        self.placement, self.shape = placement, (channels, *placement.image)
+    def __init__(self, placement: Placement, source: Source, program: Program, result: Field, channels: int,
+                 ends_in: str | None = None):
+        self.placement, self.shape, self.ends_in = placement, (channels, *placement.image), ends_in
         self._source, self._program = source, program
         self._run = program.compiled(result)
         self._order = source.order.to(program.device)
@@ -56,15 +60,29 @@ class DenseEngine:
         Raises:
             UsageError: the images are not of the size that the engine was built for.
         """
+        return self._logits(images, lambda stored: to_pixels(stored, self._program.dtype))
+
+    @torch.no_grad()
+    def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, P, K) of images of any values, not of 256 levels alone.
+
+        Args:
+            pixels: floating point (B, C, h, w), in [0, 1] as the model takes them, on the model's device.
+
+        Raises:
+            UsageError: as for `logits`.
+        """
+        return self._logits(pixels, lambda stored: stored.to(self._program.dtype, copy=True))  # steps may work in place
+
+    def _logits(self, images: torch.Tensor, prepare: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         if tuple(images.shape[1:]) != self.shape or images.ndim != 4:
             raise UsageError(f"images must be (batch, {', '.join(map(str, self.shape))}) for this engine, got "
                              f"{tuple(images.shape)}")
-        parts = [self._logits(part) for part in images.split(self._pass)]
+        parts = []
+        for part in images.split(self._pass):
+            windows = self._run(prepare(self._source.fill(part)))  # (B, K, ny, nx)
+            parts.append(windows.flatten(2).transpose(1, 2).index_select(1, self._order))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        windows = self._run(to_pixels(self._source.fill(images), self._program.dtype))  # (B, K, ny, nx)
-        return windows.flatten(2).transpose(1, 2).index_select(1, self._order)
 
 
 def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, int]) -> DenseEngine:
@@ -118,4 +136,5 @@ def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, i
 def _built(graph: Graph, placement: Placement, source: Source, program: Program, channels: int) -> DenseEngine:
     field = source.field(channels, placement.canvas, program.dtype, program.device)
     program.floats = channels * field.size[0] * field.size[1]
-    return DenseEngine(placement, source, program, walk(graph, program, field), channels)
+    ends_in = None if logits_node(graph) is graph.output else graph.output.op
+    return DenseEngine(placement, source, program, walk(graph, program, field), channels, ends_in)

@@ -196,7 +196,8 @@ def exponent_in_words(exponent: float | None) -> str:
 def _lines(axes: Axes, axis: str, lines: list[GrowthLine], styles: dict[str, tuple[str, str]]) -> None:
     for line in lines:
         colour, marker = styles.get(line["title"], SERIES[-1])
-        values, medians = np.array(line["values"], float), np.array(line["medians"])
+        known = np.array(line["medians"]) > 0  # a difference of two times may be lost in noise
+        values, medians = np.array(line["values"], float)[known], np.array(line["medians"])[known]
         label = f"{shorten(_name(line['title']), 16)}, {exponent_in_words(line['exponent'])}"
         axes.loglog(values, medians, linestyle="none", marker=marker, markersize=5, color=colour, label=verbatim(label))
         if line["exponent"] is not None:
@@ -212,7 +213,8 @@ def _lines(axes: Axes, axis: str, lines: list[GrowthLine], styles: dict[str, tup
 
 def _y_range(axes: Axes, seconds: list[float]) -> None:
     """Give the y axis whole powers of ten around the data, with room for the legend."""
-    low, high = math.log10(min(seconds)), math.log10(max(seconds))
+    shown = [value for value in seconds if value > 0] or [1.0]
+    low, high = math.log10(min(shown)), math.log10(max(shown))
     axes.set_ylim(10 ** (low - 0.15), 10 ** (high + 0.3 + 0.35 * (high - low)))
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from shiftscope.training.trial import tried_plan
 
 _ORDER_STREAM, _DROPOUT_STREAM = 4, 5
 _VALIDATION_SEED = 0
+_MARGIN = 4  # pixels that a small canvas is larger than the image, at least
 _SHOW_EVERY = 10  # steps between two updates of the progress: reading a loss makes a GPU wait
 
 
@@ -102,6 +104,21 @@ def dropout_seeds(seed: int, steps: range) -> list[int]:
     return hashing.mix(torch.tensor(steps) ^ hashing.stream(_DROPOUT_STREAM, seed)).tolist()
 
 
+def small_placement(placement: Placement) -> Placement:
+    """Return the one placement in the middle of a canvas little larger than the image, with sides in multiples of 8.
+
+    The given placement where its canvas is no larger, or where the image is not wholly on it.
+
+    >>> small_placement(Placement(image=(28, 28), canvas=(56, 56))).canvas
+    (32, 32)
+    """
+    canvas = tuple(-(-(size + _MARGIN) // 8) * 8 for size in placement.image)
+    fits = all(small <= large for small, large in zip(canvas, placement.canvas, strict=True))
+    if placement.mode == "crop" or not isinstance(placement.background, int) or not fits:
+        return placement
+    return replace(placement, mode="canvas", canvas=(canvas[0], canvas[1]), max_shift=0, step=1)
+
+
 class _Fit:
     """One training: what is fixed is set here, what changes is in `state`, the model and the optimiser."""
 
@@ -122,6 +139,9 @@ class _Fit:
         self.epochs = self.settings.epochs
         self.steps = -(-len(self.images) // self.settings.batch_size)
         self.centred = placement.count == 1
+        self.small = small_placement(placement) if self.settings.small_canvas else placement
+        if self.small != placement:
+            check_model(model, few, self.small, data.classes)
         self.clock = Clock(self.settings.max_time)
 
     @property
@@ -183,7 +203,8 @@ class _Fit:
         """Do the steps that are left of the present epoch; return whether it was done before the time was up."""
         state, seed = self.state, self.settings.seed
         order = hashing.permutation(hashing.stream(_ORDER_STREAM, seed, state.epoch), len(self.images), self.device)
-        offsets = self.placement.sample(order, seed=seed, epoch=state.epoch)
+        self.laid = self.small if state.epoch < int(self.settings.small_canvas * self.epochs) else self.placement
+        offsets = self.laid.sample(order, seed=seed, epoch=state.epoch)
         self.seeds = dropout_seeds(seed, range(state.epoch * self.steps, (state.epoch + 1) * self.steps))
         self.model.train()
         begun, unshown = time.perf_counter(), 0
@@ -239,7 +260,7 @@ class _Fit:
         return images
 
     def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int) -> None:
-        outputs = placed_outputs(self.model, images, offsets, self.placement, channels_last=self.plan.channels_last)
+        outputs = placed_outputs(self.model, images, offsets, self.laid, channels_last=self.plan.channels_last)
         loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing)
         (loss / batch).backward()
         with torch.no_grad():

@@ -14,6 +14,7 @@ from shiftscope.results import Audit
 from shiftscope.runs import RunFolder
 from shiftscope.settings import RunSettings
 from shiftscope.training.stopping import StopFlag
+from shiftscope.workflows.budget import Budget
 from shiftscope.workflows.jobs import Job, JobResult, stored_model
 
 DRAWN_IMAGES = 500
@@ -23,11 +24,11 @@ FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "
 
 
 def audit_jobs(results: Sequence[JobResult], data: Dataset, placement: Placement, run: RunSettings,
-               folder: RunFolder, *, progress: Progress) -> dict[str, Audit]:
+               folder: RunFolder, *, progress: Progress, budget: Budget) -> dict[str, Audit]:
     """Audit the model of every job, or take what the run folder holds of it.
 
     Returns:
-        An audit a job, by `Job.key`; none where the settings ask for none.
+        An audit a job, by `Job.key`; none where the settings ask for none, or the time is up before it was begun.
 
     Raises:
         Interrupted: stopped by a signal; the audits that were done are in the folder.
@@ -38,8 +39,11 @@ def audit_jobs(results: Sequence[JobResult], data: Dataset, placement: Placement
     found = {}
     for result in results:
         where = folder.result(result.job.key, "audit")
-        found[result.job.key] = _stored(where, len(images.test)) or _audit(result, images, placement, folder, where,
-                                                                          progress)
+        made = _stored(where, len(images.test))
+        if made is None and budget.begin():
+            made = _audit(result, images, placement, folder, where, progress)
+        if made is not None:
+            found[result.job.key] = made
     return found
 
 

@@ -94,7 +94,8 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
 
     Further seeds, models and controls are further jobs: they leave those alone that are done.
     """
-    free = ("resume", "overwrite", "out", "data_dir", "device", "models", "seeds", "controls", "audit", "audit_images")
+    free = ("resume", "overwrite", "out", "data_dir", "device", "models", "seeds", "controls", "audit", "audit_images",
+            "max_time")
     flat = {}
     for key, value in settings.items():
         flat |= value if isinstance(value, dict) else {key: value}

@@ -18,6 +18,7 @@ from shiftscope.runs import RunFolder
 from shiftscope.settings import TrainSettings
 from shiftscope.training import train
 from shiftscope.training.state import load_state
+from shiftscope.workflows.budget import Budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +58,18 @@ def check_models(names: Iterable[str], data: Dataset, placement: Placement) -> N
 
 
 def do_job(job: Job, data: Dataset, placement: Placement, settings: TrainSettings, run: RunFolder, *,
-           device: torch.device, progress: Progress) -> JobResult:
-    """Train and evaluate, or go on with what the run folder holds of it."""
+           device: torch.device, progress: Progress, budget: Budget) -> JobResult | None:
+    """Train and evaluate, or go on with what the run folder holds of it; None where the time is up before the end."""
     found = _finished(job, run)
     if found is not None:
         progress.note(f"{job.key}: already done")
         return found
-    training, model = train_job(job, data, placement, settings, run, device=device, progress=progress)
+    if not budget.begin():
+        return None
+    training, model = train_job(job, data, placement, replace(settings, max_time=budget.left()), run, device=device,
+                                progress=progress)
+    if training.epochs < training.settings["epochs"]:  # paused: its state lies in the folder
+        return None
     common: dict[str, Any] = {"placement": placement, "seed": job.seed, "name": job.model, "trained": training.trained,
                               "validation": settings.validation, "progress": progress}
     evaluations = {split: evaluate(model, data, split=split, **common) for split in ("train", "test")}

@@ -14,6 +14,7 @@ from shiftscope.results import Audit
 from shiftscope.runs import RunFolder
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 from shiftscope.workflows.audits import audit_jobs
+from shiftscope.workflows.budget import Budget
 from shiftscope.workflows.inputs import begin_run, open_data
 from shiftscope.workflows.jobs import Job, JobResult, check_models, do_job
 from shiftscope.workflows.metrics_json import dataset_summary, run_metrics
@@ -27,6 +28,9 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
                  command: list[str] | None = None) -> dict[str, Any]:
     """Train every model with every seed, evaluate, draw and report; leave all of it in `run.out`.
 
+    With `run.max_time` it pauses when the time is up: what is done is saved and stands in `metrics.json`, figures and
+    report are made by the call that finishes the rest, see `Budget`.
+
     Args:
         data: which images, and how they lie.
         run: which models, seeds and folder.
@@ -39,19 +43,25 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
         UsageError: unknown names; a folder that holds another run.
         Interrupted: stopped by a signal after saving; `resume` goes on.
     """
-    folder, device = RunFolder(run.out), resolve_device(run.device)
+    budget, folder, device = Budget(run.max_time), RunFolder(run.out), resolve_device(run.device)
     images, placement = open_data(data, progress)
     check_models(run.models, images, placement)
     settings = TrainSettings(epochs=run.epochs, seed=run.seed)
     asked = {"data": asdict(data), "run": asdict(run)}
     environment = begin_run(folder, images, asked, device=device, seed=run.seed, command=command or [],
                             resume=run.resume, overwrite=run.overwrite)
-    results = [do_job(job, images, placement, settings, folder, device=device, progress=progress)
-               for job in jobs_of(run)]
-    audits = audit_jobs(results, images, placement, run, folder, progress=progress)
+    jobs = jobs_of(run)
+    done = [do_job(job, images, placement, settings, folder, device=device, progress=progress, budget=budget)
+            for job in jobs]
+    results = [result for result in done if result is not None]
+    audits = audit_jobs(results, images, placement, run, folder, progress=progress, budget=budget)
+    paused = budget.paused((len(results), len(jobs)), (len(audits), len(jobs) if run.audit else 0))
     cells = control_cells([result.test for result in results])
-    metrics = run_metrics(images, placement, results, cells, audits, seed=run.seed, device=str(device))
+    metrics = run_metrics(images, placement, results, cells, audits, seed=run.seed, device=str(device), paused=paused)
     files.write_json(folder.metrics, metrics)
+    if paused is not None:
+        progress.note(paused)
+        return metrics
     progress.note("drawing figures and report")
     write_report(folder, images, placement, results, cells, audits, environment, run.seed)
     return metrics

@@ -28,11 +28,13 @@ def training_summary(result: TrainResult) -> dict[str, Any]:
 
 
 def run_metrics(data: Dataset, placement: Placement, results: Sequence[JobResult], cells: Sequence[ControlCell],
-                audits: Mapping[str, Audit], *, seed: int, device: str) -> dict[str, Any]:
+                audits: Mapping[str, Audit], *, seed: int, device: str, paused: str | None = None) -> dict[str, Any]:
     """Return the whole of `metrics.json` of a run.
 
     `models` holds one entry a model trained on moved images: figures of the first seed, and under `seeds` the
     accuracies of all, with their mean and sample deviation. `controls` holds the same for models trained centred.
+    `paused` says what is left for later: a run that its time limit cut short holds what is trained and evaluated, and
+    nothing of the training in which it paused.
     """
     groups: dict[tuple[str, bool], list[JobResult]] = {}
     for result in results:
@@ -43,7 +45,7 @@ def run_metrics(data: Dataset, placement: Placement, results: Sequence[JobResult
         "schema_version": SCHEMA_VERSION, "dataset": dataset_summary(data, placement), "seed": seed, "device": device,
         "models": [entry for (_, centred), entry in entries.items() if not centred],
         "controls": [entry for (_, centred), entry in entries.items() if centred],
-        "two_by_two": [cell.to_dict() for cell in cells],
+        "two_by_two": [cell.to_dict() for cell in cells], "paused": paused,
     }
 
 

@@ -2,7 +2,9 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,9 +19,17 @@ from shiftscope.workflows.bench.notebook_way import PlacedPictures, notebook_mod
 
 
 def installed_peers() -> tuple[dict[str, Callable[..., Any]], list[str]]:
-    """Return the peers that can be measured, by name, and a note for each one that cannot."""
+    """Return the peers that can be measured, by name, and a note for each peer: its version, or that it is missing."""
     found = {name: make for name, make in PEERS.items() if find_spec(name) is not None}
-    return found, [f"{name} is not compared: it is not installed" for name in PEERS if name not in found]
+    return found, [f"{name} is version {_version(name)}" if name in found else
+                   f"{name} is not compared: it is not installed" for name in PEERS]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a source folder
+        return "unknown"
 
 
 def lightning_training(name: str, images: np.ndarray, labels: np.ndarray, canvas: tuple[int, int], batch_size: int,
@@ -30,6 +40,7 @@ def lightning_training(name: str, images: np.ndarray, labels: np.ndarray, canvas
     import lightning  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")  # of its own use of PyTorch; this process is its alone
     net, normalise = notebook_model(name, canvas=canvas, channels=images.shape[1], classes=classes)
     pictures = PlacedPictures(images, labels, canvas, normalise=normalise)
     loader = DataLoader(pictures, batch_size=batch_size, shuffle=True)

@@ -19,7 +19,7 @@ from shiftscope.visualization.plan import climb, make_plan
 from shiftscope.visualization.presets import resolve
 from shiftscope.visualization.probe import Probe
 from shiftscope.workflows.bench.apart import timed
-from shiftscope.workflows.bench.rounds import doublings, grow, in_turns
+from shiftscope.workflows.bench.rounds import grow, in_turns
 from shiftscope.workflows.bench.settings import VisualizeBench
 from shiftscope.workflows.bench.stage import Found, Stage
 
@@ -67,10 +67,10 @@ def _compare(title: str, model: nn.Module, goal: str, how: SynthesisSettings, st
                    {"units": units, "steps": steps})
 
 
-def batch(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> float:
-    """Return the seconds of `visualize` for all units at once."""
+def batch(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage, copies: int = 1) -> float:
+    """Return the seconds of `visualize` for all units at once, so many pictures of each."""
     shape = (stage.data.shape[0], *stage.placement.canvas)
-    return timed(lambda: visualize(model, goal, settings=how, shape=shape), stage.device)
+    return timed(lambda: visualize(model, goal, settings=how, shape=shape, copies=copies), stage.device)
 
 
 def one_by_one(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> float:
@@ -106,8 +106,8 @@ def _grow(name: str, how: SynthesisSettings, stage: Stage) -> list[GrowthLine]:
     model = stage.build(name)
     goal = default_objectives(model, (stage.data.shape[0], *stage.placement.canvas))[-1]
     layer, (most, _) = goal.partition(":")[0], _size(model, goal, how, stage)
-    lines = [line("images", {count: partial(batch, model, f"{layer}:0-{count - 1}", how, stage)
-                             for count in doublings(most)}),
+    lines = [line("images", {most * copies: partial(batch, model, f"{layer}:all", how, stage, copies)
+                             for copies in (1, 2, 4, 8)}),
              line("canvas pixels", {at.area: partial(batch, at.build(name), f"{layer}:all", how, at)
                                     for at in stage.canvases()})]
     axis, wider = stage.widths(name)

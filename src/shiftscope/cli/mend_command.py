@@ -1,0 +1,91 @@
+"""`shiftscope mend`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from shiftscope.cli import output as shown
+from shiftscope.cli.audit_command import show_audits, show_comparison
+from shiftscope.cli.flags import OUTPUT, OVERRIDES, RESULTS, TRAINING, DataOverrides, OutputFlags
+from shiftscope.cli.train_command import FolderFlags
+from shiftscope.progress import default_progress
+
+if TYPE_CHECKING:
+    from shiftscope.results import Audit
+    from shiftscope.workflows.mend_checkpoint import MendOptions, MendResult
+
+Shown = Parameter(group=RESULTS)
+Training = Parameter(group=TRAINING)
+
+
+@Parameter(name="*", group=RESULTS)
+@dataclass(frozen=True, kw_only=True)
+class MendFolder(FolderFlags):
+    """Where the mended model and the audits go."""
+
+    out: Path | None = None
+    """Folder for the mended checkpoint, the audits and the figures (default: shiftscope-mend/MODEL-HOW)."""
+
+
+FOLDER = MendFolder()
+
+
+def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-average", "placement-average", "recentre"],
+         data: DataOverrides = OVERRIDES, folder: MendFolder = FOLDER, output: OutputFlags = OUTPUT,
+         finetune: Annotated[int, Training] = 0, learning_rate: Annotated[float | None, Training] = None,
+         seed: Annotated[int, Training] = 0, head: Annotated[Literal["mean", "keep"], Shown] = "mean",
+         images: Annotated[int | None, Shown] = None,
+         engine: Annotated[Literal["auto", "dense", "brute"], Shown] = "auto",
+         allow_code: Annotated[str | None, Shown] = None,
+         command: Annotated[list[str], Parameter(parse=False)]) -> None:
+    """Make a trained model care less where the object is, or not at all, and audit it before and after.
+
+    Its weights are kept. blur and polyphase change its strided layers; the averages and recentre leave it whole.
+
+    Args:
+        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
+        how: blur: before each step of a strided layer. polyphase: circular padding, and steps that begin where the map
+            is strongest; exact. phase-average: mean of the answers for all shifts below the total stride.
+            placement-average: mean for all placements; exact. recentre: move the object to the middle first; exact.
+        finetune: Epochs of training after the mend.
+        learning_rate: Of the fine-tuning (default: as it was trained with polyphase, a third of that otherwise).
+        seed: Fixes the order of images, placements and dropout of the fine-tuning.
+        head: With polyphase, what becomes of a layer that reads positions: mean: it is shown the mean over all places,
+            which is exact; keep: it stays, which is not.
+        images: Audit the first N test images only (default: all).
+        engine: dense: one pass for all placements; brute: every placement by itself; auto: dense where it is exact.
+        allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
+    """
+    from shiftscope.runs import find_checkpoint, slug
+    from shiftscope.workflows.mend_checkpoint import MendOptions, mend_checkpoint
+
+    options = MendOptions(how=how, finetune=finetune, head=head, learning_rate=learning_rate, images=images, seed=seed,
+                          engine=engine)
+    source = find_checkpoint(checkpoint)
+    out = folder.out or Path("shiftscope-mend") / slug(f"{source.resolve().name}-{how}")
+    with shown.clean_stdout(output.json):
+        found = mend_checkpoint(source, data.given(), options, out=out, device=folder.device, allow_code=allow_code,
+                                resume=folder.resume, overwrite=folder.overwrite, command=command,
+                                progress=default_progress(quiet=output.quiet))
+    if output.json:
+        shown.write_document(_document(found, options))
+        return
+    audits = [found.before, found.after]
+    show_audits(audits)
+    show_comparison(audits, found.comparison)
+    for note in found.notes:
+        shown.write_line(f"{found.after.model}: {note}")
+    shown.write_line(str(found.checkpoint))
+
+
+def _document(found: "MendResult", options: "MendOptions") -> dict[str, Any]:
+    return {"schema_version": found.before.to_dict()["schema_version"], "how": options.how, "head": options.head,
+            "finetune": options.finetune, "notes": found.notes, "checkpoint": str(found.checkpoint),
+            "before": _figures(found.before), "after": _figures(found.after), "comparison": found.comparison,
+            "training": found.training.to_dict() if found.training is not None else None}
+
+
+def _figures(audit: "Audit") -> dict[str, Any]:
+    return audit.to_dict() | {"accuracy_map": audit.accuracy_map.tolist()}

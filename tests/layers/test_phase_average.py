@@ -1,0 +1,98 @@
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.errors import UsageError
+from shiftscope.layers import CircularPad2d, GlobalMaxPool, PhaseAverage
+
+
+def circular(stride, *, padding_mode="circular"):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, padding_mode=padding_mode, stride=stride), nn.ReLU(),
+                         nn.Conv2d(4, 4, 3, padding=1, padding_mode=padding_mode), GlobalMaxPool(), nn.Linear(4, 3),
+                         nn.LogSoftmax(1)).double().eval()
+
+
+def flat():
+    torch.manual_seed(0)
+    return nn.Sequential(CircularPad2d(1), nn.Conv2d(2, 3, 3, stride=2), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(3 * 3 * 4, 3)).double().eval()
+
+
+@pytest.mark.parametrize("of", ["logits", "probabilities"])
+@pytest.mark.parametrize("stride, size", [(1, (3, 5)), (2, (6, 8)), (3, (6, 9)), ((1, 2), (3, 8)), ((3, 2), (6, 4))])
+def test_exact_at_all_shifts_where_the_net_is_indifferent_to_its_stride(stride, size, of):
+    mended, x = PhaseAverage(circular(stride), stride, of=of).eval(), 3 * torch.randn(2, 2, *size, dtype=torch.float64)
+    with torch.no_grad():
+        still = mended(x)
+        for dy in range(size[0]):
+            for dx in range(size[1]):
+                torch.testing.assert_close(mended(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-9)
+    assert (still[0] - still[1]).abs().max() > 1e-2
+    assert mended.is_exact((2, *size)) and mended.drift((2, *size)) < 1e-12
+
+
+def test_is_the_mean_over_the_shifts_of_outputs_or_of_probabilities():
+    net, x = circular(2), torch.rand(2, 2, 6, 8, dtype=torch.float64)
+    outputs = torch.stack([net(x.roll((dy, dx), (2, 3))) for dy in range(2) for dx in range(3)])
+    torch.testing.assert_close(PhaseAverage(net, (2, 3), of="logits")(x), outputs.mean(0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(PhaseAverage(net, (2, 3), of="probabilities")(x), outputs.exp().mean(0).log(), rtol=0,
+                               atol=1e-12)
+
+
+@pytest.mark.parametrize("net, stride, size", [
+    (circular(2, padding_mode="zeros"), 2, (6, 8)),  # a frame that the net sees
+    (flat(), 2, (6, 8)),  # a head that reads positions
+    (circular(2), 1, (6, 8)),  # not its stride
+    (circular(2), 2, (7, 8)),  # a canvas that the stride does not divide
+])
+def test_says_where_it_is_not_exact(net, stride, size):
+    mended, x = PhaseAverage(net, stride).eval(), torch.rand(4, 2, *size, dtype=torch.float64)
+    assert not mended.is_exact((2, *size)) and mended.drift((2, *size)) > 1e-3
+    with torch.no_grad():
+        moved = max(float((mended(x.roll((dy, dx), (2, 3))) - mended(x)).abs().max()) for dy in range(3)
+                    for dx in range(3))
+    assert moved > 1e-3
+
+
+def test_drift_of_a_head_that_reads_one_pixel_is_worked_out_by_hand():
+    class Corner(nn.Module):
+        def forward(self, x):
+            return x[:, 0, 0, :1]
+
+    mended = PhaseAverage(Corner(), 2)
+    noise = torch.rand(2, 1, 4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(5))[:, 0]
+    by_hand = max((noise[:, 0, 0] - noise[:, 2, 0]).abs().max(), (noise[:, 0, 0] - noise[:, 0, 4]).abs().max())
+    assert mended.drift((1, 4, 6), seed=5) == float(by_hand)
+
+
+def test_trying_it_leaves_the_model_as_it_was():
+    net = circular(2).float().train()
+    state, random = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
+    PhaseAverage(net, 2).drift((2, 4, 6))
+    assert net.training and net[0].weight.dtype == torch.float32 and torch.get_rng_state().equal(random)
+    assert all(value.equal(state[name]) for name, value in net.state_dict().items())
+
+
+def test_trains_and_has_gradients():
+    net, x = circular(2), torch.rand(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    for of in ("logits", "probabilities"):
+        assert torch.autograd.gradcheck(PhaseAverage(net, 2, of=of), (x,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_dtype_of_the_outputs(dtype):
+    found = PhaseAverage(circular(2).to(dtype), 2)(torch.rand(1, 2, 4, 6).to(dtype))
+    assert found.dtype == dtype and found.isfinite().all()
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: PhaseAverage(nn.Flatten(), 0), "stride must be a whole number of at least 1, or one for rows and o"),
+    (lambda: PhaseAverage(nn.Flatten(), (2, 0)), r"stride must be .* got \(2, 0\)"),
+    (lambda: PhaseAverage(nn.Flatten(), 2.0), "stride must be .* got 2.0"),
+    (lambda: PhaseAverage(nn.Flatten(), 2, of="votes"), "of must be logits or probabilities, got 'votes'"),
+    (lambda: PhaseAverage(nn.Flatten(), 2)(torch.zeros(2, 3)), r"PhaseAverage takes maps \(batch, channel, height, w"),
+])
+def test_bad_input(call, message):
+    with pytest.raises(UsageError, match=message):
+        call()

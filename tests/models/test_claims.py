@@ -1,0 +1,117 @@
+"""Claims and registry name the same models, and each claim is tried: random weights, float64, all placements."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from shiftscope.models import DESCRIPTIONS, REGISTRY, TwoConvTwoFullNet
+from shiftscope.models.claims import CLAIMS, MEND_CLAIMS, claims_of
+from shiftscope.models.mending import METHODS, mend
+from shiftscope.placement import Placement
+
+MODES = ("canvas", "circular", "crop")
+CANVAS = (24, 16)
+EXACT, NONE, APART = 1e-9, 1e-6, 1e-2
+SMALL = {"two-full": {"N": 8}, "recentred": {"widths": (3, 4, 5)}, "invariant": {"widths": (3, 4, 5)}}
+"""Arguments that make the larger models small."""
+
+IMAGE = {"canvas": (15, 11), "circular": (15, 11), "crop": (29, 19)}
+"""Image sizes by mode; none is square, none divides the canvas."""
+
+
+def build(name: str) -> torch.nn.Module:
+    return REGISTRY[name](canvas=CANVAS, channels=1, classes=4, **SMALL.get(name, {}))
+
+
+def with_random_weights(model: torch.nn.Module) -> torch.nn.Module:
+    """Weights, biases and running statistics that no symmetry can hide behind."""
+    generator = torch.Generator().manual_seed(0)
+    model = model.double().eval()
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if tensor.is_floating_point() and isinstance(tensor, torch.nn.Parameter):
+                fan = tensor[0].numel() if tensor.ndim > 1 else 4
+                tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float64) * (2 / fan) ** 0.5)
+            elif name.endswith("running_mean"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float64) * 0.3)
+    return model
+
+
+def blobs(size: tuple[int, int]) -> torch.Tensor:
+    """Three smooth images of different contrast: as little white noise as there is in photographs."""
+    coarse = torch.rand(3, 1, 5, 4, generator=torch.Generator().manual_seed(1))
+    fine = F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)
+    return (255 * fine * torch.tensor([1.0, 0.5, 0.8]).view(3, 1, 1, 1)).to(torch.uint8)
+
+
+@torch.no_grad()
+def logits(model: torch.nn.Module, mode: str, every: int = 1) -> torch.Tensor:
+    """Logits of three images at every placement (or every so many of them), (3, P, K)."""
+    place = Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode)
+    images, offsets = blobs(IMAGE[mode]), place.offsets()[::every]
+    pixels = place.place(images.repeat_interleave(len(offsets), 0), offsets.repeat(3, 1)).double() / 255
+    return torch.cat([model(part) for part in pixels.split(128)]).view(3, len(offsets), -1)
+
+
+def drift(found: torch.Tensor) -> float:
+    return float((found - found[:, :1]).abs().max())
+
+
+def apart(found: torch.Tensor) -> float:
+    """How far the images' logits lie from each other, at the least."""
+    first = found[:, 0]
+    return min(float((first[a] - first[b]).abs().max()) for a in range(3) for b in range(a))
+
+
+def check(level: str, found: torch.Tensor) -> None:
+    assert apart(found) > APART  # a constant is indifferent to everything
+    if level == "exact":
+        assert drift(found) <= EXACT
+    else:
+        assert drift(found) > NONE
+
+
+def test_registry_descriptions_and_claims_name_the_same_models():
+    assert set(CLAIMS) == set(REGISTRY) == set(DESCRIPTIONS)
+    assert set(MEND_CLAIMS) == set(METHODS)
+    for claims in (*CLAIMS.values(), *MEND_CLAIMS.values()):
+        assert tuple(claims) == MODES
+        for claim in claims.values():
+            assert claim.level in ("exact", "approximate", "none")
+            assert len(claim.why) > 20 and not claim.why.endswith(".") and claim.why[0].islower()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", list(REGISTRY))
+def test_each_claim_of_a_model_is_what_it_does(name, mode):
+    check(claims_of(name)[mode].level, logits(with_random_weights(build(name)), mode))
+
+
+def wobble(found: torch.Tensor, mode: str) -> float:
+    """How much a step of one pixel to the right changes logits, over how much they differ between images."""
+    columns = len(Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode).axes[1])
+    steps = found.unflatten(1, (-1, columns)).diff(dim=2).abs().mean()
+    return float(steps / (found - found.mean(0)).abs().mean())
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("how", list(METHODS))
+def test_each_claim_of_a_mend_is_what_it_does(how, mode):
+    net = with_random_weights(build("two-conv"))
+    mended = mend(net, (1, *CANVAS), how=how).eval()
+    found = logits(mended, mode, every=11 if how == "placement-average" else 1)  # each is 384 passes
+    level = claims_of("two-conv", how)[mode].level
+    check(level, found)
+    if level == "approximate":
+        assert wobble(found, mode) < 0.9 * wobble(logits(net, mode), mode)
+
+
+def test_the_check_finds_a_false_claim():
+    """Negative control: what is not exact does not pass as exact, and a constant passes as nothing."""
+    found = logits(with_random_weights(TwoConvTwoFullNet(canvas=CANVAS, classes=4)), "canvas")
+    with pytest.raises(AssertionError):
+        check("exact", found)
+    with pytest.raises(AssertionError):
+        check("exact", torch.zeros_like(found))
+    with pytest.raises(AssertionError):
+        check("none", found[:, :1].expand_as(found))
