@@ -1,8 +1,12 @@
-"""The committed checkpoints: they load, and do on the real test images what their table says."""
+"""The committed checkpoints do on the real test images what their table says; examples end in what they promise."""
 
+import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shiftscope.data import load_dataset
 from shiftscope.evaluation import evaluate
@@ -18,3 +22,19 @@ def test_committed_checkpoints_hold_good_models(name, parameters, least, fashion
     assert load_config(CHECKPOINTS / name).provenance.dataset == "fashion-mnist"
     data = load_dataset("fashion-mnist", data_dir=fashion_mnist_dir)
     assert evaluate(model, data).accuracy["random"] >= least
+
+
+def test_cycle_spinning_ends_in_a_picture_and_agrees_with_the_undecimated_transform(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["03_cycle_spinning.py", "--out", str(tmp_path / "new" / "picture.png")])
+    runpy.run_path(str(CHECKPOINTS.parent / "03_cycle_spinning.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    decibels = [float(number) for number in re.findall(r"(\d+\.\d+) dB", shown)]
+    drifts = [float(number) for number in re.findall(r"dB +(\S+)$", shown, flags=re.MULTILINE)]
+    assert len(decibels) == len(drifts) == 6
+    assert decibels[:5] == sorted(decibels[:5]) and decibels[4] == decibels[5] > decibels[1] + 3
+    assert min(drifts[1:4]) > 0.01 and max(drifts[4:]) < 1e-12
+    assert float(re.search(r"differ by (\S+) at most", shown)[1]) < 1e-12
+    with Image.open(tmp_path / "new" / "picture.png") as picture:
+        assert picture.format == "PNG" and len(picture.convert("L").getcolors()) > 100
+    table = (CHECKPOINTS.parents[1] / "docs" / "wavelets.md").read_text(encoding="utf-8")
+    assert [float(number) for number in re.findall(r"\| (\d+\.\d+) dB", table)] == decibels

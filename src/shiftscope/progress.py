@@ -7,6 +7,9 @@ import sys
 import time
 from typing import IO, Any, Protocol
 
+FIRST_LINE = 5.0
+"""Seconds after which a task first says how long it takes, and the least between two lines of a log."""
+
 
 class Task(Protocol):
     """One piece of work of known length."""
@@ -76,32 +79,58 @@ def describe(values: dict[str, float]) -> str:
     return "  ".join(parts)
 
 
+class Pace:
+    """How fast a piece of work goes, and how long the rest takes at its mean pace so far.
+
+    Args:
+        total: units of work.
+        done: units that were done before, at a pace of which nothing is known.
+
+    Example:
+        >>> pace = Pace(100, done=40)
+        >>> pace.done += 20
+        >>> pace.rate(pace.begun + 10.0), pace.left(pace.begun + 10.0)
+        (2.0, 20.0)
+    """
+
+    def __init__(self, total: int, done: int = 0):
+        self.total, self.done, self.before = total, done, done
+        self.begun = time.monotonic()
+
+    def rate(self, now: float) -> float:
+        """Return units a second until `now`, as `time.monotonic` tells it."""
+        return (self.done - self.before) / max(now - self.begun, 1e-9)
+
+    def left(self, now: float) -> float:
+        """Return the seconds that the rest takes; 0 where nothing was done yet."""
+        rate = self.rate(now)
+        return (self.total - self.done) / rate if rate > 0 else 0.0
+
+
 class _LineTask:
     """Writes a line now and then: more and more rarely, so that logs stay short."""
 
     def __init__(self, stream: IO[str], title: str, total: int, unit: str, done: int):
-        self.stream, self.title, self.total, self.unit = stream, title, total, unit
-        self.done, self.before = done, done
-        self.begun = time.monotonic()
-        self.next_line = self.begun + 5.0
+        self.stream, self.title, self.unit = stream, title, unit
+        self.pace = Pace(total, done)
+        self.next_line = self.pace.begun + FIRST_LINE
         self.values: dict[str, float] = {}
 
     def _write(self, now: float) -> None:
-        rate = (self.done - self.before) / max(now - self.begun, 1e-9)
-        left = (self.total - self.done) / rate if rate > 0 else 0.0
-        share = 100 * self.done / max(self.total, 1)
-        tail = f"{duration(left)} left" if self.done < self.total else f"took {duration(now - self.begun)}"
-        line = f"{self.title}: {share:.0f} %  {describe(self.values)}  {rate:,.0f} {self.unit}/s  {tail}"
+        pace = self.pace
+        share = 100 * pace.done / max(pace.total, 1)
+        tail = f"{duration(pace.left(now))} left" if pace.done < pace.total else f"took {duration(now - pace.begun)}"
+        line = f"{self.title}: {share:.0f} %  {describe(self.values)}  {pace.rate(now):,.0f} {self.unit}/s  {tail}"
         self.stream.write(line + "\n")
         self.stream.flush()
 
     def advance(self, count: int, **values: float) -> None:
-        self.done += count
+        self.pace.done += count
         self.values.update(values)
         now = time.monotonic()
         if now >= self.next_line:
             self._write(now)
-            self.next_line = now + max(5.0, 0.25 * (now - self.begun))
+            self.next_line = now + max(FIRST_LINE, 0.25 * (now - self.pace.begun))
 
     def close(self) -> None:
         self._write(time.monotonic())
@@ -123,17 +152,16 @@ class LineProgress:
 
 class _BarTask:
     def __init__(self, bar: Any, title: str, total: int, unit: str, done: int):
-        self.bar, self.unit, self.before, self.done = bar, unit, done, done
+        self.bar, self.unit, self.pace = bar, unit, Pace(total, done)
         self.values: dict[str, float] = {}
-        self.begun = time.monotonic()
         self.id = bar.add_task(title, total=total, completed=done, values="", rate="")
         bar.start()
 
     def advance(self, count: int, **values: float) -> None:
-        self.done += count
+        self.pace.done += count
         self.values.update(values)
-        rate = (self.done - self.before) / max(time.monotonic() - self.begun, 1e-9)
-        self.bar.update(self.id, advance=count, values=describe(self.values), rate=f"{rate:,.0f} {self.unit}/s")
+        rate = f"{self.pace.rate(time.monotonic()):,.0f} {self.unit}/s"
+        self.bar.update(self.id, advance=count, values=describe(self.values), rate=rate)
 
     def close(self) -> None:
         self.bar.stop()

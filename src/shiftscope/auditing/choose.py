@@ -5,10 +5,13 @@ from dataclasses import dataclass
 import torch
 
 from shiftscope.auditing.engine import Engine
+from shiftscope.auditing.orbit import OrbitEngine
 from shiftscope.auditing.selfcheck import check_now, fastest, passed
 from shiftscope.auditing.subject import Subject
-from shiftscope.dense import build_dense
+from shiftscope.dense import NotInvariant, build_dense
 from shiftscope.errors import ShiftscopeError
+from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recentre
+from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.results.audit import SelfCheck
 
 TRIED = 16
@@ -17,6 +20,9 @@ TRIED = 16
 CLEARLY = 0.5
 """Brute force is taken where it needs less than this share of the dense engine's time: trials are noisy, and the
 ratio is usually far from 1."""
+
+MEANT = (LearnedPolyphase2d, PhaseAverage, PhaseToOrigin, PlacementAverage, PolyphaseDownsample2d, Recentre)
+"""Layers of models that are meant to be indifferent to place: their owners want to know where the proof of it ends."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Choice:
 
 
 def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
-    """Choose the dense engine where it can be built, equals the plain model on a trial and is faster; else brute force.
+    """Choose one placement for all where no other can change the answer; else the dense engine, where it can be built,
+    equals the plain model on a trial and is faster; else brute force.
 
     Args:
         asked: "auto", "dense" or "brute".
@@ -40,15 +47,36 @@ def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
     """
     if asked == "brute":
         return brute_force(subject, "brute force was asked for")
+    choice, remark = (None, "") if doubts else _orbit(subject)
+    if choice is not None:
+        return choice
     try:
         return _dense(subject, asked, doubts)
     except ShiftscopeError as refusal:
         why, cause = str(refusal), refusal
     except Exception as error:  # a foreign model may raise anything while it is traced
         why, cause = f"the dense engine raised {type(error).__name__}: {' '.join(str(error).split())[:200]}", error
+    why += remark
     if asked == "dense":
         raise ShiftscopeError(f"engine 'dense' is not possible: {why}; use engine 'auto' or 'brute'") from cause
     return brute_force(subject, f"brute force, for {why}")
+
+
+def _orbit(subject: Subject) -> tuple[Choice | None, str]:
+    """Return the engine that computes each image once; where there is none, what to say about it."""
+    try:
+        engine = OrbitEngine(subject)
+        check, _ = check_now(engine, subject.check(TRIED))
+    except NotInvariant as refusal:
+        meant = any(isinstance(module, MEANT) for module in subject.model.modules())
+        return None, f"; {refusal}" if meant else ""
+    except Exception as error:  # a foreign model may raise anything while it is traced
+        return None, f"; the proof of invariance raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if not passed(check):
+        return None, (f"; no placement should change the answer, but the logits of a random sample of "
+                      f"{check['placements']} lie {check['max_abs_logit_difference']:.3g} apart, more than rounding "
+                      f"explains ({check['tolerance']:.3g}): a choice within the model may be near a tie")
+    return Choice(engine, subject, engine.reason), ""
 
 
 def _dense(subject: Subject, asked: str, doubts: list[str]) -> Choice:

@@ -52,12 +52,13 @@ def example(model: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:
     return torch.zeros(BATCH, *shape)
 
 
-def export(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.ExportedProgram:
+def export(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = False) -> torch.export.ExportedProgram:
     """Return the model's functional graph in eval mode, its layers not taken apart.
 
     Args:
         model: any module of one argument.
         shape: (C, H, W) of its input.
+        any_batch: the graph is to hold for any number of pictures; else it is that of `BATCH` of them.
 
     Raises:
         TraceError: the model is no module, the export failed, or the model raised; the reason is quoted.
@@ -66,13 +67,28 @@ def export(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.Export
         name = getattr(model, "__name__", type(model).__name__)
         raise TraceError(f"{name} is no nn.Module: its operations cannot be read")
     pixels = example(model, shape)
+    sizes = ({0: torch.export.Dim("batch")},) if any_batch else None
     with _evaluating(model), _silence():
         try:
-            program = torch.export.export(model, (pixels,), strict=False)
+            program = torch.export.export(model, (pixels,), strict=False, dynamic_shapes=sizes)
             return program.run_decompositions({})  # nothing in place is left, and everything else is
         except Exception as error:
             raise TraceError(f"the operations of {type(model).__name__} cannot be read for an input of {tuple(shape)}: "
                              f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def only_output(program: torch.export.ExportedProgram, owner: str) -> str:
+    """Return the name of the one node that the model `owner` returns.
+
+    Raises:
+        TraceError: it returns several, or one in a collection.
+    """
+    names = program.graph_signature.user_outputs
+    spec = program.call_spec.out_spec
+    if len(names) != 1 or spec is None or not spec.is_leaf():
+        raise TraceError(f"{owner} must return one tensor, it returns {len(names)} in a collection: wrap it in a "
+                         "module that picks the one to look at")
+    return str(next(iter(names)))
 
 
 def _first_line(error: Exception) -> str:

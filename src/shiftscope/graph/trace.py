@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from shiftscope.graph.export import TraceError, export
+from shiftscope.graph.export import TraceError, export, only_output
 from shiftscope.graph.spelling import Call, respell
 
 __all__ = ["Graph", "Node", "TraceError", "trace"]
@@ -141,12 +141,7 @@ class _Reader:
 
     def output(self, owner: str) -> Node:
         """Return the one node that the model returns."""
-        names = self.program.graph_signature.user_outputs
-        spec = self.program.call_spec.out_spec
-        if len(names) != 1 or spec is None or not spec.is_leaf():
-            raise TraceError(f"{owner} must return one tensor, it returns {len(names)} in a collection: wrap it in a "
-                             "module that picks the one to look at")
-        name = next(iter(names))
+        name = only_output(self.program, owner)
         value = next((ours for theirs, ours in self.values.items() if theirs.name == name), None)
         if not isinstance(value, Node):
             raise TraceError(f"{owner} must return a tensor that depends on its input, it returns a fixed value")
@@ -160,13 +155,13 @@ class _Reader:
             return operator.getitem(*args)
         if _is_fixed(theirs, args, kwargs):
             return _function(theirs)(*args, **kwargs)
-        call = respell(Call(theirs.target, _by_name(theirs.target, args, kwargs), _shape(theirs)))
+        call = respell(Call(theirs.target, by_name(theirs.target, args, kwargs), _shape(theirs)))
         if isinstance(call, Node):  # it changes nothing
             return call
         return self._add(theirs, call.op, call.args, call.target)
 
     def _add(self, theirs: fx.Node, op: str, args: dict[str, Any], target: Any = None) -> Node:
-        node = Node(theirs.name, op, args, _shape(theirs), _layer(theirs), target)
+        node = Node(theirs.name, op, args, _shape(theirs), layer_of(theirs), target)
         self.nodes.append(node)
         return node
 
@@ -187,7 +182,7 @@ def _is_fixed(theirs: fx.Node, args: Any, kwargs: Any) -> bool:
     return not random and not any(isinstance(leaf, Node) for leaf in pytree.tree_leaves((args, kwargs)))
 
 
-def _by_name(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def by_name(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return all arguments of a call by the names of its schema, defaults filled in."""
     if target is operator.getitem:
         return {"self": args[0], "index": args[1]}
@@ -204,6 +199,7 @@ def _shape(theirs: fx.Node) -> tuple[int, ...]:
     return tuple(int(size) for size in first.shape) if isinstance(first, torch.Tensor) else ()
 
 
-def _layer(theirs: fx.Node) -> str:
+def layer_of(theirs: fx.Node) -> str:
+    """Return the name of the submodule that made a call, "" for the model's own forward."""
     stack = theirs.meta.get("nn_module_stack") or {}
     return next(reversed([path for path, _ in stack.values()]), "")

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, UsageError, nearest
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest
 from shiftscope.models.adapt import Adapted, Normalization, adapt
+from shiftscope.models.mending import Mended, Recipe, mend
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 
@@ -53,6 +54,8 @@ class CheckpointConfig:
     """(mean, deviation) that a foreign model's pixels are normalised with."""
     preprocess: str | None = None
     """Name of the function that a foreign model's pixels went through; only the caller can bring it."""
+    mended: tuple[Recipe, ...] = ()
+    """How the model was mended, one way after the other; "model" is what it was before."""
 
     @property
     def name(self) -> str:
@@ -77,24 +80,32 @@ def save(model: nn.Module, folder: Path | str, *, provenance: Provenance | None 
         OutputError: the folder cannot be written or the disk is full.
     """
     folder = Path(folder)
-    normalize = preprocess = None
-    if isinstance(model, Adapted):
-        normalize = model.normalize
-        preprocess = getattr(model.preprocess, "__qualname__", repr(model.preprocess)) if model.preprocess else None
-        model = model.model
-    name = registry_name(model)
-    weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    held = model.model.state_dict() if isinstance(model, Adapted) else model.state_dict()
+    weights = {key: value.detach().cpu().contiguous().clone() for key, value in held.items()}
     config = {
-        "schema_version": SCHEMA_VERSION, "kind": KIND,
-        "model": {"name": name or FOREIGN, "class": f"{type(model).__module__}:{type(model).__qualname__}",
-                  "arguments": getattr(model, "arguments", {}) if name else {}, "normalize": normalize,
-                  "preprocess": preprocess},
+        "schema_version": SCHEMA_VERSION, "kind": KIND, "model": _described(model),
         "provenance": vars(provenance or Provenance()),
         "versions": {"shiftscope": version("shiftscope"), "torch": torch.__version__},
     }
     files.write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(weights))
     files.write_json(folder / CONFIG_FILE, config)
     return folder
+
+
+def _described(model: nn.Module) -> dict[str, Any]:
+    """Return what builds a model again: its name and arguments, how its pixels are prepared, how it was mended."""
+    mended = [recipe.to_dict() for recipe in model.recipes] if isinstance(model, Mended) else []
+    model = model.base if isinstance(model, Mended) else model
+    normalize = preprocess = None
+    if isinstance(model, Adapted):
+        normalize = model.normalize
+        preprocess = getattr(model.preprocess, "__qualname__", repr(model.preprocess)) if model.preprocess else None
+        model = model.model
+    name = registry_name(model)
+    described = {"name": name or FOREIGN, "class": f"{type(model).__module__}:{type(model).__qualname__}",
+                 "arguments": getattr(model, "arguments", {}) if name else {}, "normalize": normalize,
+                 "preprocess": preprocess}
+    return described | ({"mended": mended} if mended else {})
 
 
 def load_config(folder: Path | str) -> CheckpointConfig:
@@ -116,14 +127,21 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         normalize = model.get("normalize")
         config = CheckpointConfig(
             model=model["name"], arguments=dict(model["arguments"]), provenance=provenance,
-            normalize=(normalize[0], normalize[1]) if normalize else None, preprocess=model.get("preprocess"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            normalize=(normalize[0], normalize[1]) if normalize else None, preprocess=model.get("preprocess"),
+            mended=tuple(_recipe(step) for step in model.get("mended", [])))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise CheckpointError(f"{path} is not readable as a checkpoint's description ({type(error).__name__}: "
                               f"{error}); save the model anew") from error
     if config.model not in (*REGISTRY, FOREIGN):
         raise CheckpointError(f"{path} names the model {config.model!r}, which no checkpoint may name: "
                               f"{nearest(str(config.model), REGISTRY)}. Nothing was run")
     return config
+
+
+def _recipe(step: dict[str, Any]) -> Recipe:
+    """Return a way to mend as the file says it; JSON has lists where it has a tuple."""
+    values: dict[str, Any] = step | {"shape": tuple(step["shape"])}
+    return Recipe(**values)
 
 
 def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str | None = None,
@@ -148,14 +166,28 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str 
     weights = _read_weights(folder / WEIGHTS_FILE)
     if model is None and allow_code is not None:
         model = build_model(allow_code, **_sizes(config.provenance))
-    if model is None:
-        model = _registry_model(config, folder)
-    _check_shapes(model, weights, folder)
-    model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
     if config.preprocess is not None and preprocess is None:
         raise CheckpointError(f"the model in {folder} was saved with preprocess={config.preprocess}, which a "
                               "checkpoint cannot hold: pass it to load(folder, preprocess=...)")
-    return adapt(model, normalize=config.normalize, preprocess=preprocess).to(device).eval()
+    if model is None:
+        model = _registry_model(config, folder)
+    prepare = {"normalize": config.normalize, "preprocess": preprocess}
+    if config.mended:
+        model, prepare = _mended(adapt(model, **prepare), config, folder), {}
+    _check_shapes(model, weights, folder)
+    model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
+    return adapt(model, **prepare).to(device).eval()
+
+
+def _mended(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Module:
+    """Mend a model as the checkpoint says, before it has its weights."""
+    try:
+        for recipe in config.mended:
+            model = mend(model.eval(), recipe.shape, how=recipe.how, head=recipe.head, background=recipe.background)
+    except (ShiftscopeError, RuntimeError, ValueError, TypeError) as error:
+        raise CheckpointError(f"the model in {folder} cannot be mended as its {CONFIG_FILE} says: {error}; mend it "
+                              "anew") from error
+    return model
 
 
 def _registry_model(config: CheckpointConfig, folder: Path) -> nn.Module:

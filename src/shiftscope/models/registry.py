@@ -12,10 +12,12 @@ from shiftscope.models.convnet import TwoConvTwoFullNet
 from shiftscope.models.invariant import InvariantNet
 from shiftscope.models.perceptron import TwoFullNet
 from shiftscope.models.recentred import RecentredNet
+from shiftscope.models.scattering_net import ScatteringFull, ScatteringLinear
 from shiftscope.resolve import is_object_name, resolve_object
 
 REGISTRY: dict[str, type[nn.Module]] = {
-    "two-full": TwoFullNet, "two-conv": TwoConvTwoFullNet, "recentred": RecentredNet, "invariant": InvariantNet}
+    "two-full": TwoFullNet, "two-conv": TwoConvTwoFullNet, "recentred": RecentredNet, "invariant": InvariantNet,
+    "scattering-linear": ScatteringLinear, "scattering-full": ScatteringFull}
 """Models that a checkpoint may name."""
 
 DESCRIPTIONS = {
@@ -23,6 +25,8 @@ DESCRIPTIONS = {
     "two-conv": "convnet of the course: two 5 x 5 convolutions, two fully connected layers",
     "recentred": "finds the object, shows it at a fixed place to a small residual convnet",
     "invariant": "circular convolutions, polyphase downsampling, global pooling: a shift changes nothing",
+    "scattering-linear": "means of wavelet scattering maps, filters not learned, then one linear layer",
+    "scattering-full": "means of wavelet scattering maps, filters not learned, then a perceptron, 100 hidden neurons",
 }
 
 

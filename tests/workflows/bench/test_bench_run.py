@@ -57,6 +57,14 @@ def test_training(tmp_path, no_peers, quick_product):
         "bench-training.json", "bench-training.png", "bench-training.svg"]
 
 
+def test_peers_are_named_with_their_version_or_as_missing(monkeypatch):
+    monkeypatch.setattr(peers, "PEERS", {"pytest": print, "no_such_package": print})
+    found, notes = peers.installed_peers()
+    assert list(found) == ["pytest"]
+    assert notes == [f"pytest is version {pytest.__version__}",
+                     "no_such_package is not compared: it is not installed"]
+
+
 def test_steps_are_no_more_than_an_epoch_has(tmp_path, no_peers, quick_product):
     bench = run_bench(TrainingBench(**SMALL, steps=50, batch_size=20, model=("two-full",), out=tmp_path, growth=True),
                       progress=SilentProgress(), watch=watch(0.5))

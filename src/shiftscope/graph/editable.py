@@ -1,0 +1,178 @@
+"""A model's graph as something that can be changed and trained: own weights under the old names, any batch."""
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+
+from shiftscope.graph.export import TraceError, export, only_output
+from shiftscope.graph.trace import by_name, layer_of
+
+aten = torch.ops.aten
+
+_VIEWS = (aten.view.default, aten._unsafe_view.default)
+
+
+@dataclass(frozen=True, eq=False)
+class Editable:
+    """A model's operations, to be rewritten in place, and the tensors and modules that they use.
+
+    Args:
+        owner: name of the model's class, for messages.
+        shape: (C, H, W) of its input.
+        graph: one call of aten a node; shapes of results are in `meta["val"]`, those of the model as it was.
+        parts: copies of the model's parameters and buffers, and modules that were added, by their names.
+    """
+
+    owner: str
+    shape: tuple[int, int, int]
+    graph: fx.Graph
+    parts: dict[str, torch.Tensor | nn.Module]
+
+    @property
+    def input(self) -> fx.Node:
+        """The node that stands for the pixels."""
+        return next(node for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
+    def output(self) -> fx.Node:
+        """The node whose result the model returns."""
+        return self.graph.output_node().args[0]  # pyright: ignore[reportReturnType]
+
+    def pixel_nodes(self) -> Iterator[fx.Node]:
+        """Yield the nodes whose values depend on the pixels, each after its inputs; sizes do not."""
+        reached: set[fx.Node] = set()
+        for node in self.graph.nodes:
+            from_pixels = node.op == "placeholder" or any(source in reached for source in node.all_input_nodes)
+            if from_pixels and node.op != "output" and op_of(node) != "sym_size":
+                reached.add(node)
+                yield node
+
+    def add_module(self, module: nn.Module, source: fx.Node) -> fx.Node:
+        """Call a module on the result of `source`, right after it, and return the new node; nobody reads it yet.
+
+        Its shape passes for that of `source`, which its readers knew.
+        """
+        name = f"mended_{sum(isinstance(part, nn.Module) for part in self.parts.values())}"
+        self.parts[name] = module
+        with self.graph.inserting_after(source):
+            node = self.graph.call_module(name, (source,))
+        node.meta = dict(source.meta)
+        return node
+
+    def module(self) -> fx.GraphModule:
+        """Return the operations as they now are as a module that can be trained."""
+        _drop_dead(self.graph)
+        self.graph.lint()
+        return fx.GraphModule(self.parts, self.graph, self.owner)
+
+
+def editable(model: nn.Module, shape: tuple[int, int, int]) -> Editable:
+    """Return what a model computes in eval mode as a graph to be changed; the model itself stays as it is.
+
+    What is random in training, such as dropout, is left out, and batch norm keeps the statistics that it has.
+
+    Args:
+        model: any module that takes (B, C, H, W), for any B, and returns one tensor.
+        shape: (C, H, W).
+
+    Raises:
+        TraceError: the operations cannot be read for any number of pictures, the model changes a buffer in eval mode,
+            or its answer does not depend on the pixels.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Dropout())
+        >>> module = editable(net, (1, 5, 6)).module()
+        >>> [name for name, _ in module.named_parameters()], module(torch.zeros(7, 1, 5, 6)).shape
+        (['0.weight', '0.bias'], torch.Size([7, 2, 3, 4]))
+    """
+    program = export(model, shape, any_batch=True)
+    owner = type(model).__name__
+    changed = list(program.graph_signature.buffers_to_mutate.values())
+    if changed:
+        raise TraceError(f"{owner} changes its {', '.join(changed)} each time it is called: it cannot be rewritten")
+    parts: dict[str, torch.Tensor | nn.Module] = {}
+    graph = _copied(program, only_output(program, owner), parts)
+    _respell(graph)
+    net = Editable(owner, shape, graph, parts)
+    if net.output not in net.pixel_nodes():
+        raise TraceError(f"{owner} must return a tensor that depends on its input, it returns a fixed value")
+    return net
+
+
+def _copied(program: torch.export.ExportedProgram, output: str, parts: dict[str, Any]) -> fx.Graph:
+    """Copy a program's graph; its parameters, which torch hands in, become attributes, copied into `parts`."""
+    inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    held = {**program.state_dict, **program.constants}
+    graph, copies, own = fx.Graph(), {}, {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and inputs[node.name].kind is InputKind.USER_INPUT:
+            copies[node] = graph.placeholder("pixels")
+        elif node.op == "placeholder":
+            target = str(inputs[node.name].target)
+            parts[target] = own.setdefault(id(held[target]), _copy(held[target]))
+            copies[node] = graph.get_attr(target)
+        elif node.op == "call_function" and not op_of(node).startswith("_assert"):  # those fix a dtype
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+        if node in copies:
+            copies[node].meta = dict(node.meta)
+    graph.output(next((copy for node, copy in copies.items() if node.name == output), None))
+    return graph
+
+
+def _copy(held: Any) -> Any:
+    if isinstance(held, nn.Parameter):
+        return nn.Parameter(held.detach().clone(), requires_grad=held.requires_grad)
+    return held.detach().clone() if isinstance(held, torch.Tensor) else held
+
+
+def _respell(graph: fx.Graph) -> None:
+    """Write views as reshapes, which any memory layout allows, and batch norm in the form that has a gradient."""
+    for node in graph.nodes:
+        if node.target in _VIEWS:
+            node.target = aten.reshape.default
+        elif node.target is operator.getitem and op_of(node.args[0]) == "_native_batch_norm_legit_no_training":
+            x, weight, bias, mean, variance, momentum, eps = node.args[0].args
+            node.target = aten.batch_norm.default
+            node.args = (x, weight, bias, mean, variance, False, momentum, eps, False)
+    _drop_dead(graph)
+
+
+def _drop_dead(graph: fx.Graph) -> None:
+    """Remove what nobody reads."""
+    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+
+
+def op_of(node: fx.Node) -> str:
+    """Return the plain name of a node's operation, such as "conv2d"; "" for what is no call of a function."""
+    packet = getattr(node.target, "overloadpacket", node.target)
+    return getattr(packet, "__name__", str(packet)) if node.op == "call_function" else ""
+
+
+def arguments(node: fx.Node) -> dict[str, Any]:
+    """Return the arguments of a call by the names of its schema, defaults filled in."""
+    return by_name(node.target, node.args, node.kwargs)
+
+
+def sizes(node: fx.Node) -> tuple[Any, ...]:
+    """Return the shape of a node's result (of the first of several), as the model was read; () for what has none."""
+    leaves = [leaf for leaf in pytree.tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+    return tuple(leaves[0].shape) if leaves else ()
+
+
+def title(node: fx.Node) -> str:
+    """Return what messages call an operation: the submodule where there is one, and its name.
+
+    Example:
+        >>> [title(node) for node in editable(nn.Sequential(nn.ReLU()), (1, 2, 2)).pixel_nodes()]
+        ['the input', '0 (relu)']
+    """
+    if node.op == "placeholder":
+        return "the input"
+    layer = layer_of(node)
+    return f"{layer} ({op_of(node)})" if layer else op_of(node)

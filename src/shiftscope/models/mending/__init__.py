@@ -1,0 +1,5 @@
+"""Mending: a user's model with the same weights, made indifferent to place or nearly so."""
+
+from shiftscope.models.mending.mended import METHODS, Mended, Recipe, mend
+
+__all__ = ["METHODS", "Mended", "Recipe", "mend"]

@@ -1,0 +1,340 @@
+import copy
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from shiftscope.errors import CheckpointError, UsageError
+from shiftscope.graph import TraceError
+from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, load_config, save
+from shiftscope.models.adapt import adapt
+from shiftscope.models.mending import METHODS, Mended, mend
+
+from .residual_nets import residual_net
+
+ROUNDING = 1e-9  # relative; sums in another order, float64, about ten layers
+SHAPE = (1, 24, 32)
+
+
+class Lambda(nn.Module):
+    def __init__(self, function, **layers):
+        super().__init__()
+        self.function = function
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, pixels):
+        return self.function(self, pixels)
+
+
+def pictures(shape, count=3, seed=0):
+    """Noise on a ground that is brighter from picture to picture, so that their logits differ."""
+    noise = torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return 0.5 * noise + 0.5 * torch.linspace(0, 1, count, dtype=torch.float64).view(-1, 1, 1, 1)
+
+
+def shifts(height, width, every=1):
+    return [(dy, dx) for dy in range(height) for dx in range(width)][::every]
+
+
+def drift(model, x, places):
+    """Largest change of the logits under circular shifts, relative to the largest logit."""
+    with torch.no_grad():
+        still = model(x)
+        moved = [model(x.roll(place, (2, 3))) for place in places]
+    return max(float((found - still).abs().max()) for found in moved) / float(still.abs().max())
+
+
+def spread(model, x):
+    """Least difference between the logits of two pictures: a constant must not pass for indifferent."""
+    with torch.no_grad():
+        found = model(x)
+    return min(float((found[a] - found[b]).abs().max()) for a in range(len(x)) for b in range(a))
+
+
+def convnet(canvas=SHAPE[1:], **more):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TwoConvTwoFullNet(canvas=canvas, **more).double().eval()
+
+
+# ------------------------------------------------------------------ polyphase
+
+
+def test_residual_blocks_of_both_kinds_become_exact_at_every_shift():
+    net, x = residual_net(), pictures((3, 32, 48))
+    mended, places = mend(net, (3, 32, 48), how="polyphase"), shifts(32, 48, every=7)
+    assert drift(net, x, places) > 1e-3
+    assert drift(mended, x, places) <= ROUNDING
+    assert spread(mended, x) > 1e-2
+
+
+def test_the_course_convnet_becomes_exact_functions_and_head_included():
+    net, x = convnet(), pictures(SHAPE)
+    mended, places = mend(net, SHAPE, how="polyphase"), shifts(*SHAPE[1:], every=5)
+    assert drift(net, x, places) > 1e-3
+    assert drift(mended, x, places) <= ROUNDING
+    assert spread(mended, x) > 1e-2
+    assert any("reads positions" in note for note in mended.notes)
+
+
+def test_the_mean_head_is_the_head_applied_to_every_shift_and_averaged():
+    net = convnet()
+    net.fc1 = nn.Linear(30 * 10 * 14, 7).double()
+    linear = Lambda(lambda self, x: self.net.fc1(F.relu(F.max_pool2d(self.net.conv1(x), 2)).flatten(1)), net=net)
+    even = torch.full((2, *SHAPE), 0.3, dtype=torch.float64)  # one colour: all phases are alike, so maps are known
+    even[1] = 0.9
+    with torch.no_grad():
+        maps = F.relu(F.max_pool2d(net.conv1(even), 2))
+        by_hand = torch.stack([net.fc1(maps.roll(place, (2, 3)).flatten(1)) for place in shifts(10, 14)])
+        torch.testing.assert_close(mend(linear, SHAPE, how="polyphase")(even), by_hand.mean(0))
+
+
+def grid_free():
+    """Strides that meet: a branch that steps by 4 at once, one that steps by 2 twice, and a gate."""
+    def forward(self, x):
+        a = self.twice(F.relu(self.once(x)))
+        b = F.avg_pool2d(self.side(x), 4)
+        joined = torch.cat((a, b), 1)
+        gate = torch.sigmoid(joined.mean((2, 3), keepdim=True))
+        return F.relu(joined * gate).amax((2, 3))
+
+    torch.manual_seed(1)
+    return Lambda(forward, once=nn.Conv2d(1, 3, 3, 2, 1), twice=nn.Conv2d(3, 4, 2, 2),
+                  side=nn.Conv2d(1, 2, 5, padding=2)).double().eval()
+
+
+def several():
+    """Explicit padding, dilation, groups, another order of axes, ceil mode, a stride by kernel alone."""
+    def forward(self, x):
+        x = self.conv(F.pad(x, (1, 2, 0, 1)))
+        x = self.norm(F.gelu(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        a, b = x.chunk(2, 1)
+        x = torch.cat((F.max_pool2d(a, 3, 2, 1, ceil_mode=True),
+                       F.avg_pool2d(b, 3, 2, 1, ceil_mode=True, count_include_pad=False)), 1)
+        return self.group(self.wide(x)).relu().mean((2, 3))
+
+    torch.manual_seed(2)
+    return Lambda(forward, conv=nn.Conv2d(1, 6, (2, 4)), norm=nn.LayerNorm(6), group=nn.GroupNorm(2, 6),
+                  wide=nn.Conv2d(6, 6, 5, padding=4, dilation=2, groups=3)).double().eval()
+
+
+@pytest.mark.parametrize("make", [grid_free, several])
+def test_other_ways_to_build_networks_become_exact_too(make):
+    net, x = make(), pictures(SHAPE)
+    mended = mend(net, SHAPE, how="polyphase")
+    assert drift(net, x, shifts(*SHAPE[1:], every=11)) > 1e-4
+    assert drift(mended, x, shifts(*SHAPE[1:], every=5)) <= ROUNDING
+    assert spread(mended, x) > 1e-2
+
+
+def test_where_the_rolled_phase_is_the_origin_the_mended_net_is_the_circular_one():
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, 2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    x = pictures(SHAPE) * 0.1
+    x[:, :, ::2, ::2] += 1
+    circular = copy.deepcopy(net)
+    circular[0] = nn.Conv2d(1, 3, 3, stride=2, padding=1, padding_mode="circular").double()
+    circular[0].load_state_dict(net[0].state_dict())
+    torch.testing.assert_close(mend(net, SHAPE, how="polyphase")(x), circular(x))
+
+
+def test_a_kept_head_is_not_exact_and_says_so():
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 4)).double()
+    mended = mend(net, SHAPE, how="polyphase", head="keep")
+    assert drift(mended, pictures(SHAPE), [(2, 0)]) > 1e-3
+    assert any("not exact" in note for note in mended.notes)
+    with pytest.raises(UsageError, match=r"takes 3 x 5 places, and circular padding gives 6 x 8, so head='keep'"):
+        mend(convnet(), SHAPE, how="polyphase", head="keep")
+
+
+@pytest.mark.parametrize("function, reason", [
+    (lambda self, x: F.pixel_unshuffle(self.c(x), 2).mean((2, 3)), "pixel_unshuffle: whether it commutes"),
+    (lambda self, x: self.c(x).flatten(2).softmax(1).mean(2), "reshape: it mixes places with channels, or makes a seq"),
+    (lambda self, x: (self.c(x) + torch.ones(12, 1)).mean((2, 3)), "add: it joins a map with values that are fixed"),
+    (lambda self, x: self.c(x).softmax(3).mean((2, 3)), "softmax: it works along rows or columns"),
+    (lambda self, x: F.interpolate(self.c(x), scale_factor=2).mean((2, 3)), "upsample_nearest2d: whether it commutes"),
+    (lambda self, x: F.avg_pool2d(F.pad(self.c(x), (3, 0, 0, 0)), 2).mean((2, 3)), "it pads 3 places, more than its"),
+    (lambda self, x: F.pad(self.c(x), (1, 1)).mean((2, 3)), "pad: what it pads is not read by a convolution"),
+    (lambda self, x: self.c(x)[:, :, 2:].mean((2, 3)), "slice: it works along rows or columns"),
+    (lambda self, x: self.c(x), "c .conv2d.: it returns a map, not one answer a picture"),
+    (lambda self, x: self.c(x).mean(2), "mean: it works along rows or columns"),
+])
+def test_what_cannot_be_mended_is_named(function, reason):
+    net = Lambda(function, c=nn.Conv2d(1, 4, 3, stride=2, padding=1))
+    with pytest.raises(UsageError, match=f"Lambda cannot be mended with polyphase sampling, for {reason}"
+                       if "pads 3" not in reason else reason) as caught:
+        mend(net, SHAPE, how="polyphase")
+    assert "choose --how phase-average, placement-average or recentre" in str(caught.value)
+
+
+# ------------------------------------------------------------------ the other ways
+
+
+def test_blur_keeps_sizes_and_changes_less():
+    net, x = convnet(), pictures(SHAPE)
+    mended = mend(net, SHAPE, how="blur")
+    assert mended(x).shape == (3, 10)
+    pool = F.max_pool2d(net.conv1(net.normalise(x)), 2, 1)
+    row = torch.tensor([1, 3, 3, 1], dtype=torch.float64) / 8
+    kernel = (row[:, None] * row).expand(30, 1, 4, 4)
+    by_hand = F.conv2d(F.pad(pool, (1, 2, 1, 2), mode="reflect"), kernel, stride=2, groups=30)
+    seen = []
+    mended.net.mended_0.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    mended(x)
+    torch.testing.assert_close(seen[0], by_hand)
+    spot = torch.zeros(1, *SHAPE, dtype=torch.float64)
+    spot[..., 8:14, 8:14] = 1
+    torch.manual_seed(3)
+    strided = nn.Sequential(nn.Conv2d(1, 8, 3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    blurred = mend(strided, SHAPE, how="blur")
+    assert drift(blurred, spot, shifts(4, 4)) < 0.5 * drift(strided, spot, shifts(4, 4))
+
+
+def test_the_blur_comes_behind_norm_and_nonlinearity():
+    names = [str(node.target) for node in mend(residual_net(), (3, 32, 32), how="blur").net.graph.nodes]
+    first = names.index("mended_0")
+    assert names[first - 3:first] == ["aten.conv2d.default", "aten.batch_norm.default", "aten.relu.default"]
+
+
+def test_phase_average_finds_the_stride_and_tells_whether_it_is_exact():
+    torch.manual_seed(0)
+    circular = nn.Sequential(nn.Conv2d(1, 3, 3, 2, 1, padding_mode="circular"), nn.ReLU(), nn.MaxPool2d(2),
+                             nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    mended = mend(circular, SHAPE, how="phase-average")
+    assert mended.net.stride == (4, 4)
+    assert drift(mended, pictures(SHAPE), shifts(*SHAPE[1:], every=5)) <= ROUNDING
+    assert spread(mended, pictures(SHAPE)) > 1e-2
+    assert mended.notes[1].startswith("exact under circular shifts")
+    assert mend(convnet(), SHAPE, how="phase-average").notes[1].startswith("not exact")
+
+
+@pytest.mark.parametrize("how", ["placement-average", "recentre"])
+@pytest.mark.parametrize("make", [convnet, lambda: TwoFullNet(canvas=SHAPE[1:]).double().eval()])
+def test_any_net_is_exact_in_these_ways(how, make):
+    x = torch.zeros(3, *SHAPE, dtype=torch.float64)
+    x[..., 5:15, 7:19] = pictures((1, 10, 12))
+    mended = mend(make(), SHAPE, how=how)
+    assert drift(mended, x, shifts(*SHAPE[1:], every=41)) <= ROUNDING
+    assert spread(mended, x) > 1e-2 if how == "recentre" else spread(mended, x) > 1e-4
+
+
+# ------------------------------------------------------------------ what all share
+
+
+@pytest.mark.parametrize("how", METHODS)
+def test_the_model_stays_as_it_is_and_the_mended_one_trains_with_its_own_weights(how):
+    net = TwoConvTwoFullNet(canvas=(16, 16)).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    mended = mend(net, (1, 16, 16), how=how)
+    assert mended.training and net.training
+    names = {name for name, _ in net.named_parameters()}
+    assert {next(known for known in names if name.endswith(known)) for name, _ in mended.named_parameters()} == names
+    step = torch.optim.SGD(mended.parameters(), lr=0.1)
+    F.cross_entropy(mended(torch.rand(2, 1, 16, 16)), torch.tensor([1, 2])).backward()
+    step.step()
+    assert all(value.equal(before[name]) for name, value in net.state_dict().items())
+    assert all(parameter.grad is not None for parameter in mended.parameters())
+    assert next(iter(copy.deepcopy(mended).parameters())).equal(next(iter(mended.parameters())))
+
+
+def test_batch_norm_is_trained_with_its_statistics_as_they_are():
+    mended = mend(residual_net().float(), (3, 32, 32), how="polyphase").train()
+    mean = mended.net.bn1.running_mean.clone()
+    mended(torch.rand(2, 3, 32, 32)).sum().backward()
+    assert mended.net.bn1.weight.grad.abs().sum() > 0 and mended.net.bn1.running_mean.equal(mean)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_any_number_of_pictures_in_any_layout(count):
+    mended = mend(residual_net().float(), (3, 32, 32), how="polyphase")
+    x = torch.rand(count, 3, 32, 32).to(memory_format=torch.channels_last)
+    assert mended(x).shape == (count, 5)
+
+
+def test_bad_input():
+    net = convnet()
+    with pytest.raises(UsageError, match="unknown way to mend 'blurr': did you mean 'blur'"):
+        mend(net, SHAPE, how="blurr")
+    for how in ("polyphase", "phase-average"):
+        with pytest.raises(UsageError, match=r"TwoFullNet has no strided layer, .* choose --how recentre or placem"):
+            mend(TwoFullNet(canvas=(16, 16)), (1, 16, 16), how=how)
+        with pytest.raises(UsageError, match=r"canvas must be multiples of 4, the total stride of TwoConv.*\(22, 32\)"):
+            mend(convnet((22, 32)), (1, 22, 32), how=how)
+        with pytest.raises(TraceError, match="the operations of Lambda cannot be read"):
+            mend(Lambda(lambda self, x: x if x.sum() > 0 else -x), SHAPE, how=how)
+    with pytest.raises(UsageError, match="TwoFullNet has no strided convolution or pooling to blur"):
+        mend(TwoFullNet(canvas=(16, 16)), (1, 16, 16), how="blur")
+    with pytest.raises(UsageError, match="steps by 2 down and 1 right, which one blur does not replace"):
+        mend(nn.Sequential(nn.Conv2d(1, 2, 3, (2, 1)), nn.Flatten()), SHAPE, how="blur")
+    with pytest.raises(UsageError, match="head must be mean or keep, got 'drop'"):
+        mend(net, SHAPE, how="polyphase", head="drop")
+    with pytest.raises(UsageError, match=r"was built for pictures of 1 x 24 x 32"):
+        mend(net, SHAPE, how="polyphase")(torch.zeros(1, 1, 32, 24, dtype=torch.float64))
+
+
+def test_a_graph_that_holds_for_one_number_of_pictures_only_is_one_sentence():
+    with pytest.raises(TraceError, match="cannot be read for an input of"):
+        mend(Lambda(lambda self, x: F.max_pool2d(x, 2).reshape(2, -1)), SHAPE, how="polyphase")
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+@pytest.mark.parametrize("how", METHODS)
+def test_a_mended_checkpoint_loads_by_itself(how, tmp_path):
+    mended = mend(TwoConvTwoFullNet(canvas=(16, 20)), (1, 16, 20), how=how, background=0.25)
+    with torch.no_grad():  # as after fine-tuning: the weights are its own
+        for parameter in mended.parameters():
+            parameter.add_(0.01)
+    save(mended, tmp_path, provenance=Provenance(name=f"two-conv-{how}"))
+    loaded, x = load(tmp_path), torch.rand(2, 1, 16, 20)
+    assert isinstance(loaded, Mended) and loaded.recipe == mended.recipe and not loaded.training
+    torch.testing.assert_close(loaded(x), mended.eval()(x))
+    assert not any(value.is_meta for value in (*loaded.parameters(), *loaded.buffers()))
+    assert load_config(tmp_path).model == "two-conv"
+
+
+def test_a_foreign_model_is_mended_again_around_what_the_caller_gives(tmp_path):
+    def net():
+        return nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    mended = mend(mend(adapt(net(), normalize=(0.5, 0.25)), SHAPE, how="polyphase").eval(), SHAPE, how="recentre")
+    save(mended, tmp_path)
+    x = torch.rand(2, *SHAPE)
+    with pytest.raises(CheckpointError, match="not Shiftscope's own"):
+        load(tmp_path)
+    loaded = load(tmp_path, model=net())
+    assert [recipe.how for recipe in loaded.recipes] == ["polyphase", "recentre"]
+    torch.testing.assert_close(loaded(x), mended(x))
+
+
+@pytest.mark.parametrize("step, reason", [
+    ({"how": "os.system", "shape": [1, 16, 16]}, "not readable as .*unknown way to mend 'os.system'"),
+    ({"how": "blur", "shape": [1, 10**9, 10**9]}, "not readable as .*shape must be three whole numbers"),
+    ({"how": "blur", "shape": "abc"}, "not readable as .*shape must be three whole numbers"),
+    ({"how": "blur", "shape": [1, 16, 16], "command": "touch hacked"}, "not readable as .*unexpected keyword"),
+    ({"how": "recentre", "shape": [1, 16, 16], "background": "1"}, "not readable as .*background must be a pixel"),
+    ({"how": ["blur"], "shape": [1, 16, 16]}, "not readable as"),
+    ("blur", "not readable as"), ({"how": "polyphase", "shape": [1, 18, 16]}, "cannot be mended as .*cannot be read"),
+    ({"how": "recentre", "shape": [1, 16, 16]}, "do not fit"),
+])
+def test_hostile_recipes_are_refused(step, reason, tmp_path):
+    save(mend(TwoConvTwoFullNet(canvas=(16, 16)), (1, 16, 16), how="blur"), tmp_path)
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    values["model"]["mended"] = [step]
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=reason):
+        load(tmp_path)
+
+
+def test_hostile_sizes_of_the_model_before_take_no_memory(tmp_path):
+    save(mend(TwoConvTwoFullNet(canvas=(16, 16)), (1, 16, 16), how="polyphase"), tmp_path)
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    values["model"]["arguments"]["classes"] = 10**10
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load(tmp_path)
