@@ -12,6 +12,7 @@ from shiftscope.errors import UsageError
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
 Mode = Literal["canvas", "circular", "crop"]
+Precision = Literal["float32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
 Parametrised = Literal["pixels", "fourier", "maco"]
 
@@ -77,6 +78,8 @@ class TrainSettings:
     """Images a forward pass; gradients are summed over the batch. 0: all at once (default: what suits)."""
     channels_last: bool | None = None
     """Keep the channels of a pixel side by side in memory (default: what suits the device and the model)."""
+    precision: Precision = "float32"
+    """bfloat16 multiplies in half precision, weights stay float32: faster on recent CPUs (perceptrons) and GPUs."""
     max_time: float | None = None
     """End after this many seconds, checkpoint saved; resuming goes on (default: no limit)."""
 
@@ -94,6 +97,7 @@ class TrainSettings:
         require(self.erase is None or 0 <= self.erase <= 1, "erase", self.erase, "a share from 0 to 1")
         require(self.small_canvas is None or 0 <= self.small_canvas < 1, "small_canvas", self.small_canvas,
                 "a share of the epochs, at least 0 and below 1")
+        require(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
         require(self.preset in ("default", "quick", "best"), "preset", self.preset, "default, quick or best")
         decay = self.weight_decay
         require(decay is None or 0 <= decay < float("inf"), "weight_decay", decay, "a number of at least 0")
@@ -143,6 +147,7 @@ class ResolvedSettings(Recipe):
     preset: Preset = "default"
     micro_batch: int | None = None
     channels_last: bool | None = None
+    precision: Precision = "float32"
     max_time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:

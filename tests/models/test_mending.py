@@ -8,6 +8,7 @@ from torch import nn
 
 from shiftscope.errors import CheckpointError, UsageError
 from shiftscope.graph import TraceError
+from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, load_config, save
 from shiftscope.models.adapt import adapt
 from shiftscope.models.mending import METHODS, Mended, mend
@@ -69,6 +70,8 @@ def test_residual_blocks_of_both_kinds_become_exact_at_every_shift():
     assert drift(net, x, places) > 1e-3
     assert drift(mended, x, places) <= ROUNDING
     assert spread(mended, x) > 1e-2
+    rolls = [module.stride for module in mended.modules() if isinstance(module, PhaseToOrigin)]
+    assert rolls == [2, 2, 2, 2]  # stem, pooling, and one for both branches of each block
 
 
 def test_the_course_convnet_becomes_exact_functions_and_head_included():

@@ -113,6 +113,7 @@ def placed_conv_pool(conv: nn.Conv2d, pool: int, normalise: nn.Module, images: t
     empty = torch.full((1, images.shape[1], 1, 1), int(placement.background) / 255, dtype=dtype, device=images.device)
     constant = bias + (conv.weight * normalise(empty)).sum((1, 2, 3))  # (filters,)
     rows = pooled.permute(0, 2, 3, 1).reshape(-1, conv.out_channels)
+    constant = constant.to(rows.dtype)  # under autocast the convolution gives half precision
     field = _ReluPaste.apply(rows, constant, *geometry.indices(first))
     return field.view(len(images), *geometry.field, conv.out_channels).permute(0, 3, 1, 2)
 

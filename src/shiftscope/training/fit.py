@@ -20,7 +20,7 @@ from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.checkpoint import Provenance, save
-from shiftscope.models.forward import check_model, home, placed_outputs
+from shiftscope.models.forward import check_model, home
 from shiftscope.models.registry import count_parameters, registry_name
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
@@ -30,7 +30,7 @@ from shiftscope.training.augment import erased, mirrored
 from shiftscope.training.clock import Clock, Forecast
 from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.plan import Plan, choose_plan, pieces
+from shiftscope.training.plan import Plan, choose_plan, pieces, planned_outputs
 from shiftscope.training.schedule import learning_rate
 from shiftscope.training.state import TrainingState, check_identity, load_state, save_state
 from shiftscope.training.stopping import StopFlag
@@ -174,8 +174,7 @@ class _Fit:
 
         def one_batch(model: nn.Module, plan: Plan) -> None:
             for piece in pieces(len(first), plan.micro_batch):
-                outputs = placed_outputs(model, images[piece], offsets[piece], self.placement,
-                                         channels_last=plan.channels_last)
+                outputs = planned_outputs(model, images[piece], offsets[piece], self.placement, plan)
                 F.cross_entropy(outputs, labels[piece]).backward()
 
         shape = (images.shape[1], *self.placement.canvas)
@@ -260,7 +259,7 @@ class _Fit:
         return images
 
     def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int) -> None:
-        outputs = placed_outputs(self.model, images, offsets, self.laid, channels_last=self.plan.channels_last)
+        outputs = planned_outputs(self.model, images, offsets, self.laid, self.plan)
         loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing)
         (loss / batch).backward()
         with torch.no_grad():

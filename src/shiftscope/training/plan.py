@@ -1,6 +1,7 @@
 """How a step is computed: memory layout and micro-batches. Fixed at the start, kept in the training state."""
 
-from dataclasses import asdict, dataclass
+import copy
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from shiftscope.models.forward import evaluating, placed_outputs
 from shiftscope.placement import Placement
-from shiftscope.settings import ResolvedSettings
+from shiftscope.settings import Precision, ResolvedSettings
 
 MICRO_BATCH = 125
 """Images a forward pass of a convnet on a CPU. Measured with 2 MiB of second-level cache a core: 32 to 125 lie within
@@ -24,6 +25,7 @@ class Plan:
     """Images a forward pass; 0: the whole batch."""
     channels_last: bool
     threads: int
+    precision: Precision = "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -40,12 +42,27 @@ def pieces(batch: int, micro_batch: int) -> list[slice]:
     return [slice(first, first + size) for first in range(0, batch, size)]
 
 
+def planned_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor, placement: Placement,
+                    plan: Plan) -> torch.Tensor:
+    """Return the model's outputs (B, K) for images at their offsets, computed as the plan says.
+
+    Args:
+        images: uint8 (B, C, h, w) on the model's device.
+        offsets: int64 (B, 2).
+    """
+    if plan.precision == "float32":
+        return placed_outputs(model, images, offsets, placement, channels_last=plan.channels_last)
+    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+        outputs = placed_outputs(model, images, offsets, placement, channels_last=plan.channels_last)
+    return outputs.float()  # a loss in half precision would lose its small differences
+
+
 def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tensor,
                 placement: Placement) -> tuple[Plan, list[str]]:
     """Choose what the settings leave open.
 
     Convolutions run channels-last, on the CPU in micro-batches; a model with batch statistics sees whole batches; one
-    that raises in channels-last (`x.view(-1, N)` does) keeps the plain layout.
+    that raises in channels-last (`x.view(-1, N)` does) keeps the plain layout, one that raises in bfloat16 its float32.
 
     Args:
         images: a few uint8 images (B, C, h, w) to try the layout on, on the model's device.
@@ -67,7 +84,22 @@ def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tens
     if micro and statistics:
         notes.append("the model uses batch statistics, so batches are not split into micro-batches")
         micro = 0
-    return Plan(micro_batch=micro, channels_last=layout, threads=torch.get_num_threads()), notes
+    plan = Plan(micro_batch=micro, channels_last=layout, threads=torch.get_num_threads(), precision=settings.precision)
+    if plan.precision == "bfloat16" and not _takes_bfloat16(model, images, placement, plan):
+        plan = replace(plan, precision="float32")
+        notes.append("the model raises in bfloat16; it is trained in float32")
+    return plan, notes
+
+
+def _takes_bfloat16(model: nn.Module, images: torch.Tensor, placement: Placement, plan: Plan) -> bool:
+    """Try a forward and a backward pass in training mode on a copy: gradients and batch statistics stay as they are."""
+    try:
+        twin = copy.deepcopy(model).train()
+        offsets = placement.centred(len(images), images.device)
+        planned_outputs(twin, images, offsets, placement, replace(plan, channels_last=False)).sum().backward()
+    except Exception:  # whatever a foreign module raises
+        return False
+    return True
 
 
 def _takes_channels_last(model: nn.Module, images: torch.Tensor, placement: Placement) -> bool:

@@ -1,0 +1,88 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from shiftscope.errors import UsageError
+from shiftscope.models import InvariantNet, TwoConvTwoFullNet, TwoFullNet
+from shiftscope.placement import Placement
+from shiftscope.settings import TrainSettings
+from shiftscope.training import train
+from shiftscope.training.fit import small_placement
+
+PLACE = Placement(image=(8, 8), canvas=(16, 16))
+SETTINGS = TrainSettings(epochs=6, batch_size=40, learning_rate=5e-3)
+
+
+def trained(model, spots, **changes):
+    return train(model, spots, placement=PLACE, settings=TrainSettings(**(vars(SETTINGS) | changes)))
+
+
+@pytest.mark.parametrize("make", [lambda: TwoFullNet(canvas=(16, 16), classes=4),
+                                  lambda: TwoConvTwoFullNet(canvas=(16, 16), classes=4, dropout=0.0)])
+def test_bfloat16_learns_as_float32_does_and_leaves_float32_weights(make, spots):
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        model = make()
+        results[precision] = trained(model, spots, precision=precision)
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert results[precision].settings["plan"]["precision"] == precision and not results[precision].notes
+    losses = [result.history[-1]["train_loss"] for result in results.values()]
+    first = results["float32"].history[0]["train_loss"]
+    assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.05 * (first - losses[0])
+
+
+class Whole(nn.Module):
+    """Insists on float32 inside, as hand-written kernels do."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(256, 4)
+
+    def forward(self, x):
+        x = self.fc(x.flatten(1))
+        if x.dtype != torch.float32:
+            raise RuntimeError("expected float32")
+        return F.log_softmax(x, 1)
+
+
+def test_a_model_that_raises_in_bfloat16_falls_back_and_says_so(spots):
+    result = trained(Whole(), spots, precision="bfloat16", epochs=1)
+    assert result.settings["plan"]["precision"] == "float32"
+    assert "the model raises in bfloat16; it is trained in float32" in result.notes
+
+
+def test_an_unknown_precision_is_named():
+    with pytest.raises(UsageError, match="precision must be float32 or bfloat16, got 'half'"):
+        TrainSettings(precision="half")
+
+
+def test_a_small_canvas_holds_the_image_and_little_more():
+    assert small_placement(Placement(image=(28, 28), canvas=(56, 56))).canvas == (32, 32)
+    assert small_placement(Placement(image=(29, 20), canvas=(64, 56), mode="circular")).count == 1
+    whole = Placement(image=(28, 28), canvas=(30, 56))
+    assert small_placement(whole) is whole  # it would be no smaller
+    crop = Placement(image=(28, 28), canvas=(14, 14), mode="crop")
+    assert small_placement(crop) is crop
+
+
+def test_the_first_epochs_lie_on_the_small_canvas_and_the_last_on_the_whole_one(spots):
+    model, seen = InvariantNet(canvas=(16, 16), classes=4, widths=(4, 6)), []
+    model.trunk.register_forward_pre_hook(
+        lambda module, given: seen.append(tuple(given[0].shape[2:])) if module.training else None)
+    train(model, spots, placement=Placement(image=(8, 8), canvas=(24, 24)),
+          settings=TrainSettings(epochs=4, batch_size=130, small_canvas=0.5, validation=0))
+    assert seen == [(16, 16)] * 4 + [(24, 24)] * 4
+
+
+def test_a_model_of_one_canvas_cannot_be_trained_on_a_smaller_one(spots):
+    with pytest.raises(UsageError, match="built for pictures of 1 x 24 x 24"):
+        train(TwoFullNet(canvas=(24, 24), classes=4), spots, placement=Placement(image=(8, 8), canvas=(24, 24)),
+              settings=TrainSettings(epochs=2, small_canvas=0.5))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_epochs_out_of_range_is_named(share):
+    with pytest.raises(UsageError, match="small_canvas must be a share of the epochs, at least 0 and below 1"):
+        TrainSettings(small_canvas=share)
