@@ -163,8 +163,8 @@ def _lasting(values: dict[str, Any]) -> dict[str, Any]:
 RECIPES: dict[str, Recipe] = {
     "two-full": Recipe(epochs=30, batch_size=250),
     "two-conv": Recipe(epochs=10),
-    "recentred": Recipe(epochs=10, weight_decay=0.05, label_smoothing=0.05, mirror=True),
-    "invariant": Recipe(epochs=10, weight_decay=0.05, label_smoothing=0.05, mirror=True, small_canvas=0.8),
+    "recentred": Recipe(epochs=16, weight_decay=0.05, label_smoothing=0.05, mirror=True, erase=0.3),
+    "invariant": Recipe(epochs=12, weight_decay=0.05, label_smoothing=0.05, mirror=True, small_canvas=0.7),
     "scattering-linear": Recipe(epochs=15, batch_size=250, learning_rate=0.05),
     "scattering-full": Recipe(epochs=20, batch_size=250, learning_rate=0.01),
 }

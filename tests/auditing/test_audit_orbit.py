@@ -151,7 +151,7 @@ def test_a_proof_that_breaks_is_no_proof(made, monkeypatch):
     monkeypatch.setattr("shiftscope.auditing.orbit.prove_invariance", broken)
     found = audit(made.SmallNet((8, 12)), pictures(made), placement=PLACE, engine="dense")
     assert found.engine == "dense" and "asked for" in found.reason
-    monkeypatch.setattr(choose, "build_dense", broken)
+    monkeypatch.setattr(choose, "build_engine", broken)
     found = audit(polyphase_net(), pictures(made), placement=PLACE)
     assert "the proof of invariance raised KeyError: 'stride'" in found.reason
 

@@ -28,7 +28,7 @@ class Fake:
 def dense(monkeypatch):
     """Puts an engine of the test's own in the place of the dense one."""
     def put(spoil):
-        monkeypatch.setattr(choose, "build_dense", lambda *arguments: Fake(*arguments, spoil))
+        monkeypatch.setattr(choose, "build_engine", lambda *arguments: Fake(*arguments, spoil))
         monkeypatch.setattr(choose, "_brute_seconds", lambda subject: 1e9)
     return put
 
@@ -81,7 +81,7 @@ def test_what_was_thrown_away_is_noted(dense, made, place):
 @pytest.mark.parametrize(("build", "words"), [(refuses, "conv2 cannot go dense: it pads with zeros"),
                                               (breaks, "the dense engine raised KeyError: 'stride'")])
 def test_a_model_that_cannot_go_dense_says_why(build, words, monkeypatch, made, place):
-    monkeypatch.setattr(choose, "build_dense", build)
+    monkeypatch.setattr(choose, "build_engine", build)
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "brute" and words in found.reason
     with pytest.raises(ShiftscopeError, match=f"engine 'dense' is not possible: {words}; use engine 'auto'"):

@@ -180,9 +180,9 @@ def test_blur_keeps_sizes_and_changes_less():
     mended = mend(net, SHAPE, how="blur")
     assert mended(x).shape == (3, 10)
     pool = F.max_pool2d(net.conv1(net.normalise(x)), 2, 1)
-    row = torch.tensor([1, 3, 3, 1], dtype=torch.float64) / 8
-    kernel = (row[:, None] * row).expand(30, 1, 4, 4)
-    by_hand = F.conv2d(F.pad(pool, (1, 2, 1, 2), mode="reflect"), kernel, stride=2, groups=30)
+    row = torch.tensor([1, 2, 1], dtype=torch.float64) / 4
+    kernel = (row[:, None] * row).expand(30, 1, 3, 3)
+    by_hand = F.conv2d(F.pad(pool, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=30)
     seen = []
     mended.net.mended_0.register_forward_hook(lambda module, inputs, output: seen.append(output))
     mended(x)

@@ -11,7 +11,8 @@ INDICES = torch.arange(4000)
 
 
 def pictures(count: int, size: tuple[int, int] = (9, 12), channels: int = 1) -> torch.Tensor:
-    return torch.randint(0, 256, (count, channels, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, channels, *size), dtype=torch.uint8, generator=generator)
 
 
 def test_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them():

@@ -8,7 +8,8 @@ from shiftscope.auditing.engine import Engine
 from shiftscope.auditing.orbit import OrbitEngine
 from shiftscope.auditing.selfcheck import check_now, fastest, passed
 from shiftscope.auditing.subject import Subject
-from shiftscope.dense import NotInvariant, build_dense
+from shiftscope.dense import NotInvariant
+from shiftscope.dense.phases import build_engine
 from shiftscope.errors import ShiftscopeError
 from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recentre
 from shiftscope.layers.phase_to_origin import PhaseToOrigin
@@ -84,7 +85,7 @@ def _dense(subject: Subject, asked: str, doubts: list[str]) -> Choice:
         raise ShiftscopeError("a sample of placements was asked for, and the dense engine computes all")
     if doubts:
         raise ShiftscopeError(doubts[0])
-    engine = build_dense(subject.model, subject.placement, subject.images.shape)
+    engine = build_engine(subject.model, subject.placement, subject.images.shape)
     check, seconds = check_now(engine, subject.check(TRIED))
     if not passed(check):
         raise ShiftscopeError(apart(check))

@@ -14,8 +14,19 @@ WITHIN = 1e-9
 """Difference of outputs in float64 that counts as rounding: deep nets reach 1e-12."""
 
 
+def phases(stride: int) -> range:
+    """Return the shifts that a stride tells apart: one of each remainder, those nearest to none.
+
+    On a torus any of each remainder would do; an image near the rim of its canvas is wrapped around by large ones.
+
+    >>> list(phases(4)), list(phases(3)), list(phases(2)), list(phases(1))
+    ([-1, 0, 1, 2], [-1, 0, 1], [0, 1], [0])
+    """
+    return range(-((stride - 1) // 2), stride // 2 + 1)
+
+
 class PhaseAverage(nn.Module):
-    """Average a net's outputs over the circular shifts of its input by 0 .. stride - 1 in both directions.
+    """Average a net's outputs over the circular shifts of its input, both ways, that its stride tells apart.
 
     A net of circular layers with strides and global pooling is indifferent to shifts by its total stride; the average
     over the shifts in between makes it indifferent to all circular shifts, exactly. A net that is not, for instance
@@ -52,8 +63,8 @@ class PhaseAverage(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_maps(pixels, "PhaseAverage")
         mean = MeanOfViews(self.of)
-        for dy in range(self.stride[0]):
-            for dx in range(self.stride[1]):
+        for dy in phases(self.stride[0]):
+            for dx in phases(self.stride[1]):
                 view = pixels.roll((dy, dx), (2, 3)) if dy or dx else pixels
                 mean.add(self.model(view)[None])
         return mean.result()

@@ -1,4 +1,4 @@
-"""Track A: recentre, then a small residual convnet. Indifferent to place to the bit, for it is shown the same pixels."""
+"""Track A: recentre, then a small residual convnet. Indifferent to place to the bit, for it sees the same pixels."""
 
 from collections.abc import Sequence
 

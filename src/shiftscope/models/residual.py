@@ -1,6 +1,7 @@
-"""The small residual convnet that the two invariant tracks share: what differs is how it pads and how it downsamples."""
+"""The small residual convnet that both invariant tracks share: what differs is how it pads and how it downsamples."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ MakeConv = Callable[[int, int], nn.Module]
 
 
 class ResidualTrunk(nn.Module):
-    """Stem, then a stage a width: downsample -> conv -> x + conv(x); at last the largest value of each channel -> linear.
+    """Stem, then a stage a width: downsample -> conv -> x + conv(x); the largest value of each channel -> linear.
 
     Each convolution is followed by batch normalisation and ReLU. Max pooling over the map is kinder than the mean here:
     most of a canvas is empty.
@@ -36,7 +37,7 @@ class ResidualTrunk(nn.Module):
                 "the stem and of each stage")
         self.stem = _Unit(conv(channels, widths[0]), widths[0])
         self.stages = nn.ModuleList(_Stage(before, after, conv, down())
-                                    for before, after in zip(widths[:-1], widths[1:], strict=True))
+                                    for before, after in pairwise(widths))
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

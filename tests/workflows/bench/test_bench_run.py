@@ -82,7 +82,7 @@ def test_audit(tmp_path):
     part, = bench.comparisons
     assert names(part) == ["ours", "brute", "plain"] and "all 15 placements, from 6 images" in part["unit"]
     assert {line["axis"]: line["values"] for line in bench.growth} == {
-        "images": [1, 3, 6], "canvas pixels": [784, 960, 1890, 3840], "hidden neurons": [50, 100, 200, 400],
+        "images": [1, 3, 6, 12], "canvas pixels": [784, 960, 1890, 3840], "hidden neurons": [50, 100, 200, 400],
         "placements": [9, 15]}
 
 

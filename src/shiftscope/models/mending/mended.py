@@ -146,8 +146,8 @@ def _blur(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
 def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     stride = total_stride(editable(model, recipe.shape))
     check_canvas(type(model).__name__, recipe.shape, stride)
-    average = PhaseAverage(copy.deepcopy(model), stride)
-    note = f"averages over {stride} x {stride} shifts, at {stride * stride} times the cost"
+    average = PhaseAverage(copy.deepcopy(model), stride, of="probabilities")
+    note = f"averages the probabilities at {stride} x {stride} shifts, at {stride * stride} times the cost"
     if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
         return average, [note]  # nothing can be computed before the weights are there
     drift = average.drift(recipe.shape)
