@@ -32,6 +32,15 @@ GENTLY = 1 / 3
 AUDIT = "audit"
 
 
+def finetune_rate(how: str, trained_with: float) -> float:
+    """Return the learning rate for fine-tuning a model that was mended in this way.
+
+    >>> finetune_rate("polyphase", 0.003)
+    0.003
+    """
+    return GENTLER.get(how, GENTLY) * trained_with
+
+
 @dataclass(frozen=True, kw_only=True)
 class MendOptions:
     """What `shiftscope mend` is asked for, apart from checkpoint and data."""
@@ -182,7 +191,6 @@ def finetune_settings(trained: Trained, options: MendOptions) -> TrainSettings:
     recipe = recipe_of(trained.config.model)
     kept = {name: settings.get(name, getattr(recipe, name)) for name in
             ("batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing")}
-    rate = options.learning_rate or GENTLER.get(options.how, GENTLY) * settings.get(
-        "learning_rate", recipe.learning_rate)
+    rate = options.learning_rate or finetune_rate(options.how, settings.get("learning_rate", recipe.learning_rate))
     validation = settings.get("validation", TrainSettings.validation)
     return TrainSettings(epochs=options.finetune, learning_rate=rate, validation=validation, seed=options.seed, **kept)

@@ -30,7 +30,7 @@ from shiftscope.workflows.bench.machine import describe_machine
 from shiftscope.workflows.jobs import build
 from shiftscope.workflows.leaderboard.entries import Entry
 from shiftscope.workflows.leaderboard.mending import mended
-from shiftscope.workflows.mend_checkpoint import GENTLER
+from shiftscope.workflows.mend_checkpoint import finetune_rate
 
 HARDWARE_FILE = "hardware.json"
 
@@ -100,7 +100,7 @@ def _mended(made: Made, entry: Entry, seed: int, shop: Workshop, stop: StopFlag)
         return _after(made, Made(load(shop.run.checkpoint(key), model=model, device=shop.device), *kept))
     first = TrainSettings(preset=entry.preset, seed=seed).resolve(entry.model, shop.data.name)
     settings = TrainSettings(preset=entry.preset, epochs=min(entry.finetune, shop.epochs or entry.finetune), seed=seed,
-                             learning_rate=GENTLER * first.learning_rate)
+                             learning_rate=finetune_rate(str(entry.mend), first.learning_rate))
     return _after(made, _fit(model, key, entry, shop.placement, settings, shop, stop))
 
 
