@@ -11,7 +11,7 @@ import shiftscope
 from shiftscope.data import from_arrays
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("auditing.md", "identity.md", "looking-inside.md", "wavelets.md")
+PAGES = ("auditing.md", "identity.md", "looking-inside.md", "mending.md", "wavelets.md")
 
 
 def blocks(page: str) -> list[str]:

@@ -39,5 +39,6 @@ def test_placements_that_are_no_rolls_are_refused():
 
 def test_a_mended_model_is_seen_through_and_any_other_goes_dense():
     place = Placement(image=(6, 9), canvas=(16, 20))
-    assert isinstance(build_engine(mend(net((16, 20)), (1, 16, 20), how="phase-average"), place, (1, 6, 9)), PhasesEngine)
+    mended = mend(net((16, 20)), (1, 16, 20), how="phase-average")
+    assert isinstance(build_engine(mended, place, (1, 6, 9)), PhasesEngine)
     assert not isinstance(build_engine(net((16, 20)), place, (1, 6, 9)), PhasesEngine)

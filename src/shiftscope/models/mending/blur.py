@@ -9,6 +9,12 @@ from shiftscope.graph.editable import Editable, arguments, op_of, sizes, title
 from shiftscope.graph.strided import Pair, pair, stride_of, strided_nodes
 from shiftscope.layers.blur_pool import BlurPool2d
 
+_THROUGH = {"batch_norm", "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish",
+            "clone"}
+"""What follows a strided convolution and comes before the blur, as in the paper."""
+
+_DENSE = ("conv2d", "max_pool2d", "avg_pool2d")
+
 
 def taps_for(stride: int) -> int:
     """Return the length of the kernel: it reaches to the next places that are kept, and has a middle.
@@ -20,13 +26,6 @@ def taps_for(stride: int) -> int:
     (3, 7)
     """
     return 2 * stride - 1
-
-
-_THROUGH = {"batch_norm", "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish",
-            "clone"}
-"""What follows a strided convolution and comes before the blur, as in the paper."""
-
-_DENSE = ("conv2d", "max_pool2d", "avg_pool2d")
 
 
 def mend_blur(net: Editable) -> list[str]:

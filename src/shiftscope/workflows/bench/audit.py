@@ -72,7 +72,7 @@ def _dense(model: nn.Module, stage: Stage, count: int) -> float:
     return audit(model, stage.data.limit(count), placement=stage.placement, engine="dense").seconds
 
 
-def _beyond_one(model: nn.Module, stage: Stage, count: int) -> float:
+def beyond_one(model: nn.Module, stage: Stage, count: int) -> float:
     """Return what grows with the images: reading the graph and the trial are paid once."""
     return _dense(model, stage, count) - (_dense(model, stage, 1) if count > 1 else 0.0)
 
@@ -85,7 +85,7 @@ def _grow(name: str, settings: AuditBench, stage: Stage) -> list[GrowthLine]:
         return grow(name, axis, unit, runs, settings.repeats, stage.progress)
 
     model = stage.build(name)
-    images = {some: partial(_beyond_one, model, stage, some) for some in doublings(len(stage.data.test))}
+    images = {some: partial(beyond_one, model, stage, some) for some in doublings(len(stage.data.test))}
     lines = [grow(name, "images", "seconds of an audit, less one image's", images, settings.repeats, stage.progress),
              line("canvas pixels", {at.area: partial(_dense, at.build(name), at, count) for at in stage.canvases()})]
     axis, wider = stage.widths(name)

@@ -1,0 +1,72 @@
+"""Time against the number of images, of whole audits and of syntheses: the exponent should be 1.
+
+Usage: python benchmarks/growth_with_images.py [--data fashion-mnist] [--repeats 5]
+
+The part of `shiftscope bench audit --growth` and `bench visualize --growth` that grows images, alone: a few minutes
+instead of half an hour. Writes benchmarks/results/growth-images.json.
+"""
+
+import argparse
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import shiftscope
+from shiftscope import files
+from shiftscope.placement import Placement
+from shiftscope.progress import default_progress
+from shiftscope.results.bench import GrowthLine
+from shiftscope.settings import SynthesisSettings
+from shiftscope.training.memory import keep_memory
+from shiftscope.workflows.bench.audit import beyond_one
+from shiftscope.workflows.bench.machine import describe_machine
+from shiftscope.workflows.bench.rounds import doublings, grow
+from shiftscope.workflows.bench.stage import Stage
+from shiftscope.workflows.bench.synthesis import batch
+
+RESULTS = Path(__file__).parent / "results" / "growth-images.json"
+MODELS, NEURONS = ("two-full", "two-conv"), 100
+COPIES = {"two-full": (4, 8, 16, 32), "two-conv": (1, 2, 4, 8)}
+"""Pictures of each neuron: the perceptron's hundred take a tenth of a second, most of it fixed."""
+
+
+def audits(name: str, stage: Stage) -> GrowthLine:
+    """Return the seconds of audits of ever more images, less those of one image."""
+    model = stage.build(name)
+    runs = {count: partial(beyond_one, model, stage, count) for count in doublings(len(stage.data.test))}
+    return grow(name, "images", "seconds of an audit, less one image's", runs, stage.repeats, stage.progress)
+
+
+def syntheses(name: str, stage: Stage) -> GrowthLine:
+    """Return the seconds of ever more pictures of the hundred hidden neurons."""
+    model, how = stage.build(name), SynthesisSettings(patience=0)
+    runs = {NEURONS * copies: partial(batch, model, "fc1:all", how, stage, copies) for copies in COPIES[name]}
+    return grow(name, "images", "seconds of a synthesis", runs, stage.repeats, stage.progress)
+
+
+def main() -> None:
+    """Measure both models."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--repeats", type=int, default=5)
+    asked = parser.parse_args()
+    keep_memory()
+    data = shiftscope.load_dataset(asked.data)
+    place = Placement(image=data.shape[1:], canvas=(2 * data.shape[1], 2 * data.shape[2]))
+    stage = Stage(data=data, placement=place, device=torch.device("cpu"), repeats=asked.repeats,
+                  progress=default_progress())
+    record: dict[str, object] = {"schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+                                 "data": data.name, "machine": describe_machine(stage.device)}
+    for what, measure in (("audit", audits), ("synthesis", syntheses)):
+        lines = [measure(name, stage) for name in MODELS]
+        record[what] = lines
+        files.write_json(RESULTS, record)
+        for line in lines:
+            print(what, line["title"], line["values"], [round(value, 3) for value in line["medians"]], "exponent",
+                  line["exponent"], "at the end", line["exponent_end"], flush=True)
+
+
+if __name__ == "__main__":
+    main()
