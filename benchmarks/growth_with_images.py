@@ -20,7 +20,7 @@ from shiftscope.progress import default_progress
 from shiftscope.results.bench import GrowthLine
 from shiftscope.settings import SynthesisSettings
 from shiftscope.training.memory import keep_memory
-from shiftscope.workflows.bench.audit import beyond_one
+from shiftscope.workflows.bench.audit import beyond_fixed
 from shiftscope.workflows.bench.machine import describe_machine
 from shiftscope.workflows.bench.rounds import doublings, grow
 from shiftscope.workflows.bench.stage import Stage
@@ -33,10 +33,10 @@ COPIES = {"two-full": (4, 8, 16, 32), "two-conv": (1, 2, 4, 8)}
 
 
 def audits(name: str, stage: Stage) -> GrowthLine:
-    """Return the seconds of audits of ever more images, less those of one image."""
+    """Return the seconds of audits of ever more images, less what every audit costs."""
     model = stage.build(name)
-    runs = {count: partial(beyond_one, model, stage, count) for count in doublings(len(stage.data.test))}
-    return grow(name, "images", "seconds of an audit, less one image's", runs, stage.repeats, stage.progress)
+    runs = {count: partial(beyond_fixed, model, stage, count) for count in doublings(len(stage.data.test))}
+    return grow(name, "images", "seconds of an audit, less its fixed part", runs, stage.repeats, stage.progress)
 
 
 def syntheses(name: str, stage: Stage) -> GrowthLine:
