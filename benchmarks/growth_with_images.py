@@ -7,6 +7,7 @@ instead of half an hour. Writes benchmarks/results/growth-images.json.
 """
 
 import argparse
+import json
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -46,21 +47,27 @@ def syntheses(name: str, stage: Stage) -> GrowthLine:
     return grow(name, "images", "seconds of a synthesis", runs, stage.repeats, stage.progress)
 
 
+PARTS = {"audit": audits, "synthesis": syntheses}
+
+
 def main() -> None:
     """Measure both models."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="the others stay as recorded")
     asked = parser.parse_args()
     keep_memory()
     data = shiftscope.load_dataset(asked.data)
     place = Placement(image=data.shape[1:], canvas=(2 * data.shape[1], 2 * data.shape[2]))
     stage = Stage(data=data, placement=place, device=torch.device("cpu"), repeats=asked.repeats,
                   progress=default_progress())
-    record: dict[str, object] = {"schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-                                 "data": data.name, "machine": describe_machine(stage.device)}
-    for what, measure in (("audit", audits), ("synthesis", syntheses)):
-        lines = [measure(name, stage) for name in MODELS]
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    record: dict[str, object] = {part: kept[part] for part in PARTS if part in kept}
+    record |= {"schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
+               "machine": describe_machine(stage.device)}
+    for what in asked.parts:
+        lines = [PARTS[what](name, stage) for name in MODELS]
         record[what] = lines
         files.write_json(RESULTS, record)
         for line in lines:
