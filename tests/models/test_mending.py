@@ -12,6 +12,8 @@ from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, load_config, save
 from shiftscope.models.adapt import adapt
 from shiftscope.models.mending import METHODS, Mended, mend
+from shiftscope.placement import Placement
+from shiftscope.workflows.checkpoints import in_one_pass
 
 from .residual_nets import residual_net
 
@@ -287,7 +289,7 @@ def test_a_graph_that_holds_for_one_number_of_pictures_only_is_one_sentence():
 
 @pytest.mark.parametrize("how", METHODS)
 def test_a_mended_checkpoint_loads_by_itself(how, tmp_path):
-    mended = mend(TwoConvTwoFullNet(canvas=(16, 20)), (1, 16, 20), how=how, background=0.25)
+    mended = mend(TwoConvTwoFullNet(canvas=(16, 20)), (1, 16, 20), how=how, background=0.25, image=(14, 15))
     with torch.no_grad():  # as after fine-tuning: the weights are its own
         for parameter in mended.parameters():
             parameter.add_(0.01)
@@ -341,3 +343,36 @@ def test_hostile_sizes_of_the_model_before_take_no_memory(tmp_path):
     path.write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match="do not fit"):
         load(tmp_path)
+
+
+# ------------------------------------------------------------------ averages over whole images
+
+
+def test_the_average_over_whole_images_is_that_over_all_placements_of_the_audit():
+    place, net = Placement(image=(10, 12), canvas=SHAPE[1:]), convnet()
+    mended = mend(net, SHAPE, how="placement-average", image=place.image)
+    images = torch.zeros(2, 1, *place.image, dtype=torch.float64)
+    images[:] = pictures((1, *place.image), 2) + 0.1  # nothing of it is background, so that its box is the image
+    everywhere = [place.place(images, offset.expand(2, 2)) for offset in place.offsets()]
+    with torch.no_grad():
+        by_hand = torch.stack([net(canvas).exp() for canvas in everywhere]).mean(0).log()
+        for canvas in everywhere[::17]:
+            torch.testing.assert_close(mended(canvas), by_hand, rtol=0, atol=1e-12)
+        assert mended(everywhere[0]).equal(mended(everywhere[-1]))
+        fast = in_one_pass(mended)
+        assert fast.net.everywhere is not None
+        torch.testing.assert_close(fast(everywhere[3]), by_hand, rtol=0, atol=1e-9)
+    assert spread(mended, everywhere[0]) > 1e-4
+
+
+def test_an_image_that_does_not_fit_is_refused():
+    with pytest.raises(UsageError, match=r"image must be two whole numbers that fit on 24 x 32, got \(25, 3\)"):
+        mend(convnet(), SHAPE, how="placement-average", image=(25, 3))
+
+
+def test_loading_into_a_model_that_is_mended_already(tmp_path):
+    mended = mend(convnet().float(), SHAPE, how="polyphase")
+    save(mended, tmp_path)
+    other = mend(TwoConvTwoFullNet(canvas=SHAPE[1:]), SHAPE, how="polyphase")
+    loaded, x = load(tmp_path, model=other), torch.rand(2, *SHAPE)
+    torch.testing.assert_close(loaded(x), mended(x))

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from shiftscope.cli import main
-from shiftscope.layers import PlacementAverage
 from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, save
-from shiftscope.models.mending import METHODS
+from shiftscope.models.mending import METHODS, WholeAverage
 from shiftscope.placement import Placement
 from shiftscope.results import Audit
 from shiftscope.workflows.checkpoints import in_one_pass, open_checkpoint
@@ -105,7 +104,7 @@ def test_fine_tuning_is_gentler_than_training(checkpoint):
 def test_placement_averages_are_computed_in_one_pass(checkpoint, capsys):
     assert main(["mend", str(checkpoint), "--how", "placement-average", "--images", "4", "--quiet"]) == 0
     plain, fast = load(capsys.readouterr().out.splitlines()[-1]), None
-    assert isinstance(plain.net, PlacementAverage) and plain.net.everywhere is None
+    assert isinstance(plain.net, WholeAverage) and plain.net.everywhere is None and len(plain.net.rolls) == PLACE.count
     x = torch.rand(2, 1, *PLACE.canvas)
     slow = plain(x)
     fast = in_one_pass(plain)

@@ -139,8 +139,9 @@ def load_config(folder: Path | str) -> CheckpointConfig:
 
 
 def _recipe(step: dict[str, Any]) -> Recipe:
-    """Return a way to mend as the file says it; JSON has lists where it has a tuple."""
-    values: dict[str, Any] = step | {"shape": tuple(step["shape"])}
+    """Return a way to mend as the file says it; JSON has lists where it has tuples."""
+    image = step.get("image")
+    values: dict[str, Any] = step | {"shape": tuple(step["shape"]), "image": image and tuple(image)}
     return Recipe(**values)
 
 
@@ -172,7 +173,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str 
     if model is None:
         model = _registry_model(config, folder)
     prepare = {"normalize": config.normalize, "preprocess": preprocess}
-    if config.mended:
+    if config.mended and getattr(model, "recipes", ()) != config.mended:  # else the caller's model is mended already
         model, prepare = _mended(adapt(model, **prepare), config, folder), {}
     _check_shapes(model, weights, folder)
     model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
@@ -183,7 +184,8 @@ def _mended(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Modu
     """Mend a model as the checkpoint says, before it has its weights."""
     try:
         for recipe in config.mended:
-            model = mend(model.eval(), recipe.shape, how=recipe.how, head=recipe.head, background=recipe.background)
+            model = mend(model.eval(), recipe.shape, how=recipe.how, head=recipe.head, background=recipe.background,
+                         image=recipe.image)
     except (ShiftscopeError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"the model in {folder} cannot be mended as its {CONFIG_FILE} says: {error}; mend it "
                               "anew") from error

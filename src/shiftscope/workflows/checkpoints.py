@@ -13,7 +13,7 @@ from shiftscope.devices import resolve_device
 from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.layers import PlacementAverage
 from shiftscope.models import CheckpointConfig, load, load_config
-from shiftscope.models.mending import Mended
+from shiftscope.models.mending import Mended, WholeAverage
 from shiftscope.placement import Placement, texture
 from shiftscope.runs import find_checkpoint
 
@@ -62,7 +62,7 @@ def in_one_pass(model: AnyModel) -> AnyModel:
         The model, changed in place; any other as it is.
     """
     average = model.net if isinstance(model, Mended) else None
-    if isinstance(model, Mended) and isinstance(average, PlacementAverage):
+    if isinstance(model, Mended) and isinstance(average, PlacementAverage | WholeAverage):
         with suppress(ShiftscopeError):  # the loop over all placements stays
             average.everywhere = dense_shifts(average.model.eval(), model.picture)
     return model

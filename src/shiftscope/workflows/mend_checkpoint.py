@@ -105,8 +105,9 @@ def mend_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: MendOp
     """
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     subject = checkpoint_subject(trained, overrides, progress)
-    mended = in_one_pass(mend(subject.model, (subject.data.shape[0], *subject.placement.canvas), how=options.how,
-                              head=options.head, background=_background(subject.placement, options.how)))
+    place = subject.placement
+    mended = in_one_pass(mend(subject.model, (subject.data.shape[0], *place.canvas), how=options.how, head=options.head,
+                              background=_background(place, options.how), image=whole_image(place)))
     run = RunFolder(out)
     asked = {"checkpoint": str(checkpoint), "data": overrides, "mend": asdict(options)}
     begin_run(run, subject.data, asked, device=trained.device, seed=options.seed, command=command or [], resume=resume,
@@ -124,6 +125,12 @@ def _background(placement: Placement, how: str) -> float:
         raise UsageError("background must be one number for --how recentre, got a texture, on which no object can be "
                          "found: choose another --how")
     return 0.0
+
+
+def whole_image(placement: Placement) -> tuple[int, int] | None:
+    """Return the size of images that lie whole on a plain canvas, None where a placement is something else."""
+    plain = placement.mode == "canvas" and isinstance(placement.background, int)
+    return placement.image if plain else None
 
 
 class _Work:

@@ -16,7 +16,7 @@ from shiftscope.graph import BATCH, Graph, TraceError, trace
 from shiftscope.layers import PhaseAverage, PlacementAverage
 from shiftscope.models.adapt import Adapted
 from shiftscope.models.forward import home
-from shiftscope.models.mending import Mended
+from shiftscope.models.mending import Mended, WholeAverage
 from shiftscope.placement import Placement
 
 
@@ -129,6 +129,9 @@ class _Search:
         if isinstance(model, Adapted) and isinstance(_innermost(model), PlacementAverage | PhaseAverage):
             prepared = self.through(_Prepared(model.prepare), value)
             return self.through(model.model, prepared, logits=logits)
+        if isinstance(model, WholeAverage):
+            found = self.through(model.centre, value)
+            return found if found.moves else Value(type(model).__name__, (BATCH,), (None,))
         if isinstance(model, PlacementAverage):
             _require_torus(model, value)
             self.operations += 1

@@ -17,6 +17,7 @@ from shiftscope.layers.recentre import Recentre
 from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.torus import check_canvas
+from shiftscope.models.mending.whole import WholeAverage
 from shiftscope.models.sizes import check_pixels
 from shiftscope.settings import require
 
@@ -28,7 +29,8 @@ METHODS: dict[str, str] = {
     "polyphase": "circular padding, and strides that begin at the strongest phase: exact on a torus",
     "phase-average": "mean of the answers for all shifts by less than the total stride: changes less, and exact for a "
                      "net that is indifferent to shifts by the stride",
-    "placement-average": "mean of the answers at all placements: exact on a torus, for any net",
+    "placement-average": "mean of the answers at all placements, for any net: exact on an empty canvas; over all "
+                         "circular shifts: exact on a torus",
     "recentre": "the object is moved to the middle first: exact on an empty canvas",
 }
 """The ways to mend, and what each promises."""
@@ -47,7 +49,9 @@ class Recipe:
     head: str = "mean"
     """What becomes of a layer that reads positions ("polyphase"): see `mend`."""
     background: float = 0.0
-    """Pixel of an empty canvas ("recentre")."""
+    """Pixel of an empty canvas ("recentre", and "placement-average" with an image)."""
+    image: tuple[int, int] | None = None
+    """(h, w) of the images, where "placement-average" leaves out the shifts that cut them."""
 
     def __post_init__(self) -> None:
         if self.how not in METHODS:
@@ -59,6 +63,9 @@ class Recipe:
         require(self.head in ("mean", "keep"), "head", self.head, "mean or keep")
         require(isinstance(self.background, float | int) and 0 <= self.background <= 1, "background", self.background,
                 "a pixel in [0, 1]")
+        fits = self.image is None or (len(self.image) == 2 and all(
+            isinstance(size, int) and 1 <= size <= room for size, room in zip(self.image, shape[1:], strict=True)))
+        require(fits, "image", self.image, f"two whole numbers that fit on {shape[1]} x {shape[2]}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -93,7 +100,7 @@ class Mended(nn.Module):
 
 
 def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head: Head | str = "mean",
-         background: float = 0.0) -> Mended:
+         background: float = 0.0, image: tuple[int, int] | None = None) -> Mended:
     """Return a model with the same weights that cares less where the object is, or not at all.
 
     "blur" and "polyphase" rewrite the model's graph, functions as well as layers, with copies of its weights: see
@@ -108,7 +115,9 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         head: what becomes of a layer that reads positions, such as a linear one on a flattened map ("polyphase").
             "mean": it is shown the mean over all places, as if it were applied to every shift of its map and the
             results averaged: exact, and mostly less accurate before fine-tuning. "keep": it stays, which is not exact.
-        background: of an empty canvas, as a pixel in [0, 1] ("recentre").
+        background: of an empty canvas, as a pixel in [0, 1] ("recentre", and with `image`).
+        image: (h, w) of images on an empty canvas: "placement-average" then averages over the placements at which they
+            lie whole, for which it has to find them; None: over all circular shifts, whatever lies on the canvas.
 
     Raises:
         UsageError: an unknown way; a model without strided layers, or a canvas that its total stride does not divide;
@@ -122,7 +131,7 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         >>> torch.allclose(mended(canvas), mended(canvas.roll((5, 11), (2, 3))), atol=1e-12)
         True
     """
-    recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, background=background)
+    recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, background=background, image=image)
     net, notes = _MENDS[how](model, recipe)
     mended = Mended(net, model, recipe, notes).train(model.training)
     for tensor in (*model.parameters(), *model.buffers()):
@@ -157,6 +166,11 @@ def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[st
 
 
 def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+    if recipe.image is not None:
+        whole = WholeAverage(copy.deepcopy(model), recipe.image, recipe.shape[1:], background=recipe.background)
+        return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
+                       f"image of {recipe.image[0]} x {recipe.image[1]}",
+                       f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
     count = recipe.shape[1] * recipe.shape[2]
     return PlacementAverage(copy.deepcopy(model), of="probabilities"), [
         f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "

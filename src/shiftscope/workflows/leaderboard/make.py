@@ -30,7 +30,7 @@ from shiftscope.workflows.bench.machine import describe_machine
 from shiftscope.workflows.jobs import build
 from shiftscope.workflows.leaderboard.entries import Entry
 from shiftscope.workflows.leaderboard.mending import mended
-from shiftscope.workflows.mend_checkpoint import finetune_rate
+from shiftscope.workflows.mend_checkpoint import finetune_rate, whole_image
 
 HARDWARE_FILE = "hardware.json"
 
@@ -91,7 +91,7 @@ def _mended(made: Made, entry: Entry, seed: int, shop: Workshop, stop: StopFlag)
     """Mend a trained model and, where the entry says so, train it a little more."""
     level = shop.placement.background
     model = mended(made.model, str(entry.mend), (shop.data.shape[0], *shop.placement.canvas),
-                   level if isinstance(level, int) else 0)
+                   level if isinstance(level, int) else 0, whole_image(shop.placement))
     if not entry.finetune:
         return replace(made, model=model)
     key = f"{entry.name}-seed{seed}"
