@@ -78,8 +78,9 @@ class TrainSettings:
     """Images a forward pass; gradients are summed over the batch. 0: all at once (default: what suits)."""
     channels_last: bool | None = None
     """Keep the channels of a pixel side by side in memory (default: what suits the device and the model)."""
-    precision: Precision = "float32"
-    """bfloat16 multiplies in half precision, weights stay float32: faster on recent CPUs (perceptrons) and GPUs."""
+    precision: Precision | None = None
+    """bfloat16 multiplies in half precision, weights stay float32: faster on GPUs and on CPUs that have instructions for
+    it; others train in float32 (default: the model's recipe)."""
     max_time: float | None = None
     """End after this many seconds, checkpoint saved; resuming goes on (default: no limit)."""
 
@@ -97,7 +98,7 @@ class TrainSettings:
         require(self.erase is None or 0 <= self.erase <= 1, "erase", self.erase, "a share from 0 to 1")
         require(self.small_canvas is None or 0 <= self.small_canvas < 1, "small_canvas", self.small_canvas,
                 "a share of the epochs, at least 0 and below 1")
-        require(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
+        require(self.precision in (None, "float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
         require(self.preset in ("default", "quick", "best"), "preset", self.preset, "default, quick or best")
         decay = self.weight_decay
         require(decay is None or 0 <= decay < float("inf"), "weight_decay", decay, "a number of at least 0")
@@ -135,6 +136,7 @@ class Recipe:
     mirror: bool = False
     erase: float = 0.0
     small_canvas: float = 0.0
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,6 @@ class ResolvedSettings(Recipe):
     preset: Preset = "default"
     micro_batch: int | None = None
     channels_last: bool | None = None
-    precision: Precision = "float32"
     max_time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,8 +164,10 @@ def _lasting(values: dict[str, Any]) -> dict[str, Any]:
 RECIPES: dict[str, Recipe] = {
     "two-full": Recipe(epochs=30, batch_size=250),
     "two-conv": Recipe(epochs=10),
-    "recentred": Recipe(epochs=16, weight_decay=0.05, label_smoothing=0.05, mirror=True, erase=0.3),
-    "invariant": Recipe(epochs=12, weight_decay=0.05, label_smoothing=0.05, mirror=True, small_canvas=0.7),
+    "recentred": Recipe(epochs=16, weight_decay=0.05, label_smoothing=0.05, mirror=True, erase=0.3,
+                        precision="bfloat16"),
+    "invariant": Recipe(epochs=12, weight_decay=0.05, label_smoothing=0.05, mirror=True, small_canvas=0.7,
+                        precision="bfloat16"),
     "scattering-linear": Recipe(epochs=15, batch_size=250, learning_rate=0.05),
     "scattering-full": Recipe(epochs=20, batch_size=250, learning_rate=0.01),
 }

@@ -7,11 +7,16 @@ from shiftscope.errors import UsageError
 from shiftscope.models import InvariantNet, TwoConvTwoFullNet, TwoFullNet
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
-from shiftscope.training import train
+from shiftscope.training import plan, train
 from shiftscope.training.fit import small_placement
 
 PLACE = Placement(image=(8, 8), canvas=(16, 16))
 SETTINGS = TrainSettings(epochs=6, batch_size=40, learning_rate=5e-3)
+
+
+@pytest.fixture(autouse=True)
+def able(monkeypatch):
+    monkeypatch.setattr(plan, "multiplies_bfloat16", lambda: True)  # others imitate it: slow, and the same
 
 
 def trained(model, spots, **changes):
@@ -53,6 +58,15 @@ def test_a_model_that_raises_in_bfloat16_falls_back_and_says_so(spots):
     assert "the model raises in bfloat16; it is trained in float32" in result.notes
 
 
+def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(spots, monkeypatch):
+    monkeypatch.setattr(plan, "multiplies_bfloat16", lambda: False)
+    model = InvariantNet(canvas=(16, 16), classes=4, widths=(4, 6))
+    result = train(model, spots, placement=PLACE, settings=TrainSettings(epochs=1, batch_size=130), name="invariant")
+    assert result.settings["precision"] == "bfloat16"  # of its recipe
+    assert result.settings["plan"]["precision"] == "float32"
+    assert any("no instructions for bfloat16" in note and "trained in float32" in note for note in result.notes)
+
+
 def test_an_unknown_precision_is_named():
     with pytest.raises(UsageError, match="precision must be float32 or bfloat16, got 'half'"):
         TrainSettings(precision="half")
@@ -72,7 +86,7 @@ def test_the_first_epochs_lie_on_the_small_canvas_and_the_last_on_the_whole_one(
     model.trunk.register_forward_pre_hook(
         lambda module, given: seen.append(tuple(given[0].shape[2:])) if module.training else None)
     train(model, spots, placement=Placement(image=(8, 8), canvas=(24, 24)),
-          settings=TrainSettings(epochs=4, batch_size=130, small_canvas=0.5, validation=0))
+          settings=TrainSettings(epochs=4, batch_size=130, small_canvas=0.5, validation=0, precision="float32"))
     assert seen == [(16, 16)] * 4 + [(24, 24)] * 4
 
 

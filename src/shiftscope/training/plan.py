@@ -62,7 +62,8 @@ def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tens
     """Choose what the settings leave open.
 
     Convolutions run channels-last, on the CPU in micro-batches; a model with batch statistics sees whole batches; one
-    that raises in channels-last (`x.view(-1, N)` does) keeps the plain layout, one that raises in bfloat16 its float32.
+    that raises in channels-last (`x.view(-1, N)` does) keeps the plain layout. Where bfloat16 raises, or the processor
+    does not know it, float32 stays.
 
     Args:
         images: a few uint8 images (B, C, h, w) to try the layout on, on the model's device.
@@ -85,10 +86,23 @@ def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tens
         notes.append("the model uses batch statistics, so batches are not split into micro-batches")
         micro = 0
     plan = Plan(micro_batch=micro, channels_last=layout, threads=torch.get_num_threads(), precision=settings.precision)
-    if plan.precision == "bfloat16" and not _takes_bfloat16(model, images, placement, plan):
-        plan = replace(plan, precision="float32")
-        notes.append("the model raises in bfloat16; it is trained in float32")
+    if plan.precision == "bfloat16":
+        why = _no_bfloat16(model, images, placement, plan)
+        plan = replace(plan, precision="float32" if why else "bfloat16")
+        notes += [f"{why}; it is trained in float32"] if why else []
     return plan, notes
+
+
+def _no_bfloat16(model: nn.Module, images: torch.Tensor, placement: Placement, plan: Plan) -> str:
+    """Return why a model is not trained in bfloat16, "" where it can be."""
+    if images.device.type == "cpu" and not multiplies_bfloat16():
+        return "this processor has no instructions for bfloat16, which would make the model slower"
+    return "" if _takes_bfloat16(model, images, placement, plan) else "the model raises in bfloat16"
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether the processor has instructions for products in bfloat16; others imitate them, slowly."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _takes_bfloat16(model: nn.Module, images: torch.Tensor, placement: Placement, plan: Plan) -> bool:
