@@ -19,7 +19,7 @@ INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_VISION := .venv-vision/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup fmt check test test-vision bench checkpoints dist test-wheel
+.PHONY: help demo setup fmt check test test-vision docs bench checkpoints dist test-wheel
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,11 @@ test: $(INSTALLED_DEV) ## all tests but those with torchvision
 
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in an environment of their own
 	$(VISION_RUN) -m pytest tests/vision
+
+LESSONS ?= small
+docs: $(INSTALLED_DEV) ## the documentation, in docs/_build/html; runs the lessons (LESSONS=small, full or none)
+	SHIFTSCOPE_LESSONS=$(LESSONS) $(RUN) -m sphinx -W --keep-going -q -b html -d docs/_build/trees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 bench: $(INSTALLED) ## time training, audit, pictures and batches beside the plain ways (real images; nothing else running)
 	for part in training audit visualize data; do \

@@ -1,6 +1,7 @@
 """The Python blocks of the documentation run, in their order, on small data."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ from torch import nn
 
 import shiftscope
 from shiftscope.data import from_arrays
+from shiftscope.models import build_model
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("auditing.md", "identity.md", "looking-inside.md", "mending.md", "wavelets.md")
+PAGES = ("auditing.md", "identity.md", "looking-inside.md", "mending.md", "wavelets.md", "tutorial/first-steps.md",
+         "how-to/own-images.md", "how-to/reports.md", "how-to/notebooks.md", "how-to/automate.md")
+ALL = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 
 
 def blocks(page: str) -> list[str]:
@@ -38,8 +42,9 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     images = torch.randint(0, 256, (6, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     data = from_arrays(images, [0, 1, 2] * 2, images[:4], [0, 1, 2, 0], class_names=("a", "b", "c"))
     monkeypatch.setattr(shiftscope, "load_dataset", lambda name: data)
+    monkeypatch.setattr(shiftscope.models, "build_model", partial(build_model, classes=3))
     monkeypatch.chdir(tmp_path)
-    names = {"my_model": Tiny(), "data": data, "torch": torch,
+    names = {"my_model": Tiny(), "data": data, "torch": torch, "shiftscope": shiftscope,
              "place": shiftscope.Placement(image=(28, 28), canvas=(56, 56))}
     assert blocks(page)
     for block in blocks(page):
@@ -52,8 +57,13 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
         assert names["near"].placements == 25
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+@pytest.mark.parametrize("page", ALL)
 def test_links_of_a_page_lead_somewhere(page):
     text = (DOCS / page).read_text(encoding="utf-8")
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
-    assert [target for target in targets if not (DOCS / target).exists()] == []
+    targets = [target for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in target]
+    assert [target for target in targets if not (DOCS / page).parent.joinpath(target).exists()] == []
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = set(re.findall(r"^(?:.*<)?([a-z-]+(?:/[a-z-]+)?)>?$", (DOCS / "index.md").read_text("utf-8"), flags=re.M))
+    assert {page.removesuffix(".md") for page in ALL} - listed == {"index"}

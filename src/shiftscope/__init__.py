@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shiftscope.settings import DataSettings, RunSettings, TrainSettings
     from shiftscope.training import train
     from shiftscope.visualization import visualize
+    from shiftscope.workflows.make_report import report
 
     __version__: str
 
@@ -40,6 +41,7 @@ _HOMES = {
     "TrainSettings": "shiftscope.settings",
     "train": "shiftscope.training",
     "visualize": "shiftscope.visualization",
+    "report": "shiftscope.workflows.make_report",
 }
 _SUBMODULES = ("data", "models")
 
@@ -61,6 +63,7 @@ __all__ = [
     "load",
     "load_dataset",
     "models",
+    "report",
     "save",
     "train",
     "visualize",

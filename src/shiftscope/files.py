@@ -8,6 +8,7 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,19 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     Raises:
         OutputError: the folder cannot be written or the disk is full; `path` is then unchanged.
     """
+    with replacing(path) as handle:
+        write_all(handle, data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[int]:
+    """Give the handle of a new file, open for writing and reading; it replaces `path` when the block ends.
+
+    After an error or a Ctrl-C within the block nothing of it is left, and `path` is unchanged.
+
+    Raises:
+        OutputError: the folder cannot be written or the disk is full.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,17 +43,26 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     except OSError as error:
         raise _explain(path, error) from error
     try:
-        _fill(handle, data)
+        try:
+            yield handle
+            _finish(handle)
+        finally:
+            os.close(handle)
         Path(name).replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             Path(name).unlink()
-        raise _explain(path, error) from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
+        if isinstance(error, OSError):
+            raise _explain(path, error) from error
         raise
     _sync_folder(path.parent)
+
+
+def write_all(handle: int, data: bytes | memoryview) -> None:
+    """Write all of `data` where the file of `handle` stands."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view):]
 
 
 def remove_partial(folder: Path) -> None:
@@ -48,18 +71,12 @@ def remove_partial(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _fill(handle: int, data: bytes) -> None:
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view):]
-        os.fsync(handle)
-        if os.name == "posix":
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(handle, 0o666 & ~mask)  # mkstemp's 0600 would hide results from others
-    finally:
-        os.close(handle)
+def _finish(handle: int) -> None:
+    os.fsync(handle)
+    if os.name == "posix":
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(handle, 0o666 & ~mask)  # mkstemp's 0600 would hide results from others
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A drop-in for the helper module that the course's notebooks were written against.
+"""A drop-in for the helper module that the course's notebooks were written against::
 
     import shiftscope.model_utils as MU
     from shiftscope.model_utils import (AttrDict, show, generate_image, train, test, evaluate_model,

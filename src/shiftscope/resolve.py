@@ -15,7 +15,7 @@ def is_object_name(name: str) -> bool:
     """
     module, colon, attribute = name.partition(":")
     ok = bool(colon) and all(part.isidentifier() for part in module.split("."))
-    return ok and module not in ("folder", "npz") and all(part.isidentifier() for part in attribute.split("."))
+    return ok and module not in ("folder", "npz", "packed") and all(part.isidentifier() for part in attribute.split("."))
 
 
 def resolve_object(name: str) -> object:

@@ -79,8 +79,8 @@ class TrainSettings:
     channels_last: bool | None = None
     """Keep the channels of a pixel side by side in memory (default: what suits the device and the model)."""
     precision: Precision | None = None
-    """bfloat16 multiplies in half precision, weights stay float32: faster on GPUs and on CPUs that have instructions for
-    it; others train in float32 (default: the model's recipe)."""
+    """bfloat16 multiplies in half precision, weights stay float32: faster on GPUs and on CPUs that have instructions
+    for it; others train in float32 (default: the model's recipe)."""
     max_time: float | None = None
     """End after this many seconds, checkpoint saved; resuming goes on (default: no limit)."""
 
@@ -212,7 +212,7 @@ class DataSettings:
     """Which images, and how they lie on the canvas."""
 
     data: str = "garments"
-    """garments (drawn, built in), fashion-mnist, folder:PATH, npz:FILE, or package.module:object."""
+    """garments (drawn, built in), fashion-mnist, folder:PATH, npz:FILE, packed:FILE, or package.module:object."""
     data_dir: Path | None = None
     """Folder that holds the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
     limit: int | None = None

@@ -16,7 +16,7 @@ def own_cache(tmp_path, monkeypatch):
 def test_list(capsys):
     assert main(["data", "list"]) == 0
     table = capsys.readouterr().out
-    for name in ("garments", "fashion-mnist", "folder:PATH", "npz:FILE"):
+    for name in ("garments", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE"):
         assert f"  {name} " in table
     assert main(["data", "list", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -49,8 +49,59 @@ def test_fetch(capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "name": "fashion-mnist", "files": files}
 
 
-@pytest.mark.parametrize("line, code", [(["info", "garmets"], 2), (["fetch", "garmets"], 2),
-                                        (["info", "npz:nowhere.npz"], 3)])
+def test_pack(capsys, tmp_path):
+    assert main(["data", "pack", "garments:20,10", "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("garments.pack\n", "")
+    assert main(["data", "pack", "packed:garments.pack", "--out", "b/again.pack", "--licence", "CC0", "--json"]) == 0
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert (document["schema_version"], document["path"], document["licence"]) == (1, "b/again.pack", "CC0")
+    assert (document["train_images"], document["test_images"], document["shape"]) == (20, 10, [1, 28, 28])
+    assert document["bytes"] == Path("b/again.pack").stat().st_size and "pack garments: 100 %" in said.err
+    assert main(["data", "info", "packed:b/again.pack", "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert (info["name"], info["licence"], info["drawn"]) == ("garments", "CC0", True)
+    assert info["checksums"] == document["checksums"]
+
+
+def test_pack_a_folder(capsys, tmp_path):
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for k in range(3):
+            Image.new("RGB", (8, 6), (k, 9, 9)).save(tmp_path / "pets" / name / f"{k}.png")
+    line = ["data", "pack", "folder:pets", "--image-size", "4x5", "--workers", "2", "--json", "--quiet"]
+    assert main(line) == 0
+    assert json.loads(capsys.readouterr().out)["shape"] == [3, 4, 5]
+    assert main(line) == 2
+    assert "pets.pack is there already: choose another file with --out, or replace it with" in capsys.readouterr().err
+    assert main([*line, "--overwrite"]) == 0
+    assert main(["data", "pack", "folder:pets", "--image-size", "no"]) == 2
+    assert "image-size must be one size in pixels or height x width" in capsys.readouterr().err
+    Path("pets/cat/3.png").write_text("hello")
+    before = Path("pets.pack").read_bytes()
+    assert main([*line, "--overwrite"]) == 3
+    assert "cat/3.png is no readable picture" in capsys.readouterr().err
+    assert Path("pets.pack").read_bytes() == before and sorted(path.name for path in tmp_path.glob("*pets*")) == [
+        "pets", "pets.pack"]
+
+
+def test_train_on_a_packed_file(capsys):
+    assert main(["data", "pack", "garments:60,20", "--quiet"]) == 0
+    line = ["train", "two-full", "--data", "packed:garments.pack", "--epochs", "1", "--json", "--quiet"]
+    capsys.readouterr()
+    assert main(line) == 0
+    assert json.loads(capsys.readouterr().out)["train_images"] == 48
+    assert main(["evaluate", "shiftscope-train/two-full", "--data", "packed:garments.pack", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 20
+
+
+@pytest.mark.parametrize("line, code", [
+    (["info", "garmets"], 2), (["fetch", "garmets"], 2), (["info", "npz:nowhere.npz"], 3), (["pack", "garmets"], 2),
+    (["info", "packed:nowhere.pack"], 3), (["pack", "packed:nowhere.pack"], 3), (["pack", "npz:nowhere.npz"], 3),
+    (["pack", "garments", "--image-size", "5"], 2), (["fetch", "packed:x"], 2)])
 def test_what_is_not_there(capsys, line, code):
     assert main(["data", *line]) == code
     said = capsys.readouterr()

@@ -67,7 +67,8 @@ def test_info_is_plain_json_and_counts_classes(small):
 
 def test_catalogue_names_every_kind_and_what_is_there():
     entries = {entry["name"]: entry for entry in dataset_catalogue()}
-    assert set(entries) == {"garments", "fashion-mnist", "folder:PATH", "npz:FILE", "package.module:object"}
+    assert set(entries) == {"garments", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE",
+                            "package.module:object"}
     assert all(entry["found"] is None for entry in entries.values())
     assert "Zalando" in entries["fashion-mnist"]["licence"]
 

@@ -1,27 +1,23 @@
-"""A notebook in JupyterLab, as a person sees it: the cells are run from the page, in a real browser.
-
-A server of its own, in a folder of its own, with the kernel of this environment; Chromium without a window.
-"""
+"""A notebook in JupyterLab, as a person sees it: the cells are run from the page, in a real browser."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
-pytest.importorskip("jupyterlab", reason="needs jupyterlab: pip install -e .[dev]")
-nbformat = pytest.importorskip("nbformat", reason="needs nbformat: pip install -e .[dev]")
+from .lab import (
+    CHROMIUM,
+    Lab,
+    code_cell,
+    jupyter_lab_in_chromium,
+    nbformat,
+    notebook_of,
+    run_all,
+    run_cell,
+    wait_for_output,
+)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 CELLS = ("""%matplotlib inline
 import torch
@@ -62,82 +58,22 @@ WATCH = """() => {
 """Keeps what the second code cell shows: how many outputs, and its pictures, at each change of the page."""
 
 
-@contextmanager
-def jupyter_lab(folder: Path) -> Iterator[str]:
-    """Run a server in `folder`; yields its address. No setting of the user's is read and none is written."""
-    state = folder.parent / "jupyter"
-    private = {name: str(state / name.lower()) for name in (
-        "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
-               "--IdentityProvider.token=secret", f"--ServerApp.root_dir={folder}",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    with (folder.parent / "server.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={
-            **os.environ, **private, "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_NO_CONFIG": "1"})
-        try:
-            yield _address(server, state / "jupyter_runtime_dir", Path(log.name))
-        finally:
-            server.terminate()
-            server.wait(20)
-
-
-def _address(server: subprocess.Popen, runtime: Path, log: Path) -> str:
-    """Wait until the server has written where it listens."""
-    for _ in range(300):
-        for found in runtime.glob("jpserver-*.json"):
-            if (text := found.read_text().strip()).endswith("}"):  # else it is still being written
-                return json.loads(text)["url"]
-        assert server.poll() is None, log.read_text()
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-@contextmanager
-def opened(folder: Path, name: str, *, height: int = 3000) -> Iterator["playwright.Page"]:
-    """Open a notebook of `folder` in JupyterLab; yields the page, with the kernel ready."""
-    with jupyter_lab(folder) as address, playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": height})
-        page.goto(f"{address}lab/tree/{name}?token=secret")
-        page.get_by_text("Python 3 (ipykernel) | Idle").first.wait_for(timeout=40_000)
-        yield page
-        browser.close()
-
-
-def run_all(page: "playwright.Page") -> None:
-    """Choose "Run All Cells" from the menu."""
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-
-
-def notebook_of(cells: tuple[str, ...]) -> "nbformat.NotebookNode":
-    return nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}})
-
-
-def wait_for_output(page: "playwright.Page", cell: int) -> str:
-    """Return the text that a code cell shows once it shows any; at once that of an error, where one comes first."""
-    errors = page.locator(".jp-OutputArea-output[data-mime-type*=error]")
-    answer = page.locator(".jp-CodeCell").nth(cell).locator(".jp-OutputArea-output")
-    answer.or_(errors).first.wait_for(timeout=60_000)
-    assert errors.count() == 0, errors.first.inner_text()
-    return answer.inner_text().strip()
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_curves_grow_in_one_output_and_nothing_shows_under_agg(tmp_path):
-    folder = tmp_path / "work"
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("jupyterlab") / "work"
     folder.mkdir()
-    nbformat.write(notebook_of(CELLS), folder / "garments.ipynb")
-    with opened(folder, "garments.ipynb") as page:
+    with jupyter_lab_in_chromium(folder) as lab:
+        yield lab
+
+
+def test_curves_grow_in_one_output_and_nothing_shows_under_agg(lab):
+    with lab.opened(notebook_of(CELLS)) as page:
         page.evaluate(WATCH)
         run_all(page)
         printed = wait_for_output(page, 3)
         page.wait_for_function("JSON.parse(window.seen.at(-1))[1].length == 2")
         shown = [cell.locator(".jp-OutputArea-child").count() for cell in page.locator(".jp-CodeCell").all()]
         seen = [json.loads(moment) for moment in page.evaluate("window.seen")]
-        page.screenshot(path=tmp_path / "page.png")
 
     outputs, pictures = zip(*seen, strict=True)
     curves = [picture for picture, *_ in filter(None, pictures)]
@@ -146,3 +82,86 @@ def test_curves_grow_in_one_output_and_nothing_shows_under_agg(tmp_path):
     assert curves[3] == curves[2]  # which stays when the gallery comes
     assert shown == [0, 3, 0, 1]  # under Agg nothing
     assert printed == "figures [] files []"
+
+
+EXPLORE = ("""import json
+import shiftscope
+from shiftscope.models import build_model
+
+data = shiftscope.load_dataset("garments").limit(40)
+place = shiftscope.Placement(image=(28, 28), canvas=(40, 36))
+model = build_model("two-full", canvas=(40, 36), classes=data.classes, N=8, seed=0)
+audit = shiftscope.audit(model, data, placement=place)
+audit""",
+           "widget, moves = audit.widget(), []\nwidget.observe(lambda change: moves.append(change.new), 'dx')\nwidget",
+           "print(json.dumps([widget.image, widget.dy, widget.dx, widget.answers[0]['answer'], moves]))",
+           "if moves:\n    widget.image, widget.dy, widget.dx = 3, 12, 1")
+
+
+def in_python(page):
+    """Run the third cell: (image, dy, dx, answer, the values of dx that Python was told)."""
+    run_cell(page, 2)
+    return json.loads(wait_for_output(page, 2))
+
+
+def in_browser(page):
+    """(image, dy, dx, answer) as the widget in the second cell shows them, with the marker of its map."""
+    cell = code_cell(page, 1)
+    dy, dx = divmod(int(cell.locator(".ss-stage").get_attribute("aria-valuenow")) - 1, 9)
+    marker = cell.locator(".ss-marker").first
+    assert marker.evaluate("node => [node.style.top, node.style.left].map(parseFloat)") == pytest.approx(
+        [100 * dy / 13, 100 * dx / 9], abs=0.01)
+    return [cell.locator("input:checked").evaluate("node => [...node.closest('.ss-images').querySelectorAll('input')]"
+                                                   ".indexOf(node)"), dy, dx,
+            cell.locator(".ss-answer strong").inner_text()]
+
+
+def drag(page, stage, pixel, *offsets):
+    """Drag from the middle of the canvas by each offset (down, right), in pixels of the canvas."""
+    box = stage.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for down, right in offsets:
+        page.mouse.move(x + right * pixel, y + down * pixel)
+    page.mouse.up()
+
+
+def test_a_drag_in_the_widget_changes_python_and_python_moves_the_widget(lab):
+    """13 x 9 placements, the middle one is (6, 4)."""
+    errors = []
+    with lab.opened(notebook_of(EXPLORE)) as page:
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        run_all(page)
+        page.frame_locator("iframe[sandbox=allow-scripts]").locator("[data-ready=true] .ss-stage").wait_for()
+        stage = code_cell(page, 1).locator(".ss-stage")
+        stage.wait_for(timeout=20_000)
+        moments = [(in_browser(page), json.loads(wait_for_output(page, 2)))]
+        drag(page, stage, stage.bounding_box()["width"] / 36, (-2, 1), (-5, 3))
+        moments.append((in_browser(page), in_python(page)))
+        stage.focus()
+        for key in ("ArrowLeft", "ArrowDown", "ArrowDown", "Shift+ArrowDown"):
+            page.keyboard.press(key)
+        moments.append((in_browser(page), in_python(page)))
+        run_cell(page, 3)
+        code_cell(page, 1).locator(".ss-stage[aria-valuenow='110']").wait_for()
+        moments.append((in_browser(page), in_python(page)))
+
+    assert [python[:3] for _, python in moments] == [[0, 6, 4], [0, 1, 7], [0, 7, 6], [3, 12, 1]]
+    for browser, python in moments:
+        assert browser == python[:4]
+    assert moments[-1][1][4][-3:] == [7, 6, 1]  # what observe was told of dx
+    assert errors == []
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_picture_instead_of_the_frame(lab, results):
+    notebook = notebook_of(("audit",))
+    data, metadata = results["audit"]._repr_mimebundle_()
+    notebook.cells[0].outputs = [nbformat.v4.new_output("execute_result", data, metadata=metadata, execution_count=1)]
+    with lab.opened(notebook) as page:
+        picture = code_cell(page, 0).locator(".jp-OutputArea-output img")
+        picture.wait_for()
+        shown = picture.evaluate("image => image.complete && image.naturalWidth > 0"), picture.get_attribute("alt")
+        words, frames = code_cell(page, 0).locator(".jp-OutputArea-output").inner_text(), page.locator("iframe").count()
+    assert shown[0] and str(shown[1]).startswith("Where the perceptron is right") and frames == 0
+    assert words.startswith("Audit of two-full on garments")

@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import hashlib
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from shiftscope.reporting import (
     render_report,
     report_figure,
 )
+from shiftscope.reporting.assets import asset
 from shiftscope.reporting.report import SECTIONS
 from shiftscope.reporting.tables import model_rows
 
@@ -25,7 +27,7 @@ DATASET = {"name": "fashion-mnist", "drawn": False, "licence": "MIT", "class_nam
 
 
 class Page(HTMLParser):
-    """Collects tags, attributes and text."""
+    """Collects tags, attributes and the text that people read."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -37,7 +39,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        self.text += data
+        if self.tags and self.tags[-1][0] not in ("script", "style"):
+            self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -78,15 +81,18 @@ def test_figures_are_inlined_in_reading_order_with_their_words(data):
     assert head == "data:image/png;base64" and base64.b64decode(body) == b"png samples"
 
 
-def test_the_page_is_one_file_that_may_run_nothing_and_ask_nobody(data):
+def test_the_page_is_one_file_that_runs_its_own_script_alone_and_asks_nobody(data):
     html = render_report(data)
     page = Page(html)
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
-    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
-    assert style is not None
-    digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
-    assert str(policy).split("; ")[:3] == ["default-src 'none'", "img-src data:", f"style-src 'sha256-{digest}'"]
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    digests = []
+    for inlined in (r"<style>(.*?)</style>", r'<script type="module">(.*?)</script>'):
+        (text,) = re.findall(inlined, html, re.DOTALL)
+        digests.append("sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
+    assert str(policy).split("; ") == ["default-src 'none'", "img-src data:", f"style-src '{digests[0]}'",
+                                       f"script-src '{digests[1]}'", "base-uri 'none'", "form-action 'none'"]
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert [script["type"] for script in page.all("script")] == ["application/json"] * 2 + ["module"]
     assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
     assert not any("style" in attributes or any(name.startswith("on") for name in attributes)
                    for _, attributes in page.tags)
@@ -101,9 +107,33 @@ def test_hostile_words_stay_words(make_evaluation, make_training):
         controls=[ControlCell(EVIL, "moved", "moved", 0.5)], environment={EVIL: {EVIL: EVIL}},
         figures={EVIL: report_figure("confusion", confusion_matrix(evaluation), EVIL)})
     page = Page(render_report(data))
-    assert len(page.all("img")) == 1 and not page.all("script")
+    assert len(page.all("img")) == 1 and [script["type"] for script in page.all("script")] == [
+        "application/json", "application/json", "module"]
     assert page.all("img")[0].keys() == {"src", "alt"} and EVIL[:20] in str(page.all("img")[0]["alt"])
     assert page.text.count(EVIL) >= 6
+
+
+def test_no_part_of_the_script_ends_its_element():
+    assert not re.search(r"</script|<!--", asset("app.js"), re.IGNORECASE)
+    with pytest.raises(UsageError, match=r"unknown asset 'app.jss': did you mean 'app.js'\?"):
+        asset("app.jss")
+
+
+def test_views_stand_before_the_pictures_that_they_replace(data, make_audit):
+    html = render_report(dataclasses.replace(data, audits=[make_audit()]))
+    views = [tag["data-view"] for tag in Page(html).all("div") if "data-view" in tag]
+    assert views == ["explorer", "curves", "confusion"]
+    assert html.index("Try it: move the garment") < html.index("The models and their results")
+    for view in ("curves", "confusion"):
+        pattern = rf'data-of="{view}">[^<]*</script>\s*<div class="still">\s*<figure id="figure-1-{view}">'
+        assert re.search(pattern, html)
+    data_of = re.search(r'data-of="curves">([^<]*)</script>', html)
+    assert data_of and json.loads(data_of.group(1))["histories"][0]["title"] == "perceptron, mean of 2 seeds"
+
+
+def test_without_data_for_a_view_there_is_no_script():
+    html = render_report(ReportData(title="x", dataset={}))
+    assert "<script" not in html and "script-src" not in html
 
 
 def test_an_empty_report_and_missing_figures_still_make_a_page():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from shiftscope.errors import CheckpointError, OutputError, UsageError
-from shiftscope.runs import MetricsLog, RunFolder, find_checkpoint, slug
+from shiftscope.runs import EpochLog, MetricsLog, RunFolder, find_checkpoint, slug
 
 
 def test_a_torn_last_line_is_ignored_and_resuming_drops_later_epochs(tmp_path):
@@ -17,6 +17,24 @@ def test_a_torn_last_line_is_ignored_and_resuming_drops_later_epochs(tmp_path):
     assert [(r["job"], r["epoch"]) for r in log.read()] == [("a", 1), ("b", 1)]
     log.append({"job": "a", "epoch": 2})
     assert [json.loads(line)["epoch"] for line in log.path.read_text().splitlines()] == [1, 1, 2]
+
+
+def test_names_with_foreign_line_ends_stay_on_their_line(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.append({"job": "a\u2028b\x85c", "epoch": 1})
+    assert log.read() == [{"job": "a\u2028b\x85c", "epoch": 1}]
+
+
+def test_a_line_says_how_fast_its_epoch_went(tmp_path, monkeypatch):
+    moments = iter([10.0, 12.0, 16.0])
+    monkeypatch.setattr("shiftscope.runs.log.time.perf_counter", lambda: next(moments))
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    epochs = EpochLog(log, {"job": "a"}, epochs=9, images=100, done=60)  # resumed after 60 of 100 images
+    epochs.add({"epoch": 4})
+    epochs.add({"epoch": 5})
+    assert log.read() == [
+        {"job": "a", "epoch": 4, "epochs": 9, "epoch_seconds": 2.0, "images_per_second": 20.0},
+        {"job": "a", "epoch": 5, "epochs": 9, "epoch_seconds": 4.0, "images_per_second": 25.0}]
 
 
 def test_a_folder_with_a_run_is_not_touched_unasked(tmp_path):

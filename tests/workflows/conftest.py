@@ -3,6 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shiftscope.progress import SilentProgress
+from shiftscope.settings import DataSettings, RunSettings
+from shiftscope.workflows.main_job import run_main_job
+
 
 @pytest.fixture(scope="session")
 def npz(tmp_path_factory) -> Path:
@@ -18,3 +22,12 @@ def npz(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "bars.npz"
     np.savez(path, **arrays, class_names=np.array(["top", "middle", "bottom"]))
     return path
+
+
+@pytest.fixture(scope="session")
+def done(npz, tmp_path_factory):
+    """A main job that is done: folder, settings of data and run, metrics. Several tests read it, none changes it."""
+    out = tmp_path_factory.mktemp("main job") / "out"
+    data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
+    run = RunSettings(epochs=2, seeds=2, seed=4, out=out, device="cpu")
+    return out, data, run, run_main_job(data, run, progress=SilentProgress(), command=["shiftscope", "run"])

@@ -164,3 +164,12 @@ def test_export_writes_a_file_that_audits_alike(checkpoint, npz, capsys):
     assert json.loads(capsys.readouterr().out)["mean_accuracy"] == pytest.approx(by_hand(npz).mean())
     assert main(["export", str(checkpoint), "--onnx", "reader.pt"]) == 2
     assert "ends in .onnx" in capsys.readouterr().err
+
+
+def test_a_dataset_that_a_checkpoint_names_is_never_imported(tmp_path, capsys):
+    (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('ran').touch()\ndata = None\n")
+    folder = save(bars_reader(), tmp_path / "hostile", provenance=Provenance(
+        name="reader", dataset="evil:data", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict()))
+    assert main(["audit", str(folder)]) == 2
+    assert "evil:data, and code is never imported by a name found in a file" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists() and "evil" not in sys.modules

@@ -12,16 +12,9 @@ from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, Synthesis, TrainResult
 from shiftscope.settings import DataSettings, RunSettings
 from shiftscope.workflows.main_job import run_main_job
+from shiftscope.workflows.shared_images import shared_index
 
 QUIET = SilentProgress()
-
-
-@pytest.fixture(scope="module")
-def done(npz, tmp_path_factory):
-    out = tmp_path_factory.mktemp("main job") / "out"
-    data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
-    run = RunSettings(epochs=2, seeds=2, seed=4, out=out, device="cpu")
-    return out, data, run, run_main_job(data, run, progress=QUIET, command=["shiftscope", "run"])
 
 
 def test_metrics_have_the_keys_that_others_rely_on(done):
@@ -73,10 +66,32 @@ def test_every_model_is_audited_at_every_placement(done, npz):
         assert model["audit_over_seeds"]["mean_accuracy"]["mean"] == pytest.approx(sum(means) / 2)
 
 
+def test_the_models_of_the_first_seed_share_the_images_that_the_report_shows(done):
+    out, *_ = done
+    audits = [Audit.load(out / "results" / f"{name}-seed4" / "audit")
+              for name in ("two-full", "two-full-centred", "two-conv")]
+    index = shared_index(audits)
+    assert len(index) == 24 and index[:12].tolist() == list(range(12))
+    for audit in audits:
+        assert set(index.tolist()) <= set(audit.shown_index.tolist())
+        assert len(set(audit.shown_index.tolist())) == len(audit.shown_logits) == len(audit.shown_images)
+
+
 def test_log_holds_one_line_an_epoch_and_job(done):
     out, *_ = done
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 2 * 2 * 3 and len({(line["job"], line["epoch"]) for line in lines}) == 12
+    assert all(line["epochs"] == 2 and line["epoch_seconds"] > 0 and line["images_per_second"] > 0 for line in lines)
+
+
+def test_the_live_page_finds_the_run_done(done):
+    from shiftscope.server.run_files import RunFiles
+    from shiftscope.server.run_state import run_state
+
+    state = run_state(RunFiles(done[0]), now=1e12)
+    assert (state["phase"], state["problems"], len(state["trainings"])) == ("done", [], 6)
+    assert {training["status"] for training in state["trainings"]} == {"done"} and state["report"]
+    assert [len(training["history"]) for training in state["trainings"]] == [2] * 6
 
 
 def test_report_and_figures_stand_alone(done):

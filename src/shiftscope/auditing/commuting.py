@@ -49,7 +49,7 @@ def equivariance(model: nn.Module, data: Dataset | torch.Tensor, *, placement: P
     """Measure how far each layer of a model is from commuting with shifts, at every shift below `period`.
 
     The object is moved by d = 0 .. period - 1 pixels, down and right. A layer that commutes with shifts then gives its
-    answer to the unmoved image, moved by d / s pixels, where s is the layer's stride. What remains is the error:
+    answer to the unmoved image, moved by d / s pixels, where s is the layer's stride. What remains is the error::
 
         10 log10( sum |r(0) moved by d/s|^2 / sum |r(d) - r(0) moved by d/s|^2 )  dB,
 

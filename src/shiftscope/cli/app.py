@@ -7,7 +7,8 @@ from cyclopts import App, Parameter
 
 from shiftscope.cli.audit_command import audit
 from shiftscope.cli.bench_command import bench_audit, bench_data, bench_training, bench_visualize
-from shiftscope.cli.data_commands import fetch, show_info, show_list
+from shiftscope.cli.compare_command import compare
+from shiftscope.cli.data_commands import fetch, pack, show_info, show_list
 from shiftscope.cli.doctor_command import doctor
 from shiftscope.cli.evaluate_command import evaluate
 from shiftscope.cli.export_command import export
@@ -16,10 +17,12 @@ from shiftscope.cli.leaderboard_command import leaderboard
 from shiftscope.cli.mend_command import mend
 from shiftscope.cli.models_command import show_models
 from shiftscope.cli.predict_command import predict
+from shiftscope.cli.report_command import report
 from shiftscope.cli.run_command import run
 from shiftscope.cli.sources import TomlFile, Variables
 from shiftscope.cli.train_command import train
 from shiftscope.cli.visualize_command import visualize
+from shiftscope.cli.watch_command import watch
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Command:
 
 COMMANDS = (
     Command(("run",), run, ("run", "run --data fashion-mnist --out results")),
+    Command(("watch",), watch, ("watch shiftscope-run", "watch shiftscope-run --open")),
     Command(("train",), train, ("train two-conv --data fashion-mnist --epochs 5",)),
     Command(("evaluate",), evaluate, ("evaluate shiftscope-train/two-conv --out figures",)),
     Command(("audit",), audit, ("audit shiftscope-train/two-conv --out figures",
@@ -41,6 +45,9 @@ COMMANDS = (
                               "mend shiftscope-train/two-conv --how polyphase --finetune 3")),
     Command(("predict",), predict, ("predict shiftscope-train/two-conv shirt.png --offset 0 14",)),
     Command(("visualize",), visualize, ("visualize shiftscope-train/two-full", "visualize ckpt class:Bag conv2:0-9")),
+    Command(("report",), report, ("report shiftscope-run", "report run-a run-b --out both.html")),
+    Command(("compare",), compare, ("compare run-a run-b --out disagreements",
+                                    "compare run-a run-a --models two-full two-conv")),
     Command(("export",), export, ("export shiftscope-train/two-conv --onnx net.onnx",)),
     Command(("models", "list"), show_models, ("models list",)),
     Command(("leaderboard",), leaderboard, ("leaderboard --data fashion-mnist --entries two-full two-conv --seeds 1",
@@ -48,6 +55,7 @@ COMMANDS = (
     Command(("data", "list"), show_list, ("data list",)),
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),
+    Command(("data", "pack"), pack, ("data pack folder:pictures", "data pack fashion-mnist --out fashion.pack")),
     Command(("bench", "training"), bench_training, ("bench training --data fashion-mnist",)),
     Command(("bench", "audit"), bench_audit, ("bench audit --model two-conv --growth",)),
     Command(("bench", "visualize"), bench_visualize, ("bench visualize --units 0-9",)),
@@ -57,7 +65,7 @@ COMMANDS = (
 """All commands, in the order of the help page."""
 
 GROUPS = {"models": "Look at the models that can be trained by name.",
-          "data": "Look at the datasets that Shiftscope knows, or download one.",
+          "data": "Look at the datasets that Shiftscope knows, download one, or put one into a single file.",
           "bench": "Time Shiftscope on this machine, side by side with the plain ways of doing the same."}
 """Help of the words that several commands share."""
 

@@ -1,10 +1,10 @@
-"""`shiftscope data list`, `info` and `fetch`."""
+"""`shiftscope data list`, `info`, `fetch` and `pack`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import OUTPUT, OutputFlags, Switch
+from shiftscope.cli.flags import OUTPUT, OutputFlags, Size, Switch
 from shiftscope.progress import default_progress
 
 Json = Annotated[bool, Switch]
@@ -39,7 +39,8 @@ def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None =
     """Show the source, licence, checksums and counts of one dataset.
 
     Args:
-        name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE or package.module:object.
+        name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE, packed:FILE or
+            package.module:object.
         data_dir: Folder that holds the dataset's files.
         limit: Look at the first N training and the first N test images only.
     """
@@ -81,3 +82,28 @@ def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = O
         return
     for path in paths:
         shown.write_line(str(path))
+
+
+def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[int, int] | None, Size] = None,
+         licence: str | None = None, workers: int | None = None, data_dir: Path | None = None,
+         overwrite: Annotated[bool, Switch] = False, output: OutputFlags = OUTPUT) -> None:
+    """Write a dataset into one file of raw images, to be used as packed:FILE without ever being in memory as a whole.
+
+    Args:
+        name: folder:PATH, npz:FILE, fashion-mnist, garments, packed:FILE or package.module:object.
+        out: The file (default: the dataset's name with .pack).
+        image_size: Size that the pictures of a folder are stretched to: 64, or height and width as in 48x64.
+        licence: Licence of the images (default: what the dataset says of itself).
+        workers: Processes that decode the pictures of a folder (default: one a core; 0: this one).
+        data_dir: Folder that holds the dataset's files.
+        overwrite: Replace the file that is there.
+    """
+    from shiftscope.workflows.pack_data import pack_data
+
+    with shown.clean_stdout(output.json):
+        done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, licence=licence,
+                         overwrite=overwrite, progress=default_progress(quiet=output.quiet))
+    if output.json:
+        _document(vars(done))
+        return
+    shown.write_line(str(done.path))

@@ -17,11 +17,21 @@ RESULTS = Group.create_ordered("Results")
 
 
 def parse_canvas(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Read the size of a canvas."""
+    return parse_size("canvas", tokens)
+
+
+def parse_image_size(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Read the size of an image."""
+    return parse_size("image-size", tokens)
+
+
+def parse_size(name: str, tokens: Sequence[Token]) -> tuple[int, int]:
     """Read `56`, `48x64` or, from a file or variable, the two numbers `48 64`."""
     text = "x".join(token.value for token in tokens)
     match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
     if match is None or 0 in (sizes := [int(size) for size in match.groups() if size is not None]):
-        raise UsageError(f"canvas must be one size in pixels or height x width, as in 56 or 48x64, got {text!r}")
+        raise UsageError(f"{name} must be one size in pixels or height x width, as in 56 or 48x64, got {text!r}")
     return sizes[0], sizes[-1]
 
 
@@ -84,6 +94,7 @@ def show_default(value: Any) -> str | None:
 
 
 Canvas = Parameter(converter=parse_canvas, n_tokens=1, metavar="SIZE")
+Size = Parameter(converter=parse_image_size, n_tokens=1, metavar="SIZE")
 Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
 Switch = Parameter(negative=())
 

@@ -6,13 +6,16 @@ from shiftscope.data.catalogue import dataset_catalogue, dataset_info, fetch_dat
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import read_folder
 from shiftscope.data.garments import load_garments
+from shiftscope.data.packed import read_packed
 from shiftscope.data.picture import read_picture
 from shiftscope.data.places import DATA_DIR_VARIABLE, cache_folder
+from shiftscope.data.streamed import StreamedDataset, from_iterable
 
 __all__ = [
     "DATA_DIR_VARIABLE",
     "Dataset",
     "ImageSet",
+    "StreamedDataset",
     "Subset",
     "TensorImages",
     "cache_folder",
@@ -21,11 +24,13 @@ __all__ = [
     "dataset_info",
     "fetch_dataset",
     "from_arrays",
+    "from_iterable",
     "from_torch",
     "load_dataset",
     "load_fashion_mnist",
     "load_garments",
     "read_folder",
     "read_npz",
+    "read_packed",
     "read_picture",
 ]

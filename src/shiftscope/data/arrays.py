@@ -159,12 +159,12 @@ def from_torch(train: MapDataset, test: MapDataset, class_names: Sequence[str] |
     """
     if class_names is None:
         class_names = getattr(train, "classes", None)
-    (train_images, train_labels), (test_images, test_labels) = _collect(train, "train"), _collect(test, "test")
+    (train_images, train_labels), (test_images, test_labels) = collect(train, "train"), collect(test, "test")
     return from_arrays(train_images, train_labels, test_images, test_labels, class_names, name=name, source=source,
                        licence=licence)
 
 
-def _collect(dataset: MapDataset, which: str) -> tuple[torch.Tensor, torch.Tensor]:
+def collect(dataset: MapDataset, which: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Read a whole map-style dataset: uint8 (N, C, H, W) and labels (N,)."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise DataError(f"{which} must be a map-style torch Dataset with len() and indexing, got "
@@ -175,7 +175,7 @@ def _collect(dataset: MapDataset, which: str) -> tuple[torch.Tensor, torch.Tenso
     labels = torch.empty(len(dataset), dtype=torch.int64)
     for index in range(len(dataset)):
         image, label = dataset[index]
-        images.append(_pixels(image, f"image {index} of the {which} dataset"))
+        images.append(one_image(image, f"image {index} of the {which} dataset"))
         labels[index] = int(label)
         if images[-1].shape != images[0].shape:
             raise DataError(f"image {index} of the {which} dataset has shape {tuple(images[-1].shape)}, image 0 has "
@@ -183,8 +183,8 @@ def _collect(dataset: MapDataset, which: str) -> tuple[torch.Tensor, torch.Tenso
     return torch.stack(images), labels
 
 
-def _pixels(image: Any, what: str) -> torch.Tensor:
-    """Return one image as uint8 (C, H, W)."""
+def one_image(image: Any, what: str) -> torch.Tensor:
+    """Return a torch tensor or a PIL image as uint8 (C, H, W); `what` names it in errors."""
     if not isinstance(image, torch.Tensor):
         return _from_pil(image, what)
     image = image.detach().cpu()

@@ -16,8 +16,10 @@ _VALIDATION_STREAM = hashing.stream(3)
 class ImageSet(Protocol):
     """Labelled images. Training, evaluation and audit read them through these names alone."""
 
-    labels: torch.Tensor
-    """int64 (N,), classes from 0 to K-1, on the CPU."""
+    @property
+    def labels(self) -> torch.Tensor:
+        """int64 (N,), classes from 0 to K-1, on the CPU."""
+        ...
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -124,8 +126,12 @@ class Dataset:
         if self.train.shape != self.test.shape:
             raise DataError(f"training and test images of {self.name} differ in shape: {self.train.shape} and "
                             f"{self.test.shape}, expected the same (channels, height, width)")
-        for which, images in (("training", self.train), ("test", self.test)):
+        for which, images in self._labelled().items():
             check_labels(images.labels, len(self.class_names), f"the {which} set of {self.name}")
+
+    def _labelled(self) -> dict[str, ImageSet]:
+        """Return the sets whose labels are known beforehand."""
+        return {"training": self.train, "test": self.test}
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -10,12 +10,15 @@ from shiftscope.data.base import Dataset, class_counts
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import read_folder
 from shiftscope.data.garments import load_garments
+from shiftscope.data.packed import read_packed
 from shiftscope.data.places import search_folders
+from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress
 from shiftscope.resolve import is_object_name, resolve_object
 
-FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "package.module:object")
+FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE",
+         "package.module:object")
 """How a dataset can be named."""
 
 
@@ -59,6 +62,8 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
         return load_fashion_mnist(data_dir, progress).limit(limit)
     if kind == "npz" and rest:
         return read_npz(rest).limit(limit)
+    if kind == "packed" and rest:
+        return read_packed(rest).limit(limit)
     if is_object_name(name):
         return _from_object(name).limit(limit)
     raise errors.unknown("dataset", name, FORMS)
@@ -113,6 +118,8 @@ def dataset_catalogue(data_dir: Path | str | None = None) -> list[dict[str, Any]
         _entry("folder:PATH", "PNG and JPEG files, one folder a class, with or without train/ and test/", "yours",
                None),
         _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names", "yours", None),
+        _entry("packed:FILE", "one file made by `shiftscope data pack`, read piece by piece: for datasets larger than "
+               "memory", "as packed", None),
         _entry("package.module:object", "a Dataset, or a callable that returns one, of your own code", "yours", None),
     ]
 
@@ -126,8 +133,9 @@ def dataset_info(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name, "shape": list(dataset.shape), "classes": dataset.classes,
         "train_images": len(dataset.train), "test_images": len(dataset.test),
-        "images_per_class": {"train": class_counts(dataset.train, dataset.class_names),
-                             "test": class_counts(dataset.test, dataset.class_names)},
+        "images_per_class": {split: class_counts(images, dataset.class_names)
+                             for split, images in (("train", dataset.train), ("test", dataset.test))
+                             if not isinstance(images, StreamedImages)},
         "drawn": dataset.drawn, "source": dataset.source, "licence": dataset.licence, "checksums": dataset.checksums,
     }
 
@@ -144,6 +152,6 @@ def fetch_dataset(name: str, data_dir: Path | str | None = None, progress: Progr
     if name == garments.NAME:
         load_garments(progress=progress)
         return [path for path in (garments.cache_path(),) if path.is_file()]
-    if name.partition(":")[0] in ("folder", "npz") or is_object_name(name):
+    if name.partition(":")[0] in ("folder", "npz", "packed") or is_object_name(name):
         raise UsageError(f"{name} is your own data and needs no fetching; fashion-mnist and garments can be fetched")
     raise errors.unknown("dataset to fetch", name, (fashion_mnist.NAME, garments.NAME))

@@ -6,6 +6,7 @@ class, the same way each time.
 
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -20,13 +21,17 @@ from shiftscope.settings import require
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
 _SPLIT_STREAM = hashing.stream(5)
+LICENCE = "unknown"
 _TEST_SHARE = 6  # every sixth image of a class goes to the test set
 
 Listing = dict[str, list[Path]]
 """Class name -> its picture files, both sorted."""
 
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 
-def read_folder(path: Path | str, *, image_size: tuple[int, int] | None = None) -> Dataset:
+
+def read_folder(path: Path | str, *, image_size: Size | None = None) -> Dataset:
     """Return the pictures below `path` as a dataset.
 
     Sizes: all pictures are stretched (bilinear) to `image_size`, else to the most common size in the training set, the
@@ -42,28 +47,47 @@ def read_folder(path: Path | str, *, image_size: tuple[int, int] | None = None) 
             train and test, or a picture that is unreadable, animated, or neither PNG nor JPEG.
     """
     path = Path(path).expanduser()
-    train, test = _list_splits(path)
-    sizes = Counter(measure(file) for files in train.values() for file in files)
-    size = _checked_size(image_size) or min(sizes, key=lambda item: (-sizes[item], item[0] * item[1], item))
+    train, test = list_splits(path)
+    size, source = common_size(path, map(measure, pictures(train)), image_size)
     splits = [_read(listing, size) for listing in (train, test)]
     channels = 3 if any(bool((images != images[:, :1]).any()) for images, _ in splits) else 1
     train_set, test_set = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels in splits)
-    rule = f"stretched to {size[0]} x {size[1]}" if len(sizes) > 1 or size not in sizes else f"{size[0]} x {size[1]}"
     checksums = {"train_images": checksum(train_set.images), "test_images": checksum(test_set.images)}
-    return Dataset(name=path.resolve().name, class_names=tuple(train), train=train_set, test=test_set,
-                   source=f"picture files in the folder {path.resolve().name}, {rule} (height x width) pixels",
-                   licence="unknown", checksums=checksums)
+    return Dataset(name=path.resolve().name, class_names=tuple(train), train=train_set, test=test_set, source=source,
+                   licence=LICENCE, checksums=checksums)
 
 
-def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
+def pictures(listing: Listing) -> list[Path]:
+    """Return all files of a listing, class by class."""
+    return [file for files in listing.values() for file in files]
+
+
+def common_size(path: Path, measured: Iterable[Size], given: Size | None) -> tuple[Size, str]:
+    """Return the (height, width) that all pictures of a folder get, and what to say about it.
+
+    Args:
+        measured: (height, width) of the training pictures.
+        given: what the caller wants.
+    """
+    sizes = Counter(measured)
+    size = _checked_size(given) or min(sizes, key=lambda item: (-sizes[item], item[0] * item[1], item))
+    rule = f"stretched to {size[0]} x {size[1]}" if len(sizes) > 1 or size not in sizes else f"{size[0]} x {size[1]}"
+    return size, f"picture files in the folder {path.resolve().name}, {rule} (height x width) pixels"
+
+
+def _checked_size(size: Size | None) -> Size | None:
     if size is not None:
         require(len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size), "image_size", size,
                 "two whole numbers of at least 1 (height, width)")
     return size
 
 
-def _list_splits(path: Path) -> tuple[Listing, Listing]:
-    """Return the training and the test files of either layout."""
+def list_splits(path: Path) -> tuple[Listing, Listing]:
+    """Return the training and the test files of either layout.
+
+    Raises:
+        DataError: see `read_folder`; no picture is opened yet.
+    """
     if not path.is_dir():
         raise DataError(f"there is no folder {path}; check the path after folder:")
     has = [name for name in ("train", "test") if (path / name).is_dir()]
@@ -112,9 +136,13 @@ def _split(classes: Listing) -> tuple[Listing, Listing]:
     return train, test
 
 
-def _read(listing: Listing, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return all pictures, uint8 (N, 3, H, W), and their labels (N,), in a seeded order that mixes the classes."""
+def shuffled(listing: Listing) -> list[tuple[Path, int]]:
+    """Return (file, label) of all pictures, in a seeded order that mixes the classes: the first N hold every class."""
     files = [(file, label) for label, paths in enumerate(listing.values()) for file in paths]
-    order = hashing.permutation(_SPLIT_STREAM, len(files)).tolist()  # so that the first N hold every class
-    images = torch.stack([read_picture(files[index][0], size) for index in order])
-    return images, torch.tensor([files[index][1] for index in order])
+    return [files[index] for index in hashing.permutation(_SPLIT_STREAM, len(files)).tolist()]
+
+
+def _read(listing: Listing, size: Size) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return all pictures, uint8 (N, 3, H, W), and their labels (N,)."""
+    files = shuffled(listing)
+    return torch.stack([read_picture(file, size) for file, _ in files]), torch.tensor([label for _, label in files])

@@ -8,6 +8,7 @@ from torch import nn
 
 from shiftscope.data.base import Dataset, ImageSet
 from shiftscope.errors import unknown
+from shiftscope.evaluation.examples import examples
 from shiftscope.evaluation.predictions import Predictions, predict
 from shiftscope.metrics import class_shares, confusion_counts
 from shiftscope.models.adapt import Normalization, adapt
@@ -91,6 +92,7 @@ def _record(data: Dataset, images: ImageSet, moved: Predictions, centred: Predic
     right = {"random": moved.right(labels), "centred": centred.right(labels)}
     accuracy = {which: hits.double().mean().item() for which, hits in right.items()}
     canvases = placement.place(images.gather(shown).cpu(), offsets[shown])
+    behind = examples(labels, moved.classes, classes, images.shape)
     return Evaluation(
         model=name, dataset=data.name, drawn=data.drawn, split=split, trained=trained, images=len(images), seed=seed,
         placement=placement.to_dict(), class_names=list(data.class_names), accuracy=accuracy,
@@ -100,7 +102,8 @@ def _record(data: Dataset, images: ImageSet, moved: Predictions, centred: Predic
         offsets=offsets.numpy(), predictions_centred=centred.classes.numpy(),
         confusion=confusion_counts(labels, moved.classes, classes).numpy(),
         confusion_centred=confusion_counts(labels, centred.classes, classes).numpy(),
-        gallery_index=shown.numpy(), gallery_canvases=canvases.numpy())
+        gallery_index=shown.numpy(), gallery_canvases=canvases.numpy(),
+        cell_index=behind.numpy(), cell_images=images.gather(behind).cpu().numpy())
 
 
 def _warnings(centred: float, moved: Predictions, classes: int) -> list[str]:

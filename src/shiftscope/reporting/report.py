@@ -1,8 +1,6 @@
 """The report: results in, one self-contained HTML page out."""
 
 import base64
-import hashlib
-import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +11,13 @@ from matplotlib.figure import Figure
 
 from shiftscope.errors import unknown
 from shiftscope.files import plain
+from shiftscope.reporting.assets import asset, digest
 from shiftscope.reporting.audit_table import COLUMNS, audit_rows
 from shiftscope.reporting.cells import ControlCell
+from shiftscope.reporting.confused import confusion_payload
+from shiftscope.reporting.explorer import explorer_payload
+from shiftscope.reporting.histories import histories
+from shiftscope.reporting.packed import script_json
 from shiftscope.reporting.parameters import parameter_cells
 from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.story import conclusion
@@ -88,18 +91,19 @@ class ReportData:
 def render_report(data: ReportData) -> str:
     """Return the report as one HTML page that needs no network and no other file.
 
-    The page carries a strict Content-Security-Policy: no script, no request, only its own style and inlined pictures.
+    The page carries a strict Content-Security-Policy: only its own script, its own style and inlined pictures; no
+    request. What its script draws stands there as a picture too, for browsers without JavaScript and for paper.
     """
-    style = _asset("style.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    style, script = asset("style.css") + asset("explorer.css"), asset("app.js") + "startPage(document);\n"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
     name = str(data.dataset.get("name", "unknown"))
     drawn = bool(data.dataset.get("drawn", False))
     figures = {section: [(key, figure) for key, figure in data.figures.items() if figure.section == section]
                for section in SECTIONS}
-    return environment.from_string(_asset("template.html")).render(
-        title=data.title, style=Markup(style), digest=digest, data=data, figures=figures,
+    return environment.from_string(asset("template.html")).render(
+        title=data.title, style=Markup(style), script=Markup(script), digests={
+            "style": digest(style), "script": digest(script)}, data=data, figures=figures, views=_views(data),
         conclusion=conclusion(data.controls, name), rows=model_rows(data.training, data.evaluations),
         tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(COLUMNS),
         parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
@@ -108,8 +112,12 @@ def render_report(data: ReportData) -> str:
         seeds=max((cell.seeds for cell in data.controls), default=1))
 
 
-def _asset(name: str) -> str:
-    return (importlib.resources.files("shiftscope.reporting") / name).read_text(encoding="utf-8")
+def _views(data: ReportData) -> dict[str, Markup]:
+    """The JSON of each view that the page's script mounts; views without data are left out."""
+    payloads = {"explorer": explorer_payload(data.audits), "confusion": confusion_payload(data.evaluations),
+                "curves": {"histories": [line for line in histories(data.training) if line["epochs"]]}}
+    return {view: Markup(script_json(payload)) for view, payload in payloads.items()
+            if any(payload.values())}
 
 
 def _notes(data: ReportData) -> list[str]:

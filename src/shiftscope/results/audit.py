@@ -1,14 +1,21 @@
 """What a model answers at every placement."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 
-from shiftscope.results.base import Record
+from shiftscope.results.base import NOTEBOOK, Record
+from shiftscope.results.whole import PLACEMENT, lacking
 
 NOT_FINITE = 255
 """Stands in `Audit.answers` for an answer that was not finite (NaN or infinity)."""
+
+
+FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
+"""The five figures that have intervals."""
 
 
 class SelfCheck(TypedDict):
@@ -33,6 +40,10 @@ class Audit(Record):
     arrays: ClassVar[tuple[str, ...]] = (
         "rows", "columns", "offsets", "accuracy_map", "class_maps", "labels", "answers", "right_counts", "worst_offset",
         "margins", "shown_index", "shown_images", "shown_logits")
+    layout: ClassVar[Mapping[str, str]] = {
+        "rows": "i R", "columns": "i Q", "offsets": "i P 2", "accuracy_map": "f R Q", "class_maps": "f K R Q",
+        "labels": "i N", "answers": "u N P", "right_counts": "i N", "worst_offset": "i N 2", "margins": "f N 2",
+        "shown_index": "i S", "shown_images": "u S C h w", "shown_logits": "f S P K"}
 
     model: str
     dataset: str
@@ -101,8 +112,31 @@ class Audit(Record):
     """float32 (N, 2): smallest and mean margin over the placements; the margin is the true class's logit less the
     largest other one, negative where the answer is wrong."""
     shown_index: np.ndarray
-    """int64 (S,), images for figures and the report: half of them the first ones, half those of worst consistency."""
+    """int64 (S,), images for figures and the report: half of them the first ones, half those of worst consistency;
+    after them those that a report shows for the sake of other models."""
     shown_images: np.ndarray
     """uint8 (S, C, h, w)."""
     shown_logits: np.ndarray
     """float16 (S, P, K), class scores at every placement."""
+
+    def widget(self) -> Any:
+        """Return the live view for a notebook: drag the image over its canvas, see the answer at every place.
+
+        It is what `shiftscope.notebook.widget.explorer` returns, which shows several audits side by side as well.
+
+        Raises:
+            UsageError: anywidget is not installed, or no image is shown.
+        """
+        return import_module(f"{NOTEBOOK}.widget").explorer([self])
+
+    def sizes(self) -> dict[str, int]:
+        return {"N": self.images, "P": self.placements, "K": len(self.class_names)}
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        return {"labels": (0, len(self.class_names)), "shown_index": (0, self.images),
+                "right_counts": (0, self.placements + 1)}
+
+    def misfits(self) -> list[str]:
+        return [*lacking("intervals", self.intervals, dict.fromkeys(FIGURES, Any)),
+                *lacking("placement", self.placement, PLACEMENT),
+                *lacking("by_phase", self.by_phase, dict.fromkeys(("2", "4", "8"), Any)), *super().misfits()]

@@ -3,7 +3,10 @@
 import io
 import json
 import zipfile
-from dataclasses import dataclass, fields
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,14 +14,23 @@ import numpy as np
 
 from shiftscope import files
 from shiftscope.errors import CheckpointError
+from shiftscope.results.whole import fits, hints, misfits, outside
 
 SCHEMA_VERSION = 1
 """Rises when a key is removed or changes its meaning."""
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, RecursionError,
+               NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What reading a file that was cut off or changed may raise: JSON, ZIP and NumPy's headers have errors of their own."""
 
 RESULT_FILE, ARRAYS_FILE = "result.json", "arrays.npz"
 
 KINDS: dict[str, type["Record"]] = {}
 """Every record class by its `kind`."""
+
+NOTEBOOK = "shiftscope.notebook"
+"""Who shows records in notebooks. It draws, so it stands above the records, which must not import it and need neither
+figures nor torch; IPython asks the records themselves. So they know the place by its name, and load it when asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +39,8 @@ class Record:
 
     kind: ClassVar[str] = ""
     arrays: ClassVar[tuple[str, ...]] = ()
+    layout: ClassVar[Mapping[str, str]] = {}
+    """Of arrays, by name: kind and axes, see `whole.misfits`; checked when a record is read."""
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
@@ -40,17 +54,41 @@ class Record:
     def from_dict(cls, values: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> Self:
         """Rebuild a record from `to_dict` and its arrays.
 
+        Fields that have a default came later than the others: records of earlier releases lack them.
+
         Raises:
-            CheckpointError: another schema version or kind, or keys missing.
+            CheckpointError: another schema version or kind, keys missing, values or arrays of other types or shapes.
         """
         check_version(values, f"a result of kind {cls.kind!r}")
         known = {field.name for field in fields(cls)}
         given = {key: value for key, value in values.items() if key in known} | (arrays or {})
-        missing = sorted(known - set(given))
+        missing = sorted(field.name for field in fields(cls) if field.name not in given
+                         and field.default is MISSING and field.default_factory is MISSING)
         if values.get("kind") != cls.kind or missing:
             raise CheckpointError(f"this is no complete result of kind {cls.kind!r}: it says {values.get('kind')!r} "
                                   f"and lacks {missing}; make it anew")
-        return cls(**given)
+        wrong = [f"{name} is {_short(value)}" for name, value in given.items()
+                 if name not in cls.arrays and not fits(value, hints(cls)[name])]
+        if wrong:
+            raise _no_whole(cls.kind, f"{', '.join(wrong)}: of another type than such a result has")
+        record = cls(**given)
+        wrong = record.misfits()
+        if wrong:
+            raise _no_whole(cls.kind, "; ".join(wrong))
+        return record
+
+    def sizes(self) -> dict[str, int]:
+        """Return the lengths of axes that the small values tell, by their letters in `layout`."""
+        return {}
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """Return the range [low, high) of arrays that other things are counted by."""
+        return {}
+
+    def misfits(self) -> list[str]:
+        """Return a phrase for each array that does not fit the others or the small values."""
+        arrays = {name: getattr(self, name) for name in self.arrays}
+        return misfits(arrays, self.layout, self.sizes()) or outside(arrays, self.ranges())
 
     def save(self, folder: Path | str) -> None:
         """Write `result.json` and, where there are arrays, `arrays.npz` into `folder`."""
@@ -69,6 +107,20 @@ class Record:
             raise CheckpointError(f"{folder} holds a result of kind {record.kind!r}, expected {cls.kind!r}")
         return record
 
+    def _repr_mimebundle_(self, include: Collection[str] | None = None,
+                          exclude: Collection[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what a notebook shows, by MIME type, and how large it is: IPython calls this."""
+        return import_module(f"{NOTEBOOK}.display").mimebundle(self, include, exclude)
+
+
+def _no_whole(kind: str, why: str) -> CheckpointError:
+    return CheckpointError(f"this is no whole result of kind {kind!r}: {why}; make it anew")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
 
 def check_version(values: dict[str, Any], what: str) -> None:
     """Raise a `CheckpointError` unless `values` has the schema version that this release reads."""
@@ -82,16 +134,20 @@ def load_record(folder: Path | str) -> Record:
     """Read the record in `folder`, whatever its kind.
 
     Raises:
-        CheckpointError: nothing there, unreadable, of an unknown kind or another version.
+        CheckpointError: nothing there, unreadable, damaged, of an unknown kind or another version.
     """
     folder = Path(folder)
     try:
         values = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        check_version(values, str(folder))
         cls = KINDS[values["kind"]]
         arrays = {}
         if cls.arrays:
             with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in cls.arrays}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+                arrays = {name: stored[name] for name in cls.arrays if name in stored}
+    except _UNREADABLE as error:
         raise CheckpointError(f"cannot read a result from {folder}: {error}; make it anew") from error
-    return cls.from_dict(values, arrays)
+    try:
+        return cls.from_dict(values, arrays)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error

@@ -1,24 +1,33 @@
 """What a trained model gets right and wrong."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import PLACEMENT, lacking
+
+PLACES = {"random": Any, "centred": Any}
+"""Keys of what an evaluation measures twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Record):
     """Accuracy of one model on one set of images, at one random placement an image and centred.
 
-    Shapes: N images, K classes, G gallery pictures.
+    Shapes: N images, K classes, G gallery pictures, M pictures behind cells of the confusion matrix.
     """
 
     kind: ClassVar[str] = "evaluation"
     arrays: ClassVar[tuple[str, ...]] = (
         "labels", "predictions", "confidence", "offsets", "predictions_centred", "confusion", "confusion_centred",
-        "gallery_index", "gallery_canvases")
+        "gallery_index", "gallery_canvases", "cell_index", "cell_images")
+    layout: ClassVar[Mapping[str, str]] = {
+        "labels": "i N", "predictions": "i N", "confidence": "f N", "offsets": "i N 2", "predictions_centred": "i N",
+        "confusion": "i K K", "confusion_centred": "i K K", "gallery_index": "i G", "gallery_canvases": "u G C H W",
+        "cell_index": "i M", "cell_images": "u M c h w"}
 
     model: str
     dataset: str
@@ -58,3 +67,22 @@ class Evaluation(Record):
     """int64 (G,), which images the gallery shows: the first G, not picked."""
     gallery_canvases: np.ndarray
     """uint8 (G, C, H, W), those images as the model saw them."""
+    cell_index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """int64 (M,), rising: up to four images for each cell (true, predicted) of `confusion`, the first ones, see
+    `evaluation.examples`; none in records of earlier releases."""
+    cell_images: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
+    """uint8 (M, C, h, w), those images as the dataset stores them."""
+
+    def sizes(self) -> dict[str, int]:
+        return {"N": self.images, "K": len(self.class_names)}
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        images, classes = self.images, len(self.class_names)
+        return {"labels": (0, classes), "predictions": (-1, classes), "predictions_centred": (-1, classes),
+                "gallery_index": (0, images), "cell_index": (0, images)}
+
+    def misfits(self) -> list[str]:
+        return [*lacking("accuracy", self.accuracy, PLACES), *lacking("per_class", self.per_class, PLACES),
+                *lacking("placement", self.placement, PLACEMENT),
+                *(f"per_class holds {len(shares)} classes" for shares in self.per_class.values()
+                  if len(shares) != len(self.class_names)), *super().misfits()]

@@ -1,5 +1,6 @@
 """Real images beside a synthesis: which excite a unit most, and where on the canvas they do so."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,10 @@ class Neighbours(Record):
     arrays: ClassVar[tuple[str, ...]] = (
         "top_index", "top_offset", "top_activation", "top_labels", "top_canvases", "counts", "edges", "mean", "maximum",
         "fields", "peaks")
+    layout: ClassVar[Mapping[str, str]] = {
+        "top_index": "i U k", "top_offset": "i U k 2", "top_activation": "f U k", "top_labels": "i U k",
+        "top_canvases": "u U k C H W", "counts": "i U B", "edges": "f U E", "mean": "f U", "maximum": "f U",
+        "fields": "i U 4", "peaks": "f L"}
 
     model: str
     objective: str
@@ -67,6 +72,12 @@ class Neighbours(Record):
     peaks: np.ndarray
     """float32 (L,), the most that each unit of the layer gave at any of its places for any picture; empty where the
     objective is about classes or about several layers."""
+
+    def sizes(self) -> dict[str, int]:
+        return {"U": len(self.units)}
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        return {"top_labels": (0, len(self.class_names))}
 
     @property
     def words(self) -> str:

@@ -1,5 +1,6 @@
 """How good the pictures of a synthesis are, in figures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +19,9 @@ class Quality(Record):
     kind: ClassVar[str] = "quality"
     arrays: ClassVar[tuple[str, ...]] = (
         "over_best", "selectivity", "seed_stability", "placement_stability", "judged", "judged_right")
+    layout: ClassVar[Mapping[str, str]] = {
+        "over_best": "f U", "selectivity": "f U", "seed_stability": "f U", "placement_stability": "f U",
+        "judged": "i U", "judged_right": "b U"}
 
     model: str
     objective: str
@@ -56,6 +60,9 @@ class Quality(Record):
     """int64 (U,), class that the judge takes each picture for; -1 without a judge."""
     judged_right: np.ndarray
     """bool (U,), whether that is the class that the picture was made for."""
+
+    def sizes(self) -> dict[str, int]:
+        return {"U": len(self.units)}
 
     def means(self) -> dict[str, float | None]:
         """Return the mean of each figure over the units that have one, None where none has."""

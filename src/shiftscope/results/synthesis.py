@@ -1,5 +1,6 @@
 """Pictures that excite the units of a model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,6 +19,9 @@ class Synthesis(Record):
     kind: ClassVar[str] = "synthesis"
     arrays: ClassVar[tuple[str, ...]] = ("images", "activations", "activations_start", "predictions", "confidence",
                                          "steps", "dead", "judged")
+    layout: ClassVar[Mapping[str, str]] = {
+        "images": "f U C H W", "activations": "f U", "activations_start": "f U", "predictions": "i U",
+        "confidence": "f U"}
 
     model: str
     objective: str
@@ -51,3 +55,6 @@ class Synthesis(Record):
     """bool (U,), units that nothing excites: no pixel changes them, or they stay at or below zero on their picture."""
     judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """int64 (U,), the class that the judge, another model, takes each picture for; empty where there was none."""
+
+    def sizes(self) -> dict[str, int]:
+        return {"U": len(self.units)}

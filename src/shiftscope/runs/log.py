@@ -2,11 +2,35 @@
 
 import json
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shiftscope import files
 from shiftscope.errors import OutputError
+
+
+def parse_log(text: str) -> tuple[list[dict[str, Any]], int]:
+    """Return the records in the text of a log, and how many lines could not be read.
+
+    A torn last line (the writer was killed, or is just writing) is left out and not counted.
+
+    >>> parse_log('{"job": "a", "epoch": 1}\\nnonsense\\n{"job": "a", "ep')
+    ([{'job': 'a', 'epoch': 1}], 1)
+    """
+    *whole, torn = text.split("\n")  # names may hold what str.splitlines takes for the end of a line
+    found = [_record(line) for line in whole if line.strip()]
+    records = [record for record in (*found, _record(torn)) if record is not None]
+    return records, found.count(None)
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 class MetricsLog:
@@ -19,15 +43,7 @@ class MetricsLog:
         """Return all whole records; a torn last line (the writer was killed) is left out."""
         if not self.path.is_file():
             return []
-        records = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                records.append(record)
-        return records
+        return parse_log(self.path.read_text(encoding="utf-8", errors="replace"))[0]
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one line and flush it to the disk."""
@@ -49,3 +65,37 @@ class MetricsLog:
         kept = [record for record in self.read() if record.get("job") != job or record.get("epoch", 0) <= epoch]
         lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in kept]
         files.write_text(self.path, "".join(lines))
+
+
+TIMES = ("epoch_seconds", "images_per_second")
+"""Keys of a line that differ when a training is repeated; all others are the same to the last digit."""
+
+
+class EpochLog:
+    """Appends the epochs of one training, each with how long it took; its clock starts when it is made.
+
+    A line holds what `job` says, the record of the epoch, and
+    "epochs" (how many the training has in all),
+    "epoch_seconds" (wall time since the line before, validation and saving counted in; in the epoch with which a
+    resumed training goes on, the time since then), and
+    "images_per_second" (training images in that time: somewhat less than in `metrics.json`, where only steps count).
+
+    Args:
+        log: the log of the run.
+        job: what every line says of the job: "job", "model", "seed".
+        epochs: epochs of the training.
+        images: images that an epoch is trained on.
+        done: how many of them had their turn before, in the epoch with which a resumed training goes on.
+    """
+
+    def __init__(self, log: MetricsLog, job: Mapping[str, Any], *, epochs: int, images: int, done: int = 0):
+        self.log, self.job, self.epochs, self.images = log, dict(job), epochs, images
+        self.begun, self.left = time.perf_counter(), max(images - done, 0)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Append the record of the epoch that has just ended."""
+        now = time.perf_counter()
+        seconds = max(now - self.begun, 1e-6)
+        self.log.append(self.job | dict(record) | {"epochs": self.epochs, "epoch_seconds": round(seconds, 3),
+                                                   "images_per_second": round(self.left / seconds, 1)})
+        self.begun, self.left = now, self.images

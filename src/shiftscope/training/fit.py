@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope import hashing
-from shiftscope.data.base import Dataset, ImageSet
+from shiftscope.data.base import Dataset
 from shiftscope.devices import seed_generators
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.accuracy import default_placement
@@ -27,6 +27,7 @@ from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
 from shiftscope.training.augment import erased, mirrored
+from shiftscope.training.batches import batches_of
 from shiftscope.training.clock import Clock, Forecast
 from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
@@ -36,7 +37,7 @@ from shiftscope.training.state import TrainingState, check_identity, load_state,
 from shiftscope.training.stopping import StopFlag
 from shiftscope.training.trial import tried_plan
 
-_ORDER_STREAM, _DROPOUT_STREAM = 4, 5
+_DROPOUT_STREAM = 5
 _VALIDATION_SEED = 0
 _MARGIN = 4  # pixels that a small canvas is larger than the image, at least
 _SHOW_EVERY = 10  # steps between two updates of the progress: reading a loss makes a GPU wait
@@ -59,7 +60,7 @@ def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None
     Args:
         model: takes pixels in [0, 1], (B, C, H, W), returns logits or log-probabilities (B, K). Trained in place, on
             the device where it is; its train/eval mode and memory layout are as before afterwards.
-        data: the dataset; it is kept on the model's device as uint8.
+        data: the dataset; it is kept on the model's device as uint8 where it fits.
         placement: where images lie; default: a canvas of 56 x 56, or twice the image where that is larger.
         settings: open fields are taken from the model's recipe.
         name: the model's name in tables and for its recipe (the registry's unless given).
@@ -129,15 +130,14 @@ class _Fit:
         self.settings = settings.resolve(self.name, data.name)
         self.device, _ = home(model)
         train_images, self.validation = data.split(settings.validation)
-        self.images: ImageSet = train_images.to(self.device)
-        self.labels = train_images.labels.to(self.device)
-        few = self.images.gather(torch.arange(min(2, len(self.images))))
+        self.batches = batches_of(train_images, self.device)
+        few, _ = self.batches.first(2)
         check_model(model, few, placement, data.classes)
         self.plan, self.notes = choose_plan(model, self.settings, few, placement)
         self.state = TrainingState(sums=torch.zeros(3, dtype=torch.float64, device=self.device))
         self.optimizer = build_optimizer(model, self.settings)
         self.epochs = self.settings.epochs
-        self.steps = -(-len(self.images) // self.settings.batch_size)
+        self.steps = -(-len(self.batches) // self.settings.batch_size)
         self.centred = placement.count == 1
         self.small = small_placement(placement) if self.settings.small_canvas else placement
         if self.small != placement:
@@ -168,8 +168,8 @@ class _Fit:
         return self._result()
 
     def _try_plan(self) -> None:
-        first = torch.arange(min(self.settings.batch_size, len(self.images)), device=self.device)
-        images, labels = self.images.gather(first), self.labels[first]
+        images, labels = self.batches.first(self.settings.batch_size)
+        first = torch.arange(len(labels), device=self.device)
         offsets = self.placement.sample(first, seed=self.settings.seed)
 
         def one_batch(model: nn.Module, plan: Plan) -> None:
@@ -183,11 +183,11 @@ class _Fit:
             self.notes.append(note)
 
     def _epochs(self, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> None:
-        done = self.state.epoch * len(self.images) + self.state.step * self.settings.batch_size
-        task = self.progress.task(f"train {self.name}", self.epochs * len(self.images), done=done)
+        done = self.state.epoch * len(self.batches) + self.state.step * self.settings.batch_size
+        task = self.progress.task(f"train {self.name}", self.epochs * len(self.batches), done=done)
         epochs = self.epochs - self.state.epoch
         self.forecast = Forecast(epochs * self.steps - self.state.step, epochs,
-                                 (len(self.validation) if self.validation else 0) / len(self.images), self.device)
+                                 (len(self.validation) if self.validation else 0) / len(self.batches), self.device)
         try:
             while self.state.epoch < self.epochs:
                 if self._epoch(task, stop):
@@ -201,7 +201,7 @@ class _Fit:
     def _epoch(self, task: Task, stop: StopFlag) -> bool:
         """Do the steps that are left of the present epoch; return whether it was done before the time was up."""
         state, seed = self.state, self.settings.seed
-        order = hashing.permutation(hashing.stream(_ORDER_STREAM, seed, state.epoch), len(self.images), self.device)
+        order = self.batches.begin(seed, state.epoch)
         self.laid = self.small if state.epoch < int(self.settings.small_canvas * self.epochs) else self.placement
         offsets = self.laid.sample(order, seed=seed, epoch=state.epoch)
         self.seeds = dropout_seeds(seed, range(state.epoch * self.steps, (state.epoch + 1) * self.steps))
@@ -211,6 +211,7 @@ class _Fit:
             shows = state.step % _SHOW_EVERY == 0
             first = state.step * self.settings.batch_size
             batch = slice(first, first + self.settings.batch_size)
+            self.batches.expect(order[batch.stop:batch.stop + self.settings.batch_size])
             self._step(order[batch], offsets[batch])
             state.step += 1
             unshown += len(order[batch])
@@ -242,16 +243,17 @@ class _Fit:
         rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        images, labels = self.batches.read(indices)
+        images = self._augmented(images, indices)
         seed_generators(self.device, self.seeds[state.step])
         self.optimizer.zero_grad(set_to_none=True)
-        images, labels = self._augmented(indices), self.labels[indices]
         for piece in pieces(len(indices), self.plan.micro_batch):
             self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices))
         self.optimizer.step()
 
-    def _augmented(self, indices: torch.Tensor) -> torch.Tensor:
+    def _augmented(self, images: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """Return the images of a step, changed as the settings ask."""
-        images, seed, epoch = self.images.gather(indices), self.settings.seed, self.state.epoch
+        seed, epoch = self.settings.seed, self.state.epoch
         if self.settings.mirror:
             images = mirrored(images, indices, seed=seed, epoch=epoch)
         if self.settings.erase:
@@ -324,7 +326,7 @@ class _Fit:
     # ------------------------------------------------------------------ files
 
     def _identity(self) -> dict[str, Any]:
-        return {"model": self.name, "dataset": self.data.name, "train_images": len(self.images),
+        return {"model": self.name, "dataset": self.data.name, "train_images": len(self.batches),
                 "settings": self.settings.to_dict(), "placement": self.placement.to_dict()}
 
     def _save_state(self) -> None:
@@ -360,10 +362,10 @@ class _Fit:
 
     def _result(self) -> TrainResult:
         state = self.state
-        seen = state.epoch * len(self.images) + min(state.step * self.settings.batch_size, len(self.images))
+        seen = state.epoch * len(self.batches) + min(state.step * self.settings.batch_size, len(self.batches))
         return TrainResult(
             model=self.name, dataset=self.data.name, parameters=count_parameters(self.model), epochs=state.epoch,
-            seed=self.settings.seed, trained=self.trained, train_images=len(self.images),
+            seed=self.settings.seed, trained=self.trained, train_images=len(self.batches),
             validation_images=len(self.validation) if self.validation is not None else 0, train_seconds=state.seconds,
             images_per_second=seen / state.seconds if state.seconds else 0.0, history=state.history,
             settings=self.settings.to_dict() | {"plan": self.plan.to_dict()}, placement=self.placement.to_dict(),

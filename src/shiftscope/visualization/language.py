@@ -22,13 +22,15 @@ def objective(text: str, class_names: Sequence[str] = ()) -> Objective:
     A term is `layer:units`; `+relu` after the layer's name takes what a ReLU leaves of it. Terms are joined by + and
     -, each with a factor before it or without.
 
-    | units | means |
-    |---|---|
-    | `7`, `0-99`, `3,7,9` | these units, one picture each |
-    | `all` | every unit, one picture each |
-    | `7@3,4` | the unit at row 3, column 4 of the layer's output |
-    | `*` | the whole layer: the mean square of all it gives (DeepDream), one picture |
-    | `Bag` | of `class`: the class of that name |
+    ====================  ==============================================================================
+    units                 means
+    ====================  ==============================================================================
+    `7`, `0-99`, `3,7,9`  these units, one picture each
+    `all`                 every unit, one picture each
+    `7@3,4`               the unit at row 3, column 4 of the layer's output
+    `*`                   the whole layer: the mean square of all it gives (DeepDream), one picture
+    `Bag`                 of `class`: the class of that name
+    ====================  ==============================================================================
 
     Args:
         class_names: names of classes that may hold spaces, hyphens and colons; without them a name ends where the

@@ -11,11 +11,11 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.reporting.cells import mean_and_spread
 from shiftscope.results import Audit
-from shiftscope.runs import RunFolder
+from shiftscope.runs import Job, RunFolder
 from shiftscope.settings import RunSettings
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.budget import Budget
-from shiftscope.workflows.jobs import Job, JobResult, stored_model
+from shiftscope.workflows.jobs import JobResult, stored_model
 
 DRAWN_IMAGES = 500
 """Drawn garments are audited on so many: the demo is to be over within a minute and a half."""

@@ -13,26 +13,12 @@ from shiftscope.models import REGISTRY, build_model, load
 from shiftscope.models.forward import check_model
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.results import EpochRecord, Evaluation, TrainResult
-from shiftscope.runs import RunFolder
+from shiftscope.results import Evaluation, TrainResult
+from shiftscope.runs import EpochLog, Job, RunFolder
 from shiftscope.settings import TrainSettings
 from shiftscope.training import train
 from shiftscope.training.state import load_state
 from shiftscope.workflows.budget import Budget
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What to train: a model, on moved or on centred images, with one seed."""
-
-    model: str
-    seed: int
-    centred: bool = False
-
-    @property
-    def key(self) -> str:
-        """The job's name in folders and logs, for instance "two-full-centred-seed1"."""
-        return f"{self.model}{'-centred' if self.centred else ''}-seed{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +72,12 @@ def train_job(job: Job, data: Dataset, placement: Placement, settings: TrainSett
     folder = run.checkpoint(job.key)
     stored = load_state(folder, torch.device("cpu"))
     run.log.truncate(job.key, stored[0].epoch if stored else 0)
-
-    def log(record: EpochRecord) -> None:
-        run.log.append({"job": job.key, "model": job.model, "seed": job.seed} | record)
-
+    resolved, images = settings.resolve(job.model, data.name), len(data.split(settings.validation)[0])
+    log = EpochLog(run.log, {"job": job.key, "model": job.model, "seed": job.seed}, epochs=resolved.epochs,
+                   images=images, done=stored[0].step * resolved.batch_size if stored else 0)
     training = train(model.to(device), data, placement=placement.centre_only() if job.centred else placement,
                      settings=replace(settings, seed=job.seed), name=job.model, folder=folder, resume=True,
-                     progress=progress, on_epoch=log)
+                     progress=progress, on_epoch=log.add)
     return replace(training, checkpoint=str(folder.relative_to(run.path))), model
 
 

@@ -9,19 +9,17 @@ from shiftscope.data import Dataset
 from shiftscope.devices import resolve_device
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report, thing
+from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report, save_figure, thing
 from shiftscope.results import Audit
-from shiftscope.runs import RunFolder
+from shiftscope.runs import RunFolder, jobs_of
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 from shiftscope.workflows.audits import audit_jobs
 from shiftscope.workflows.budget import Budget
 from shiftscope.workflows.inputs import begin_run, open_data
-from shiftscope.workflows.jobs import Job, JobResult, check_models, do_job
+from shiftscope.workflows.jobs import JobResult, check_models, do_job, stored_model
 from shiftscope.workflows.metrics_json import dataset_summary, run_metrics
-from shiftscope.workflows.pictures import run_figures
-
-CONTROL = "two-full"
-"""The model whose centred twin is always trained: what moving costs is the first lesson."""
+from shiftscope.workflows.pictures import run_figures, samples_figure
+from shiftscope.workflows.shared_images import Asked, share_images, shown_alike
 
 
 def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
@@ -50,6 +48,7 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
     asked = {"data": asdict(data), "run": asdict(run)}
     environment = begin_run(folder, images, asked, device=device, seed=run.seed, command=command or [],
                             resume=run.resume, overwrite=run.overwrite)
+    save_figure(samples_figure(images, placement, run.seed), folder.figures, "samples")  # for those who watch
     jobs = jobs_of(run)
     done = [do_job(job, images, placement, settings, folder, device=device, progress=progress, budget=budget)
             for job in jobs]
@@ -63,34 +62,45 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
         progress.note(paused)
         return metrics
     progress.note("drawing figures and report")
-    write_report(folder, images, placement, results, cells, audits, environment, run.seed)
+    audits, notes = share_of_run(results, audits, images, placement, folder, progress)
+    write_report(folder, images, placement, results, cells, audits, environment, run.seed, notes)
     return metrics
-
-
-def jobs_of(run: RunSettings) -> list[Job]:
-    """Return the trainings of a run, seed by seed, each control right after its model.
-
-    >>> [job.key for job in jobs_of(RunSettings())]
-    ['two-full-seed0', 'two-full-centred-seed0', 'two-conv-seed0']
-    """
-    jobs = []
-    for seed in range(run.seed, run.seed + run.seeds):
-        for model in run.models:
-            jobs.append(Job(model=model, seed=seed))
-            if run.controls or model == CONTROL:
-                jobs.append(Job(model=model, seed=seed, centred=True))
-    return jobs
 
 
 def write_report(folder: RunFolder, data: Dataset, placement: Placement, results: Sequence[JobResult],
                  cells: Sequence[ControlCell], audits: Mapping[str, Audit], environment: dict[str, Any],
-                 seed: int) -> None:
-    """Draw the figures of a run and write its `report.html`."""
+                 seed: int, notes: Sequence[str] = ()) -> None:
+    """Draw the figures of a run and write its `report.html`.
+
+    Args:
+        audits: by the key of their job, see `share_of_run`.
+        notes: sentences that a reader should know.
+    """
     shown = run_figures(data, placement, results, cells, audits, folder, seed)
     html = render_report(ReportData(
         title=f"Does it care where the {thing(data.name)} is?", dataset=dataset_summary(data, placement),
         environment=environment, controls=cells,
         training=[result.training for result in results],
         evaluations=[part for result in results for part in (result.test, result.train)],
-        audits=list(audits.values()), figures=shown.figures, parameters=shown.parameters, notes=shown.notes))
+        audits=shown_alike(list(audits.values())), figures=shown.figures, parameters=shown.parameters,
+        notes=[*notes, *shown.notes]))
     files.write_text(folder.report, html)
+
+
+def share_of_run(results: Sequence[JobResult], audits: Mapping[str, Audit], data: Dataset, placement: Placement,
+                 folder: RunFolder, progress: Progress) -> tuple[dict[str, Audit], list[str]]:
+    """Let the audits of a run show the same images; what was added to one is stored with it.
+
+    Returns:
+        All audits, by the key of their job, and notes, see `share_images`.
+    """
+    jobs = [result.job for result in results if result.job.key in audits]
+
+    def ask(place: int) -> Asked:
+        return Asked(model=stored_model(jobs[place], data, placement, folder), data=data, placement=placement)
+
+    found, notes = share_images([audits[job.key] for job in jobs], ask, progress)
+    for job, audit in zip(jobs, found, strict=True):
+        if audit is not audits[job.key]:
+            audit.save(folder.result(job.key, "audit"))
+    return {job.key: audit for job, audit in zip(jobs, found, strict=True)}, notes

@@ -61,9 +61,12 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
     """Return a loaded checkpoint with the images that it was trained on, or others of the same classes.
 
     Raises:
-        UsageError: the dataset has other classes.
+        UsageError: the dataset has other classes, or the checkpoint names code as its dataset.
     """
     provenance = trained.config.provenance
+    if "data" not in overrides and is_object_name(provenance.dataset or ""):
+        raise UsageError(f"the checkpoint says that its images come from code, {provenance.dataset}, and code is never "
+                         f"imported by a name found in a file: where you trust it, say --data {provenance.dataset}")
     known = {"data": provenance.dataset or DataSettings.data, "canvas": trained.placement.canvas,
              "mode": trained.placement.mode}
     settings = DataSettings(**(known | overrides))

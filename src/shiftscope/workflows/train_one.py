@@ -7,10 +7,10 @@ from shiftscope import files
 from shiftscope.devices import resolve_device
 from shiftscope.progress import Progress
 from shiftscope.results import SCHEMA_VERSION, TrainResult
-from shiftscope.runs import RunFolder
+from shiftscope.runs import Job, RunFolder
 from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.workflows.inputs import begin_run, open_data
-from shiftscope.workflows.jobs import Job, check_models, train_job
+from shiftscope.workflows.jobs import check_models, train_job
 from shiftscope.workflows.metrics_json import dataset_summary, training_summary
 
 

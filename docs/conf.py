@@ -1,0 +1,64 @@
+"""How the documentation is built; `make docs` calls it.
+
+SHIFTSCOPE_LESSONS says what becomes of the lessons: "small" (the default) runs them on few images, "full" on all of
+them, "none" shows them without their results.
+"""
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+LESSONS = os.environ.setdefault("SHIFTSCOPE_LESSONS", "small")
+
+project = "Shiftscope"
+author = "The Shiftscope developers"
+copyright = author
+release = version = installed_version("shiftscope")
+language = "en"
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon",
+              "command_reference", "docstrings", "mathml", "public_names"]
+exclude_patterns = ["_build", "_ext", "conf.py", "images", "lessons/lesson_setting.py"]
+smartquotes_action = "qe"  # quotes and ellipses: --resume keeps its two hyphens
+default_role = "py:obj"  # `name` in a docstring is a link where the name is public, and code everywhere
+
+# ---------------------------------------------------------------------- pages and lessons
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_heading_anchors = 4
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_execution_mode = "off" if LESSONS == "none" else "force"
+nb_execution_timeout = 240  # seconds a cell: a whole lesson should take less
+nb_execution_show_tb = True  # an error is a warning with its traceback, and warnings fail `make docs`
+nb_output_stderr = "remove"  # progress; what goes wrong raises
+nb_merge_streams = True
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # else pages with a widget fetch scripts from the network
+
+# ---------------------------------------------------------------------- reference
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+# ---------------------------------------------------------------------- looks
+
+html_theme = "furo"
+html_math_renderer = "mathml"
+html_title = f"Shiftscope {release}"
+html_static_path = ["_static"]
+html_css_files = ["shiftscope.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {"top_of_page_buttons": []}
+
+
+def setup(app: Sphinx) -> None:
+    """Build anew when the lessons' setting changes."""
+    app.add_config_value("lessons", LESSONS, "env")

@@ -1,0 +1,53 @@
+"""`shiftscope data pack`: any dataset into one packed file."""
+
+from pathlib import Path
+
+from shiftscope.data import load_dataset
+from shiftscope.data.packing import Packed, from_dataset, from_folder, pack
+from shiftscope.errors import Interrupted, UsageError
+from shiftscope.progress import Progress
+from shiftscope.training.stopping import StopFlag
+
+SUFFIX = ".pack"
+
+
+def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = None, workers: int | None = None,
+              image_size: tuple[int, int] | None = None, licence: str | None = None, overwrite: bool = False,
+              progress: Progress) -> Packed:
+    """Write the dataset called `name` into one file.
+
+    Args:
+        name: as in `load_dataset`. A folder of pictures is never in memory as a whole.
+        out: the file (default: the dataset's name with .pack, in the current folder).
+        workers: processes that decode the pictures of a folder (default: one a core).
+        image_size: (height, width) that the pictures of a folder are stretched to.
+        licence: the images' licence (default: what the dataset says of itself).
+        overwrite: replace the file that is there.
+
+    Raises:
+        UsageError: the file is there already, or `name` is not known.
+        DataError: an image is missing or damaged.
+        OutputError: the folder cannot be written or the disk is full; nothing is left of the new file.
+        Interrupted: stopped by a signal; nothing is left of the new file.
+    """
+    if out is not None:
+        _require_free(out, overwrite)
+    kind, _, rest = name.partition(":")
+    with StopFlag().listening() as flag:
+        try:
+            if kind == "folder" and rest:
+                source = from_folder(rest, image_size=image_size, workers=workers, progress=progress,
+                                     stop=flag.__bool__)
+            else:
+                source = from_dataset(load_dataset(name, data_dir=data_dir, progress=progress, image_size=image_size))
+            path = out if out is not None else Path(source.name + SUFFIX)
+            _require_free(path, overwrite)
+            return pack(source, path, licence=licence, progress=progress, stop=flag.__bool__)
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"packing {name} was stopped; nothing of the new file is left",
+                              flag.exit_code or Interrupted("").exit_code) from error
+
+
+def _require_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} is there already: choose another file with --out, or replace it with --overwrite")

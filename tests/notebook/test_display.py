@@ -1,0 +1,206 @@
+import base64
+import dataclasses
+import io
+import re
+import subprocess
+import sys
+from html import unescape
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shiftscope.notebook.display import MOST, mimebundle
+from shiftscope.notebook.summary import LINES, WIDTH, summary
+from shiftscope.results import NOT_FINITE
+from shiftscope.results.base import KINDS, Record
+
+EVIL = "</iframe></script><img src=x onerror=alert(1)>\x1b[31m"
+TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
+
+WITHOUT_FIGURE = {"neighbours", "units", "standing"}  # reporting draws these from several results only, or not at all
+
+SAYS = {
+    "audit": r"two-full on garments: 60 test images at all 24 placements \(exact\), mode canvas\naccuracy: mean",
+    "evaluation": r"60 test images, .*\nright: \d.* % at random placements, \d.* % centred\nhardest class: ",
+    "training": r"Training of \S+ on garments: 2 epochs, .* 6,214 parameters.*\nlast epoch: loss \d",
+    "synthesis": r"class:all in \S+: 10 pictures of 1 x 33 x 31, .*\nactivation .* at the start",
+    "neighbours": r"the 9 best images of each of 10 units\nThe first 60 test images at all 24 placements. garments.",
+    "quality": r"class:all in \S+: 10 units\nmeans: .*selectivity 0",
+    "units": r"garments: 60 test images, \d layers?\nfc1: 6 units, \d dead",
+    "equivariance": r"garments: 4 layers, 32 test images, shifts of 0 to 3 pixels, mode.*\n.*\nlast layer, fc2: -?\d",
+    "attribution": r"by saliency in \S+: 2 pictures, target class",
+    "bench": r"training on garments: 2 rounds.*\ntwo-full, times as long as ours: notebook 2.5",
+    "standing": r"two-full-seed3 on garments: .*4 test images at 4 placements.*\naccuracy: mean 37.5 %",
+}
+
+
+class Page(HTMLParser):
+    """Collects the tags with their attributes."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_every_kind_is_among_them(results):
+    ours = {kind for kind, cls in KINDS.items() if cls.__module__.startswith("shiftscope.results")}
+    assert set(results) == set(SAYS) == ours
+
+
+@pytest.mark.parametrize("kind", sorted(SAYS))
+def test_a_result_says_what_it_is_in_a_few_lines(results, kind):
+    lines = summary(results[kind]).split("\n")
+    assert 2 <= len(lines) <= LINES and max(map(len, lines)) <= WIDTH
+    assert re.search(SAYS[kind], "\n".join(lines))
+
+
+def test_an_audits_figures_stand_under_their_own_names(results):
+    names = ("mean_accuracy", "worst_case_accuracy", "middle_accuracy", "consistency", "unanimity")
+    audit = dataclasses.replace(results["audit"], **{name: step / 10 for step, name in enumerate(names, 1)})
+    assert summary(audit).splitlines()[1] == (
+        "accuracy: mean 10.0 %, worst case 20.0 %, centred 30.0 %; consistency 40.0 %, unanimity 50.0 %")
+
+
+@pytest.mark.parametrize("kind", sorted(SAYS))
+def test_a_result_shows_words_and_where_there_is_one_its_figure(results, kind):
+    data, metadata = results[kind]._repr_mimebundle_()
+    assert data[TEXT] == summary(results[kind])
+    if kind in WITHOUT_FIGURE:
+        assert set(data) == {TEXT} and metadata == {}
+        return
+    assert set(data) == {TEXT, PNG, HTML} and set(metadata) == {PNG}
+    with Image.open(io.BytesIO(base64.b64decode(data[PNG]))) as picture:
+        assert (metadata[PNG]["width"], metadata[PNG]["height"]) == pytest.approx(
+            [side * 96 / 112 for side in picture.size], abs=1.5)
+    page = Page(data[HTML])
+    if kind == "audit":
+        assert not page.all("script")  # in the frame alone
+        return
+    assert [tag for tag, _ in page.tags if tag != "br"] == ["div", "p", "img"]
+    image = page.all("img")[0]
+    assert image["src"] == f"data:image/png;base64,{data[PNG]}" and len(str(image["alt"])) > 40
+
+
+def test_an_audit_brings_the_explorer_in_a_frame_without_an_origin(results):
+    html = results["audit"]._repr_mimebundle_(include=[HTML])[0][HTML]
+    frame = Page(html).all("iframe")[0]
+    assert frame["sandbox"] == "allow-scripts" and len(html) < MOST
+    page = Page(str(frame["srcdoc"]))
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy).startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in str(policy)
+    assert not page.all("link") and not page.all("img") and len(page.all("script")) == 2
+    fallback = html[html.index(">", html.index("srcdoc=")):]  # what is left where frames are taken out
+    assert len(Page(fallback).all("img")) == 1
+
+
+@pytest.mark.parametrize("asked, given", [
+    ({"include": [TEXT]}, {TEXT}), ({"include": {PNG, "image/svg+xml"}}, {PNG}), ({"exclude": [HTML]}, {TEXT, PNG}),
+    ({"include": [PNG, HTML], "exclude": [PNG]}, {HTML}), ({"exclude": [TEXT, PNG, HTML]}, set())])
+def test_only_what_is_asked_for_is_given(results, asked, given):
+    data, metadata = results["audit"]._repr_mimebundle_(**asked)
+    assert set(data) == given and set(metadata) == given & {PNG}
+
+
+def test_hostile_names_stay_words(results):
+    names = [EVIL] * 10
+    for kind in ("audit", "evaluation", "synthesis"):
+        record = dataclasses.replace(results[kind], model=EVIL, class_names=names, **(
+            {} if kind == "synthesis" else {"dataset": EVIL, "notes": [EVIL]}))
+        data, _ = record._repr_mimebundle_()
+        page = Page(data[HTML])
+        assert "\x1b" not in data[TEXT] and all("onerror" not in attributes for _, attributes in page.tags)
+        if kind == "audit":
+            inner = str(page.all("iframe")[0]["srcdoc"])
+            assert len(Page(inner).all("script")) == 2 and not Page(inner).all("img")
+            assert unescape(data[HTML]).count("onerror") > 3  # in the data, as words
+
+
+def test_figures_that_are_not_numbers_are_dashes(results):
+    nan = float("nan")
+    audit = results["audit"]
+    audit = dataclasses.replace(audit, mean_accuracy=nan, consistency=nan, seconds=nan, not_finite=24,
+                                accuracy_map=np.full_like(audit.accuracy_map, nan),
+                                answers=np.full_like(audit.answers, NOT_FINITE))
+    assert "mean –, worst case" in summary(audit) and "24 answers not finite" in summary(audit)
+    training = dataclasses.replace(results["training"], history=[
+        {"epoch": 1, "train_loss": nan, "train_accuracy": 0.5, "val_accuracy": None}])
+    assert "loss –, training accuracy 50.0 %, validation accuracy –" in summary(training)
+    for record in (audit, training):
+        data, _ = mimebundle(record)
+        assert {TEXT, PNG, HTML} == set(data) and not re.search(r"\bnan\b", data[TEXT])
+
+
+def test_a_result_without_anything_to_draw_is_words(results):
+    empty = dataclasses.replace(results["bench"], comparisons=[])
+    assert set(mimebundle(empty)[0]) == {TEXT}
+    unseen = dataclasses.replace(results["audit"], shown_index=np.zeros(0, int),
+                                 shown_images=results["audit"].shown_images[:0],
+                                 shown_logits=results["audit"].shown_logits[:0])
+    assert [tag for tag, _ in Page(mimebundle(unseen)[0][HTML]).tags if tag != "br"] == ["div", "p", "img"]
+
+
+def test_one_image_is_enough(results):
+    audit = results["audit"]
+    one = dataclasses.replace(audit, images=1, labels=audit.labels[:1], answers=audit.answers[:1],
+                              shown_index=audit.shown_index[:1], shown_images=audit.shown_images[:1],
+                              shown_logits=audit.shown_logits[:1])
+    data, _ = mimebundle(one)
+    assert ": 1 test image at" in data[TEXT] and "<iframe" in data[HTML]
+
+
+def test_what_would_be_too_long_to_keep_shows_fewer_images(results, monkeypatch):
+    whole = len(mimebundle(results["audit"], include=[HTML])[0][HTML])
+    monkeypatch.setattr("shiftscope.notebook.display.MOST", whole - 5000)
+    fewer = mimebundle(results["audit"], include=[HTML])[0][HTML]
+    assert "<iframe" in fewer and len(fewer) < whole - 4000
+    monkeypatch.setattr("shiftscope.notebook.display.MOST", 1000)
+    assert "<iframe" not in mimebundle(results["audit"], include=[HTML])[0][HTML]
+
+
+def test_a_kind_that_is_not_known_shows_its_small_values():
+    class Odd(Record):
+        kind = "odd"
+
+    try:
+        assert summary(Odd()) == "Result of kind 'odd'\n"
+    finally:
+        del KINDS["odd"]
+
+
+WITHOUT = """
+import sys
+for name in {blocked}: sys.modules[name] = None
+from shiftscope.results import load_record
+from IPython.terminal.interactiveshell import TerminalInteractiveShell as Shell
+record = load_record(sys.argv[1])
+if {shell}:
+    data, _ = Shell.instance().display_formatter.format(record)
+else:
+    data, _ = record._repr_mimebundle_({asked})
+print(data["text/plain"].splitlines()[0], sorted(data))
+print([name for name in ("torch", "matplotlib") if sys.modules.get(name)])
+"""
+
+
+@pytest.mark.parametrize("blocked, shell, asked, shown, loaded", [
+    (["torch"], False, "", [PNG, HTML, TEXT], ["matplotlib"]),
+    (["torch", "matplotlib"], False, "include=['text/plain']", [TEXT], []),
+    (["torch", "matplotlib"], False, "", [TEXT], []),
+    (["torch"], True, "", [TEXT], [])], ids=["without torch", "words alone", "no matplotlib", "terminal"])
+def test_records_show_themselves_without_torch_and_words_without_matplotlib(results, tmp_path, blocked, shell, asked,
+                                                                            shown, loaded):
+    results["audit"].save(tmp_path)
+    script = WITHOUT.format(blocked=blocked, shell=shell, asked=asked)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    first, modules = done.stdout.splitlines()
+    assert first == f"{summary(results['audit']).splitlines()[0]} {sorted(shown)}" and modules == str(loaded)

@@ -1,0 +1,176 @@
+import base64
+import dataclasses
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from shiftscope.errors import UsageError
+from shiftscope.reporting.confused import confusion_payload
+from shiftscope.reporting.explorer import chosen_images, explorer_payload
+from shiftscope.reporting.histories import histories
+from shiftscope.reporting.packed import pack, script_json
+from shiftscope.results import NOT_FINITE
+
+
+def unpack(packed) -> np.ndarray:
+    data = zlib.decompress(base64.b64decode(packed["data"]))
+    return np.frombuffer(data, np.dtype(packed["dtype"]).newbyteorder("<")).reshape(packed["shape"])
+
+
+@pytest.fixture
+def random_audit(audit_of):
+    """Twenty images of five classes at 4 x 6 offsets, of random logits."""
+    def make(seed: int = 0, images: int = 20, computed=None, **changed):
+        logits = np.random.default_rng(seed).normal(size=(images, 24, 5)) * 3
+        return audit_of(logits, np.arange(images) % 5, np.arange(4), np.arange(6), computed=computed,
+                        placement={"image": [28, 28], "canvas": [31, 33], "mode": "canvas", "background": 0},
+                        **({"images": images} | changed) if "images" in changed else changed)
+    return make
+
+
+def test_every_answer_of_every_model_is_that_of_its_audit(random_audit):
+    audits = [random_audit(0), random_audit(1, model="two-conv"), random_audit(2, trained="centred")]
+    (group,) = explorer_payload(audits)["groups"]
+    assert [model["title"] for model in group["models"]] == ["perceptron", "convnet", "perceptron, trained centred"]
+    for audit, model in zip(audits, group["models"], strict=True):
+        answers = audit.answers[group["images"]["numbers"]]
+        assert np.array_equal(unpack(model["classes"])[0], answers)
+        assert unpack(model["map"]) == pytest.approx(10_000 * audit.accuracy_map.ravel(), abs=0.5)
+    assert unpack(group["images"]["pixels"]).shape == (20, 1, 28, 28)
+    assert group["images"]["labels"] == [number % 5 for number in group["images"]["numbers"]]
+    json.dumps(group, allow_nan=False)
+
+
+def test_confidences_are_the_softmax_of_the_kept_scores_likeliest_first(random_audit):
+    audit = random_audit()
+    (group,) = explorer_payload([audit])["groups"]
+    number = group["images"]["numbers"][3]
+    logits = audit.shown_logits[audit.shown_index == number][0].astype(float)
+    expected = np.sort(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), axis=1)[:, ::-1][:, :3]
+    (model,) = group["models"]
+    assert unpack(model["shares"])[:, 3].T == pytest.approx(1000 * expected, abs=0.5)
+    assert np.array_equal(unpack(model["classes"])[:, 3].T, np.argsort(-logits, axis=1)[:, :3])
+
+
+def test_an_answer_stands_first_though_rounded_scores_would_turn_it_around(random_audit):
+    audit = random_audit()
+    scores = audit.shown_logits.copy()
+    scores[:, 0] = 0.0
+    place = int(np.flatnonzero(audit.shown_index == 7)[0])
+    audit.answers[7, 0] = 4  # the first of equal scores would be class 0
+    (group,) = explorer_payload([dataclasses.replace(audit, shown_logits=scores)])["groups"]
+    at = group["images"]["numbers"].index(7)
+    assert place < 20 and unpack(group["models"][0]["classes"])[:, at, 0].tolist() == [4, 0, 1]
+    assert unpack(group["models"][0]["shares"])[:, at, 0].tolist() == [200, 200, 200]
+
+
+def test_answers_that_are_not_finite_not_computed_or_not_kept_say_so(random_audit):
+    audit = random_audit(computed=np.array([0, 3, 9, 23]))
+    audit.answers[0, 1] = NOT_FINITE
+    other = random_audit(1, model="two-conv", computed=np.array([0, 3, 9, 23]))
+    other = dataclasses.replace(other, **{name: getattr(other, name)[other.shown_index != 0]
+                                          for name in ("shown_images", "shown_logits", "shown_index")})
+    (group,) = explorer_payload([audit, other])["groups"]
+    at, codes = group["images"]["numbers"].index(0), group["codes"]
+    classes, shares = (unpack(group["models"][0][name])[:, at] for name in ("classes", "shares"))
+    assert classes[0, [3, 1]].tolist() == [codes["not_finite"], codes["not_computed"]]
+    assert (shares[:, [3, 1]] == 65535).all() and (shares[:, [0, 9, 23]] <= 1000).all()
+    classes, shares = (unpack(group["models"][1][name])[:, at] for name in ("classes", "shares"))
+    assert np.array_equal(classes[0, [0, 3, 9, 23]], other.answers[0]) and (shares == 65535).all()
+    assert any("sampled" in note for note in group["notes"])
+
+
+def test_half_of_the_images_are_the_first_and_half_those_of_worst_consistency(audit_of):
+    labels = np.zeros(60, int)
+    answers = (np.arange(24) < np.arange(60)[:, None] % 13).astype(int)  # most undecided where 12 of 24
+    audit = audit_of(np.eye(2)[answers], labels, np.arange(4), np.arange(6))
+    audit = dataclasses.replace(audit, shown_index=np.arange(60), shown_images=np.zeros((60, 1, 28, 28), np.uint8),
+                                shown_logits=np.eye(2)[answers].astype(np.float16))
+    numbers, first = chosen_images([audit])
+    assert first == 12 and numbers[:12].tolist() == list(range(12))
+    assert numbers[12:].tolist()[:4] == [12, 25, 38, 51] and len(set(numbers.tolist())) == 24
+    assert chosen_images([audit], 5)[0].tolist() == [0, 1, 2, 12, 25]
+
+
+def test_where_no_image_changes_any_mind_all_are_the_first_ones(audit_of):
+    audit = audit_of(np.ones((30, 24, 1)) * np.array([1.0, 0.0]), np.zeros(30, int), np.arange(4), np.arange(6))
+    numbers, first = chosen_images([audit])
+    assert first == len(numbers) == 24 and numbers.tolist() == list(range(24))
+
+
+def test_other_placements_are_a_group_of_their_own_and_seeds_are_not_shown_twice(random_audit):
+    shifted = random_audit(3, model="two-conv")
+    shifted = dataclasses.replace(shifted, placement=shifted.placement | {"background": 40})
+    groups = explorer_payload([shifted, random_audit(0), random_audit(1), random_audit(2, model="net")])["groups"]
+    assert [[model["title"] for model in group["models"]] for group in groups] == [["perceptron", "net"], ["convnet"]]
+    assert groups[1]["background"] == 40 and "Of several seeds of a model the first is shown." in groups[0]["notes"]
+
+
+def test_more_models_than_fit_are_named(random_audit):
+    (group,) = explorer_payload([random_audit(seed, model=f"net{seed}") for seed in range(8)])["groups"]
+    assert len(group["models"]) == 6 and any("not here: net6, net7" in note for note in group["notes"])
+
+
+def test_in_circular_mode_the_unmoved_image_is_in_the_middle(audit_of):
+    labels = np.array([0, 1])
+    answers = np.where(np.arange(12) == 0, labels[:, None], 2)  # right where nothing is moved, only
+    place = {"image": [2, 3], "canvas": [3, 4], "mode": "circular", "background": 7}
+    audit = audit_of(np.eye(3)[answers], labels, np.arange(3), np.arange(4), mode="circular", placement=place,
+                     images=np.zeros((2, 1, 2, 3), np.uint8))
+    (group,) = explorer_payload([audit])["groups"]
+    assert (group["rows"], group["columns"], group["middle"]) == ([-1, 0, 1], [-1, 0, 1, 2], [1, 1])
+    (model,) = group["models"]
+    assert np.flatnonzero(unpack(model["map"])).tolist() == [1 * 4 + 1]
+    assert np.flatnonzero(unpack(model["classes"])[0, 0] == 0).tolist() == [1 * 4 + 1]
+
+
+def test_a_texture_is_not_kept_and_the_page_says_so(random_audit):
+    audit = random_audit()
+    (group,) = explorer_payload([dataclasses.replace(audit, placement=audit.placement | {"background": "texture"})]
+                                )["groups"]
+    assert group["background"] is None and "textured background" in group["notes"][0]
+
+
+def test_arrays_survive_and_other_numbers_are_refused():
+    values = np.arange(600, dtype=np.uint16).reshape(2, 300)[:, ::2]
+    assert np.array_equal(unpack(pack(values)), values)
+    with pytest.raises(UsageError, match=r"uint8 or uint16 for a page, got float32: convert it first"):
+        pack(np.zeros(3, np.float32))
+
+
+def test_json_in_a_script_element_ends_nothing_and_stays_the_same():
+    hostile = {"</script><!--": ["<img src=x onerror=alert(1)>", "&amp;", "\u2028\u2029", float("nan")]}
+    text = script_json(hostile)
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text) == {"</script><!--": ["<img src=x onerror=alert(1)>", "&amp;", "\u2028\u2029", None]}
+
+
+def test_images_behind_the_cells_stand_with_their_answers_and_places(make_evaluation):
+    index = np.array([0, 1, 2, 5])
+    evaluation = make_evaluation(cell_index=index, cell_images=np.arange(4 * 4).reshape(4, 1, 2, 2).astype(np.uint8))
+    (matrix,) = confusion_payload([evaluation, make_evaluation(split="train"), make_evaluation(seed=1)])["matrices"]
+    images = matrix["images"]
+    assert matrix["counts"] == evaluation.confusion.tolist() and images["numbers"] == [0, 1, 2, 5]
+    assert (images["true"], images["said"]) == ([0, 1, 2, 2], [0, 1, 0, 0])
+    assert np.array_equal(unpack(images["pixels"]), evaluation.cell_images) and images["shares"] == [0.75] * 4
+    assert confusion_payload([make_evaluation()])["matrices"][0]["images"] is None
+
+
+def test_too_many_images_are_thinned_evenly(make_evaluation, monkeypatch):
+    monkeypatch.setattr("shiftscope.reporting.confused.BYTES", 5 * 4)
+    index = np.array([0, 3, 6, 9, 1, 4, 7, 2, 5])  # cells (0, 0) twice or more, (1, 1), then mistakes
+    evaluation = make_evaluation(cell_index=np.sort(index), cell_images=np.zeros((9, 1, 2, 2), np.uint8))
+    (matrix,) = confusion_payload([evaluation])["matrices"]
+    cells = list(zip(matrix["images"]["true"], matrix["images"]["said"], strict=True))
+    assert len(cells) == 5 and len(set(cells)) == len(
+        {(evaluation.labels[n], evaluation.predictions[n]) for n in index})
+
+
+def test_curves_are_means_over_seeds_and_a_missing_number_stays_missing(make_training):
+    lines = histories([make_training(), make_training(final=0.25, epochs=2), make_training(trained="centred",
+                                                                                           final=None)])
+    assert [line["title"] for line in lines] == ["perceptron, mean of 2 seeds", "perceptron, trained centred"]
+    assert [epoch["val_accuracy"] for epoch in lines[0]["epochs"]] == [0.5, 0.5]
+    assert [epoch["val_accuracy"] for epoch in lines[1]["epochs"]] == [None, None, None]

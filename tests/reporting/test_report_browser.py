@@ -1,0 +1,389 @@
+"""The report as a person sees it: opened as a file in a real browser, moved with mouse and keys."""
+
+import base64
+import dataclasses
+import io
+import random
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import shiftscope
+from shiftscope.models import build_model
+from shiftscope.placement import Placement
+from shiftscope.reporting import (
+    ReportData,
+    ReportFigure,
+    accuracy_map,
+    control_cells,
+    render_report,
+    report_figure,
+    training_curves,
+)
+from shiftscope.results import NOT_FINITE, Audit
+from shiftscope.settings import TrainSettings
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+PLACE = Placement(image=(28, 28), canvas=(36, 40))
+EVIL = "</script><img src=x onerror=document.title='hacked'>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def run() -> ReportData:
+    """Two models of one epoch, tested and audited: real answers, with right and wrong ones everywhere."""
+    garments = shiftscope.load_dataset("garments").limit(300)
+    training, evaluations, audits = [], [], []
+    for name, arguments in (("two-full", {"N": 16}), ("two-conv", {})):
+        model = build_model(name, canvas=PLACE.canvas, seed=0, **arguments)
+        training.append(shiftscope.train(model, garments, placement=PLACE, settings=TrainSettings(epochs=2)))
+        evaluations.append(shiftscope.evaluate(model, garments, placement=PLACE, trained="moved"))
+        audits.append(shiftscope.audit(model, garments, placement=PLACE, limit=40, trained="moved"))
+    figures = {"map": report_figure("audit", accuracy_map(audits), "Accuracy."),
+               "curves": report_figure("curves", training_curves(training), "Curves.")}
+    return ReportData(title="Does it care?", dataset={"name": "garments", "drawn": True}, training=training,
+                      evaluations=evaluations, controls=control_cells(evaluations), audits=audits, figures=figures)
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("a report") / "report.html"
+    path.write_text(render_report(run), encoding="utf-8")
+    return path
+
+
+class Opened:
+    """A page with what it asked for, and what it complained of."""
+
+    def __init__(self, browser, path: Path, **options):
+        self.page = browser.new_context(**({"viewport": {"width": 1200, "height": 1000}} | options)).new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+        if options.get("java_script_enabled", True):
+            self.page.locator("html[data-views=ready]").wait_for()
+
+    def __enter__(self) -> "Opened":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.page.context.close()
+
+    def answers(self) -> list[str]:
+        return [str(card.get_attribute("data-answer")) for card in self.page.locator(".ss-card").all()]
+
+    def offset(self) -> tuple[int, int]:
+        found = re.search(r"dy (\d+) .*dx (\d+)", self.page.locator(".ss-where").inner_text())
+        assert found is not None
+        return int(found.group(1)), int(found.group(2))
+
+    def image(self) -> int:
+        """The number of the shown image."""
+        found = re.search(r"image (\d+)", self.page.locator(".ss-where").inner_text())
+        assert found is not None
+        return int(found.group(1))
+
+    def pixels(self) -> np.ndarray:
+        """What the canvas shows, uint8 (3, H, W)."""
+        return pixels_of(self.page.locator(".ss-canvas"))
+
+    def stage(self) -> dict[str, float]:
+        """Where the canvas lies on the screen."""
+        self.page.locator(".ss-stage").scroll_into_view_if_needed()
+        return self.page.locator(".ss-stage").bounding_box()
+
+    def drag(self, down: int, right: int) -> None:
+        """Drag the image by so many pixels of the canvas, in two strokes of the mouse."""
+        box, mouse = self.stage(), self.page.mouse
+        (dy, dx), scale = self.offset(), box["width"] / PLACE.canvas[1]
+        x, y = box["x"] + (dx + 14) * scale, box["y"] + (dy + 14) * scale
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x + right * scale / 2, y + down * scale / 2)
+        mouse.move(x + right * scale, y + down * scale)
+        mouse.up()
+
+
+def pixels_of(canvas: "playwright.Locator") -> np.ndarray:
+    """What a canvas holds, uint8 (3, H, W)."""
+    _, _, data = canvas.evaluate("canvas => canvas.toDataURL('image/png')").partition(",")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).transpose(2, 0, 1)
+
+
+@pytest.fixture
+def opened(browser, report):
+    with Opened(browser, report) as found:
+        yield found
+
+
+def answers_at(audits: list[Audit], image: int, offset: tuple[int, int]) -> list[str]:
+    place = [int(np.flatnonzero((audit.offsets == offset).all(axis=1))[0]) for audit in audits]
+    return [str(audit.answers[image, at]) for audit, at in zip(audits, place, strict=True)]
+
+
+def test_shown_classes_are_the_answers_of_the_audit_wherever_the_garment_is_moved(opened, run):
+    draw, seen = random.Random(0), set()
+    images = opened.page.locator(".ss-images select option").count()
+    for check in range(50):
+        opened.page.locator(".ss-images select").select_option(index=draw.randrange(images))
+        dy, dx = draw.randrange(9), draw.randrange(13)
+        before = opened.offset()
+        if check % 2:
+            opened.drag(dy - before[0], dx - before[1])
+        else:
+            opened.page.locator(".ss-stage").focus()
+            for steps, keys in ((dy - before[0], ("Down", "Up")), (dx - before[1], ("Right", "Left"))):
+                leaps, single = divmod(abs(steps), 4)
+                for shift in ["Shift+"] * leaps + [""] * single:
+                    opened.page.keyboard.press(f"{shift}Arrow{keys[steps < 0]}")
+        assert opened.offset() == (dy, dx)
+        assert opened.answers() == answers_at(run.audits, opened.image(), (dy, dx))
+        seen.add((opened.image(), dy, dx, *opened.answers()))
+    assert len(seen) > 40 and len({answers for *_, answers, _ in seen}) > 3  # the checks saw many places and classes
+    assert any(one != other for *_, one, other in seen)
+    assert opened.complaints == [] and all(url.startswith(("file:", "data:")) for url in opened.requests)
+
+
+def test_a_click_into_a_map_jumps_there_and_home_goes_back(opened, run):
+    for number in (0, 1):  # of the map of labels, of that of accuracy
+        place = opened.page.locator(".ss-map").nth(2 + number)
+        box = place.bounding_box()
+        place.click(position={"x": box["width"] * 12.5 / 13, "y": box["height"] * (1.5 + number) / 9})
+        assert opened.offset() == (1 + number, 12)
+        assert opened.answers() == answers_at(run.audits, opened.image(), (1 + number, 12))
+    place.press("ArrowUp")
+    assert opened.offset() == (1, 12)
+    place.press("Home")
+    assert opened.offset() == PLACE.middle
+    marker = opened.page.locator(".ss-marker").first
+    left, top = marker.evaluate("node => [parseFloat(node.style.left), parseFloat(node.style.top)]")
+    assert (left, top) == pytest.approx((100 * 6 / 13, 100 * 4 / 9), abs=0.01)
+
+
+def test_a_finger_drags_as_well(browser, report):
+    with Opened(browser, report, has_touch=True) as opened:
+        box = opened.stage()
+        scale, touch = box["width"] / PLACE.canvas[1], opened.page.context.new_cdp_session(opened.page)
+        for kind, moved in (("touchStart", 0), ("touchMove", 2), ("touchMove", 4), ("touchEnd", None)):
+            points = [] if moved is None else [{"x": box["x"] + (20 + moved) * scale, "y": box["y"] + 18 * scale}]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        assert opened.offset() == (4, 10)
+
+
+def test_images_are_chosen_by_keys_and_own_picks_come_back(opened):
+    page = opened.page
+    first = opened.image()
+    page.get_by_role("radio", name=re.compile(f"image {first}$")).focus()
+    page.keyboard.press("ArrowRight")
+    chosen = opened.image()
+    assert chosen != first
+    page.locator(".ss-stage").press("ArrowLeft")
+    page.get_by_role("button", name="Keep this").click()
+    page.get_by_role("button", name="Next image").click()
+    page.get_by_role("button", name="To the middle").click()
+    page.locator("button.ss-thumbnail").click()
+    assert (opened.image(), opened.offset()) == (chosen, (4, 5))
+
+
+def test_answers_are_read_out_once_the_reader_rests(opened):
+    opened.page.locator(".ss-stage").press("ArrowDown")
+    opened.page.locator(".ss-stage").press("ArrowDown")
+    spoken = opened.page.locator(".ss-spoken")
+    assert spoken.inner_text() == "" and spoken.get_attribute("aria-live") == "polite"
+    playwright.expect(spoken).not_to_be_empty()
+    assert "down 6, right 6. perceptron: " in spoken.inner_text() and "convnet: " in spoken.inner_text()
+    assert opened.page.locator(".ss-stage").get_attribute("aria-valuetext") == "down 6, right 6"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_shut_out(browser, report, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: pip install -e .[dev]")
+    with Opened(browser, report, color_scheme=scheme, reduced_motion="reduce") as opened:
+        opened.page.locator(".ss-cell").first.click()
+        found = axe.Axe().run(opened.page).response
+    grave = [(part["id"], part["nodes"][0]["html"]) for part in found["violations"]
+             if part["impact"] in ("serious", "critical")]
+    assert grave == [] and len(found["passes"]) > 20
+
+
+def test_a_number_of_the_confusion_matrix_opens_the_images_behind_it(opened, run):
+    (evaluation, _), page = run.evaluations, opened.page
+    truth, said = (int(part) for part in np.argwhere(evaluation.confusion - np.diag(np.diag(evaluation.confusion)))[0])
+    names = evaluation.class_names
+    page.get_by_role("button", name=f"{names[truth]} taken for {names[said]}").press("Enter")
+    panel = page.locator(".ss-panel")
+    inside = evaluation.cell_index[(evaluation.labels[evaluation.cell_index] == truth)
+                                   & (evaluation.predictions[evaluation.cell_index] == said)]
+    captions = panel.locator("figcaption").all_inner_texts()
+    assert [int(caption.split()[1].rstrip(",")) for caption in captions] == inside.tolist() != []
+    shown = pixels_of(panel.locator("canvas").first)
+    pixels = torch.from_numpy(evaluation.cell_images[evaluation.cell_index == inside[0]])
+    expected = PLACE.place(pixels, torch.from_numpy(evaluation.offsets[inside[:1]]))
+    assert np.array_equal(shown, expected[0].expand(3, -1, -1).numpy())
+
+
+def test_curves_are_read_at_any_epoch(opened, run):
+    page = opened.page
+    page.get_by_role("slider", name="Epoch").press("Home")
+    first = [f"{result.history[0]['train_loss']:.3f}" for result in run.training]
+    assert page.locator(".ss-values tbody tr td:nth-child(2)").all_inner_texts() == first
+    assert page.locator(".ss-chart").count() == 2 and page.locator(".ss-curve.ss-dashed").count() == 2
+    assert page.locator("#curves img").is_hidden() and page.locator("#audit img").is_visible()
+
+
+def test_without_javascript_and_on_paper_the_pictures_stand(browser, report):
+    with Opened(browser, report, java_script_enabled=False) as opened:
+        pictures = opened.page.locator("img").all()
+        assert len(pictures) == 2 and all(picture.is_visible() for picture in pictures)
+        assert "The pictures under Every placement show" in opened.page.locator("#explore").inner_text()
+    with Opened(browser, report) as opened:
+        opened.page.emulate_media(media="print")
+        assert all(picture.is_visible() for picture in opened.page.locator("img").all())
+        assert opened.page.locator(".shiftscope:visible").count() == 0
+
+
+def test_nothing_runs_off_a_narrow_screen(browser, report):
+    with Opened(browser, report, viewport={"width": 360, "height": 740}) as opened:
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
+        opened.page.locator(".ss-card").last.scroll_into_view_if_needed()
+        stage = opened.page.locator(".ss-stage").bounding_box()
+        assert 0 <= stage["y"] and stage["y"] + stage["height"] < 740  # the canvas stays beside the answers
+
+
+# ---------------------------------------------------------------- other images, other placements
+
+def made(audit_of, place: Placement, *, channels: int = 1, classes: int = 3, images: int = 3, **changed) -> Audit:
+    """An audit of random answers at all placements."""
+    numbers = np.random.default_rng(0)
+    rows, columns = (axis.numpy() for axis in place.axes)
+    logits = changed.pop("logits", numbers.normal(size=(images, place.count, classes)))
+    pixels = numbers.integers(0, 256, (images, channels, *place.image)).astype(np.uint8)
+    return audit_of(logits, np.arange(images) % classes, rows, columns, images=pixels, mode=place.mode,
+                    placement=place.to_dict(), **changed)
+
+
+def write(tmp_path: Path, *audits: Audit, **data) -> Path:
+    path = tmp_path / "report.html"
+    path.write_text(render_report(ReportData(title="x", dataset={"name": "cats"}, audits=audits, **data)), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("mode", "canvas", "options"), [
+    ("canvas", (11, 13), {"background": 90}), ("circular", (10, 11), {"max_shift": 3}), ("crop", (2, 3), {"step": 2})])
+def test_the_canvas_shows_what_the_model_saw(browser, audit_of, tmp_path, mode, canvas, options):
+    place = Placement(image=(6, 8), canvas=canvas, mode=mode, **options)
+    audit = made(audit_of, place, channels=3)
+    with Opened(browser, write(tmp_path, audit)) as opened:
+        moved = set()
+        for key in ("ArrowUp", "ArrowLeft", "ArrowLeft", "Home", "ArrowDown", "ArrowRight"):
+            opened.page.locator(".ss-stage").press(key)
+            offset, image = opened.offset(), opened.image()
+            pixels = torch.from_numpy(audit.shown_images[audit.shown_index == image])
+            assert np.array_equal(opened.pixels(), place.place(pixels, torch.tensor([offset]))[0].numpy())
+            assert opened.answers() == answers_at([audit], image, offset)
+            moved.add(offset)
+        assert len(moved) > 3 and place.middle in moved and opened.complaints == []
+
+
+def test_what_leaves_a_circle_comes_back_at_the_other_side(browser, audit_of, tmp_path):
+    place = Placement(image=(6, 8), canvas=(8, 9), mode="circular")
+    with Opened(browser, write(tmp_path, made(audit_of, place))) as opened:
+        opened.page.locator(".ss-stage").press("ArrowUp")
+        assert opened.offset() == (7, 0)
+        for _ in range(8):
+            opened.page.locator(".ss-stage").press("ArrowDown")
+        assert opened.offset() == (7, 0)
+
+
+def test_in_a_crop_the_picture_follows_the_pointer(browser, audit_of, tmp_path):
+    place = Placement(image=(9, 9), canvas=(5, 5), mode="crop")
+    with Opened(browser, write(tmp_path, made(audit_of, place))) as opened:
+        opened.page.locator(".ss-stage").press("ArrowRight")  # the picture, so the window goes left
+        assert opened.offset() == (2, 1)
+
+
+def test_answers_that_are_not_finite_or_not_computed_say_so(browser, audit_of, tmp_path):
+    place = Placement(image=(6, 6), canvas=(8, 9))
+    logits = np.random.default_rng(1).normal(size=(1, 12, 3))
+    logits[0, 5] = np.nan
+    audit = made(audit_of, place, images=1, logits=logits, computed=np.array([0, 1, 5, 7]))
+    assert audit.answers[0, 2] == NOT_FINITE
+    with Opened(browser, write(tmp_path, audit)) as opened:
+        stage, card = opened.page.locator(".ss-stage"), opened.page.locator(".ss-card")
+        assert opened.offset() == (1, 1) and opened.answers() == ["not finite"]
+        assert "no finite answer" in card.inner_text() and "✗ wrong" in card.inner_text()
+        stage.press("ArrowDown")
+        assert opened.answers() == ["not computed"] and "not computed here" in card.inner_text()
+        stage.press("ArrowUp")
+        stage.press("ArrowRight")
+        stage.press("ArrowRight")
+        assert opened.answers() == [str(audit.answers[0, 3])]
+        assert not re.search(r"NaN|undefined|null", opened.page.locator("#explore").inner_text())
+        assert opened.complaints == []
+
+
+def test_names_are_words_and_nothing_of_them_runs(browser, audit_of, make_evaluation, make_training, tmp_path):
+    names = [EVIL, f"{EVIL} 2", "<b>bold</b>"]
+    audit = dataclasses.replace(made(audit_of, Placement(image=(6, 6), canvas=(8, 9)), model=EVIL, dataset=EVIL),
+                                class_names=names)
+    evaluation = make_evaluation(model=EVIL, class_names=names, cell_index=np.arange(3),
+                                 cell_images=np.zeros((3, 1, 4, 4), np.uint8))
+    path = write(tmp_path, audit, evaluations=[evaluation], training=[make_training(model=EVIL)])
+    with Opened(browser, path) as opened:
+        opened.page.locator(".ss-stage").press("ArrowUp")
+        opened.page.locator(".ss-cell").first.click()
+        assert EVIL in opened.page.locator(".ss-legend").inner_text()
+        assert opened.page.locator("img, b").count() == 0 and opened.page.title() == "x"
+        assert opened.complaints == [] and len(opened.requests) == 1
+
+
+def test_a_hundred_classes_have_a_list_of_mistakes(browser, audit_of, make_evaluation, tmp_path):
+    audit = made(audit_of, Placement(image=(6, 6), canvas=(8, 9)), classes=100, images=2)
+    evaluation = make_evaluation(classes=100, images=300)
+    with Opened(browser, write(tmp_path, audit, evaluations=[evaluation])) as opened:
+        answer = int(opened.answers()[0])
+        assert f"class {answer}" in opened.page.locator(".ss-answer").inner_text()
+        assert opened.page.locator(".ss-matrix tbody tr").count() == 60
+        opened.page.locator(".ss-cell").first.click()
+        assert "were not kept" in opened.page.locator(".ss-panel").inner_text()
+        assert opened.complaints == []
+
+
+def test_other_placements_are_chosen_from_a_list(browser, audit_of, tmp_path):
+    audits = [made(audit_of, Placement(image=(6, 6), canvas=canvas)) for canvas in ((8, 9), (7, 12))]
+    with Opened(browser, write(tmp_path, *audits)) as opened:
+        opened.page.get_by_label("Images and placements").select_option(index=1)
+        playwright.expect(opened.page.locator(".ss-canvas")).to_have_attribute("width", "12")
+        assert opened.offset() == (0, 3) and opened.pixels().shape == (3, 7, 12)
+
+
+# ---------------------------------------------------------------- size
+
+def test_a_report_of_four_models_can_be_sent_by_mail(audit_of):
+    """The law of 3 MB at its worst: answers and pixels of noise, which no compression makes smaller."""
+    place = Placement(image=(28, 28), canvas=(56, 56))
+    audits = [made(audit_of, place, classes=10, images=24, model=f"net{number}") for number in range(4)]
+    noise = io.BytesIO(np.random.default_rng(0).bytes(600_000)).getvalue()
+    figure = ReportFigure("samples", noise, "noise", "noise")
+    html = render_report(ReportData(title="x", dataset={"name": "cats"}, audits=audits, figures={"noise": figure}))
+    assert len(base64.b64encode(noise)) < len(html.encode()) < 3_000_000

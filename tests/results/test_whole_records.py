@@ -1,0 +1,149 @@
+"""Records come back from the disk as they were, those of earlier releases too; damaged ones are refused by name."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.auditing import audit
+from shiftscope.data.base import Dataset, TensorImages
+from shiftscope.errors import CheckpointError
+from shiftscope.evaluation import evaluate
+from shiftscope.placement import Placement
+from shiftscope.results import Audit, Evaluation, Synthesis, TrainResult, load_record
+
+PLACE = Placement(image=(4, 6), canvas=(7, 8))
+
+
+@pytest.fixture(scope="module")
+def records():
+    generator = torch.Generator().manual_seed(0)
+    images = TensorImages(torch.randint(0, 256, (20, 1, 4, 6), dtype=torch.uint8, generator=generator),
+                          torch.arange(20) % 3)
+    data = Dataset(name="noise", class_names=("a", "b", "c"), train=images, test=images, source="-", licence="-")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(56, 3))
+    training = TrainResult(
+        model="net", dataset="noise", parameters=171, epochs=1, seed=0, trained="moved", train_images=20,
+        validation_images=0, train_seconds=1.0, images_per_second=20.0, settings={}, placement=PLACE.to_dict(),
+        history=[{"epoch": 1, "train_loss": float("nan"), "train_accuracy": 0.5, "val_accuracy": None}], device="cpu",
+        checkpoint=None, notes=[])
+    return {"evaluation": evaluate(net, data, placement=PLACE), "audit": audit(net, data, placement=PLACE),
+            "training": training}
+
+
+@pytest.fixture
+def saved(records, tmp_path):
+    for name, record in records.items():
+        record.save(tmp_path / name)
+    return tmp_path
+
+
+def change_json(folder, **values):
+    path = folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_arrays(folder, remove=(), **values):
+    with np.load(folder / "arrays.npz") as stored:
+        arrays = {name: stored[name] for name in stored if name not in remove}
+    np.savez(folder / "arrays.npz", **(arrays | values))
+
+
+@pytest.mark.parametrize("name", ["evaluation", "audit", "training"])
+def test_what_is_saved_comes_back(saved, records, name):
+    again = load_record(saved / name)
+    assert again.to_dict() == records[name].to_dict() and type(again) is type(records[name])
+    for array in again.arrays:
+        np.testing.assert_array_equal(getattr(again, array), getattr(records[name], array))
+
+
+def test_a_record_of_an_earlier_release_lacks_what_came_later(saved, records):
+    change_arrays(saved / "evaluation", remove=("cell_index", "cell_images"))
+    found = Evaluation.load(saved / "evaluation")
+    assert len(records["evaluation"].cell_index) > 0 and found.cell_index.shape == (0,)
+    assert found.cell_images.shape == (0, 1, 1, 1) and found.accuracy == records["evaluation"].accuracy
+
+
+def test_fields_without_a_default_must_be_there(saved):
+    change_arrays(saved / "evaluation", remove=("predictions",))
+    with pytest.raises(CheckpointError, match=r"no complete result of kind 'evaluation'.*lacks \['predictions'\]"):
+        load_record(saved / "evaluation")
+
+
+@pytest.mark.parametrize("name, values, message", [
+    ("evaluation", {"class_names": 3}, "class_names is 3: of another type"),
+    ("evaluation", {"class_names": ["a", 1, "c"]}, "class_names is .*: of another type"),
+    ("evaluation", {"images": "many"}, "images is 'many'"),
+    ("evaluation", {"images": True}, "images is True"),
+    ("evaluation", {"accuracy": {"random": 0.5}}, "accuracy lacks centred"),
+    ("evaluation", {"placement": {"image": [4, 6]}}, "placement lacks canvas, mode"),
+    ("evaluation", {"per_class": {"random": [0.5], "centred": [0.5]}}, "per_class holds 1 classes"),
+    ("evaluation", {"images": 21}, r"labels is int64 \(20,\), expected i N with N = 21"),
+    ("audit", {"engine": "guessed"}, "engine is 'guessed'"),
+    ("audit", {"self_check": {"placements": 3}}, "self_check is .*: of another type"),
+    ("audit", {"intervals": {}}, "intervals lacks mean_accuracy"),
+    ("audit", {"class_names": ["a", "b"]}, r"class_maps is float32 \(3, 4, 3\), expected f K R Q with K = 2"),
+    ("training", {"history": 5}, "history is 5"),
+    ("training", {"history": [{"epoch": 1}]}, "history is .*: of another type"),
+    ("training", {"schema_version": 2}, "schema version 2, this release reads version 1: use the release"),
+    ("training", {"kind": "tuning"}, "cannot read a result from .*'tuning'"),
+    ("training", {"kind": []}, "cannot read a result from"),
+])
+def test_changed_values_are_refused_by_name(saved, name, values, message):
+    change_json(saved / name, **values)
+    with pytest.raises(CheckpointError, match=message):
+        load_record(saved / name)
+
+
+@pytest.mark.parametrize("name, values, message", [
+    ("evaluation", {"labels": np.zeros(3, int)}, r"labels is int64 \(3,\), expected i N with N = 20"),
+    ("evaluation", {"predictions": np.full(20, 99)}, "predictions goes from 99 to 99, expected -1 to 2"),
+    ("evaluation", {"gallery_canvases": np.zeros((20, 1, 7, 8))}, "gallery_canvases is float64"),
+    ("evaluation", {"cell_images": np.zeros((1, 1, 4, 6), np.uint8)}, "cell_images is uint8"),
+    ("audit", {"answers": np.zeros((20, 5), np.uint8)}, r"answers is uint8 \(20, 5\), expected u N P"),
+    ("audit", {"shown_index": np.full(20, 50)}, "shown_index goes from 50 to 50, expected 0 to 19"),
+])
+def test_changed_arrays_are_refused_by_name(saved, name, values, message):
+    change_arrays(saved / name, **values)
+    with pytest.raises(CheckpointError, match=message):
+        load_record(saved / name)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+def test_a_file_that_was_cut_off_is_refused(saved, share):
+    path = saved / "audit" / "arrays.npz"
+    data = path.read_bytes()
+    path.write_bytes(data[:int(share * len(data))])
+    with pytest.raises(CheckpointError, match="cannot read a result from .*make it anew"):
+        load_record(saved / "audit")
+
+
+def test_a_file_with_flipped_bytes_is_refused_or_whole(saved, records):
+    path = saved / "audit" / "arrays.npz"
+    data = path.read_bytes()
+    refused = 0
+    for place in range(40, len(data), len(data) // 40):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1:])
+        try:
+            found = Audit.load(saved / "audit")
+        except CheckpointError:
+            refused += 1
+        else:  # a byte that nobody reads, such as a date
+            np.testing.assert_array_equal(found.answers, records["audit"].answers)
+    assert refused > 20
+
+
+def test_pictures_that_are_not_of_the_units_are_refused(tmp_path):
+    made = Synthesis(model="net", objective="fc:all", units=["fc:0", "fc:1"], class_names=[], start="zero",
+                     settings={}, seconds=0.1, device="cpu", notes=[], images=np.zeros((2, 1, 4, 4), np.float32),
+                     activations=np.zeros(2, np.float32), activations_start=np.zeros(2, np.float32),
+                     predictions=np.zeros(2, int), confidence=np.zeros(2, np.float32))
+    made.save(tmp_path)
+    assert Synthesis.load(tmp_path).units == made.units
+    change_json(tmp_path, units=["fc:0"])
+    with pytest.raises(CheckpointError, match="images is float32 .*expected f U C H W with U = 1"):
+        load_record(tmp_path)

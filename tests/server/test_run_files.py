@@ -1,0 +1,62 @@
+import os
+import sys
+
+import pytest
+
+from shiftscope.errors import CheckpointError
+from shiftscope.server.run_files import RunFiles
+
+links = pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are for some users only on Windows")
+
+
+def test_only_runs_are_watched(tmp_path, run):
+    with pytest.raises(CheckpointError, match="there is no run at .*my rum: did you mean 'my run'"):
+        RunFiles(tmp_path / "my rum")
+    with pytest.raises(CheckpointError, match="env.json is a file, not a run: give the folder"):
+        RunFiles(run.path / "env.json")
+    with pytest.raises(CheckpointError, match="holds no run, for it has no env.json: give the folder"):
+        RunFiles(tmp_path)
+
+
+@links
+def test_nothing_outside_the_folder_is_read(tmp_path, run):
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.png").write_bytes(b"secret")
+    run.draw("real.png")
+    for name, target in (("link.png", "../../secret.txt"), ("inside.png", "real.png"), ("loop.png", "loop.png")):
+        (run.folder.figures / name).symlink_to(target)
+    os.mkfifo(run.folder.figures / "pipe.png")
+    (run.folder.figures / "folder.png").mkdir()
+    (run.path / "results").symlink_to(tmp_path / "outside")
+    found = RunFiles(run.path)
+    assert found.read("figures", "real.png") == found.read("figures", "inside.png") == run.pixel
+    for parts in (("figures", "link.png"), ("figures", "loop.png"), ("figures", "pipe.png"), ("figures", "folder.png"),
+                  ("results", "a.png"), ("..", "secret.txt"), (str(tmp_path / "secret.txt"),), ("a\0b",),
+                  ("figures", "x" * 5000)):
+        assert found.read(*parts) is None and found.time(*parts) is None
+    assert list(found.figures()) == ["inside.png", "real.png"]
+
+
+def test_a_file_that_is_too_large_is_not_there(run, monkeypatch):
+    (run.path / "report.html").write_text("12345")
+    found = RunFiles(run.path)
+    assert found.read("report.html") == b"12345"
+    monkeypatch.setattr("shiftscope.server.run_files.MOST_BYTES", 4)
+    assert found.read("report.html") is None
+
+
+def test_figures_come_as_they_were_drawn_each_once(run):
+    run.draw("samples.png", "samples.svg", "print.svg", "curves.png", "notes.txt", ".hidden.png")
+    for place, name in enumerate(("curves.png", "samples.png", "print.svg")):
+        os.utime(run.folder.figures / name, (1000 + place, 1000 + place))
+    assert RunFiles(run.path).figures() == {"curves.png": 1000, "samples.png": 1001, "print.svg": 1002}
+
+
+@pytest.mark.parametrize("text, why", [
+    ("{", "holds no JSON object"), ("[1]", "holds no JSON object"), ("[" * 100_000, "holds no JSON object"),
+    ('{"schema_version": 2}', "schema version 2, this release reads version 1"), ("{}", "schema version None")])
+def test_documents_that_cannot_be_used_say_why(run, text, why):
+    (run.path / "metrics.json").write_text(text)
+    values, problem = RunFiles(run.path).document("metrics.json")
+    assert values is None and problem is not None and problem.startswith("metrics.json ") and why in problem

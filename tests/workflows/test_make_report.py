@@ -1,0 +1,248 @@
+"""A page from what commands left behind, and all the ways in which a folder may be unfit for one."""
+
+import base64
+import json
+import re
+import shutil
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+import shiftscope
+from shiftscope.cli import main
+from shiftscope.data import load_dataset
+from shiftscope.errors import CheckpointError, UsageError
+from shiftscope.progress import SilentProgress
+from shiftscope.results import Audit, Evaluation, TrainResult
+from shiftscope.runs.records import find_records, unfinished
+from shiftscope.workflows.make_report import report, report_runs
+from shiftscope.workflows.run_contents import merged, read_run
+from shiftscope.workflows.stored_models import asked_of
+
+QUIET = SilentProgress()
+
+
+@pytest.fixture(scope="module")
+def runs(done, npz, tmp_path_factory):
+    """The main job's folder, and small ones that other commands left: by the command's name."""
+    folder, checkpoints = tmp_path_factory.mktemp("small"), done[0] / "checkpoints"
+    lines = {"train": ["train", "two-full", "--data", f"npz:{npz}", "--canvas", "24x26", "--epochs", "1", "--out"],
+             "audit": ["audit", str(checkpoints / "two-full-seed4"), "--data", f"npz:{npz}", "--limit", "30", "--out"],
+             "evaluate": ["evaluate", str(checkpoints / "two-conv-seed4"), "--data", f"npz:{npz}", "--out"],
+             "visualize": ["visualize", str(checkpoints / "two-full-seed4"), "class:top", "--neighbours", "0",
+                           "--steps", "3", "--out"],
+             "mend": ["mend", str(checkpoints / "two-conv-seed4"), "--data", f"npz:{npz}", "--how", "recentre",
+                      "--out"]}
+    for name, line in lines.items():
+        assert main([*line, str(folder / name), "--quiet"]) == 0, name
+    return {name: folder / name for name in lines} | {"run": done[0]}
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    """A copy of the main job's results to spoil; its checkpoints and figures are left out."""
+    for name in ("env.json", "metrics.json"):
+        (tmp_path / "copy").mkdir(exist_ok=True)
+        shutil.copy(done[0] / name, tmp_path / "copy" / name)
+    for name in ("training", "test", "train", "audit"):
+        shutil.copytree(done[0] / "results" / "two-conv-seed4" / name,
+                        tmp_path / "copy" / "results" / "two-conv-seed4" / name)
+    return tmp_path / "copy"
+
+
+def made(tmp_path, *folders, **options):
+    return report_runs(folders, out=tmp_path / "page.html", progress=QUIET, **options).read_text()
+
+
+def payloads(html):
+    """All JSON documents of the page."""
+    return [json.loads(text) for text in re.findall(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', html,
+                                                   re.DOTALL)]
+
+
+def explorer(html):
+    """The groups of the explorer."""
+    for document in payloads(html):
+        found = document.get("groups") or (document.get("explorer") or {}).get("groups")
+        if found:
+            return found
+    raise AssertionError("the page has no explorer")
+
+
+@pytest.fixture(scope="module")
+def again(done, tmp_path_factory):
+    """The page about the main job's folder, made anew."""
+    return made(tmp_path_factory.mktemp("again"), done[0])
+
+
+def test_a_run_gives_its_page_again(done, again):
+    out = (done[0] / "report.html").read_text()
+    for text in ("perceptron", "convnet", "All parameters of the convnet", "trained centred", "default-src 'none'"):
+        assert text in again and text in out
+    assert again.count("<img") == out.count("<img") and explorer(again) == explorer(out)
+
+
+def test_models_of_several_folders_stand_side_by_side(runs, tmp_path):
+    html = made(tmp_path, runs["mend"], runs["train"], runs["audit"], title="Mine <b>")
+    assert "Mine &lt;b&gt;" in html
+    (group,) = explorer(html)
+    assert [model["model"] for model in group["models"]] == ["two-conv", "two-conv-recentre", "perceptron (audit)"]
+    assert "perceptron (train)" in html  # nothing says that it is the one that was audited
+    numbers = group["images"]["numbers"]
+    assert len(numbers) == 24 and numbers[:12] == list(range(12))
+
+
+def test_the_audit_of_one_model_counts_once(runs):
+    found = merged([read_run(runs["run"]), read_run(runs["mend"]), read_run(runs["audit"])])
+    audits = [one.record.model for one in found.stored if isinstance(one.record, Audit)]
+    assert sorted(audits) == sorted(["two-full", "two-full", "two-conv"] * 2 + ["two-conv-recentre"])
+
+
+def test_seeds_in_different_folders_remain_seeds(done, runs, tmp_path):
+    for seed in (4, 5):
+        job = f"two-full-seed{seed}"
+        shutil.copytree(done[0] / "results" / job, tmp_path / f"seed{seed}" / "results" / job)
+    first, second = (read_run(tmp_path / f"seed{seed}") for seed in (4, 5))
+    assert {one.record.model for one in merged([first, second]).stored} == {"two-full"}
+    other = merged([first, read_run(runs["train"])])
+    assert {one.record.model for one in other.stored} == {"perceptron (seed4)", "perceptron (train)"}
+
+
+@pytest.mark.parametrize("name, text", [
+    ("train", "How training went"), ("audit", "Every placement"), ("evaluate", "What is taken for what"),
+    ("visualize", "What the models see in a class")])
+def test_each_command_leaves_enough_for_a_page(runs, tmp_path, name, text):
+    html = made(tmp_path, runs[name])
+    assert text in html and html.startswith("<!DOCTYPE html>")
+
+
+def test_a_folder_given_twice_counts_once(runs, tmp_path):
+    html = made(tmp_path, runs["train"], runs["train"].parent / "audit" / ".." / "train")
+    assert "A folder that was given twice counts once." in html and "perceptron (" not in html
+
+
+def test_a_model_is_asked_again_where_its_audit_lacks_images(done, npz):
+    stored = next(one for one in find_records(done[0]) if isinstance(one.record, Audit))
+    asked = asked_of(stored, None, "cpu", QUIET)
+    assert asked.placement.to_dict() == stored.record.placement and len(asked.data.test) == 60
+    with pytest.raises(CheckpointError, match="no checkpoint lies beside"):
+        asked_of(type(stored)(stored.record, stored.folder, stored.folder), None, "cpu", QUIET)
+
+
+def test_a_run_half_written_is_shown_with_what_is_missing(copied, tmp_path):
+    shutil.rmtree(copied / "results" / "two-conv-seed4" / "audit")
+    shutil.rmtree(copied / "results" / "two-conv-seed4" / "test")
+    html = made(tmp_path, copied)
+    assert "is not finished: two-conv-seed4 lacks its results test, audit; go on with shiftscope run and" in html
+    assert "is not finished: two-full-seed5 lacks its results training, test, train, audit" in html
+    assert len(list(unfinished(copied))) == 6
+
+
+def test_a_finished_run_lacks_nothing(done):
+    assert list(unfinished(done[0])) == []
+
+
+def spoil_json(folder):
+    path = folder / "results" / "two-conv-seed4" / "test" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"class_names": 7}))
+
+
+def spoil_arrays(folder):
+    path = folder / "results" / "two-conv-seed4" / "audit" / "arrays.npz"
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def other_version(folder):
+    path = folder / "results" / "two-conv-seed4" / "training" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2}))
+
+
+def spoil_picture(folder):
+    (folder / "figures").mkdir()
+    (folder / "figures" / "samples.png").write_bytes(b"\x89PNG no picture")
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (spoil_json, "class_names is 7: of another type than such a result has; make it anew"),
+    (spoil_arrays, "cannot read a result from"),
+    (other_version, "schema version 2, this release reads version 1"),
+    (spoil_picture, "samples.png cannot be read"),
+    (lambda folder: (folder / "metrics.json").write_text("[]"), "metrics.json holds a list, expected a JSON object"),
+    (lambda folder: (folder / "metrics.json").write_text('{"schema_version": 9}'), "has schema version 9"),
+    (lambda folder: (folder / "env.json").write_text('{"schema_version": 1, "settings": {"run": {"seeds": "x"}}}'),
+     "holds no settings of a run"),
+    (lambda folder: (folder / "env.json").write_text("{"), "env.json cannot be read"),
+    (lambda folder: (folder / "results" / "parameters.json").write_text('{"schema_version": 1, "parameters": [3]}'),
+     "holds no table of parameters"),
+])
+def test_a_folder_that_was_tampered_with_is_refused(copied, tmp_path, spoil, message, capsys):
+    spoil(copied)
+    assert main(["report", str(copied), "--out", str(tmp_path / "page.html"), "--quiet"]) == 3
+    said = capsys.readouterr()
+    assert message in said.err and said.err.count("\n") == 1 and said.out == ""
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("make, code, message", [
+    (lambda path: path.mkdir(), 3, "holds no results: give a folder"),
+    (lambda path: path.write_text("x"), 2, "is a file: give the folder"),
+    (lambda path: (path / "results").mkdir(parents=True) or (path / "env.json").write_text('{"schema_version": 1}'), 3,
+     "holds no results yet, for its run was begun and nothing of it is finished"),
+    (lambda path: path.with_name("folders").mkdir(), 3, "did you mean 'folders'?"),
+])
+def test_what_holds_no_results(tmp_path, make, code, message, capsys):
+    make(tmp_path / "folder")
+    assert main(["report", str(tmp_path / "folder"), "--out", str(tmp_path / "page.html")]) == code
+    assert message in capsys.readouterr().err and not (tmp_path / "page.html").exists()
+
+
+def test_no_folder_at_all(capsys):
+    assert main(["report"]) == 2 and "report needs at least one folder" in capsys.readouterr().err
+
+
+def test_a_page_that_is_there_is_replaced_only_when_asked_for(runs, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    page.write_text("mine")
+    assert main(["report", str(runs["train"]), "--out", str(page)]) == 2
+    assert "is there already: say --overwrite" in capsys.readouterr().err and page.read_text() == "mine"
+    assert main(["report", str(runs["train"]), "--out", str(page), "--overwrite", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "report": str(page)}
+    assert page.read_text() != "mine"
+    assert main(["report", str(runs["train"]), "--out", str(tmp_path)]) == 2
+    assert "is a folder: give the file for the page" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing(runs, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert main(["report", str(runs["train"]), "--out", str(tmp_path / "file" / "page.html"), "--quiet"]) == 1
+    assert "cannot write" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_results_of_different_datasets_do_not_go_together(runs, tmp_path):
+    one = Evaluation.load(runs["evaluate"])
+    other = Evaluation(**(vars(one) | {"dataset": "garments"}))
+    with pytest.raises(UsageError, match="different datasets, bars and garments: make a report of each"):
+        report([one, other], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_from_python_in_any_order(done, tmp_path):
+    results = done[0] / "results" / "two-full-seed4"
+    records = [TrainResult.load(results / "training"), Evaluation.load(results / "test")]
+    pages = [shiftscope.report(order, tmp_path / "page.html", title="T").read_text()
+             for order in (records, records[::-1])]
+    assert pages[0] == pages[1] and "How training went" in pages[0]
+    assert shiftscope.report(Audit.load(results / "audit"), tmp_path / "one.html") == tmp_path / "one.html"
+    assert explorer((tmp_path / "one.html").read_text())
+    with pytest.raises(UsageError, match="a report needs results of training, .* got none"):
+        shiftscope.report([], tmp_path / "none.html")
+
+
+def test_the_images_of_the_page_are_those_of_the_dataset(again, npz):
+    (group,) = explorer(again)
+    numbers, pixels = group["images"]["numbers"], zlib.decompress(base64.b64decode(group["images"]["pixels"]["data"]))
+    expected = load_dataset(f"npz:{npz}").test.gather(torch.tensor(numbers)).numpy()
+    assert np.frombuffer(pixels, np.uint8).tolist() == expected.ravel().tolist()
