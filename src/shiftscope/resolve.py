@@ -14,8 +14,9 @@ def is_object_name(name: str) -> bool:
     (True, False, False)
     """
     module, colon, attribute = name.partition(":")
-    ok = bool(colon) and all(part.isidentifier() for part in module.split("."))
-    return ok and module not in ("folder", "npz", "packed") and all(part.isidentifier() for part in attribute.split("."))
+    if not colon or module in ("folder", "npz", "packed"):
+        return False
+    return all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
 
 
 def resolve_object(name: str) -> object:
