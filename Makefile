@@ -38,8 +38,9 @@ check: $(INSTALLED_DEV) ## lint, types, layers, sizes
 	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	$(RUN) tools/budgets.py
 
+# A worker a core, one thread each: most tests are too small for more.
 test: $(INSTALLED_DEV) ## all tests but those with torchvision
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in an environment of their own
 	$(VISION_RUN) -m pytest tests/vision

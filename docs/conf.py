@@ -32,7 +32,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"
 myst_heading_anchors = 4
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "off" if LESSONS == "none" else "force"
-nb_execution_timeout = 240  # seconds a cell: a whole lesson should take less
+nb_execution_timeout = 600  # seconds a cell, far more than a whole lesson should take
 nb_execution_show_tb = True  # an error is a warning with its traceback, and warnings fail `make docs`
 nb_output_stderr = "remove"  # progress; what goes wrong raises
 nb_merge_streams = True

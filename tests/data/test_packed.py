@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import signal
 import struct
 import subprocess
@@ -484,6 +485,25 @@ def test_the_format_is_the_one_that_is_documented(pair):
     assert np.array_equal(arrays["images"], torch.cat((data.train.images, data.test.images)).numpy())
     assert np.array_equal(arrays["labels"], torch.cat((data.train.labels, data.test.labels)).numpy())
     assert [zlib.crc32(image) for image in arrays["images"]] == arrays["sums"].tolist()
+
+
+def test_the_code_of_the_page_on_scale_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    code = re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
+    train, test = noise(30, (3, 64, 64), classes=2), noise(6, (3, 64, 64), 1, classes=2)
+    for name in ("pictures", "held"):
+        pack(from_dataset(Dataset(name=name, class_names=("cup", "plate"), train=train, test=test, source="-",
+                                  licence="-")), tmp_path / f"{name}.pack")
+    (tmp_path / "shards").mkdir()
+    for number in range(3):
+        rows = slice(10 * number, 10 * number + 10)
+        np.savez(tmp_path / "shards" / f"{number}.npz", images=train.images[rows], labels=train.labels[rows])
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "page"}
+    for block in code:
+        exec(block, names)
+    assert len(code) == 2
+    assert "pictures (36, 3, 64, 64) {'train': [0, 30], 'test': [30, 36]}\n30 {" in capsys.readouterr().out
 
 
 def test_writing_and_reading_back_within_a_block(tmp_path):

@@ -195,6 +195,8 @@ def test_samples_that_are_refused(sample, problem, workers):
 def test_streams_that_are_refused():
     with pytest.raises(DataError, match="stream is empty, expected at least one image"):
         from_iterable(Numbers(0), few())
+    with pytest.raises(UsageError, match="stream is a generator, which ends after one pass, expected a torch Iterable"):
+        from_iterable((sample for sample in Numbers(9)), few(), ["a", "b", "c"])
     with pytest.raises(UsageError, match="class_names of stream are missing"):
         from_iterable([(torch.zeros(1, 4, 6), 0)], few())
     with pytest.raises(DataError, match=r"differ in shape: \(1, 4, 6\) and \(1, 2, 2\)"):

@@ -38,6 +38,7 @@ class StreamedImages:
 
     Raises:
         DataError: the source is empty, or an image or a label is not what it should be.
+        UsageError: the source can be gone through only once, as a generator.
     """
 
     def __init__(self, source: Iterable[Any], *, count: int | None, classes: int, workers: int = 0, shuffle: int = 0,
@@ -45,6 +46,9 @@ class StreamedImages:
         for what, value, least in (("images", count, 1), ("workers", workers, 0), ("shuffle", shuffle, 0)):
             require(value is None or (isinstance(value, int) and value >= least), what, value,
                     f"a whole number of at least {least}")
+        if iter(source) is source:
+            raise UsageError(f"{name} is a {type(source).__name__}, which ends after one pass, expected a torch "
+                             "IterableDataset or another object that begins anew in each epoch")
         self.source, self.classes, self.workers, self.shuffle, self.name = source, classes, workers, shuffle, name
         self._shape = tuple(self.first(1)[0].shape[1:])
         self.count = count if count is not None else sum(len(labels) for _, labels in self._chunks(0, 0, workers))
