@@ -1,6 +1,6 @@
 """How the documentation is built; `make docs` calls it.
 
-SHIFTSCOPE_LESSONS says what becomes of the lessons: "small" (the default) runs them on few images, "full" on all of
+LESSONS says what becomes of the lessons: "small" (the default) runs them on few images, "full" on all of
 them, "none" shows them without their results.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-LESSONS = os.environ.setdefault("SHIFTSCOPE_LESSONS", "small")
+LESSONS = os.environ.setdefault("LESSONS", "small")
 
 project = "Shiftscope"
 author = "The Shiftscope developers"

@@ -13,6 +13,7 @@ def plain_prose(app: Sphinx, what: str, name: str, value: Any, options: Any, lin
 
 
 def _escaped(lines: Iterable[str]) -> Iterator[str]:
+    before = ""  # "Returns:": what follows is prose, so an empty type with its colon keeps napoleon from finding one
     inside_code = example = False
     announced: int | None = None  # indentation of the line that announced a block of code
     for line in lines:
@@ -26,7 +27,8 @@ def _escaped(lines: Iterable[str]) -> Iterator[str]:
             continue
         announced = indent if line.endswith("::") else None
         line, inside_code = _escape(line, inside_code)
-        yield line
+        yield f"{line[:indent]}: {line[indent:]}" if before in ("Returns:", "Yields:") else line
+        before = line.strip()
 
 
 def _escape(line: str, inside_code: bool) -> tuple[str, bool]:

@@ -84,10 +84,10 @@ plt.show()
 # In training a moved garment lies at a *new* random place each time it is shown.
 
 # %%
-IMAGES = min(by_setting(3_000, 24_000), len(data.train))  # training images, at most
-SHOWN = {"two-full": by_setting(36_000, 240_000), "two-conv": by_setting(9_000, 72_000)}  # pictures, repeats counted
+IMAGES = min(by_setting(2_000, 24_000), len(data.train))  # training images, at most
+SHOWN = {"two-full": by_setting(24_000, 240_000), "two-conv": by_setting(6_000, 72_000)}  # pictures, repeats counted
 BATCH = {"two-full": 250, "two-conv": 60}
-test = Subset(data.test, torch.arange(len(data.test))[:by_setting(600, 5_000)])
+test = Subset(data.test, torch.arange(len(data.test))[:by_setting(500, 5_000)])
 
 
 def new_model(name):
@@ -205,7 +205,7 @@ classified_gallery(perceptron, limit=16)
 # **Guess**: will the two curves of the perceptron meet, and at which height?
 
 # %%
-sizes = [IMAGES // part for part in by_setting((6, 1), (48, 6, 1))]
+sizes = [IMAGES // part for part in by_setting((4, 1), (48, 6, 1))]
 curves = {name: {"training": [], "test": []} for name in COLOURS}
 for name, curve in curves.items():
     for size in sizes:

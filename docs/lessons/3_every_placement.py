@@ -406,6 +406,7 @@ assert found["two-conv"].worst_case_accuracy < found["two-conv"].mean_accuracy -
 # ```
 #
 # In the full setting a bag in the shape of a dog wins, with eight classes. Otherwise it is mostly garments between two
-# classes. Look at single cells and stripes in the maps: neighbouring places that differ by a pixel, the strides at work.
+# classes. Look at single cells and stripes in the maps: neighbouring places that differ by a pixel, the strides at
+# work.
 #
 # </details>

@@ -1,7 +1,7 @@
 """What the lessons share: which images, how many of them, and a model that has learned already.
 
 Two settings: the full one, under three minutes a lesson on two cores, and the small one, which continuous integration
-uses (SHIFTSCOPE_LESSONS=small).
+uses (LESSONS=small).
 """
 
 import os
@@ -16,7 +16,7 @@ from shiftscope.data import dataset_catalogue
 from shiftscope.reporting import image_credit
 from shiftscope.reporting.style import BLUE, VERMILLION
 
-SMALL = os.environ.pop("SHIFTSCOPE_LESSONS", "") == "small"  # taken out: commands that a lesson starts know it not
+SMALL = os.environ.get("LESSONS") == "small"
 """True in the small setting."""
 
 CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"

@@ -79,8 +79,19 @@ def test_pictures_of_few_values_with_many_ties(stride, down, across, channels, s
     generator = torch.Generator().manual_seed(seed)
     size = (stride * down, stride * across)
     x = torch.randint(0, 2, (1, channels, *size), generator=generator).double()
+    torch.manual_seed(seed)
     layer = LearnedPolyphase2d(channels, stride).double().eval() if learned else PolyphaseDownsample2d(stride)
     assert_commutes(layer, x)
+
+
+def test_mirror_images_of_zeros_and_ones_are_told_apart():
+    x = torch.zeros(1, 1, 6, 9, dtype=torch.float64)
+    x[0, 0, ::3, ::3] = torch.tensor([[1, 0, 1], [0, 0, 1]])
+    x[0, 0, 1::3, 1::3] = torch.tensor([[0, 1, 1], [0, 0, 1]])
+    assert_commutes(PolyphaseDownsample2d(3), x)
+    line = torch.zeros(1, 1, 2, 14, dtype=torch.float64)
+    line[0, 0, 0, [0, 2, 6]] = line[0, 0, 1, [1, 5, 7]] = 1  # 0, 1, 3 of 7, and 0, 2, 3
+    assert_commutes(PolyphaseDownsample2d(2), line)
 
 
 def test_the_strongest_component_is_kept_and_ties_keep_the_first():

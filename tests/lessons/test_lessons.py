@@ -95,7 +95,7 @@ def test_links_of_a_lesson_lead_somewhere(lesson):
 @pytest.fixture()
 def setting(monkeypatch):
     """The module that the lessons share, in the small setting, which trains and loads nothing by itself."""
-    monkeypatch.setenv("SHIFTSCOPE_LESSONS", "small")
+    monkeypatch.setenv("LESSONS", "small")
     spec = spec_from_file_location("lesson_setting", LESSONS / "lesson_setting.py")
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)

@@ -42,7 +42,7 @@ def test_a_file_that_is_too_large_is_not_there(run, monkeypatch):
     (run.path / "report.html").write_text("12345")
     found = RunFiles(run.path)
     assert found.read("report.html") == b"12345"
-    monkeypatch.setattr("shiftscope.server.run_files.MOST_BYTES", 4)
+    monkeypatch.setitem(RunFiles.read.__globals__, "MOST_BYTES", 4)
     assert found.read("report.html") is None
 
 

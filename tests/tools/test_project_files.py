@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-DIRECT = [text for texts in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) for text in texts]
+DIRECT = [text for texts in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) for text in texts
+          if not text.startswith("shiftscope[")]  # an extra that takes in others
 
 
 def pins() -> dict[str, str]:

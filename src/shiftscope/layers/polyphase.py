@@ -78,9 +78,10 @@ def phase_of(scores: torch.Tensor, scale: torch.Tensor, powers: torch.Tensor, st
 def tie_keys(powers: torch.Tensor, stride: int) -> Iterator[torch.Tensor]:
     """Yield figures of the polyphase components, (B, s*s), that a shift does not change while a mirror does.
 
-    The energy, the energy with a weight a channel, and for lags d along rows, columns and the diagonal the sum over the
-    torus of m(x) m(x + d)^2, a part of the triple correlation of the energy map m, which tells any two maps apart that
-    are not shifts of each other. Where all components are the same map they end early.
+    The energy, the energy with a weight a channel, and parts of the triple correlation of the energy map m, which tells
+    any two maps apart that are not shifts of each other: sums over the torus of m(x) m(x + d)^2 for lags d along rows,
+    columns and the diagonal, and, since a square changes nothing where a map is but zeros and ones, of
+    m(x) m(x + d) m(x + e) for lags that no mirror keeps. Where all components are the same map they end early.
 
     Args:
         powers: (B, C, H, W), at least 0.
@@ -97,6 +98,8 @@ def tie_keys(powers: torch.Tensor, stride: int) -> Iterator[torch.Tensor]:
     for d in range(1, max(height, width)):
         for lag in ((0, -d), (-d, 0), (-d, -d)):
             yield (maps * maps.roll(lag, (2, 3)).square()).sum((2, 3))
+        for one, other in (((0, -d), (-d, 0)), ((0, -1), (0, -1 - d)), ((-1, 0), (-1 - d, 0))):
+            yield (maps * maps.roll(one, (2, 3)) * maps.roll(other, (2, 3))).sum((2, 3))
 
 
 def take_phase(x: torch.Tensor, phase: torch.Tensor, stride: int) -> torch.Tensor:
