@@ -166,6 +166,13 @@ def test_export_writes_a_file_that_audits_alike(checkpoint, npz, capsys):
     assert "ends in .onnx" in capsys.readouterr().err
 
 
+def test_images_of_ones_own_must_be_named_again(tmp_path, capsys):
+    folder = save(bars_reader(), tmp_path / "own", provenance=Provenance(
+        name="reader", dataset="pictures", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict()))
+    assert main(["audit", str(folder)]) == 2
+    assert "images called 'pictures' and does not say where they lie: name them" in capsys.readouterr().err
+
+
 def test_a_dataset_that_a_checkpoint_names_is_never_imported(tmp_path, capsys):
     (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('ran').touch()\ndata = None\n")
     folder = save(bars_reader(), tmp_path / "hostile", provenance=Provenance(

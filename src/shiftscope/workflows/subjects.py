@@ -19,6 +19,9 @@ from shiftscope.settings import DataSettings
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.inputs import open_data, placement_for
 
+BUILT_IN = ("garments", "fashion-mnist")
+"""Datasets that are found by their name alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -61,13 +64,10 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
     """Return a loaded checkpoint with the images that it was trained on, or others of the same classes.
 
     Raises:
-        UsageError: the dataset has other classes, or the checkpoint names code as its dataset.
+        UsageError: the dataset has other classes, or must be named with `data`.
     """
     provenance = trained.config.provenance
-    if "data" not in overrides and is_object_name(provenance.dataset or ""):
-        raise UsageError(f"the checkpoint says that its images come from code, {provenance.dataset}, and code is never "
-                         f"imported by a name found in a file: where you trust it, say --data {provenance.dataset}")
-    known = {"data": provenance.dataset or DataSettings.data, "canvas": trained.placement.canvas,
+    known = {"data": overrides.get("data") or _named_in(provenance.dataset or DataSettings.data), "canvas": trained.placement.canvas,
              "mode": trained.placement.mode}
     settings = DataSettings(**(known | overrides))
     data = load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress)
@@ -81,6 +81,17 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
                          f"{', '.join(data.class_names)}: choose the dataset that the model was trained on")
     return Subject(model=trained.model, name=trained.config.name, trained=provenance.trained, data=data,
                    placement=placement, validation=(provenance.settings or {}).get("validation", 5000))
+
+
+def _named_in(dataset: str) -> str:
+    """Return the name of a dataset that stands in a checkpoint, where the images can be had by it."""
+    if is_object_name(dataset):
+        raise UsageError(f"the checkpoint says that its images come from code, {dataset}, and code is never imported by "
+                         f"a name found in a file: where you trust it, say --data {dataset}")
+    if dataset not in BUILT_IN and ":" not in dataset:
+        raise UsageError(f"the checkpoint learned from images called {dataset!r} and does not say where they lie: name "
+                         "them, for instance with --data folder:PATH")
+    return dataset
 
 
 def _object_subject(name: str, overrides: dict[str, Any], device: str, normalize: Normalization | None,
