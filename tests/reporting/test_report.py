@@ -176,6 +176,17 @@ def test_audits_have_a_table_with_intervals_and_say_how_they_were_made(data, mak
     assert "Every placement" not in Page(render_report(dataclasses.replace(data, figures={}))).text
 
 
+def test_a_note_names_its_model_and_is_said_once(make_audit, make_evaluation):
+    notes = ["centred accuracy is 8 %: one advice"]
+    data = ReportData(title="t", dataset=DATASET, evaluations=[make_evaluation(model="two-full", notes=notes)],
+                      audits=[make_audit(model="two-full", notes=["centred accuracy is 8 %: other advice"]),
+                              make_audit(model="two-conv", notes=["centred accuracy is 8 %: other advice"])])
+    text = Page(render_report(data)).text
+    assert "perceptron: centred accuracy is 8 %: one advice" in text
+    assert "convnet: centred accuracy is 8 %: other advice" in text
+    assert text.count("centred accuracy is 8 %") == 2
+
+
 def test_audits_of_several_seeds_share_a_row(data, make_audit):
     seeds = [make_audit(), dataclasses.replace(make_audit(), mean_accuracy=0.25), make_audit(trained="centred")]
     page = Page(render_report(dataclasses.replace(data, audits=seeds, figures={})))

@@ -23,7 +23,7 @@ from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.story import conclusion
 from shiftscope.reporting.style import alt_text
 from shiftscope.reporting.tables import control_tables, model_rows
-from shiftscope.reporting.wording import MISSING, image_credit, thing
+from shiftscope.reporting.wording import MISSING, image_credit, series_title, thing
 from shiftscope.results import Audit, Evaluation, ParameterRow, TrainResult
 
 SECTIONS = ("samples", "controls", "audit", "curves", "confusion", "classified", "classes", "neurons", "weights",
@@ -121,9 +121,17 @@ def _views(data: ReportData) -> dict[str, Markup]:
 
 
 def _notes(data: ReportData) -> list[str]:
-    """All notes, each once: the run's own, then those of its results."""
-    results = (*data.training, *data.evaluations, *data.audits)
-    found = [*data.notes, *(note for result in results for note in result.notes)]
+    """All notes: the run's own, then those of its results, with the model's name.
+
+    An evaluation and an audit may say the same of a model with other advice behind the colon: it is said once.
+    """
+    results = (*data.training, *(one for one in data.evaluations if one.split != "train"), *data.audits)
+    said: dict[tuple[str, str], str] = {}
+    for result in results:
+        title = series_title(result.model, result.trained)
+        for note in result.notes:
+            said.setdefault((title, note.partition(":")[0]), f"{title}: {note}")
+    found = [*data.notes, *said.values()]
     for evaluation in data.evaluations:
         if evaluation.not_finite:
             found.append(f"{evaluation.model}: the answer to {evaluation.not_finite:,} of {evaluation.images:,} "

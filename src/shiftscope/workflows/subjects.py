@@ -67,8 +67,8 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
         UsageError: the dataset has other classes, or must be named with `data`.
     """
     provenance = trained.config.provenance
-    known = {"data": overrides.get("data") or _named_in(provenance.dataset or DataSettings.data), "canvas": trained.placement.canvas,
-             "mode": trained.placement.mode}
+    known = {"data": overrides.get("data") or _named_in(provenance.dataset or DataSettings.data),
+             "canvas": trained.placement.canvas, "mode": trained.placement.mode}
     settings = DataSettings(**(known | overrides))
     data = load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress)
     placement = trained.placement
@@ -86,8 +86,8 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
 def _named_in(dataset: str) -> str:
     """Return the name of a dataset that stands in a checkpoint, where the images can be had by it."""
     if is_object_name(dataset):
-        raise UsageError(f"the checkpoint says that its images come from code, {dataset}, and code is never imported by "
-                         f"a name found in a file: where you trust it, say --data {dataset}")
+        raise UsageError(f"the checkpoint says that its images come from code, {dataset}, and code is never imported "
+                         f"by a name found in a file: where you trust it, say --data {dataset}")
     if dataset not in BUILT_IN and ":" not in dataset:
         raise UsageError(f"the checkpoint learned from images called {dataset!r} and does not say where they lie: name "
                          "them, for instance with --data folder:PATH")
