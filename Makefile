@@ -47,7 +47,7 @@ test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in an envir
 
 LESSONS ?= small
 docs: $(INSTALLED_DEV) ## the documentation, in docs/_build/html; runs the lessons (LESSONS=small, full or none)
-	LESSONS=$(LESSONS) $(RUN) -m sphinx -W --keep-going -q -b html -d docs/_build/trees docs docs/_build/html
+	OMP_WAIT_POLICY=PASSIVE LESSONS=$(LESSONS) $(RUN) -m sphinx -W --keep-going -q -b html -d docs/_build/trees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 bench: $(INSTALLED) ## time training, audit, pictures and batches beside the plain ways (real images; nothing else running)
