@@ -10,7 +10,7 @@ from shiftscope.errors import UsageError
 from shiftscope.reporting.confused import confusion_payload
 from shiftscope.reporting.explorer import chosen_images, explorer_payload
 from shiftscope.reporting.histories import histories
-from shiftscope.reporting.packed import pack, script_json
+from shiftscope.reporting.page_data import pack, script_json
 from shiftscope.results import NOT_FINITE
 
 

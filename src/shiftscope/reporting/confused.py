@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from shiftscope.reporting.packed import pack
+from shiftscope.reporting.page_data import pack
+from shiftscope.reporting.side_by_side import first_seeds
 from shiftscope.reporting.wording import series_title
 from shiftscope.results import Evaluation
 
@@ -27,11 +28,8 @@ def confusion_payload(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         >>> confusion_payload([])
         {'matrices': []}
     """
-    first: dict[tuple[str, str], Evaluation] = {}
-    for evaluation in evaluations:
-        if evaluation.split == "test" and evaluation.confusion.size:
-            first.setdefault((evaluation.model, evaluation.trained), evaluation)
-    return {"matrices": [_matrix(evaluation, BYTES // len(first)) for evaluation in first.values()]}
+    first = first_seeds([one for one in evaluations if one.split == "test" and one.confusion.size])
+    return {"matrices": [_matrix(evaluation, BYTES // len(first)) for evaluation in first]}
 
 
 def _matrix(evaluation: Evaluation, budget: int) -> dict[str, Any]:

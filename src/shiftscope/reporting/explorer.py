@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from shiftscope.reporting.audit_grid import Grid, audit_credit, audit_title, common_scale, how_audited
-from shiftscope.reporting.packed import pack
+from shiftscope.reporting.page_data import pack
+from shiftscope.reporting.side_by_side import first_seeds, same_sets
 from shiftscope.reporting.wording import thing
 from shiftscope.results import Audit
 
@@ -45,30 +46,15 @@ def explorer_payload(audits: Sequence[Audit]) -> dict[str, Any]:
         >>> explorer_payload([])
         {'groups': []}
     """
-    groups: dict[str, list[Audit]] = {}
-    for audit in audits:
-        groups.setdefault(_set_of(audit), []).append(audit)
-    kinds = sorted(groups.values(), key=lambda group: -len(_one_a_model(group)))
+    groups = [[audits[place] for place in places] for places in same_sets(audits)]
+    kinds = sorted(groups, key=lambda group: -len(first_seeds(group)))
     made = [_group(group, len(kinds)) for group in kinds]
     return {"groups": [group for group in made if group is not None]}
 
 
-def _set_of(audit: Audit) -> str:
-    """What audits have in common that can stand side by side."""
-    return repr((audit.dataset, audit.split, audit.class_names, sorted(audit.placement.items()),
-                 audit.offsets.tobytes(), audit.labels[:1].tobytes()))
-
-
-def _one_a_model(audits: Sequence[Audit]) -> list[Audit]:
-    first: dict[tuple[str, str], Audit] = {}
-    for audit in audits:
-        first.setdefault((audit.model, audit.trained), audit)
-    return list(first.values())
-
-
 def _group(every: Sequence[Audit], groups: int) -> dict[str, Any] | None:
     """One set of images and placements; None where no image was kept."""
-    different = _one_a_model(every)
+    different = first_seeds(every)
     audits = different[:MODELS]
     numbers, first = chosen_images(audits, _affordable(audits) // groups)
     if not len(numbers):

@@ -5,7 +5,7 @@ from html import escape
 
 from shiftscope.reporting.assets import asset, digest
 from shiftscope.reporting.explorer import explorer_payload
-from shiftscope.reporting.packed import script_json
+from shiftscope.reporting.page_data import script_json
 from shiftscope.results import Audit
 
 _STYLE = """

@@ -17,7 +17,7 @@ from shiftscope.reporting.cells import ControlCell
 from shiftscope.reporting.confused import confusion_payload
 from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.reporting.histories import histories
-from shiftscope.reporting.packed import script_json
+from shiftscope.reporting.page_data import script_json
 from shiftscope.reporting.parameters import parameter_cells
 from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.story import conclusion

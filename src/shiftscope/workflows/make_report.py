@@ -9,6 +9,7 @@ from shiftscope import files
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress
 from shiftscope.reporting import ReportData, control_cells, image_credit, render_report, thing
+from shiftscope.reporting.side_by_side import first_seeds
 from shiftscope.results import Audit, Equivariance, Evaluation, Neighbours, Quality, Record, Synthesis, TrainResult
 from shiftscope.workflows.figure_shelf import Shelf
 from shiftscope.workflows.looks import learned_from
@@ -182,22 +183,14 @@ def _draw(records: Sequence[Record], shelf: Shelf, dataset: str, *, drawn: bool)
     """Draw the figures of all results, of several seeds those of the first."""
     evaluations = _of(Evaluation, records)
     controls_figure(control_cells(evaluations), shelf, credit=image_credit(dataset, drawn=drawn))
-    audits_figures(_first_ones(_of(Audit, records)), shelf, _of(Equivariance, records))
+    audits_figures(first_seeds(_of(Audit, records)), shelf, _of(Equivariance, records))
     curves_figure(_of(TrainResult, records), shelf)
-    for evaluation in _first_ones(sorted(evaluations, key=lambda one: one.split != "test")):
+    for evaluation in first_seeds(sorted(evaluations, key=lambda one: one.split != "test")):
         alone = all(other.trained == "centred" for other in evaluations if other.model == evaluation.model)
         if evaluation.trained != "centred" or alone:
             evaluation_figures(evaluation, shelf)
     for seen in seen_together(records):
         synthesis_figures(seen, shelf, credit="" if dataset == "unknown images" else learned_from(dataset, drawn=drawn))
-
-
-def _first_ones(records: Sequence[Any]) -> list[Any]:
-    """The first of each model and way of training: the others are its seeds."""
-    first: dict[tuple[str, str], Any] = {}
-    for record in records:
-        first.setdefault((record.model, record.trained), record)
-    return list(first.values())
 
 
 def seen_together(records: Sequence[Record]) -> list[Seen]:

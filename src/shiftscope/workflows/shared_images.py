@@ -15,10 +15,9 @@ from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError
 from shiftscope.evaluation.accuracy import split_images
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
+from shiftscope.reporting.explorer import IMAGES
+from shiftscope.reporting.side_by_side import first_seeds, same_sets
 from shiftscope.results import Audit
-
-SHARED = 24
-"""Images that a report shows, at most: half of them the first ones, half those about which models change their mind."""
 
 DIFFERING = 0.001
 """Largest share of answers that may differ from those of the audit: ties that rounding decides anew."""
@@ -35,17 +34,16 @@ class Asked:
 
 
 def together(audits: Sequence[Audit]) -> list[list[int]]:
-    """Return which audits stand side by side in a report, as places in `audits`: of the same placements and images
-    (some may be of fewer), the first one of each model and way of training; the others are its seeds."""
-    groups: dict[str, dict[tuple[str, str], int]] = {}
-    for place, audit in enumerate(audits):
-        key = repr((audit.dataset, audit.split, audit.class_names, audit.mode, sorted(audit.placement.items()),
-                    audit.offsets.tobytes()))
-        groups.setdefault(key, {}).setdefault((audit.model, audit.trained), place)
-    return [list(group.values()) for group in groups.values()]
+    """Return which audits stand side by side in a report, as places in `audits`: of the same images and placements, the
+    first seed of each model."""
+    found = []
+    for places in same_sets(audits):
+        shown = set(map(id, first_seeds([audits[place] for place in places])))
+        found.append([place for place in places if id(audits[place]) in shown])
+    return found
 
 
-def shared_index(audits: Sequence[Audit], most: int = SHARED) -> np.ndarray:
+def shared_index(audits: Sequence[Audit], most: int = IMAGES) -> np.ndarray:
     """Choose the images to be shown of audits of the same images: the first ones, and of the others by turns the one
     about which each model changes its mind most.
 
