@@ -39,6 +39,12 @@ class TrainingError(ShiftscopeError):
     """Training cannot go on, for instance because the loss is no longer finite."""
 
 
+class GroupError(ShiftscopeError):
+    """Processes that share the work cannot go on together, for one of them is gone."""
+
+    exit_code = 5
+
+
 class ThresholdError(ShiftscopeError):
     """A figure lies below what the caller demands."""
 

@@ -13,7 +13,7 @@ def test_more_classes_than_a_byte_holds():
     logits = torch.zeros(1, 3, 300)
     logits[0, 0, 299], logits[0, 1, 255], logits[0, 2, 0] = 1.0, 1.0, torch.inf
     answers = Answers(torch.tensor([299]), 3, 300)
-    answers.add(logits)
+    answers.add(0, logits)
     assert answers.classes.dtype == np.uint16 and answers.classes.tolist() == [[299, 255, 65535]]
     with pytest.raises(UsageError, match="at most 65,535 classes apart, got 70,000"):
         Answers(torch.tensor([0]), 1, 70_000)

@@ -8,7 +8,7 @@ from shiftscope.models import InvariantNet, TwoConvTwoFullNet, TwoFullNet
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
 from shiftscope.training import plan, train
-from shiftscope.training.fit import small_placement
+from shiftscope.training.small_canvas import small_placement
 
 PLACE = Placement(image=(8, 8), canvas=(16, 16))
 SETTINGS = TrainSettings(epochs=6, batch_size=40, learning_rate=5e-3)

@@ -29,22 +29,22 @@ def assemble(sweep: Sweep, choice: Choice, check: SelfCheck, data: Dataset, *, b
         training: whether the model came in train mode.
         described: further fields of the record: model, split, trained.
     """
-    subject, count = choice.subject, sweep.answers.count
+    subject, count = choice.subject, sweep.count
     answers, labels = sweep.answers.classes[:count], subject.images.labels[:count].numpy()
     offsets = subject.offsets.numpy()
     rows, columns = (axis.numpy() for axis in subject.placement.axes)
     found = figures(answers, labels, data.classes, subject.middle)
     found |= maps(answers, labels, data.classes, offsets, rows, columns)
     lost = int((answers == sweep.answers.lost).sum())
-    index, logits = sweep.shown.arrays()
+    index, logits = sweep.shown.arrays(count)
     notes = [*notes, *_notes(sweep, choice, check, training, lost), *_doubtful(found, data.classes, expected)]
     return Audit(
         dataset=data.name, drawn=data.drawn, class_names=list(data.class_names), images=count,
         placements=len(offsets), mode=subject.placement.mode, placement=subject.placement.to_dict(),
         sampled=subject.sampled, partial=sweep.interrupted, reason=choice.reason,
         engine="dense" if choice.engine.name == "dense" else "brute", seconds=time.perf_counter() - begun,
-        device=str(home(subject.model)[0]), not_finite=lost, ties=sweep.answers.ties, self_check=check, notes=notes,
-        rows=rows, columns=columns, offsets=offsets, labels=labels, answers=answers,
+        device=str(home(subject.model)[0]), not_finite=lost, ties=int(sweep.answers.ties[:count].sum()),
+        self_check=check, notes=notes, rows=rows, columns=columns, offsets=offsets, labels=labels, answers=answers,
         worst_offset=offsets[sweep.answers.worst[:count]],
         margins=sweep.answers.margins[:count], shown_index=index, shown_logits=logits,
         shown_images=subject.images.gather(torch.from_numpy(index)).cpu().numpy(), **found, **described)
@@ -52,7 +52,7 @@ def assemble(sweep: Sweep, choice: Choice, check: SelfCheck, data: Dataset, *, b
 
 def _notes(sweep: Sweep, choice: Choice, check: SelfCheck, training: bool, lost: int) -> list[str]:
     """Say what was given up or left out."""
-    subject, count, notes = choice.subject, sweep.answers.count, []
+    subject, count, notes = choice.subject, sweep.count, []
     if training:
         notes.append("the model came in train mode and was audited in eval mode: dropout is off, batch norm uses its "
                      "running statistics")

@@ -10,6 +10,7 @@ from shiftscope.auditing.selfcheck import check_now, fastest, passed
 from shiftscope.auditing.subject import Subject
 from shiftscope.dense import NotInvariant
 from shiftscope.dense.phases import build_engine
+from shiftscope.distributed import from_first
 from shiftscope.errors import ShiftscopeError
 from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recentre
 from shiftscope.layers.phase_to_origin import PhaseToOrigin
@@ -63,6 +64,23 @@ def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
     return brute_force(subject, f"brute force, for {why}")
 
 
+def choose_together(subject: Subject, asked: str, doubts: list[str]) -> Choice:
+    """Choose in the first process of a group, for trials take other times elsewhere, and do the same in all others."""
+    mine: list[Choice] = []
+
+    def choose() -> tuple[bool, str, str]:
+        mine.append(choose_engine(subject, asked, doubts))
+        return isinstance(mine[0].engine, OrbitEngine), mine[0].engine.name, mine[0].reason
+
+    orbit, name, reason = from_first(choose)
+    if mine:
+        return mine[0]
+    if name == "brute":
+        return brute_force(subject, reason)
+    build = OrbitEngine if orbit else lambda of: build_engine(of.model, of.placement, of.images.shape)
+    return Choice(build(subject), subject, reason)
+
+
 def _orbit(subject: Subject) -> tuple[Choice | None, str]:
     """Return the engine that computes each image once; where there is none, what to say about it."""
     try:
@@ -111,7 +129,7 @@ def brute_force(subject: Subject, reason: str) -> Choice:
     engine = subject.brute()
     check = subject.check(1)
     image = subject.images.gather(check.sample.images).to(engine.device)
-    check.found = [engine.of_pairs(image, _of_one(check.sample.columns[0].to(engine.device)))]
+    check.found = {0: engine.of_pairs(image, _of_one(check.sample.columns[0].to(engine.device)))}
     return Choice(engine if passed(check.result()) else subject.brute(short_cuts=False), subject, reason)
 
 

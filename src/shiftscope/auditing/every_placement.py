@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from shiftscope.auditing.assemble import assemble
-from shiftscope.auditing.choose import Choice, apart, brute_force, choose_engine
+from shiftscope.auditing.choose import Choice, apart, brute_force, choose_together
 from shiftscope.auditing.precision import exact_arithmetic
 from shiftscope.auditing.selfcheck import doubts, passed
 from shiftscope.auditing.subject import Subject
 from shiftscope.auditing.sweep import Stop, Sweep, asked_to_stop
 from shiftscope.data.base import Dataset, ImageSet, Subset
+from shiftscope.distributed import from_first, together
 from shiftscope.errors import Interrupted, ShiftscopeError, unknown
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.evaluation.brute import MEMORY
@@ -28,6 +29,7 @@ from shiftscope.settings import require
 ENGINES = ("auto", "dense", "brute")
 
 
+@together("progress", "stop")
 def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = 5000, limit: int | None = None, sample: int | None = None,
           memory: int = MEMORY, normalize: Normalization | None = None,
@@ -120,8 +122,8 @@ class _Work:
 
     def run(self, asked: str) -> tuple[Sweep, Choice, SelfCheck]:
         """Return what was found, by which engine and why, and how far that lies from the plain model."""
-        self.notes += doubts(self.subject.check())
-        choice = choose_engine(self.subject, asked, self.notes)
+        self.notes += from_first(lambda: doubts(self.subject.check()))
+        choice = choose_together(self.subject, asked, self.notes)
         sweep, check = self._sweep(choice)
         if choice.engine.name == "brute" or passed(check):
             return sweep, choice, check
@@ -141,7 +143,7 @@ class _Work:
             sweep.run(task, self.stop)
         finally:
             task.close()
-        if sweep.answers.count == 0:
+        if sweep.count == 0:
             code = getattr(self.stop, "exit_code", 0) if asked_to_stop(self.stop) else 0
             raise Interrupted(f"{self.title} stopped before its first images were done", code or 130)
-        return sweep, sweep.check.result()
+        return sweep, from_first(sweep.check.result)

@@ -66,5 +66,5 @@ def scores(model: nn.Module, images: ImageSet, classes: int, *, placement: Place
             task.close()
     if sweep.interrupted:
         raise Interrupted("interrupted while computing scores for the report")
-    index, logits = sweep.shown.arrays()
+    index, logits = sweep.shown.arrays(sweep.count)
     return Scores(sweep.answers.classes, logits[np.argsort(index)])

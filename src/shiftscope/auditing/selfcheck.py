@@ -10,6 +10,7 @@ from torch import nn
 from shiftscope import hashing
 from shiftscope.auditing.engine import Engine
 from shiftscope.data.base import ImageSet
+from shiftscope.distributed import gathered
 from shiftscope.evaluation.brute import plain_logits
 from shiftscope.models.forward import home
 from shiftscope.placement import Placement
@@ -95,20 +96,24 @@ class SampleCheck:
     def __init__(self, model: nn.Module, images: ImageSet, placement: Placement, offsets: torch.Tensor, sample: Sample):
         self.model, self.images, self.placement, self.offsets = model, images, placement, offsets
         self.sample = sample
-        self.found: list[torch.Tensor] = []
+        self.found: dict[int, torch.Tensor] = {}
 
     def add(self, begin: int, logits: torch.Tensor) -> None:
         """Look at the logits (B, P, K) of the images from number `begin` on."""
         inside = (self.sample.images >= begin) & (self.sample.images < begin + len(logits))
-        rows = (self.sample.images[inside] - begin).to(logits.device)
-        columns = self.sample.columns[inside].to(logits.device)
-        self.found.append(logits[rows[:, None], columns].flatten(0, 1))
+        for row in inside.nonzero()[:, 0].tolist():
+            columns = self.sample.columns[row].to(logits.device)
+            self.found[row] = logits[int(self.sample.images[row]) - begin, columns]
+
+    def merge(self) -> None:
+        """Collect what all processes of a group have seen."""
+        parts = gathered({row: logits.cpu() for row, logits in self.found.items()})
+        self.found = {row: logits for part in parts for row, logits in part.items()}
 
     def result(self) -> SelfCheck:
         """Compute what was collected once more with the plain model; no images, no placements."""
-        engine = torch.cat(self.found)
-        count = len(engine) // EACH
-        plain = torch.cat([self.plain(row) for row in range(count)]) if count else engine
+        pairs = [(logits, self.plain(row).to(logits.device)) for row, logits in sorted(self.found.items())]
+        engine, plain = (torch.cat(parts) for parts in zip(*pairs, strict=True)) if pairs else (torch.zeros(0, 1),) * 2
         return SelfCheck(placements=len(engine), max_abs_logit_difference=difference(engine, plain),
                          tolerance=tolerance(plain, home(self.model)[1]))
 
@@ -140,9 +145,8 @@ def check_now(engine: Engine, check: SampleCheck) -> tuple[SelfCheck, float]:
     """
     device, _ = home(check.model)
     batch = check.images.gather(check.sample.images[:engine.images_at_once]).to(device)
-    rows = torch.arange(len(batch), device=device)[:, None]
-    found = engine.logits(batch)
-    check.found = [found[rows, check.sample.columns[:len(batch)].to(device)].flatten(0, 1)]
+    found, columns = engine.logits(batch), check.sample.columns.to(device)
+    check.found = {row: found[row, columns[row]] for row in range(len(batch))}
     return check.result(), fastest(lambda: engine.logits(batch)) / len(batch)
 
 

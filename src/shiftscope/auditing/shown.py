@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from shiftscope.auditing.statistics import agreement
+from shiftscope.distributed import gathered
 
 SHOWN = 48
 """Images shown at most."""
@@ -54,11 +55,22 @@ class Shown:
             kept, scores = np.concatenate((old, new)), np.concatenate((self.logits[old], fresh))
             self.index, self.consistency, self.logits = every[kept], rank[kept], scores
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+    def merge(self) -> None:
+        """Keep the same images in all processes of a group, of all that they kept."""
+        parts = zip(*gathered((self.index, self.consistency, self.logits)), strict=True)
+        self.index, self.consistency, self.logits = (np.concatenate(arrays) for arrays in parts)
+        keep = np.lexsort((self.index, self.consistency))[:self.first + self.worst]
+        self.index, self.consistency, self.logits = self.index[keep], self.consistency[keep], self.logits[keep]
+
+    def arrays(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the indices of the shown images, first ones first, then the worst by rising consistency; and their
         logits, float16 (S, P, K).
+
+        Args:
+            count: only of the first so many images.
         """
         order = np.lexsort((self.index, self.consistency))
+        order = order[self.index[order] < count]
         return self.index[order], self.logits[order]
 
 

@@ -10,6 +10,7 @@ from shiftscope.auditing.engine import Engine
 from shiftscope.auditing.selfcheck import SampleCheck
 from shiftscope.auditing.shown import Shown
 from shiftscope.data.base import ImageSet
+from shiftscope.distributed import from_first, group, total
 from shiftscope.errors import ShiftscopeError
 from shiftscope.evaluation.brute import out_of_memory
 from shiftscope.models.forward import home
@@ -36,7 +37,7 @@ def asked_to_stop(stop: Stop | None) -> bool:
 
 
 class Sweep:
-    """One pass over the images.
+    """One pass over the images, in rounds: in each, every process of a group takes the next block of them.
 
     Args:
         engine: what computes the logits.
@@ -47,37 +48,69 @@ class Sweep:
 
     Attributes:
         answers, shown: what was kept.
+        count: images that are done.
         interrupted: whether it ended before the last image.
     """
 
     def __init__(self, engine: Engine, images: ImageSet, placements: int, classes: int, check: SampleCheck):
-        self.engine, self.images, self.check = engine, images, check
+        self.engine, self.images, self.check, self.group = engine, images, check, group()
         self.answers = Answers(images.labels, placements, classes)
         self.shown = Shown(len(images), placements, classes)
-        self.size = engine.images_at_once
+        self.block = from_first(lambda: engine.images_at_once)
+        self.size = self.block
+        self.count = 0
         self.interrupted = False
 
     def run(self, task: Task, stop: Stop | None) -> None:
-        """Visit the images. Ctrl-C ends it like `stop`: a batch is taken in whole or not at all."""
-        right = 0
+        """Visit the images. Ctrl-C ends it like `stop`: a round is taken in whole or not at all."""
         try:
-            while self.answers.count < len(self.images):
-                if asked_to_stop(stop):
-                    raise KeyboardInterrupt
-                begin = self.answers.count
-                self._take(begin, self._next(begin))
-                done = slice(begin, self.answers.count)
-                hits = self.answers.classes[done] == self.images.labels[done].numpy()[:, None]
-                right += int(hits.sum())
-                task.advance(len(hits), accuracy=right / (self.answers.count * hits.shape[1]))
-        except KeyboardInterrupt:
-            self.interrupted = True
+            self._rounds(task, stop)
+        except KeyboardInterrupt:  # between two rounds
+            if self.group.size > 1:
+                raise
+        self.interrupted = self.count < len(self.images)
+        if self.group.size > 1:
+            self._merge()
 
-    def _next(self, begin: int) -> torch.Tensor:
+    def _rounds(self, task: Task, stop: Stop | None) -> None:
+        right, goes_on = 0, True
+        while goes_on and self.count < len(self.images):
+            done, hits, goes_on = self._round(stop)
+            self.count, right = self.count + done, right + hits
+            if done:
+                task.advance(done, accuracy=right / (self.count * self.answers.classes.shape[1]))
+
+    def _round(self, stop: Stop | None) -> tuple[int, int, bool]:
+        """Return, of all processes, images done, right answers, and whether to go on."""
+        begin = min(self.count + self.group.rank * self.block, len(self.images))
+        end = min(begin + self.block, len(self.images))
+        hits, whole = 0, True
+        try:
+            if asked_to_stop(stop):
+                raise KeyboardInterrupt
+            hits = self._visit(begin, end)
+        except KeyboardInterrupt:
+            whole = False
+        images, right, broken = total(torch.tensor([end - begin, hits, not whole])).tolist()
+        return (0, 0, False) if broken else (images, right, True)
+
+    def _visit(self, begin: int, end: int) -> int:
+        """Take in the answers to a block of images; return how many are right."""
+        hits, at = 0, begin
+        while at < end:
+            logits = self._next(at, end)
+            self.check.add(at, logits)
+            answers = self.answers.add(at, logits)
+            self.shown.add(at, logits, answers)
+            hits += int((answers == self.images.labels[at:at + len(logits)].numpy()[:, None]).sum())
+            at += len(logits)
+        return hits
+
+    def _next(self, begin: int, end: int) -> torch.Tensor:
         """Return the logits (B, P, K) of the next images; fewer of them where memory runs out."""
         device, _ = home(self.check.model)
         while True:
-            indices = torch.arange(begin, min(begin + self.size, len(self.images)))
+            indices = torch.arange(begin, min(begin + self.size, end))
             try:
                 return self.engine.logits(self.images.gather(indices).to(device))
             except (MemoryError, RuntimeError) as error:
@@ -89,6 +122,9 @@ class Sweep:
                                           "memory, or choose another device") from error
                 self.size = len(indices) // 2
 
-    def _take(self, begin: int, logits: torch.Tensor) -> None:
-        self.check.add(begin, logits)
-        self.shown.add(begin, logits, self.answers.add(logits))
+    def _merge(self) -> None:
+        """Put together what all processes found."""
+        owner = torch.arange(len(self.images)) // self.block % self.group.size
+        self.answers.merge(owner == self.group.rank)
+        self.shown.merge()
+        self.check.merge()

@@ -12,11 +12,12 @@ from shiftscope.cli.data_commands import fetch, pack, show_info, show_list
 from shiftscope.cli.doctor_command import doctor
 from shiftscope.cli.evaluate_command import evaluate
 from shiftscope.cli.export_command import export
-from shiftscope.cli.flags import show_default
+from shiftscope.cli.flags import ONE_PROCESS, show_default
 from shiftscope.cli.leaderboard_command import leaderboard
 from shiftscope.cli.mend_command import mend
 from shiftscope.cli.models_command import show_models
 from shiftscope.cli.predict_command import predict
+from shiftscope.cli.processes import LAUNCHED, starts_several
 from shiftscope.cli.report_command import report
 from shiftscope.cli.run_command import run
 from shiftscope.cli.sources import TomlFile, Variables
@@ -117,11 +118,18 @@ def _option_names(app: App) -> Iterator[str]:
             yield from (name for name in argument.names if name.startswith("--"))
 
 
-def call(app: App, arguments: Sequence[str]) -> None:
-    """Parse `arguments` and call the command's function.
+def call(app: App, arguments: Sequence[str]) -> int:
+    """Parse `arguments`, call the command's function, and return the exit code.
 
-    A function that has the parameter `command` is given the whole command line, for the record that it writes.
+    A function that has the parameter `command` is given the whole command line, for the record that it writes. One that
+    has the parameter `processes` is called in as many.
     """
     function, bound, ignored = app.parse_args(list(arguments), print_error=False, exit_on_error=False)
+    devices = bound.arguments.pop("processes", ONE_PROCESS).devices
+    if starts_several(devices):
+        from shiftscope.distributed.launch import launch
+
+        return launch(arguments, devices, LAUNCHED)
     record = {"command": ["shiftscope", *arguments]} if "command" in ignored else {}
     function(*bound.args, **bound.kwargs, **record)
+    return 0

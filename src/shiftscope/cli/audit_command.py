@@ -9,11 +9,13 @@ from cyclopts import Parameter
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import (
     IMAGES,
+    ONE_PROCESS,
     OUTPUT,
     OVERRIDES,
     RESULTS,
     DataOverrides,
     OutputFlags,
+    ProcessFlags,
     parse_normalize,
     parse_thresholds,
 )
@@ -30,6 +32,7 @@ Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/DEVIA
 
 
 def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
+          processes: ProcessFlags = ONE_PROCESS,
           mode: Annotated[Mode | None, Images] = None, max_shift: Annotated[int | None, Images] = None,
           step: Annotated[int, Images] = 1, sample: Annotated[int | None, Images] = None,
           split: Annotated[Literal["test", "train", "validation"], Images] = "test",

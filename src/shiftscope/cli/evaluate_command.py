@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import OUTPUT, OVERRIDES, RESULTS, DataOverrides, OutputFlags
+from shiftscope.cli.flags import ONE_PROCESS, OUTPUT, OVERRIDES, RESULTS, DataOverrides, OutputFlags, ProcessFlags
 from shiftscope.progress import default_progress
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ Shown = Parameter(group=RESULTS)
 
 
 def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
+             processes: ProcessFlags = ONE_PROCESS,
              split: Annotated[Literal["test", "train", "validation"], Shown] = "test", seed: Annotated[int, Shown] = 0,
              device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
              allow_code: Annotated[str | None, Shown] = None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter, Token
 
 from shiftscope.errors import UsageError
-from shiftscope.settings import DataSettings, RunSettings, TrainSettings
+from shiftscope.settings import DataSettings, RunSettings, TrainSettings, require
 
 IMAGES = Group.create_ordered("Images")
 TRAINING = Group.create_ordered("Training")
@@ -164,5 +164,18 @@ class OutputFlags:
     """Show no progress."""
 
 
+@Parameter(name="*", group=RESULTS)
+@dataclass(frozen=True, kw_only=True)
+class ProcessFlags:
+    """How many processes share the work."""
+
+    devices: int = 1
+    """Processes of this machine that share the work: a GPU each, or their part of the processor's cores."""
+
+    def __post_init__(self) -> None:
+        require(self.devices >= 1, "devices", self.devices, "a whole number of at least 1")
+
+
 DATA, TRAIN, RUN, OVERRIDES, OUTPUT = DataFlags(), TrainFlags(), RunFlags(), DataOverrides(), OutputFlags()
+ONE_PROCESS = ProcessFlags()
 """The defaults, for signatures: frozen, so one object serves all."""

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import DATA, OUTPUT, RUN, DataFlags, OutputFlags, RunFlags
+from shiftscope.cli.flags import DATA, ONE_PROCESS, OUTPUT, RUN, DataFlags, OutputFlags, ProcessFlags, RunFlags
 from shiftscope.progress import default_progress
 
 
 def run(*, data: DataFlags = DATA, run: RunFlags = RUN, output: OutputFlags = OUTPUT,
-        command: Annotated[list[str], Parameter(parse=False)]) -> None:
+        processes: ProcessFlags = ONE_PROCESS, command: Annotated[list[str], Parameter(parse=False)]) -> None:
     """Train the course models on images at random places, evaluate them, and write a report.
 
     The folder --out then holds report.html, metrics.json, the figures and one checkpoint a model. Ended by --max-time,

@@ -7,7 +7,17 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import DATA, OUTPUT, RESULTS, TRAIN, DataFlags, OutputFlags, TrainFlags
+from shiftscope.cli.flags import (
+    DATA,
+    ONE_PROCESS,
+    OUTPUT,
+    RESULTS,
+    TRAIN,
+    DataFlags,
+    OutputFlags,
+    ProcessFlags,
+    TrainFlags,
+)
 from shiftscope.progress import default_progress
 from shiftscope.settings import require
 
@@ -34,7 +44,8 @@ FOLDER = FolderFlags()
 
 
 def train(model: str, /, *, data: DataFlags = DATA, settings: TrainFlags = TRAIN, folder: FolderFlags = FOLDER,
-          output: OutputFlags = OUTPUT, command: Annotated[list[str], Parameter(parse=False)]) -> None:
+          output: OutputFlags = OUTPUT,
+          processes: ProcessFlags = ONE_PROCESS, command: Annotated[list[str], Parameter(parse=False)]) -> None:
     """Train one model; Ctrl-C saves it, and --resume goes on from there.
 
     Args:

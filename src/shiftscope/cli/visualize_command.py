@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import OUTPUT, RESULTS, OutputFlags
+from shiftscope.cli.flags import ONE_PROCESS, OUTPUT, RESULTS, OutputFlags, ProcessFlags
 from shiftscope.progress import default_progress
 from shiftscope.settings import BesideSettings, SynthesisSettings
 
@@ -47,7 +47,8 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
               settings: SynthesisFlags = ASCENT, beside: BesideFlags = BESIDE, attribute: Annotated[int, Shown] = 0,
               units: Annotated[bool, Switched] = False,
               out: Annotated[Path, Shown] = Path("shiftscope-visualize"), device: Annotated[str, Shown] = "auto",
-              allow_code: Annotated[str | None, Shown] = None, output: OutputFlags = OUTPUT) -> None:
+              allow_code: Annotated[str | None, Shown] = None, processes: ProcessFlags = ONE_PROCESS,
+              output: OutputFlags = OUTPUT) -> None:
     """Make the pictures that classes and neurons of a trained model like best, and put real images beside them.
 
     Args:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from shiftscope.data.base import Dataset, ImageSet
+from shiftscope.distributed import together
 from shiftscope.errors import unknown
 from shiftscope.evaluation.examples import examples
 from shiftscope.evaluation.predictions import Predictions, predict
@@ -23,6 +24,7 @@ GALLERY = 40
 Split = Literal["test", "train", "validation"]
 
 
+@together("progress")
 def evaluate(model: nn.Module, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
              validation: int = 5000, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,

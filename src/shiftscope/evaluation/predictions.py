@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from shiftscope.data.base import ImageSet
+from shiftscope.distributed import group, total
 from shiftscope.hooks import channels_last
 from shiftscope.models.forward import evaluating, home, placed_outputs
 from shiftscope.placement import Placement
@@ -44,7 +45,7 @@ def answers(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement: Placement, *,
             task: Task | None = None) -> Predictions:
-    """Ask the model, in eval mode, about every image of `images` at its offset.
+    """Ask the model, in eval mode, about every image at its offset; a group of processes shares the batches.
 
     Args:
         offsets: int64 (N, 2), one an image.
@@ -54,20 +55,21 @@ def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement
         One class and one confidence an image, in order.
     """
     device, _ = home(model)
-    found = []
+    here, count = group(), len(images)
+    classes = torch.zeros(count, dtype=torch.int64, device=device)
+    confidence = torch.zeros(count, device=device)
 
     def ask(begin: int, end: int, last: bool) -> torch.Tensor:
         batch = images.gather(torch.arange(begin, end)).to(device)
         return placed_outputs(model, batch, offsets[begin:end].to(device), placement, channels_last=last)
 
     with evaluating(model), _layout(model, lambda: ask(0, min(2, len(images)), True)) as last:
-        for begin in range(0, len(images), BATCH):
-            end = min(begin + BATCH, len(images))
-            found.append(answers(ask(begin, end, last)))
+        for begin in range(BATCH * here.rank, count, BATCH * here.size):
+            end = min(begin + BATCH, count)
+            classes[begin:end], confidence[begin:end] = answers(ask(begin, end, last))
             if task is not None:
-                task.advance(end - begin)
-    classes, confidence = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-    return Predictions(classes, confidence)
+                task.advance(min(BATCH * here.size, count - BATCH * (begin // BATCH - here.rank)))
+    return Predictions(total(classes).cpu(), total(confidence).cpu())
 
 
 @contextmanager

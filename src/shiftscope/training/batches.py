@@ -12,6 +12,8 @@ from shiftscope.data.streamed import Chunk, StreamedImages
 
 _ORDER_STREAM = 4
 
+ALL = slice(None)
+
 
 class Batches(Protocol):
     """The training images, epoch by epoch."""
@@ -28,8 +30,8 @@ class Batches(Protocol):
         """Return the numbers of the images, int64 (N,), in the order in which this epoch reads them."""
         ...
 
-    def read(self, numbers: torch.Tensor) -> Chunk:
-        """Return the images uint8 (B, C, h, w) and labels (B,) that stand next in the epoch's order."""
+    def read(self, numbers: torch.Tensor, part: slice = ALL) -> Chunk:
+        """Return images uint8 (B, C, h, w) and labels (B,): `part` of those that stand next in the epoch's order."""
         ...
 
     def expect(self, numbers: torch.Tensor) -> None:
@@ -62,8 +64,8 @@ class IndexedBatches:
     def begin(self, seed: int, epoch: int) -> torch.Tensor:
         return hashing.permutation(hashing.stream(_ORDER_STREAM, seed, epoch), len(self), self.device)
 
-    def read(self, numbers: torch.Tensor) -> Chunk:
-        return self.images.gather(numbers), self.labels[numbers]
+    def read(self, numbers: torch.Tensor, part: slice = ALL) -> Chunk:
+        return self.images.gather(numbers[part]), self.labels[numbers[part]]
 
     def expect(self, numbers: torch.Tensor) -> None:
         read_ahead(self.images, numbers)
@@ -89,13 +91,16 @@ class StreamedBatches:
         self.coming, self.rest, self.next = self.images.epoch(epoch, seed), None, 0
         return torch.arange(len(self), device=self.device)
 
-    def read(self, numbers: torch.Tensor) -> Chunk:
-        """Return the next images; those before number `numbers[0]`, seen before an interruption, are passed over."""
+    def read(self, numbers: torch.Tensor, part: slice = ALL) -> Chunk:
+        """Return the next images; those before number `numbers[0]`, seen before an interruption, are passed over.
+
+        A stream is read whole by every process of a group, which keeps its part.
+        """
         first = int(numbers[0])
         while self.next < first:
             self._take(min(first - self.next, 1024))
         images, labels = self._take(len(numbers))
-        return images.to(self.device), labels.to(self.device)
+        return images[part].to(self.device), labels[part].to(self.device)
 
     def expect(self, numbers: torch.Tensor) -> None:
         """Do nothing: what can read ahead is the stream's own worker processes."""

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import nn
 from shiftscope import hashing
 from shiftscope.data.base import Dataset
 from shiftscope.devices import seed_generators
+from shiftscope.distributed import from_first, together, total
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
@@ -33,16 +33,19 @@ from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
 from shiftscope.training.plan import Plan, choose_plan, pieces, planned_outputs
 from shiftscope.training.schedule import learning_rate
+from shiftscope.training.small_canvas import small_placement
 from shiftscope.training.state import TrainingState, check_identity, load_state, save_state
 from shiftscope.training.stopping import StopFlag
+from shiftscope.training.teamwork import Teamwork
 from shiftscope.training.trial import tried_plan
 
 _DROPOUT_STREAM = 5
 _VALIDATION_SEED = 0
-_MARGIN = 4  # pixels that a small canvas is larger than the image, at least
+_ANOTHER = 130  # exit code where another process of the group was asked to stop
 _SHOW_EVERY = 10  # steps between two updates of the progress: reading a loss makes a GPU wait
 
 
+@together("folder", "progress", "on_epoch", "stop")
 def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None,
           settings: TrainSettings | None = None, name: str | None = None, folder: Path | str | None = None,
           resume: bool = False, normalize: Normalization | None = None,
@@ -105,21 +108,6 @@ def dropout_seeds(seed: int, steps: range) -> list[int]:
     return hashing.mix(torch.tensor(steps) ^ hashing.stream(_DROPOUT_STREAM, seed)).tolist()
 
 
-def small_placement(placement: Placement) -> Placement:
-    """Return the one placement in the middle of a canvas little larger than the image, with sides in multiples of 8.
-
-    The given placement where its canvas is no larger, or where the image is not wholly on it.
-
-    >>> small_placement(Placement(image=(28, 28), canvas=(56, 56))).canvas
-    (32, 32)
-    """
-    canvas = tuple(-(-(size + _MARGIN) // 8) * 8 for size in placement.image)
-    fits = all(small <= large for small, large in zip(canvas, placement.canvas, strict=True))
-    if placement.mode == "crop" or not isinstance(placement.background, int) or not fits:
-        return placement
-    return replace(placement, mode="canvas", canvas=(canvas[0], canvas[1]), max_shift=0, step=1)
-
-
 class _Fit:
     """One training: what is fixed is set here, what changes is in `state`, the model and the optimiser."""
 
@@ -133,8 +121,9 @@ class _Fit:
         self.batches = batches_of(train_images, self.device)
         few, _ = self.batches.first(2)
         check_model(model, few, placement, data.classes)
-        self.plan, self.notes = choose_plan(model, self.settings, few, placement)
-        self.state = TrainingState(sums=torch.zeros(3, dtype=torch.float64, device=self.device))
+        self.plan, self.notes = from_first(lambda: choose_plan(model, self.settings, few, placement))
+        self.fresh = torch.zeros(3, dtype=torch.float64, device=self.device)  # counted here, not yet in the state
+        self.state = TrainingState(sums=torch.zeros_like(self.fresh))
         self.optimizer = build_optimizer(model, self.settings)
         self.epochs = self.settings.epochs
         self.steps = -(-len(self.batches) // self.settings.batch_size)
@@ -159,7 +148,9 @@ class _Fit:
                 self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             if not restored and self.settings.micro_batch is None:
                 self._try_plan()
-            self._epochs(on_epoch, stop)
+            self.team = Teamwork(self.model, self.settings.batch_size)
+            with self.team.unwarned():
+                self._epochs(on_epoch, stop)
             self._save_checkpoint()
         finally:
             self.model.train(was_training)
@@ -178,7 +169,8 @@ class _Fit:
                 F.cross_entropy(outputs, labels[piece]).backward()
 
         shape = (images.shape[1], *self.placement.canvas)
-        self.plan, note = tried_plan(self.model, self.plan, len(first), self.epochs * self.steps, shape, one_batch)
+        self.plan, note = from_first(lambda: tried_plan(self.model, self.plan, len(first), self.epochs * self.steps,
+                                                        shape, one_batch))
         if note is not None:
             self.notes.append(note)
 
@@ -211,20 +203,26 @@ class _Fit:
             shows = state.step % _SHOW_EVERY == 0
             first = state.step * self.settings.batch_size
             batch = slice(first, first + self.settings.batch_size)
-            self.batches.expect(order[batch.stop:batch.stop + self.settings.batch_size])
+            following = order[batch.stop:batch.stop + self.settings.batch_size]
+            self.batches.expect(following[self.team.part(len(following)).rows])
             self._step(order[batch], offsets[batch])
             state.step += 1
             unshown += len(order[batch])
-            if shows or state.step == self.steps or self.device.type == "cpu":
+            stopped, time_is_up = bool(stop), self.clock.is_up()
+            alone = self.team.group.size == 1
+            if shows or state.step == self.steps or self.device.type == "cpu" or (alone and (stopped or time_is_up)):
+                stopped, time_is_up = self._agree(stopped, time_is_up)
                 self._check_finite()
+            elif not alone:  # they stop together, at a step where they agree
+                stopped = time_is_up = False
             if shows:
                 task.advance(unshown, epoch=state.epoch + 1, **self._running())
                 unshown = 0
             self._tell(self.forecast.step())
-            if stop:
+            if stopped:
                 state.seconds += time.perf_counter() - begun
                 self._interrupt(stop)
-            if self.clock.is_up():
+            if time_is_up:
                 break
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -243,12 +241,15 @@ class _Fit:
         rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        images, labels = self.batches.read(indices)
-        images = self._augmented(images, indices)
-        seed_generators(self.device, self.seeds[state.step])
+        part = self.team.part(len(indices))
+        images, labels = self.batches.read(indices, part.rows)
+        images, offsets = self._augmented(images, indices[part.rows]), offsets[part.rows]
+        seed_generators(self.device, self.team.seed(self.seeds[state.step]))
         self.optimizer.zero_grad(set_to_none=True)
-        for piece in pieces(len(indices), self.plan.micro_batch):
-            self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices))
+        own = pieces(len(labels), self.plan.micro_batch)
+        for piece in own:
+            with self.team.summing(last=piece is own[-1]):
+                self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices), part.weight)
         self.optimizer.step()
 
     def _augmented(self, images: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
@@ -260,15 +261,23 @@ class _Fit:
             images = erased(images, indices, share=self.settings.erase, seed=seed, epoch=epoch)
         return images
 
-    def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int) -> None:
-        outputs = planned_outputs(self.model, images, offsets, self.laid, self.plan)
+    def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int,
+                          weight: float) -> None:
+        outputs = self.team.outputs(images, offsets, self.laid, self.plan)
         loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing)
-        (loss / batch).backward()
+        (loss * (weight / batch)).backward()
         with torch.no_grad():
-            right = (outputs.argmax(1) == labels).sum()
-            self.state.sums += torch.stack((loss.double(), right.double(), loss.new_tensor(len(labels)).double()))
+            if weight:
+                right = (outputs.argmax(1) == labels).sum()
+                self.fresh += torch.stack((loss.double(), right.double(), loss.new_tensor(len(labels)).double()))
 
     # ------------------------------------------------------------------ between steps
+
+    def _agree(self, stopped: bool, time_is_up: bool) -> list[bool]:
+        """Add what all processes of the group counted to the epoch's sums; return whether any is to stop, and why."""
+        self.state.sums += total(self.fresh)
+        self.fresh.zero_()
+        return self.team.agree(stopped, time_is_up) if self.team.group.size > 1 else [stopped, time_is_up]
 
     def _running(self) -> dict[str, float]:
         loss, right, count = self.state.sums.tolist()
@@ -296,10 +305,11 @@ class _Fit:
     def _interrupt(self, stop: StopFlag) -> None:
         where = f"{self.name} stopped in epoch {self.state.epoch + 1}, after step {self.state.step} of {self.steps}"
         if self.folder is None:
-            raise Interrupted(f"{where}; nothing was saved, for no folder was given", stop.exit_code)
+            raise Interrupted(f"{where}; nothing was saved, for no folder was given", stop.exit_code or _ANOTHER)
         self._save_state()
         self._save_checkpoint()
-        raise Interrupted(f"{where}; saved in {self.folder}. Go on with the same command and --resume", stop.exit_code)
+        raise Interrupted(f"{where}; saved in {self.folder}. Go on with the same command and --resume",
+                          stop.exit_code or _ANOTHER)
 
     def _finish_epoch(self, task: Task, on_epoch: Callable[[EpochRecord], None] | None) -> None:
         state, running = self.state, self._running()
@@ -330,18 +340,17 @@ class _Fit:
                 "settings": self.settings.to_dict(), "placement": self.placement.to_dict()}
 
     def _save_state(self) -> None:
-        if self.folder is not None:
+        if self.folder is not None and self.team.group.first:
             tensors = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                        "plan": self.plan.to_dict()}
             save_state(self.folder, self.state, tensors, plain(self._identity()))
 
     def _restore(self) -> bool:
         """Go on from the state in the folder; return whether there was one."""
-        stored = load_state(self.folder, self.device) if self.folder is not None else None
-        if stored is None or self.folder is None:
+        stored = from_first(self._stored)
+        if stored is None:
             return False
-        state, tensors, identity = stored
-        check_identity(identity, plain(self._identity()), self.folder)
+        state, tensors = stored
         plan = Plan(**tensors["plan"])
         if plan.threads != self.plan.threads:
             self.notes.append(f"begun with {plan.threads} threads, resumed with {self.plan.threads}: rounding may "
@@ -351,8 +360,16 @@ class _Fit:
         self.optimizer.load_state_dict(tensors["optimizer"])
         return True
 
+    def _stored(self) -> tuple[TrainingState, dict[str, Any]] | None:
+        stored = load_state(self.folder, self.device) if self.folder is not None else None
+        if stored is None or self.folder is None:
+            return None
+        state, tensors, identity = stored
+        check_identity(identity, plain(self._identity()), self.folder)
+        return state, tensors
+
     def _save_checkpoint(self) -> None:
-        if self.folder is None:
+        if self.folder is None or not self.team.group.first:
             return
         provenance = Provenance(
             name=self.name, dataset=self.data.name, class_names=list(self.data.class_names), trained=self.trained,

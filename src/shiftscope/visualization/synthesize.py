@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from shiftscope.data import ImageSet
+from shiftscope.distributed import gathered, group, together
 from shiftscope.errors import ShiftscopeError
 from shiftscope.hooks import channels_last, frozen
 from shiftscope.models import registry_name
@@ -30,6 +31,7 @@ from shiftscope.visualization.starts import start_name
 from shiftscope.visualization.transforms import Transform
 
 
+@together("progress")
 def visualize(model: nn.Module, goal: str | Objective = "class:all", *, start: Any = None,
               settings: SynthesisSettings | None = None, shape: Sequence[int] | None = None,
               class_names: Sequence[str] = (), normalize: Normalization | None = None,
@@ -120,17 +122,26 @@ def default_objectives(model: nn.Module, shape: Sequence[int] | None = None) -> 
 
 
 def _climb_all(probe: Probe, plan: Plan, title: str, progress: Progress) -> dict[str, np.ndarray]:
-    """Make all pictures, chunk by chunk."""
+    """Make all pictures, chunk by chunk; the processes of a group share the chunks."""
     rows = torch.arange(len(plan.target.names), device=plan.logits.device)
-    task = progress.task(title, -(-len(rows) // plan.chunk) * plan.settings.steps, "steps")
+    chunks = [(number, chunk) for number, chunk in enumerate(rows.split(plan.chunk)) if group().owns(number)]
+    task = progress.task(title, len(chunks) * plan.settings.steps, "steps")
     begin = plan.frame.pixels(plan.logits)
     layout = channels_last(probe.model) if probe.takes_channels_last(plan.target, begin) else nullcontext()
+    own = []
     try:
         with layout:
             probe.check(plan.target, begin)
-            parts = in_chunks(lambda chunk: climb(probe, plan, chunk, task), rows, plan.chunk, plan.target.copies)
+            for number, chunk in chunks:
+                parts = in_chunks(lambda some: climb(probe, plan, some, task), chunk, plan.chunk, plan.target.copies)
+                own.append((number, _merged(parts)))
     finally:
         task.close()
+    every = sorted((part for found in gathered(own) for part in found), key=lambda part: part[0])
+    return {key: np.concatenate([part[key] for _, part in every]) for key in every[0][1]}
+
+
+def _merged(parts: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
     merged = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
     return {key: (value.float() if value.is_floating_point() else value).numpy() for key, value in merged.items()}
 

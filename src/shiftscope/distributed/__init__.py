@@ -1,0 +1,6 @@
+"""One piece of work in several processes: GPUs of one machine, or machines, on `torch.distributed`."""
+
+from shiftscope.distributed.group import Group, from_first, gathered, group, in_step, total
+from shiftscope.distributed.together import together
+
+__all__ = ["Group", "from_first", "gathered", "group", "in_step", "together", "total"]

@@ -1,0 +1,99 @@
+"""How the processes of a group share the steps of a training: each takes its part of every batch.
+
+A batch holds the same images whatever the number of processes, and gradients are added up over all of it, by
+`DistributedDataParallel`. So a training takes the same way with any number of processes, to rounding; only batch norm
+differs, whose statistics are those of each process's part.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from shiftscope import hashing
+from shiftscope.distributed import group, total
+from shiftscope.placement import Placement
+from shiftscope.settings import require
+from shiftscope.training.plan import Plan, planned_outputs
+
+_RANK_STREAM = 9
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a process does of a batch."""
+
+    rows: slice
+    weight: float
+    """What the loss is multiplied by, against the mean over processes that follows; 0 for a row that is only there
+    because every process must take part."""
+
+
+class _Placed(nn.Module):
+    """A model that is asked about placed images through `forward`, which `DistributedDataParallel` watches."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement, plan: Plan) -> torch.Tensor:
+        return planned_outputs(self.model, images, offsets, placement, plan)
+
+
+class Teamwork:
+    """The training's side of the group it runs in; alone, it changes nothing.
+
+    Args:
+        model: as it is when the training begins: the others are given the first process's weights.
+        batch_size: images of a step, of all processes together.
+
+    Raises:
+        UsageError: a batch has fewer images than there are processes.
+    """
+
+    def __init__(self, model: nn.Module, batch_size: int):
+        self.group = group()
+        require(batch_size >= self.group.size, "batch_size", batch_size,
+                f"at least the number of processes, {self.group.size}, each of which takes a part of every batch")
+        self.model = model
+        self.shared = DistributedDataParallel(_Placed(model)) if self.group.size > 1 else None
+
+    def part(self, count: int) -> Part:
+        """Return what this process does of a batch of `count` images.
+
+        >>> Teamwork(nn.Linear(1, 1), 8).part(8)
+        Part(rows=slice(0, 8, None), weight=1.0)
+        """
+        rank, size = self.group.rank, self.group.size
+        rows = slice(count * rank // size, count * (rank + 1) // size)
+        return Part(rows, float(size)) if rows.stop > rows.start else Part(slice(0, 1), 0.0)
+
+    def seed(self, seed: int) -> int:
+        """Return what dropout is seeded with in this process: each draws its own, the first as if it were alone."""
+        return seed if self.group.first else hashing.stream(_RANK_STREAM, seed, self.group.rank)
+
+    def outputs(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement, plan: Plan) -> torch.Tensor:
+        """Return the model's outputs, see `planned_outputs`."""
+        if self.shared is None:
+            return planned_outputs(self.model, images, offsets, placement, plan)
+        return self.shared(images, offsets, placement, plan)
+
+    def summing(self, *, last: bool) -> AbstractContextManager[None]:
+        """Add up gradients over the group only in the last micro-batch of a step."""
+        return nullcontext() if self.shared is None or last else self.shared.no_sync()
+
+    @contextmanager
+    def unwarned(self) -> Iterator[None]:
+        """Hide what DDP says of filters of one channel, whose two memory layouts are the same: nothing is slower."""
+        with warnings.catch_warnings():
+            if self.shared is not None:
+                warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield
+
+    def agree(self, *values: bool) -> list[bool]:
+        """Return which of the values are true in any process."""
+        return [bool(value) for value in total(torch.tensor(values, dtype=torch.int64)).tolist()]
