@@ -5,8 +5,8 @@ Usage: python benchmarks/two_processes.py [--data fashion-mnist] [--model two-co
 For each seed, `shiftscope train` runs alone and with `--devices 2`, and both checkpoints are evaluated by one process;
 then `shiftscope audit` of the first checkpoint, alone and with two. One record a seed is added to
 benchmarks/results/two-processes.json as soon as it is there: a benchmark that was cut off goes on where it was. It
-exits with 1 where the mean accuracies lie further apart than the larger spread over the seeds (sample deviation), or where
-one of the audit's answers differs.
+exits with 1 where the mean accuracies lie further apart than the larger spread over the seeds (sample deviation), or
+where one of the audit's answers differs.
 """
 
 import argparse

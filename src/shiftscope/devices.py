@@ -1,5 +1,9 @@
 """Choosing a device by name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 
 from shiftscope.errors import UsageError, unknown
@@ -44,3 +48,38 @@ def seed_generators(device: torch.device, seed: int) -> None:
             torch.cuda.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Let NVIDIA GPUs compute convolutions and products in TF32 meanwhile, or forbid it; other devices have none.
+
+    TF32 keeps 10 of the 23 bits of a float32's fraction. torch allows it for convolutions alone, unless told otherwise.
+
+    >>> with tf32(allowed=True):
+    ...     torch.backends.cuda.matmul.allow_tf32
+    True
+    """
+    switches, name, value = _switches(allowed)
+    before = [getattr(switch, name) for switch in switches]
+    try:
+        for switch in switches:
+            setattr(switch, name, value)
+        yield
+    finally:
+        for switch, old in zip(switches, before, strict=True):
+            setattr(switch, name, old)
+
+
+def _switches(allowed: bool) -> tuple[tuple[Any, ...], str, Any]:
+    """Return where TF32 is allowed or not, by which attribute and value.
+
+    torch has two names for it, and refuses to read the older one once the newer was set.
+    """
+    backends: Any = torch.backends
+    try:
+        _ = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+    except RuntimeError:
+        newer = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+        return newer, "fp32_precision", "tf32" if allowed else "ieee"
+    return (backends.cudnn, backends.cuda.matmul), "allow_tf32", allowed

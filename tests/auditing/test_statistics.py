@@ -21,13 +21,13 @@ def test_more_classes_than_a_byte_holds():
 
 def test_one_class_alone_is_always_right():
     answers = Answers(torch.tensor([0]), 2, 1)
-    answers.add(torch.tensor([[[3.0], [4.0]]]))
-    assert answers.classes.tolist() == [[0, 0]] and answers.ties == 0
+    answers.add(0, torch.tensor([[[3.0], [4.0]]]))
+    assert answers.classes.tolist() == [[0, 0]] and answers.ties.tolist() == [0]
 
 
 def test_an_image_without_a_finite_answer_has_no_margin():
     answers = Answers(torch.tensor([0, 0]), 2, 2)
-    answers.add(torch.tensor([[[torch.nan, 0.0], [0.0, torch.inf]], [[2.0, 1.0], [torch.nan, 1.0]]]))
+    answers.add(0, torch.tensor([[[torch.nan, 0.0], [0.0, torch.inf]], [[2.0, 1.0], [torch.nan, 1.0]]]))
     assert np.isnan(answers.margins[0]).all() and answers.margins[1].tolist() == [1, 1]
     assert answers.worst.tolist() == [0, 1] and answers.classes.tolist() == [[255, 255], [0, 255]]
 
@@ -62,7 +62,7 @@ def test_huge_scores_show_fewer_images():
     assert shown_count(100, 50_000, 1000) == 2 and shown_count(1, 50_000, 1000) == 1
     shown = Shown(3, 4, 2)
     shown.add(0, torch.zeros(1, 4, 2), np.zeros((1, 4), np.uint8))
-    assert shown.arrays()[0].tolist() == [0] and shown.arrays()[1].shape == (1, 4, 2)
+    assert shown.arrays(3)[0].tolist() == [0] and shown.arrays(3)[1].shape == (1, 4, 2)
 
 
 def test_the_sample_is_random_and_repeats():

@@ -68,7 +68,7 @@ def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(spots, monke
 
 
 def test_an_unknown_precision_is_named():
-    with pytest.raises(UsageError, match="precision must be float32 or bfloat16, got 'half'"):
+    with pytest.raises(UsageError, match="precision must be float32, tf32 or bfloat16, got 'half'"):
         TrainSettings(precision="half")
 
 
@@ -100,3 +100,25 @@ def test_a_model_of_one_canvas_cannot_be_trained_on_a_smaller_one(spots):
 def test_a_share_of_epochs_out_of_range_is_named(share):
     with pytest.raises(UsageError, match="small_canvas must be a share of the epochs, at least 0 and below 1"):
         TrainSettings(small_canvas=share)
+
+
+def test_tf32_is_said_to_be_for_gpus_elsewhere(spots):
+    result = trained(Whole(), spots, precision="tf32", epochs=1)
+    assert result.settings["plan"]["precision"] == "float32"
+    assert result.notes == ["tf32 is a mode of NVIDIA GPUs, the model is on cpu: it is trained in float32"]
+
+
+def test_tf32_is_allowed_within_a_training_and_no_longer(monkeypatch, spots):
+    seen = []
+
+    class Looking(Whole):
+        def forward(self, x):
+            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            return super().forward(x)
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    chosen = plan.Plan(micro_batch=0, channels_last=False, threads=1, precision="tf32")
+    monkeypatch.setattr("shiftscope.training.fit.choose_plan", lambda *_: (chosen, []))
+    trained(Looking(), spots, epochs=1, validation=0)
+    assert seen[-1] == (True, True)
+    assert before == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (False, True)

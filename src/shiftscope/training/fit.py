@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from shiftscope import hashing
 from shiftscope.data.base import Dataset
-from shiftscope.devices import seed_generators
+from shiftscope.devices import seed_generators, tf32
 from shiftscope.distributed import from_first, together, total
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.accuracy import default_placement
@@ -32,6 +33,7 @@ from shiftscope.training.clock import Clock, Forecast
 from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
 from shiftscope.training.plan import Plan, choose_plan, pieces, planned_outputs
+from shiftscope.training.reading import EVERY_STEPS, Reading
 from shiftscope.training.schedule import learning_rate
 from shiftscope.training.small_canvas import small_placement
 from shiftscope.training.state import TrainingState, check_identity, load_state, save_state
@@ -42,7 +44,6 @@ from shiftscope.training.trial import tried_plan
 _DROPOUT_STREAM = 5
 _VALIDATION_SEED = 0
 _ANOTHER = 130  # exit code where another process of the group was asked to stop
-_SHOW_EVERY = 10  # steps between two updates of the progress: reading a loss makes a GPU wait
 
 
 @together("folder", "progress", "on_epoch", "stop")
@@ -148,8 +149,9 @@ class _Fit:
                 self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             if not restored and self.settings.micro_batch is None:
                 self._try_plan()
-            self.team = Teamwork(self.model, self.settings.batch_size)
-            with self.team.unwarned():
+            self.team = Teamwork(self.model, self.plan, self.settings.batch_size)
+            self.reading = Reading(self.device, self.team.group.size)
+            with self.team.at_work(), self._arithmetic():
                 self._epochs(on_epoch, stop)
             self._save_checkpoint()
         finally:
@@ -157,6 +159,9 @@ class _Fit:
             if self.plan.channels_last:
                 self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return self._result()
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return tf32(allowed=True) if self.plan.precision == "tf32" else nullcontext()
 
     def _try_plan(self) -> None:
         images, labels = self.batches.first(self.settings.batch_size)
@@ -200,7 +205,6 @@ class _Fit:
         self.model.train()
         begun, unshown = time.perf_counter(), 0
         while state.step < self.steps:
-            shows = state.step % _SHOW_EVERY == 0
             first = state.step * self.settings.batch_size
             batch = slice(first, first + self.settings.batch_size)
             following = order[batch.stop:batch.stop + self.settings.batch_size]
@@ -209,13 +213,13 @@ class _Fit:
             state.step += 1
             unshown += len(order[batch])
             stopped, time_is_up = bool(stop), self.clock.is_up()
-            alone = self.team.group.size == 1
-            if shows or state.step == self.steps or self.device.type == "cpu" or (alone and (stopped or time_is_up)):
+            alone, reads = self.team.group.size == 1, self.reading.is_due(state.step, self.steps)
+            if reads or (alone and (stopped or time_is_up)):
                 stopped, time_is_up = self._agree(stopped, time_is_up)
                 self._check_finite()
             elif not alone:  # they stop together, at a step where they agree
                 stopped = time_is_up = False
-            if shows:
+            if reads and (self.reading.waits or state.step % EVERY_STEPS == 1):
                 task.advance(unshown, epoch=state.epoch + 1, **self._running())
                 unshown = 0
             self._tell(self.forecast.step())

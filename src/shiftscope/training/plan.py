@@ -26,6 +26,7 @@ class Plan:
     channels_last: bool
     threads: int
     precision: Precision = "float32"
+    compiled: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -50,7 +51,7 @@ def planned_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tenso
         images: uint8 (B, C, h, w) on the model's device.
         offsets: int64 (B, 2).
     """
-    if plan.precision == "float32":
+    if plan.precision != "bfloat16":
         return placed_outputs(model, images, offsets, placement, channels_last=plan.channels_last)
     with torch.autocast(images.device.type, dtype=torch.bfloat16):
         outputs = placed_outputs(model, images, offsets, placement, channels_last=plan.channels_last)
@@ -85,7 +86,11 @@ def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tens
     if micro and statistics:
         notes.append("the model uses batch statistics, so batches are not split into micro-batches")
         micro = 0
-    plan = Plan(micro_batch=micro, channels_last=layout, threads=torch.get_num_threads(), precision=settings.precision)
+    plan = Plan(micro_batch=micro, channels_last=layout, threads=torch.get_num_threads(), precision=settings.precision,
+                compiled=settings.compile)
+    if plan.precision == "tf32" and images.device.type != "cuda":
+        plan = replace(plan, precision="float32")
+        notes.append(f"tf32 is a mode of NVIDIA GPUs, the model is on {images.device.type}: it is trained in float32")
     if plan.precision == "bfloat16":
         why = _no_bfloat16(model, images, placement, plan)
         plan = replace(plan, precision="float32" if why else "bfloat16")

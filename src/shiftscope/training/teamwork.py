@@ -7,7 +7,7 @@ differs, whose statistics are those of each process's part.
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from shiftscope import hashing
 from shiftscope.distributed import group, total
+from shiftscope.models.forward import home
 from shiftscope.placement import Placement
 from shiftscope.settings import require
 from shiftscope.training.plan import Plan, planned_outputs
@@ -44,28 +45,46 @@ class _Placed(nn.Module):
         return planned_outputs(self.model, images, offsets, placement, plan)
 
 
+class _Compiled(nn.Module):
+    """A model compiled by `torch.compile`, on a GPU into CUDA graphs; what cannot be compiled runs as it is.
+
+    Canvases are laid outside of it, and a `forward_placed` of the model is not asked.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.compiled = torch.compile(model, mode="reduce-overhead" if home(model)[0].type == "cuda" else None)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.compiled(pixels)
+
+
 class Teamwork:
     """The training's side of the group it runs in; alone, it changes nothing.
 
     Args:
         model: as it is when the training begins: the others are given the first process's weights.
+        plan: how steps are computed; it says whether the model is compiled.
         batch_size: images of a step, of all processes together.
 
     Raises:
         UsageError: a batch has fewer images than there are processes.
     """
 
-    def __init__(self, model: nn.Module, batch_size: int):
+    def __init__(self, model: nn.Module, plan: Plan, batch_size: int):
         self.group = group()
         require(batch_size >= self.group.size, "batch_size", batch_size,
                 f"at least the number of processes, {self.group.size}, each of which takes a part of every batch")
-        self.model = model
-        self.shared = DistributedDataParallel(_Placed(model)) if self.group.size > 1 else None
+        self.compiled = plan.compiled
+        placed = _Placed(_Compiled(model) if self.compiled else model)
+        self.shared = DistributedDataParallel(placed) if self.group.size > 1 else None
+        self.whole = self.shared or placed
 
     def part(self, count: int) -> Part:
         """Return what this process does of a batch of `count` images.
 
-        >>> Teamwork(nn.Linear(1, 1), 8).part(8)
+        >>> Teamwork(nn.Linear(1, 1), Plan(micro_batch=0, channels_last=False, threads=1), 8).part(8)
         Part(rows=slice(0, 8, None), weight=1.0)
         """
         rank, size = self.group.rank, self.group.size
@@ -78,20 +97,22 @@ class Teamwork:
 
     def outputs(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement, plan: Plan) -> torch.Tensor:
         """Return the model's outputs, see `planned_outputs`."""
-        if self.shared is None:
-            return planned_outputs(self.model, images, offsets, placement, plan)
-        return self.shared(images, offsets, placement, plan)
+        return self.whole(images, offsets, placement, plan)
 
     def summing(self, *, last: bool) -> AbstractContextManager[None]:
         """Add up gradients over the group only in the last micro-batch of a step."""
         return nullcontext() if self.shared is None or last else self.shared.no_sync()
 
     @contextmanager
-    def unwarned(self) -> Iterator[None]:
-        """Hide what DDP says of filters of one channel, whose two memory layouts are the same: nothing is slower."""
-        with warnings.catch_warnings():
+    def at_work(self) -> Iterator[None]:
+        """Hide what DDP says of filters of one channel, whose two memory layouts are the same, and let a model that
+        does not compile run as it is.
+        """
+        with warnings.catch_warnings(), ExitStack() as stack:
             if self.shared is not None:
                 warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            if self.compiled:
+                stack.enter_context(torch._dynamo.config.patch(suppress_errors=True))
             yield
 
     def agree(self, *values: bool) -> list[bool]:

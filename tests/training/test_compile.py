@@ -1,0 +1,43 @@
+"""torch.compile for real: the same training to rounding, and a fallback."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.placement import Placement
+from shiftscope.settings import TrainSettings
+from shiftscope.training import train
+
+PLACE = Placement(image=(8, 8), canvas=(16, 16))
+
+
+def trained(spots, **changes):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.ReLU(), nn.Linear(32, 4))
+    settings = TrainSettings(epochs=2, batch_size=40, learning_rate=5e-3, **changes)
+    return model, train(model, spots, placement=PLACE, settings=settings)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
+def test_a_compiled_training_takes_the_same_way(spots):
+    (plain, slow), (compiled, fast) = trained(spots), trained(spots, compile=True)
+    assert fast.settings["plan"]["compiled"] and not slow.settings["plan"]["compiled"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert list(plain.state_dict()) == list(compiled.state_dict())
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[name], value, rtol=0, atol=1e-4)
+    assert fast.history[-1]["train_loss"] == pytest.approx(slow.history[-1]["train_loss"], rel=1e-4)
+
+
+def test_what_does_not_compile_is_trained_as_it_is(spots, monkeypatch):
+    torch._dynamo.reset()
+
+    def broken(*_, **__):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", broken)
+    (plain, _), (compiled, found) = trained(spots), trained(spots, compile=True)
+    assert found.epochs == 2
+    assert all(value.equal(compiled.state_dict()[name]) for name, value in plain.state_dict().items())
