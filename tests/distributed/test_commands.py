@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.distributed import HashStore
 
 from shiftscope.cli import main
+from shiftscope.distributed.group import Group
+from shiftscope.distributed.together import Team
+from shiftscope.errors import UsageError
 from shiftscope.models import load
 from shiftscope.results import Audit
 
@@ -52,6 +56,16 @@ def test_an_audit_by_two_processes_is_that_of_one(checkpoint, tmp_path, capsys):
     two, one = Audit.load(tmp_path / "two"), Audit.load(tmp_path / "one")
     assert (two.answers == one.answers).all() and two.ties == one.ties and two.images == 40
     assert two.accuracy_map.tolist() == one.accuracy_map.tolist() and two.intervals == one.intervals
+
+
+def test_what_cannot_be_sent_is_said_before_anything_is_sent():
+    team = Team(Group(rank=0, size=2), HashStore(), None)
+    with pytest.raises(UsageError, match="shown cannot be shared among processes.*define models and functions at the"):
+        team.lead(shown, {"what": lambda: 3}, ())
+
+
+def shown(what):
+    return what
 
 
 LINE = ["-m", "shiftscope", *TRAIN, "--epochs", "1", "--quiet", "--out", "run"]

@@ -189,7 +189,7 @@ class _Fit:
             while self.state.epoch < self.epochs:
                 if self._epoch(task, stop):
                     self._finish_epoch(task, on_epoch)
-                if self.clock.is_up() and self.state.epoch < self.epochs:
+                if self.state.epoch < self.epochs and self.team.agree(self.clock.is_up())[0]:
                     self._pause()
                     break
         finally:

@@ -78,7 +78,7 @@ class Teamwork:
                 f"at least the number of processes, {self.group.size}, each of which takes a part of every batch")
         self.compiled = plan.compiled
         placed = _Placed(_Compiled(model) if self.compiled else model)
-        self.shared = DistributedDataParallel(placed) if self.group.size > 1 else None
+        self.shared = DistributedDataParallel(placed, find_unused_parameters=True) if self.group.size > 1 else None
         self.whole = self.shared or placed
 
     def part(self, count: int) -> Part:
@@ -105,12 +105,13 @@ class Teamwork:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Hide what DDP says of filters of one channel, whose two memory layouts are the same, and let a model that
-        does not compile run as it is.
+        """Hide what DDP says of filters of one channel, whose two memory layouts are the same, and of models without
+        unused parameters, which others have; let a model that does not compile run as it is.
         """
         with warnings.catch_warnings(), ExitStack() as stack:
             if self.shared is not None:
                 warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+                warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
             if self.compiled:
                 stack.enter_context(torch._dynamo.config.patch(suppress_errors=True))
             yield
