@@ -92,6 +92,13 @@ def stopped_in_one() -> dict[str, np.ndarray]:
     return {"answers": found.answers, "images": np.array([found.images, found.partial])}
 
 
+def paused() -> int:
+    """Epochs of a training whose time is up in the last process alone, after its first step."""
+    last = group().rank == group().size - 1
+    settings = TrainSettings(epochs=3, batch_size=69, max_time=1e-6 if last else 1e6)
+    return shiftscope.train(net(), DATA, placement=PLACEMENT, settings=settings).epochs
+
+
 def refused() -> str:
     """What all are told when the first process raises an error."""
 
@@ -119,7 +126,7 @@ def everything(out: Path) -> dict[str, np.ndarray]:
         "orbit": audited(recentred), "stopped": stopped_in_one(),
         "evaluation": {"classes": evaluation.predictions, "confidence": evaluation.confidence},
         "synthesis": {"images": synthesis.images, "activations": synthesis.activations},
-        "basics": {"refused": np.array(refused()), "total": total(torch.tensor([1, 10])).numpy(),
+        "basics": {"paused": np.array(paused()), "refused": np.array(refused()), "total": total(torch.tensor([1, 10])).numpy(),
                    "gathered": np.array(gathered(f"r{group().rank}"))}}
     return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 

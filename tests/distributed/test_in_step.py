@@ -79,6 +79,10 @@ def test_an_audit_that_one_process_is_asked_to_stop_stops_in_all_with_whole_roun
     np.testing.assert_array_equal(found["stopped.answers"], one["brute.answers"][:images])
 
 
+def test_a_training_pauses_in_all_when_the_time_of_one_is_up(two):
+    assert [int(found["basics.paused"]) for found in two[1]] == [0, 0]
+
+
 def test_an_error_of_the_first_process_is_raised_by_all(two):
     assert [str(found["basics.refused"]) for found in two[1]] == ["refused by process 0"] * 2
 
