@@ -126,8 +126,8 @@ def everything(out: Path) -> dict[str, np.ndarray]:
         "orbit": audited(recentred), "stopped": stopped_in_one(),
         "evaluation": {"classes": evaluation.predictions, "confidence": evaluation.confidence},
         "synthesis": {"images": synthesis.images, "activations": synthesis.activations},
-        "basics": {"paused": np.array(paused()), "refused": np.array(refused()), "total": total(torch.tensor([1, 10])).numpy(),
-                   "gathered": np.array(gathered(f"r{group().rank}"))}}
+        "basics": {"paused": np.array(paused()), "refused": np.array(refused()),
+                   "total": total(torch.tensor([1, 10])).numpy(), "gathered": np.array(gathered(f"r{group().rank}"))}}
     return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
 
