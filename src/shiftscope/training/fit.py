@@ -120,9 +120,9 @@ class _Fit:
         self.device, _ = home(model)
         train_images, self.validation = data.split(settings.validation)
         self.batches = batches_of(train_images, self.device)
-        few, _ = self.batches.first(2)
-        check_model(model, few, placement, data.classes)
-        self.plan, self.notes = from_first(lambda: choose_plan(model, self.settings, few, placement))
+        self.few, _ = self.batches.first(2)
+        check_model(model, self.few, placement, data.classes)
+        self.plan, self.notes = from_first(lambda: choose_plan(model, self.settings, self.few, placement))
         self.fresh = torch.zeros(3, dtype=torch.float64, device=self.device)  # counted here, not yet in the state
         self.state = TrainingState(sums=torch.zeros_like(self.fresh))
         self.optimizer = build_optimizer(model, self.settings)
@@ -131,7 +131,7 @@ class _Fit:
         self.centred = placement.count == 1
         self.small = small_placement(placement) if self.settings.small_canvas else placement
         if self.small != placement:
-            check_model(model, few, self.small, data.classes)
+            check_model(model, self.few, self.small, data.classes)
         self.clock = Clock(self.settings.max_time)
 
     @property
@@ -149,7 +149,7 @@ class _Fit:
                 self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             if not restored and self.settings.micro_batch is None:
                 self._try_plan()
-            self.team = Teamwork(self.model, self.plan, self.settings.batch_size)
+            self.team = Teamwork(self.model, self.plan, self.settings.batch_size, self.few, self.placement)
             self.reading = Reading(self.device, self.team.group.size)
             with self.team.at_work(), self._arithmetic():
                 self._epochs(on_epoch, stop)

@@ -121,6 +121,20 @@ def _takes_bfloat16(model: nn.Module, images: torch.Tensor, placement: Placement
     return True
 
 
+def uses_all_parameters(model: nn.Module, images: torch.Tensor, placement: Placement, plan: Plan) -> bool:
+    """Return whether each parameter that is trained has a part in the outputs; False where that cannot be tried.
+
+    Args:
+        images: a few uint8 images (B, C, h, w) on the model's device.
+    """
+    try:
+        twin = copy.deepcopy(model).train()
+        planned_outputs(twin, images, placement.centred(len(images), images.device), placement, plan).sum().backward()
+    except Exception:  # whatever a foreign module raises
+        return False
+    return all(parameter.grad is not None for parameter in twin.parameters() if parameter.requires_grad)
+
+
 def _takes_channels_last(model: nn.Module, images: torch.Tensor, placement: Placement) -> bool:
     offsets = placement.centred(len(images), images.device)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -19,7 +19,7 @@ from shiftscope.distributed import group, total
 from shiftscope.models.forward import home
 from shiftscope.placement import Placement
 from shiftscope.settings import require
-from shiftscope.training.plan import Plan, planned_outputs
+from shiftscope.training.plan import Plan, planned_outputs, uses_all_parameters
 
 _RANK_STREAM = 9
 
@@ -67,24 +67,30 @@ class Teamwork:
         model: as it is when the training begins: the others are given the first process's weights.
         plan: how steps are computed; it says whether the model is compiled.
         batch_size: images of a step, of all processes together.
+        few: some images uint8 (B, C, h, w) on the model's device, to try it on.
+        placement: where images may lie.
 
     Raises:
         UsageError: a batch has fewer images than there are processes.
     """
 
-    def __init__(self, model: nn.Module, plan: Plan, batch_size: int):
+    def __init__(self, model: nn.Module, plan: Plan, batch_size: int, few: torch.Tensor, placement: Placement):
         self.group = group()
         require(batch_size >= self.group.size, "batch_size", batch_size,
                 f"at least the number of processes, {self.group.size}, each of which takes a part of every batch")
         self.compiled = plan.compiled
         placed = _Placed(_Compiled(model) if self.compiled else model)
-        self.shared = DistributedDataParallel(placed, find_unused_parameters=True) if self.group.size > 1 else None
+        self.shared = None
+        if self.group.size > 1:
+            unused = not uses_all_parameters(model, few, placement, plan)
+            self.shared = DistributedDataParallel(placed, find_unused_parameters=unused)
         self.whole = self.shared or placed
 
     def part(self, count: int) -> Part:
         """Return what this process does of a batch of `count` images.
 
-        >>> Teamwork(nn.Linear(1, 1), Plan(micro_batch=0, channels_last=False, threads=1), 8).part(8)
+        >>> plan, place = Plan(micro_batch=0, channels_last=False, threads=1), Placement(image=(1, 1), canvas=(2, 2))
+        >>> Teamwork(nn.Linear(4, 1), plan, 8, torch.zeros(2, 1, 1, 1, dtype=torch.uint8), place).part(8)
         Part(rows=slice(0, 8, None), weight=1.0)
         """
         rank, size = self.group.rank, self.group.size
@@ -105,13 +111,12 @@ class Teamwork:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Hide what DDP says of filters of one channel, whose two memory layouts are the same, and of models without
-        unused parameters, which others have; let a model that does not compile run as it is.
+        """Hide what DDP says of filters of one channel, whose two memory layouts are the same; let a model that does
+        not compile run as it is.
         """
         with warnings.catch_warnings(), ExitStack() as stack:
             if self.shared is not None:
                 warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-                warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
             if self.compiled:
                 stack.enter_context(torch._dynamo.config.patch(suppress_errors=True))
             yield
