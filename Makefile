@@ -40,7 +40,7 @@ check: $(INSTALLED_DEV) ## lint, types, layers, sizes
 
 # A worker a core, one thread each: most tests are too small for more.
 test: $(INSTALLED_DEV) ## all tests but those with torchvision
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in an environment of their own
 	$(VISION_RUN) -m pytest tests/vision

@@ -10,6 +10,15 @@ BESIDE = Path(__file__).parents[2] / "shared" / "fashion-mnist"
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
+LONG = ("test_kill.py", "test_lost_process.py", "test_commands.py", "test_in_step.py", "test_live_page.py",
+        "test_jupyterlab.py", "test_report_browser.py")
+"""Files that take longest: they start first, so that no worker is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave alone the scripts that tests start: collecting doctests would import, and so run, them."""

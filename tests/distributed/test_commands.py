@@ -1,6 +1,7 @@
 """`--devices 2` and torchrun's variables: the command line in several processes, its messages and its bad inputs."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -46,6 +47,18 @@ def checkpoint(tmp_path_factory) -> Path:
 def test_two_processes_leave_one_checkpoint_that_loads(checkpoint):
     assert sum(value.numel() for value in load(checkpoint).parameters()) > 300_000
     assert [part.name for part in checkpoint.parent.iterdir()] == ["two-full-seed1"]
+
+
+def test_the_script_of_the_page_on_scale_runs(checkpoint, ranks, free_port, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    script, = (block for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S) if "in_step" in block)
+    (tmp_path / "ckpt").symlink_to(checkpoint)
+    (tmp_path / "script.py").write_text(script)
+    ranks.start(["script.py"], ["script.py"], port=free_port)
+    (code, printed, _), second = ranks.ends()
+    assert code == second[0] == 0 and second[1] == ""
+    mean, worst = map(float, printed.split())
+    assert 0 <= worst < mean < 1
 
 
 def test_an_audit_by_two_processes_is_that_of_one(checkpoint, tmp_path, capsys):

@@ -43,7 +43,7 @@ def ranks_of(pid: int) -> list[int]:
 
 @contextmanager
 def training(line: list[str], folder: Path) -> Iterator[subprocess.Popen]:
-    """A training by two processes that has done two epochs."""
+    """A training by two processes that has logged two epochs, and so stored the first of them."""
     started = subprocess.Popen([sys.executable, *line], cwd=folder, env=ONE_THREAD, text=True, stderr=subprocess.PIPE,
                                stdout=subprocess.PIPE, start_new_session=True)
     log = RunFolder(folder / "run").log
@@ -77,7 +77,7 @@ def test_all_end_soon_with_one_message_and_the_state_stands(tmp_path, victim):
         "with it; checkpoints and results that were saved before stand: start the command again, with --resume where "
         "it has that"]
     assert not any(Path(f"/proc/{one}").exists() for one in ranks)
-    assert epochs_done(tmp_path) >= 2
+    assert epochs_done(tmp_path) >= 1
 
 
 def test_under_torchrun_a_process_that_is_left_says_it(tmp_path):
@@ -89,7 +89,7 @@ def test_under_torchrun_a_process_that_is_left_says_it(tmp_path):
     assert torchrun.returncode != 0
     ours = [line for line in said.splitlines() if line.startswith("error:")]
     assert len(ours) == 1 and "another of the processes that share the work has ended" in ours[0]
-    assert epochs_done(tmp_path) >= 2
+    assert epochs_done(tmp_path) >= 1
 
 
 def test_ctrl_c_saves_and_one_process_goes_on(tmp_path, monkeypatch, capsys):

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+import torch._dynamo
 from torch import nn
 
 from shiftscope.placement import Placement
@@ -11,6 +12,13 @@ from shiftscope.settings import TrainSettings
 from shiftscope.training import train
 
 PLACE = Placement(image=(8, 8), canvas=(16, 16))
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """What other tests compiled, or failed to, is forgotten."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
 
 
 def trained(spots, **changes):
@@ -32,8 +40,6 @@ def test_a_compiled_training_takes_the_same_way(spots):
 
 
 def test_what_does_not_compile_is_trained_as_it_is(spots, monkeypatch):
-    torch._dynamo.reset()
-
     def broken(*_, **__):
         raise RuntimeError("no compiler here")
 

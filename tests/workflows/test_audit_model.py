@@ -146,10 +146,9 @@ def test_interrupted_keeps_what_was_audited(checkpoint, tmp_path, monkeypatch, c
 
     flags = []
     monkeypatch.setattr(StopFlag, "__init__", lambda self: flags.append(self) or setattr(self, "signal", None))
-    advance = sweep.Sweep._take
-    monkeypatch.setattr(sweep.Sweep, "_take", lambda self, *rest: (advance(self, *rest), flags[0].ask())[0])
-    monkeypatch.setattr(sweep.Sweep, "_next", lambda self, begin, next=sweep.Sweep._next: (
-        setattr(self, "size", 10), next(self, begin))[1])
+    advance = sweep.Sweep._round
+    monkeypatch.setattr(sweep.Sweep, "_round", lambda self, stop: (
+        setattr(self, "block", 10), advance(self, stop), flags[0].ask())[1])
     assert main(["audit", str(checkpoint), "--out", "part", "--quiet"]) == 130
     assert "interrupted after 10 images; what was audited until then lies in part" in capsys.readouterr().err
     record = Audit.load(tmp_path / "part")
