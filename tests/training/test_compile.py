@@ -29,9 +29,10 @@ def trained(spots, **changes):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
+@pytest.mark.skipif(" " in torch.__file__, reason="torch.compile does not quote its own path, which has a space here")
 def test_a_compiled_training_takes_the_same_way(spots):
     (plain, slow), (compiled, fast) = trained(spots), trained(spots, compile=True)
-    assert fast.settings["plan"]["compiled"] and not slow.settings["plan"]["compiled"]
+    assert fast.settings["plan"]["compiled"] and fast.notes == [] and not slow.settings["plan"]["compiled"]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     assert list(plain.state_dict()) == list(compiled.state_dict())
     for name, value in plain.state_dict().items():
@@ -45,5 +46,7 @@ def test_what_does_not_compile_is_trained_as_it_is(spots, monkeypatch):
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", broken)
     (plain, _), (compiled, found) = trained(spots), trained(spots, compile=True)
-    assert found.epochs == 2
+    assert found.epochs == 2 and not found.settings["plan"]["compiled"]
+    assert found.notes == ["the model could not be compiled (BackendCompilerFailed: backend='inductor' raised: "
+                           "RuntimeError: no compiler here); it is trained as it is"]
     assert all(value.equal(compiled.state_dict()[name]) for name, value in plain.state_dict().items())

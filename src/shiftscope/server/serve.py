@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None]) -> No
     from shiftscope.server.run_files import RunFiles
 
     files = RunFiles(run)
-    with listening(port) as listener, contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to end it
+    with warnings.catch_warnings(), listening(port) as listener, contextlib.suppress(KeyboardInterrupt):
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # Ctrl-C, the way to end it, before it runs
         token, port = new_token(), listener.getsockname()[1]
         server = uvicorn.Server(uvicorn.Config(
             live_page(files, token=token, port=port, closing=lambda: server.should_exit), http="h11", ws="none",

@@ -151,7 +151,7 @@ class _Fit:
                 self._try_plan()
             self.team = Teamwork(self.model, self.plan, self.settings.batch_size, self.few, self.placement)
             self.reading = Reading(self.device, self.team.group.size)
-            with self.team.at_work(), self._arithmetic():
+            with self.team.unwarned(), self._arithmetic():
                 self._epochs(on_epoch, stop)
             self._save_checkpoint()
         finally:

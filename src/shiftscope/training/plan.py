@@ -1,6 +1,7 @@
 """How a step is computed: memory layout and micro-batches. Fixed at the start, kept in the training state."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from shiftscope.models.forward import evaluating, placed_outputs
+from shiftscope.models.forward import evaluating, home, placed_outputs, placed_pixels
 from shiftscope.placement import Placement
 from shiftscope.settings import Precision, ResolvedSettings
 
@@ -88,6 +89,9 @@ def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tens
         micro = 0
     plan = Plan(micro_batch=micro, channels_last=layout, threads=torch.get_num_threads(), precision=settings.precision,
                 compiled=settings.compile)
+    if plan.compiled and (why := _no_compilation(model, images, placement)):
+        plan = replace(plan, compiled=False)
+        notes.append(f"the model could not be compiled ({why}); it is trained as it is")
     if plan.precision == "tf32" and images.device.type != "cuda":
         plan = replace(plan, precision="float32")
         notes.append(f"tf32 is a mode of NVIDIA GPUs, the model is on {images.device.type}: it is trained in float32")
@@ -119,6 +123,23 @@ def _takes_bfloat16(model: nn.Module, images: torch.Tensor, placement: Placement
     except Exception:  # whatever a foreign module raises
         return False
     return True
+
+
+def compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the model's forward compiled by `torch.compile`, on a GPU into CUDA graphs."""
+    return torch.compile(model, mode="reduce-overhead" if home(model)[0].type == "cuda" else None)
+
+
+def _no_compilation(model: nn.Module, images: torch.Tensor, placement: Placement) -> str:
+    """Return why a model cannot be compiled, "" where it can be: a forward and a backward pass of a copy are tried."""
+    try:
+        twin = copy.deepcopy(model).train()
+        pixels = placed_pixels(images, placement.centred(len(images), images.device), placement, home(model)[1])
+        compiled(twin)(pixels).sum().backward()
+    except Exception as error:  # whatever the compiler, or a foreign module, raises
+        words = " ".join(str(error).split()).partition(" Set TORCHDYNAMO_VERBOSE")[0]
+        return f"{type(error).__name__}: {words[:200]}"
+    return ""
 
 
 def uses_all_parameters(model: nn.Module, images: torch.Tensor, placement: Placement, plan: Plan) -> bool:

@@ -7,7 +7,7 @@ differs, whose statistics are those of each process's part.
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from shiftscope import hashing
 from shiftscope.distributed import group, total
-from shiftscope.models.forward import home
 from shiftscope.placement import Placement
 from shiftscope.settings import require
-from shiftscope.training.plan import Plan, planned_outputs, uses_all_parameters
+from shiftscope.training.plan import Plan, compiled, planned_outputs, uses_all_parameters
 
 _RANK_STREAM = 9
 
@@ -46,15 +45,12 @@ class _Placed(nn.Module):
 
 
 class _Compiled(nn.Module):
-    """A model compiled by `torch.compile`, on a GPU into CUDA graphs; what cannot be compiled runs as it is.
-
-    Canvases are laid outside of it, and a `forward_placed` of the model is not asked.
-    """
+    """A compiled model. Canvases are laid outside of it, and a `forward_placed` of the model is not asked."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
-        self.compiled = torch.compile(model, mode="reduce-overhead" if home(model)[0].type == "cuda" else None)
+        self.compiled = compiled(model)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.compiled(pixels)
@@ -78,8 +74,7 @@ class Teamwork:
         self.group = group()
         require(batch_size >= self.group.size, "batch_size", batch_size,
                 f"at least the number of processes, {self.group.size}, each of which takes a part of every batch")
-        self.compiled = plan.compiled
-        placed = _Placed(_Compiled(model) if self.compiled else model)
+        placed = _Placed(_Compiled(model) if plan.compiled else model)
         self.shared = None
         if self.group.size > 1:
             unused = not uses_all_parameters(model, few, placement, plan)
@@ -110,15 +105,11 @@ class Teamwork:
         return nullcontext() if self.shared is None or last else self.shared.no_sync()
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Hide what DDP says of filters of one channel, whose two memory layouts are the same; let a model that does
-        not compile run as it is.
-        """
-        with warnings.catch_warnings(), ExitStack() as stack:
+    def unwarned(self) -> Iterator[None]:
+        """Hide what DDP says of filters of one channel, whose two memory layouts are the same: nothing is slower."""
+        with warnings.catch_warnings():
             if self.shared is not None:
                 warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-            if self.compiled:
-                stack.enter_context(torch._dynamo.config.patch(suppress_errors=True))
             yield
 
     def agree(self, *values: bool) -> list[bool]:
