@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from shiftscope.cli.failures import explain
 from shiftscope.errors import GroupError, UsageError
@@ -50,17 +50,27 @@ def run_together(arguments: Sequence[str], command: Callable[[], int]) -> int:
     from shiftscope.distributed.join import check_alike, joined
     from shiftscope.training.stopping import StopFlag
 
-    flag = StopFlag()
+    flag, code = StopFlag(), 0
     with joined(flag) as team:
         try:
             check_alike(team, arguments, __version__)
             if team.group.first:
-                return _lead(team, command)
-            with flag.listening():
-                team.follow()
+                code = _lead(team, command)
+            else:
+                with flag.listening():
+                    team.follow()
         except (Exception, KeyboardInterrupt) as error:
-            return _explain_once(error, team)
-    return 0
+            code = _explain_once(error, team)
+        if team.broken:
+            _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: taking down a group whose other processes are gone may abort the interpreter, or wait for them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _lead(team: "Team", command: Callable[[], int]) -> int:
