@@ -23,22 +23,19 @@ from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.layers import Recentre
 from shiftscope.settings import SynthesisSettings
 
-CLASSES = ("nw", "ne", "sw", "se")
+CLASSES = ("black", "dark", "light", "white")
 PLACEMENT = Placement(image=(8, 8), canvas=(14, 13))
 ARRAYS = ("answers", "margins", "worst_offset", "shown_index", "shown_logits", "right_counts")
 
 
-def spots(count: int, seed: int) -> TensorImages:
-    """Images of 8 x 8 whose class is the quadrant of the brightest spot."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 90, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
+def shades(count: int, seed: int) -> TensorImages:
+    """Noisy images of 8 x 8 whose class is their brightness."""
     labels = torch.arange(count) % 4
-    for index, label in enumerate(labels.tolist()):
-        images[index, 0, 1 + 4 * (label // 2):3 + 4 * (label // 2), 1 + 4 * (label % 2):3 + 4 * (label % 2)] = 250
-    return TensorImages(images, labels)
+    noise = torch.randint(0, 60, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+    return TensorImages((noise + 60 * labels[:, None, None, None]).to(torch.uint8), labels)
 
 
-DATA = Dataset(name="spots", class_names=CLASSES, train=spots(260, 0), test=spots(300, 1), source="made by the test",
+DATA = Dataset(name="shades", class_names=CLASSES, train=shades(260, 0), test=shades(300, 1), source="made by the test",
                licence="MIT", drawn=True)
 
 
