@@ -187,6 +187,12 @@ PRESETS: dict[str, dict[str, Recipe]] = {
 }
 """Further recipes by preset: minutes or an hour on two cores."""
 
+PRESET_ARGUMENTS: dict[Preset, dict[str, dict[str, Any]]] = {
+    "default": {}, "quick": {},
+    "best": {"recentred": {"widths": (48, 96, 192), "jitter": 2}},
+}
+"""What a registry model is built with for a preset, where that differs from its own defaults."""
+
 
 def recipe_of(model_name: str, preset: str = "default") -> Recipe:
     """Return a model's recipe; the general one for models that have none of their own.

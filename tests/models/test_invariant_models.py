@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from shiftscope.errors import UsageError
 from shiftscope.layers import Recentre
 from shiftscope.models import InvariantNet, RecentredNet, build_model, load, save
+from shiftscope.models.recentred import jittered
 from shiftscope.placement import Placement
 
 DIFFERS = 1e-2
@@ -131,6 +132,40 @@ def test_in_training_the_short_cut_gives_what_the_whole_canvas_gives():
     assert model.eval().forward_placed(some, offsets, place) is None  # what is judged is judged at its place
     other = Placement(image=(9, 9), canvas=(18, 18), background=7)
     assert model.train().forward_placed(some, offsets, other) is None
+
+
+def test_jitter_moves_each_window_by_a_whole_number_of_pixels_and_brings_in_background():
+    windows = torch.zeros(600, 2, 7, 8)
+    windows[:, 0, 3, 4], windows[:, 1] = 1.0, 0.5
+    moved = jittered(windows, 2, 0.25)
+    found = (moved[:, 0] == 1).flatten(1)
+    assert (found.sum(1) == 1).all()
+    places = found.int().argmax(1)
+    down, right = places // 8 - 3, places % 8 - 4
+    seen = {(int(dy), int(dx)) for dy, dx in zip(down, right, strict=True)}
+    assert seen == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
+    kept = ((7 - down.abs()) * (8 - right.abs())).float()  # what has not left the window; the rest is background
+    assert torch.equal((moved[:, 1] == 0.5).flatten(1).sum(1).float(), kept)
+    assert torch.equal((moved[:, 1] == 0.25).flatten(1).sum(1).float(), 56 - kept)
+
+
+def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
+    model = randomised(RecentredNet(canvas=(18, 18), widths=(4, 6), jitter=2)).double()
+    still = RecentredNet(canvas=(18, 18), widths=(4, 6)).double()
+    still.load_state_dict(model.state_dict())
+    place, some = Placement(image=(9, 9), canvas=(18, 18)), images(4, (9, 9))
+    offsets = torch.tensor([[0, 0], [9, 9], [3, 1], [0, 9]])
+    pixels = place.place(some, offsets).double() / 255
+    assert torch.equal(model.eval()(pixels), still.eval()(pixels))
+    seen = [model.train().forward_placed(some, offsets, place) for _ in range(2)]
+    assert not torch.equal(*seen)
+    assert spread(logits_everywhere(model, some, place)) == 0
+
+
+@pytest.mark.parametrize("jitter", [-1, 1.5])
+def test_a_jitter_that_is_no_number_of_pixels_is_refused(jitter):
+    with pytest.raises(UsageError, match=f"jitter must be a whole number of pixels, 0 or more, got {jitter}"):
+        RecentredNet(jitter=jitter)
 
 
 @pytest.mark.parametrize("name", ["recentred", "invariant"])

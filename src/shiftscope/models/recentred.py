@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.layers import Normalise, Recentre
 from shiftscope.models.residual import ResidualTrunk, mirror_average
 from shiftscope.models.sizes import check_pixels
 from shiftscope.placement import Placement
+from shiftscope.settings import require
 
 WIDTHS = (32, 64, 128)
 
@@ -28,6 +30,8 @@ class RecentredNet(nn.Module):
         background: of an empty canvas, as a pixel in [0, 1].
         robust: find the heaviest window instead of the bounding box, see `Recentre`.
         mirror: average over the picture and its mirror image in eval mode.
+        jitter: in training, show the window up to so many pixels off, each time anew. Without, the convnet always sees
+            its garments at one place, and learns that place by heart.
         mean, deviation: of the pixels in [0, 1], one number or one a channel. By default an empty canvas is 0, as the
             padding of the convolutions is.
 
@@ -44,14 +48,15 @@ class RecentredNet(nn.Module):
 
     def __init__(self, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
                  window: tuple[int, int] | None = None, widths: Sequence[int] = WIDTHS, background: float = 0.0,
-                 robust: bool = False, mirror: bool = True, mean: float | Sequence[float] = 0.0,
+                 robust: bool = False, mirror: bool = True, jitter: int = 0, mean: float | Sequence[float] = 0.0,
                  deviation: float | Sequence[float] = 0.35):
         super().__init__()
+        require(isinstance(jitter, int) and jitter >= 0, "jitter", jitter, "a whole number of pixels, 0 or more")
         self.picture = (channels, *canvas)
         self.arguments = {"canvas": tuple(canvas), "channels": channels, "classes": classes, "window": window,
                           "widths": tuple(widths), "background": background, "robust": robust, "mirror": mirror,
-                          "mean": mean, "deviation": deviation}
-        self.mirror = mirror
+                          "jitter": jitter, "mean": mean, "deviation": deviation}
+        self.mirror, self.jitter = mirror, jitter
         size = window or (-(-canvas[0] // 2), -(-canvas[1] // 2))
         self.recentre = Recentre((size[0], size[1]), background=background, robust=robust)
         self.normalise = Normalise(mean, deviation)
@@ -87,5 +92,24 @@ class RecentredNet(nn.Module):
         return self._rest(self.recentre(centred.to(self.normalise.mean.dtype) / 255))
 
     def _rest(self, windows: torch.Tensor) -> torch.Tensor:
+        if self.jitter and self.training:
+            windows = jittered(windows, self.jitter, self.recentre.background)
         x = self.normalise(windows)
         return mirror_average(self.trunk, x) if self.mirror and not self.training else self.trunk(x)
+
+
+def jittered(windows: torch.Tensor, most: int, background: float) -> torch.Tensor:
+    """Return windows (B, C, h, w), each moved by up to `most` pixels down or up and right or left, at random.
+
+    What comes in from outside is background. The global random state decides, as it does for dropout.
+
+    >>> jittered(torch.ones(2, 1, 3, 4), 1, 0.5).shape
+    torch.Size([2, 1, 3, 4])
+    """
+    count, _, height, width = windows.shape
+    first = torch.randint(0, 2 * most + 1, (2, count, 1), device=windows.device)
+    rows, columns = (first[axis] + torch.arange(size, device=windows.device) for axis, size in
+                     enumerate((height, width)))
+    around = F.pad(windows, (most,) * 4, value=background).movedim(1, -1)  # (B, h, w, C)
+    image = torch.arange(count, device=windows.device)[:, None, None]
+    return around[image, rows[:, :, None], columns[:, None]].movedim(-1, 1)

@@ -15,7 +15,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.results import Evaluation, TrainResult
 from shiftscope.runs import EpochLog, Job, RunFolder
-from shiftscope.settings import TrainSettings
+from shiftscope.settings import PRESET_ARGUMENTS, Preset, TrainSettings
 from shiftscope.training import train
 from shiftscope.training.state import load_state
 from shiftscope.workflows.budget import Budget
@@ -31,9 +31,10 @@ class JobResult:
     train: Evaluation
 
 
-def build(name: str, data: Dataset, placement: Placement, seed: int) -> torch.nn.Module:
-    """Return a fresh model that fits the dataset and the canvas."""
-    return build_model(name, canvas=placement.canvas, channels=data.shape[0], classes=data.classes, seed=seed)
+def build(name: str, data: Dataset, placement: Placement, seed: int, preset: Preset = "default") -> torch.nn.Module:
+    """Return a fresh model that fits the dataset and the canvas, of the size that the preset says."""
+    return build_model(name, canvas=placement.canvas, channels=data.shape[0], classes=data.classes, seed=seed,
+                       **PRESET_ARGUMENTS[preset].get(name, {}))
 
 
 def check_models(names: Iterable[str], data: Dataset, placement: Placement) -> None:
@@ -68,7 +69,7 @@ def do_job(job: Job, data: Dataset, placement: Placement, settings: TrainSetting
 def train_job(job: Job, data: Dataset, placement: Placement, settings: TrainSettings, run: RunFolder, *,
               device: torch.device, progress: Progress) -> tuple[TrainResult, torch.nn.Module]:
     """Train a job's model, logging every epoch; go on from its training state where there is one."""
-    model = build(job.model, data, placement, job.seed)
+    model = build(job.model, data, placement, job.seed, settings.preset)
     folder = run.checkpoint(job.key)
     stored = load_state(folder, torch.device("cpu"))
     run.log.truncate(job.key, stored[0].epoch if stored else 0)

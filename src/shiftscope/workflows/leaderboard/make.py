@@ -82,7 +82,7 @@ def _trained(entry: Entry, seed: int, shop: Workshop, stop: StopFlag) -> Made:
     if kept is not None:
         return Made(load(shop.run.checkpoint(key), device=shop.device), *kept)
     placement = shop.placement.centre_only() if entry.centred else shop.placement
-    model = build(entry.model, shop.data, shop.placement, seed).to(shop.device)
+    model = build(entry.model, shop.data, shop.placement, seed, entry.preset).to(shop.device)
     settings = TrainSettings(preset=entry.preset, epochs=shop.epochs, seed=seed)
     return _fit(model, key, entry, placement, settings, shop, stop)
 
