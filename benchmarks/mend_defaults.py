@@ -78,8 +78,8 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=4)
     asked = parser.parse_args()
     model, config = load(asked.checkpoint).eval(), load_config(asked.checkpoint)
-    data = validation_of(shiftscope.load_dataset("fashion-mnist"), (config.provenance.settings or {}).get("validation", 0),
-                         asked.images)
+    held_out = (config.provenance.settings or {}).get("validation", 0)
+    data = validation_of(shiftscope.load_dataset("fashion-mnist"), held_out, asked.images)
     place = Placement(image=data.shape[1:], canvas=(56, 56), step=asked.step)
     records: list[dict[str, Any]] = []
     for how, choice, default, mended in variants(model, (1, 56, 56)):
