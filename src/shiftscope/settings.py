@@ -189,7 +189,7 @@ PRESETS: dict[str, dict[str, Recipe]] = {
 
 PRESET_ARGUMENTS: dict[Preset, dict[str, dict[str, Any]]] = {
     "default": {}, "quick": {},
-    "best": {"recentred": {"widths": (48, 96, 192), "jitter": 2}},
+    "best": {"recentred": {"widths": (48, 96, 192), "jitter": 2, "shifts": 1}},
 }
 """What a registry model is built with for a preset, where that differs from its own defaults."""
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from shiftscope.errors import UsageError
 from shiftscope.layers import Recentre
 from shiftscope.models import InvariantNet, RecentredNet, build_model, load, save
+from shiftscope.models.forward import at_a_glance
 from shiftscope.models.recentred import jittered
 from shiftscope.placement import Placement
 
@@ -162,10 +163,28 @@ def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
     assert spread(logits_everywhere(model, some, place)) == 0
 
 
-@pytest.mark.parametrize("jitter", [-1, 1.5])
-def test_a_jitter_that_is_no_number_of_pixels_is_refused(jitter):
-    with pytest.raises(UsageError, match=f"jitter must be a whole number of pixels, 0 or more, got {jitter}"):
-        RecentredNet(jitter=jitter)
+def test_shifts_average_over_the_windows_nearby():
+    model = randomised(RecentredNet(canvas=(18, 18), widths=(4, 6), mirror=False, shifts=1)).double().eval()
+    one = RecentredNet(canvas=(18, 18), widths=(4, 6), mirror=False).double().eval()
+    one.load_state_dict(model.state_dict())
+    place, some = Placement(image=(7, 6), canvas=(18, 18)), images(4, (7, 6))  # smaller than the window of 9 x 9
+    logits = logits_everywhere(model, some, place)
+    assert spread(logits) == 0 and between(logits) > DIFFERS
+    window = one.recentre(place.place(some, torch.tensor([[5, 2]]).expand(4, 2)).double() / 255)
+    views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing goes over the rim
+    expected = torch.stack([one.trunk(one.normalise(view)) for view in views]).mean(0)
+    torch.testing.assert_close(logits[:, 0], expected, rtol=0, atol=1e-12)
+    with at_a_glance(model):
+        assert torch.equal(logits_everywhere(model, some, place), logits_everywhere(one, some, place))
+    assert torch.equal(logits_everywhere(model, some, place), logits)
+    assert not torch.equal(logits, logits_everywhere(one, some, place))
+
+
+@pytest.mark.parametrize("name", ["jitter", "shifts"])
+@pytest.mark.parametrize("pixels", [-1, 1.5])
+def test_what_is_no_number_of_pixels_is_refused(name, pixels):
+    with pytest.raises(UsageError, match=f"{name} must be a whole number of pixels, 0 or more, got {pixels}"):
+        RecentredNet(**{name: pixels})
 
 
 @pytest.mark.parametrize("name", ["recentred", "invariant"])

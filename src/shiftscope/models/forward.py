@@ -1,7 +1,7 @@
 """How a model is asked about placed images: the one place where uint8 becomes pixels in [0, 1]."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -99,3 +99,12 @@ def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, cl
     if outputs.shape[1] != classes:
         raise UsageError(f"{name} tells {outputs.shape[1]} classes apart, the dataset has {classes}: build the model "
                          f"with classes={classes}, or choose the dataset that it was made for")
+
+
+def at_a_glance(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which a model may answer with less care: training is watched in it, nothing is judged.
+
+    A model that averages over views of a picture has a method `at_a_glance` that returns it.
+    """
+    own = getattr(model, "at_a_glance", None)
+    return nullcontext() if own is None else own()

@@ -1,6 +1,8 @@
 """Track A: recentre, then a small residual convnet. Indifferent to place to the bit, for it sees the same pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,7 @@ class RecentredNet(nn.Module):
         mirror: average over the picture and its mirror image in eval mode.
         jitter: in training, show the window up to so many pixels off, each time anew. Without, the convnet always sees
             its garments at one place, and learns that place by heart.
+        shifts: in eval mode, average over the windows up to so many pixels off, (2 * shifts + 1)^2 of them.
         mean, deviation: of the pixels in [0, 1], one number or one a channel. By default an empty canvas is 0, as the
             padding of the convolutions is.
 
@@ -48,15 +51,16 @@ class RecentredNet(nn.Module):
 
     def __init__(self, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
                  window: tuple[int, int] | None = None, widths: Sequence[int] = WIDTHS, background: float = 0.0,
-                 robust: bool = False, mirror: bool = True, jitter: int = 0, mean: float | Sequence[float] = 0.0,
-                 deviation: float | Sequence[float] = 0.35):
+                 robust: bool = False, mirror: bool = True, jitter: int = 0, shifts: int = 0,
+                 mean: float | Sequence[float] = 0.0, deviation: float | Sequence[float] = 0.35):
         super().__init__()
-        require(isinstance(jitter, int) and jitter >= 0, "jitter", jitter, "a whole number of pixels, 0 or more")
+        for name, pixels in (("jitter", jitter), ("shifts", shifts)):
+            require(isinstance(pixels, int) and pixels >= 0, name, pixels, "a whole number of pixels, 0 or more")
         self.picture = (channels, *canvas)
         self.arguments = {"canvas": tuple(canvas), "channels": channels, "classes": classes, "window": window,
                           "widths": tuple(widths), "background": background, "robust": robust, "mirror": mirror,
-                          "jitter": jitter, "mean": mean, "deviation": deviation}
-        self.mirror, self.jitter = mirror, jitter
+                          "jitter": jitter, "shifts": shifts, "mean": mean, "deviation": deviation}
+        self.mirror, self.jitter, self.shifts = mirror, jitter, shifts
         size = window or (-(-canvas[0] // 2), -(-canvas[1] // 2))
         self.recentre = Recentre((size[0], size[1]), background=background, robust=robust)
         self.normalise = Normalise(mean, deviation)
@@ -91,11 +95,34 @@ class RecentredNet(nn.Module):
         centred = placement.place(images, placement.centred(len(images), images.device))
         return self._rest(self.recentre(centred.to(self.normalise.mean.dtype) / 255))
 
+    @contextmanager
+    def at_a_glance(self) -> Iterator[None]:
+        """Look at one window alone for the while: nine take nine times as long, and watching training needs no more."""
+        shifts, self.shifts = self.shifts, 0
+        try:
+            yield
+        finally:
+            self.shifts = shifts
+
     def _rest(self, windows: torch.Tensor) -> torch.Tensor:
-        if self.jitter and self.training:
-            windows = jittered(windows, self.jitter, self.recentre.background)
-        x = self.normalise(windows)
-        return mirror_average(self.trunk, x) if self.mirror and not self.training else self.trunk(x)
+        if self.training:
+            seen = jittered(windows, self.jitter, self.recentre.background) if self.jitter else windows
+            return self.trunk(self.normalise(seen))
+        answers = [self._answer(self.normalise(view)) for view in self._views(windows)]
+        return torch.stack(answers).mean(0) if len(answers) > 1 else answers[0]
+
+    def _views(self, windows: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the windows (B, C, h, w) as they are seen from up to `shifts` pixels off."""
+        if not self.shifts:
+            yield windows
+            return
+        (height, width), reach = windows.shape[2:], 2 * self.shifts + 1
+        around = F.pad(windows, (self.shifts,) * 4, value=self.recentre.background)
+        for down, right in product(range(reach), range(reach)):
+            yield around[:, :, down:down + height, right:right + width]
+
+    def _answer(self, x: torch.Tensor) -> torch.Tensor:
+        return mirror_average(self.trunk, x) if self.mirror else self.trunk(x)
 
 
 def jittered(windows: torch.Tensor, most: int, background: float) -> torch.Tensor:

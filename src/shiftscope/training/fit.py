@@ -21,7 +21,7 @@ from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.checkpoint import Provenance, save
-from shiftscope.models.forward import check_model, home
+from shiftscope.models.forward import at_a_glance, check_model, home
 from shiftscope.models.registry import count_parameters, registry_name
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
@@ -334,7 +334,8 @@ class _Fit:
         if self.validation is None:
             return None
         offsets = self.placement.sample(torch.arange(len(self.validation)), seed=_VALIDATION_SEED)
-        found = predict(self.model, self.validation, offsets, self.placement)
+        with at_a_glance(self.model):
+            found = predict(self.model, self.validation, offsets, self.placement)
         return found.right(self.validation.labels).double().mean().item()
 
     # ------------------------------------------------------------------ files
