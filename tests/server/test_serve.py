@@ -2,6 +2,7 @@
 
 import builtins
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -95,3 +96,20 @@ def test_open_opens_the_address_that_is_printed(run, capsys, monkeypatch):
 def test_tokens_are_long_and_never_the_same():
     tokens = {new_token() for _ in range(100)}
     assert len(tokens) == 100 and {len(token) for token in tokens} == {43}
+
+
+INTERRUPTED = """
+import signal, sys
+from shiftscope.server.serve import serve
+
+before = signal.getsignal(signal.SIGINT)
+serve(sys.argv[1], ready=lambda address: signal.raise_signal(signal.SIGINT))
+assert signal.getsignal(signal.SIGINT) is before
+print("ended")
+"""
+
+
+def test_ctrl_c_before_the_server_runs_ends_it_all_the_same(run):
+    command = [sys.executable, "-c", INTERRUPTED, str(run.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")

@@ -3,12 +3,16 @@
 import contextlib
 import errno
 import os
+import signal
 import socket
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shiftscope.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 HOST = "127.0.0.1"
 INSTALL = "install the extra: pip install 'shiftscope[server]'"
@@ -36,15 +40,32 @@ def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None]) -> No
     from shiftscope.server.run_files import RunFiles
 
     files = RunFiles(run)
-    with warnings.catch_warnings(), listening(port) as listener, contextlib.suppress(KeyboardInterrupt):
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # Ctrl-C, the way to end it, before it runs
+    with listening(port) as listener:
         token, port = new_token(), listener.getsockname()[1]
         server = uvicorn.Server(uvicorn.Config(
             live_page(files, token=token, port=port, closing=lambda: server.should_exit), http="h11", ws="none",
             lifespan="off", log_config=None, log_level="critical", access_log=False, server_header=False,
             proxy_headers=False, timeout_graceful_shutdown=2))
-        ready(f"http://{HOST}:{port}/{token}/")
-        server.run(sockets=[listener])
+        with ended_by_interrupt(server):
+            ready(f"http://{HOST}:{port}/{token}/")
+            server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def ended_by_interrupt(server: "uvicorn.Server") -> Iterator[None]:
+    """Let Ctrl-C end the server from the first moment on.
+
+    The server listens for it itself, but only once it runs: an exception raised before, in the middle of an import, can
+    be lost, and the server would run on.
+    """
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def listening(port: int) -> socket.socket:
