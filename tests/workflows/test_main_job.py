@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 
+from shiftscope.data import load_dataset
 from shiftscope.errors import UsageError
 from shiftscope.evaluation import evaluate
 from shiftscope.models import load
@@ -11,6 +12,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, Synthesis, TrainResult
 from shiftscope.settings import DataSettings, RunSettings
+from shiftscope.workflows.jobs import build
 from shiftscope.workflows.main_job import run_main_job
 from shiftscope.workflows.shared_images import shared_index
 
@@ -175,3 +177,11 @@ def test_unknown_names_are_refused_before_anything_is_written(npz, tmp_path):
     with pytest.raises(UsageError, match="unknown model 'two-cov': did you mean 'two-conv'"):
         run_main_job(DataSettings(data=f"npz:{npz}"), run, progress=QUIET)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("preset, widths, jitter, shifts", [("quick", (32, 64, 128), 0, 0),
+                                                            ("best", (48, 96, 192), 2, 1)])
+def test_a_preset_decides_what_a_model_is_built_with(npz, preset, widths, jitter, shifts):
+    place = Placement(image=(12, 12), canvas=(24, 24))
+    model = build("recentred", load_dataset(f"npz:{npz}"), place, seed=0, preset=preset)
+    assert (model.arguments["widths"], model.jitter, model.shifts) == (widths, jitter, shifts)
