@@ -181,7 +181,7 @@ RECIPES: dict[str, Recipe] = {
 PRESETS: dict[str, dict[str, Recipe]] = {
     "quick": {name: RECIPES[name] for name in ("recentred", "invariant")},
     "best": {
-        "recentred": replace(RECIPES["recentred"], epochs=50, erase=0.5),
+        "recentred": replace(RECIPES["recentred"], epochs=85, erase=0.5),
         "invariant": replace(RECIPES["invariant"], epochs=30, erase=0.5),
     },
 }
