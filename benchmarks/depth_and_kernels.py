@@ -127,10 +127,11 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
     for place, (name, ones) in enumerate(some.items()):
         means = []
         for key, colour, marker in (("worst_case_accuracy", VERMILLION, "o"), ("mean_accuracy", BLUE, "s")):
-            values = [100 * one[key] for one in ones]
-            mean, _ = mean_and_spread(values)
+            shares = [one[key] for one in ones]
+            mean = 100 * mean_and_spread(shares)[0]
             means.append(mean)
-            axes.plot(values, [place] * len(values), marker, color=colour, markersize=3.5, alpha=0.6)
+            axes.plot([100 * share for share in shares], [place] * len(shares), marker, color=colour, markersize=3.5,
+                      alpha=0.6)
             axes.plot([mean], [place], marker, color=colour, markersize=9, markeredgecolor=INK, markeredgewidth=0.5)
             axes.annotate(f"{mean:.1f}", (mean, place), (0, 9), textcoords="offset points", ha="center", fontsize=8)
         axes.hlines(place, *means, color=INK, linewidth=1, zorder=0)
@@ -139,7 +140,7 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
     axes.set_ylim(len(some) - 0.5, -0.6)
     axes.set_xlabel("accuracy, %")
     head(drawn, "Depth and kernel size at equal numbers of parameters",
-         "Circles: share of images right at every placement; squares: share right, mean over all placements.")
+         "Circles: right at every placement. Squares: mean over all placements.")
     foot(drawn, f"Small marks: seeds. {records[0]['train_images']:,} training images, {EPOCHS} epochs; the first "
          f"{records[0]['images']:,} test images of Fashion-MNIST at all {records[0]['placements']} placements.")
     return describe(drawn, "; ".join(words))

@@ -1,19 +1,24 @@
 """Noise on the canvas: how accuracy and consistency of each model fall with it.
 
 Usage: python benchmarks/noise.py CHECKPOINT... [--data fashion-mnist] [--images 500] [--step 7] [--levels 0 2 5]
+       python benchmarks/noise.py --draw
 
 Whole canvases get Gaussian noise of so many grey levels (of 255), rounded and clipped as a camera does it, fresh for
 every image and placement. Promises of exact indifference to place hold for a clean background alone: this measures
 what is left of them. Every `step`-th placement is looked at, from the middle one. A model called `recentred` is
-measured with its robust form as well. One record a model and level is appended to benchmarks/results/noise.json.
+measured with its robust form as well. One record a model and level is appended to benchmarks/results/noise.json. With
+--draw nothing is measured: the records are drawn, and their table written into docs/noise.md.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import shiftscope
@@ -21,9 +26,14 @@ from shiftscope import files
 from shiftscope.models import RecentredNet, load, load_config
 from shiftscope.models.forward import evaluating, to_pixels
 from shiftscope.placement import Placement
+from shiftscope.reporting.marked import replace_marked
+from shiftscope.reporting.save import render_figure
+from shiftscope.reporting.style import SERIES, describe, foot, head, styled
 from shiftscope.workflows.bench.machine import describe_machine
 
-RESULTS = Path(__file__).parent / "results" / "noise.json"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "noise.json"
+PAGE, PICTURE = ROOT / "docs" / "noise.md", ROOT / "docs" / "images" / "noise.png"
 
 
 def noisy(canvases: torch.Tensor, level: float, generator: torch.Generator) -> torch.Tensor:
@@ -59,33 +69,90 @@ def variants(folder: Path) -> dict[str, nn.Module]:
     return found
 
 
+def read() -> list[dict[str, Any]]:
+    """Return the records measured so far."""
+    return json.loads(RESULTS.read_text(encoding="utf-8"))["records"] if RESULTS.is_file() else []
+
+
+def curves(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the records of each model by level, the models in the order in which they were measured."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in sorted(records, key=lambda one: one["level"]):
+        found.setdefault(record["model"], []).append(record)
+    return {name: found[name] for name in dict.fromkeys(record["model"] for record in records)}
+
+
+def table(records: Sequence[dict[str, Any]]) -> str:
+    """Return the Markdown table of the records: accuracy and, after a stroke, consistency."""
+    found = curves(records)
+    levels = sorted({record["level"] for record in records})
+    lines = [f"| accuracy / consistency at noise of | {' | '.join(f'{level:g}' for level in levels)} |",
+             f"|---|{'---|' * len(levels)}"]
+    for name, some in found.items():
+        cells = {one["level"]: f"{one['accuracy']:.1%} / {one['consistency']:.1%}" for one in some}
+        lines.append(f"| {name} | {' | '.join(cells.get(level, '–') for level in levels)} |")
+    return "\n".join(lines)
+
+
+@styled
+def figure(records: Sequence[dict[str, Any]]) -> Figure:
+    """Draw accuracy and consistency of each model against the level of noise."""
+    drawn, words = Figure(figsize=(7.2, 3.7)), []
+    panels = [drawn.add_axes((left, 0.26, 0.38, 0.47)) for left in (0.09, 0.58)]
+    for key, axes in zip(("accuracy", "consistency"), panels, strict=True):
+        for (name, some), (colour, marker) in zip(curves(records).items(), SERIES, strict=False):
+            shares = [100 * one[key] for one in some]
+            axes.plot([one["level"] for one in some], shares, marker=marker, color=colour, markersize=5, label=name)
+            words.append(f"{name}, {key}: {', '.join(f'{share:.1f}' for share in shares)} %")
+        axes.set_title(key)
+        axes.set_ylim(0, 103)
+        axes.set_xlabel("noise, grey levels of 255")
+    panels[0].set_ylabel("%")
+    panels[1].legend(loc="lower left", fontsize=7.5)
+    head(drawn, "Noise on the whole canvas",
+         "What promises on a clean background are worth without one. No model was trained with noise.")
+    first = records[0]
+    foot(drawn, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, fresh noise "
+         "for each of them. One trained model a curve.")
+    return describe(drawn, "; ".join(words))
+
+
+def draw(records: Sequence[dict[str, Any]]) -> None:
+    """Write figure and table into the documentation."""
+    files.write_bytes(PICTURE, render_figure(figure(records), "png"))
+    text = replace_marked(PAGE.read_text(encoding="utf-8"), "noise", table(records), str(PAGE))
+    files.write_text(PAGE, text)
+
+
 def main() -> None:
-    """Measure each checkpoint at each level."""
+    """Measure each checkpoint at each level, or draw what is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", nargs="+", type=Path)
+    parser.add_argument("checkpoints", nargs="*", type=Path)
     parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--step", type=int, default=7)
     parser.add_argument("--levels", type=float, nargs="+", default=[0, 2, 5, 10, 20, 40])
-    asked = parser.parse_args()
+    parser.add_argument("--draw", action="store_true")
+    asked, records = parser.parse_args(), read()
+    if asked.draw:
+        draw(records)
+        return
     data = shiftscope.load_dataset(asked.data)
     images = data.test.gather(torch.arange(min(asked.images, len(data.test))))
     labels = data.test.labels[:len(images), None]
     place = Placement(image=data.shape[1:], canvas=(2 * data.shape[1], 2 * data.shape[2]), step=asked.step)
-    stored = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"schema_version": 1, "records": []}
     for folder in asked.checkpoints:
         for name, model in variants(folder).items():
             for level in asked.levels:
                 classes = answers(model, images, place, level)
-                record = {"model": name, "level": level, "images": len(images), "placements": place.count,
-                          "accuracy": (classes == labels).double().mean().item(),
-                          "consistency": consistency(classes, data.classes), "data": data.name,
-                          "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-                          "machine": describe_machine(torch.device("cpu"))}
-                stored["records"].append(record)
-                files.write_json(RESULTS, stored)
-                print(f"{name:20} noise {level:4g}: accuracy {record['accuracy']:.4f}, "
-                      f"consistency {record['consistency']:.4f}", flush=True)
+                records.append({"model": name, "level": level, "images": len(images), "placements": place.count,
+                                "accuracy": (classes == labels).double().mean().item(),
+                                "consistency": consistency(classes, data.classes), "data": data.name,
+                                "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+                                "machine": describe_machine(torch.device("cpu"))})
+                files.write_json(RESULTS, {"schema_version": 1, "records": records})
+                print(f"{name:20} noise {level:4g}: accuracy {records[-1]['accuracy']:.4f}, "
+                      f"consistency {records[-1]['consistency']:.4f}", flush=True)
 
 
 if __name__ == "__main__":

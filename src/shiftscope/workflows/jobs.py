@@ -37,11 +37,11 @@ def build(name: str, data: Dataset, placement: Placement, seed: int, preset: Pre
                        **PRESET_ARGUMENTS[preset].get(name, {}))
 
 
-def check_models(names: Iterable[str], data: Dataset, placement: Placement) -> None:
+def check_models(names: Iterable[str], data: Dataset, placement: Placement, preset: Preset = "default") -> None:
     """Try every model on two images, so that a wrong name or size is said before anything is trained or written."""
     images = data.test.gather(torch.arange(min(2, len(data.test))))
     for name in names:
-        check_model(build(name, data, placement, seed=0), images, placement, data.classes)
+        check_model(build(name, data, placement, 0, preset), images, placement, data.classes)
 
 
 def do_job(job: Job, data: Dataset, placement: Placement, settings: TrainSettings, run: RunFolder, *,

@@ -31,7 +31,7 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
     """
     run, where = RunFolder(out), resolve_device(device)
     images, placement = open_data(data, progress)
-    check_models([model], images, placement)
+    check_models([model], images, placement, settings.preset)
     asked = {"data": asdict(data), "training": settings.to_dict(), "model": model}
     begin_run(run, images, asked, device=where, seed=settings.seed, command=command or [], resume=resume,
               overwrite=overwrite)
