@@ -10,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401  (an optimiser's first step would: most of the time that a process takes)
+
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.workflows.train_one import train_one

@@ -81,6 +81,7 @@ def trainers(data):
 
 @pytest.fixture(scope="module")
 def uninterrupted(trainers, tmp_path_factory):
+    trainers.finish(tmp_path_factory.mktemp("first") / "run")  # waits until all is imported
     out = tmp_path_factory.mktemp("whole") / "run"
     begun = time.monotonic()
     calls = trainers.finish(out)
@@ -102,10 +103,11 @@ def test_killed_at_every_write_fsync_and_rename(trainers, uninterrupted, tmp_pat
 def test_killed_at_random_moments(trainers, uninterrupted, tmp_path):
     expected, _, seconds = uninterrupted
     moments = random.Random(20)
+    latest = 1.5 * seconds  # a killed training that has saved nothing yet must be able to end the next time
     deaths = rounds = 0
     while deaths < RANDOM_KILLS:
         out = tmp_path / f"run-{rounds}"
-        while trainers.run(out, kill_after=moments.uniform(0, seconds))[0] == -signal.SIGKILL:
+        while trainers.run(out, kill_after=moments.uniform(0, latest))[0] == -signal.SIGKILL:
             deaths += 1
         assert outcome(out) == expected
         rounds += 1
