@@ -6,8 +6,8 @@ Usage: python benchmarks/noise.py CHECKPOINT... [--data fashion-mnist] [--images
 Whole canvases get Gaussian noise of so many grey levels (of 255), rounded and clipped as a camera does it, fresh for
 every image and placement. Promises of exact indifference to place hold for a clean background alone: this measures
 what is left of them. Every `step`-th placement is looked at, from the middle one. A model called `recentred` is
-measured with its robust form as well. One record a model and level is appended to benchmarks/results/noise.json. With
---draw nothing is measured: the records are drawn, and their table written into docs/noise.md.
+measured with its robust form as well. One record a model and level goes to benchmarks/results/noise.json, in place of
+an older one. With --draw nothing is measured: the records are drawn, and their table written into docs/noise.md.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from shiftscope.placement import Placement
 from shiftscope.reporting.marked import replace_marked
 from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.style import SERIES, describe, foot, head, styled
+from shiftscope.reporting.wording import percent
 from shiftscope.workflows.bench.machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +90,7 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     lines = [f"| accuracy / consistency at noise of | {' | '.join(f'{level:g}' for level in levels)} |",
              f"|---|{'---|' * len(levels)}"]
     for name, some in found.items():
-        cells = {one["level"]: f"{one['accuracy']:.1%} / {one['consistency']:.1%}" for one in some}
+        cells = {one["level"]: f"{percent(one['accuracy'])} / {percent(one['consistency'])}" for one in some}
         lines.append(f"| {name} | {' | '.join(cells.get(level, '–') for level in levels)} |")
     return "\n".join(lines)
 
@@ -145,6 +146,7 @@ def main() -> None:
         for name, model in variants(folder).items():
             for level in asked.levels:
                 classes = answers(model, images, place, level)
+                records = [one for one in records if (one["model"], one["level"]) != (name, level)]
                 records.append({"model": name, "level": level, "images": len(images), "placements": place.count,
                                 "accuracy": (classes == labels).double().mean().item(),
                                 "consistency": consistency(classes, data.classes), "data": data.name,

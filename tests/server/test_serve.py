@@ -4,13 +4,14 @@ import builtins
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from shiftscope.cli import main
 from shiftscope.errors import UsageError
 from shiftscope.server.guard import new_token
-from shiftscope.server.serve import listening
+from shiftscope.server.serve import listening, serve
 
 
 @pytest.fixture
@@ -96,6 +97,14 @@ def test_open_opens_the_address_that_is_printed(run, capsys, monkeypatch):
 def test_tokens_are_long_and_never_the_same():
     tokens = {new_token() for _ in range(100)}
     assert len(tokens) == 100 and {len(token) for token in tokens} == {43}
+
+
+def test_it_serves_from_a_thread_as_well(run):
+    def ready(address):
+        raise OSError(address)  # far enough
+
+    with ThreadPoolExecutor(1) as threads, pytest.raises(OSError, match=r"http://127\.0\.0\.1:"):
+        threads.submit(serve, run.path, ready=ready).result(30)
 
 
 INTERRUPTED = """

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,8 +57,13 @@ def ended_by_interrupt(server: "uvicorn.Server") -> Iterator[None]:
     """Let Ctrl-C end the server from the first moment on.
 
     The server listens for it itself, but only once it runs: an exception raised before, in the middle of an import, can
-    be lost, and the server would run on.
+    be lost, and the server would run on. Signals reach the main thread alone, so
+    in another one none is listened for.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
     def end(*_: object) -> None:
         server.should_exit = True
 
