@@ -7,10 +7,21 @@ import difflib
 from collections.abc import Iterable
 
 
+LONGEST = 399
+"""Characters of a message at most. Paths, names and the errors of other libraries that it quotes may have any length."""
+
+
 class ShiftscopeError(Exception):
-    """Base of all errors raised on purpose; `exit_code` is what the command line returns for it."""
+    """Base of all errors raised on purpose; `exit_code` is what the command line returns for it.
+
+    The middle of a sentence with more than `LONGEST` characters is left out; lines of code after it are kept.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = ""):
+        sentence, newline, code = message.partition("\n")
+        super().__init__(shortened(sentence, LONGEST) + newline + code)
 
 
 class UsageError(ShiftscopeError):
@@ -57,6 +68,26 @@ class Interrupted(ShiftscopeError):
     def __init__(self, message: str, exit_code: int = 130):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most `most` characters; of a longer one the middle is left out.
+
+    >>> shortened("0123456789", 10), shortened("0123456789", 8)
+    ('0123456789', '0123…789')
+    """
+    if len(text) <= most:
+        return text
+    return f"{text[:most // 2]}…{text[len(text) - (most - 1) // 2:]}"
+
+
+def brief(value: object) -> str:
+    """Return how a value from a file is quoted in a message: as Python writes it, in at most 40 characters.
+
+    >>> brief("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaaaaa'"
+    """
+    return shortened(repr(value), 40)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

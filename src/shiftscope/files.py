@@ -25,7 +25,10 @@ _UNTOLD = 2**20
 
 
 class UnfitFileError(OSError):
-    """A path that names no regular file, or a file above its size limit; the message is a phrase about the file."""
+    """A file that a reader refuses: no regular file, above its size limit, or with other content than expected.
+
+    The message is a phrase about the file that fits into the caller's sentence.
+    """
 
 
 def open_regular(path: Path | str, limit: int) -> BinaryIO:
@@ -64,6 +67,15 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     if len(content) > most:
         raise UnfitFileError(f"it holds more than {most:,} bytes, expected at most as many")
     return content
+
+
+def reason(error: OSError) -> str:
+    """Return the phrase that says why a file could not be read.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory")), reason(UnfitFileError("it is a folder"))
+    ('No such file or directory', 'it is a folder')
+    """
+    return error.strerror or str(error)
 
 
 def _check_regular(status: os.stat_result, limit: int) -> None:
@@ -148,8 +160,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _explain(path: Path, error: OSError) -> OutputError:
-    reason = error.strerror or str(error)
-    return OutputError(f"cannot write {path}: {reason}; free some space or choose another folder")
+    return OutputError(f"cannot write {path}: {reason(error)}; free some space or choose another folder")
 
 
 def write_text(path: Path | str, text: str) -> None:

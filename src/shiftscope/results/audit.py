@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 import numpy as np
 
 from shiftscope.results.base import NOTEBOOK, Record
-from shiftscope.results.whole import PLACEMENT, lacking
+from shiftscope.results.whole import table, unlike
 
 NOT_FINITE = 255
 """Stands in `Audit.answers` for an answer that was not finite (NaN or infinity)."""
@@ -16,6 +16,9 @@ NOT_FINITE = 255
 
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
 """The five figures that have intervals."""
+
+_INTERVALS = TypedDict("_INTERVALS", {name: tuple[float, float] for name in FIGURES})  # pyright: ignore
+_BY_PHASE = TypedDict("_BY_PHASE", {str(stride): table(stride, stride) for stride in (2, 4, 8)})  # pyright: ignore
 
 
 class SelfCheck(TypedDict):
@@ -137,6 +140,5 @@ class Audit(Record):
                 "right_counts": (0, self.placements + 1)}
 
     def misfits(self) -> list[str]:
-        return [*lacking("intervals", self.intervals, dict.fromkeys(FIGURES, Any)),
-                *lacking("placement", self.placement, PLACEMENT),
-                *lacking("by_phase", self.by_phase, dict.fromkeys(("2", "4", "8"), Any)), *super().misfits()]
+        return [*unlike("intervals", self.intervals, _INTERVALS), *unlike("by_phase", self.by_phase, _BY_PHASE),
+                *unlike("per_class", self.per_class, table(len(self.class_names))), *super().misfits()]

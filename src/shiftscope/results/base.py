@@ -1,11 +1,9 @@
 """What all result records share: `to_dict`, `from_dict`, `save` and `load`."""
 
 import io
-import json
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,15 +11,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError
-from shiftscope.results.whole import fits, hints, misfits, outside
+from shiftscope.errors import CheckpointError, brief
+from shiftscope.files import UnfitFileError
+from shiftscope.npz import read_arrays
+from shiftscope.reading import as_type, object_of, read_json
+from shiftscope.results.whole import misfits, outside, wrong_placement
 
 SCHEMA_VERSION = 1
 """Rises when a key is removed or changes its meaning."""
-
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, RecursionError,
-               NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What reading a file that was cut off or changed may raise: JSON, ZIP and NumPy's headers have errors of their own."""
 
 RESULT_FILE, ARRAYS_FILE = "result.json", "arrays.npz"
 
@@ -60,18 +57,16 @@ class Record:
             CheckpointError: another schema version or kind, keys missing, values or arrays of other types or shapes.
         """
         check_version(values, f"a result of kind {cls.kind!r}")
-        known = {field.name for field in fields(cls)}
-        given = {key: value for key, value in values.items() if key in known} | (arrays or {})
+        given = values | (arrays or {})
         missing = sorted(field.name for field in fields(cls) if field.name not in given
                          and field.default is MISSING and field.default_factory is MISSING)
         if values.get("kind") != cls.kind or missing:
-            raise CheckpointError(f"this is no complete result of kind {cls.kind!r}: it says {values.get('kind')!r} "
-                                  f"and lacks {missing}; make it anew")
-        wrong = [f"{name} is {_short(value)}" for name, value in given.items()
-                 if name not in cls.arrays and not fits(value, hints(cls)[name])]
-        if wrong:
-            raise _no_whole(cls.kind, f"{', '.join(wrong)}: of another type than such a result has")
-        record = cls(**given)
+            raise CheckpointError(f"this is no complete result of kind {cls.kind!r}: it says "
+                                  f"{brief(values.get('kind'))} and lacks {missing}; make it anew")
+        try:
+            record = cls(**as_type(values, _small_values(cls)), **(arrays or {}))
+        except UnfitFileError as error:
+            raise _no_whole(cls.kind, str(error)) from error
         wrong = record.misfits()
         if wrong:
             raise _no_whole(cls.kind, "; ".join(wrong))
@@ -86,8 +81,11 @@ class Record:
         return {}
 
     def misfits(self) -> list[str]:
-        """Return a phrase for each array that does not fit the others or the small values."""
+        """Return a phrase for a placement that cannot be, and for each array that does not fit the others or the small
+        values."""
         arrays = {name: getattr(self, name) for name in self.arrays}
+        if (placement := getattr(self, "placement", None)) is not None and (wrong := wrong_placement(placement)):
+            return wrong
         return misfits(arrays, self.layout, self.sizes()) or outside(arrays, self.ranges())
 
     def save(self, folder: Path | str) -> None:
@@ -117,16 +115,16 @@ def _no_whole(kind: str, why: str) -> CheckpointError:
     return CheckpointError(f"this is no whole result of kind {kind!r}: {why}; make it anew")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
+@cache
+def _small_values(cls: type[Record]) -> Any:
+    return object_of(cls, without=cls.arrays)
 
 
 def check_version(values: dict[str, Any], what: str) -> None:
     """Raise a `CheckpointError` unless `values` has the schema version that this release reads."""
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise CheckpointError(f"{what} has schema version {version}, this release reads version {SCHEMA_VERSION}: use "
+        raise CheckpointError(f"{what} has schema version {brief(version)}, this release reads version {SCHEMA_VERSION}: use "
                               "the release that wrote it, or make it anew with this one")
 
 
@@ -138,15 +136,15 @@ def load_record(folder: Path | str) -> Record:
     """
     folder = Path(folder)
     try:
-        values = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        values = read_json(folder / RESULT_FILE)
         check_version(values, str(folder))
-        cls = KINDS[values["kind"]]
-        arrays = {}
-        if cls.arrays:
-            with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in cls.arrays if name in stored}
-    except _UNREADABLE as error:
-        raise CheckpointError(f"cannot read a result from {folder}: {error}; make it anew") from error
+        kind = values.get("kind")
+        cls = KINDS.get(kind) if isinstance(kind, str) else None
+        if cls is None:
+            raise UnfitFileError(f"it is of the unknown kind {brief(kind)}")
+        arrays = read_arrays(folder / ARRAYS_FILE, cls.arrays) if cls.arrays else {}
+    except OSError as error:
+        raise CheckpointError(f"cannot read a result from {folder}: {files.reason(error)}; make it anew") from error
     try:
         return cls.from_dict(values, arrays)
     except CheckpointError as error:

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import PLACEMENT, lacking
+from shiftscope.results.whole import table, unlike
 
-PLACES = {"random": Any, "centred": Any}
-"""Keys of what an evaluation measures twice."""
+
+class _Places(TypedDict):
+    """What an evaluation measures twice."""
+
+    random: float
+    centred: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,6 @@ class Evaluation(Record):
                 "gallery_index": (0, images), "cell_index": (0, images)}
 
     def misfits(self) -> list[str]:
-        return [*lacking("accuracy", self.accuracy, PLACES), *lacking("per_class", self.per_class, PLACES),
-                *lacking("placement", self.placement, PLACEMENT),
-                *(f"per_class holds {len(shares)} classes" for shares in self.per_class.values()
-                  if len(shares) != len(self.class_names)), *super().misfits()]
+        places = {"random": table(len(self.class_names)), "centred": table(len(self.class_names))}
+        return [*unlike("accuracy", self.accuracy, _Places),
+                *unlike("per_class", self.per_class, TypedDict("per_class", places)), *super().misfits()]

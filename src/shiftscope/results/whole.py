@@ -1,68 +1,72 @@
-"""Is what was read from a file a whole record? Types of the small values, kinds and shapes of the arrays."""
+"""Is what was read from a file a whole record? Its placement, and kinds and shapes of its arrays."""
 
-from collections.abc import Iterable, Mapping
-from functools import cache
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from collections.abc import Mapping
+from math import prod
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
+from msgspec import Meta
+
+from shiftscope.files import UnfitFileError
+from shiftscope.reading import as_type
 
 KINDS = {"i": "iu", "u": "u", "f": "f", "b": "b"}
 """Letters of a layout, and the kinds of NumPy's types that they stand for."""
 
-PLACEMENT: dict[str, Any] = {"image": list[int], "canvas": list[int], "mode": str}
-"""What readers of `Placement.to_dict` rely on."""
+MOST_PIXELS = 2**24
+"""Of an image or a canvas; twenty times the largest that networks are trained on."""
+
+Size = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
+"""Pixels of one side."""
 
 
-@cache
-def hints(cls: type) -> dict[str, Any]:
-    """Return the types of a class's fields by name."""
-    return get_type_hints(cls)
+class StoredPlacement(TypedDict):
+    """What `Placement.to_dict` gives and readers rely on."""
+
+    image: tuple[Size, Size]
+    canvas: tuple[Size, Size]
+    mode: Literal["canvas", "circular", "crop"]
+    background: NotRequired[Annotated[int, Meta(ge=0, le=255)] | Literal["texture"]]
+    max_shift: NotRequired[Annotated[int, Meta(ge=0)] | None]
+    step: NotRequired[Annotated[int, Meta(ge=1)]]
+    placements: NotRequired[Annotated[int, Meta(ge=1)]]
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Return whether a plain JSON value is of the type that a field is annotated with.
+def wrong_placement(values: Mapping[str, Any]) -> list[str]:
+    """Return a phrase where a stored placement lacks a key, or holds a value that cannot be.
 
-    A number that was not finite is null in JSON, so None passes for a float.
-
-    >>> fits([1, 2], list[int]), fits({"a": "b"}, dict[str, float]), fits(None, float)
-    (True, False, True)
+    >>> wrong_placement({"image": [4, 6], "canvas": [8, 8]})
+    ['placement: object missing required field mode']
     """
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in parts
-    if origin in (Union, UnionType):
-        return any(fits(value, part) for part in parts)
-    if origin in (list, tuple):
-        return isinstance(value, list | tuple) and _all_fit(value, parts[:1])
-    if origin is dict:
-        return isinstance(value, dict) and _all_fit(value, parts[:1]) and _all_fit(value.values(), parts[1:])
-    if is_typeddict(hint):
-        return isinstance(value, dict) and all(key in value and fits(value[key], part)
-                                               for key, part in hints(hint).items())
-    return _is_plain(value, hint)
+    if wrong := unlike("placement", values, StoredPlacement):
+        return wrong
+    large = [name for name in ("image", "canvas") if prod(values[name]) > MOST_PIXELS]
+    return [f"placement: its {name} {values[name]} has more than {MOST_PIXELS:,} pixels" for name in large]
 
 
-def lacking(name: str, values: Mapping[str, Any], keys: Mapping[str, Any]) -> list[str]:
-    """Return a phrase where a field of a record lacks one of the keys, or holds another type under it.
+def table(*lengths: int) -> Any:
+    """Return the type of nested lists of numbers with these lengths, where a number may be None.
 
-    >>> lacking("placement", {"canvas": [56, 56]}, {"image": list[int], "canvas": list[int]})
-    ['placement lacks image']
+    >>> unlike("rows", [[1.0, None], [2.0]], table(2, 2))
+    ['rows[1]: expected array of length >= 2']
     """
-    lost = [key for key, hint in keys.items() if key not in values or not fits(values[key], hint)]
-    return [f"{name} lacks {', '.join(lost)}"] if lost else []
+    kind: Any = float | None
+    for length in reversed(lengths):
+        kind = Annotated[list[kind], Meta(min_length=length, max_length=length)]
+    return kind
 
 
-def _all_fit(values: Iterable[Any], hint: tuple[Any, ...]) -> bool:
-    return all(fits(value, part) for value in values for part in hint)
+def unlike(name: str, value: Any, kind: Any) -> list[str]:
+    """Return a phrase where the value of a field is not of a type, see `reading.as_type`.
 
-
-def _is_plain(value: Any, hint: Any) -> bool:
-    if hint is float:
-        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return hint is Any or isinstance(value, hint)
+    >>> unlike("accuracy", {"random": "high"}, dict[str, float])
+    ['accuracy[...]: expected float, got str']
+    """
+    try:
+        as_type(value, kind, name)
+    except UnfitFileError as error:
+        return [str(error)]
+    return []
 
 
 def misfits(arrays: Mapping[str, Any], layout: Mapping[str, str], sizes: Mapping[str, int]) -> list[str]:

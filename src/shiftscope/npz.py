@@ -1,0 +1,118 @@
+"""Reads arrays of NumPy's .npz files. Sizes and types are checked before memory is taken; no code ever runs."""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Collection
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from shiftscope.files import UnfitFileError, open_regular
+
+FREE_BYTES = 2**29
+"""Content that is read however well it is packed."""
+
+MOST_RATIO = 200
+"""Larger content has at most so many times the bytes of its packed file. Images of small shapes on black ground have
+100; zeros, of which a bomb is made, have 1,000."""
+
+_MOST_MEMBERS = 1000
+_CHUNK = 2**20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_KINDS = "biufcSU"
+
+_DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, NotImplementedError, SyntaxError, zlib.error,
+           zipfile.BadZipFile)
+"""What zipfile and NumPy's reader of headers raise for damaged content."""
+
+
+def unpacked_limit(packed: int) -> int:
+    """Return how many bytes a compressed file of `packed` bytes may hold.
+
+    >>> unpacked_limit(100), unpacked_limit(2**24)
+    (536870912, 3355443200)
+    """
+    return max(FREE_BYTES, MOST_RATIO * packed)
+
+
+def read_arrays(path: Path | str, names: Collection[str] | None = None, limit: int = 2**40) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file by name.
+
+    Args:
+        path: the file.
+        names: the arrays to read; those that the file does not hold are left out. None: all.
+        limit: size limit of the file in bytes.
+
+    Raises:
+        OSError: missing or unreadable.
+        UnfitFileError: an OSError too: no regular file, too large, packed too densely, damaged, or with arrays of
+            Python objects or of records.
+    """
+    with open_regular(path, limit) as stream:
+        start = stream.read(6)
+        if start == b"\x93NUMPY":
+            raise UnfitFileError("it is an .npy file with a single array, expected an .npz file")
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = _members(archive, stream.seek(0, 2))
+                return {name: _read(archive, member, name) for name, member in members.items()
+                        if names is None or name in names}
+        except UnfitFileError:
+            raise
+        except _DAMAGE as error:
+            raise UnfitFileError(f"it is damaged ({' '.join(str(error).split())})") from error
+
+
+def _members(archive: zipfile.ZipFile, packed: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the members of an archive by the names of their arrays."""
+    members = archive.infolist()
+    if len(members) > _MOST_MEMBERS:
+        raise UnfitFileError(f"it has {len(members):,} members, the limit is {_MOST_MEMBERS:,}")
+    for member in members:
+        if member.compress_type not in _METHODS or member.flag_bits & _ENCRYPTED:
+            raise UnfitFileError(f"its member {member.filename[:50]} is encrypted or packed in another way than NumPy's")
+    total, most = sum(member.file_size for member in members), unpacked_limit(packed)
+    if total > most:
+        raise UnfitFileError(f"its {packed:,} bytes unpack to {total:,}, the limit is {most:,}; numpy.savez writes "
+                             "a file that is not packed")
+    return {member.filename.removesuffix(".npy"): member for member in members}
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in _HEADERS:
+            raise UnfitFileError(f"its array {name[:50]} has a header of version {version}, expected 1.0 or 2.0")
+        shape, by_columns, kind = _HEADERS[version](stream)
+        if kind.hasobject or kind.kind not in _KINDS or kind.itemsize == 0:
+            raise UnfitFileError(f"its array {name[:50]} is not a plain array: Python objects and records are never "
+                                 "read; save text as numpy.array(list_of_str), numbers as one array")
+        count = _count(shape, name)
+        held = member.file_size - stream.tell()
+        if count * kind.itemsize != held:
+            raise UnfitFileError(f"its array {name[:50]} should have {count * kind.itemsize:,} bytes and has {held:,}")
+        values = np.empty(count, kind)
+        _fill(values.view(np.uint8), stream)
+    return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def _fill(target: np.ndarray, stream: IO[bytes]) -> None:
+    """Read all that is left of a stream into an array of bytes; the stream checks its checksum at its end."""
+    place = 0
+    while chunk := stream.read(_CHUNK):
+        target[place:place + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        place += len(chunk)
+    if place < len(target):
+        raise EOFError(f"ended after {place:,} of {len(target):,} bytes")
+
+
+def _count(shape: tuple[Any, ...], name: str) -> int:
+    whole = all(isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**63 for size in shape)
+    if not whole or len(shape) > 32:
+        raise UnfitFileError(f"its array {name[:50]} has the impossible shape {str(shape)[:50]}")
+    return prod(shape)
