@@ -99,6 +99,8 @@ class _Real(metaclass=_Reals):
 
 
 def _number(kind: type, value: Any) -> Any:
+    if kind is not _Real:  # a type that JSON does not know, such as an array
+        return value
     if value is None:
         return float("nan")
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from shiftscope.cli import main
+from shiftscope.models import TwoFullNet
 from shiftscope.runs import RunFolder
 from shiftscope.training.state import load_state
 
@@ -58,9 +59,9 @@ def training(line: list[str], folder: Path) -> Iterator[subprocess.Popen]:
 
 
 def epochs_done(folder: Path) -> int:
-    state = load_state(folder / "run/checkpoints/two-full-seed0", torch.device("cpu"))
-    assert state is not None
-    return state[0].epoch
+    stored = load_state(folder / "run/checkpoints/two-full-seed0", torch.device("cpu"), TwoFullNet())
+    assert stored is not None
+    return stored["state"].epoch
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -363,4 +363,10 @@ BY_SUFFIX: dict[str, Mutation] = {
 def mutate(rng: random.Random, suffix: str, data: bytes) -> bytes:
     """Damage a file: mostly in the ways of its format, else its bytes."""
     change = BY_SUFFIX.get(suffix)
-    return damage(rng, data) if change is None or rng.random() < 0.25 else change(rng, data)
+    if change is None or rng.random() < 0.25:
+        return damage(rng, data)
+    try:
+        return change(rng, data)
+    except (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, RuntimeError, struct.error, zlib.error,
+            zipfile.BadZipFile, MemoryError):  # it was damaged before, so that it cannot be taken apart
+        return damage(rng, data)

@@ -2,6 +2,7 @@ import hashlib
 import io
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -172,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_remedy(spots, tmp_pa
 def test_resuming_with_other_settings_is_refused(spots, tmp_path):
     train(convnet(), spots, placement=PLACE, settings=QUICK, folder=tmp_path)
     other = TrainSettings(**(QUICK.to_dict() | {"epochs": 5}))
-    with pytest.raises(UsageError, match=r"was begun with settings = .*give the same settings, or train anew"):
+    with pytest.raises(UsageError, match=r"was begun with settings.epochs = 3 and would go on with 5: give the same settings, or train anew"):
         train(convnet(), spots, placement=PLACE, settings=other, folder=tmp_path, resume=True)
 
 
@@ -192,6 +193,42 @@ def test_a_damaged_training_state_is_named_and_runs_nothing(damage, spots, tmp_p
     with pytest.raises(CheckpointError, match=r"training-state.pt is corrupt or not a training state"):
         train(convnet(), spots, placement=PLACE, settings=QUICK, folder=tmp_path, resume=True)
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("change", [
+    lambda stored: stored.update(state=3), lambda stored: stored["state"].update(epoch="2"),
+    lambda stored: stored["state"].update(epoch=-1), lambda stored: stored["state"].update(sums=torch.zeros(2)),
+    lambda stored: stored["state"].update(history=[{"epoch": 1}]), lambda stored: stored.update(identity={3: 4}),
+    lambda stored: stored.update(schema_version="1" * 1000), lambda stored: stored.update(tensors={}),
+    lambda stored: stored["tensors"]["plan"].update(threads="all"),
+    lambda stored: stored["tensors"]["plan"].update(precision="float8"),
+    lambda stored: stored["tensors"]["model"].pop("conv1.weight"),
+    lambda stored: stored["tensors"]["model"].update({"conv1.weight": torch.zeros(30, 1, 5, 5, dtype=torch.int32)}),
+    lambda stored: stored["tensors"]["model"].update({"conv1.weight": "text"}),
+    lambda stored: stored["tensors"]["optimizer"].update(state={99: {"step": torch.zeros(())}}),
+    lambda stored: stored["tensors"]["optimizer"].update(state={0: {"exp_avg": torch.zeros(7)}}),
+    lambda stored: stored["tensors"].update(optimizer={"state": [], "param_groups": None}),
+])
+def test_a_training_state_with_a_changed_value_is_refused(change, spots, tmp_path):
+    train(convnet(), spots, placement=PLACE, settings=QUICK, folder=tmp_path)
+    path = tmp_path / "training-state.pt"
+    stored = torch.load(path, weights_only=True)
+    change(stored)
+    torch.save(stored, path)
+    with pytest.raises(CheckpointError) as caught:
+        train(convnet(), spots, placement=PLACE, settings=QUICK, folder=tmp_path, resume=True)
+    assert len(str(caught.value)) < 400
+
+
+def test_settings_of_the_optimizer_are_not_taken_from_a_file(spots, tmp_path):
+    once = train(convnet(), spots, placement=PLACE, settings=QUICK)
+    train(convnet(), spots, placement=PLACE, settings=replace(QUICK, max_time=1e-9), folder=tmp_path)
+    path = tmp_path / "training-state.pt"
+    stored = torch.load(path, weights_only=True)
+    stored["tensors"]["optimizer"]["param_groups"][0].update(weight_decay=1e9, betas=("a", "b"))
+    torch.save(stored, path)
+    again = train(convnet(), spots, placement=PLACE, settings=QUICK, folder=tmp_path, resume=True)
+    assert again.history == once.history
 
 
 @pytest.mark.parametrize("model, message", [

@@ -81,11 +81,7 @@ def _garments(counts: str, train_images: int | None, test_images: int | None, se
               progress: Progress | None) -> Dataset:
     """Draw garments; `counts` is what stands behind the colon: empty, or TRAIN,TEST."""
     if counts:
-        parts = counts.split(",")
-        if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-            raise UsageError(f"garments:{counts} must be garments:TRAIN,TEST with two whole numbers, for instance "
-                             "garments:12000,2000")
-        train_images, test_images = (int(part) for part in parts)
+        train_images, test_images = garments.named_counts(counts)
     return load_garments(train_images=garments.TRAIN_IMAGES if train_images is None else train_images,
                          test_images=garments.TEST_IMAGES if test_images is None else test_images, seed=seed,
                          progress=progress)

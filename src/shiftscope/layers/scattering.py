@@ -124,7 +124,7 @@ class Scattering2d(nn.Module):
     def __init__(self, shape: tuple[int, int], scales: int = 3, angles: int = 8, *, order: int = 2,
                  pool: Pool = "local"):
         super().__init__()
-        require(isinstance(scales, int) and scales >= 1, "scales", scales, "a whole number of at least 1")
+        require(isinstance(scales, int) and 1 <= scales <= 24, "scales", scales, "a whole number from 1 to 24")
         require(isinstance(angles, int) and 1 <= angles <= MOST_ANGLES, "angles", angles,
                 f"a whole number from 1 to {MOST_ANGLES}")
         require(order in (0, 1, 2), "order", order, "0, 1 or 2")

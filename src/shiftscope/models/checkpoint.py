@@ -1,27 +1,50 @@
 """Checkpoints: a folder of `model.safetensors` and `config.json`, read without running foreign code."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
 
 import safetensors
 import safetensors.torch
 import torch
+from msgspec import Meta
 from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brief, nearest
+from shiftscope.files import UnfitFileError
 from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.mending import Mended, Recipe, mend
+from shiftscope.models.mending.mended import LARGEST
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
+from shiftscope.reading import as_type, read_json
 from shiftscope.results.base import SCHEMA_VERSION, check_version
+from shiftscope.results.whole import MOST_PIXELS, Size
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 KIND = "shiftscope-checkpoint"
 FOREIGN = "foreign"
+
+_SLACK = 64 * 2**20
+"""Bytes that a file of weights may have beside them."""
+
+_MOST_NUMBERS = 64
+"""Of one argument of a registry model."""
+
+_Deviation = Annotated[float, Meta(gt=0)]
+
+
+class _Described(TypedDict):
+    """What `config.json` says of the model."""
+
+    name: str
+    arguments: dict[str, Any]
+    normalize: NotRequired[tuple[float | list[float], _Deviation | list[_Deviation]] | None]
+    preprocess: NotRequired[str | None]
+    mended: NotRequired[list[Recipe]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,29 +143,21 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG_FILE}; give the folder that holds "
                               f"{WEIGHTS_FILE} and {CONFIG_FILE}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         check_version(values, f"the checkpoint {folder}")
-        model, known = values["model"], Provenance.__dataclass_fields__
-        provenance = Provenance(**{key: value for key, value in values["provenance"].items() if key in known})
-        normalize = model.get("normalize")
+        model = as_type(values.get("model"), _Described, "model")
         config = CheckpointConfig(
-            model=model["name"], arguments=dict(model["arguments"]), provenance=provenance,
-            normalize=(normalize[0], normalize[1]) if normalize else None, preprocess=model.get("preprocess"),
-            mended=tuple(_recipe(step) for step in model.get("mended", [])))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-        raise CheckpointError(f"{path} is not readable as a checkpoint's description ({type(error).__name__}: "
-                              f"{error}); save the model anew") from error
+            model=model["name"], arguments=model["arguments"], normalize=model.get("normalize"),
+            provenance=as_type(values.get("provenance"), Provenance, "provenance"), preprocess=model.get("preprocess"),
+            mended=tuple(model.get("mended", ())))
+    except (OSError, UsageError) as error:
+        why = files.reason(error) if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path} is not readable as a checkpoint's description ({why}); save the model "
+                              "anew") from error
     if config.model not in (*REGISTRY, FOREIGN):
-        raise CheckpointError(f"{path} names the model {config.model!r}, which no checkpoint may name: "
-                              f"{nearest(str(config.model), REGISTRY)}. Nothing was run")
+        raise CheckpointError(f"{path} names the model {brief(config.model)}, which no checkpoint may name: "
+                              f"{nearest(config.model[:100], REGISTRY)}. Nothing was run")
     return config
-
-
-def _recipe(step: dict[str, Any]) -> Recipe:
-    """Return a way to mend as the file says it; JSON has lists where it has tuples."""
-    image = step.get("image")
-    values: dict[str, Any] = step | {"shape": tuple(step["shape"]), "image": image and tuple(image)}
-    return Recipe(**values)
 
 
 def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str | None = None,
@@ -164,9 +179,11 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str 
     """
     folder = Path(folder)
     config = load_config(folder)
-    weights = _read_weights(folder / WEIGHTS_FILE)
+    if not (folder / WEIGHTS_FILE).exists():
+        raise CheckpointError(f"{folder / WEIGHTS_FILE} is missing: the checkpoint is incomplete; copy it again or train "
+                              "anew")
     if model is None and allow_code is not None:
-        model = build_model(allow_code, **_sizes(config.provenance))
+        model = build_model(allow_code, **_sizes(config.provenance, folder))
     if config.preprocess is not None and preprocess is None:
         raise CheckpointError(f"the model in {folder} was saved with preprocess={config.preprocess}, which a "
                               "checkpoint cannot hold: pass it to load(folder, preprocess=...)")
@@ -175,8 +192,13 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str 
     prepare = {"normalize": config.normalize, "preprocess": preprocess}
     if config.mended and getattr(model, "recipes", ()) != config.mended:  # else the caller's model is mended already
         model, prepare = _mended(adapt(model, **prepare), config, folder), {}
-    _check_shapes(model, weights, folder)
-    model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
+    weights = _read_weights(folder / WEIGHTS_FILE, model)
+    _check_fit(model, weights, folder)
+    try:
+        model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {folder} cannot be loaded into {type(model).__name__}: {error}; load "
+                              "them into the model that they were saved from") from error
     return adapt(model, **prepare).to(device).eval()
 
 
@@ -197,37 +219,78 @@ def _registry_model(config: CheckpointConfig, folder: Path) -> nn.Module:
         raise CheckpointError(f"{folder} holds the weights of a model that is not Shiftscope's own: pass the model "
                               "(load(folder, model=...)) or allow its code (--allow-code package.module:object)")
     try:
+        arguments = _checked_arguments(config)
         with torch.device("meta"):  # no memory is taken before the sizes are known to match the weights
-            return REGISTRY[config.model](**config.arguments)
-    except (TypeError, ValueError, RuntimeError, OverflowError, UsageError) as error:
-        raise CheckpointError(f"the arguments {config.arguments} of {folder} do not build a {config.model!r}: {error}; "
-                              "save the model anew") from error
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return safetensors.torch.load(path.read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; copy it again or train "
+            return REGISTRY[config.model](**arguments)
+    except (OSError, TypeError, ValueError, RuntimeError, OverflowError, UsageError) as error:
+        raise CheckpointError(f"the arguments of {folder} do not build a {config.model!r}: {error}; save the model "
                               "anew") from error
-    except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is truncated or corrupt ({error}); copy it again or train anew") from error
 
 
-def _check_shapes(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
+def _checked_arguments(config: CheckpointConfig) -> dict[str, Any]:
+    """Return the arguments of a registry model by the types of its parameters.
+
+    Raises:
+        UnfitFileError: an unknown argument, one of another type, or more pixels than any picture has.
+    """
+    hints = get_type_hints(REGISTRY[config.model].__init__)
+    strange = sorted(config.arguments.keys() - hints.keys())
+    if strange:
+        raise UnfitFileError(f"it has no argument {brief(strange[0])}")
+    kind: Any = TypedDict("arguments", {name: NotRequired[hint] for name, hint in hints.items()})
+    arguments = as_type(config.arguments, kind)
+    for name, value in arguments.items():
+        if isinstance(value, list | tuple) and len(value) > _MOST_NUMBERS:
+            raise UnfitFileError(f"{name} has {len(value):,} numbers, the limit is {_MOST_NUMBERS}")
+    picture = as_type([arguments.get("channels", 1), *arguments.get("canvas", (1, 1))], tuple[Size, Size, Size], "canvas")
+    if prod(picture) > LARGEST or prod(picture[1:]) > MOST_PIXELS:
+        raise UnfitFileError(f"a picture of {' x '.join(map(str, picture))} is larger than any that is allowed")
+    return arguments
+
+
+def _read_weights(path: Path, model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights in a file that is no larger than the model's own need."""
+    most = _SLACK + 8 * sum(value.numel() for value in model.state_dict().values())
+    try:
+        return safetensors.torch.load(files.read_regular(path, most))
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        why = files.reason(error) if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path} is truncated or corrupt ({why}); copy it again or train anew") from error
+
+
+def _check_fit(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    """Raise a `CheckpointError` unless the weights have the names, shapes and kinds of numbers of the model's."""
+    expected = {key: (tuple(value.shape), _kind(value)) for key, value in model.state_dict().items()}
+    found = {key: (tuple(value.shape), _kind(value)) for key, value in weights.items()}
     for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: {key!r} has shape "
-                                  f"{found.get(key, 'missing')} in the file and {expected.get(key, 'missing')} in the "
-                                  "model; load them into the model that they were saved from")
+        for place, what in enumerate(("has shape", "holds")):
+            one, other = (some[key][place] if key in some else "missing" for some in (found, expected))
+            if one != other:
+                raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: {key[:100]!r} {what} "
+                                      f"{one} in the file and {other} in the model; load them into the model that they "
+                                      "were saved from")
+    kinds = {value.dtype for value in weights.values() if value.is_floating_point()}
+    if len(kinds) > 1 and registry_name(model):
+        raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: they are "
+                              f"{' and '.join(sorted(map(str, kinds)))}; save the model anew")
 
 
-def _sizes(provenance: Provenance) -> dict[str, Any]:
+def _kind(value: torch.Tensor) -> str:
+    """Return what may be loaded into each other: real numbers of 16 to 64 bits, or one type alone."""
+    return "real numbers" if value.dtype in _REAL else str(value.dtype)
+
+
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def _sizes(provenance: Provenance, folder: Path) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     if provenance.placement:
-        sizes["canvas"] = tuple(provenance.placement["canvas"])
+        try:
+            sizes["canvas"] = as_type(provenance.placement.get("canvas"), tuple[Size, Size], "placement.canvas")
+        except UnfitFileError as error:
+            raise CheckpointError(f"{folder / CONFIG_FILE} is not readable as a checkpoint's description ({error}); save "
+                                  "the model anew") from error
     if provenance.class_names:
         sizes["classes"] = len(provenance.class_names)
     return sizes

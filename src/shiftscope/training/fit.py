@@ -36,7 +36,7 @@ from shiftscope.training.plan import Plan, choose_plan, pieces, planned_outputs
 from shiftscope.training.reading import EVERY_STEPS, Reading
 from shiftscope.training.schedule import learning_rate
 from shiftscope.training.small_canvas import small_placement
-from shiftscope.training.state import TrainingState, check_identity, load_state, save_state
+from shiftscope.training.state import TrainingState, check_identity, load_state, put_back, save_state
 from shiftscope.training.stopping import StopFlag
 from shiftscope.training.teamwork import Teamwork
 from shiftscope.training.trial import tried_plan
@@ -356,22 +356,20 @@ class _Fit:
         if stored is None:
             return False
         state, tensors = stored
-        plan = Plan(**tensors["plan"])
+        plan = tensors["plan"]
         if plan.threads != self.plan.threads:
             self.notes.append(f"begun with {plan.threads} threads, resumed with {self.plan.threads}: rounding may "
                               "differ")
+        put_back(tensors, self.model, self.optimizer, self.folder or Path())
         self.plan, self.state = plan, state
-        self.model.load_state_dict(tensors["model"])
-        self.optimizer.load_state_dict(tensors["optimizer"])
         return True
 
-    def _stored(self) -> tuple[TrainingState, dict[str, Any]] | None:
-        stored = load_state(self.folder, self.device) if self.folder is not None else None
+    def _stored(self) -> tuple[TrainingState, Any] | None:
+        stored = load_state(self.folder, self.device, self.model) if self.folder is not None else None
         if stored is None or self.folder is None:
             return None
-        state, tensors, identity = stored
-        check_identity(identity, plain(self._identity()), self.folder)
-        return state, tensors
+        check_identity(stored["identity"], plain(self._identity()), self.folder)
+        return stored["state"], stored["tensors"]
 
     def _save_checkpoint(self) -> None:
         if self.folder is None or not self.team.group.first:

@@ -1,20 +1,27 @@
 """The training state: all that is needed to go on as if nothing had happened, in one file, replaced as a whole."""
 
 import io
-import pickle
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypedDict
 
 import torch
+from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, UsageError
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brief
+from shiftscope.files import UnfitFileError
+from shiftscope.reading import as_type
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 from shiftscope.results.training import EpochRecord
+from shiftscope.training.plan import Plan
 
 STATE_FILE = "training-state.pt"
+
+_SLACK = 64 * 2**20
+"""Bytes that a state file may have beside its tensors."""
 
 
 @dataclass
@@ -45,28 +52,119 @@ def save_state(folder: Path, state: TrainingState, tensors: dict[str, Any], iden
     files.write_bytes(folder / STATE_FILE, buffer.getvalue())
 
 
-def load_state(folder: Path, device: torch.device) -> tuple[TrainingState, dict[str, Any], dict[str, Any]] | None:
-    """Return (state, tensors, identity), or None where nothing was saved yet.
+class _Tensors(TypedDict):
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    plan: Plan
+
+
+class Stored(TypedDict):
+    """What a state file holds."""
+
+    state: TrainingState
+    tensors: _Tensors
+    identity: dict[str, Any]
+
+
+def load_state(folder: Path, device: torch.device, model: nn.Module) -> Stored | None:
+    """Return what the state file holds, or None where nothing was saved yet.
+
+    Args:
+        model: the model that is trained; the size of the file is limited by the size of its weights.
 
     Raises:
         CheckpointError: the file is corrupt, hostile or from another version. Pickled code never runs.
     """
     path = folder / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
+    most = 32 * sum(value.numel() for value in _tensors(model.state_dict().values())) + _SLACK
     try:
-        stored = torch.load(path, map_location=device, weights_only=True)
-        check_version(stored, f"the training state {path}")
-        return TrainingState(**stored["state"]), stored["tensors"], stored["identity"]
-    except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, OSError, KeyError, TypeError,
-            AttributeError, ValueError) as error:
-        raise CheckpointError(f"{path} is corrupt or not a training state ({type(error).__name__}); delete it and "
-                              "train anew, or restore it from a copy") from error
+        with files.open_regular(path, most) as stream:
+            _check_archive(stream)
+            stored = torch.load(stream, map_location=device, weights_only=True)
+        check_version(as_type(stored, dict[str, Any]), f"the training state {path}")
+        found = as_type(stored, Stored)
+        _check_counts(found["state"], found["tensors"]["plan"])
+    except ShiftscopeError:
+        raise
+    except Exception as error:  # torch's reader has no error of its own: damage raises whatever it hits first
+        raise _corrupt(path, str(error) or type(error).__name__) from error
+    return found
+
+
+def _corrupt(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"{path} is corrupt or not a training state ({' '.join(why.split())[:100]}); delete it and "
+                           "train anew, or restore it from a copy")
+
+
+def _check_archive(stream: BinaryIO) -> None:
+    """Raise an error unless the file is a ZIP archive as torch writes it: plain members, no larger than the file."""
+    with zipfile.ZipFile(stream) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise UnfitFileError("its members are packed")
+    if sum(member.file_size for member in members) > stream.seek(0, 2):
+        raise UnfitFileError("its members are larger than the file")
+    stream.seek(0)
+
+
+def _check_counts(state: TrainingState, plan: Plan) -> None:
+    if state.sums.shape != (3,) or state.sums.dtype != torch.float64:
+        raise UnfitFileError(f"its sums are {state.sums.dtype} of shape {tuple(state.sums.shape)}")
+    if min(state.epoch, state.step, plan.micro_batch, plan.threads) < 0:
+        raise UnfitFileError("it has a negative count")
+
+
+def put_back(tensors: _Tensors, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Give a model and its optimizer the tensors of a state file. The optimizer keeps its own settings.
+
+    Raises:
+        CheckpointError: tensors are missing, or of other shapes or types.
+    """
+    held = model.state_dict()
+    wrong = _unlike(tensors["model"], held)
+    try:
+        state = as_type(tensors["optimizer"].get("state"), dict[int, dict[str, Any]], "state")
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for number, values in state.items():
+            shapes = (parameters[number].shape, torch.Size(()))
+            if any(value.shape not in shapes or not value.is_floating_point() for value in _tensors(values.values())):
+                raise UnfitFileError(f"the optimizer's state of parameter {number} does not fit")
+        if wrong:
+            raise UnfitFileError(wrong)
+        model.load_state_dict(tensors["model"])
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _corrupt(folder / STATE_FILE, str(error)) from error
+
+
+def _unlike(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Return a phrase on the first tensor that has not the shape and type that is expected; empty where all have."""
+    for key in sorted(found.keys() | expected.keys()):
+        one, other = ((value.shape, value.dtype) if isinstance(value, torch.Tensor) else type(value)
+                      for value in (found.get(key), expected.get(key)))
+        if one != other:
+            return f"{key[:50]} does not fit the model"
+    return ""
+
+
+def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
+    return [value for value in values if isinstance(value, torch.Tensor)]
 
 
 def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     """Raise a `UsageError` where a training would go on with other settings than it began with."""
-    for key in sorted(saved.keys() | now.keys()):
-        if saved.get(key) != now.get(key):
-            raise UsageError(f"the training in {folder} was begun with {key} = {saved.get(key)!r} and would go on with "
-                             f"{now.get(key)!r}: give the same settings, or train anew with --overwrite")
+    old, new = _flat(saved), _flat(now)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise UsageError(f"the training in {folder} was begun with {key} = {brief(old.get(key))} and would go on "
+                             f"with {brief(new.get(key))}: give the same settings, or train anew with --overwrite")
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values by name, those of a nested object as object.name."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+    return found

@@ -1,21 +1,27 @@
 """A checkpoint together with the placement and the class names that it was trained with."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 import torch
+from msgspec import Meta
 from torch import nn
 
 from shiftscope.dense.shifts import dense_shifts
 from shiftscope.devices import resolve_device
-from shiftscope.errors import ShiftscopeError, UsageError
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
+from shiftscope.files import UnfitFileError
 from shiftscope.layers import PlacementAverage
 from shiftscope.models import CheckpointConfig, load, load_config
 from shiftscope.models.mending import Mended, WholeAverage
 from shiftscope.placement import Placement, texture
+from shiftscope.reading import as_type
+from shiftscope.results.whole import Size, wrong_placement
 from shiftscope.runs import find_checkpoint
+from shiftscope.settings import TrainSettings
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
 
@@ -34,6 +40,11 @@ class Trained:
     def class_names(self) -> list[str]:
         return self.config.provenance.class_names
 
+    @property
+    def validation(self) -> int:
+        """Size of the validation split that was cut off in training."""
+        return _described(self.config.provenance.settings or {}, _Split, "settings").get("validation", 5000)
+
 
 def open_checkpoint(path: Path, *, device: str = "auto", allow_code: str | None = None) -> Trained:
     """Load a checkpoint folder, or the only one of a run folder.
@@ -50,7 +61,7 @@ def open_checkpoint(path: Path, *, device: str = "auto", allow_code: str | None 
     if described is None or not config.provenance.class_names:
         raise UsageError(f"{folder} does not say on which images it was trained; train it with shiftscope train, or "
                          "pass provenance= to shiftscope.save")
-    channels = int(config.arguments.get("channels", 1))
+    channels = _described(config.arguments.get("channels", 1), Size, "channels")
     return Trained(model=model, config=config, placement=stored_placement(described, channels), channels=channels,
                    device=where)
 
@@ -68,10 +79,40 @@ def in_one_pass(model: AnyModel) -> AnyModel:
     return model
 
 
-def stored_placement(values: dict, channels: int) -> Placement:
+def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
     """Return the placement that `Placement.to_dict` described, over all its offsets: a model trained on centred images
-    is asked about moved ones as well."""
-    canvas = (int(values["canvas"][0]), int(values["canvas"][1]))
-    ground = texture(canvas, channels=channels) if values["background"] == "texture" else int(values["background"])
-    return Placement(image=(int(values["image"][0]), int(values["image"][1])), canvas=canvas, mode=values["mode"],
-                     background=ground)
+    is asked about moved ones as well.
+
+    Raises:
+        CheckpointError: it lacks a size, or describes what cannot be.
+    """
+    if wrong := wrong_placement(values):
+        raise CheckpointError(f"the checkpoint's description is damaged: {wrong[0]}; save the model anew")
+    (h, w), (H, W) = values["image"], values["canvas"]
+    background = values.get("background", 0)
+    ground = texture((H, W), channels=channels) if background == "texture" else background
+    try:
+        return Placement(image=(h, w), canvas=(H, W), mode=values["mode"], background=ground)
+    except UsageError as error:
+        raise CheckpointError(f"the checkpoint's description is damaged: {error}") from error
+
+
+def stored_settings(settings: Mapping[str, Any] | None) -> TrainSettings:
+    """Return what a checkpoint was trained with; what it does not say is left open.
+
+    Raises:
+        CheckpointError: a setting of another type, or out of its range.
+    """
+    return _described(settings or {}, TrainSettings, "settings")
+
+
+class _Split(TypedDict, total=False):
+    validation: Annotated[int, Meta(ge=0)]
+
+
+def _described(value: Any, kind: Any, name: str) -> Any:
+    """Return a part of a checkpoint's description as the type that it should have."""
+    try:
+        return as_type(value, kind, name)
+    except (UnfitFileError, UsageError) as error:
+        raise CheckpointError(f"the checkpoint's description is damaged: {error}; save the model anew") from error

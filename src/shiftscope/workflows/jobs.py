@@ -71,11 +71,11 @@ def train_job(job: Job, data: Dataset, placement: Placement, settings: TrainSett
     """Train a job's model, logging every epoch; go on from its training state where there is one."""
     model = build(job.model, data, placement, job.seed, settings.preset)
     folder = run.checkpoint(job.key)
-    stored = load_state(folder, torch.device("cpu"))
-    run.log.truncate(job.key, stored[0].epoch if stored else 0)
+    stored = load_state(folder, torch.device("cpu"), model)
+    run.log.truncate(job.key, stored["state"].epoch if stored else 0)
     resolved, images = settings.resolve(job.model, data.name), len(data.split(settings.validation)[0])
     log = EpochLog(run.log, {"job": job.key, "model": job.model, "seed": job.seed}, epochs=resolved.epochs,
-                   images=images, done=stored[0].step * resolved.batch_size if stored else 0)
+                   images=images, done=stored["state"].step * resolved.batch_size if stored else 0)
     training = train(model.to(device), data, placement=placement.centre_only() if job.centred else placement,
                      settings=replace(settings, seed=job.seed), name=job.model, folder=folder, resume=True,
                      progress=progress, on_epoch=log.add)

@@ -17,7 +17,7 @@ from shiftscope.runs import RunFolder
 from shiftscope.settings import TrainSettings, recipe_of, require
 from shiftscope.training import train
 from shiftscope.training.stopping import StopFlag
-from shiftscope.workflows.checkpoints import Trained, in_one_pass, open_checkpoint
+from shiftscope.workflows.checkpoints import Trained, in_one_pass, open_checkpoint, stored_settings
 from shiftscope.workflows.inputs import begin_run
 from shiftscope.workflows.subjects import Subject, checkpoint_subject
 
@@ -194,10 +194,14 @@ def _stored(where: Path) -> Audit | None:
 
 def finetune_settings(trained: Trained, options: MendOptions) -> TrainSettings:
     """Return the settings that a checkpoint was trained with, for a few more epochs and a lower learning rate."""
-    settings = trained.config.provenance.settings or {}
+    settings = stored_settings(trained.config.provenance.settings)
     recipe = recipe_of(trained.config.model)
-    kept = {name: settings.get(name, getattr(recipe, name)) for name in
-            ("batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing")}
-    rate = options.learning_rate or finetune_rate(options.how, settings.get("learning_rate", recipe.learning_rate))
-    validation = settings.get("validation", TrainSettings.validation)
-    return TrainSettings(epochs=options.finetune, learning_rate=rate, validation=validation, seed=options.seed, **kept)
+
+    def kept(name: str) -> Any:
+        value = getattr(settings, name)
+        return getattr(recipe, name) if value is None else value
+
+    rate = options.learning_rate or finetune_rate(options.how, kept("learning_rate"))
+    return TrainSettings(
+        epochs=options.finetune, learning_rate=rate, validation=settings.validation, seed=options.seed,
+        **{name: kept(name) for name in ("batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing")})

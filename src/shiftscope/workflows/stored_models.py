@@ -13,7 +13,7 @@ from shiftscope.runs import RunFolder
 from shiftscope.runs.records import StoredRecord, read_document
 from shiftscope.workflows.checkpoints import open_checkpoint, stored_placement
 from shiftscope.workflows.shared_images import Asked
-from shiftscope.workflows.subjects import checkpoint_subject
+from shiftscope.workflows.subjects import check_drawings, checkpoint_subject
 
 
 def asked_of(stored: StoredRecord, data_dir: Path | None, device: str, progress: Progress) -> Asked:
@@ -50,7 +50,8 @@ def _dataset(environment: dict[str, Any]) -> str | None:
 
 
 def _check_here(dataset: str, data_dir: Path | None) -> None:
-    """Raise a `DataError` where the images would have to be fetched, or come from code."""
+    """Raise a `DataError` where the images would have to be fetched, or come from code; see `check_drawings` too."""
+    check_drawings(dataset)
     if is_object_name(dataset):
         raise DataError(f"the images come from code, {dataset}, which is not imported for a report")
     found = {entry["name"]: entry["found"] for entry in dataset_catalogue(data_dir)}

@@ -7,8 +7,10 @@ from typing import Any
 from torch import nn
 
 from shiftscope.data import Dataset, load_dataset
+from shiftscope.data.garments import NAME as GARMENTS
+from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, named_counts
 from shiftscope.devices import resolve_device
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, brief
 from shiftscope.models import OnnxModel, build_model
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.onnx_file import SUFFIX
@@ -80,18 +82,28 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
         raise UsageError(f"the checkpoint tells {', '.join(trained.class_names)} apart, the dataset {data.name} has "
                          f"{', '.join(data.class_names)}: choose the dataset that the model was trained on")
     return Subject(model=trained.model, name=trained.config.name, trained=provenance.trained, data=data,
-                   placement=placement, validation=(provenance.settings or {}).get("validation", 5000))
+                   placement=placement, validation=trained.validation)
 
 
 def _named_in(dataset: str) -> str:
     """Return the name of a dataset that stands in a checkpoint, where the images can be had by it."""
     if is_object_name(dataset):
-        raise UsageError(f"the checkpoint says that its images come from code, {dataset}, and code is never imported "
-                         f"by a name found in a file: where you trust it, say --data {dataset}")
+        raise UsageError(f"the checkpoint says that its images come from code, {brief(dataset)}, and code is never imported "
+                         f"by a name found in a file: where you trust it, say --data {brief(dataset)}")
+    check_drawings(dataset)
     if dataset not in BUILT_IN and ":" not in dataset:
-        raise UsageError(f"the checkpoint learned from images called {dataset!r} and does not say where they lie: name "
+        raise UsageError(f"the checkpoint learned from images called {brief(dataset)} and does not say where they lie: name "
                          "them, for instance with --data folder:PATH")
     return dataset
+
+
+def check_drawings(dataset: str) -> None:
+    """Raise a `UsageError` where a file asks for more drawn garments than there usually are: they take time to draw."""
+    kind, _, counts = dataset.partition(":")
+    usual = TRAIN_IMAGES + TEST_IMAGES
+    if kind == GARMENTS and counts and sum(named_counts(counts)) > usual:
+        raise UsageError(f"{dataset} is named in a file and has more than {usual:,} images to be drawn: where you want "
+                         f"them, say --data {dataset}")
 
 
 def _object_subject(name: str, overrides: dict[str, Any], device: str, normalize: Normalization | None,

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-import zipfile
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,17 @@ from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.data.garments.drawing import PAINTERS, VERSION, draw
 from shiftscope.data.garments.raster import SIZE
 from shiftscope.data.places import cache_folder
-from shiftscope.errors import OutputError
+from shiftscope.errors import OutputError, UsageError, shortened
+from shiftscope.npz import read_arrays
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.settings import require
 
 NAME = "garments"
 TRAIN_IMAGES, TEST_IMAGES = 12_000, 2_000
 """How many images there are unless asked otherwise."""
+
+MOST_IMAGES = 200_000
+"""Training and test images together. So many take minutes to draw and 160 MB of memory."""
 
 LICENCE = "MIT, The Shiftscope developers"
 _SPLITS = ("train", "test")
@@ -32,11 +36,12 @@ def load_garments(*, train_images: int = TRAIN_IMAGES, test_images: int = TEST_I
     Image i of a split depends on the seed alone, not on how many are asked for.
 
     Raises:
-        UsageError: fewer than ten images in a split, so that a class would have none.
+        UsageError: fewer than ten images in a split, so that a class would have none; more than `MOST_IMAGES` in all.
     """
     counts = (train_images, test_images)
     for name, count in zip(("train_images", "test_images"), counts, strict=True):
         require(count >= len(PAINTERS), name, count, f"a whole number of at least {len(PAINTERS)}, one image a class")
+    require(sum(counts) <= MOST_IMAGES, "train_images + test_images", sum(counts), f"at most {MOST_IMAGES:,} in all")
     path = cache_path(counts, seed)
     arrays = _read(path, counts)
     if arrays is None:
@@ -48,6 +53,23 @@ def load_garments(*, train_images: int = TRAIN_IMAGES, test_images: int = TEST_I
     return Dataset(name=NAME, class_names=tuple(PAINTERS), train=train, test=test, licence=LICENCE, drawn=True,
                    source=f"drawn by Shiftscope's own code (version {VERSION} of the drawings, seed {seed})",
                    checksums=checksums)
+
+
+def named_counts(text: str) -> tuple[int, int]:
+    """Return the numbers of training and test images in what follows "garments:".
+
+    Raises:
+        UsageError: the text is not TRAIN,TEST with two whole numbers.
+
+    Example:
+        >>> named_counts("300,60")
+        (300, 60)
+    """
+    match = re.fullmatch(r"\s*([0-9]{1,15})\s*,\s*([0-9]{1,15})\s*", text)
+    if match is None:
+        raise UsageError(f"garments:{shortened(text, 40)} must be garments:TRAIN,TEST with two whole numbers, for "
+                         "instance garments:12000,2000")
+    return int(match[1]), int(match[2])
 
 
 def cache_path(counts: tuple[int, int] = (TRAIN_IMAGES, TEST_IMAGES), seed: int = 0) -> Path:
@@ -65,10 +87,12 @@ def _draw(counts: tuple[int, int], seed: int, progress: Progress) -> dict[str, n
 
 def _read(path: Path, counts: tuple[int, int]) -> dict[str, np.ndarray] | None:
     """Return the cached drawings; None where there are none, or where the file is not whole."""
+    names = [f"{split}_{what}" for split in _SPLITS for what in ("images", "labels")]
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for split in _SPLITS for key in (f"{split}_images", f"{split}_labels")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_arrays(path, names, limit=2 * sum(counts) * (SIZE * SIZE + 8) + 2**20)
+    except OSError:
+        return None
+    if set(arrays) != set(names):
         return None
     for split, count in zip(_SPLITS, counts, strict=True):
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
