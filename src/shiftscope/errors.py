@@ -6,9 +6,8 @@ Every message is one clear sentence: the name, the value it had, what was expect
 import difflib
 from collections.abc import Iterable
 
-
 LONGEST = 399
-"""Characters of a message at most. Paths, names and the errors of other libraries that it quotes may have any length."""
+"""Characters of a message at most: paths, names and other libraries' errors that it quotes may have any length."""
 
 
 class ShiftscopeError(Exception):

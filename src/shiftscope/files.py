@@ -48,6 +48,11 @@ def open_regular(path: Path | str, limit: int) -> BinaryIO:
         Traceback (most recent call last):
         shiftscope.files.UnfitFileError: it is a folder, expected a regular file
     """
+    return os.fdopen(regular_handle(path, limit), "rb")
+
+
+def regular_handle(path: Path | str, limit: int) -> int:
+    """Return the handle of a regular file, open for reading; arguments and errors are those of `open_regular`."""
     _check_regular(Path(path).stat(), limit)  # before it is opened: opening a device may already have an effect
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
@@ -56,7 +61,15 @@ def open_regular(path: Path | str, limit: int) -> BinaryIO:
     except OSError:
         os.close(handle)
         raise
-    return os.fdopen(handle, "rb")
+    return handle
+
+
+def memory() -> int:
+    """Return the bytes of memory that this machine has: the limit of files that are read as a whole."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 2**36
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:

@@ -1,15 +1,15 @@
 """Reads arrays of NumPy's .npz files. Sizes and types are checked before memory is taken; no code ever runs."""
 
 import zipfile
-import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from shiftscope.files import UnfitFileError, open_regular
+from shiftscope.files import UnfitFileError, memory, open_regular
 
 FREE_BYTES = 2**29
 """Content that is read however well it is packed."""
@@ -26,10 +26,6 @@ _HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _KINDS = "biufcSU"
 
-_DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, NotImplementedError, SyntaxError, zlib.error,
-           zipfile.BadZipFile)
-"""What zipfile and NumPy's reader of headers raise for damaged content."""
-
 
 def unpacked_limit(packed: int) -> int:
     """Return how many bytes a compressed file of `packed` bytes may hold.
@@ -37,34 +33,45 @@ def unpacked_limit(packed: int) -> int:
     >>> unpacked_limit(100), unpacked_limit(2**24)
     (536870912, 3355443200)
     """
-    return max(FREE_BYTES, MOST_RATIO * packed)
+    return min(max(FREE_BYTES, MOST_RATIO * packed), memory())
 
 
-def read_arrays(path: Path | str, names: Collection[str] | None = None, limit: int = 2**40) -> dict[str, np.ndarray]:
+def read_arrays(path: Path | str, names: Collection[str] | None = None,
+                limit: int | None = None) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
 
     Args:
         path: the file.
         names: the arrays to read; those that the file does not hold are left out. None: all.
-        limit: size limit of the file in bytes.
+        limit: size limit of the file in bytes; that of the machine's memory unless given.
 
     Raises:
         OSError: missing or unreadable.
         UnfitFileError: an OSError too: no regular file, too large, packed too densely, damaged, or with arrays of
             Python objects or of records.
     """
-    with open_regular(path, limit) as stream:
-        start = stream.read(6)
-        if start == b"\x93NUMPY":
-            raise UnfitFileError("it is an .npy file with a single array, expected an .npz file")
+    with _opened(path, limit) as (archive, members):
+        return {name: _read(archive, member, name) for name, member in members.items() if names is None or name in names}
+
+
+def array_names(path: Path | str) -> list[str]:
+    """Return the names of the arrays in an .npz file; errors are those of `read_arrays`."""
+    with _opened(path, None) as (_, members):
+        return list(members)
+
+
+@contextmanager
+def _opened(path: Path | str, limit: int | None) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Give an archive and its members by the names of their arrays; what its damage raises is an `UnfitFileError`."""
+    with open_regular(path, memory() if limit is None else limit) as stream:
+        if stream.read(6) == b"\x93NUMPY":
+            raise UnfitFileError("it holds a single array, expected an .npz file")
         try:
             with zipfile.ZipFile(stream) as archive:
-                members = _members(archive, stream.seek(0, 2))
-                return {name: _read(archive, member, name) for name, member in members.items()
-                        if names is None or name in names}
+                yield archive, _members(archive, stream.seek(0, 2))
         except UnfitFileError:
             raise
-        except _DAMAGE as error:
+        except Exception as error:  # zipfile, zlib and NumPy's reader of headers have no error in common
             raise UnfitFileError(f"it is damaged ({' '.join(str(error).split())})") from error
 
 
@@ -75,7 +82,7 @@ def _members(archive: zipfile.ZipFile, packed: int) -> dict[str, zipfile.ZipInfo
         raise UnfitFileError(f"it has {len(members):,} members, the limit is {_MOST_MEMBERS:,}")
     for member in members:
         if member.compress_type not in _METHODS or member.flag_bits & _ENCRYPTED:
-            raise UnfitFileError(f"its member {member.filename[:50]} is encrypted or packed in another way than NumPy's")
+            raise UnfitFileError(f"its member {member.filename[:50]} is encrypted, or packed as NumPy never does")
     total, most = sum(member.file_size for member in members), unpacked_limit(packed)
     if total > most:
         raise UnfitFileError(f"its {packed:,} bytes unpack to {total:,}, the limit is {most:,}; numpy.savez writes "
@@ -91,7 +98,7 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.nd
         shape, by_columns, kind = _HEADERS[version](stream)
         if kind.hasobject or kind.kind not in _KINDS or kind.itemsize == 0:
             raise UnfitFileError(f"its array {name[:50]} is not a plain array: Python objects and records are never "
-                                 "read; save text as numpy.array(list_of_str), numbers as one array")
+                                 "unpickled; save text as numpy.array(list_of_str), numbers as one array")
         count = _count(shape, name)
         held = member.file_size - stream.tell()
         if count * kind.itemsize != held:

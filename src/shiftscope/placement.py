@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from shiftscope import hashing
 from shiftscope.errors import UsageError
+from shiftscope.results.whole import MOST_PIXELS
 from shiftscope.settings import Mode, require
 
 _PLACEMENT_STREAM = 1  # keeps placements independent of the other users of the same seed
@@ -56,9 +57,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         for name in ("image", "canvas"):
-            size = getattr(self, name)
-            require(len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size), name, size,
-                    "two whole numbers of at least 1 (height, width)")
+            check_size(name, getattr(self, name))
         require(self.mode in ("canvas", "circular", "crop"), "mode", self.mode, "canvas, circular or crop")
         require(self.step >= 1, "step", self.step, "a whole number of at least 1")
         require(self.max_shift is None or self.max_shift >= 0, "max_shift", self.max_shift, "a whole number, 0 or more")
@@ -268,12 +267,25 @@ class Placement:
                 "max_shift": self.max_shift, "step": self.step, "placements": self.count}
 
 
+def check_size(name: str, size: tuple[int, int]) -> None:
+    """Raise a `UsageError` unless a size is two whole numbers, of no more pixels than an image or a canvas may have.
+
+    >>> check_size("canvas", (40_000, 40_000))
+    Traceback (most recent call last):
+    shiftscope.errors.UsageError: canvas must be at most 16,777,216 pixels in all, got (40000, 40000)
+    """
+    require(len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size), name, size,
+            "two whole numbers of at least 1 (height, width)")
+    require(size[0] * size[1] <= MOST_PIXELS, name, size, f"at most {MOST_PIXELS:,} pixels in all")
+
+
 def texture(canvas: tuple[int, int], *, seed: int = 0, channels: int = 1) -> torch.Tensor:
     """Return a background of smooth seeded noise, uint8 (channels, H, W), grey levels about 20 to 110.
 
     >>> texture((56, 56)).shape
     torch.Size([1, 56, 56])
     """
+    check_size("canvas", canvas)
     height, width = canvas
     grid = torch.arange(channels * height * width).view(channels, height, width)
     noise = hashing.draw(hashing.stream(2, seed), grid, 1024).to(torch.float64) / 1023

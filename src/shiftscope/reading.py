@@ -26,6 +26,9 @@ from shiftscope.files import UnfitFileError, read_regular
 MOST_BYTES = 32 * 2**20
 """Size limit of a JSON document. The largest that Shiftscope writes have a few megabytes."""
 
+MOST_DEPTH = 40
+"""Levels of a JSON document: whoever walks through one by recursion can rely on it."""
+
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """A whole number of 64 bits: larger ones fit no array."""
 
@@ -43,9 +46,16 @@ def decode(content: bytes | str) -> Any:
         {'a': [1, None]}
     """
     try:
-        return msgspec.json.decode(content)
+        value = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:  # the last: text with half a surrogate
         raise UnfitFileError(f"it is not JSON: {error}") from error
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [part for one in level if isinstance(one, dict | list)
+                 for part in (one.values() if isinstance(one, dict) else one)]
+    if level:
+        raise UnfitFileError(f"its values are nested in more than {MOST_DEPTH} levels")
+    return value
 
 
 def read_json(path: Path | str, kind: type[T] = dict[str, Any], limit: int = MOST_BYTES) -> T:
@@ -104,7 +114,10 @@ def _number(kind: type, value: Any) -> Any:
     if value is None:
         return float("nan")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return msgspec.convert(value, float)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ValueError("Number out of range") from error
     raise ValueError(f"Expected `float`, got `{type(value).__name__}`")
 
 
@@ -117,12 +130,13 @@ def readable(kind: Any) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return readable(object_of(kind))
     if is_typeddict(kind):
-        return TypedDict(kind.__name__, {name: Required[readable(part)] if name in kind.__required_keys__ else
-                                         NotRequired[readable(part)] for name, part in get_type_hints(kind, include_extras=True).items()})
+        parts = {name: readable(part) for name, part in get_type_hints(kind, include_extras=True).items()}
+        return TypedDict(kind.__name__, {name: Required[part] if name in kind.__required_keys__ else NotRequired[part]
+                                         for name, part in parts.items()})
     if origin in (Required, NotRequired):
         return readable(parts[0])
     if origin in (Union, UnionType):  # only one type of its own may be part of a union
-        return Union[tuple(part if part is float else readable(part) for part in parts)]
+        return Union[tuple(part if part is float else readable(part) for part in parts)]  # noqa: UP007
     if origin is Annotated:
         return Annotated[readable(parts[0]), *parts[1:]] if get_origin(parts[0]) in (list, tuple, dict) else kind
     if origin in (list, tuple, dict):

@@ -1,4 +1,7 @@
 import gzip
+import os
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ def test_reads_rows_before_columns_plain_or_gzipped(tmp_path, packed):
 
 @pytest.mark.parametrize(("content", "problem"), [
     (HEADER + PIXELS[:-1], r"images is truncated: its header promises 2 x 2 x 3 = 12 values, it holds 11; get another"),
-    (HEADER + PIXELS + b"x", r"images is too long: .* 12 values, it holds 13; get another"),
+    (HEADER + PIXELS + b"x", r"images is too long: .* 12 values, it holds more; get another"),
     (HEADER[:9], r"images is truncated: it ends within its header; get another"),
     (b"\x00\x00\x0d\x03" + HEADER[4:] + PIXELS, r"no IDX file .* begins with '00000d03', expected '00000803'"),
     (b"<html>", r"images is no IDX file .* begins with '3c68746d'"),
@@ -46,7 +49,8 @@ def test_labels_are_not_taken_for_images():
 
 def test_bad_gzip_files(tmp_path):
     path = tmp_path / "images.gz"
-    whole = gzip.compress(HEADER + np.random.default_rng(0).bytes(4000))
+    header = HEADER[:4] + b"".join(size.to_bytes(4, "big") for size in (1, 40, 100))
+    whole = gzip.compress(header + np.random.default_rng(0).bytes(4000))
     path.write_bytes(whole[:-100])
     with pytest.raises(DataError, match=r"images.gz is truncated: its gzip data ends too early; replace it"):
         read_idx(path, 3)
@@ -56,6 +60,28 @@ def test_bad_gzip_files(tmp_path):
     path.write_bytes(HEADER + PIXELS)
     with pytest.raises(DataError, match="is named as a gzip file but does not begin as one"):
         read_idx(path, 3)
+
+
+@pytest.mark.parametrize("promised", [4, 2**31])
+def test_a_gzip_bomb_is_refused_before_it_is_unpacked(promised, tmp_path):
+    """Three gigabytes of zeros, packed into three megabytes: more than the header says, or far more than is usual."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    header = bytes([0, 0, 8, 1]) + promised.to_bytes(4, "big")
+    part = packer.compress(header + bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    (tmp_path / "labels.gz").write_bytes(part + zeros * 191 + packer.flush())
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"is too long: .* 4 values" if promised == 4 else
+                       r"unpacks to 2,147,483,648 values, as its header says, the limit for a file of its size is"):
+        read_idx(tmp_path / "labels.gz", 1)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "labels")
+    with pytest.raises(DataError, match="cannot read .*labels: it is a named pipe, expected a regular file"):
+        read_idx(tmp_path / "labels", 1)
 
 
 def test_missing_file(tmp_path):

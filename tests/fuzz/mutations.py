@@ -5,6 +5,7 @@ their content (gzip, ZIP, packed files, PNG) are taken apart, damaged inside, an
 checksums: otherwise only the checksum would be tested.
 """
 
+import copy
 import gzip
 import io
 import json
@@ -125,7 +126,7 @@ def change_value(rng: random.Random, values: Any) -> Any:
         holder[key] = rng.choice(([holder[key]], {"value": holder[key]}, [holder[key]] * 3, None))
     elif kind == 2:
         other, name = rng.choice(places)
-        holder[key] = json.loads(json.dumps(other[name])) if name in other or isinstance(other, list) else None
+        holder[key] = copy.deepcopy(other[name]) if isinstance(other, list) or name in other else None
     elif kind == 3 and isinstance(holder[key], int | float):
         holder[key] = rng.choice((-holder[key], holder[key] + 1, holder[key] * 1000, *NUMBERS))
     elif kind == 4 and isinstance(holder, dict):
@@ -354,9 +355,29 @@ def change_onnx(rng: random.Random, data: bytes) -> bytes:
     return model.SerializeToString()
 
 
+def change_state(rng: random.Random, data: bytes) -> bytes:
+    """Change values of a file that torch wrote: plain ones, or the shapes and types of tensors."""
+    import torch
+
+    if rng.random() < 0.4:
+        return change_zip(rng, data, damage)
+    stored = torch.load(io.BytesIO(data), weights_only=True)
+    tensors = [(holder, key) for holder, key in _places(stored) if isinstance(holder[key], torch.Tensor)]
+    if tensors and rng.random() < 0.4:
+        holder, key = rng.choice(tensors)
+        holder[key] = rng.choice((
+            holder[key].to(torch.int32), holder[key][..., :0], torch.zeros(3), holder[key].double(), torch.zeros(()),
+            holder[key].to(torch.complex64), torch.zeros(1).expand(10**12), torch.empty(10**6, device="meta")))
+    else:
+        stored = change_value(rng, stored)
+    made = io.BytesIO()
+    torch.save(stored, made)
+    return made.getvalue()
+
+
 BY_SUFFIX: dict[str, Mutation] = {
     ".json": change_json, ".jsonl": change_lines, ".npz": change_npz, ".npy": change_npy, ".gz": change_gzip,
-    ".pt": lambda rng, data: change_zip(rng, data, damage), ".safetensors": change_safetensors,
+    ".pt": change_state, ".safetensors": change_safetensors,
     ".pack": change_packed, ".png": change_png, ".onnx": change_onnx}
 
 

@@ -39,10 +39,10 @@ from shiftscope.visualization.quality import measure_quality
 from shiftscope.visualization.units import unit_table
 from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.compare_runs import compare_runs
+from shiftscope.workflows.figure_shelf import Shelf
 from shiftscope.workflows.leaderboard.ranking import board
 from shiftscope.workflows.leaderboard.records import read_standings
 from shiftscope.workflows.make_report import Around, page, report_runs
-from shiftscope.workflows.figure_shelf import Shelf
 from shiftscope.workflows.mend_checkpoint import MendOptions, finetune_settings
 from shiftscope.workflows.run_contents import read_run
 from shiftscope.workflows.subjects import checkpoint_subject
@@ -93,6 +93,12 @@ def perceptron() -> TwoFullNet:
 
 
 def make_checkpoint(folder: Path) -> None:
+    garments, place = load_dataset("garments:20,10"), Placement(image=(28, 28), canvas=(30, 31))
+    train(TwoFullNet(3, canvas=place.canvas), garments, placement=place, settings=TrainSettings(epochs=1, micro_batch=0),
+          folder=folder / "net")
+
+
+def make_state(folder: Path) -> None:
     train(perceptron(), data(), placement=PLACE, settings=TrainSettings(epochs=1, micro_batch=0), folder=folder / "net")
 
 
@@ -225,11 +231,12 @@ def look(some: Dataset) -> None:
 def read_checkpoint(folder: Path, out: Path) -> None:
     trained = open_checkpoint(folder / "net", device="cpu")
     finetune_settings(trained, MendOptions(how="recentre", finetune=1))
-    subject = checkpoint_subject(trained, {"data": "garments:20,10"}, SilentProgress()) if (
-        trained.placement.image == (28, 28)) else None
-    try_model(trained.model, (trained.channels, *trained.placement.canvas))
-    if subject is not None:
-        shiftscope.evaluate(subject.model, subject.data, placement=subject.placement)
+    named = trained.config.provenance.dataset
+    subject = checkpoint_subject(trained, {"data": "garments:20,10"} if named == "garments" else {}, SilentProgress())
+    found = shiftscope.evaluate(subject.model, subject.data, placement=subject.placement, name=subject.name,
+                                validation=subject.validation, trained=subject.trained)
+    found.save(out / "evaluation")
+    summary(load_record(out / "evaluation"))
 
 
 def try_model(model: nn.Module, shape: tuple[int, int, int]) -> None:
@@ -366,7 +373,7 @@ def cached_in(folder: Path):
 
 READERS = (
     Reader("checkpoint", make_checkpoint, read_checkpoint, 5), Reader("mended", make_mended, read_mended, 1.5),
-    Reader("foreign", make_foreign, read_foreign, 2), Reader("state", make_checkpoint, read_state, 4),
+    Reader("foreign", make_foreign, read_foreign, 2), Reader("state", make_state, read_state, 4),
     Reader("run", make_run, read_whole_run, 4), Reader("report", make_run, read_report, 0.7),
     Reader("records", make_records, read_records, 3), Reader("pages", make_records, read_pages, 0.4),
     Reader("leaderboard", make_standings, read_leaderboard, 2), Reader("npz", make_npz, read_npz, 4),

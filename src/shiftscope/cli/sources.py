@@ -1,6 +1,7 @@
 """Where options come from when the command line leaves them open: variables, then the TOML file."""
 
 import os
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.config import Env, Toml
 
 from shiftscope.errors import UsageError, nearest, unknown
+from shiftscope.files import read_regular, reason
+
+MOST_BYTES = 2**20
+"""Size limit of a settings file."""
 
 PREFIX = "SHIFTSCOPE_"
 DEBUG_VARIABLE = "SHIFTSCOPE_DEBUG"
@@ -83,6 +88,7 @@ class _ReadableToml(Toml):
 
     def _load_config(self, path: Path) -> dict[str, Any]:
         try:
-            return super()._load_config(path)
-        except (OSError, ValueError) as error:
-            raise CycloptsError(msg=f"cannot read {path}: {error}; mend the file or move it away") from error
+            return tomllib.loads(read_regular(path, MOST_BYTES).decode())
+        except (OSError, ValueError, RecursionError) as error:
+            why = reason(error) if isinstance(error, OSError) else error
+            raise CycloptsError(msg=f"cannot read {path}: {why}; mend the file or move it away") from error

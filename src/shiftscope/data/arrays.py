@@ -1,7 +1,6 @@
 """Datasets from arrays in memory, from an .npz file, and from any map-style torch Dataset."""
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,8 @@ import torch
 
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.errors import DataError
+from shiftscope.files import reason
+from shiftscope.npz import array_names, read_arrays
 
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 """The arrays that an .npz file must hold."""
@@ -121,30 +122,20 @@ def read_npz(path: Path | str) -> Dataset:
     """
     path = Path(path).expanduser()
     try:
-        opened = np.load(path, allow_pickle=False)
-        if isinstance(opened, np.ndarray):
-            raise DataError(f"{path} holds a single array, expected an .npz file with {', '.join(NPZ_KEYS)}")
-        with opened as stored:
-            missing = [key for key in NPZ_KEYS if key not in stored.files]
-            if missing:
-                raise DataError(f"{path} lacks {', '.join(missing)}: it holds {', '.join(stored.files)}; write all of "
-                                f"{', '.join(NPZ_KEYS)} with numpy.savez")
-            arrays = {key: _plain_array(stored, key, path) for key in NPZ_KEYS}
+        arrays = read_arrays(path, NPZ_KEYS)
+        names = array_names(path)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}; check the path after npz:") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is no readable .npz file: {error}; write it anew with numpy.savez") from error
-    names = [name.decode() if isinstance(name, bytes) else str(name) for name in arrays["class_names"].ravel()]
-    return from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=names, name=path.stem,
+    except OSError as error:
+        raise DataError(f"{path} is no readable .npz file: {reason(error)}; write it anew with numpy.savez") from error
+    missing = [key for key in NPZ_KEYS if key not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}: it holds {', '.join(names)}; write all of "
+                        f"{', '.join(NPZ_KEYS)} with numpy.savez")
+    classes = [name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+               for name in arrays["class_names"].ravel()]
+    return from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=classes, name=path.stem,
                        source=f"arrays in the file {path.name}")
-
-
-def _plain_array(stored: Any, key: str, path: Path) -> np.ndarray:
-    try:
-        return stored[key]
-    except ValueError as error:
-        raise DataError(f"{key} in {path} is not a plain array: {error}; Python objects are never unpickled: save text "
-                        "as numpy.array(list_of_str), numbers as one array") from error
 
 
 def from_torch(train: MapDataset, test: MapDataset, class_names: Sequence[str] | None = None, *,

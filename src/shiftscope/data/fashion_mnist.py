@@ -76,7 +76,7 @@ def read_checked(name: str, path: Path) -> bytes:
     Raises:
         DataError: unreadable, or its SHA-256 is another one.
     """
-    content = idx.read_bytes(path, _remedy(path))
+    content = idx.read_bytes(path, 3 if "images" in name else 1, _remedy(path))
     found = hashlib.sha256(content).hexdigest()
     if found != UNPACKED_SHA256[name]:
         raise DataError(f"{path} is damaged or another file: the SHA-256 of its content is {found}, expected "
@@ -110,8 +110,8 @@ def obtain(data_dir: Path | str | None = None, progress: Progress | None = None)
 
 def _without_network(folder: Path) -> str:
     files = ", ".join(f"{name}.gz" for name in PACKED_SHA256)
-    return (f"without a network, put {files} (unpacked ones do as well) into {folder}, or name the folder that holds "
-            f"them with --data-dir or {DATA_DIR_VARIABLE}; `--data garments` needs no files at all")
+    return (f"without a network, put {files} into {folder}, name their folder with --data-dir or {DATA_DIR_VARIABLE}, or "
+            "use --data garments")
 
 
 def fetch(data_dir: Path | str | None = None, progress: Progress | None = None) -> list[Path]:

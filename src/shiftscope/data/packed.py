@@ -14,7 +14,6 @@ The preamble is written last. CRC-32s of header, labels and sums are checked whe
 first time that it is read.
 """
 
-import json
 import os
 import struct
 import threading
@@ -24,13 +23,16 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
 
 from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages
-from shiftscope.errors import DataError
+from shiftscope.errors import DataError, brief
+from shiftscope.files import UnfitFileError, memory, reason, regular_handle
+from shiftscope.reading import MOST_BYTES, as_type, decode
+from shiftscope.results.whole import Count
 
 MAGIC = b"SHFTPACK"
 VERSION = 1
@@ -45,6 +47,7 @@ RESIDENT_SHARE = 0.25
 """A set moves to a GPU as a whole where it takes at most this share of the memory that is free there: model,
 activations and the optimiser need the rest."""
 
+_IN_MEMORY = 13  # bytes an image: label, checksum and whether it was checked
 _MOST_BUFFERS = 1024  # of one preadv, by POSIX's IOV_MAX on Linux and macOS
 _CHUNK = 1024  # images copied to a GPU at once
 
@@ -61,11 +64,11 @@ class PackedFile:
     def __init__(self, path: Path | str):
         self.path = Path(path).expanduser().absolute()
         try:
-            self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._handle = regular_handle(self.path, 2**63)
         except FileNotFoundError as error:
             raise DataError(f"there is no file {self.path}; check the path after packed:") from error
         except OSError as error:
-            raise DataError(f"cannot read {self.path}: {error.strerror}") from error
+            raise DataError(f"cannot read {self.path}: {reason(error)}") from error
         weakref.finalize(self, os.close, self._handle)
         self.preamble = self._check_preamble()
 
@@ -304,48 +307,75 @@ def read_packed(path: Path | str) -> Dataset:
     file = PackedFile(path)
     try:
         return _dataset(file, _read_header(file))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"the header of {file.path} is not what it should be ({type(error).__name__}: {error}); "
-                        f"{REMEDY}") from error
+    except (UnfitFileError, ValueError) as error:
+        raise DataError(f"the header of {file.path} is not what it should be ({error}); {REMEDY}") from error
 
 
-def _read_header(file: PackedFile) -> dict[str, Any]:
+class _Array(TypedDict):
+    shape: list[Count]
+    place: Count
+    type: NotRequired[str]
+    crc32: NotRequired[Count]
+
+
+class _Arrays(TypedDict):
+    images: _Array
+    labels: _Array
+    sums: _Array
+
+
+class _Header(TypedDict):
+    name: str
+    class_names: list[str]
+    source: str
+    licence: str
+    checksums: dict[str, str]
+    drawn: bool
+    arrays: _Arrays
+    splits: dict[str, tuple[Count, Count]]
+
+
+def _read_header(file: PackedFile) -> _Header:
     _, _, crc, place, length, whole = PREAMBLE.unpack(file.preamble)
     if place + length > whole:
         raise DataError(f"{file.path} is damaged: its header lies beyond its end; {REMEDY}")
+    if length > MOST_BYTES:
+        raise UnfitFileError(f"it has {length:,} bytes, the limit is {MOST_BYTES:,}")
     text = file.read(place, length)
     if zlib.crc32(text) != crc:
         raise DataError(f"the header of {file.path} is damaged: its checksum is wrong; {REMEDY}")
-    return json.loads(text)
+    return as_type(decode(text), _Header)
 
 
-def _dataset(file: PackedFile, header: dict[str, Any]) -> Dataset:
+def _dataset(file: PackedFile, header: _Header) -> Dataset:
     arrays = header["arrays"]
-    shape = tuple(int(size) for size in arrays["images"]["shape"])
-    count, place = shape[0], arrays["images"]["place"]
-    if len(shape) != 4 or min(shape) < 1 or place + prod(shape) > arrays["labels"]["place"]:
-        raise ValueError(f"images of shape {shape}")
+    if len(arrays["images"]["shape"]) != 4 or min(arrays["images"]["shape"]) < 1:
+        raise ValueError(f"images of shape {brief(arrays['images']['shape'])}")
+    count, *(channels, height, width) = arrays["images"]["shape"]
+    shape, place = (channels, height, width), arrays["images"]["place"]
+    if place + count * prod(shape) > arrays["labels"]["place"] or count * _IN_MEMORY > memory():
+        raise ValueError(f"{count:,} images of shape {shape}")
     labels = torch.from_numpy(_read_array(file, "labels", arrays["labels"], count).astype(np.int64))
     sums = _read_array(file, "sums", arrays["sums"], count)
     parts = {}
-    for split, (begin, end) in header["splits"].items():
-        if not 0 <= begin < end <= count:
+    for split in ("train", "test"):
+        begin, end = header["splits"].get(split, (0, 0))
+        if not begin < end <= count:
             raise ValueError(f"the split {split} from {begin} to {end}")
-        parts[split] = PackedImages(file, place + begin * prod(shape[1:]), shape[1:], labels[begin:end],
-                                    sums[begin:end], split)
-    return Dataset(name=str(header["name"]), class_names=tuple(map(str, header["class_names"])), train=parts["train"],
-                   test=parts["test"], source=str(header["source"]), licence=str(header["licence"]),
-                   checksums=dict(header["checksums"]), drawn=bool(header["drawn"]))
+        parts[split] = PackedImages(file, place + begin * prod(shape), shape, labels[begin:end], sums[begin:end], split)
+    return Dataset(name=header["name"], class_names=tuple(header["class_names"]), train=parts["train"],
+                   test=parts["test"], source=header["source"], licence=header["licence"],
+                   checksums=header["checksums"], drawn=header["drawn"])
 
 
-def _read_array(file: PackedFile, name: str, told: dict[str, Any], count: int) -> np.ndarray:
-    if told["type"] != TYPES[name] or list(told["shape"]) != [count]:
-        raise ValueError(f"{name} of type {told['type']} and shape {told['shape']}")
+def _read_array(file: PackedFile, name: str, told: _Array, count: int) -> np.ndarray:
+    if told.get("type") != TYPES[name] or told["shape"] != [count]:
+        raise ValueError(f"{name} of type {brief(told.get('type'))} and shape {brief(told['shape'])}")
     whole = PREAMBLE.unpack(file.preamble)[5]
     kind = np.dtype(TYPES[name])
-    if not 0 <= told["place"] <= whole - count * kind.itemsize:
+    if not told["place"] <= whole - count * kind.itemsize:
         raise ValueError(f"{name} at {told['place']}")
     content = file.read(told["place"], count * kind.itemsize)
-    if zlib.crc32(content) != told["crc32"]:
+    if zlib.crc32(content) != told.get("crc32"):
         raise DataError(f"the {name} of {file.path} are damaged: their checksum is wrong; {REMEDY}")
     return np.frombuffer(content, dtype=kind)

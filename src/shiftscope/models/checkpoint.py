@@ -18,8 +18,8 @@ from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brie
 from shiftscope.files import UnfitFileError
 from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.mending import Mended, Recipe, mend
-from shiftscope.models.mending.mended import LARGEST
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
+from shiftscope.models.sizes import LARGEST
 from shiftscope.reading import as_type, read_json
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 from shiftscope.results.whole import MOST_PIXELS, Size
@@ -139,7 +139,7 @@ def load_config(folder: Path | str) -> CheckpointConfig:
     """
     folder = Path(folder)
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG_FILE}; give the folder that holds "
                               f"{WEIGHTS_FILE} and {CONFIG_FILE}")
     try:
@@ -180,8 +180,8 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str 
     folder = Path(folder)
     config = load_config(folder)
     if not (folder / WEIGHTS_FILE).exists():
-        raise CheckpointError(f"{folder / WEIGHTS_FILE} is missing: the checkpoint is incomplete; copy it again or train "
-                              "anew")
+        raise CheckpointError(f"{folder / WEIGHTS_FILE} is missing: the checkpoint is incomplete; copy it again or "
+                              "train anew")
     if model is None and allow_code is not None:
         model = build_model(allow_code, **_sizes(config.provenance, folder))
     if config.preprocess is not None and preprocess is None:
@@ -242,7 +242,8 @@ def _checked_arguments(config: CheckpointConfig) -> dict[str, Any]:
     for name, value in arguments.items():
         if isinstance(value, list | tuple) and len(value) > _MOST_NUMBERS:
             raise UnfitFileError(f"{name} has {len(value):,} numbers, the limit is {_MOST_NUMBERS}")
-    picture = as_type([arguments.get("channels", 1), *arguments.get("canvas", (1, 1))], tuple[Size, Size, Size], "canvas")
+    sizes = [arguments.get("channels", 1), *arguments.get("canvas", (1, 1))]
+    picture = as_type(sizes, tuple[Size, Size, Size], "canvas")
     if prod(picture) > LARGEST or prod(picture[1:]) > MOST_PIXELS:
         raise UnfitFileError(f"a picture of {' x '.join(map(str, picture))} is larger than any that is allowed")
     return arguments
@@ -266,9 +267,9 @@ def _check_fit(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path)
         for place, what in enumerate(("has shape", "holds")):
             one, other = (some[key][place] if key in some else "missing" for some in (found, expected))
             if one != other:
-                raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: {key[:100]!r} {what} "
-                                      f"{one} in the file and {other} in the model; load them into the model that they "
-                                      "were saved from")
+                raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: {key[:100]!r} "
+                                      f"{what} {one} in the file and {other} in the model; load them into the model "
+                                      "that they were saved from")
     kinds = {value.dtype for value in weights.values() if value.is_floating_point()}
     if len(kinds) > 1 and registry_name(model):
         raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: they are "
@@ -289,8 +290,8 @@ def _sizes(provenance: Provenance, folder: Path) -> dict[str, Any]:
         try:
             sizes["canvas"] = as_type(provenance.placement.get("canvas"), tuple[Size, Size], "placement.canvas")
         except UnfitFileError as error:
-            raise CheckpointError(f"{folder / CONFIG_FILE} is not readable as a checkpoint's description ({error}); save "
-                                  "the model anew") from error
+            raise CheckpointError(f"{folder / CONFIG_FILE} is not readable as a checkpoint's description ({error}); "
+                                  "save the model anew") from error
     if provenance.class_names:
         sizes["classes"] = len(provenance.class_names)
     return sizes

@@ -2,9 +2,10 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,10 +14,16 @@ import torch
 from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brief
+from shiftscope.files import open_regular, reason
 from shiftscope.models.forward import home
+from shiftscope.models.sizes import LARGEST
+from shiftscope.results.whole import MOST_PIXELS
 
 SUFFIX = ".onnx"
+MOST_BYTES = 2**31
+"""Size limit of a file, which is the format's own."""
+
 INSTALL = "install the extra: pip install 'shiftscope[onnx]'"
 
 
@@ -46,6 +53,7 @@ class OnnxModel(nn.Module):
                                   "expected one input of float32 pictures (batch, channels, height, width): export "
                                   "the classifier alone")
         self.source = source.name
+        _check_sizes(source.shape, self.path)
         batch, *sizes = source.shape
         self.batch = batch if isinstance(batch, int) else None
         if all(isinstance(size, int) for size in sizes):
@@ -71,13 +79,25 @@ class OnnxModel(nn.Module):
                              f"{' '.join(str(error).split())}") from error
 
 
+def _check_sizes(shape: Sequence[Any], path: Path) -> None:
+    """Raise a `CheckpointError` where a batch of pictures with the sizes that the file fixes would be empty or huge."""
+    fixed = [size for size in shape if isinstance(size, int)]
+    if any(size < 1 for size in fixed) or prod(fixed) > LARGEST or prod(fixed[-2:]) > MOST_PIXELS:
+        raise CheckpointError(f"{path} takes pictures of {brief(list(shape))} (batch, channels, height, width), "
+                              f"expected 1 to {LARGEST:,} numbers a batch: export the classifier for other sizes")
+
+
 def _session(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise UsageError(f"reading {path} needs onnxruntime, which is not installed: {INSTALL}") from error
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}; give the path of an ONNX file")
+    try:
+        open_regular(path, MOST_BYTES).close()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no file {path}; give the path of an ONNX file") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} is no readable ONNX file ({reason(error)}); export it again") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only: they are raised as well

@@ -5,6 +5,9 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 
+LARGEST = 2**26
+"""Numbers in one picture or in a batch of a fixed size, at most, where a file says how large it is."""
+
 
 def check_pixels(model: nn.Module, pixels: torch.Tensor, expected: tuple[int, int, int]) -> None:
     """Raise a `UsageError` unless `pixels` is (batch, *expected)."""

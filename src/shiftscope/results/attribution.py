@@ -1,11 +1,13 @@
 """Which pixels speak for an answer, and which against it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,9 @@ class Attribution(Record):
     kind: ClassVar[str] = "attribution"
     arrays: ClassVar[tuple[str, ...]] = ("images", "maps", "targets", "labels", "predictions", "confidence", "scores",
                                          "scores_baseline", "residuals")
+    layout: ClassVar[Mapping[str, str]] = {
+        "images": "f B C H W", "maps": "f B H W", "targets": "i B", "labels": "i B", "predictions": "i B",
+        "confidence": "f B", "scores": "f B", "scores_baseline": "f B", "residuals": "f B"}
 
     model: str
     method: str
@@ -30,7 +35,7 @@ class Attribution(Record):
     """What the method was asked for: steps, or window and stride, and the baseline."""
     class_names: list[str]
     """Names of the model's classes; empty where they are not known."""
-    seconds: float
+    seconds: Seconds
     """Wall-clock time for all pictures together."""
     device: str
     notes: list[str]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 import numpy as np
 
 from shiftscope.results.base import NOTEBOOK, Record
-from shiftscope.results.whole import table, unlike
+from shiftscope.results.whole import Count, Seconds, table, unlike, wrong_placement
 
 NOT_FINITE = 255
 """Stands in `Audit.answers` for an answer that was not finite (NaN or infinity)."""
@@ -17,14 +17,14 @@ NOT_FINITE = 255
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
 """The five figures that have intervals."""
 
-_INTERVALS = TypedDict("_INTERVALS", {name: tuple[float, float] for name in FIGURES})  # pyright: ignore
+INTERVALS = TypedDict("INTERVALS", dict.fromkeys(FIGURES, tuple[float, float]))  # pyright: ignore
 _BY_PHASE = TypedDict("_BY_PHASE", {str(stride): table(stride, stride) for stride in (2, 4, 8)})  # pyright: ignore
 
 
 class SelfCheck(TypedDict):
     """How far the engine's logits lie from the plain model's, on a random sample."""
 
-    placements: int
+    placements: Count
     """Images at placements that were computed both ways: also where the engine is the plain model, in chunks."""
     max_abs_logit_difference: float
     tolerance: float
@@ -56,8 +56,8 @@ class Audit(Record):
     trained: str
     """"moved", "centred" or "unknown"."""
     class_names: list[str]
-    images: int
-    placements: int
+    images: Count
+    placements: Count
     mode: str
     """"canvas", "circular" or "crop": what is exact in one need not be in another."""
     placement: dict[str, Any]
@@ -69,7 +69,7 @@ class Audit(Record):
     engine: Literal["dense", "brute"]
     reason: str
     """Why this engine, in a sentence."""
-    seconds: float
+    seconds: Seconds
     device: str
     mean_accuracy: float
     worst_case_accuracy: float
@@ -86,9 +86,9 @@ class Audit(Record):
     """Mean accuracy of each class, None for a class without images."""
     by_phase: dict[str, list[list[float | None]]]
     """Accuracy by (dy mod s, dx mod s) for strides s = "2", "4", "8": aliasing shows there."""
-    not_finite: int
+    not_finite: Count
     """Answers that were not finite: they count as wrong."""
-    ties: int
+    ties: Count
     """Answers whose two largest logits lie within 1e-5: rounding may decide them."""
     self_check: SelfCheck
     notes: list[str]
@@ -140,5 +140,6 @@ class Audit(Record):
                 "right_counts": (0, self.placements + 1)}
 
     def misfits(self) -> list[str]:
-        return [*unlike("intervals", self.intervals, _INTERVALS), *unlike("by_phase", self.by_phase, _BY_PHASE),
-                *unlike("per_class", self.per_class, table(len(self.class_names))), *super().misfits()]
+        return [*unlike("intervals", self.intervals, INTERVALS), *unlike("by_phase", self.by_phase, _BY_PHASE),
+                *unlike("per_class", self.per_class, table(len(self.class_names))), *wrong_placement(self.placement),
+                *super().misfits()]

@@ -84,9 +84,9 @@ class Record:
         """Return a phrase for a placement that cannot be, and for each array that does not fit the others or the small
         values."""
         arrays = {name: getattr(self, name) for name in self.arrays}
-        if (placement := getattr(self, "placement", None)) is not None and (wrong := wrong_placement(placement)):
-            return wrong
-        return misfits(arrays, self.layout, self.sizes()) or outside(arrays, self.ranges())
+        placement = getattr(self, "placement", {})
+        return (wrong_placement(placement, needed=()) or misfits(arrays, self.layout, self.sizes())
+                or outside(arrays, self.ranges()))
 
     def save(self, folder: Path | str) -> None:
         """Write `result.json` and, where there are arrays, `arrays.npz` into `folder`."""
@@ -124,8 +124,8 @@ def check_version(values: dict[str, Any], what: str) -> None:
     """Raise a `CheckpointError` unless `values` has the schema version that this release reads."""
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise CheckpointError(f"{what} has schema version {brief(version)}, this release reads version {SCHEMA_VERSION}: use "
-                              "the release that wrote it, or make it anew with this one")
+        raise CheckpointError(f"{what} has schema version {brief(version)}, this release reads version "
+                              f"{SCHEMA_VERSION}: use the release that wrote it, or make it anew with this one")
 
 
 def load_record(folder: Path | str) -> Record:

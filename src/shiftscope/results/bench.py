@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypedDict
 import numpy as np
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Count
 
 OURS = "ours"
 """The contestant that all others are compared with."""
@@ -82,7 +83,7 @@ class Bench(Record):
     """Date and time, UTC."""
     dataset: str
     drawn: bool
-    repeats: int
+    repeats: Count
     """Rounds; in each one every contestant has one turn."""
     settings: dict[str, Any]
     comparisons: list[Comparison]

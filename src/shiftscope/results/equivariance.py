@@ -1,11 +1,13 @@
 """How far each layer of a model is from commuting with shifts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Count, Seconds
 
 PIXELS_DB = 50.0
 """Rounding of 8-bit pixels: 6.02 dB a bit and 1.76. A layer above it counts as one that loses nothing."""
@@ -21,6 +23,7 @@ class Equivariance(Record):
 
     kind: ClassVar[str] = "equivariance"
     arrays: ClassVar[tuple[str, ...]] = ("decibels",)
+    layout: ClassVar[Mapping[str, str]] = {"decibels": "f L 2 D"}
 
     model: str
     dataset: str
@@ -29,7 +32,7 @@ class Equivariance(Record):
     mode: str
     placement: dict[str, Any]
     """What `Placement.to_dict` gave. Its image, canvas, mode and background count, not its set of offsets."""
-    images: int
+    images: Count
     start: list[int]
     """(dy, dx) that the shifts are counted from."""
     shifts: list[int]
@@ -49,9 +52,17 @@ class Equivariance(Record):
     """dB lost since the map before, figures above `PIXELS_DB` taken as that; None for units."""
     loses_most: str | None
     """The map with the largest drop, None where none loses anything."""
-    seconds: float
+    seconds: Seconds
     device: str
     notes: list[str]
 
     decibels: np.ndarray
     """float64 (L, 2, D), shifts down and shifts right."""
+
+    def sizes(self) -> dict[str, int]:
+        return {"L": len(self.layers), "D": len(self.shifts)}
+
+    def misfits(self) -> list[str]:
+        lists = ("kinds", "shapes", "strides", "overall", "drops")
+        return [*(f"{name} has {len(getattr(self, name))} values for {len(self.layers)} layers" for name in lists
+                  if len(getattr(self, name)) != len(self.layers)), *super().misfits()]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypedDict
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import table, unlike
+from shiftscope.results.whole import Count, table, unlike, wrong_placement
 
 
 class _Places(TypedDict):
@@ -41,7 +41,7 @@ class Evaluation(Record):
     """"test", "train" or "validation"."""
     trained: str
     """"moved" or "centred": how the model was trained; "unknown" for a foreign one."""
-    images: int
+    images: Count
     seed: int
     placement: dict[str, Any]
     class_names: list[str]
@@ -49,7 +49,7 @@ class Evaluation(Record):
     """{"random": ..., "centred": ...}, shares from 0 to 1."""
     per_class: dict[str, list[float | None]]
     """{"random": K shares, "centred": K shares}; None for a class without images."""
-    not_finite: int
+    not_finite: Count
     """Images whose outputs held a NaN or infinity at the random placement: counted as wrong."""
     notes: list[str]
 
@@ -88,4 +88,5 @@ class Evaluation(Record):
     def misfits(self) -> list[str]:
         places = {"random": table(len(self.class_names)), "centred": table(len(self.class_names))}
         return [*unlike("accuracy", self.accuracy, _Places),
-                *unlike("per_class", self.per_class, TypedDict("per_class", places)), *super().misfits()]
+                *unlike("per_class", self.per_class, TypedDict("per_class", places)),
+                *wrong_placement(self.placement), *super().misfits()]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Count, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +37,15 @@ class Neighbours(Record):
     """True where the images were drawn by our own code: every figure says so."""
     split: str
     class_names: list[str]
-    images: int
+    images: Count
     """N: the first images of the split, not picked ones."""
-    placements: int
+    placements: Count
     """P, of each image."""
-    possible: int
+    possible: Count
     """Placements that there are: where P is smaller, the best placement is the best of those P."""
     placement: dict[str, Any]
     """What `Placement.to_dict` gave for the P placements."""
-    seconds: float
+    seconds: Seconds
     """Wall-clock time; objectives that were asked about together share it."""
     device: str
 

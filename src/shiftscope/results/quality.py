@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Count, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Quality(Record):
     model: str
     objective: str
     units: list[str]
-    seconds_per_unit: float
+    seconds_per_unit: Seconds
     """Time of the synthesis over its units."""
     excelled: float | None
     """Share of the units whose picture excites them more than every real image did; None without real images."""
@@ -39,9 +40,9 @@ class Quality(Record):
     """Name of the independent model."""
     transfer: float | None
     """Share of the class pictures that the judge takes for the class they were made for."""
-    seeds: int
+    seeds: Count
     """Random starts that `seed_stability` is about; 0 where it was not asked for."""
-    shift: int
+    shift: Count
     """Pixels by which pictures were rolled for `placement_stability`."""
     pictures: str
     """Which real pictures were looked at, in a sentence; empty where there were none."""

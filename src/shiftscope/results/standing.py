@@ -9,11 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.errors import CheckpointError
-from shiftscope.results.audit import SelfCheck
+from shiftscope.results.audit import INTERVALS, SelfCheck
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Count, Seconds, unlike
 
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
 """The figures of an audit that the leaderboard shows."""
+
+MOST_COUNTS = 2**24
+"""Bytes of the counts of all images, unpacked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +42,11 @@ class Standing(Record):
     trained: str
     """"moved" or "centred"."""
     seed: int
-    parameters: int
+    parameters: Count
     """Of the classifier that was audited."""
-    epochs: int
-    train_images: int
-    train_seconds: float
+    epochs: Count
+    train_images: Count
+    train_seconds: Seconds
     """Of training steps, fine-tuning included."""
     settings: dict[str, Any]
     """`TrainSettings`, resolved, with the plan."""
@@ -57,14 +61,14 @@ class Standing(Record):
     dataset: str
     drawn: bool
     split: str
-    classes: int
-    images: int
-    placements: int
+    classes: Count
+    images: Count
+    placements: Count
     mode: str
     placement: dict[str, Any]
     engine: str
     reason: str
-    audit_seconds: float
+    audit_seconds: Seconds
     mean_accuracy: float
     worst_case_accuracy: float
     consistency: float
@@ -72,10 +76,10 @@ class Standing(Record):
     middle_accuracy: float
     intervals: dict[str, list[float]]
     """95 % confidence intervals over images of the five figures."""
-    flips: int
+    flips: Count
     """Answers, of images times placements, that differ from the image's answer at the middle placement."""
-    ties: int
-    not_finite: int
+    ties: Count
+    not_finite: Count
     self_check: SelfCheck
     notes: list[str]
     labels: int
@@ -93,11 +97,16 @@ class Standing(Record):
         """int64 (N,), placements at which each image is classified right."""
         return unpack_counts(self.packed_counts, self.images, self.placements)
 
+    def misfits(self) -> list[str]:
+        return [*unlike("intervals", self.intervals, INTERVALS), *super().misfits()]
+
     def check(self) -> None:
         """Raise a `CheckpointError` where the counts of images do not give the figures beside them."""
+        if not self.images or not self.placements:
+            raise CheckpointError("it is of no images or of no placements")
         mean = self.right_counts.sum() / (self.images * self.placements)
         worst = (self.right_counts == self.placements).mean()
-        if abs(mean - self.mean_accuracy) > 1e-9 or abs(worst - self.worst_case_accuracy) > 1e-9:
+        if not (abs(mean - self.mean_accuracy) <= 1e-9 and abs(worst - self.worst_case_accuracy) <= 1e-9):  # NaN too
             raise CheckpointError(f"its images are right at {mean:.6f} of the placements and {worst:.6f} of them at "
                                   f"all, but it says {self.mean_accuracy:.6f} and {self.worst_case_accuracy:.6f}")
 
@@ -125,7 +134,14 @@ def unpack_counts(text: str, images: int, placements: int) -> np.ndarray:
         CheckpointError: the text is no such thing, or of other numbers of images or placements.
     """
     try:
-        planes = np.frombuffer(zlib.decompress(base64.b85decode(text)), np.uint8).reshape(_bytes_of(placements), images)
+        size = _bytes_of(placements) * images
+        if size > MOST_COUNTS:
+            raise ValueError(f"{size:,} bytes, the limit is {MOST_COUNTS:,}")
+        stream = zlib.decompressobj()
+        unpacked = stream.decompress(base64.b85decode(text), size + 1)
+        if not stream.eof:
+            raise ValueError("cut off, or more than that")
+        planes = np.frombuffer(unpacked, np.uint8).reshape(_bytes_of(placements), images)
     except (ValueError, zlib.error, binascii.Error) as error:
         raise CheckpointError(f"its counts of {images} images at {placements} placements are corrupt "
                               f"({error})") from error

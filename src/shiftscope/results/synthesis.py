@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Synthesis(Record):
     """"zero" (mid-grey), "black", "random", "mean" or "image": what the ascent began with."""
     settings: dict[str, Any]
     """Everything that decided how: the settings, and under "preset" what they were taken from where left open."""
-    seconds: float
+    seconds: Seconds
     """Wall-clock time for all units together."""
     device: str
     notes: list[str]

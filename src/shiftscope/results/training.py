@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Count, Seconds
 
 
 class EpochRecord(TypedDict):
@@ -28,17 +29,17 @@ class TrainResult(Record):
     model: str
     """Name in tables and figures: "two-full", "two-conv", or "package.module:object"."""
     dataset: str
-    parameters: int
-    epochs: int
+    parameters: Count
+    epochs: Count
     """Epochs done."""
     seed: int
     trained: str
     """"moved" (random placements) or "centred" (the middle placement only)."""
-    train_images: int
+    train_images: Count
     """Images trained on, validation not counted."""
-    validation_images: int
-    train_seconds: float
-    images_per_second: float
+    validation_images: Count
+    train_seconds: Seconds
+    images_per_second: Seconds
     history: list[EpochRecord]
     settings: dict[str, Any]
     """`TrainSettings`, resolved."""

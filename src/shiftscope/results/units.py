@@ -1,11 +1,14 @@
 """How the units of a model's layers behave on real images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from shiftscope.reading import as_type
 from shiftscope.results.base import Record
+from shiftscope.results.whole import Count, unlike
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,12 @@ class UnitTable(Record):
 
     kind: ClassVar[str] = "units"
     arrays: ClassVar[tuple[str, ...]] = ("maximum", "means", "active")
+    layout: ClassVar[Mapping[str, str]] = {"maximum": "f U", "means": "f U", "active": "f U"}
 
     model: str
     dataset: str
     split: str
-    images: int
+    images: Count
     seed: int
     """Of the placements."""
     placement: dict[str, Any]
@@ -63,5 +67,7 @@ class UnitTable(Record):
     @property
     def layers(self) -> list[UnitRow]:
         """The rows as records."""
-        return [UnitRow(**row | {"dead": tuple(row["dead"]), "duplicates": tuple(map(tuple, row["duplicates"]))})
-                for row in self.rows]
+        return as_type(self.rows, list[UnitRow], "rows")
+
+    def misfits(self) -> list[str]:
+        return unlike("rows", self.rows, list[UnitRow]) or super().misfits()

@@ -1,8 +1,8 @@
 """Is what was read from a file a whole record? Its placement, and kinds and shapes of its arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 from msgspec import Meta
@@ -20,27 +20,39 @@ Size = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
 """Pixels of one side."""
 
 
-class StoredPlacement(TypedDict):
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+Seconds = Annotated[float, Meta(ge=0)]
+"""A time that was measured, so it is there and finite."""
+
+
+class StoredPlacement(TypedDict, total=False):
     """What `Placement.to_dict` gives and readers rely on."""
 
     image: tuple[Size, Size]
     canvas: tuple[Size, Size]
     mode: Literal["canvas", "circular", "crop"]
-    background: NotRequired[Annotated[int, Meta(ge=0, le=255)] | Literal["texture"]]
-    max_shift: NotRequired[Annotated[int, Meta(ge=0)] | None]
-    step: NotRequired[Annotated[int, Meta(ge=1)]]
-    placements: NotRequired[Annotated[int, Meta(ge=1)]]
+    background: Annotated[int, Meta(ge=0, le=255)] | Literal["texture"]
+    max_shift: Count | None
+    step: Annotated[int, Meta(ge=1)]
+    placements: Count
 
 
-def wrong_placement(values: Mapping[str, Any]) -> list[str]:
-    """Return a phrase where a stored placement lacks a key, or holds a value that cannot be.
+NEEDED = ("image", "canvas", "mode")
+"""What a placement cannot be rebuilt without."""
 
-    >>> wrong_placement({"image": [4, 6], "canvas": [8, 8]})
-    ['placement: object missing required field mode']
+
+def wrong_placement(values: Mapping[str, Any], needed: Sequence[str] = NEEDED) -> list[str]:
+    """Return a phrase where a stored placement lacks a key that is needed, or holds a value that cannot be.
+
+    >>> wrong_placement({"image": [4, 6]}), wrong_placement({"image": [4, -6]}, needed=())
+    (['placement lacks canvas, mode'], ['placement.image[1]: expected int >= 1'])
     """
     if wrong := unlike("placement", values, StoredPlacement):
         return wrong
-    large = [name for name in ("image", "canvas") if prod(values[name]) > MOST_PIXELS]
+    if lost := [name for name in needed if name not in values]:
+        return [f"placement lacks {', '.join(lost)}"]
+    large = [name for name in ("image", "canvas") if prod(values.get(name, ())) > MOST_PIXELS]
     return [f"placement: its {name} {values[name]} has more than {MOST_PIXELS:,} pixels" for name in large]
 
 

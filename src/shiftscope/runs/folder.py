@@ -1,14 +1,14 @@
 """Where a run keeps what, and whether a folder may be used for one."""
 
-import json
 import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from shiftscope import files
 from shiftscope.errors import CheckpointError, OutputError, UsageError, did_you_mean
+from shiftscope.reading import as_type, read_json
 from shiftscope.runs.log import MetricsLog
 
 MARKER = "env.json"
@@ -23,6 +23,13 @@ def slug(name: str) -> str:
     'my_models-Net'
     """
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "model"
+
+
+class _Environment(TypedDict, total=False):
+    """What is read of `env.json` again."""
+
+    settings: dict[str, Any]
+    resumed: list[list[str]]
 
 
 class RunFolder:
@@ -98,10 +105,12 @@ class RunFolder:
             CheckpointError: it cannot be read.
         """
         try:
-            return dict(json.loads(self.environment.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{self.environment} cannot be read ({error}); train anew with "
+            values = read_json(self.environment)
+            as_type(values, _Environment)
+        except OSError as error:
+            raise CheckpointError(f"{self.environment} cannot be read ({files.reason(error)}); train anew with "
                                   "--overwrite") from error
+        return values
 
 
 def find_checkpoint(path: Path | str) -> Path:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from shiftscope import files
-from shiftscope.errors import OutputError
+from shiftscope.errors import CheckpointError, OutputError
+from shiftscope.files import UnfitFileError
+from shiftscope.reading import decode
+
+MOST_BYTES = 64 * 2**20
+"""Size limit of a log: ten thousand epochs have two megabytes."""
 
 
 def parse_log(text: str) -> tuple[list[dict[str, Any]], int]:
@@ -27,10 +32,14 @@ def parse_log(text: str) -> tuple[list[dict[str, Any]], int]:
 
 def _record(line: str) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = decode(line)
+    except UnfitFileError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def _is_by(value: Any, epoch: int) -> bool:
+    return isinstance(value, int) and value <= epoch
 
 
 class MetricsLog:
@@ -40,10 +49,17 @@ class MetricsLog:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all whole records; a torn last line (the writer was killed) is left out."""
-        if not self.path.is_file():
+        """Return all whole records; a torn last line (the writer was killed) is left out.
+
+        Raises:
+            CheckpointError: the file is no regular file, or larger than any log.
+        """
+        if not self.path.exists():
             return []
-        return parse_log(self.path.read_text(encoding="utf-8", errors="replace"))[0]
+        try:
+            return parse_log(files.read_regular(self.path, MOST_BYTES).decode(errors="replace"))[0]
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read ({files.reason(error)}); move it away") from error
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one line and flush it to the disk."""
@@ -60,9 +76,9 @@ class MetricsLog:
 
     def truncate(self, job: str, epoch: int) -> None:
         """Drop what a resumed job will write again: its records after `epoch`, and a torn line."""
-        if not self.path.is_file():
+        kept = [record for record in self.read() if record.get("job") != job or _is_by(record.get("epoch"), epoch)]
+        if not self.path.exists():
             return
-        kept = [record for record in self.read() if record.get("job") != job or record.get("epoch", 0) <= epoch]
         lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in kept]
         files.write_text(self.path, "".join(lines))
 

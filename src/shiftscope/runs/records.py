@@ -1,24 +1,24 @@
 """Which results lie below a folder, whatever command left them there, and what a run lacks that is not finished."""
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from shiftscope.errors import CheckpointError, UsageError, did_you_mean
+from shiftscope.files import UnfitFileError, reason
+from shiftscope.reading import as_type, object_of, read_json
 from shiftscope.results import Record, load_record
 from shiftscope.results.base import RESULT_FILE, check_version
-from shiftscope.results.whole import fits, hints
 from shiftscope.runs.folder import RunFolder, slug
 from shiftscope.runs.jobs import Job, jobs_of
-from shiftscope.settings import RunSettings
+from shiftscope.settings import RunSettings, require
 
 JOBS = ("models", "seed", "seeds", "controls", "audit")
 """Settings of a run that say which jobs it has."""
 
-MOST_SEEDS = 10_000
+MOST_JOBS = 10_000
 """No run has so many: a file that says so was tampered with."""
 
 WHATS = ("training", "test", "train", "audit")
@@ -82,14 +82,12 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: unreadable, or from another version.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); make it anew") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds a {type(values).__name__}, expected a JSON object; make it anew")
+        values = read_json(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({reason(error)}); make it anew") from error
     check_version(values, str(path))
     return values
 
@@ -105,13 +103,14 @@ def _run_settings(run: Path) -> RunSettings | None:
     values = asked.get("run") if isinstance(asked, dict) else None
     if not isinstance(values, dict):
         return None
-    kept: dict[str, Any] = {name: values[name] for name in JOBS if name in values}
-    wrong = [name for name, value in kept.items() if not fits(value, hints(RunSettings)[name])]
-    if wrong or kept.get("seeds", 1) not in range(1, MOST_SEEDS) or not kept.get("models", ("",)):
-        raise CheckpointError(f"{RunFolder(run).environment} holds no settings of a run: its "
-                              f"{wrong[0] if wrong else 'number of seeds or models'} cannot be; make it anew")
-    kept["models"] = tuple(kept.get("models", RunSettings.models))
-    return RunSettings(**kept)
+    others = [field.name for field in fields(RunSettings) if field.name not in JOBS]
+    try:
+        kept = RunSettings(**as_type(values, object_of(RunSettings, without=others), "settings.run"))
+        require(kept.seeds * len(kept.models) <= MOST_JOBS, "seeds times models", kept.seeds, f"at most {MOST_JOBS:,}")
+    except (UnfitFileError, UsageError) as error:
+        raise CheckpointError(f"{RunFolder(run).environment} holds no settings of a run: {error}; make it "
+                              "anew") from error
+    return kept
 
 
 def unfinished(run: Path) -> Iterator[str]:

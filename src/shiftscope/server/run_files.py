@@ -1,6 +1,5 @@
 """The files of a run folder that the live page may read: plain files that truly lie in it."""
 
-import json
 import os
 import re
 import stat
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shiftscope.errors import CheckpointError, did_you_mean
+from shiftscope.files import UnfitFileError
+from shiftscope.reading import decode
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import RunFolder
 
@@ -83,8 +84,8 @@ class RunFiles:
         if text is None:
             return None, None
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError):
+            values = decode(text)
+        except UnfitFileError:
             values = None
         if not isinstance(values, dict):
             return None, f"{name} cannot be read, for it holds no JSON object; it is left out."

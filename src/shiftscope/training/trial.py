@@ -7,7 +7,6 @@ each other for the course's convnet, 8 take 40 % longer. What the trial guards a
 
 import copy
 import hashlib
-import json
 import math
 import os
 import platform
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import platformdirs
 import torch
@@ -23,6 +22,7 @@ from torch import nn
 
 from shiftscope import files
 from shiftscope.errors import OutputError
+from shiftscope.reading import read_json
 from shiftscope.training.plan import Plan
 
 REPAYS = 60.0
@@ -127,6 +127,11 @@ def _least_of_two(model: nn.Module, plan: Plan, one_batch: Pass) -> float:
 
 # ---------------------------------------------------------------------- the cache
 
+class _Cache(TypedDict):
+    schema_version: int
+    micro_batch: dict[str, int]
+
+
 def cache_file() -> Path:
     """Return the file of remembered trials; it need not exist."""
     return platformdirs.user_cache_path("shiftscope", appauthor=False) / "trials.json"
@@ -140,18 +145,17 @@ def _key(model: nn.Module, plan: Plan, batch: int, shape: tuple[int, ...]) -> st
     return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
 
-def _read() -> dict[str, Any]:
+def _read() -> dict[str, int]:
     """Return the remembered trials; none where the file is missing, corrupt or of another version."""
     try:
-        stored = json.loads(cache_file().read_text(encoding="utf-8"))
-        return dict(stored["micro_batch"]) if stored["schema_version"] == CACHE_VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        stored = read_json(cache_file(), _Cache)
+    except OSError:
         return {}
+    return stored["micro_batch"] if stored["schema_version"] == CACHE_VERSION else {}
 
 
 def _remembered(key: str) -> int | None:
-    value = _read().get(key)
-    return value if isinstance(value, int) else None
+    return _read().get(key)
 
 
 def _remember(key: str, size: int) -> None:

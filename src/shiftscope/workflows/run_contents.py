@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shiftscope.errors import CheckpointError
+from shiftscope.errors import CheckpointError, brief
+from shiftscope.files import UnfitFileError, read_regular
+from shiftscope.reading import as_type
 from shiftscope.reporting.wording import MODEL_TITLES, model_title
 from shiftscope.results import Audit, Evaluation, ParameterRow, Record, TrainResult
-from shiftscope.results.whole import fits, hints
 from shiftscope.runs import RunFolder, slug
 from shiftscope.runs.records import StoredRecord, find_records, read_document, unfinished
 from shiftscope.workflows.figure_shelf import Shelf
@@ -22,6 +23,9 @@ from shiftscope.workflows.shared_images import DIFFERING
 
 KEPT = (("samples", "samples", SAMPLES), ("weights-", "weights", WEIGHTS), ("class-neurons-", "neurons", CLASS_NEURONS))
 """(beginning of the file's name, section, caption) of figures that no result suffices for."""
+
+MOST_BYTES = 64 * 2**20
+"""Size limit of a picture's file."""
 
 PIXELS = 40_000_000
 """A picture of more is none of ours."""
@@ -64,7 +68,7 @@ def read_run(run: Path) -> RunContents:
     metrics, environment = read_document(folder.metrics), read_document(folder.environment)
     known = metrics.get("dataset") or environment.get("dataset") or {}
     if not isinstance(known, dict):
-        raise CheckpointError(f"{folder.metrics} says that its dataset is {known!r}: make it anew")
+        raise CheckpointError(f"{folder.metrics} says that its dataset is {brief(known)}: make it anew")
     models = list(dict.fromkeys(map(_model, stored)))
     paths = [path for path in sorted(folder.figures.glob("*.png")) if path.name.startswith(tuple(k[0] for k in KEPT))]
     kept = [(_model_of(path.stem, models), path.stem, path) for path in paths]
@@ -81,12 +85,11 @@ def _model_of(name: str, models: Iterable[str]) -> str:
 def _parameters(run: Path) -> Iterable[tuple[str, list[ParameterRow]]]:
     for path in sorted(run.rglob(PARAMETERS_FILE)):
         values = read_document(path)
-        rows = values.get("parameters")
-        types = hints(ParameterRow)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == set(types) and all(
-                fits(row[name], hint) for name, hint in types.items()) for row in rows):
-            raise CheckpointError(f"{path} holds no table of parameters: make it anew")
-        yield str(values.get("model")), [ParameterRow(**row | {"shape": tuple(row["shape"])}) for row in rows]
+        try:
+            rows = as_type(values.get("parameters"), list[ParameterRow], "parameters")
+        except UnfitFileError as error:
+            raise CheckpointError(f"{path} holds no table of parameters ({error}): make it anew") from error
+        yield str(values.get("model")), rows
 
 
 def read_png(path: Path) -> tuple[bytes, str]:
@@ -96,7 +99,7 @@ def read_png(path: Path) -> tuple[bytes, str]:
         CheckpointError: no PNG file, damaged, or far too large.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MOST_BYTES)
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if picture.width * picture.height > PIXELS:
                 raise ValueError(f"{picture.width} x {picture.height} pixels")

@@ -10,7 +10,7 @@ from shiftscope.data import Dataset, load_dataset
 from shiftscope.data.garments import NAME as GARMENTS
 from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, named_counts
 from shiftscope.devices import resolve_device
-from shiftscope.errors import UsageError, brief
+from shiftscope.errors import UsageError
 from shiftscope.models import OnnxModel, build_model
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.onnx_file import SUFFIX
@@ -88,11 +88,11 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
 def _named_in(dataset: str) -> str:
     """Return the name of a dataset that stands in a checkpoint, where the images can be had by it."""
     if is_object_name(dataset):
-        raise UsageError(f"the checkpoint says that its images come from code, {brief(dataset)}, and code is never imported "
-                         f"by a name found in a file: where you trust it, say --data {brief(dataset)}")
+        raise UsageError(f"the checkpoint says that its images come from code, {dataset}, and code is never imported "
+                         f"by a name found in a file: where you trust it, say --data {dataset}")
     check_drawings(dataset)
     if dataset not in BUILT_IN and ":" not in dataset:
-        raise UsageError(f"the checkpoint learned from images called {brief(dataset)} and does not say where they lie: name "
+        raise UsageError(f"the checkpoint learned from images called {dataset!r} and does not say where they lie: name "
                          "them, for instance with --data folder:PATH")
     return dataset
 

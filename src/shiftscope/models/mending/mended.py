@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -18,7 +19,8 @@ from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.torus import check_canvas
 from shiftscope.models.mending.whole import WholeAverage
-from shiftscope.models.sizes import check_pixels
+from shiftscope.models.sizes import LARGEST, check_pixels
+from shiftscope.results.whole import MOST_PIXELS
 from shiftscope.settings import require
 
 How = Literal["blur", "polyphase", "phase-average", "placement-average", "recentre"]
@@ -34,9 +36,6 @@ METHODS: dict[str, str] = {
     "recentre": "the object is moved to the middle first: exact on an empty canvas",
 }
 """The ways to mend, and what each promises."""
-
-LARGEST = 2**26
-"""Numbers in one picture, at most: the recipe may come from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +57,8 @@ class Recipe:
             raise unknown("way to mend", str(self.how), METHODS)
         shape = tuple(self.shape)
         whole = len(shape) == 3 and all(isinstance(size, int) and size >= 1 for size in shape)
-        require(whole and shape[0] * shape[1] * shape[2] <= LARGEST, "shape", shape,
-                "three whole numbers: channels, height, width")
+        require(whole and prod(shape) <= LARGEST and prod(shape[1:]) <= MOST_PIXELS, "shape", shape,
+                f"three whole numbers: channels, height, width; at most {MOST_PIXELS:,} pixels")
         require(self.head in ("mean", "keep"), "head", self.head, "mean or keep")
         require(isinstance(self.background, float | int) and 0 <= self.background <= 1, "background", self.background,
                 "a pixel in [0, 1]")

@@ -1,6 +1,5 @@
 """One record: the training or what was kept of it, the mend, the audit."""
 
-import json
 import time
 import zlib
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from shiftscope.models import count_parameters, load
 from shiftscope.models.claims import claims_of
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
+from shiftscope.reading import read_json
 from shiftscope.results import Audit, TrainResult
 from shiftscope.results.standing import FIGURES, Standing, pack_counts
 from shiftscope.runs import RunFolder
@@ -129,8 +129,8 @@ def _kept(key: str, shop: Workshop) -> tuple[TrainResult, dict[str, Any]] | None
     """Return what the work folder holds of a training that is done."""
     where: Path = shop.run.result(key, "training")
     try:
-        return TrainResult.load(where), dict(json.loads((where / HARDWARE_FILE).read_text(encoding="utf-8")))
-    except (CheckpointError, OSError, ValueError, TypeError):
+        return TrainResult.load(where), read_json(where / HARDWARE_FILE)
+    except (CheckpointError, OSError):
         return None
 
 

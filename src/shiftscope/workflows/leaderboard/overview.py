@@ -21,6 +21,9 @@ PART = "leaderboard"
 
 PICTURE = "leaderboard.png"
 
+MOST_PAGE = 16 * 2**20
+"""Size limit of a page of the documentation, bytes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
@@ -68,7 +71,7 @@ def write_page(results: Path, page: Path) -> None:
         UsageError: it has no marks, or there are no records.
     """
     try:
-        before = page.read_text(encoding="utf-8")
+        before = files.read_regular(page, MOST_PAGE).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {page}: {error}; name a Markdown page with the marks of the part "
                         f"{PART!r}") from error

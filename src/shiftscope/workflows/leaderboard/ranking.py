@@ -105,8 +105,8 @@ def _machine(hardware: Mapping[str, Any]) -> str:
     >>> _machine({"processor": "chip", "cores": 2, "device": "cpu", "torch": "2.13.0"})
     'chip, 2 cores, PyTorch 2.13.0'
     """
-    name = hardware["gpu"] if "gpu" in hardware else f"{hardware['processor']}, {hardware['cores']} cores"
-    return f"{name}, PyTorch {hardware['torch']}"
+    cores = f"{hardware.get('processor', 'unknown')}, {hardware.get('cores', 'unknown')} cores"
+    return f"{hardware.get('gpu', cores)}, PyTorch {hardware.get('torch', 'unknown')}"
 
 
 def _tests(a: Sequence[Standing], b: Sequence[Standing]) -> dict[str, float | None]:

@@ -1,15 +1,18 @@
 """Records of the leaderboard as files: one an entry and seed. No torch here."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, UsageError
+from shiftscope.errors import CheckpointError, UsageError, brief
+from shiftscope.reading import read_json
 from shiftscope.results.standing import Standing
 
 TOGETHER = ("asked", "dataset", "split", "images", "labels", "placements", "mode", "placement")
 """What the records of one table have in common."""
+
+MOST_BYTES = 2**18
+"""Size limit of a record, which has 30 kB."""
 
 
 def record_path(folder: Path, entry: str, seed: int) -> Path:
@@ -31,13 +34,13 @@ def read_standing(path: Path) -> Standing:
         CheckpointError: unreadable, corrupt, from another version, or another entry's.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        standing = Standing.from_dict(values)
+        standing = Standing.from_dict(read_json(path, limit=MOST_BYTES))
         standing.check()
         if path.name != record_path(path.parent, standing.entry, standing.seed).name:
             raise CheckpointError(f"it says that it is of {standing.entry} and seed {standing.seed}")
-    except (OSError, ValueError, TypeError, AttributeError, CheckpointError) as error:
-        raise CheckpointError(f"{path} is no record of the leaderboard: {error}; remove it to have it made "
+    except (OSError, CheckpointError) as error:
+        why = files.reason(error) if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path} is no record of the leaderboard: {why}; remove it to have it made "
                               "anew") from error
     return standing
 
@@ -54,9 +57,9 @@ def read_standings(folder: Path) -> list[Standing]:
         for name in TOGETHER:
             one, other = getattr(found[0], name), getattr(standing, name)
             if one != other:
-                raise UsageError(f"the records {found[0].key} and {standing.key} in {folder} differ in {name} ({one} "
-                                 f"and {other}) and do not belong into one table: give one of them a folder of its own "
-                                 "with --results")
+                raise UsageError(f"the records {found[0].key} and {standing.key} in {folder} differ in {name} "
+                                 f"({brief(one)} and {brief(other)}) and do not belong into one table: give one of "
+                                 "them a folder of its own with --results")
     return sorted(found, key=lambda standing: (standing.entry, standing.seed))
 
 
