@@ -1,5 +1,6 @@
 """Command line over variable over file over default, and no key that nobody knows."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,10 @@ def test_canvas_on_the_command_line(workflows, typed, canvas):
     assert settings(workflows, "--canvas", typed)[0].canvas == canvas
 
 
-@pytest.mark.parametrize("typed", ["0", "56x0", "x", "-3", "56x56x56", "56,56", ""])
+@pytest.mark.parametrize("typed", ["0", "56x0", "x", "-3", "56x56x56", "56,56", "", "9" * 5000])
 def test_a_canvas_that_is_none(workflows, capsys, typed):
     assert main(["run", f"--canvas={typed}"]) == 2
-    assert f"as in 56 or 48x64, got {typed!r}" in capsys.readouterr().err
+    assert f"as in 56 or 48x64, got {typed[:50]!r}"[:-1] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", [["--models", "two-conv", "my.nets:Net"], ["--models", "two-conv,my.nets:Net"],
@@ -126,3 +127,25 @@ def test_subcommands_have_tables_too(monkeypatch):
     Path("shiftscope.toml").write_text("[data.fetch]\ndata_dir = 'here'\n")
     assert main(["data", "fetch", "fashion-mnist"]) == 0
     assert asked == [Path("here")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
+@pytest.mark.parametrize("make, problem", [
+    (os.mkfifo, "it is a named pipe, expected a regular file"),
+    (lambda path: Path(path).symlink_to("/dev/zero"), "it is a device, expected a regular file"),
+    (lambda path: Path(path).mkdir(), "it is a folder"),
+    (lambda path: Path(path).write_bytes(b"#" * (2**20 + 1)), "the limit for such a file is 1,048,576"),
+    (lambda path: Path(path).write_bytes(b"\xff"), "can't decode byte"),
+    (lambda path: Path(path).write_text("a = " + "[" * 5000), "recursion"),
+    (lambda path: Path(path).write_text("[run"), "mend the file or move it away"),
+])
+def test_a_settings_file_that_cannot_be_read(workflows, capsys, make, problem):
+    make("shiftscope.toml")
+    assert main(["run"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot read" in said and problem in said and len(said) < 400
+
+
+def test_a_canvas_of_too_many_pixels(capsys):
+    assert main(["train", "two-full", "--data", "garments:20,10", "--canvas", "40000"]) == 2
+    assert "canvas must be at most 16,777,216 pixels in all, got (40000, 40000)" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import os
 import pickle
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -74,13 +75,99 @@ def test_a_config_that_names_code_is_refused(name, tmp_path):
 
 @pytest.mark.parametrize("arguments", [
     {"canvas": [10**9, 10**9]}, {"N": 10**12}, {"canvas": "56"}, {"unknown": 1}, {"N": -1}, {"canvas": [56]},
-    {"deviation": 0.0}, {"N": "9" * 50},
+    {"deviation": 0.0}, {"N": "9" * 50}, {"N": None}, {"N": 2.5}, {"N": 2**70}, {"mean": [0.1] * 100}, {"mean": "x"},
+    {"canvas": [40_000, 40_000]}, {"canvas": [1, 2, 3]}, {"channels": 2**40}, {"channels": [1]}, {"x" * 1000: 1},
 ])
 def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_path):
     save(TwoFullNet(), tmp_path)
     edit_config(tmp_path, lambda values: values["model"]["arguments"].update(arguments))
     with pytest.raises(CheckpointError, match=r"do not build|do not fit"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name, arguments", [
+    ("scattering-linear", {"scales": 2**40}), ("scattering-linear", {"angles": 10**6}),
+    ("invariant", {"widths": [8] * 10**5}), ("recentred", {"widths": "many"}), ("recentred", {"window": [1]}),
+])
+def test_hostile_arguments_of_other_models_take_no_time(name, arguments, tmp_path):
+    save(TwoFullNet(), tmp_path)
+    edit_config(tmp_path, lambda values: values["model"].update(name=name, arguments=arguments))
+    with pytest.raises(CheckpointError, match=r"do not build|do not fit") as caught:
+        load(tmp_path)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("place, value", [
+    ("model", 3), ("model", {}), ("provenance", None), ("provenance", []), ("schema_version", "1" * 1000),
+    ("model.name", 3), ("model.name", ["two-full"]), ("model.arguments", []), ("model.arguments", None),
+    ("model.normalize", [0.5]), ("model.normalize", [0.5, 0]), ("model.normalize", ["a", 0.5]), ("model.normalize", 3),
+    ("model.normalize", [0.5, [1, [2]]]), ("model.normalize", [0.5, -1]), ("model.preprocess", 3),
+    ("model.mended", 3), ("model.mended", [3]), ("model.mended", [{"how": "blur"}]),
+    ("model.mended", [{"how": "magic", "shape": [1, 56, 56]}]), ("model.mended", [{"how": "blur", "shape": "big"}]),
+    ("model.mended", [{"how": "placement-average", "shape": [1, 8192, 8192], "image": [1, 1]}]),
+    ("provenance.name", 3), ("provenance.dataset", ["garments"]), ("provenance.class_names", "ab"),
+    ("provenance.class_names", [1, 2]), ("provenance.placement", []), ("provenance.trained", None),
+    ("provenance.settings", "none"), ("provenance.epochs", "2"), ("provenance.epochs", 2**80),
+    ("provenance.finished", 1), ("provenance.notes", {"a": 1}), ("provenance.notes", [None]),
+])
+def test_every_value_of_a_description_is_checked(place, value, tmp_path):
+    save(TwoFullNet(), tmp_path)
+
+    def change(values):
+        *keys, last = place.split(".")
+        for key in keys:
+            values = values[key]
+        values[last] = value
+
+    edit_config(tmp_path, change)
+    for read in (load_config, load):
+        with pytest.raises(CheckpointError, match=r"not readable as a checkpoint's description|schema version") as caught:
+            read(tmp_path)
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("dtype", ["I32", "U32", "BOOL", "F8_E4M3", "C64", "I64"])
+def test_weights_of_another_kind_of_numbers_are_refused(dtype, tmp_path):
+    """The header of the file is changed, and the bytes as they must be."""
+    save(TwoFullNet(), tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    kinds = {"I32": torch.int32, "U32": torch.uint32, "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn,
+             "C64": torch.complex64, "I64": torch.int64}
+    weights["fc1.weight"] = torch.zeros(weights["fc1.weight"].shape, dtype=kinds[dtype])
+    safetensors.torch.save_file(weights, path)
+    with pytest.raises(CheckpointError, match=r"'fc1.weight' holds torch.\w+ in the file and real numbers in the model"):
+        load(tmp_path)
+    with pytest.raises(CheckpointError, match=r"'fc1.weight' holds torch.\w+ in the file"):
+        load(tmp_path, model=TwoFullNet())
+
+
+def test_weights_of_two_precisions_do_not_build_a_registry_model(tmp_path):
+    save(TwoFullNet(), tmp_path / "mixed")
+    path = tmp_path / "mixed" / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    weights["fc1.weight"] = weights["fc1.weight"].half()
+    safetensors.torch.save_file(weights, path)
+    with pytest.raises(CheckpointError, match="they are torch.float16 and torch.float32"):
+        load(tmp_path / "mixed")
+    save(TwoFullNet().half(), tmp_path / "half")
+    assert load(tmp_path / "half").fc1.weight.dtype == torch.float16
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes and sparse files")
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_pipes_devices_and_huge_files_are_not_read(name, tmp_path):
+    save(TwoFullNet(), tmp_path)
+    path = tmp_path / name
+    for make, problem in ((os.mkfifo, "it is a named pipe"), (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
+                          (lambda path: path.mkdir(), "it is a folder"),
+                          (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**40), "1,099,511,627,776")):
+        path.unlink()
+        make(path)
+        with pytest.raises(CheckpointError, match=problem):
+            load(tmp_path)
+        path.rmdir() if path.is_dir() else None
+        path.touch()
 
 
 @pytest.mark.parametrize("payload", ["pickle", "torch"])

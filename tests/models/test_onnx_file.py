@@ -1,5 +1,7 @@
 """Models as ONNX files."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -64,6 +66,26 @@ def test_bad_files(tmp_path, pixels):
         OnnxModel(tmp_path / "torn.onnx")
     with pytest.raises(UsageError, match=r"net\.onnx cannot take pictures of shape \(5, 3, 20, 24\)"):
         OnnxModel(tmp_path / "net.onnx")(pixels)
+
+
+@pytest.mark.parametrize("shape", [(40_000, 40_000), (0, 5), (6, 2**40)])
+def test_sizes_that_a_file_fixes_are_limited(shape, tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 1, *shape])
+    outputs = helper.make_tensor_value_info("outputs", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("Flatten", ["pixels"], ["outputs"])], "net", [pixels], [outputs])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx")
+    with pytest.raises(CheckpointError, match=r"takes pictures of .* expected 1 to 67,108,864 numbers a batch|no readable"):
+        OnnxModel(tmp_path / "net.onnx")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
+def test_a_pipe_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "net.onnx")
+    with pytest.raises(CheckpointError, match=r"no readable ONNX file \(it is a named pipe, expected a regular file\)"):
+        OnnxModel(tmp_path / "net.onnx")
 
 
 def test_without_the_extra_the_message_says_how_to_install_it(tmp_path, monkeypatch):

@@ -19,6 +19,21 @@ def test_a_torn_last_line_is_ignored_and_resuming_drops_later_epochs(tmp_path):
     assert [json.loads(line)["epoch"] for line in log.path.read_text().splitlines()] == [1, 1, 2]
 
 
+def test_lines_whose_epoch_is_no_number_do_not_stop_a_resumed_job(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for line in ('{"job": "a", "epoch": "2"}', '{"job": "a"}', '{"job": 3, "epoch": []}', '{"job": "a", "epoch": 1}', "[" * 9999):
+        log.path.open("a").write(line + "\n")
+    log.truncate("a", 1)
+    assert log.read() == [{"job": 3, "epoch": []}, {"job": "a", "epoch": 1}]
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", '{"settings": []}', '{"resumed": 3}', '{"resumed": [3]}', "\ud800"])
+def test_a_damaged_environment_is_named(text, tmp_path):
+    (tmp_path / "env.json").write_bytes(text.encode(errors="surrogatepass"))
+    with pytest.raises(CheckpointError, match=r"env.json cannot be read \(.*\); train anew with --overwrite"):
+        RunFolder(tmp_path).read_environment()
+
+
 def test_names_with_foreign_line_ends_stay_on_their_line(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.append({"job": "a\u2028b\x85c", "epoch": 1})

@@ -1,9 +1,13 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from shiftscope.errors import CheckpointError, DataError, UsageError
 from shiftscope.progress import SilentProgress
+from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
 from shiftscope.workflows.predict import predict_files
@@ -37,6 +41,41 @@ def test_a_trained_checkpoint_is_evaluated_on_what_it_was_trained_on(trained, np
     validation = evaluate_checkpoint(out, {"data": f"npz:{npz}"}, split="validation", progress=QUIET)
     assert validation.images == training.validation_images == 40
     assert validation.accuracy["random"] == pytest.approx(training.history[-1]["val_accuracy"])
+
+
+def copy_with(trained, folder, **changed):
+    """Copy a checkpoint with other values in its description."""
+    shutil.copytree(find_checkpoint(trained[0]), folder)
+    values = json.loads((folder / "config.json").read_text())
+    values["provenance"] |= changed
+    (folder / "config.json").write_text(json.dumps(values))
+    return folder
+
+
+PLACE = {"image": [12, 12], "canvas": [13, 13], "mode": "canvas"}
+
+
+@pytest.mark.parametrize("changed, message", [
+    ({"placement": {}}, "placement lacks image, canvas, mode"), ({"placement": {"image": [12, 12]}}, "lacks canvas, mode"),
+    ({"placement": PLACE | {"canvas": "big"}}, "placement.canvas: expected array, got str"),
+    ({"placement": PLACE | {"canvas": [40_000, 40_000]}}, "its canvas .* has more than 16,777,216 pixels"),
+    ({"placement": PLACE | {"image": [12, -12]}}, r"placement.image\[1\]: expected int >= 1"),
+    ({"placement": PLACE | {"mode": "spiral"}}, "placement.mode: invalid enum value 'spiral'"),
+    ({"placement": PLACE | {"background": 256}}, "placement.background: expected int <= 255"),
+    ({"placement": PLACE | {"background": "lace"}}, "placement.background: "),
+    ({"placement": PLACE | {"image": [99, 99]}}, "the image does not fit"),
+    ({"settings": {"validation": "few"}}, "settings.validation: expected int, got str"),
+    ({"settings": {"validation": -1}}, "settings.validation: expected int >= 0"),
+])
+def test_a_description_that_cannot_be_used_is_refused(changed, message, trained, npz, tmp_path):
+    with pytest.raises(CheckpointError, match=f"description is damaged: .*{message}"):
+        evaluate_checkpoint(copy_with(trained, tmp_path / "net", **changed), {"data": f"npz:{npz}"}, progress=QUIET)
+
+
+def test_what_a_file_names_is_drawn_only_in_small_numbers(trained, tmp_path):
+    folder = copy_with(trained, tmp_path / "net", dataset="garments:150000,10")
+    with pytest.raises(UsageError, match="more than 14,000 images to be drawn: .* say --data garments:150000,10"):
+        evaluate_checkpoint(folder, {}, progress=QUIET)
 
 
 @pytest.mark.parametrize("label, name", [(0, "top"), (1, "middle"), (2, "bottom")])

@@ -29,7 +29,7 @@ def parse_image_size(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
 def parse_size(name: str, tokens: Sequence[Token]) -> tuple[int, int]:
     """Read `56`, `48x64` or, from a file or variable, the two numbers `48 64`."""
     text = "x".join(token.value for token in tokens)
-    match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,9})(?:[x×](\d{1,9}))?", text.strip().lower())
     if match is None or 0 in (sizes := [int(size) for size in match.groups() if size is not None]):
         raise UsageError(f"{name} must be one size in pixels or height x width, as in 56 or 48x64, got {text!r}")
     return sizes[0], sizes[-1]
