@@ -51,7 +51,8 @@ def read_arrays(path: Path | str, names: Collection[str] | None = None,
             Python objects or of records.
     """
     with _opened(path, limit) as (archive, members):
-        return {name: _read(archive, member, name) for name, member in members.items() if names is None or name in names}
+        return {name: _read(archive, member, name) for name, member in members.items()
+                if names is None or name in names}
 
 
 def array_names(path: Path | str) -> list[str]:

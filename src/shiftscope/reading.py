@@ -127,12 +127,12 @@ def readable(kind: Any) -> Any:
     origin, parts = get_origin(kind), get_args(kind)
     if kind in (float, int):
         return _Real if kind is float else Whole
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return readable(object_of(kind))
     if is_typeddict(kind):
         parts = {name: readable(part) for name, part in get_type_hints(kind, include_extras=True).items()}
-        return TypedDict(kind.__name__, {name: Required[part] if name in kind.__required_keys__ else NotRequired[part]
-                                         for name, part in parts.items()})
+        return typed_dict({name: Required[part] if name in kind.__required_keys__ else NotRequired[part]
+                           for name, part in parts.items()})
     if origin in (Required, NotRequired):
         return readable(parts[0])
     if origin in (Union, UnionType):  # only one type of its own may be part of a union
@@ -140,7 +140,8 @@ def readable(kind: Any) -> Any:
     if origin is Annotated:
         return Annotated[readable(parts[0]), *parts[1:]] if get_origin(parts[0]) in (list, tuple, dict) else kind
     if origin in (list, tuple, dict):
-        return origin[tuple(part if part is ... else readable(part) for part in parts)]
+        plain: Any = origin
+        return plain[tuple(part if part is ... else readable(part) for part in parts)]
     return kind
 
 
@@ -156,4 +157,14 @@ def object_of(kind: type, without: Collection[str] = ()) -> Any:
         if field.name not in without:
             open_ = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
             found[field.name] = NotRequired[hints[field.name]] if open_ else Required[hints[field.name]]
-    return TypedDict(kind.__name__, found)
+    return typed_dict(found)
+
+
+def typed_dict(kinds: dict[str, Any]) -> Any:
+    """Return a TypedDict of keys and their types that are computed.
+
+    >>> as_type({"a": 1, "b": 2}, typed_dict({"a": int}))
+    {'a': 1}
+    """
+    make: Any = TypedDict  # type checkers accept keys only where they are written out
+    return make("Values", kinds)

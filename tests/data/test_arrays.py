@@ -42,7 +42,8 @@ def test_npz_grey_and_colour_keep_their_pixels(tmp_path):
     ({"test_images": GREY[:2, :, :2]}, r"training and test images of bad differ in shape"),
     ({"class_names": np.array(["shirt"])}, r"bad has 1 class\(es\) \(shirt\), expected at least 2"),
     ({"class_names": np.array(["a", "a"])}, r"class_names of bad must differ"),
-    ({"class_names": np.array(["a", "b"], dtype=object)}, r"bad.npz .*its array class_names is not a plain array.*unpickled"),
+    ({"class_names": np.array(["a", "b"], dtype=object)},
+     r"bad.npz .*its array class_names is not a plain array.*unpickled"),
 ])
 def test_npz_files_that_are_refused(tmp_path, changes, problem):
     with pytest.raises(DataError, match=problem):

@@ -94,8 +94,8 @@ def perceptron() -> TwoFullNet:
 
 def make_checkpoint(folder: Path) -> None:
     garments, place = load_dataset("garments:20,10"), Placement(image=(28, 28), canvas=(30, 31))
-    train(TwoFullNet(3, canvas=place.canvas), garments, placement=place, settings=TrainSettings(epochs=1, micro_batch=0),
-          folder=folder / "net")
+    settings = TrainSettings(epochs=1, micro_batch=0)
+    train(TwoFullNet(3, canvas=place.canvas), garments, placement=place, settings=settings, folder=folder / "net")
 
 
 def make_state(folder: Path) -> None:
@@ -152,7 +152,8 @@ def make_records(folder: Path) -> None:
     found = find_neighbours(net, ["class:all"], some, placement=PLACE.narrowed(step=4),
                             k=2)[0]
     bench = Bench(
-        bench="audit", measured="2026-01-02", dataset="bars", drawn=False, repeats=1, settings={}, notes=[], marked=False,
+        bench="audit", measured="2026-01-02", dataset="bars", drawn=False, repeats=1, settings={}, notes=[],
+        marked=False,
         comparisons=[compare("x", "s", {"ours": "a", "other": "b"}, {"ours": [1.0], "other": [3.0]})],
         growth=[growth_line("x", "images", "s", [1, 2], [[1.0], [2.0]])], machine={},
         others={"before": None, "during": 0.01, "source": "x"})
@@ -203,7 +204,8 @@ def make_onnx(folder: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("Flatten", ["pixels"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["outputs"])],
         "net", [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 1, 8, 8])],
-        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["batch", 3])], [numpy_helper.from_array(weights, "w")])
+        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(weights, "w")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / f"net{SUFFIX}")
 

@@ -46,7 +46,8 @@ class Guard:
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.armed:
             return
-        if event in CODE or (event == "pickle.find_class" and arguments[0].split(".")[0] in ("os", "posix", "builtins")):
+        found = event == "pickle.find_class" and arguments[0].split(".")[0] in ("os", "posix", "builtins")
+        if found or event in CODE:
             self.seen.append(f"{event} {arguments!r}"[:200])
         if event == "exec" and self.folder in getattr(arguments[0], "co_filename", ""):
             self.seen.append(f"exec {arguments[0].co_filename}")
@@ -103,7 +104,8 @@ def begin(folder: Path, whole: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.copytree(whole, folder / "in")
     (folder / "out").mkdir()
-    (folder / "in" / "planted_code.py").write_text("open('sentinel', 'w').close()\ndef run(*a, **k): raise SystemExit\n")
+    planted = "open('sentinel', 'w').close()\ndef run(*a, **k): raise SystemExit\n"
+    (folder / "in" / "planted_code.py").write_text(planted)
 
 
 def damaged(rng: random.Random, folder: Path, name: str, mutate: Any) -> list[str]:
@@ -161,10 +163,10 @@ def attempt(read: Any, folder: Path) -> dict[str, Any]:
         with alarm():
             read(folder / "in", folder / "out")
     except ShiftscopeError as error:
-        fine = 0 < len(str(error)) < 400
+        length, text = len(str(error)), str(error)[:300]
+        fine = 0 < length < 400
         return {"outcome": "refused" if fine else "unforeseen", "error": type(error).__name__,
-                "message": str(error)[:300] if fine else f"a message of {len(str(error))} characters: {str(error)[:300]}",
-                "place": place_of(error)}
+                "message": text if fine else f"a message of {length} characters: {text}", "place": place_of(error)}
     except BaseException as error:
         return {"outcome": "unforeseen", "error": type(error).__name__, "message": str(error)[:300],
                 "place": place_of(error)}

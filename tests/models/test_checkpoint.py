@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -121,7 +122,7 @@ def test_every_value_of_a_description_is_checked(place, value, tmp_path):
 
     edit_config(tmp_path, change)
     for read in (load_config, load):
-        with pytest.raises(CheckpointError, match=r"not readable as a checkpoint's description|schema version") as caught:
+        with pytest.raises(CheckpointError, match=r"not readable as a checkpoint's|schema version") as caught:
             read(tmp_path)
         assert len(str(caught.value)) < 400
 
@@ -136,7 +137,7 @@ def test_weights_of_another_kind_of_numbers_are_refused(dtype, tmp_path):
              "C64": torch.complex64, "I64": torch.int64}
     weights["fc1.weight"] = torch.zeros(weights["fc1.weight"].shape, dtype=kinds[dtype])
     safetensors.torch.save_file(weights, path)
-    with pytest.raises(CheckpointError, match=r"'fc1.weight' holds torch.\w+ in the file and real numbers in the model"):
+    with pytest.raises(CheckpointError, match=r"'fc1.weight' holds torch.\w+ in the file and real numbers in the"):
         load(tmp_path)
     with pytest.raises(CheckpointError, match=r"'fc1.weight' holds torch.\w+ in the file"):
         load(tmp_path, model=TwoFullNet())
@@ -159,9 +160,9 @@ def test_weights_of_two_precisions_do_not_build_a_registry_model(tmp_path):
 def test_pipes_devices_and_huge_files_are_not_read(name, tmp_path):
     save(TwoFullNet(), tmp_path)
     path = tmp_path / name
-    for make, problem in ((os.mkfifo, "it is a named pipe"), (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
-                          (lambda path: path.mkdir(), "it is a folder"),
-                          (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**40), "1,099,511,627,776")):
+    for make, problem in ((os.mkfifo, "it is a named pipe"), (Path.mkdir, "it is a folder"),
+                          (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
+                          (lambda path: (path.touch(), os.truncate(path, 2**40)), "1,099,511,627,776")):
         path.unlink()
         make(path)
         with pytest.raises(CheckpointError, match=problem):

@@ -76,8 +76,9 @@ def test_sizes_that_a_file_fixes_are_limited(shape, tmp_path):
     pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 1, *shape])
     outputs = helper.make_tensor_value_info("outputs", TensorProto.FLOAT, None)
     graph = helper.make_graph([helper.make_node("Flatten", ["pixels"], ["outputs"])], "net", [pixels], [outputs])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx")
-    with pytest.raises(CheckpointError, match=r"takes pictures of .* expected 1 to 67,108,864 numbers a batch|no readable"):
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(CheckpointError, match=r"takes pictures of .* expected 1 to 67,108,864 numbers|no readable"):
         OnnxModel(tmp_path / "net.onnx")
 
 

@@ -21,8 +21,8 @@ def test_a_torn_last_line_is_ignored_and_resuming_drops_later_epochs(tmp_path):
 
 def test_lines_whose_epoch_is_no_number_do_not_stop_a_resumed_job(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
-    for line in ('{"job": "a", "epoch": "2"}', '{"job": "a"}', '{"job": 3, "epoch": []}', '{"job": "a", "epoch": 1}', "[" * 9999):
-        log.path.open("a").write(line + "\n")
+    log.path.write_text("\n".join(('{"job": "a", "epoch": "2"}', '{"job": "a"}', '{"job": 3, "epoch": []}',
+                                   '{"job": "a", "epoch": 1}', "[" * 9999, "")))
     log.truncate("a", 1)
     assert log.read() == [{"job": 3, "epoch": []}, {"job": "a", "epoch": 1}]
 

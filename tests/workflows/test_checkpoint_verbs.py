@@ -56,7 +56,8 @@ PLACE = {"image": [12, 12], "canvas": [13, 13], "mode": "canvas"}
 
 
 @pytest.mark.parametrize("changed, message", [
-    ({"placement": {}}, "placement lacks image, canvas, mode"), ({"placement": {"image": [12, 12]}}, "lacks canvas, mode"),
+    ({"placement": {}}, "placement lacks image, canvas, mode"),
+    ({"placement": {"image": [12, 12]}}, "placement lacks canvas, mode"),
     ({"placement": PLACE | {"canvas": "big"}}, "placement.canvas: expected array, got str"),
     ({"placement": PLACE | {"canvas": [40_000, 40_000]}}, "its canvas .* has more than 16,777,216 pixels"),
     ({"placement": PLACE | {"image": [12, -12]}}, r"placement.image\[1\]: expected int >= 1"),

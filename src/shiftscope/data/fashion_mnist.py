@@ -110,8 +110,8 @@ def obtain(data_dir: Path | str | None = None, progress: Progress | None = None)
 
 def _without_network(folder: Path) -> str:
     files = ", ".join(f"{name}.gz" for name in PACKED_SHA256)
-    return (f"without a network, put {files} into {folder}, name their folder with --data-dir or {DATA_DIR_VARIABLE}, or "
-            "use --data garments")
+    return (f"without a network, put {files} into {folder}, name their folder with --data-dir or {DATA_DIR_VARIABLE}, "
+            "or use --data garments")
 
 
 def fetch(data_dir: Path | str | None = None, progress: Progress | None = None) -> list[Path]:

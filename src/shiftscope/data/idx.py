@@ -4,7 +4,7 @@ import gzip
 import zlib
 from math import prod
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def read_bytes(path: Path, dimensions: int, remedy: str = REMEDY) -> bytes:
             stream.seek(0)
             if path.suffix == ".gz" and not packed:
                 raise DataError(f"{path} is named as a gzip file but does not begin as one; {remedy}")
-            source = gzip.GzipFile(fileobj=stream) if packed else stream
+            source: Any = gzip.GzipFile(fileobj=stream) if packed else stream
             return _content(source, unpacked_limit(size) if packed else size, path, dimensions, remedy)
     except EOFError as error:
         raise DataError(f"{path} is truncated: its gzip data ends too early; {remedy}") from error

@@ -20,7 +20,7 @@ from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.mending import Mended, Recipe, mend
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.models.sizes import LARGEST
-from shiftscope.reading import as_type, read_json
+from shiftscope.reading import as_type, read_json, typed_dict
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 from shiftscope.results.whole import MOST_PIXELS, Size
 
@@ -237,8 +237,7 @@ def _checked_arguments(config: CheckpointConfig) -> dict[str, Any]:
     strange = sorted(config.arguments.keys() - hints.keys())
     if strange:
         raise UnfitFileError(f"it has no argument {brief(strange[0])}")
-    kind: Any = TypedDict("arguments", {name: NotRequired[hint] for name, hint in hints.items()})
-    arguments = as_type(config.arguments, kind)
+    arguments = as_type(config.arguments, typed_dict({name: NotRequired[hint] for name, hint in hints.items()}))
     for name, value in arguments.items():
         if isinstance(value, list | tuple) and len(value) > _MOST_NUMBERS:
             raise UnfitFileError(f"{name} has {len(value):,} numbers, the limit is {_MOST_NUMBERS}")

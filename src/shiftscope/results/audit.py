@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 
+from shiftscope.reading import typed_dict
 from shiftscope.results.base import NOTEBOOK, Record
 from shiftscope.results.whole import Count, Seconds, table, unlike, wrong_placement
 
@@ -17,8 +18,8 @@ NOT_FINITE = 255
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
 """The five figures that have intervals."""
 
-INTERVALS = TypedDict("INTERVALS", dict.fromkeys(FIGURES, tuple[float, float]))  # pyright: ignore
-_BY_PHASE = TypedDict("_BY_PHASE", {str(stride): table(stride, stride) for stride in (2, 4, 8)})  # pyright: ignore
+INTERVALS = typed_dict(dict.fromkeys(FIGURES, tuple[float, float]))
+_BY_PHASE = typed_dict({str(stride): table(stride, stride) for stride in (2, 4, 8)})
 
 
 class SelfCheck(TypedDict):

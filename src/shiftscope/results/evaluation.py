@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
+from shiftscope.reading import typed_dict
 from shiftscope.results.base import Record
 from shiftscope.results.whole import Count, table, unlike, wrong_placement
 
@@ -88,5 +89,5 @@ class Evaluation(Record):
     def misfits(self) -> list[str]:
         places = {"random": table(len(self.class_names)), "centred": table(len(self.class_names))}
         return [*unlike("accuracy", self.accuracy, _Places),
-                *unlike("per_class", self.per_class, TypedDict("per_class", places)),
+                *unlike("per_class", self.per_class, typed_dict(places)),
                 *wrong_placement(self.placement), *super().misfits()]

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
+import msgspec
 import torch
 from torch import nn
 
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brief
 from shiftscope.files import UnfitFileError
-from shiftscope.reading import as_type
+from shiftscope.reading import as_type, decode
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 from shiftscope.results.training import EpochRecord
 from shiftscope.training.plan import Plan
@@ -85,6 +86,7 @@ def load_state(folder: Path, device: torch.device, model: nn.Module) -> Stored |
             stored = torch.load(stream, map_location=device, weights_only=True)
         check_version(as_type(stored, dict[str, Any]), f"the training state {path}")
         found = as_type(stored, Stored)
+        decode(msgspec.json.encode(found["identity"]))  # an error unless it is plain
         _check_counts(found["state"], found["tensors"]["plan"])
     except ShiftscopeError:
         raise
