@@ -1,6 +1,10 @@
 import errno
 import os
+import shutil
+import socket
 import stat
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,3 +47,36 @@ def test_short_writes_are_completed(tmp_path, monkeypatch):
 def test_json_has_no_nan_and_keeps_numpy_values(tmp_path):
     values = {"nan": float("nan"), "inf": [np.float32("inf"), 1.5], "count": np.int64(3), "array": np.eye(2)}
     assert files.plain(values) == {"nan": None, "inf": [None, 1.5], "count": 3, "array": [[1.0, 0.0], [0.0, 1.0]]}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes and sockets as files")
+def test_only_regular_files_are_opened_and_none_blocks(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        folder = Path(tempfile.mkdtemp())  # the path of a socket has at most 107 bytes
+        server.bind(str(folder / "s"))
+        for path, kind in ((tmp_path / "pipe", "named pipe"), (folder / "s", "socket"), (Path("/dev/zero"), "device"),
+                           (tmp_path, "folder")):
+            with pytest.raises(files.UnfitFileError, match=f"it is a {kind}, expected a regular file"):
+                files.open_regular(path, 10)
+        shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError):
+        files.open_regular(tmp_path / "missing", 10)
+
+
+def test_a_file_above_its_limit_is_not_read(tmp_path):
+    (tmp_path / "small").write_bytes(b"1234")
+    (tmp_path / "link").symlink_to("small")
+    assert files.read_regular(tmp_path / "link", 4) == b"1234"
+    with pytest.raises(files.UnfitFileError, match="it holds 4 bytes, the limit for such a file is 3"):
+        files.read_regular(tmp_path / "small", 3)
+    with (tmp_path / "sparse").open("wb") as stream:
+        stream.truncate(2**40)
+    with pytest.raises(files.UnfitFileError, match=r"it holds 1,099,511,627,776 bytes"):
+        files.read_regular(tmp_path / "sparse", 2**30)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc, whose files do not tell their size")
+def test_a_file_that_does_not_tell_its_size_is_read_up_to_the_limit():
+    with pytest.raises(files.UnfitFileError, match="it holds more than 20 bytes"):
+        files.read_regular("/proc/self/maps", 20)

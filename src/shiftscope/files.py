@@ -1,4 +1,4 @@
-"""Writes that either happen whole or not at all: temporary file, fsync, rename.
+"""Writes that either happen whole or not at all: temporary file, fsync, rename. Reads that neither block nor overflow.
 
 A reader never sees half a file, whatever kills the writer; a full disk leaves the old file as it was.
 """
@@ -7,14 +7,71 @@ import contextlib
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from shiftscope.errors import OutputError
 
 _SUFFIX = ".part"
+
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+          stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
+
+_UNTOLD = 2**20
+"""Bytes that are read at most of a file that claims to be smaller: it is growing, or lies in /proc."""
+
+
+class UnfitFileError(OSError):
+    """A path that names no regular file, or a file above its size limit; the message is a phrase about the file."""
+
+
+def open_regular(path: Path | str, limit: int) -> BinaryIO:
+    """Open a regular file for reading. It never waits, which opening a named pipe without a writer would do.
+
+    Args:
+        path: the file; symbolic links are followed.
+        limit: the largest size in bytes.
+
+    Raises:
+        OSError: the file is missing or cannot be opened.
+        UnfitFileError: an OSError too. The path is a pipe, socket, device or folder, or the file is larger than
+            `limit`. The text is a phrase that fits into the caller's sentence.
+
+    Example:
+        >>> open_regular("/", 100)
+        Traceback (most recent call last):
+        shiftscope.files.UnfitFileError: it is a folder, expected a regular file
+    """
+    _check_regular(Path(path).stat(), limit)  # before it is opened: opening a device may already have an effect
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    try:
+        _check_regular(os.fstat(handle), limit)
+    except OSError:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path | str, limit: int) -> bytes:
+    """Return what a regular file holds, at most `limit` bytes; errors are those of `open_regular`."""
+    with open_regular(path, limit) as stream:
+        most = min(limit, max(os.fstat(stream.fileno()).st_size, _UNTOLD))
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise UnfitFileError(f"it holds more than {most:,} bytes, expected at most as many")
+    return content
+
+
+def _check_regular(status: os.stat_result, limit: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
+        raise UnfitFileError(f"it is {kind}, expected a regular file")
+    if status.st_size > limit:
+        raise UnfitFileError(f"it holds {status.st_size:,} bytes, the limit for such a file is {limit:,}")
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
