@@ -192,7 +192,7 @@ def test_samples_that_are_refused(sample, problem, workers):
     stream = from_iterable(Numbers(64, {40: sample}), few(), images=64, workers=workers, name="the stream").train
     with pytest.raises(DataError, match=problem) as raised:
         list(stream.epoch(0))
-    assert "\n" not in str(raised.value)
+    assert "Traceback" not in str(raised.value)  # what the loader adds to errors of its processes
 
 
 def test_streams_that_are_refused():
