@@ -15,7 +15,7 @@ from shiftscope.data.packed import read_packed
 from shiftscope.data.places import search_folders
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
-from shiftscope.progress import Progress
+from shiftscope.progress import Progress, SilentProgress
 from shiftscope.resolve import is_object_name, resolve_object
 
 FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE",
@@ -62,8 +62,8 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
     if kind != "folder":
         _refuse(name, image_size=image_size)
     data = _load(name, data_dir, progress, image_size, check_size)
-    for note in data.notes if progress is not None else ():
-        progress.note(note)
+    for note in data.notes:
+        (progress or SilentProgress()).note(note)
     return data.limit(limit)
 
 

@@ -250,12 +250,9 @@ class Scale:
                          f"data, 0 to {2**self.bits - 1:,}, and scaled to 8 bits")
         if self.unit is False:
             notes.append("float pixels go from 0 to 255 here; they are rounded to integers")
-        return [*notes, *frames_note(self._frames)]
-
-
-def frames_note(names: list[str]) -> list[str]:
-    """Return a note about the images that have several frames; nothing where there are none."""
-    return [f"of images with several frames the first one is used: {some_of(names, 3)}"] if names else []
+        if self._frames:
+            notes.append(f"of images with several frames the first one is used: {some_of(self._frames, 3)}")
+        return notes
 
 
 def to_bytes(levels: np.ndarray, bits: int) -> np.ndarray:

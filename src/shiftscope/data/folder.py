@@ -10,9 +10,8 @@ import torch
 
 from shiftscope.data.arrays import checksum
 from shiftscope.data.base import Dataset, TensorImages
-from shiftscope.data.decoding import frames_note
 from shiftscope.data.layout import Layout, Listing, list_layout, pictures, shuffled
-from shiftscope.data.picture import Header, measure, read_pixels, see_levels
+from shiftscope.data.picture import Header, measure, read_pixels, see_levels, short_name
 from shiftscope.errors import DataError, some_of
 from shiftscope.settings import require
 
@@ -109,15 +108,10 @@ def plan_folder(path: Path, layout: Layout, headers: Iterable[Header], image_siz
         check_size(size)
     others = [index for index, header in enumerate(found) if header.size != size]
     rule = f"stretched to {size[0]} x {size[1]}" if others else f"{size[0]} x {size[1]}"
-    scale = see_levels(file for file, header in zip(files, found, strict=True) if header.deep)
-    frames = [_short(file) for file, header in zip(files, found, strict=True) if header.animated]
+    scale = see_levels(file for file, header in zip(files, found, strict=True) if header.deep or header.animated)
     return Plan(path=path, layout=layout, size=size, gray=all(header.gray for header in found), bits=scale.bits,
                 source=f"picture files in the folder {folder_name(path)}, {rule} (height x width) pixels",
-                notes=(*layout.notes, *_size_note(files, found, others, size), *scale.notes(), *frames_note(frames)))
-
-
-def _short(file: Path) -> str:
-    return f"{file.parent.name}/{file.name}"
+                notes=(*layout.notes, *_size_note(files, found, others, size), *scale.notes()))
 
 
 def _size_note(files: list[Path], headers: list[Header], others: list[int], size: Size) -> list[str]:
@@ -125,9 +119,9 @@ def _size_note(files: list[Path], headers: list[Header], others: list[int], size
     if not others:
         return []
     odd, same = others[0], next((index for index, header in enumerate(headers) if header.size == size), None)
-    like = f", the size of {some_of([_short(files[same])])}" if same is not None else ""
+    like = f", the size of {some_of([short_name(files[same])])}" if same is not None else ""
     return [f"{len(others):,} of {len(files):,} pictures have another size and are stretched to {size[0]} x {size[1]} "
-            f"(height x width){like}: {some_of([_short(files[odd])])} is {headers[odd].size[0]} x {headers[odd].size[1]}"]
+            f"(height x width){like}: {some_of([short_name(files[odd])])} is {headers[odd].size[0]} x {headers[odd].size[1]}"]
 
 
 def _checked_size(size: Size | None) -> Size | None:

@@ -88,17 +88,20 @@ def common_bits(paths: Iterable[Path]) -> int:
 
 
 def see_levels(paths: Iterable[Path]) -> Scale:
-    """Return the scale of the pictures with more than 8 bits a channel; it reads only as many as it takes to know it."""
+    """Return the scale of pictures. Those with more than 8 bits a channel are decoded until their depth is known."""
     scale = Scale()
     for path in paths:
         with _opened(path) as image:
-            if is_deep(image):
-                scale.see_header(image, path.name)
+            scale.see_header(image, short_name(path))
+            if is_deep(image) and scale.bits < 16:
                 scale.see(pil_levels(image, str(path)), str(path))
-        if scale.bits == 16:
-            break
     scale.check()
     return scale
+
+
+def short_name(path: Path) -> str:
+    """Return the name of a file with that of its folder, for notes."""
+    return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`shiftscope predict`: a trained model and one's own pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps
 from shiftscope.data.picture import read_picture, see_levels
 from shiftscope.errors import UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
-from shiftscope.progress import Progress
+from shiftscope.progress import Progress, SilentProgress
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 
 
@@ -37,19 +38,29 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     where = offset if offset is not None else trained.placement.middle
     _check_offset(where, trained)
-    scale = see_levels(images)
-    for note in scale.notes() if progress is not None else ():
-        progress.note(note)
-    read = [fit_picture(path, trained, scale.bits) for path in images]
-    pixels = torch.stack([picture for picture, _ in read]).to(trained.device)
-    offsets = torch.tensor([where] * len(read), device=trained.device)
+    pixels, inverted = fit_pictures(images, trained, progress)
+    pixels = pixels.to(trained.device)
+    offsets = torch.tensor([where] * len(pixels), device=trained.device)
     with evaluating(trained.model):
         outputs = placed_outputs(trained.model, pixels, offsets, trained.placement)
-    answers = [_answer(path, where, inverted, scores, trained)
-               for path, (_, inverted), scores in zip(images, read, outputs.float().softmax(1).cpu(), strict=True)]
+    answers = [_answer(path, where, was, scores, trained)
+               for path, was, scores in zip(images, inverted, outputs.float().softmax(1).cpu(), strict=True)]
     if out is not None:
         _draw(answers, trained.placement.place(pixels, offsets).cpu().numpy(), out)
     return answers
+
+
+def fit_pictures(paths: Sequence[Path], trained: Trained,
+                 progress: Progress | None = None) -> tuple[torch.Tensor, list[bool]]:
+    """Return picture files as uint8 (N, C, h, w), and which of them were inverted; see `fit_picture`.
+
+    Files with more than 8 bits a channel share one depth; `progress` is told how they were read.
+    """
+    scale = see_levels(paths)
+    for note in scale.notes():
+        (progress or SilentProgress()).note(note)
+    read = [fit_picture(path, trained, scale.bits) for path in paths]
+    return torch.stack([picture for picture, _ in read]), [inverted for _, inverted in read]
 
 
 def fit_picture(path: Path, trained: Trained, bits: int) -> tuple[torch.Tensor, bool]:
