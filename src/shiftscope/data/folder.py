@@ -71,8 +71,8 @@ def read_folder(path: Path | str, *, image_size: Size | None = None, check_size:
     plan = plan_folder(path, layout, map(measure, files_of(layout)), image_size, check_size)
     _require_memory(plan)
     splits = [_read(listing, plan) for listing in (layout.train, layout.test)]
-    channels = 3 if any(bool((images != images[:, :1]).any()) for images, _ in splits) else 1
-    train_set, test_set = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels in splits)
+    channels = 3 if any(color for *_, color in splits) else 1
+    train_set, test_set = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels, _ in splits)
     checksums = {"train_images": checksum(train_set.images), "test_images": checksum(test_set.images)}
     return Dataset(name=plan.name, class_names=tuple(layout.train), train=train_set, test=test_set, source=plan.source,
                    licence=LICENCE, checksums=checksums, notes=plan.notes)
@@ -140,10 +140,14 @@ def _require_memory(plan: Plan) -> None:
                         "--image-size of `shiftscope data pack`), or pack them into one file and name packed:FILE")
 
 
-def _read(listing: Listing, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return all pictures of a split, uint8 (N, C, H, W) with C = 1 where all modes are gray, and their labels (N,)."""
-    files = shuffled(listing)
+def _read(listing: Listing, plan: Plan) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """Return all pictures of a split, uint8 (N, C, H, W), their labels (N,), and whether any has a colored pixel.
+
+    There is one channel where the modes of all pictures are gray.
+    """
+    files, color = shuffled(listing), False
     images = np.empty((len(files), 1 if plan.gray else 3, *plan.size), dtype=np.uint8)
     for image, (file, _) in zip(images, files, strict=True):
         image[:] = read_pixels(file, plan.size, bits=plan.bits)
-    return torch.from_numpy(images), torch.tensor([label for _, label in files])
+        color = color or bool((image != image[:1]).any())
+    return torch.from_numpy(images), torch.tensor([label for _, label in files]), color
