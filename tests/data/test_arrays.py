@@ -35,7 +35,7 @@ def test_npz_grey_and_colour_keep_their_pixels(tmp_path):
     ({"train_images": GREY.astype(np.int16) - 1}, r"pixels of train_images of bad are negative \(from -1 to 22\)"),
     ({"train_images": GREY.astype(np.int64) + 70000}, r"go up to 70023, expected integers of at most 16 bits"),
     ({"train_images": GREY.astype(complex)}, r"pixels of train_images of bad are complex128, expected uint8"),
-    ({"train_images": GREY / 5}, r"train_images of bad are floats up to 4.6, expected floats from 0 to 1, or from 0 to"),
+    ({"train_images": GREY / 5}, r"train_images of bad are floats up to 4.6, expected floats from 0 to 1, or from 0"),
     ({"train_images": GREY[0]}, r"train_images of bad has shape \(2, 3\), expected \(N, H, W\), or \(N, H, W, C\)"),
     ({"train_images": COLOUR.transpose(0, 3, 1, 2)[..., :2]},
      r"has shape \(4, 3, 2, 2\).*channels first:\n    images = images.transpose\(0, 2, 3, 1\)"),

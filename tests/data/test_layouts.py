@@ -1,4 +1,4 @@
-"""Layouts of datasets as people have them: each is read with the right pixels, labels and names, or refused in a sentence.
+"""Layouts of datasets as people have them: read with the right pixels, labels and names, or refused in a sentence.
 
 Pictures are single gray levels, so that the table itself says which picture belongs to which class and split.
 """
@@ -32,7 +32,7 @@ def png(level: int = 0, size: tuple[int, int] = SIZE, kind: str = "PNG") -> byte
 
 
 def lay(root: Path, files: dict) -> None:
-    """Write files: a gray level becomes a PNG file, bytes are written, a function makes what it likes, None a folder."""
+    """Write files: a gray level becomes a PNG file, bytes a file, None a folder; a function makes what it likes."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,8 @@ READ = [
     ("pictures beside the classes", ROOT | {"stray.png": 90, "readme.txt": b"x"}, None,
      (r"2 file\(s\) beside the class folders \(readme.txt, stray.png\)",)),
     ("upper-case suffixes", {**ROOT, "cat/c.PNG": 12}, None, ()),
-    ("a class called valid", {"valid/a.png": 10, "valid/b.png": 11, "invalid/a.png": 20, "invalid/b.png": 21}, None, ()),
+    ("a class called valid", {"valid/a.png": 10, "valid/b.png": 11, "invalid/a.png": 20, "invalid/b.png": 21}, None,
+     ()),
     ("one name in two Unicode spellings", {f"train/{NFC}/a.png": 10, "train/dog/a.png": 20, f"test/{NFD}/a.png": 11,
                                            "test/dog/a.png": 21}, ({10: NFC, 20: "dog"}, {11: NFC, 21: "dog"}), ()),
     ("names in any script", {"猫/a.png": 10, "猫/b.png": 11, "سگ/a.png": 20, "سگ/b.png": 21}, None, ()),
@@ -142,20 +143,20 @@ def noise(path: Path) -> None:
 
 
 FOLDERS_REFUSED = [
-    ("val and valid", SPLIT | {"val/cat/a.png": 1, "valid/cat/a.png": 1}, r"val/ and valid/, which both mean the valid"),
+    ("val and valid", SPLIT | {"val/cat/a.png": 1, "valid/cat/a.png": 1}, r"val/ and valid/, which both mean the"),
     ("Train and train", SPLIT | {"Train/cat/a.png": 1}, r"Train/ and train/, which both mean the train images"),
     ("train and val", renamed(test="val"), r"holds train/ and val/ but no test/, .*: rename val/ to test/, "),
     ("only train", {"train/cat/a.png": 1, "train/dog/a.png": 1}, r"holds train/ but no test/, expected both"),
     ("only Test", {"Test/cat/a.png": 1, "Test/dog/a.png": 1}, r"holds Test/ but no train/, expected both"),
     ("only val", {"val/cat/a.png": 1, "val/dog/a.png": 1}, r"holds val/ but no train/ and test/, expected both"),
     ("train beside classes", ROOT | {"train/a.png": 1}, r"holds train/ but no test/, .*if it is a class, rename it"),
-    ("pictures in train and test", {"train/a.png": 1, "test/a.png": 1}, r"train holds 1 picture\(s\) but no class fold"),
+    ("pictures in train and test", {"train/a.png": 1, "test/a.png": 1}, r"train holds 1 picture\(s\) but no class"),
     ("a class only in test", SPLIT | {"test/cow/a.png": 1}, r"must hold the same classes, got cow only in test/: add"),
     ("a class only in train", SPLIT | {"train/cow/a.png": 1}, r"must hold the same classes, got cow only in train/"),
     ("other classes", SPLIT | {"train/a/a.png": 1, "test/b/a.png": 1}, r"got a only in train/; b only in test/: add"),
     ("case of a class", {"train/Cat/a.png": 1, "train/dog/a.png": 1, "test/cat/a.png": 1, "test/dog/a.png": 1},
      r"train/Cat and test/cat in .* differ only in upper and lower case: give both folders one name"),
-    ("both spellings at once", ROOT | {f"{NFC}/a.png": 1, f"{NFD}/a.png": 1}, r"two folders called café, with different"),
+    ("both spellings at once", ROOT | {f"{NFC}/a.png": 1, f"{NFD}/a.png": 1}, r"two folders called café, with"),
     ("an empty class", ROOT | {"cow": None}, r"class folder .*cow holds no PNG or JPEG file: add pictures, or remove"),
     ("a class of arrays", ROOT | {"cow/a.npy": b"x", "cow/b.npy": b"x"}, r"no PNG or JPEG file, but 2 .npy: add pict"),
     ("a class of system files", ROOT | {"cow/Thumbs.db": b"x"}, r"class folder .*cow holds no PNG or JPEG file: add"),
@@ -172,10 +173,10 @@ FOLDERS_REFUSED = [
     ("another format's content", ROOT | {"cat/c.png": png(1, kind="BMP")}, r"cat/c.png is a BMP file, expected PNG or"),
     ("an empty file", ROOT | {"cat/c.png": b""}, r"cat/c.png is no readable picture: its content is no image; replace"),
     ("a truncated file", ROOT | {"cat/c.png": noise}, r"cat/c.png is no readable picture: .*; replace or remove it"),
-    ("a truncated header", ROOT | {"cat/c.png": png()[:20]}, r"cat/c.png is no readable picture: .*; replace or remove"),
+    ("a truncated header", ROOT | {"cat/c.png": png()[:20]}, r"cat/c.png is no readable picture: .*; replace or"),
     ("a web page", ROOT | {"cat/c.jpg": b"<html>"}, r"cat/c.jpg is no readable picture: its content is no image"),
-    ("a thousand classes", {f"{part}/{k:04}/a.png": 1 for k in range(1000) for part in ("train", "test") if k or part == "x"}
-     | {"train/cat/a.png": 1}, r"must hold the same classes, got cat only in train/"),
+    ("a thousand classes", {f"train/{k:04}/a.png": 1 for k in range(1000)} | {"test/cat/a.png": 1},
+     r"got 0000, 0001, 0002, 0003, 0004, 0005 and 994 more only in train/; cat only in test/"),
     ("a file", {"../set.png": 1}, r"is a file, expected a folder"),
     ("nothing", {}, r"there is no folder .*data; check the path after folder:"),
 ]
@@ -202,9 +203,9 @@ def refused(call, kind: type[ShiftscopeError], problem: str) -> None:
 def test_folders_and_files_that_may_not_be_read(tmp_path):
     lay(tmp_path / "data", ROOT)
     (tmp_path / "data" / "cat" / "a.png").chmod(0)
-    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cat/a.png may not be read \(permission denied\)")
+    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cat/a.png may not be read \(permission")
     (tmp_path / "data" / "dog").chmod(0)
-    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cannot list the folder .*dog: Permission denied")
+    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cannot list the folder .*dog: Permission")
     (tmp_path / "data" / "dog").chmod(0o700)
 
 
@@ -218,7 +219,7 @@ def test_folders_that_the_system_does_not_list(tmp_path, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cannot list the folder .*dog: Permission denied")
+    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cannot list the folder .*dog: Permission")
 
 
 def test_a_file_that_the_system_does_not_open(tmp_path, monkeypatch):
@@ -231,14 +232,14 @@ def test_a_file_that_the_system_does_not_open(tmp_path, monkeypatch):
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", opened)
-    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"dog/b.png may not be read \(permission denied\)")
+    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"dog/b.png may not be read \(permission")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text on other systems")
 def test_class_names_that_are_no_utf8(tmp_path):
     lay(tmp_path / "data", ROOT)
     try:
-        os.mkdir(os.fsencode(tmp_path / "data") + b"/caf\xe9")
+        (tmp_path / "data" / os.fsdecode(b"caf\xe9")).mkdir()
     except OSError:
         pytest.skip("the file system takes UTF-8 alone")
     refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"has a name that is not UTF-8: rename it")
@@ -254,7 +255,7 @@ NAMES_REFUSED = [
     ("set.npz", UsageError, r"set.npz is a file; write npz:set.npz"),
     ("set.pack", UsageError, r"set.pack is a file; write packed:set.pack"),
     ("set.zip", UsageError, r"set.zip is a file; name a folder:PATH of class folders, .*unpack an archive first"),
-    ("folder:set.zip", DataError, r"set.zip is an archive, expected a folder: unpack it, for instance with `python -m zip"),
+    ("folder:set.zip", DataError, r"set.zip is an archive, expected a folder: unpack it, for instance with `python -m"),
     ("folder:set.npz", DataError, r"set.npz is a file, expected a folder"),
     ("missing/photos", UsageError, r"there is no file or folder missing/photos: check the path, and write folder:PATH"),
     ("missing", UsageError, r"unknown dataset 'missing'"),
@@ -330,7 +331,7 @@ ARRAYS_READ = [
     ("torch: tensors", lambda: torches(torch.from_numpy(FIRST)), FIRST),
     ("torch: float tensors", lambda: torches(torch.from_numpy(FIRST) / 255), FIRST),
     ("torch: half", lambda: torches((torch.from_numpy(FIRST) / 255).half()), FIRST),
-    ("torch: doubles", lambda: torches((torch.from_numpy(FIRST).double() / 255)), FIRST),
+    ("torch: doubles", lambda: torches(torch.from_numpy(FIRST).double() / 255), FIRST),
     ("torch: floats to 255", lambda: torches(torch.from_numpy(FIRST).float()), FIRST),
     ("torch: int64", lambda: torches(torch.from_numpy(FIRST).long()), FIRST),
     ("torch: arrays, channels last", lambda: torches(COLOR), FIRST),
@@ -369,7 +370,7 @@ def test_labels_that_are_names(make):
     given = make(class_names=["shoe", "hat", "bag"])
     assert given.train.labels.tolist() == [0, 2, 2, 0]
     assert given.notes == ("no training image has the class hat; class numbers begin at 0",)
-    refused(lambda: make(class_names=["shoe", "hat"]), DataError, r"label 'bag' of image 1 in .* is no class: the class n")
+    refused(lambda: make(class_names=["shoe", "hat"]), DataError, r"label 'bag' of image 1 in .* is no class: the")
 
 
 def test_names_in_two_unicode_spellings_are_one_class():
@@ -389,52 +390,52 @@ ARRAYS_REFUSED = [
     ("labels: objects", lambda: arrays(labels=np.array([0, 1, None, 1])), r"must be whole numbers of shape \(N,\)"),
     ("labels: None", lambda: arrays(labels=[0, 1, None, 1]), r"the label of image 2 in .* is a NoneType, expected one"),
     ("labels: mixed", lambda: arrays(labels=[0, "a", 1, "b"]), r"class numbers and names mixed"),
-    ("labels: huge", lambda: arrays(labels=LABELS * 10**9), r"go up to 1,000,000,000, expected class numbers from 0 to K"),
+    ("labels: huge", lambda: arrays(labels=LABELS * 10**9), r"go up to 1,000,000,000, expected class numbers from 0"),
     ("labels: beyond int64", lambda: arrays(labels=np.array([0, 1, 2, 2**64 - 1], dtype=np.uint64)), r"must be class"),
-    ("labels: negative", lambda: arrays(labels=np.array([-1, 0, 1, 0])), r"label -1 of image 0 in the training set .* out of range"),
+    ("labels: negative", lambda: arrays(labels=np.array([-1, 0, 1, 0])), r"label -1 of image 0 in the training set .*"),
     ("labels: too few", lambda: arrays(labels=LABELS[:3]), r"labels must be 4 whole numbers, one an image"),
-    ("labels: one class", lambda: arrays(labels=LABELS * 0), r"arrays has 1 class\(es\) \(class 0\), expected at least 2"),
-    ("labels: unknown in test", lambda: from_arrays(GRAY, NAMED_LABELS, GRAY[:1], ["hat"]), r"label 'hat' of image 0 in"),
+    ("labels: one class", lambda: arrays(labels=LABELS * 0), r"arrays has 1 class\(es\) \(class 0\), expected at"),
+    ("labels: unknown in test", lambda: from_arrays(GRAY, NAMED_LABELS, GRAY[:1], ["hat"]), r"label 'hat' of image 0"),
     ("names: a string", lambda: arrays(class_names="ab"), r"class_names of arrays must be a sequence of names, .*'ab'"),
     ("names: a number", lambda: arrays(class_names=2), r"class_names of arrays must be a sequence of names, .*got 2"),
-    ("names: twice", lambda: arrays(class_names=[NFC, NFD]), r"class_names of arrays must differ, got more than once: café"),
+    ("names: twice", lambda: arrays(class_names=[NFC, NFD]), r"class_names of arrays must differ, got more than once:"),
     ("images: channels first", lambda: arrays(FIRST), r"channels first:\n    images = images.transpose\(0, 2, 3, 1\)"),
     ("images: channels last, tensor", lambda: arrays(torch.from_numpy(COLOR)), r"images.permute\(0, 3, 1, 2\)"),
-    ("images: alpha", lambda: arrays(np.zeros((4, 2, 5, 4), np.uint8)), r"alpha channel:\n    images = images\[:, :, :, :3"),
+    ("images: alpha", lambda: arrays(np.zeros((4, 2, 5, 4), np.uint8)), r"alpha channel:\n    images = images\[:, :,"),
     ("images: one", lambda: arrays(GRAY[0]), r"has shape \(2, 5\), expected \(N, H, W\)"),
-    ("images: none", lambda: arrays(GRAY[:0], LABELS[:0]), r"train_images of arrays hold no images, expected at least one"),
+    ("images: none", lambda: arrays(GRAY[:0], LABELS[:0]), r"train_images of arrays hold no images, expected at least"),
     ("images: an empty list", lambda: arrays([], []), r"train_images of arrays hold no images, expected at least one"),
     ("images: no pixels", lambda: arrays(GRAY[:, :0]), r"has shape \(4, 0, 5\)"),
-    ("images: NaN", lambda: arrays(np.where(GRAY > 9, np.nan, GRAY)), r"pixels of train_images of arrays are NaN or inf"),
+    ("images: NaN", lambda: arrays(np.where(GRAY > 9, np.nan, GRAY)), r"pixels of train_images of arrays are NaN or"),
     ("images: infinite", lambda: arrays(np.where(GRAY > 9, np.inf, GRAY)), r"are NaN or infinite"),
     ("images: normalized", lambda: arrays(GRAY / 128 - 0.5), r"are negative \(from -0.5 to .*leave Normalize out"),
-    ("images: beyond 1", lambda: arrays(GRAY / 200), r"floats up to 1.17, expected floats from 0 to 1, or from 0 to 255"),
+    ("images: beyond 1", lambda: arrays(GRAY / 200), r"floats up to 1.17, expected floats from 0 to 1, or from 0 to"),
     ("images: beyond 255", lambda: arrays(GRAY * 2.0), r"floats up to 468, expected floats from 0 to 1"),
-    ("images: beyond 16 bits", lambda: arrays(GRAY.astype(np.int64) * 1000), r"go up to 234000, expected integers of at"),
+    ("images: beyond 16 bits", lambda: arrays(GRAY.astype(np.int64) * 1000), r"go up to 234000, expected integers of"),
     ("images: complex", lambda: arrays(GRAY * 1j), r"are complex128, expected uint8"),
     ("images: text", lambda: arrays(np.array([["a"]] * 4)), r"are <U1, expected uint8"),
     ("images: ragged", lambda: arrays([[[1, 2]], [[1]]]), r"must be an array of numbers, got list"),
-    ("images: two ranges", lambda: from_arrays(GRAY / 255, LABELS, GRAY * 1.0, LABELS), r"the images before it have floats"),
-    ("images: two sizes", lambda: arrays([GRAY[0], GRAY[1][:, :3], *GRAY[2:]]), r"image 1 in .* is 2 x 3 pixels, image 0 i"),
+    ("images: two ranges", lambda: from_arrays(GRAY / 255, LABELS, GRAY * 1.0, LABELS), r"the images before it have"),
+    ("images: two sizes", lambda: arrays([GRAY[0], GRAY[1][:, :3], *GRAY[2:]]), r"image 1 in .* is 2 x 3 pixels,"),
     ("torch: dicts", lambda: from_torch(Items([{"img": 1, "label": 0}]), pairs(GRAY)),
-     r"is a dict with the keys img, label, .*:\n    pairs = \[\(item\['img'\], item\['label'\]\) for item in dataset\]"),
-    ("torch: triples", lambda: from_torch(Items([(GRAY[0], 0, 7)]), pairs(GRAY)), r"item 0 .* has 3 parts, expected two"),
-    ("torch: images alone", lambda: from_torch(Items(GRAY), pairs(GRAY)), r"item 0 .* is a ndarray alone, expected a pair"),
+     r"is a dict with the keys img, label, .*:\n    pairs = \[\(item\['img'\], item\['label'\]\) for item in"),
+    ("torch: triples", lambda: from_torch(Items([(GRAY[0], 0, 7)]), pairs(GRAY)), r"item 0 .* has 3 parts, expected"),
+    ("torch: images alone", lambda: from_torch(Items(GRAY), pairs(GRAY)), r"item 0 .* is a ndarray alone, expected a"),
     ("torch: tensors of two rows alone", lambda: from_torch(Items(torch.from_numpy(GRAY)), pairs(GRAY)),
      r"item 0 of the train dataset is a Tensor alone, expected a pair \(image, label\)"),
-    ("torch: label first", lambda: from_torch(Items([(0, GRAY[0])]), pairs(GRAY)), r"image 0 .* is a int, expected a PIL"),
-    ("torch: floats", lambda: torches(labels=[0, 1, 1.5, 0]), r"the label of image 2 of the train dataset is the float 1.5"),
-    ("torch: whole floats", lambda: torches(labels=[0, 1, 1.0, 0]), r"the label of image 2 .* is the float 1, expected an"),
-    ("torch: float tensors", lambda: torches(labels=torch.tensor([0.0, 1, 1, 0])), r"label of image 0 .* is the float 0"),
-    ("torch: one-hot", lambda: torches(labels=torch.eye(4)), r"has 4 numbers, expected one [^\n]*\n.*int\(label.argmax\(\)\)"),
-    ("torch: empty", lambda: from_torch(Items([]), pairs(GRAY)), r"the train dataset is empty, expected at least one im"),
+    ("torch: label first", lambda: from_torch(Items([(0, GRAY[0])]), pairs(GRAY)), r"image 0 .* is a int, expected a"),
+    ("torch: floats", lambda: torches(labels=[0, 1, 1.5, 0]), r"the label of image 2 of the train dataset is the"),
+    ("torch: whole floats", lambda: torches(labels=[0, 1, 1.0, 0]), r"the label of image 2 .* is the float 1,"),
+    ("torch: float tensors", lambda: torches(labels=torch.tensor([0.0, 1, 1, 0])), r"label of image 0 .* is the float"),
+    ("torch: one-hot", lambda: torches(labels=torch.eye(4)), r"has 4 numbers, expected one"),
+    ("torch: empty", lambda: from_torch(Items([]), pairs(GRAY)), r"the train dataset is empty, expected at least one"),
     ("torch: a loader", lambda: from_torch(torch.utils.data.DataLoader(pairs(GRAY)), pairs(GRAY)),
      r"got DataLoader, a loader of batches: give its dataset, as in loader.dataset"),
-    ("torch: an iterator", lambda: from_torch(iter(pairs(GRAY)), pairs(GRAY)), r"into a list, or train on it as a stream"),
+    ("torch: an iterator", lambda: from_torch(iter(pairs(GRAY)), pairs(GRAY)), r"into a list, or train on it as a"),
     ("torch: channels last", lambda: torches(torch.from_numpy(COLOR)), r"images = images.permute\(2, 0, 1\)"),
     ("torch: four channels", lambda: torches(torch.zeros(4, 4, 2, 5)), r"images = images\[:3\]"),
-    ("torch: two sizes", lambda: torches([GRAY[0], GRAY[1].T, *GRAY[2:]]), r"image 1 of .* is 5 x 2 pixels, image 0 of"),
-    ("torch: two ranges", lambda: torches([GRAY[1] / 255, *GRAY[1:] * 1.0]), r"image 1 .* floats up to 114, the images b"),
+    ("torch: two sizes", lambda: torches([GRAY[0], GRAY[1].T, *GRAY[2:]]), r"image 1 of .* is 5 x 2 pixels, image 0"),
+    ("torch: two ranges", lambda: torches([GRAY[1] / 255, *GRAY[1:] * 1.0]), r"image 1 .* floats up to 114, the"),
     ("torch: its own error", lambda: from_torch(Length(), pairs(GRAY)),
      r"the train dataset raised IndexError for index 0 of 3, in .*test_layouts.py:\d+: nothing here"),
 ]
@@ -448,7 +449,8 @@ class Length(torch.utils.data.Dataset):
         raise IndexError("nothing here")
 
 
-@pytest.mark.parametrize(("make", "problem"), [row[1:] for row in ARRAYS_REFUSED], ids=[row[0] for row in ARRAYS_REFUSED])
+@pytest.mark.parametrize(("make", "problem"), [row[1:] for row in ARRAYS_REFUSED],
+                         ids=[row[0] for row in ARRAYS_REFUSED])
 def test_arrays_and_torch_datasets_that_are_refused(make, problem):
     refused(make, DataError, problem)
 
@@ -456,7 +458,7 @@ def test_arrays_and_torch_datasets_that_are_refused(make, problem):
 def test_classes_that_differ_between_train_and_test_are_refused():
     train, test = pairs(GRAY), pairs(GRAY)
     train.classes, test.classes = ["bag", "hat", "shoe"], ["bag", "shoe"]
-    refused(lambda: from_torch(train, test), DataError, r"train.classes and test.classes .* differ \(hat in one of them\)")
+    refused(lambda: from_torch(train, test), DataError, r"train.classes and test.classes .* differ \(hat in one of")
     test.classes = ["hat", "bag", "shoe"]
     refused(lambda: from_torch(train, test), DataError, r"differ in order, so that their labels do not mean the same")
     test.classes = 3  # no names
@@ -465,10 +467,11 @@ def test_classes_that_differ_between_train_and_test_are_refused():
 
 def test_what_is_noted_about_arrays():
     assert arrays(GRAY.astype(np.uint16) * 17).notes == (
-        "the largest value of the 16-bit images is 3,978: they are taken as 12-bit data, 0 to 4,095, and scaled to 8 bits",)
+        "the largest value of the 16-bit images is 3,978: they are taken as 12-bit data, 0 to 4,095, and scaled to 8 "
+        "bits",)
     assert arrays(GRAY * 1.0).notes == ("float pixels go from 0 to 255 here; they are rounded to integers",)
-    assert arrays(GRAY // 200).notes == ("the largest pixel value of the training images is 1 of 255: if pixels are 0 and "
-                                         "1, give booleans, or multiply by 255",)
+    assert arrays(GRAY // 200).notes == ("the largest pixel value of the training images is 1 of 255: if pixels are 0 "
+                                         "and 1, give booleans, or multiply by 255",)
     assert arrays(labels=LABELS + 1).notes == ("no training image has the class class 0; class numbers begin at 0",)
 
 

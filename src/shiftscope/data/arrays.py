@@ -19,7 +19,7 @@ from shiftscope.errors import DataError, some_of
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 """The arrays that an .npz file must hold."""
 
-_EXPECTED = ("train", "test")
+_SPLITS = ("train", "test")
 _MOST_NAMED = 6  # arrays of an .npz file, in an error
 
 
@@ -51,9 +51,9 @@ def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_lab
     """
     scale = Scale()
     images = [to_levels(given, f"{part}_images of {name}", scale)
-              for part, given in zip(_EXPECTED, (train_images, test_images), strict=True)]
+              for part, given in zip(_SPLITS, (train_images, test_images), strict=True)]
     labels = [to_labels(given, f"{part}_labels of {name}")
-              for part, given in zip(_EXPECTED, (train_labels, test_labels), strict=True)]
+              for part, given in zip(_SPLITS, (train_labels, test_labels), strict=True)]
     return _dataset(images, labels, class_names, scale, name=name, source=source, licence=licence)
 
 
@@ -127,9 +127,9 @@ def _held(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist()[:_MOST_NAMED]:
             with archive.open(member) as stream:
-                version = np.lib.format.read_magic(stream)
-                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, kind = header(stream)
+                first = np.lib.format.read_magic(stream) == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+                shape, _, kind = read(stream)
                 found.append(f"{member.filename.removesuffix('.npy'):.30} {kind} {shape}")
         return some_of(found + [""] * (len(archive.infolist()) - len(found)), _MOST_NAMED) or "nothing"
 
@@ -157,10 +157,10 @@ def from_torch(train: MapDataset, test: MapDataset, class_names: Sequence[str] |
     if class_names is None:
         class_names = shared_classes(train, test, name)
     scale = Scale()
-    (train_images, train_labels), (test_images, test_labels) = (
-        collect(train, "train", scale), collect(test, "test", scale))
-    labels = [to_labels(train_labels, f"the train labels of {name}"), to_labels(test_labels, f"the test labels of {name}")]
-    return _dataset([train_images, test_images], labels, class_names, scale, name=name, source=source, licence=licence)
+    found = [collect(dataset, part, scale) for part, dataset in zip(_SPLITS, (train, test), strict=True)]
+    labels = [to_labels(numbers, f"{part}_labels of {name}") for part, (_, numbers) in zip(_SPLITS, found, strict=True)]
+    return _dataset([images for images, _ in found], labels, class_names, scale, name=name, source=source,
+                    licence=licence)
 
 
 def shared_classes(train: Any, test: Any, name: str) -> tuple[str, ...] | None:
@@ -174,8 +174,8 @@ def shared_classes(train: Any, test: Any, name: str) -> tuple[str, ...] | None:
     if len(found) == 2 and found[0] != found[1]:
         odd = sorted(set(found[0]) ^ set(found[1]))
         raise DataError(f"train.classes and test.classes of {name} differ"
-                        f"{f' ({some_of(odd)} in one of them)' if odd else ' in order'}, so that their labels do not mean "
-                        "the same classes: read both with the same list of classes")
+                        f"{f' ({some_of(odd)} in one of them)' if odd else ' in order'}, so that their labels do not "
+                        "mean the same classes: read both with the same list of classes")
     return found[0] if found else None
 
 

@@ -85,14 +85,16 @@ def _load(name: str, data_dir: Path | str | None, progress: Progress | None, ima
 
 
 _KINDS = {".npz": "npz", ".pack": "packed"}
+_LIKE_KINDS = ("folder", "npz", "packed", "imagefolder", "file", "zip")
+"""What people write before a path, in any case."""
 
 
 def _require_kind(name: str) -> None:
     """Raise a `UsageError` that says what to write, where a path stands without its kind or behind another one."""
     kind, _, rest = name.partition(":")
     path = Path(name).expanduser()
-    if not path.exists() and rest:
-        path = Path(rest).expanduser() if kind.lower() in ("folder", "npz", "packed", "imagefolder", "file", "zip") else path
+    if rest and kind.lower() in _LIKE_KINDS and not path.exists():
+        path = Path(rest).expanduser()
     right = _KINDS.get(path.suffix.lower(), "folder")
     if path.exists():
         what = "a folder" if path.is_dir() else "a file"
@@ -100,17 +102,18 @@ def _require_kind(name: str) -> None:
             "name a folder:PATH of class folders, an npz:FILE or a packed:FILE (unpack an archive first)"
         raise UsageError(f"{name!r} is no name of a dataset: {path} is {what}; {how}")
     if "/" in name and not rest:
-        raise UsageError(f"{name!r} is no name of a dataset, and there is no file or folder {path}: check the path, and "
-                         f"write {right}:PATH")
+        raise UsageError(f"{name!r} is no name of a dataset, and there is no file or folder {path}: check the path, "
+                         f"and write {right}:PATH")
 
 
 def _no_name(given: object) -> UsageError:
     if isinstance(given, os.PathLike):
         path = Path(given)
         kind = _KINDS.get(path.suffix.lower(), "folder")
-        return UsageError(f"name must be a string or a Dataset, got the path {path}: write load_dataset({f'{kind}:{path}'!r})")
-    return UsageError(f"name must be a string or a Dataset, got {type(given).__name__}: make a dataset of your own with "
-                      "shiftscope.from_torch or shiftscope.from_arrays")
+        return UsageError(f"name must be a string or a Dataset, got the path {path}: write "
+                          f"load_dataset({f'{kind}:{path}'!r})")
+    return UsageError(f"name must be a string or a Dataset, got {type(given).__name__}: make a dataset of your own "
+                      "with shiftscope.from_torch or shiftscope.from_arrays")
 
 
 def _refuse(name: str, **options: object) -> None:
@@ -180,7 +183,8 @@ def dataset_info(dataset: Dataset) -> dict[str, Any]:
         "images_per_class": {split: class_counts(images, dataset.class_names)
                              for split, images in (("train", dataset.train), ("test", dataset.test))
                              if not isinstance(images, StreamedImages)},
-        "drawn": dataset.drawn, "notes": list(dataset.notes), "source": dataset.source, "licence": dataset.licence, "checksums": dataset.checksums,
+        "drawn": dataset.drawn, "notes": list(dataset.notes), "source": dataset.source, "licence": dataset.licence,
+        "checksums": dataset.checksums,
     }
 
 

@@ -49,8 +49,8 @@ class Levels:
             self.pixels = np.empty((self.count, *levels.shape), dtype=np.uint8)
         if levels.shape[1:] != self.pixels.shape[2:]:
             sizes = ["{} x {}".format(*shape[-2:]) for shape in (levels.shape, self.pixels.shape)]
-            raise DataError(f"{what(index)} is {sizes[0]} pixels, {what(0)} is {sizes[1]} (height x width), expected one "
-                            "size: add a Resize to its transform")
+            raise DataError(f"{what(index)} is {sizes[0]} pixels, {what(0)} is {sizes[1]} (height x width), expected "
+                            "one size: add a Resize to its transform")
         self.widen(len(levels))
         if levels.dtype == np.uint16:
             self._deep[index] = levels
@@ -86,8 +86,8 @@ def read_image(image: Any, what: str, scale: Scale) -> np.ndarray:
     elif isinstance(image, torch.Tensor | np.ndarray):
         levels = _shaped(array_levels(image, what), isinstance(image, torch.Tensor), what)
     else:
-        raise DataError(f"{what} is a {type(image).__name__}, expected a PIL image, a torch tensor or a NumPy array: add "
-                        "ToTensor to its transform")
+        raise DataError(f"{what} is a {type(image).__name__}, expected a PIL image, a torch tensor or a NumPy array: "
+                        "add ToTensor to its transform")
     scale.see(levels, what)
     return levels
 
@@ -208,14 +208,18 @@ def pair(item: Any, what: str) -> tuple[Any, Any]:
         raise DataError(f"{what} has {len(item)} parts, expected two, (image, label); choose two of them:{line}")
     if hasattr(item, "keys"):
         keys = [str(key) for key in islice(item.keys(), 20)]
-        line = _PAIRS.format(f"item[{_like(keys, 'ima', 'img', 'pix', 'x')!r}]", f"item[{_like(keys, 'lab', 'tar', 'cla', 'y')!r}]",
-                             "item")
-        raise DataError(f"{what} is a {type(item).__name__} with the keys {some_of(keys)}, expected a pair (image, label)"
-                        f"; convert it:{line}")
+        image, label = _like(keys, "image", "ima", "img", "pix", "x"), _like(keys, "label", "lab", "tar", "cla", "y")
+        line = _PAIRS.format(f"item[{image!r}]", f"item[{label!r}]", "item")
+        raise DataError(f"{what} is a {type(item).__name__} with the keys {some_of(keys)}, expected a pair (image, "
+                        f"label); convert it:{line}")
     line = _PAIRS.format("image", "label", "image, label in zip(images, labels)").replace(" in dataset", "")
     raise DataError(f"{what} is a {type(item).__name__} alone, expected a pair (image, label); add the labels:{line}")
 
 
-def _like(keys: list[str], *begins: str) -> str:
-    """Return the key that begins with one of these, or the first of these names."""
-    return next((key for begin in begins for key in keys if begin in key.lower()), "image" if "ima" in begins else "label")
+def _like(keys: list[str], *parts: str) -> str:
+    """Return the key that has one of these parts, the first of them if none has.
+
+    >>> _like(["idx", "img"], "image", "img")
+    'img'
+    """
+    return next((key for part in parts for key in keys if part in key.lower()), parts[0])

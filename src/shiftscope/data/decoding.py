@@ -1,7 +1,7 @@
 """Pixels of PIL images, tensors and arrays as uint8: one set of rules for every source of images.
 
-An image is first read as *levels*: uint8, or uint16 for integers of more than 8 bits, or floats. A `Scale` then sees the
-levels of the whole dataset and converts all of them alike. docs/how-to/own-images.md lists the rule of each PIL mode.
+An image is first read as *levels*: uint8, or uint16 for integers of more than 8 bits, or floats. A `Scale` then sees
+the levels of the whole dataset and converts all of them alike. docs/how-to/own-images.md lists the rule of each mode.
 """
 
 from collections.abc import Callable
@@ -140,8 +140,8 @@ def array_levels(values: Any, what: str) -> np.ndarray:
         return array.astype(np.uint8)
     low, high = array.min(), array.max()
     if not np.isfinite(low) or not np.isfinite(high):  # NaN too
-        raise DataError(f"pixels of {what} are NaN or infinite, expected uint8, or floats from 0 to 1: repair or remove "
-                        "such images")
+        raise DataError(f"pixels of {what} are NaN or infinite, expected uint8, or floats from 0 to 1: repair or "
+                        "remove such images")
     if low < 0:
         raise DataError(f"pixels of {what} are negative (from {low:g} to {high:g}), expected uint8, or floats from 0 "
                         "to 1: leave Normalize out of the transform, for models normalize their own input, or scale "
@@ -163,7 +163,8 @@ def _to_numpy(values: Any, what: str) -> np.ndarray:
             return values.numpy()
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{what} must be an array of numbers, got {type(values).__name__}: {one_line(error)}") from error
+        got = type(values).__name__
+        raise DataError(f"{what} must be an array of numbers, got {got}: {one_line(error)}") from error
 
 
 # ---------------------------------------------------------------------- the scale of a dataset
@@ -246,8 +247,8 @@ class Scale:
         """Return what a user should know about the conversion."""
         notes = []
         if 0 <= self.highest < 4096:
-            notes.append(f"the largest value of the 16-bit images is {self.highest:,}: they are taken as {self.bits}-bit "
-                         f"data, 0 to {2**self.bits - 1:,}, and scaled to 8 bits")
+            notes.append(f"the largest value of the 16-bit images is {self.highest:,}: they are taken as "
+                         f"{self.bits}-bit data, 0 to {2**self.bits - 1:,}, and scaled to 8 bits")
         if self.unit is False:
             notes.append("float pixels go from 0 to 255 here; they are rounded to integers")
         if self._frames:

@@ -120,8 +120,9 @@ def _size_note(files: list[Path], headers: list[Header], others: list[int], size
         return []
     odd, same = others[0], next((index for index, header in enumerate(headers) if header.size == size), None)
     like = f", the size of {some_of([short_name(files[same])])}" if same is not None else ""
+    height, width = headers[odd].size
     return [f"{len(others):,} of {len(files):,} pictures have another size and are stretched to {size[0]} x {size[1]} "
-            f"(height x width){like}: {some_of([short_name(files[odd])])} is {headers[odd].size[0]} x {headers[odd].size[1]}"]
+            f"(height x width){like}: {some_of([short_name(files[odd])])} is {height} x {width}"]
 
 
 def _checked_size(size: Size | None) -> Size | None:
@@ -135,9 +136,10 @@ def _require_memory(plan: Plan) -> None:
     count, (height, width) = len(files_of(plan.layout)), plan.size
     needed = count * height * width * (1 if plan.gray else 3)
     if needed > MOST_BYTES:
-        raise DataError(f"the {count:,} pictures of {plan.name} take {needed / 1e9:,.1f} GB as {height} x {width} pixels, "
-                        f"at most {MOST_BYTES / 1e9:,.1f} GB are read into memory: make them smaller (image_size=, or "
-                        "--image-size of `shiftscope data pack`), or pack them into one file and name packed:FILE")
+        raise DataError(f"the {count:,} pictures of {plan.name} take {needed / 1e9:,.1f} GB as {height} x {width} "
+                        f"pixels, at most {MOST_BYTES / 1e9:,.1f} GB are read into memory: make them smaller "
+                        "(image_size=, or --image-size of `shiftscope data pack`), or pack them into one file and name "
+                        "packed:FILE")
 
 
 def _read(listing: Listing, plan: Plan) -> tuple[torch.Tensor, torch.Tensor, bool]:

@@ -63,8 +63,9 @@ def to_labels(values: Any, what: str) -> list[str] | np.ndarray:
     if array.dtype.kind in "US":
         return [one_label(value, what) for value in array]  # pyright: ignore[reportReturnType]
     if array.dtype.kind == "f":
-        raise DataError(f"{what} must be whole numbers of shape (N,), got {array.dtype} of shape {array.shape}: convert "
-                        "labels that are class numbers with .astype(int), or make classes of a continuous target")
+        raise DataError(f"{what} must be whole numbers of shape (N,), got {array.dtype} of shape {array.shape}: "
+                        "convert labels that are class numbers with .astype(int), or make classes of a continuous "
+                        "target")
     if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         raise DataError(f"{what} must be class numbers from 0, got {array.max()}")
     return array.astype(np.int64)
@@ -76,7 +77,7 @@ def _several(array: np.ndarray, what: str) -> DataError:
     if array.ndim != 2 or array.dtype.kind not in "iubf":
         return DataError(f"{got}: give one class number an image")
     if not np.isin(array, (0, 1)).all():
-        return DataError(f"{got}; if these are scores of the classes, give the best one:\n    labels = labels.argmax(1)")
+        return DataError(f"{got}; of scores of the classes give the best one:\n    labels = labels.argmax(1)")
     if (array.sum(1) == 1).all():
         return DataError(f"{got}, which is one-hot:\n    labels = labels.argmax(1)")
     return DataError(f"{got}, which marks none or several classes of an image (multi-label), expected one; keep the "
@@ -126,16 +127,19 @@ def check_names(class_names: Any, what: str) -> tuple[str, ...]:
     Raises:
         DataError: no sequence of names.
     """
-    if isinstance(class_names, str | bytes) or not hasattr(class_names, "__len__") or not hasattr(class_names, "__iter__"):
+    sized = hasattr(class_names, "__len__") and hasattr(class_names, "__iter__")
+    if isinstance(class_names, str | bytes) or not sized:
         raise DataError(f"class_names of {what} must be a sequence of names, one a class, got {class_names!r:.80}")
     return tuple(normalized(str(name)) for name in class_names)
 
 
 def _numbered(train: Any, test: Any, what: str) -> tuple[str, ...]:
-    most = max((int(labels.max()) for labels in (train, test) if not isinstance(labels, list) and len(labels)), default=0)
+    numbers = [labels for labels in (train, test) if not isinstance(labels, list) and len(labels)]
+    most = max((int(labels.max()) for labels in numbers), default=0)
     if most >= MOST_CLASSES:
-        raise DataError(f"labels of {what} go up to {most:,}, expected class numbers from 0 to K-1, below {MOST_CLASSES:,}:"
-                        " number the classes without gaps:\n    classes, labels = numpy.unique(labels, return_inverse=True)")
+        raise DataError(f"labels of {what} go up to {most:,}, expected class numbers from 0 to K-1, below "
+                        f"{MOST_CLASSES:,}: number the classes without gaps:\n"
+                        "    classes, labels = numpy.unique(labels, return_inverse=True)")
     return tuple(f"class {k}" for k in range(most + 1))
 
 

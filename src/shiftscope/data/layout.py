@@ -100,7 +100,8 @@ _SYSTEM_FILES = "file(s) or folder(s) of the operating system"
 
 def count_pictures(folders: list[Path]) -> str:
     """Return how many PNG and JPEG files lie below folders: a number, or "at least" one where there are many files."""
-    names = list(islice((name for folder in folders for _, _, files in os.walk(folder) for name in files), _MOST_COUNTED))
+    found = (name for folder in folders for _, _, files in os.walk(folder) for name in files)
+    names = list(islice(found, _MOST_COUNTED))
     count = sum(name.lower().endswith(SUFFIXES) for name in names)
     return f"{count:,}" if len(names) < _MOST_COUNTED else f"at least {count:,}"
 
@@ -176,9 +177,10 @@ def _find_splits(path: Path, left: _LeftOut) -> dict[str, Path]:
     if "train" in splits and "test" in splits:
         _leave_out_the_rest(splits, [*found[""], *files], left)
         return splits
-    if splits and not (splits.keys() == {"validation"} and _count_files(_entries(splits["validation"], _LeftOut(path))[1])):
+    only = splits.get("validation") if len(splits) == 1 else None
+    if splits and not (only and _count_files(_entries(only, _LeftOut(path))[1])):  # a class may be called "valid"
         raise _lacking(path, splits)
-    return {}  # a class may be called "valid"
+    return {}
 
 
 def _leave_out_the_rest(splits: dict[str, Path], others: list[Path], left: _LeftOut) -> None:
@@ -204,12 +206,13 @@ def _require_same_classes(path: Path, splits: dict[str, Path], train: Listing, t
     lower = {name.casefold(): name for name in train}
     for name in sorted(test.keys() - train.keys()):
         if name.casefold() in lower:
-            raise DataError(f"{names['train']}{lower[name.casefold()]} and {names['test']}{name} in {path} differ only in "
-                            "upper and lower case: give both folders one name")
+            raise DataError(f"{names['train']}{lower[name.casefold()]} and {names['test']}{name} in {path} differ only "
+                            "in upper and lower case: give both folders one name")
     only = [f"{some_of(sorted(mine - theirs))} only in {name}"
             for mine, theirs, name in ((train.keys(), test.keys(), names["train"]),
                                        (test.keys(), train.keys(), names["test"])) if mine - theirs]
-    raise DataError(f"{names['train']} and {names['test']} in {path} must hold the same classes, got {'; '.join(only)}: "
+    both = f"{names['train']} and {names['test']}"
+    raise DataError(f"{both} in {path} must hold the same classes, got {'; '.join(only)}: "
                     "add the folders that are missing, or remove the others")
 
 
@@ -243,8 +246,8 @@ def _by_name(path: Path, folders: list[Path]) -> dict[str, Path]:
             raise DataError(f"the folder {folder.name!a} in {path} has a name that is not UTF-8: rename it") from error
         name = unicodedata.normalize("NFC", folder.name)
         if name in named:
-            raise DataError(f"{path} holds two folders called {name}, with different Unicode spellings (NFC and NFD): put "
-                            "their pictures into one")
+            raise DataError(f"{path} holds two folders called {name}, with different Unicode spellings (NFC and NFD): "
+                            "put their pictures into one")
         named[name] = folder
     return named
 
@@ -264,8 +267,8 @@ def _list_pictures(folder: Path, left: _LeftOut) -> list[Path]:
         raise DataError(f"{strange} is neither PNG nor JPEG: convert it, or take it out of the folder")
     found = [file for file in files if file.suffix.lower() in SUFFIXES]
     if not found:
-        raise DataError(f"the class folder {folder} holds no PNG or JPEG file{_instead(folders, files)}: add pictures, or "
-                        "remove the folder")
+        raise DataError(f"the class folder {folder} holds no PNG or JPEG file{_instead(folders, files)}: add pictures, "
+                        "or remove the folder")
     for subfolder in folders:
         left.add("subfolder(s) of class folders", subfolder)
     for file in files:

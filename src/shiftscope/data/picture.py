@@ -68,7 +68,7 @@ def read_picture(path: Path, size: tuple[int, int] | None = None, *, bits: int |
 
 
 def read_pixels(path: Path, size: tuple[int, int] | None = None, *, bits: int) -> np.ndarray:
-    """Return the pixels of a picture file, uint8 (C, H, W), with one channel where its mode is gray; see `read_picture`."""
+    """Return the pixels of a picture file as `read_picture`, uint8 (C, H, W), C = 1 where its mode is gray."""
     with _opened(path) as image:
         pixels = to_bytes(pil_levels(image, str(path)), bits)
     if size is None or pixels.shape[1:] == tuple(size):
@@ -130,7 +130,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _too_large(path: Path) -> DataError:
-    return DataError(f"{path} is no readable picture: it has more than {MOST_PIXELS:,} pixels; make it smaller, or remove it")
+    return DataError(f"{path} is no readable picture: it has more than {MOST_PIXELS:,} pixels; make it smaller, or "
+                     "remove it")
 
 
 def _check_kind(image: Image.Image, path: Path) -> None:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from shiftscope import hashing
 from shiftscope.data.arrays import collect_set, shared_classes
-from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages, require_classes
+from shiftscope.data.base import Dataset, ImageSet, Subset, require_classes
 from shiftscope.data.collecting import MapDataset, pair, read_image
 from shiftscope.data.decoding import Scale
 from shiftscope.data.labels import check_names, one_label
@@ -252,6 +252,7 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
         >>> class Source(IterableDataset):
         ...     def __iter__(self):
         ...         return ((torch.zeros(1, 28, 28), k % 2) for k in range(6))
+        >>> from shiftscope.data.base import TensorImages
         >>> few = TensorImages(torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1]))
         >>> data = from_iterable(Source(), few, ["a", "b"])
         >>> len(data.train), data.shape
