@@ -289,8 +289,8 @@ def test_the_depth_is_that_of_the_whole_dataset(tmp_path):
         for name, pixels in zip(("cat", "dog"), pictures, strict=True):
             (tmp_path / "pets" / part / name).mkdir(parents=True)
             image(pixels, "I;16").save(tmp_path / "pets" / part / name / "a.png")
-    note = ("the largest value of the 16-bit images is 4,095: they are taken as 12-bit data, 0 to 4,095, and scaled to 8 "
-            "bits")
+    note = ("the largest value of the 16-bit images is 4,095: they are taken as 12-bit data, 0 to 4,095, and scaled to "
+            "8 bits")
     train, test = ([(image(pixels, "I;16"), label) for label, pixels in enumerate(pictures)]
                    for pictures in ((dark, dark), (bright, dark)))
     wide = torch.from_numpy(np.stack([bright, dark]).astype(np.int32))

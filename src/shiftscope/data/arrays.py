@@ -87,7 +87,7 @@ def _dark_note(train: TensorImages) -> list[str]:
 
 def checksum(images: torch.Tensor) -> str:
     """Return the SHA-256 of pixels, row by row, without their shape."""
-    return hashlib.sha256(np.ascontiguousarray(images.numpy())).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(images.numpy()).data).hexdigest()
 
 
 def read_npz(path: Path | str) -> Dataset:

@@ -35,7 +35,7 @@ class Levels:
 
     def __init__(self, count: int, scale: Scale):
         self.count, self.scale = count, scale
-        self.pixels = np.empty((0, 0, 0, 0), dtype=np.uint8)  # (N, C, H, W)
+        self.pixels: np.ndarray[Any, Any] = np.empty((0, 0, 0, 0), dtype=np.uint8)  # (N, C, H, W)
         self._deep: dict[int, np.ndarray] = {}
 
     def put(self, index: int, image: Any, what: Callable[[int], str]) -> None:

@@ -150,7 +150,7 @@ def _orientation(image: Image.Image) -> int | None:
 
 def _has_late_text(image: Image.Image) -> bool:
     """Return whether metadata follow the pixels of a PNG file; reads the names of its chunks alone."""
-    file = image.fp
+    file = getattr(image, "fp", None)
     if file is None:
         return False
     place, behind, late = file.tell(), False, False
