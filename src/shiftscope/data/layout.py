@@ -195,8 +195,8 @@ def _lacking(path: Path, splits: dict[str, Path]) -> DataError:
     lacking = " and ".join(f"{split}/" for split in ("train", "test") if split not in splits)
     other = f"rename {splits['validation'].name}/ to test/, " if lacking == "test/" and "validation" in splits else ""
     return DataError(f"{path} holds {names} but no {lacking}, expected both train/ and test/: {other}add what is "
-                     "missing, or name a folder that holds the class folders directly, to be split; if it is a class, "
-                     "rename it")
+                     "missing, or name a folder that holds the class folders directly, to be split; rename it if it is "
+                     "a class")
 
 
 def _require_same_classes(path: Path, splits: dict[str, Path], train: Listing, test: Listing) -> None:
