@@ -149,7 +149,7 @@ FOLDERS_REFUSED = [
     ("only train", {"train/cat/a.png": 1, "train/dog/a.png": 1}, r"holds train/ but no test/, expected both"),
     ("only Test", {"Test/cat/a.png": 1, "Test/dog/a.png": 1}, r"holds Test/ but no train/, expected both"),
     ("only val", {"val/cat/a.png": 1, "val/dog/a.png": 1}, r"holds val/ but no train/ and test/, expected both"),
-    ("train beside classes", ROOT | {"train/a.png": 1}, r"holds train/ but no test/, .*if it is a class, rename it"),
+    ("train beside classes", ROOT | {"train/a.png": 1}, r"holds train/ but no test/, .*rename it if it is a class"),
     ("pictures in train and test", {"train/a.png": 1, "test/a.png": 1}, r"train holds 1 picture\(s\) but no class"),
     ("a class only in test", SPLIT | {"test/cow/a.png": 1}, r"must hold the same classes, got cow only in test/: add"),
     ("a class only in train", SPLIT | {"train/cow/a.png": 1}, r"must hold the same classes, got cow only in train/"),
@@ -323,6 +323,7 @@ ARRAYS_READ = [
     ("12 bits in uint16", lambda: arrays(GRAY.astype(np.uint16) * 17),
      np.floor(GRAY[:, None].astype(float) * 17 * 255 / 4095 + 0.5).astype(np.uint8)),
     ("a column of labels", lambda: arrays(labels=LABELS[:, None]), GRAY[:, None]),
+    ("a list of columns", lambda: arrays(labels=LABELS[:, None].tolist()), GRAY[:, None]),
     ("labels of uint8", lambda: arrays(labels=LABELS.astype(np.uint8)), GRAY[:, None]),
     ("boolean labels", lambda: arrays(labels=LABELS.astype(bool)), GRAY[:, None]),
     ("a tensor of labels", lambda: arrays(labels=torch.from_numpy(LABELS)), GRAY[:, None]),
@@ -364,7 +365,8 @@ NAMED_LABELS = ["shoe", "bag", "bag", "shoe"]
 @pytest.mark.parametrize("make", [
     lambda **options: arrays(labels=NAMED_LABELS, **options), lambda **options: torches(labels=NAMED_LABELS, **options),
     lambda **options: arrays(labels=np.array(NAMED_LABELS)[:, None], **options),
-    lambda **options: arrays(labels=np.array(NAMED_LABELS).astype("S"), **options)])
+    lambda **options: arrays(labels=np.array(NAMED_LABELS).astype("S"), **options),
+    lambda **options: arrays(labels=np.array(NAMED_LABELS, dtype=object), **options)])
 def test_labels_that_are_names(make):
     assert make().class_names == ("bag", "shoe") and make().train.labels.tolist() == [1, 0, 0, 1]
     given = make(class_names=["shoe", "hat", "bag"])
@@ -387,7 +389,9 @@ ARRAYS_REFUSED = [
     ("labels: multi-label", lambda: arrays(labels=ONE_HOT | ONE_HOT[::-1]), r"\(multi-label\), expected one; keep the"),
     ("labels: scores", lambda: arrays(labels=ONE_HOT * 0.7), r"of scores of the classes give the best one"),
     ("labels: masks", lambda: arrays(labels=GRAY), r"one an image, got shape \(4, 2, 5\): give one class number"),
-    ("labels: objects", lambda: arrays(labels=np.array([0, 1, None, 1])), r"must be whole numbers of shape \(N,\)"),
+    ("labels: objects", lambda: arrays(labels=np.array([0, 1, None, 1])), r"the label of image 2 in .* is a NoneType,"),
+    ("labels: objects in rows", lambda: arrays(labels=np.full((4, 2), None)), r"must be whole numbers of shape \(N,\)"),
+    ("labels: one-hot lists", lambda: arrays(labels=ONE_HOT.tolist()), r"which is one-hot:\n    labels ="),
     ("labels: None", lambda: arrays(labels=[0, 1, None, 1]), r"the label of image 2 in .* is a NoneType, expected one"),
     ("labels: mixed", lambda: arrays(labels=[0, "a", 1, "b"]), r"class numbers and names mixed"),
     ("labels: huge", lambda: arrays(labels=LABELS * 10**9), r"go up to 1,000,000,000, expected class numbers from 0"),

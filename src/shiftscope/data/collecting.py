@@ -87,7 +87,7 @@ def read_image(image: Any, what: str, scale: Scale) -> np.ndarray:
         levels = _shaped(array_levels(image, what), isinstance(image, torch.Tensor), what)
     else:
         raise DataError(f"{what} is a {type(image).__name__}, expected a PIL image, a torch tensor or a NumPy array: "
-                        "add ToTensor to its transform")
+                        "convert it in the dataset's transform")
     scale.see(levels, what)
     return levels
 

@@ -48,11 +48,15 @@ def to_labels(values: Any, what: str) -> list[str] | np.ndarray:
     Raises:
         DataError: floats, several labels an image, or no labels; `what` names them.
     """
-    if isinstance(values, list | tuple):
-        values = [one_label(value, f"image {index} in {what}") for index, value in enumerate(values)]
-        if any(isinstance(value, str) for value in values) and not all(isinstance(value, str) for value in values):
-            raise DataError(f"{what} are class numbers and names mixed, expected one of them")
     array = _to_array(values)
+    if array is not None and array.dtype.kind in "OT" and array.ndim in (1, 2) and array.size == len(array):
+        values = array.reshape(-1).tolist()  # of pandas, for instance
+    numeric = array is not None and array.ndim == 2 and array.dtype.kind in "iubf"
+    if isinstance(values, list | tuple) and not numeric:
+        values = [one_label(value, f"image {index} in {what}") for index, value in enumerate(values)]
+        if len({isinstance(value, str) for value in values}) == 2:
+            raise DataError(f"{what} are class numbers and names mixed, expected one of them")
+        array = _to_array(values)
     if array is None or array.dtype.kind not in "iubfUS":
         kind = type(values).__name__ if array is None else f"{array.dtype} of shape {array.shape}"
         raise DataError(f"{what} must be whole numbers of shape (N,), or names of classes, got {kind}")

@@ -91,8 +91,9 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
         placement = placement_for(data, settings)
     elif settings.mode != placement.mode:
         placement = replace(placement, mode=settings.mode)
-    if list(data.class_names) != [normalized(name) for name in trained.class_names]:
-        odd = sorted(set(data.class_names) ^ set(map(normalized, trained.class_names)))
+    theirs, ours = (list(map(normalized, names)) for names in (data.class_names, trained.class_names))
+    if theirs != ours:
+        odd = sorted(set(theirs) ^ set(ours))
         where = f"only one of them has {some_of(odd, 3)}" if odd else "in another order"
         raise UsageError(f"the checkpoint tells {some_of(trained.class_names, 3)} apart, the dataset {data.name} has "
                          f"{some_of(data.class_names, 3)} ({where}): choose the dataset that the model was trained on")

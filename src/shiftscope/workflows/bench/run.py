@@ -41,6 +41,8 @@ def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[]
         UsageError: an unknown model or dataset, or fewer images than a batch.
         OutputError: `settings.out` cannot be written; said before anything is measured.
     """
+    for name in getattr(settings, "model", ()):
+        check_model_name(name)
     check_writable(settings.out)
     stage = _open(settings, progress)
     progress.note("looking at the machine's load")
@@ -68,8 +70,6 @@ def check_writable(folder: Path) -> None:
 def _open(settings: BenchSettings, progress: Progress) -> Stage:
     """Return images, canvas and device."""
     device = resolve_device(settings.device)
-    for name in getattr(settings, "model", ()):
-        check_model_name(name)
     data = load_dataset(settings.data, data_dir=settings.data_dir, progress=progress,
                         check_size=lambda size: Placement(image=size, canvas=settings.canvas))
     placement = Placement(image=(data.shape[1], data.shape[2]), canvas=settings.canvas)
