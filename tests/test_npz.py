@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shiftscope.files import UnfitFileError
-from shiftscope.npz import array_names, read_arrays
+from shiftscope.npz import describe_arrays, read_arrays
 
 ARRAYS = {"a": np.arange(6).reshape(2, 3), "b": np.asfortranarray(np.random.default_rng(0).normal(size=(3, 4, 2))),
           "c": np.array(["é", "text"]), "d": np.zeros((0, 4), np.uint8), "e": np.array(3.5, np.float16),
@@ -23,7 +23,7 @@ ARRAYS = {"a": np.arange(6).reshape(2, 3), "b": np.asfortranarray(np.random.defa
 def test_arrays_come_back_as_numpy_reads_them(save, tmp_path):
     save(tmp_path / "x.npz", **ARRAYS)
     found = read_arrays(tmp_path / "x.npz")
-    assert list(found) == list(ARRAYS) == array_names(tmp_path / "x.npz")
+    assert list(found) == list(ARRAYS) == list(describe_arrays(tmp_path / "x.npz"))
     with np.load(tmp_path / "x.npz") as expected:
         for name, array in found.items():
             assert array.dtype == expected[name].dtype and array.flags.writeable

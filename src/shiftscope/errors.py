@@ -109,6 +109,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{did_you_mean(name, names)}Known: {', '.join(names)}"
 
 
+def some_of(names: Iterable[object], most: int = 6) -> str:
+    """Return the first few names of a list and how many follow, for sentences that must stay short.
+
+    >>> some_of("abcd", 2)
+    'a, b and 2 more'
+    """
+    names = [_short(str(name)) for name in names]
+    left = len(names) - most
+    return ", ".join(names) if left <= 0 else f"{', '.join(names[:most])} and {left:,} more"
+
+
+def _short(name: str) -> str:
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return name if len(name) <= 40 else f"{name[:18]}...{name[-18:]}"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that nobody knows.
 

@@ -55,10 +55,15 @@ def read_arrays(path: Path | str, names: Collection[str] | None = None,
                 if names is None or name in names}
 
 
-def array_names(path: Path | str) -> list[str]:
-    """Return the names of the arrays in an .npz file; errors are those of `read_arrays`."""
-    with _opened(path, None) as (_, members):
-        return list(members)
+def describe_arrays(path: Path | str) -> dict[str, str]:
+    """Return type and shape of the arrays in an .npz file by name, from their headers; errors as `read_arrays`."""
+    with _opened(path, None) as (archive, members):
+        found = {}
+        for name, member in members.items():
+            with archive.open(member) as stream:
+                shape, _, kind = _header(stream, name)
+                found[name] = f"{kind} {shape}"
+        return found
 
 
 @contextmanager
@@ -93,10 +98,7 @@ def _members(archive: zipfile.ZipFile, packed: int) -> dict[str, zipfile.ZipInfo
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
     with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version not in _HEADERS:
-            raise UnfitFileError(f"its array {name[:50]} has a header of version {version}, expected 1.0 or 2.0")
-        shape, by_columns, kind = _HEADERS[version](stream)
+        shape, by_columns, kind = _header(stream, name)
         if kind.hasobject or kind.kind not in _KINDS or kind.itemsize == 0:
             raise UnfitFileError(f"its array {name[:50]} is not a plain array: Python objects and records are never "
                                  "unpickled; save text as numpy.array(list_of_str), numbers as one array")
@@ -107,6 +109,14 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.nd
         values = np.empty(count, kind)
         _fill(values.view(np.uint8), stream)
     return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def _header(stream: IO[bytes], name: str) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
+    """Return shape, whether columns come first, and type of an array."""
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise UnfitFileError(f"its array {name[:50]} has a header of version {version}, expected 1.0 or 2.0")
+    return _HEADERS[version](stream)
 
 
 def _fill(target: np.ndarray, stream: IO[bytes]) -> None:

@@ -29,12 +29,16 @@ def test_npz_grey_and_colour_keep_their_pixels(tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "problem"), [
-    ({"test_labels": None}, r"lacks test_labels: it holds train_images.*numpy.savez"),
-    ({"train_images": GREY / 255}, r"train_images of bad are torch.float64, expected uint8.*\(images \* 255\)"),
-    ({"train_images": np.full((4, 2, 3), np.nan)}, r"train_images of bad hold NaN or infinity, expected uint8"),
-    ({"train_images": GREY.astype(np.int16)}, r"train_images of bad are torch.int16, expected uint8"),
-    ({"train_images": GREY[0]}, r"train_images of bad have shape \(2, 3\), expected \(N, H, W\), or \(N, H, W, C\)"),
-    ({"train_images": COLOUR.transpose(0, 3, 1, 2)[..., :2]}, r"have shape \(4, 3, 2, 2\)"),
+    ({"test_labels": None}, r"lacks test_labels: it holds train_images uint8 \(4, 2, 3\), train_labels.*numpy.savez"),
+    ({"train_images": GREY / 255 - 0.1}, r"pixels of train_images of bad are negative \(from -0.1 to .*Normalize"),
+    ({"train_images": np.full((4, 2, 3), np.nan)}, r"pixels of train_images of bad are NaN or infinite, expected"),
+    ({"train_images": GREY.astype(np.int16) - 1}, r"pixels of train_images of bad are negative \(from -1 to 22\)"),
+    ({"train_images": GREY.astype(np.int64) + 70000}, r"go up to 70023, expected integers of at most 16 bits"),
+    ({"train_images": GREY.astype(complex)}, r"pixels of train_images of bad are complex128, expected uint8"),
+    ({"train_images": GREY / 5}, r"train_images of bad are floats up to 4.6, expected floats from 0 to 1, or from 0"),
+    ({"train_images": GREY[0]}, r"train_images of bad has shape \(2, 3\), expected \(N, H, W\), or \(N, H, W, C\)"),
+    ({"train_images": COLOUR.transpose(0, 3, 1, 2)[..., :2]},
+     r"has shape \(4, 3, 2, 2\).*channels first:\n    images = images.transpose\(0, 2, 3, 1\)"),
     ({"train_labels": LABELS[:3]}, r"labels must be 4 whole numbers"),
     ({"train_labels": LABELS / 1}, r"train_labels of bad must be whole numbers"),
     ({"train_labels": np.array([0, 1, 2, 0])}, r"label 2 of image 2 in the training set of bad is out of range"),
@@ -110,10 +114,10 @@ def test_from_torch_takes_class_names_from_the_dataset():
 
 
 @pytest.mark.parametrize(("images", "problem"), [
-    ([UINT8[0] / 255, UINT8[1] / 255 - 0.5], r"image 1 of the train dataset has pixels outside 0 to 1.*Normalize"),
-    ([UINT8[0] / 255, torch.full((3, 2, 3), torch.nan)], r"image 1 of the train dataset has pixels outside .*NaN"),
-    ([UINT8[0], UINT8[1, :, :1]], r"image 1 of .* has shape \(3, 1, 3\), image 0 has \(3, 2, 3\).*Resize"),
-    ([UINT8[0], "text"], r"image 1 of the train dataset is a str, expected a torch tensor or a PIL image"),
+    ([UINT8[0] / 255, UINT8[1] / 255 - 0.5], r"pixels of image 1 of the train dataset are negative .*Normalize"),
+    ([UINT8[0] / 255, torch.full((3, 2, 3), torch.nan)], r"pixels of image 1 of the train dataset are NaN"),
+    ([UINT8[0], UINT8[1, :, :1]], r"image 1 of .* is 1 x 3 pixels, image 0 of .* is 2 x 3 \(height x width\).*Resize"),
+    ([UINT8[0], "text"], r"image 1 of the train dataset is a str, expected a PIL image, a torch tensor or a NumPy"),
     ([], r"the train dataset is empty"),
 ])
 def test_from_torch_names_the_image_that_is_wrong(images, problem):

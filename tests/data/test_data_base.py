@@ -52,6 +52,7 @@ def test_a_subset_of_a_subset_keeps_order_and_labels(data):
     (torch.zeros(2, 2, 3, dtype=torch.uint8), torch.zeros(2), r"got torch.uint8 \(2, 2, 3\)"),
     (torch.zeros(0, 1, 2, 3, dtype=torch.uint8), torch.zeros(0), r"at least one image, got none"),
     (torch.zeros(2, 1, 2, 3, dtype=torch.uint8), torch.zeros(3), r"labels must be 2 whole numbers"),
+    (torch.zeros(2, 1, 2, 3, dtype=torch.uint8), torch.tensor([0.5, 1]), r"labels must be 2 whole numbers, got"),
 ])
 def test_images_that_are_refused(images, labels, problem):
     with pytest.raises(DataError, match=problem):

@@ -93,14 +93,13 @@ def _animate(path, name="film.png", **options):
     (_cat_only, r"the class folder .*dog holds no PNG or JPEG file: add pictures"),
     (_truncate, r"cat/half.png is no readable picture: .*; replace or remove it"),
     (lambda path: (path / "cat" / "no.png").write_text("hello"), r"cat/no.png is no readable picture: its"),
-    (_animate, r"cat/film.png is animated \(2 frames\), expected a single picture"),
-    (lambda path: _animate(path, "film.gif.png", format="GIF"), r"film.gif.png is animated \(2 frames\)"),
+    (lambda path: _animate(path, "film.gif.png", format="GIF"), r"film.gif.png is a GIF file, expected PNG or JPEG"),
     (lambda path: Image.new("L", (6, 4)).save(path / "cat" / "x.png", format="BMP"), r"x.png is a BMP file, expected"),
     (lambda path: Image.new("L", (6, 4)).save(path / "cat" / "x.bmp"), r"x.bmp is neither PNG nor JPEG: convert it"),
     (lambda path: (path / "dog" / "000.png").unlink(), r"the class dog in .* has 1 picture, expected at least 2"),
-    (lambda path: fill(path / "train" / "cat", 2), r"holds train/ but not the other of train/ and test/"),
+    (lambda path: fill(path / "train" / "cat", 2), r"holds train/ but no test/, expected both train/ and test/"),
     (lambda path: [fill(path / part, 2) for part in ("train/a", "train/b", "test/a", "test/c")],
-     r"must hold the same classes; only one of them holds: b, c"),
+     r"must hold the same classes, got b only in train/; c only in test/"),
 ])
 def test_folders_that_are_refused(tmp_path, spoil, problem):
     fill(tmp_path / "cat", 2)
@@ -108,6 +107,16 @@ def test_folders_that_are_refused(tmp_path, spoil, problem):
     spoil(tmp_path)
     with pytest.raises(DataError, match=problem):
         read_folder(tmp_path)
+
+
+def test_the_first_frame_of_an_animated_picture_is_used_and_noted(tmp_path):
+    fill(tmp_path / "cat", 1, value=7)
+    fill(tmp_path / "dog", 2, value=7)
+    _animate(tmp_path)
+    data = read_folder(tmp_path)
+    levels = [images.gather(torch.arange(len(images)))[:, 0, 0, 0].tolist() for images in (data.train, data.test)]
+    assert sorted(levels[0] + levels[1]) == [0, 7, 7, 8]
+    assert data.notes == ("of images with several frames the first one is used: cat/film.png",)
 
 
 def test_one_class_none_or_no_folder(tmp_path):

@@ -329,17 +329,17 @@ def test_a_folder_is_packed_as_it_is_read(tmp_path, coloured, monkeypatch):
     found = load_dataset(f"packed:{done.path}")
     assert same(found.train, held.train) and same(found.test, held.test)
     assert found.shape == (3 if coloured else 1, 4, 6)
-    assert replace(found, train=held.train, test=held.test, licence=held.licence) == held
+    assert replace(found, train=held.train, test=held.test, licence=held.licence, notes=held.notes) == held
     assert found.licence == "CC0" == done.licence and done.checksums == held.checksums
     assert (done.train_images, done.test_images, done.bytes) == (170, 90, done.path.stat().st_size)
 
 
 def read_order(folder: Path, part: str) -> Path:
     """Return the picture of a part that is read last."""
-    from shiftscope.data.folder import list_splits, shuffled
+    from shiftscope.data.layout import list_layout, shuffled
 
-    train, test = list_splits(folder)
-    return shuffled(train if part == "train" else test)[-1][0]
+    layout = list_layout(folder)
+    return shuffled(layout.train if part == "train" else layout.test)[-1][0]
 
 
 def test_a_given_size(tmp_path):
@@ -386,7 +386,7 @@ def test_a_worker_process_that_dies(tmp_path, monkeypatch):
         pictures(tmp_path / "pets" / name, grey(range(8)))
     monkeypatch.setattr(packing, "_MOST_IN_CHUNK", 1)
     source = from_folder(tmp_path / "pets", workers=2)
-    monkeypatch.setattr(packing, "read_picture", lambda path, size: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(packing, "read_picture", lambda path, size, bits: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(ShiftscopeError, match=r"a process that decodes pictures died, perhaps because memory ran out"):
         pack(source, tmp_path / "pets.pack")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["pets"]
@@ -394,7 +394,7 @@ def test_a_worker_process_that_dies(tmp_path, monkeypatch):
 
 def test_nan_and_more_labels_than_images_never_reach_a_file():
     pixels = np.full((4, 8, 8), np.nan, dtype=np.float32)
-    with pytest.raises(DataError, match="train_images of arrays hold NaN or infinity, expected uint8"):
+    with pytest.raises(DataError, match="pixels of train_images of arrays are NaN or infinite, expected uint8"):
         from_arrays(pixels, [0, 1, 0, 1], pixels, [0, 1, 0, 1])
     with pytest.raises(DataError, match=r"labels must be 4 whole numbers, one an image, got shape \(5,\)"):
         from_arrays(np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1, 1], np.zeros((1, 8, 8), np.uint8), [0])
@@ -443,9 +443,9 @@ import time
 from shiftscope.data import packing
 from shiftscope.cli import main
 real = packing.read_picture
-def slow(path, size):
+def slow(path, size, bits):
     time.sleep(0.02)
-    return real(path, size)
+    return real(path, size, bits=bits)
 packing.read_picture = slow
 raise SystemExit(main(["data", "pack", r"folder:{tmp_path}/pets", "--out", r"{tmp_path}/pets.pack"]))
 """

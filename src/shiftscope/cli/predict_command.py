@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import OUTPUT, RESULTS, OutputFlags
+from shiftscope.progress import default_progress
 
 Shown = Parameter(group=RESULTS)
 
@@ -30,7 +31,7 @@ def predict(checkpoint: Path, image: Path, /, *images: Path,
 
     with shown.clean_stdout(output.json):
         predictions = predict_files(checkpoint, [image, *images], offset=offset, out=out, device=device,
-                                    allow_code=allow_code)
+                                    allow_code=allow_code, progress=default_progress(quiet=output.quiet))
     if output.json:
         from shiftscope.results import SCHEMA_VERSION
 

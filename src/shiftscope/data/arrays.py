@@ -2,27 +2,26 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from shiftscope.data.base import Dataset, TensorImages
-from shiftscope.errors import DataError
+from shiftscope.data.base import Dataset, TensorImages, require_classes
+from shiftscope.data.collecting import Levels, MapDataset, collect, to_levels
+from shiftscope.data.decoding import Scale
+from shiftscope.data.labels import check_names, number_labels, to_labels
+from shiftscope.errors import DataError, some_of
 from shiftscope.files import reason
-from shiftscope.npz import array_names, read_arrays
+from shiftscope.npz import describe_arrays, read_arrays
 
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 """The arrays that an .npz file must hold."""
 
-
-class MapDataset(Protocol):
-    """A map-style torch Dataset of (image, label)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
+_SPLITS = ("train", "test")
+_MOST_NAMED = 6  # arrays of an .npz file, in an error
 
 
 def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_labels: Any,
@@ -31,85 +30,65 @@ def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_lab
     """Return a dataset made of arrays.
 
     Args:
-        train_images: uint8, grey (N, H, W), or with 1 or 3 channels: (N, H, W, C) as a numpy array, (N, C, H, W) as a
-            torch tensor.
-        train_labels: whole numbers (N,), classes from 0 to K-1.
+        train_images: gray (N, H, W), or with 1 or 3 channels: (N, H, W, C) as a NumPy array, (N, C, H, W) as a torch
+            tensor; or a list of PIL images, arrays or tensors of one size. uint8, booleans, other integers from 0 to
+            65535, or floats from 0 to 1 (or to 255): all images of the dataset are scaled alike, see `Scale`.
+        train_labels: (N,) or (N, 1): integers or booleans, classes from 0 to K-1, or names of classes.
         test_images: as `train_images`.
         test_labels: as `train_labels`.
-        class_names: K names; "class 0", "class 1", ... unless given.
+        class_names: K names; unless given, the names that `train_labels` holds, sorted, or "class 0", "class 1", ...
         name: what results call the dataset.
         source: where the images come from, for people.
         licence: the images' licence.
 
     Raises:
-        DataError: another dtype or shape, NaN, labels out of range, fewer than two classes.
+        DataError: another dtype, range or shape, NaN, labels that are no integers or out of range, fewer than two
+            classes.
 
     Example:
         >>> images = np.zeros((4, 28, 28), dtype=np.uint8)
         >>> from_arrays(images, [0, 1, 0, 1], images[:2], [0, 1], ["shirt", "shoe"]).shape
         (1, 28, 28)
     """
-    given = {"train_images": train_images, "train_labels": train_labels,
-             "test_images": test_images, "test_labels": test_labels}
-    train, test = (TensorImages(to_images(given[f"{part}_images"], f"{part}_images of {name}"),
-                                to_labels(given[f"{part}_labels"], f"{part}_labels of {name}"))
-                   for part in ("train", "test"))
-    if class_names is None:
-        classes = 1 + int(max(train.labels.max(), test.labels.max()))
-        class_names = [f"class {k}" for k in range(classes)]
-    require_classes(class_names, name)
-    checksums = {f"{part}_images": checksum(images.images) for part, images in (("train", train), ("test", test))}
-    return Dataset(name=name, class_names=tuple(map(str, class_names)), train=train, test=test, source=source,
-                   licence=licence, checksums=checksums)
+    scale = Scale()
+    images = [to_levels(given, f"{part}_images of {name}", scale)
+              for part, given in zip(_SPLITS, (train_images, test_images), strict=True)]
+    labels = [to_labels(given, f"{part}_labels of {name}")
+              for part, given in zip(_SPLITS, (train_labels, test_labels), strict=True)]
+    return _dataset(images, labels, class_names, scale, name=name, source=source, licence=licence)
+
+
+def _dataset(images: list[Levels], labels: list[Any], class_names: Sequence[str] | None, scale: Scale, *, name: str,
+             source: str, licence: str) -> Dataset:
+    """Return a dataset of a training and a test set whose levels and labels were read."""
+    scale.check()
+    *numbers, names = number_labels(labels[0], labels[1], class_names, name)
+    require_classes(names, name)
+    for part in images:
+        part.widen(max(part.pixels.shape[1] for part in images))
+    train, test = (TensorImages(part.finish(), part_labels) for part, part_labels in zip(images, numbers, strict=True))
+    checksums = {f"{which}_images": checksum(part.images) for which, part in (("train", train), ("test", test))}
+    notes = [*scale.notes(), *_class_notes(train, names), *_dark_note(train)]
+    return Dataset(name=name, class_names=names, train=train, test=test, source=source, licence=licence,
+                   checksums=checksums, notes=tuple(notes))
+
+
+def _class_notes(train: TensorImages, names: Sequence[str]) -> list[str]:
+    held = set(train.labels.unique().tolist())
+    missing = [name for number, name in enumerate(names) if number not in held]
+    return [f"no training image has the class {some_of(missing)}; class numbers begin at 0"] if missing else []
+
+
+def _dark_note(train: TensorImages) -> list[str]:
+    if int(train.images.max()) != 1:
+        return []
+    return ["the largest pixel value of the training images is 1 of 255: if pixels are 0 and 1, give booleans, or "
+            "multiply by 255"]
 
 
 def checksum(images: torch.Tensor) -> str:
     """Return the SHA-256 of pixels, row by row, without their shape."""
-    return hashlib.sha256(images.numpy().tobytes()).hexdigest()
-
-
-def require_classes(class_names: Sequence[str], what: str) -> None:
-    """Raise a `DataError` unless there are two classes to tell apart, with different names."""
-    if len(class_names) < 2:
-        raise DataError(f"{what} has {len(class_names)} class(es) ({', '.join(map(str, class_names))}), expected at "
-                        "least 2: a classifier needs classes to tell apart")
-    if len(set(class_names)) < len(class_names):
-        raise DataError(f"class_names of {what} must differ, got {', '.join(map(str, class_names))}")
-
-
-def to_images(values: Any, what: str) -> torch.Tensor:
-    """Return images as uint8 (N, C, H, W) on the CPU; see `from_arrays` for what is accepted."""
-    channels_first = isinstance(values, torch.Tensor)
-    tensor = values.detach().cpu() if channels_first else _numeric(values, what)
-    if tensor.is_floating_point():
-        problem = "hold NaN or infinity" if not bool(tensor.isfinite().all()) else f"are {tensor.dtype}"
-        raise DataError(f"{what} {problem}, expected uint8 from 0 to 255: repair what is not finite, then convert "
-                        "pixels from 0 to 1 by (images * 255).round() and a cast to uint8")
-    if tensor.dtype != torch.uint8:
-        raise DataError(f"{what} are {tensor.dtype}, expected uint8 from 0 to 255: scale them to that range and cast")
-    if tensor.ndim == 3:
-        return tensor[:, None].contiguous()
-    layout = "(N, C, H, W)" if channels_first else "(N, H, W, C)"
-    if tensor.ndim != 4 or tensor.shape[1 if channels_first else 3] not in (1, 3):
-        raise DataError(f"{what} have shape {tuple(tensor.shape)}, expected (N, H, W), or {layout} with 1 or 3 "
-                        f"channels ({'torch tensors' if channels_first else 'numpy arrays'} have the channel there)")
-    return (tensor if channels_first else tensor.permute(0, 3, 1, 2)).contiguous()
-
-
-def to_labels(values: Any, what: str) -> torch.Tensor:
-    """Return labels as int64 (N,) on the CPU."""
-    tensor = values.detach().cpu() if isinstance(values, torch.Tensor) else _numeric(values, what)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool or tensor.ndim != 1:
-        raise DataError(f"{what} must be whole numbers of shape (N,), got {tensor.dtype} of shape "
-                        f"{tuple(tensor.shape)}")
-    return tensor.to(torch.int64)
-
-
-def _numeric(values: Any, what: str) -> torch.Tensor:
-    try:
-        return torch.from_numpy(np.array(values))  # a copy: later changes outside do not reach the dataset
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what} must be an array of numbers, got {type(values).__name__}: {error}") from error
+    return hashlib.sha256(np.ascontiguousarray(images.numpy()).data).hexdigest()
 
 
 def read_npz(path: Path | str) -> Dataset:
@@ -123,74 +102,66 @@ def read_npz(path: Path | str) -> Dataset:
     path = Path(path).expanduser()
     try:
         arrays = read_arrays(path, NPZ_KEYS)
-        names = array_names(path)
+        held = describe_arrays(path)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}; check the path after npz:") from error
     except OSError as error:
         raise DataError(f"{path} is no readable .npz file: {reason(error)}; write it anew with numpy.savez") from error
     missing = [key for key in NPZ_KEYS if key not in arrays]
     if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}: it holds {', '.join(names)}; write all of "
-                        f"{', '.join(NPZ_KEYS)} with numpy.savez")
+        there = some_of([f"{name:.30} {kind}" for name, kind in held.items()], _MOST_NAMED) or "nothing"
+        raise DataError(f"{path} lacks {', '.join(missing)}: it holds {there}; write all of {', '.join(NPZ_KEYS)} with "
+                        "numpy.savez")
     classes = [name.decode(errors="replace") if isinstance(name, bytes) else str(name)
                for name in arrays["class_names"].ravel()]
-    return from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=classes, name=path.stem,
+    more = [key for key in held if key not in NPZ_KEYS]
+    data = from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=classes, name=path.stem,
                        source=f"arrays in the file {path.name}")
+    left_out = [f"left out of {path.name}: {some_of(more)}"] if more else []
+    return replace(data, notes=(*left_out, *data.notes))
 
 
 def from_torch(train: MapDataset, test: MapDataset, class_names: Sequence[str] | None = None, *,
                name: str = "torch-dataset", source: str = "a torch Dataset", licence: str = "unknown") -> Dataset:
     """Return a dataset that holds every (image, label) of two map-style torch Datasets.
 
-    An image is a float tensor (C, H, W) or (H, W) with pixels from 0 to 1 (so no Normalize), a uint8 tensor of that
-    shape, or a PIL image, grey or colour. `class_names` is taken from `train.classes` unless given.
+    An image is a PIL image of any mode, a tensor (C, H, W) or (H, W), or a NumPy array (H, W, C) or (H, W), with pixels
+    as in `from_arrays` (so no Normalize). Gray images among color ones get three channels. A label is an integer, a
+    boolean, or the name of a class. `class_names` is taken from `train.classes` unless given.
 
     Raises:
-        DataError: no images, an image of another kind, size or range (the message names its index).
+        DataError: no images, items that are no pairs, an image of another kind, size or range (the message names its
+            index), a label that is no integer, or two datasets whose `classes` differ.
     """
     if class_names is None:
-        class_names = getattr(train, "classes", None)
-    (train_images, train_labels), (test_images, test_labels) = collect(train, "train"), collect(test, "test")
-    return from_arrays(train_images, train_labels, test_images, test_labels, class_names, name=name, source=source,
-                       licence=licence)
+        class_names = shared_classes(train, test, name)
+    scale = Scale()
+    found = [collect(dataset, part, scale) for part, dataset in zip(_SPLITS, (train, test), strict=True)]
+    labels = [to_labels(numbers, f"{part}_labels of {name}") for part, (_, numbers) in zip(_SPLITS, found, strict=True)]
+    return _dataset([images for images, _ in found], labels, class_names, scale, name=name, source=source,
+                    licence=licence)
 
 
-def collect(dataset: MapDataset, which: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read a whole map-style dataset: uint8 (N, C, H, W) and labels (N,)."""
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise DataError(f"{which} must be a map-style torch Dataset with len() and indexing, got "
-                        f"{type(dataset).__name__}")
-    if len(dataset) == 0:
-        raise DataError(f"the {which} dataset is empty, expected at least one image")
-    images: list[torch.Tensor] = []
-    labels = torch.empty(len(dataset), dtype=torch.int64)
-    for index in range(len(dataset)):
-        image, label = dataset[index]
-        images.append(one_image(image, f"image {index} of the {which} dataset"))
-        labels[index] = int(label)
-        if images[-1].shape != images[0].shape:
-            raise DataError(f"image {index} of the {which} dataset has shape {tuple(images[-1].shape)}, image 0 has "
-                            f"{tuple(images[0].shape)}, expected one shape: add a Resize to its transform")
-    return torch.stack(images), labels
+def shared_classes(train: Any, test: Any, name: str) -> tuple[str, ...] | None:
+    """Return the class names that torch Datasets state; None where neither does.
+
+    Raises:
+        DataError: they differ, so that a label means another class in each of them.
+    """
+    found = [check_names(classes, name) for dataset in (train, test)
+             if isinstance(classes := getattr(dataset, "classes", None), list | tuple | np.ndarray)]
+    if len(found) == 2 and found[0] != found[1]:
+        odd = sorted(set(found[0]) ^ set(found[1]))
+        raise DataError(f"train.classes and test.classes of {name} differ"
+                        f"{f' ({some_of(odd)} in one of them)' if odd else ' in order'}, so that their labels do not "
+                        "mean the same classes: read both with the same list of classes")
+    return found[0] if found else None
 
 
-def one_image(image: Any, what: str) -> torch.Tensor:
-    """Return a torch tensor or a PIL image as uint8 (C, H, W); `what` names it in errors."""
-    if not isinstance(image, torch.Tensor):
-        return _from_pil(image, what)
-    image = image.detach().cpu()
-    if image.is_floating_point():
-        if not bool(((image >= 0) & (image <= 1)).all()):  # False for NaN too
-            raise DataError(f"{what} has pixels outside 0 to 1, or NaN: leave Normalize out of the transform, models "
-                            "normalise for themselves")
-        image = (image * 255).round().to(torch.uint8)
-    return image[None] if image.ndim == 2 else image
-
-
-def _from_pil(image: Any, what: str) -> torch.Tensor:
-    if not hasattr(image, "convert"):
-        raise DataError(f"{what} is a {type(image).__name__}, expected a torch tensor or a PIL image: add ToTensor to "
-                        "its transform")
-    grey = image.mode in ("1", "L", "LA")
-    array = np.array(image.convert("L" if grey else "RGB"))
-    return torch.from_numpy(array[None] if grey else array.transpose(2, 0, 1).copy())
+def collect_set(dataset: MapDataset, which: str, class_names: Sequence[str]) -> tuple[TensorImages, list[str]]:
+    """Return a map-style torch Dataset as images with an index, read by a scale of its own, and notes about it."""
+    scale = Scale()
+    images, labels = collect(dataset, which, scale)
+    scale.check()
+    numbers = number_labels(to_labels(labels, f"the {which} labels"), [], class_names, which)[0]
+    return TensorImages(images.finish(), numbers), scale.notes()

@@ -1,5 +1,6 @@
 """What a dataset is: uint8 images behind `gather`, labels, and where they come from."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -7,7 +8,7 @@ from typing import Protocol
 import torch
 
 from shiftscope import hashing
-from shiftscope.errors import DataError
+from shiftscope.errors import DataError, some_of
 from shiftscope.settings import require
 
 _VALIDATION_STREAM = hashing.stream(3)
@@ -61,6 +62,8 @@ class TensorImages:
         if labels.shape != (len(images),):
             raise DataError(f"labels must be {len(images)} whole numbers, one an image, got shape "
                             f"{tuple(labels.shape)}")
+        if labels.is_floating_point() or labels.is_complex():
+            raise DataError(f"labels must be {len(images)} whole numbers, got {labels.dtype}: convert them to int64")
         self.images = images
         self.labels = labels.to(device="cpu", dtype=torch.int64)
 
@@ -121,6 +124,8 @@ class Dataset:
     """SHA-256 by file name, or of the arrays themselves."""
     drawn: bool = False
     """True where our own code drew the images: every figure says so."""
+    notes: tuple[str, ...] = ()
+    """What a user should know about how the images were read: what was left out, scaled or stretched."""
 
     def __post_init__(self) -> None:
         if self.train.shape != self.test.shape:
@@ -173,6 +178,16 @@ def check_labels(labels: torch.Tensor, classes: int, what: str) -> None:
         first = int(wrong.nonzero()[0, 0])
         raise DataError(f"label {int(labels[first])} of image {first} in {what} is out of range: there are {classes} "
                         f"class names, so labels go from 0 to {classes - 1}")
+
+
+def require_classes(class_names: Sequence[str], what: str) -> None:
+    """Raise a `DataError` unless there are two classes to tell apart, with different names."""
+    if len(class_names) < 2:
+        raise DataError(f"{what} has {len(class_names)} class(es) ({', '.join(map(str, class_names))}), expected at "
+                        "least 2: a classifier needs classes to tell apart")
+    if len(set(class_names)) < len(class_names):
+        twice = [name for name, count in Counter(class_names).items() if count > 1]
+        raise DataError(f"class_names of {what} must differ, got more than once: {some_of(twice)}")
 
 
 def class_counts(images: ImageSet, class_names: Sequence[str]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """From a dataset's name to the dataset, and what can be said about it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ from shiftscope.data import fashion_mnist, garments
 from shiftscope.data.arrays import read_npz
 from shiftscope.data.base import Dataset, class_counts
 from shiftscope.data.fashion_mnist import load_fashion_mnist
-from shiftscope.data.folder import read_folder
+from shiftscope.data.folder import CheckSize, read_folder
 from shiftscope.data.garments import load_garments
 from shiftscope.data.packed import read_packed
 from shiftscope.data.places import search_folders
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
-from shiftscope.progress import Progress
+from shiftscope.progress import Progress, SilentProgress
 from shiftscope.resolve import is_object_name, resolve_object
 
 FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE",
@@ -24,7 +25,7 @@ FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz
 
 def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, limit: int | None = None, seed: int = 0,
                  progress: Progress | None = None, train_images: int | None = None, test_images: int | None = None,
-                 image_size: tuple[int, int] | None = None) -> Dataset:
+                 image_size: tuple[int, int] | None = None, check_size: CheckSize | None = None) -> Dataset:
     """Return the dataset called `name`.
 
     Args:
@@ -33,13 +34,14 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
         data_dir: folder of the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder).
         limit: keep the first `limit` training and test images only.
         seed: what the garments are drawn with.
-        progress: where drawing or downloading shows itself.
+        progress: where drawing or downloading shows itself, and where the dataset's notes are told.
         train_images: how many training garments to draw.
         test_images: how many test garments to draw.
         image_size: (height, width) that the pictures of a folder are stretched to.
+        check_size: called with the (height, width) of a folder's pictures before any of them is decoded; it may raise.
 
     Raises:
-        UsageError: an unknown name, or an option that the dataset does not have.
+        UsageError: an unknown name, a path without its kind, or an option that the dataset does not have.
         DataError: files missing or damaged.
 
     Example:
@@ -50,23 +52,68 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
         _refuse("a dataset that is loaded already", train_images=train_images, test_images=test_images,
                 image_size=image_size)
         return name.limit(limit)
+    if not isinstance(name, str):
+        raise _no_name(name)
     kind, _, rest = name.partition(":")
     if kind == garments.NAME:
         _refuse(name, image_size=image_size)
         return _garments(rest, train_images, test_images, seed, progress).limit(limit)
     _refuse(name, train_images=train_images, test_images=test_images)
+    if kind != "folder":
+        _refuse(name, image_size=image_size)
+    data = _load(name, data_dir, progress, image_size, check_size)
+    for note in data.notes:
+        (progress or SilentProgress()).note(note)
+    return data.limit(limit)
+
+
+def _load(name: str, data_dir: Path | str | None, progress: Progress | None, image_size: tuple[int, int] | None,
+          check_size: CheckSize | None) -> Dataset:
+    kind, _, rest = name.partition(":")
     if kind == "folder" and rest:
-        return read_folder(rest, image_size=image_size).limit(limit)
-    _refuse(name, image_size=image_size)
+        return read_folder(rest, image_size=image_size, check_size=check_size)
     if name == fashion_mnist.NAME:
-        return load_fashion_mnist(data_dir, progress).limit(limit)
+        return load_fashion_mnist(data_dir, progress)
     if kind == "npz" and rest:
-        return read_npz(rest).limit(limit)
+        return read_npz(rest)
     if kind == "packed" and rest:
-        return read_packed(rest).limit(limit)
+        return read_packed(rest)
+    _require_kind(name)
     if is_object_name(name):
-        return _from_object(name).limit(limit)
+        return _from_object(name)
     raise errors.unknown("dataset", name, FORMS)
+
+
+_KINDS = {".npz": "npz", ".pack": "packed"}
+_LIKE_KINDS = ("folder", "npz", "packed", "imagefolder", "file", "zip")
+"""What people write before a path, in any case."""
+
+
+def _require_kind(name: str) -> None:
+    """Raise a `UsageError` that says what to write, where a path stands without its kind or behind another one."""
+    kind, _, rest = name.partition(":")
+    path = Path(name).expanduser()
+    if rest and kind.lower() in _LIKE_KINDS and not path.exists():
+        path = Path(rest).expanduser()
+    right = _KINDS.get(path.suffix.lower(), "folder")
+    if path.exists():
+        what = "a folder" if path.is_dir() else "a file"
+        how = f"write {right}:{path}" if path.is_dir() or right != "folder" else \
+            "name a folder:PATH of class folders, an npz:FILE or a packed:FILE (unpack an archive first)"
+        raise UsageError(f"{name!r} is no name of a dataset: {path} is {what}; {how}")
+    if "/" in name and not rest:
+        raise UsageError(f"{name!r} is no name of a dataset, and there is no file or folder {path}: check the path, "
+                         f"and write {right}:PATH")
+
+
+def _no_name(given: object) -> UsageError:
+    if isinstance(given, os.PathLike):
+        path = Path(given)
+        kind = _KINDS.get(path.suffix.lower(), "folder")
+        return UsageError(f"name must be a string or a Dataset, got the path {path}: write "
+                          f"load_dataset({f'{kind}:{path}'!r})")
+    return UsageError(f"name must be a string or a Dataset, got {type(given).__name__}: make a dataset of your own "
+                      "with shiftscope.from_torch or shiftscope.from_arrays")
 
 
 def _refuse(name: str, **options: object) -> None:
@@ -132,7 +179,8 @@ def dataset_info(dataset: Dataset) -> dict[str, Any]:
         "images_per_class": {split: class_counts(images, dataset.class_names)
                              for split, images in (("train", dataset.train), ("test", dataset.test))
                              if not isinstance(images, StreamedImages)},
-        "drawn": dataset.drawn, "source": dataset.source, "licence": dataset.licence, "checksums": dataset.checksums,
+        "drawn": dataset.drawn, "notes": list(dataset.notes), "source": dataset.source, "licence": dataset.licence,
+        "checksums": dataset.checksums,
     }
 
 

@@ -1,78 +1,128 @@
-"""Datasets from folders of PNG and JPEG files, one folder a class.
+"""Datasets from folders of PNG and JPEG files, one folder a class; see `layout` for which file goes where."""
 
-Two layouts: PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png, which is split 5 : 1 within every
-class, the same way each time.
-"""
-
-import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from shiftscope import hashing
-from shiftscope.data.arrays import checksum, require_classes
+from shiftscope.data.arrays import checksum
 from shiftscope.data.base import Dataset, TensorImages
-from shiftscope.data.picture import measure, read_picture
-from shiftscope.errors import DataError
+from shiftscope.data.layout import Layout, Listing, list_layout, pictures, shuffled
+from shiftscope.data.picture import Header, measure, read_pixels, see_levels, short_name
+from shiftscope.errors import DataError, some_of
 from shiftscope.settings import require
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-_OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
-_SPLIT_STREAM = hashing.stream(5)
 LICENCE = "unknown"
-_TEST_SHARE = 6  # every sixth image of a class goes to the test set
-
-Listing = dict[str, list[Path]]
-"""Class name -> its picture files, both sorted."""
+MOST_BYTES = 8 * 2**30
+"""Pixels of a folder that are read into memory at most."""
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
+CheckSize = Callable[[Size], object]
+"""Raises an error where images of this size cannot be used."""
 
-def read_folder(path: Path | str, *, image_size: Size | None = None) -> Dataset:
+
+@dataclass(frozen=True)
+class Plan:
+    """How the pictures of a folder are read, from their headers alone."""
+
+    path: Path
+    layout: Layout
+    size: Size
+    """(height, width) that all pictures get."""
+    gray: bool
+    """Whether all pictures have a gray mode."""
+    bits: int
+    """Depth of the pictures with more than 8 bits a channel."""
+    source: str
+    """Where the images come from, for people."""
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return folder_name(self.path)
+
+
+def read_folder(path: Path | str, *, image_size: Size | None = None, check_size: CheckSize | None = None) -> Dataset:
     """Return the pictures below `path` as a dataset.
 
     Sizes: all pictures are stretched (bilinear) to `image_size`, else to the most common size in the training set, the
-    smaller one where two are equally common. Colour: three channels if any picture has a coloured pixel, else one.
-    Transparent pixels lie on black; a photo is turned as its EXIF tag says; 16-bit grey is scaled to 8 bits.
+    smaller one where two are equally common. Color: three channels if any picture has a colored pixel, else one.
+    Transparent pixels are composed on black; EXIF orientation is applied; of several frames the first is used. 16-bit
+    gray is scaled to 8 bits by the depth of the whole folder: the smallest of 8, 10, 12 and 16 bits that holds its
+    largest value. What was left out, stretched or scaled stands in the dataset's `notes`.
 
     Args:
         path: the folder.
         image_size: (height, width) in pixels.
+        check_size: called with the (height, width) of all images before any picture is decoded; it may raise.
 
     Raises:
         DataError: no such folder, fewer than two classes, an empty class, train without test, different classes in
-            train and test, or a picture that is unreadable, animated, or neither PNG nor JPEG.
+            train and test, a picture that is unreadable or neither PNG nor JPEG, or more pixels than `MOST_BYTES`.
     """
     path = Path(path).expanduser()
-    train, test = list_splits(path)
-    size, source = common_size(path, map(measure, pictures(train)), image_size)
-    splits = [_read(listing, size) for listing in (train, test)]
-    channels = 3 if any(bool((images != images[:, :1]).any()) for images, _ in splits) else 1
-    train_set, test_set = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels in splits)
+    layout = list_layout(path)
+    plan = plan_folder(path, layout, map(measure, files_of(layout)), image_size, check_size)
+    _require_memory(plan)
+    splits = [_read(listing, plan) for listing in (layout.train, layout.test)]
+    channels = 3 if any(color for *_, color in splits) else 1
+    train_set, test_set = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels, _ in splits)
     checksums = {"train_images": checksum(train_set.images), "test_images": checksum(test_set.images)}
-    return Dataset(name=path.resolve().name, class_names=tuple(train), train=train_set, test=test_set, source=source,
-                   licence=LICENCE, checksums=checksums)
+    return Dataset(name=plan.name, class_names=tuple(layout.train), train=train_set, test=test_set, source=plan.source,
+                   licence=LICENCE, checksums=checksums, notes=plan.notes)
 
 
-def pictures(listing: Listing) -> list[Path]:
-    """Return all files of a listing, class by class."""
-    return [file for files in listing.values() for file in files]
+def files_of(layout: Layout) -> list[Path]:
+    """Return all files of a folder, those of the training set first."""
+    return pictures(layout.train) + pictures(layout.test)
 
 
-def common_size(path: Path, measured: Iterable[Size], given: Size | None) -> tuple[Size, str]:
-    """Return the (height, width) that all pictures of a folder get, and what to say about it.
+def folder_name(path: Path) -> str:
+    """Return the name of a folder, as text that can be written anywhere."""
+    return path.resolve().name.encode("utf-8", "backslashreplace").decode()
+
+
+def plan_folder(path: Path, layout: Layout, headers: Iterable[Header], image_size: Size | None,
+                check_size: CheckSize | None = None) -> Plan:
+    """Return how the pictures of a folder are read.
 
     Args:
-        measured: (height, width) of the training pictures.
-        given: what the caller wants.
+        headers: of `files_of(layout)`, in that order.
+        image_size: (height, width) that the caller wants.
+        check_size: as in `read_folder`.
+
+    Raises:
+        DataError: as `read_folder`.
     """
-    sizes = Counter(measured)
-    size = _checked_size(given) or min(sizes, key=lambda item: (-sizes[item], item[0] * item[1], item))
-    rule = f"stretched to {size[0]} x {size[1]}" if len(sizes) > 1 or size not in sizes else f"{size[0]} x {size[1]}"
-    return size, f"picture files in the folder {path.resolve().name}, {rule} (height x width) pixels"
+    files, found = files_of(layout), list(headers)
+    training = len(pictures(layout.train))
+    sizes = Counter(header.size for header in found[:training])
+    size = _checked_size(image_size) or min(sizes, key=lambda item: (-sizes[item], item[0] * item[1], item))
+    if check_size is not None:
+        check_size(size)
+    others = [index for index, header in enumerate(found) if header.size != size]
+    rule = f"stretched to {size[0]} x {size[1]}" if others else f"{size[0]} x {size[1]}"
+    scale = see_levels(file for file, header in zip(files, found, strict=True) if header.deep or header.animated)
+    return Plan(path=path, layout=layout, size=size, gray=all(header.gray for header in found), bits=scale.bits,
+                source=f"picture files in the folder {folder_name(path)}, {rule} (height x width) pixels",
+                notes=(*layout.notes, *_size_note(files, found, others, size), *scale.notes()))
+
+
+def _size_note(files: list[Path], headers: list[Header], others: list[int], size: Size) -> list[str]:
+    """Say which pictures are stretched, and name one of each size."""
+    if not others:
+        return []
+    odd, same = others[0], next((index for index, header in enumerate(headers) if header.size == size), None)
+    like = f", the size of {some_of([short_name(files[same])])}" if same is not None else ""
+    height, width = headers[odd].size
+    return [f"{len(others):,} of {len(files):,} pictures have another size and are stretched to {size[0]} x {size[1]} "
+            f"(height x width){like}: {some_of([short_name(files[odd])])} is {height} x {width}"]
 
 
 def _checked_size(size: Size | None) -> Size | None:
@@ -82,67 +132,24 @@ def _checked_size(size: Size | None) -> Size | None:
     return size
 
 
-def list_splits(path: Path) -> tuple[Listing, Listing]:
-    """Return the training and the test files of either layout.
+def _require_memory(plan: Plan) -> None:
+    count, (height, width) = len(files_of(plan.layout)), plan.size
+    needed = count * height * width * (1 if plan.gray else 3)
+    if needed > MOST_BYTES:
+        raise DataError(f"the {count:,} pictures of {plan.name} take {needed / 1e9:,.1f} GB as {height} x {width} "
+                        f"pixels, at most {MOST_BYTES / 1e9:,.1f} GB are read into memory: make them smaller "
+                        "(image_size=, or --image-size of `shiftscope data pack`), or pack them into one file and name "
+                        "packed:FILE")
 
-    Raises:
-        DataError: see `read_folder`; no picture is opened yet.
+
+def _read(listing: Listing, plan: Plan) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """Return all pictures of a split, uint8 (N, C, H, W), their labels (N,), and whether any has a colored pixel.
+
+    There is one channel where the modes of all pictures are gray.
     """
-    if not path.is_dir():
-        raise DataError(f"there is no folder {path}; check the path after folder:")
-    has = [name for name in ("train", "test") if (path / name).is_dir()]
-    if len(has) == 1:
-        raise DataError(f"{path} holds {has[0]}/ but not the other of train/ and test/: add it, or lay the class "
-                        "folders directly into the folder")
-    if not has:
-        return _split(_list_classes(path))
-    train, test = _list_classes(path / "train"), _list_classes(path / "test")
-    if train.keys() != test.keys():
-        odd = ", ".join(sorted(train.keys() ^ test.keys()))
-        raise DataError(f"train/ and test/ in {path} must hold the same classes; only one of them holds: {odd}")
-    return train, test
-
-
-def _list_classes(path: Path) -> Listing:
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not folders:
-        raise DataError(f"{path} holds no class folders, expected one folder of PNG or JPEG files for each class")
-    require_classes([folder.name for folder in folders], str(path))
-    return {folder.name: _list_pictures(folder) for folder in folders}
-
-
-def _list_pictures(folder: Path) -> list[Path]:
-    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    strange = next((file for file in files if file.suffix.lower() in _OTHER_PICTURES), None)
-    if strange is not None:
-        raise DataError(f"{strange} is neither PNG nor JPEG: convert it, or take it out of the folder")
-    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
-    if not pictures:
-        raise DataError(f"the class folder {folder} holds no PNG or JPEG file: add pictures, or remove the folder")
-    return pictures
-
-
-def _split(classes: Listing) -> tuple[Listing, Listing]:
-    """Put every sixth picture of a class, at least one, into the test set; a hash of the class name picks them."""
-    train, test = {}, {}
-    for name, files in classes.items():
-        if len(files) < 2:
-            raise DataError(f"the class {name} in {files[0].parent} has 1 picture, expected at least 2, one each to "
-                            "train and to test on: add pictures, or lay out train/ and test/ yourself")
-        order = hashing.permutation(_SPLIT_STREAM ^ zlib.crc32(name.encode()), len(files)).tolist()
-        chosen = set(order[:max(1, len(files) // _TEST_SHARE)])
-        test[name] = [file for index, file in enumerate(files) if index in chosen]
-        train[name] = [file for index, file in enumerate(files) if index not in chosen]
-    return train, test
-
-
-def shuffled(listing: Listing) -> list[tuple[Path, int]]:
-    """Return (file, label) of all pictures, in a seeded order that mixes the classes: the first N hold every class."""
-    files = [(file, label) for label, paths in enumerate(listing.values()) for file in paths]
-    return [files[index] for index in hashing.permutation(_SPLIT_STREAM, len(files)).tolist()]
-
-
-def _read(listing: Listing, size: Size) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return all pictures, uint8 (N, 3, H, W), and their labels (N,)."""
-    files = shuffled(listing)
-    return torch.stack([read_picture(file, size) for file, _ in files]), torch.tensor([label for _, label in files])
+    files, color = shuffled(listing), False
+    images = np.empty((len(files), 1 if plan.gray else 3, *plan.size), dtype=np.uint8)
+    for image, (file, _) in zip(images, files, strict=True):
+        image[:] = read_pixels(file, plan.size, bits=plan.bits)
+        color = color or bool((image != image[:1]).any())
+    return torch.from_numpy(images), torch.tensor([label for _, label in files]), color

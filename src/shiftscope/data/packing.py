@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader
 from shiftscope import files
 from shiftscope.data import packed
 from shiftscope.data.base import Dataset
-from shiftscope.data.folder import LICENCE, Listing, Size, common_size, list_splits, pictures, shuffled
-from shiftscope.data.picture import measure, read_picture
+from shiftscope.data.folder import LICENCE, Size, files_of, plan_folder
+from shiftscope.data.layout import list_layout, pictures, shuffled
+from shiftscope.data.picture import Header, measure, read_picture
 from shiftscope.data.streamed import StreamedImages, leave_signals
 from shiftscope.errors import DataError, OutputError, ShiftscopeError
 from shiftscope.progress import Progress, SilentProgress, Task
@@ -114,20 +115,22 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
     """
     require(workers is None or workers >= 0, "workers", workers, "a whole number of at least 0")
     path, count = Path(path).expanduser(), _cores() if workers is None else workers
-    listings: dict[str, Listing] = dict(zip(("train", "test"), list_splits(path), strict=True))
-    training = pictures(listings["train"])
-    task = (progress or SilentProgress()).task(f"look at {path.name}", len(training), unit="files")
+    layout = list_layout(path)
+    listings = {"train": layout.train, "test": layout.test}
+    task = (progress or SilentProgress()).task(f"look at {path.name}", len(files_of(layout)), unit="files")
     try:
-        size, source = common_size(path, _measured(training, count, task, stop), image_size)
+        plan = plan_folder(path, layout, _measured(files_of(layout), count, task, stop), image_size)
     finally:
         task.close()
+    for note in plan.notes:
+        (progress or SilentProgress()).note(note)
 
     def chunks(split: str) -> Iterator[Chunk]:
-        return _in_order(partial(_decode, size=size), _pieces(shuffled(listings[split]), (3, *size)), count)
+        decode = partial(_decode, size=plan.size, bits=plan.bits)
+        return _in_order(decode, _pieces(shuffled(listings[split]), (3, *plan.size)), count)
 
-    return Source(name=path.resolve().name, class_names=tuple(listings["train"]), source=source, licence=LICENCE,
-                  size=size, counts={split: len(pictures(listing)) for split, listing in listings.items()},
-                  chunks=chunks)
+    return Source(name=plan.name, class_names=tuple(layout.train), source=plan.source, licence=LICENCE, size=plan.size,
+                  counts={split: len(pictures(listing)) for split, listing in listings.items()}, chunks=chunks)
 
 
 def _cores() -> int:
@@ -144,20 +147,20 @@ def _pieces(values: list[Any], shape: Sequence[int]) -> list[list[Any]]:
     return [values[begin:begin + length] for begin in range(0, len(values), length)]
 
 
-def _measured(paths: list[Path], workers: int, task: Task, stop: Stop | None) -> Iterator[Size]:
-    for sizes in _in_order(_measure, _pieces(paths, (1,)), workers):
+def _measured(paths: list[Path], workers: int, task: Task, stop: Stop | None) -> Iterator[Header]:
+    for headers in _in_order(_measure, _pieces(paths, (1,)), workers):
         _obey(stop)
-        task.advance(len(sizes))
-        yield from sizes
+        task.advance(len(headers))
+        yield from headers
 
 
-def _measure(some: list[Path]) -> list[Size]:
+def _measure(some: list[Path]) -> list[Header]:
     return [measure(path) for path in some]
 
 
-def _decode(some: list[tuple[Path, int]], size: Size) -> Chunk:
+def _decode(some: list[tuple[Path, int]], size: Size, bits: int) -> Chunk:
     """Return a few pictures, with one channel where none of them is coloured, else three."""
-    images = np.stack([read_picture(path, size).numpy() for path, _ in some])
+    images = np.stack([read_picture(path, size, bits=bits).numpy() for path, _ in some])
     coloured = bool((images != images[:, :1]).any())
     return images if coloured else images[:, :1], np.array([label for _, label in some])
 

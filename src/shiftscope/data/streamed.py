@@ -5,12 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from shiftscope import hashing
-from shiftscope.data.arrays import MapDataset, collect, one_image, require_classes, to_images, to_labels
-from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages
+from shiftscope.data.arrays import collect_set, shared_classes
+from shiftscope.data.base import Dataset, ImageSet, Subset, require_classes
+from shiftscope.data.collecting import MapDataset, pair, read_image
+from shiftscope.data.decoding import Scale
+from shiftscope.data.labels import check_names, one_label
 from shiftscope.errors import DataError, UsageError
 from shiftscope.settings import require
 
@@ -170,16 +174,19 @@ class _Samples(IterableDataset):
                             f"{' '.join(str(error).split())}")
 
     def _look(self, sample: Any, what: str) -> tuple[torch.Tensor, int]:
-        if not isinstance(sample, tuple | list) or len(sample) != 2:
-            raise DataError(f"{what} is a {type(sample).__name__}, expected a pair (image, label)")
-        image, label = one_image(sample[0], what), int(sample[1])
-        if image.dtype != torch.uint8 or image.ndim != 3:
-            raise DataError(f"{what} is {image.dtype} of shape {tuple(image.shape)}, expected uint8 or pixels from 0 "
-                            "to 1, of shape (C, H, W)")
+        image, label = pair(sample, what)
+        scale, label = Scale(), one_label(label, what)
+        levels = read_image(image, what, scale)
+        if levels.dtype == np.uint16 or scale.unit is False:
+            raise DataError(f"{what} is not uint8 or floats from 0 to 1, and the range of a stream is not known before "
+                            "its end: scale the images to uint8 in the source")
+        if isinstance(label, str):
+            raise DataError(f"the label of {what} is the name {label!r:.60}, expected a class number in a stream: give "
+                            "class_names.index(label)")
         if not 0 <= label < self.classes:
             raise DataError(f"label {label} of {what} is out of range: there are {self.classes} class names, so "
                             f"labels go from 0 to {self.classes - 1}")
-        return image, label
+        return torch.from_numpy(np.array(scale.apply(levels))), label
 
 
 def _collate(samples: list[Any]) -> Chunk | DataError:
@@ -245,30 +252,35 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
         >>> class Source(IterableDataset):
         ...     def __iter__(self):
         ...         return ((torch.zeros(1, 28, 28), k % 2) for k in range(6))
+        >>> from shiftscope.data.base import TensorImages
         >>> few = TensorImages(torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1]))
         >>> data = from_iterable(Source(), few, ["a", "b"])
         >>> len(data.train), data.shape
         (6, (1, 28, 28))
     """
     if class_names is None:
-        class_names = getattr(train, "classes", None) or getattr(test, "classes", None)
+        class_names = shared_classes(train, test, name)
     if class_names is None:
         raise UsageError(f"class_names of {name} are missing: a stream does not tell how many classes there are")
+    class_names = check_names(class_names, name)
     require_classes(class_names, name)
     stream = StreamedImages(train, count=images, classes=len(class_names), workers=workers, shuffle=shuffle, name=name)
+    notes: list[str] = []
     return StreamedDataset(
-        name=name, class_names=tuple(map(str, class_names)), train=stream, test=_indexed(test, "test", name),
-        held_out=_indexed(validation, "validation", name) if validation is not None else None, source=source,
-        licence=licence)
+        name=name, class_names=class_names, train=stream, test=_indexed(test, "test", name, class_names, notes),
+        held_out=_indexed(validation, "validation", name, class_names, notes) if validation is not None else None,
+        source=source, licence=licence, notes=tuple(notes))
 
 
-def _indexed(images: ImageSet | MapDataset, which: str, name: str) -> ImageSet:
-    """Return a map-style dataset as images with an index."""
+def _indexed(images: ImageSet | MapDataset, which: str, name: str, class_names: Sequence[str],
+             notes: list[str]) -> ImageSet:
+    """Return a map-style dataset as images with an index; what is to say about them is added to `notes`."""
     if hasattr(images, "gather"):
         return images  # pyright: ignore[reportReturnType]
     if not hasattr(images, "__getitem__") or not hasattr(images, "__len__"):
         raise UsageError(f"{which} of {name} is a {type(images).__name__} without len() and indexing, expected "
                          "map-style data: evaluation and audit visit every image by its index; only training can take "
                          "a stream")
-    found, labels = collect(images, which)  # pyright: ignore[reportArgumentType]
-    return TensorImages(to_images(found, f"{which} images of {name}"), to_labels(labels, f"{which} labels of {name}"))
+    found, more = collect_set(images, which, class_names)  # pyright: ignore[reportArgumentType]
+    notes += more
+    return found

@@ -35,6 +35,20 @@ def registry_name(model: nn.Module) -> str | None:
     return next((name for name, cls in REGISTRY.items() if type(model) is cls), None)
 
 
+def check_model_name(name: str) -> None:
+    """Raise a `UsageError` where no model has this name; one of the caller's own is imported, but not built.
+
+    >>> check_model_name("two-full")
+    """
+    if name in REGISTRY:
+        return
+    if not is_object_name(name):
+        raise unknown("model", name, [*REGISTRY, "package.module:object"])
+    found = resolve_object(name)
+    if not callable(found):
+        raise UsageError(f"{name!r} must be an nn.Module, or a class or function that returns one, got {found!r:.100}")
+
+
 def build_model(name: str, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
                 seed: int = 0, **arguments: Any) -> nn.Module:
     """Build a model with weights fixed by `seed`; the global random state stays as it was.
@@ -57,17 +71,14 @@ def build_model(name: str, *, canvas: tuple[int, int] = (56, 56), channels: int 
         torch.manual_seed(seed)
         if name in REGISTRY:
             return REGISTRY[name](**given)
-        if not is_object_name(name):
-            raise unknown("model", name, [*REGISTRY, "package.module:object"])
         return _foreign(name, given)
 
 
 def _foreign(name: str, given: dict[str, Any]) -> nn.Module:
-    found = resolve_object(name)
+    check_model_name(name)
+    found: Any = resolve_object(name)
     if isinstance(found, nn.Module):
         return found
-    if not callable(found):
-        raise UsageError(f"{name!r} must be an nn.Module, or a class or function that returns one, got {found!r}")
     model = found(**_accepted(found, given))
     if not isinstance(model, nn.Module):
         raise UsageError(f"{name!r} must return an nn.Module, got {type(model).__name__}")

@@ -16,7 +16,7 @@ from shiftscope.runs import slug
 from shiftscope.settings import require
 from shiftscope.visualization.attribution import attribute, default_methods
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
-from shiftscope.workflows.predict import fit_picture
+from shiftscope.workflows.predict import fit_pictures
 from shiftscope.workflows.subjects import checkpoint_subject
 
 
@@ -53,7 +53,7 @@ def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count
         raise UsageError(f"the layer {layer!r} is for the method grad-cam, which is not among {', '.join(chosen)}: add "
                          "it, or leave the layer out")
     if images:
-        pixels, labels, credit = _files(images, trained), None, ""
+        pixels, labels, credit = _files(images, trained, progress), None, ""
     else:
         pixels, labels, credit = _test_images(trained, count, overrides or {}, seed, progress)
     made = [attribute(trained.model, pixels, target, method=method, layer=layer if method == "grad-cam" else None,
@@ -65,9 +65,9 @@ def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count
     return made
 
 
-def _files(images: Sequence[Path], trained: Trained) -> torch.Tensor:
+def _files(images: Sequence[Path], trained: Trained, progress: Progress) -> torch.Tensor:
     """Return picture files on their canvases, uint8 (B, C, H, W)."""
-    pixels = torch.stack([fit_picture(path, trained)[0] for path in images])
+    pixels, _ = fit_pictures(images, trained, progress)
     return trained.placement.place(pixels, trained.placement.centred(len(pixels)))
 
 

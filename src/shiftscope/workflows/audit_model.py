@@ -12,7 +12,7 @@ from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.results import Audit, Equivariance
 from shiftscope.training.stopping import StopFlag
-from shiftscope.workflows.subjects import Subject, open_subject
+from shiftscope.workflows.subjects import Subject, check_subject, open_subject
 
 FIGURES = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency": "consistency",
            "unanimity": "unanimity"}
@@ -38,11 +38,14 @@ def audit_model(what: str, overrides: dict[str, Any], *, against: str | None = N
         Interrupted: stopped by a signal; what was audited is in `out` and marked partial.
         CheckpointError, DataError, UsageError: see `open_subject` and `audit`.
     """
+    names = (what, against) if against else (what,)
+    for name in names:
+        check_subject(name)
     found: list[Audit] = []
     profiles: list[Equivariance] = []
     stop = StopFlag()
     with stop.listening():
-        for name in (what, against) if against else (what,):
+        for name in names:
             subject = open_subject(name, overrides, device=device, allow_code=allow_code, normalize=normalize,
                                    progress=progress)
             placement = subject.placement.narrowed(max_shift=max_shift, step=step)

@@ -25,8 +25,18 @@ PACKAGES = ("shiftscope", "torch", "numpy", "pillow", "matplotlib", "rich", "cyc
 
 def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Placement]:
     """Return the dataset and the placement that the settings ask for."""
-    data = load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress)
+    data = load_data(settings, progress)
     return data, placement_for(data, settings)
+
+
+def load_data(settings: DataSettings, progress: Progress) -> Dataset:
+    """Return the dataset; pictures that do not fit on the canvas are refused before they are decoded.
+
+    Raises:
+        UsageError, DataError: see `load_dataset` and `Placement`.
+    """
+    return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
+                        check_size=lambda size: Placement(image=size, canvas=settings.canvas, mode=settings.mode))
 
 
 def placement_for(data: Dataset, settings: DataSettings) -> Placement:

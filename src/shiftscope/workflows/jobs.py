@@ -11,6 +11,7 @@ from shiftscope.errors import CheckpointError
 from shiftscope.evaluation import evaluate
 from shiftscope.models import REGISTRY, build_model, load
 from shiftscope.models.forward import check_model
+from shiftscope.models.registry import check_model_name
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.results import Evaluation, TrainResult
@@ -35,6 +36,12 @@ def build(name: str, data: Dataset, placement: Placement, seed: int, preset: Pre
     """Return a fresh model that fits the dataset and the canvas, of the size that the preset says."""
     return build_model(name, canvas=placement.canvas, channels=data.shape[0], classes=data.classes, seed=seed,
                        **PRESET_ARGUMENTS[preset].get(name, {}))
+
+
+def check_names(models: Iterable[str]) -> None:
+    """Raise a `UsageError` for a model that nobody knows, before a dataset is read or downloaded."""
+    for name in models:
+        check_model_name(name)
 
 
 def check_models(names: Iterable[str], data: Dataset, placement: Placement, preset: Preset = "default") -> None:

@@ -16,7 +16,7 @@ from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 from shiftscope.workflows.audits import audit_jobs
 from shiftscope.workflows.budget import Budget
 from shiftscope.workflows.inputs import begin_run, open_data
-from shiftscope.workflows.jobs import JobResult, check_models, do_job, stored_model
+from shiftscope.workflows.jobs import JobResult, check_models, check_names, do_job, stored_model
 from shiftscope.workflows.metrics_json import dataset_summary, run_metrics
 from shiftscope.workflows.pictures import run_figures, samples_figure
 from shiftscope.workflows.shared_images import Asked, share_images, shown_alike
@@ -42,6 +42,7 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
         Interrupted: stopped by a signal after saving; `resume` goes on.
     """
     budget, folder, device = Budget(run.max_time), RunFolder(run.out), resolve_device(run.device)
+    check_names(run.models)
     images, placement = open_data(data, progress)
     check_models(run.models, images, placement)
     settings = TrainSettings(epochs=run.epochs, seed=run.seed)

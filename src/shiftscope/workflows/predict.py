@@ -1,5 +1,6 @@
 """`shiftscope predict`: a trained model and one's own pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from shiftscope.data import read_picture
-from shiftscope.errors import DataError, UsageError
+from shiftscope.data.picture import read_picture, see_levels
+from shiftscope.errors import UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
+from shiftscope.progress import Progress, SilentProgress
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 
 
 def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, int] | None = None,
-                  out: Path | None = None, device: str = "auto", allow_code: str | None = None) -> list[dict[str, Any]]:
+                  out: Path | None = None, device: str = "auto", allow_code: str | None = None,
+                  progress: Progress | None = None) -> list[dict[str, Any]]:
     """Classify image files, each fitted into the model's image size and laid on its canvas.
 
     Args:
@@ -22,6 +25,7 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
         images: PNG or JPEG files.
         offset: (dy, dx) of the image's top-left corner on the canvas; the middle unless given.
         out: folder for a figure of what the model saw.
+        progress: where it is told how images of more than 8 bits are read; all files share one depth.
 
     Returns:
         A dictionary a file: file, offset, class, confidence, scores (class -> probability), inverted.
@@ -34,27 +38,41 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     where = offset if offset is not None else trained.placement.middle
     _check_offset(where, trained)
-    read = [fit_picture(path, trained) for path in images]
-    pixels = torch.stack([picture for picture, _ in read]).to(trained.device)
-    offsets = torch.tensor([where] * len(read), device=trained.device)
+    pixels, inverted = fit_pictures(images, trained, progress)
+    pixels = pixels.to(trained.device)
+    offsets = torch.tensor([where] * len(pixels), device=trained.device)
     with evaluating(trained.model):
         outputs = placed_outputs(trained.model, pixels, offsets, trained.placement)
-    answers = [_answer(path, where, inverted, scores, trained)
-               for path, (_, inverted), scores in zip(images, read, outputs.float().softmax(1).cpu(), strict=True)]
+    answers = [_answer(path, where, was, scores, trained)
+               for path, was, scores in zip(images, inverted, outputs.float().softmax(1).cpu(), strict=True)]
     if out is not None:
         _draw(answers, trained.placement.place(pixels, offsets).cpu().numpy(), out)
     return answers
 
 
-def fit_picture(path: Path, trained: Trained) -> tuple[torch.Tensor, bool]:
+def fit_pictures(paths: Sequence[Path], trained: Trained,
+                 progress: Progress | None = None) -> tuple[torch.Tensor, list[bool]]:
+    """Return picture files as uint8 (N, C, h, w), and which of them were inverted; see `fit_picture`.
+
+    Files with more than 8 bits a channel share one depth; `progress` is told how they were read.
+    """
+    scale = see_levels(paths)
+    for note in scale.notes():
+        (progress or SilentProgress()).note(note)
+    read = [fit_picture(path, trained, scale.bits) for path in paths]
+    return torch.stack([picture for picture, _ in read]), [inverted for _, inverted in read]
+
+
+def fit_picture(path: Path, trained: Trained, bits: int) -> tuple[torch.Tensor, bool]:
     """Return the picture as uint8 (C, h, w), and whether it was inverted.
 
     It is scaled to fit (h, w), its sides kept in proportion, the rest filled with the background. A picture whose rim
     is light where the model knows a dark background is inverted: photographs show garments on white.
+
+    Args:
+        bits: depth of a picture with more than 8 bits a channel.
     """
-    if not path.is_file():
-        raise DataError(f"there is no file {path}; give a PNG or JPEG file")
-    colour = Image.fromarray(read_picture(path).permute(1, 2, 0).numpy())
+    colour = Image.fromarray(read_picture(path, bits=bits).permute(1, 2, 0).numpy())
     picture = colour.convert("L") if trained.channels == 1 else colour
     ground = trained.placement.background if isinstance(trained.placement.background, int) else 0
     inverted = ground < 64 and _rim_level(picture) > 160

@@ -6,20 +6,22 @@ from typing import Any
 
 from torch import nn
 
-from shiftscope.data import Dataset, load_dataset
+from shiftscope.data import Dataset
 from shiftscope.data.garments import NAME as GARMENTS
 from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, named_counts
+from shiftscope.data.labels import normalized
 from shiftscope.devices import resolve_device
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, some_of
 from shiftscope.models import OnnxModel, build_model
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.onnx_file import SUFFIX
+from shiftscope.models.registry import check_model_name
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.resolve import is_object_name
 from shiftscope.settings import DataSettings
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
-from shiftscope.workflows.inputs import open_data, placement_for
+from shiftscope.workflows.inputs import load_data, open_data, placement_for
 
 BUILT_IN = ("garments", "fashion-mnist")
 """Datasets that are found by their name alone."""
@@ -62,6 +64,19 @@ def open_subject(what: str, overrides: dict[str, Any], *, device: str = "auto", 
     return checkpoint_subject(open_checkpoint(path, device=device, allow_code=allow_code), overrides, progress)
 
 
+def check_subject(what: str) -> None:
+    """Raise what `open_subject` would raise for a name that leads nowhere, before any data is read.
+
+    Raises:
+        CheckpointError, UsageError: no such model or checkpoint.
+    """
+    path = Path(what)
+    if is_object_name(what) and not path.exists():
+        check_model_name(what)
+    elif not path.exists() and path.suffix != SUFFIX:
+        open_checkpoint(path)
+
+
 def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Progress) -> Subject:
     """Return a loaded checkpoint with the images that it was trained on, or others of the same classes.
 
@@ -72,15 +87,18 @@ def checkpoint_subject(trained: Trained, overrides: dict[str, Any], progress: Pr
     known = {"data": overrides.get("data") or _named_in(provenance.dataset or DataSettings.data),
              "canvas": trained.placement.canvas, "mode": trained.placement.mode}
     settings = DataSettings(**(known | overrides))
-    data = load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress)
+    data = load_data(settings, progress)
     placement = trained.placement
     if settings.canvas != placement.canvas or data.shape[1:] != placement.image:
         placement = placement_for(data, settings)
     elif settings.mode != placement.mode:
         placement = replace(placement, mode=settings.mode)
-    if list(data.class_names) != trained.class_names:
-        raise UsageError(f"the checkpoint tells {', '.join(trained.class_names)} apart, the dataset {data.name} has "
-                         f"{', '.join(data.class_names)}: choose the dataset that the model was trained on")
+    theirs, ours = (list(map(normalized, names)) for names in (data.class_names, trained.class_names))
+    if theirs != ours:
+        odd = sorted(set(theirs) ^ set(ours))
+        where = f"only one of them has {some_of(odd, 3)}" if odd else "in another order"
+        raise UsageError(f"the checkpoint tells {some_of(trained.class_names, 3)} apart, the dataset {data.name} has "
+                         f"{some_of(data.class_names, 3)} ({where}): choose the dataset that the model was trained on")
     return Subject(model=trained.model, name=trained.config.name, trained=provenance.trained, data=data,
                    placement=placement, validation=trained.validation)
 

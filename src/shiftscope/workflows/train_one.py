@@ -10,7 +10,7 @@ from shiftscope.results import SCHEMA_VERSION, TrainResult
 from shiftscope.runs import Job, RunFolder
 from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.workflows.inputs import begin_run, open_data
-from shiftscope.workflows.jobs import check_models, train_job
+from shiftscope.workflows.jobs import check_models, check_names, train_job
 from shiftscope.workflows.metrics_json import dataset_summary, training_summary
 
 
@@ -30,6 +30,7 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
         Interrupted: stopped by a signal after saving.
     """
     run, where = RunFolder(out), resolve_device(device)
+    check_names([model])
     images, placement = open_data(data, progress)
     check_models([model], images, placement, settings.preset)
     asked = {"data": asdict(data), "training": settings.to_dict(), "model": model}

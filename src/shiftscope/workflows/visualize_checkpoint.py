@@ -143,7 +143,7 @@ def start_picture(path: Path, trained: Trained) -> torch.Tensor:
         DataError: no such file, or no picture.
         UsageError: another size.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"there is no file {path} to start from: give zero, black, random, or a PNG or JPEG file")
     picture = read_picture(path)
     if trained.channels == 1:

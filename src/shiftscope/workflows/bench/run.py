@@ -9,6 +9,7 @@ from typing import Any
 from shiftscope import files
 from shiftscope.data import load_dataset
 from shiftscope.devices import resolve_device
+from shiftscope.models.registry import check_model_name
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.reporting.bench import bench_figure, growth_figure
@@ -40,6 +41,8 @@ def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[]
         UsageError: an unknown model or dataset, or fewer images than a batch.
         OutputError: `settings.out` cannot be written; said before anything is measured.
     """
+    for name in getattr(settings, "model", ()):
+        check_model_name(name)
     check_writable(settings.out)
     stage = _open(settings, progress)
     progress.note("looking at the machine's load")
@@ -67,7 +70,8 @@ def check_writable(folder: Path) -> None:
 def _open(settings: BenchSettings, progress: Progress) -> Stage:
     """Return images, canvas and device."""
     device = resolve_device(settings.device)
-    data = load_dataset(settings.data, data_dir=settings.data_dir, progress=progress)
+    data = load_dataset(settings.data, data_dir=settings.data_dir, progress=progress,
+                        check_size=lambda size: Placement(image=size, canvas=settings.canvas))
     placement = Placement(image=(data.shape[1], data.shape[2]), canvas=settings.canvas)
     return Stage(data=data, placement=placement, device=device, repeats=settings.repeats, progress=progress)
 
