@@ -11,8 +11,8 @@ from shiftscope.errors import CheckpointError, UsageError, did_you_mean
 from shiftscope.results import Record, load_record
 from shiftscope.results.base import RESULT_FILE, check_version
 from shiftscope.results.whole import fits, hints
-from shiftscope.runs.folder import RunFolder, slug
-from shiftscope.runs.jobs import Job, jobs_of
+from shiftscope.runs.folder import RunFolder
+from shiftscope.runs.jobs import Job, jobs_of, slug
 from shiftscope.settings import RunSettings
 
 JOBS = ("models", "seed", "seeds", "controls", "audit")
