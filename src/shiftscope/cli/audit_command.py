@@ -68,9 +68,9 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
 
     overrides = data.given() | ({"mode": mode} if mode else {})
     with shown.clean_stdout(output.json):
-        found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, device=device, allow_code=allow_code,
-                            normalize=normalize, max_shift=max_shift, step=step, engine=engine, split=split,
-                            sample=sample, seed=seed, expected=expected,
+        found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, device=device,
+                            allow_code=allow_code, normalize=normalize, max_shift=max_shift, step=step, engine=engine,
+                            split=split, sample=sample, seed=seed, expected=expected,
                             progress=default_progress(quiet=output.quiet))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:

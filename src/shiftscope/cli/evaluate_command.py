@@ -28,7 +28,8 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
              processes: ProcessFlags = ONE_PROCESS,
              split: Annotated[Literal["test", "train", "validation"], Shown] = "test", seed: Annotated[int, Shown] = 0,
              device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
-             overwrite: Annotated[bool, Switch, Shown] = False, allow_code: Annotated[str | None, Shown] = None) -> None:
+             overwrite: Annotated[bool, Switch, Shown] = False,
+             allow_code: Annotated[str | None, Shown] = None) -> None:
     """Measure how often a trained model is right, with images at random places and centred.
 
     Args:

@@ -206,7 +206,7 @@ class Claim:
     def _before_write(self, path: Path) -> None:
         """List a file in the manifest before it is written; raise an `OutputError` where it must not be."""
         try:
-            name = Path(os.path.abspath(path)).relative_to(os.path.abspath(self.path)).as_posix()
+            name = path.absolute().relative_to(self.path.absolute()).as_posix()
         except ValueError:
             return
         if self._identify() != self._identity:
@@ -217,8 +217,8 @@ class Claim:
             return
         link = link_above(self.path, name)
         if link is not None or not self._may_replace(name, self._written):
-            raise OutputError(f"cannot write {path}: {link or path} was not put there by Shiftscope; move it out of the "
-                              "folder, and go on with --resume")
+            raise OutputError(f"cannot write {path}: {link or path} was not put there by Shiftscope; move it out of "
+                              "the folder, and go on with --resume")
         if name not in self._written:
             self._written.add(name)
             write_manifest(self.path, self._written)
@@ -226,7 +226,7 @@ class Claim:
     def _identify(self) -> tuple[int, ...]:
         """Return what tells this folder and its lock from any others; nothing where they are gone."""
         try:
-            found = [os.stat(self.path)] + ([os.stat(self.path / LOCK)] if self._lock is not None else [])
+            found = [self.path.stat()] + ([(self.path / LOCK).stat()] if self._lock is not None else [])
         except OSError:
             return ()
         return tuple(number for status in found for number in (status.st_dev, status.st_ino))

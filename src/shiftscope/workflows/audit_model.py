@@ -24,8 +24,9 @@ FIGURES = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 
 def audit_model(what: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
-                overwrite: bool = False, device: str = "auto", allow_code: str | None = None, normalize: Normalization | None = None,
-                max_shift: int | None = None, step: int = 1, progress: Progress, **options: Any) -> dict[str, Any]:
+                overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
+                normalize: Normalization | None = None, max_shift: int | None = None, step: int = 1,
+                progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier and, where `against` names another, that one on the same images, and compare the two.
 
     Args:

@@ -16,6 +16,7 @@ from shiftscope.reporting import save_figure
 from shiftscope.reporting.disagreements import disagreements_figure
 from shiftscope.results import SCHEMA_VERSION, Audit, Evaluation
 from shiftscope.runs import slug
+from shiftscope.runs.outputs import figure_files, new_files
 from shiftscope.runs.records import find_records
 from shiftscope.workflows.disagreeing import between_audits, between_evaluations
 

@@ -21,9 +21,10 @@ def export_checkpoint(checkpoint: Path, file: Path, *, batch: int | None = None,
     """
     require(batch is None or batch >= 1, "batch", batch, "a whole number of at least 1")
     require(file.suffix == ".onnx", "onnx", str(file), "the name of a file that ends in .onnx")
-    if file.is_dir() or (os.path.lexists(file) and not overwrite):
-        raise UsageError(f"{file} already exists: choose another file with --onnx{
-            '' if file.is_dir() else ', or replace it with --overwrite'}")
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder: choose another file with --onnx")
+    if os.path.lexists(file) and not overwrite:
+        raise UsageError(f"{file} already exists: replace it with --overwrite, or choose another file with --onnx")
     require_writable(file.parent)
     trained = open_checkpoint(checkpoint, device="cpu", allow_code=allow_code)
     return export_onnx(trained.model, file, (trained.channels, *trained.placement.canvas), batch=batch)

@@ -105,6 +105,9 @@ def mend_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: MendOp
     """
     run = RunFolder(out)
     run.check(resume=resume, overwrite=overwrite)
+    if overwrite and checkpoint.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"--out {out} holds the checkpoint {checkpoint} itself, which --overwrite would remove: "
+                         "choose another folder")
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     subject = checkpoint_subject(trained, overrides, progress)
     place = subject.placement

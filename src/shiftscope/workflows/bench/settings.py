@@ -36,7 +36,8 @@ class BenchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was asked but for the folders, as plain JSON."""
-        return plain({name: value for name, value in asdict(self).items() if name not in ("out", "overwrite", "data_dir")})
+        left_out = ("out", "overwrite", "data_dir")
+        return plain({name: value for name, value in asdict(self).items() if name not in left_out})
 
 
 @dataclass(frozen=True, kw_only=True)
