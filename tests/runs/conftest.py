@@ -90,8 +90,7 @@ class Commands:
     def close(self) -> None:
         for process in self.started:
             process.kill()
-        assert self.server.stdin is not None
-        self.server.stdin.close()
+        self.server.kill()
         self.server.wait(10)
 
 
