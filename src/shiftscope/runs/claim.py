@@ -210,9 +210,9 @@ class Claim:
         except ValueError:
             return
         if self._identify() != self._identity:
-            raise OutputError(f"the folder {self.path} was removed or renamed, or its file {LOCK} was, while this "
-                              "command wrote into it: nothing more is written; start again, with --resume where the "
-                              "folder is now")
+            raise OutputError(f"the folder {self.path} was removed or renamed (or its file {LOCK} was) during the run: "
+                              "nothing more is written; run the command again, with --resume if the folder still "
+                              "exists")
         if name == MANIFEST:
             return
         link = link_above(self.path, name)
