@@ -52,7 +52,7 @@ docs: $(INSTALLED_DEV) ## the documentation, in docs/_build/html; runs the lesso
 
 bench: $(INSTALLED) ## time training, audit, pictures and batches beside the plain ways (real images; nothing else running)
 	for part in training audit visualize data; do \
-		$(RUN) -m shiftscope bench $$part --data fashion-mnist --out benchmarks/results || exit; done
+		$(RUN) -m shiftscope bench $$part --data fashion-mnist --out benchmarks/results --overwrite || exit; done
 
 checkpoints: $(INSTALLED) ## train the models of examples/checkpoints/ anew (real images; ten minutes on two cores)
 	$(RUN) tools/make_checkpoints.py

@@ -7,9 +7,10 @@ import contextlib
 import json
 import math
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -99,6 +100,27 @@ def _check_regular(status: os.stat_result, limit: int) -> None:
         raise UnfitFileError(f"it holds {status.st_size:,} bytes, the limit for such a file is {limit:,}")
 
 
+Guard = Callable[[Path], None]
+"""Called with the path of each file before it is written; raises where it may not be."""
+
+_guards: list[Guard] = []
+
+
+def add_guard(guard: Guard) -> None:
+    """Call `guard` before each write of this process, until `remove_guard`."""
+    _guards.append(guard)
+
+
+def remove_guard(guard: Guard) -> None:
+    """Undo `add_guard`."""
+    _guards.remove(guard)
+
+
+def _ask_guards(path: Path) -> None:
+    for guard in list(_guards):
+        guard(path)
+
+
 def write_bytes(path: Path | str, data: bytes) -> None:
     """Replace `path` with `data`, whole or not at all.
 
@@ -116,9 +138,10 @@ def replacing(path: Path | str) -> Iterator[int]:
     After an error or a Ctrl-C within the block nothing of it is left, and `path` is unchanged.
 
     Raises:
-        OutputError: the folder cannot be written or the disk is full.
+        OutputError: the folder cannot be written, the disk is full, or a guard forbids it.
     """
     path = Path(path)
+    _ask_guards(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)
@@ -147,10 +170,39 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
         view = view[os.write(handle, view):]
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove temporary files below `folder` that a killed writer left behind."""
-    for path in folder.rglob(f".*{_SUFFIX}"):
-        path.unlink(missing_ok=True)
+def append_text(path: Path, text: str) -> None:
+    """Append UTF-8 `text` to a file and flush it to the disk; a kill may leave a part of `text`.
+
+    Raises:
+        OutputError: the folder cannot be written, the disk is full, or a guard forbids it.
+    """
+    _ask_guards(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise _explain(path, error) from error
+
+
+def partial_files(path: Path) -> list[Path]:
+    """Return the temporary files of `path` that killed writers left beside it."""
+    made = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")  # as mkstemp names them
+    try:
+        found = [other for other in path.parent.iterdir() if made.fullmatch(other.name)]
+    except OSError:
+        return []
+    return [other for other in found if is_plain(other)]
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether `path` is a regular file itself: no symbolic link, folder or device."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _finish(handle: int) -> None:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from shiftscope import files
 from shiftscope.errors import CheckpointError, OutputError, UsageError
 from shiftscope.runs import EpochLog, MetricsLog, RunFolder, find_checkpoint, slug
 
@@ -56,8 +57,7 @@ def test_a_folder_with_a_run_is_not_touched_unasked(tmp_path):
     run = RunFolder(tmp_path / "out")
     run.claim()
     run.write_environment({"settings": {}})
-    (run.path / "figures").mkdir()
-    (run.path / "figures" / "old.png").write_bytes(b"x")
+    files.write_bytes(run.path / "figures" / "old.png", b"x")
     (run.path / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match=r"already holds a run: say --resume .* --overwrite"):
         run.claim()
@@ -66,6 +66,7 @@ def test_a_folder_with_a_run_is_not_touched_unasked(tmp_path):
     run.claim(overwrite=True)
     assert not (run.path / "figures").exists() and not run.holds_run
     assert (run.path / "mine.txt").read_text() == "keep"
+    run.release()
 
 
 def test_folders_that_cannot_take_a_run(tmp_path):

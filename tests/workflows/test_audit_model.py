@@ -122,7 +122,7 @@ def test_two_models_side_by_side(checkpoint, npz, tmp_path, capsys):
         60 * (found["middle_accuracy"] - found["against"]["middle_accuracy"]))
     assert json.loads((tmp_path / "both" / "comparison.json").read_text()) == comparison
     assert Audit.load(tmp_path / "both" / "against").model == "blind"
-    assert main(line) == 0
+    assert main([*line, "--overwrite"]) == 0
     assert "p (McNemar)" in capsys.readouterr().out
 
 

@@ -16,6 +16,7 @@ from shiftscope.cli.flags import (
     DataOverrides,
     OutputFlags,
     ProcessFlags,
+    Switch,
     parse_normalize,
     parse_thresholds,
 )
@@ -42,7 +43,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
           expected: Annotated[float | None, Shown] = None, seed: Annotated[int, Shown] = 0,
           device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
-          allow_code: Annotated[str | None, Shown] = None) -> None:
+          overwrite: Annotated[bool, Switch, Shown] = False, allow_code: Annotated[str | None, Shown] = None) -> None:
     """Ask a classifier about every image at every placement: where it is right, and how often it changes its mind.
 
     Args:
@@ -60,15 +61,16 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         seed: Fixes what is sampled, and which answers are computed twice as a check.
         device: One of auto, cpu, cuda or mps.
         out: Folder for the result and the figures (default: none are written).
+        overwrite: Replace files of an earlier audit in --out.
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
     from shiftscope.workflows.audit_model import audit_model, check_thresholds
 
     overrides = data.given() | ({"mode": mode} if mode else {})
     with shown.clean_stdout(output.json):
-        found = audit_model(model, overrides, against=against, out=out, device=device, allow_code=allow_code,
-                            normalize=normalize, max_shift=max_shift, step=step, engine=engine, split=split,
-                            sample=sample, seed=seed, expected=expected,
+        found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, device=device,
+                            allow_code=allow_code, normalize=normalize, max_shift=max_shift, step=step, engine=engine,
+                            split=split, sample=sample, seed=seed, expected=expected,
                             progress=default_progress(quiet=output.quiet))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:

@@ -36,6 +36,7 @@ class TrainingFlags(TrainingBench):
     canvas: Size = BenchSettings.canvas
     model: Names = ModelBench.model
     growth: Switched = False
+    overwrite: Switched = False
 
 
 @Flat
@@ -46,6 +47,7 @@ class AuditFlags(AuditBench):
     canvas: Size = BenchSettings.canvas
     model: Names = ModelBench.model
     growth: Switched = False
+    overwrite: Switched = False
 
 
 @Flat
@@ -56,6 +58,7 @@ class VisualizeFlags(VisualizeBench):
     canvas: Size = BenchSettings.canvas
     model: Names = ModelBench.model
     growth: Switched = False
+    overwrite: Switched = False
 
 
 @Flat
@@ -65,6 +68,7 @@ class BatchFlags(DataBench):
 
     canvas: Size = BenchSettings.canvas
     growth: Switched = False
+    overwrite: Switched = False
 
 
 TRAINING, AUDIT, VISUALIZE, BATCHES = TrainingFlags(), AuditFlags(), VisualizeFlags(), BatchFlags()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import OUTPUT, RESULTS, OutputFlags, parse_names
+from shiftscope.cli.flags import OUTPUT, RESULTS, OutputFlags, Switch, parse_names
 from shiftscope.progress import default_progress
 
 Shown = Parameter(group=RESULTS)
@@ -18,7 +18,8 @@ ROWS = (("random", "random places"), ("centred", "centred"), ("middle", "audit, 
 
 
 def compare(first: Path, second: Path, /, *, models: Annotated[tuple[str, ...], Names] = (),
-            output: OutputFlags = OUTPUT, out: Annotated[Path | None, Shown] = None) -> None:
+            output: OutputFlags = OUTPUT, out: Annotated[Path | None, Shown] = None,
+            overwrite: Annotated[bool, Switch, Shown] = False) -> None:
     """Say whether models of two runs differ by more than chance, and show the images about which they disagree.
 
     Both must have been evaluated or audited on the same images at the same places.
@@ -28,11 +29,13 @@ def compare(first: Path, second: Path, /, *, models: Annotated[tuple[str, ...], 
         second: Another one, or the same with --models.
         models: Which model of the first and which of the second (default: those of the same name and seed).
         out: Folder for the comparison and a figure of the disagreements (default: none are written).
+        overwrite: Replace files of an earlier comparison in --out.
     """
     from shiftscope.workflows.compare_runs import compare_runs
 
     with shown.clean_stdout(output.json):
-        found = compare_runs(first, second, models=models, out=out, progress=default_progress(quiet=output.quiet))
+        found = compare_runs(first, second, models=models, out=out, overwrite=overwrite,
+                             progress=default_progress(quiet=output.quiet))
     if output.json:
         shown.write_document(found)
         return

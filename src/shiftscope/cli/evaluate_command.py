@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import ONE_PROCESS, OUTPUT, OVERRIDES, RESULTS, DataOverrides, OutputFlags, ProcessFlags
+from shiftscope.cli.flags import (
+    ONE_PROCESS,
+    OUTPUT,
+    OVERRIDES,
+    RESULTS,
+    DataOverrides,
+    OutputFlags,
+    ProcessFlags,
+    Switch,
+)
 from shiftscope.progress import default_progress
 
 if TYPE_CHECKING:
@@ -19,6 +28,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
              processes: ProcessFlags = ONE_PROCESS,
              split: Annotated[Literal["test", "train", "validation"], Shown] = "test", seed: Annotated[int, Shown] = 0,
              device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
+             overwrite: Annotated[bool, Switch, Shown] = False,
              allow_code: Annotated[str | None, Shown] = None) -> None:
     """Measure how often a trained model is right, with images at random places and centred.
 
@@ -28,13 +38,14 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
         seed: Fixes the random places.
         device: One of auto, cpu, cuda or mps.
         out: Folder for the figures and the result as JSON (default: none are written).
+        overwrite: Replace files of an earlier evaluation in --out.
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
     from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
 
     with shown.clean_stdout(output.json):
         evaluation = evaluate_checkpoint(
-            checkpoint, data.given(), split=split, out=out, seed=seed, device=device,
+            checkpoint, data.given(), split=split, out=out, overwrite=overwrite, seed=seed, device=device,
             allow_code=allow_code, progress=default_progress(quiet=output.quiet))
     if output.json:
         confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centred")}

@@ -46,7 +46,8 @@ ASCENT, BESIDE = SynthesisFlags(), BesideFlags()
 def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None, Shown] = None,
               settings: SynthesisFlags = ASCENT, beside: BesideFlags = BESIDE, attribute: Annotated[int, Shown] = 0,
               units: Annotated[bool, Switched] = False,
-              out: Annotated[Path, Shown] = Path("shiftscope-visualize"), device: Annotated[str, Shown] = "auto",
+              out: Annotated[Path, Shown] = Path("shiftscope-visualize"),
+              overwrite: Annotated[bool, Switched] = False, device: Annotated[str, Shown] = "auto",
               allow_code: Annotated[str | None, Shown] = None, processes: ProcessFlags = ONE_PROCESS,
               output: OutputFlags = OUTPUT) -> None:
     """Make the pictures that classes and neurons of a trained model like best, and put real images beside them.
@@ -63,17 +64,19 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
         attribute: Explain so many test images by the pixels that decide (default: none).
         units: Table the layers' units on real images too: which are dead, which are duplicates.
         out: Folder for figures, pictures as arrays, the figures of merit (quality.json), and the table of parameters.
+        overwrite: Replace pictures of the same objectives in --out.
         device: One of auto, cpu, cuda or mps.
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
     from shiftscope.workflows.visualize_checkpoint import visualize_checkpoint
 
     with shown.clean_stdout(output.json):
+        _check_further(attribute, units, out, overwrite)
         looks = visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=settings, beside=beside,
-                                     overrides=beside.given(), device=device, allow_code=allow_code,
-                                     progress=default_progress(quiet=output.quiet))
-        _further(checkpoint, attribute, units, out=out, overrides=beside.given(), device=device, allow_code=allow_code,
-                 progress=default_progress(quiet=output.quiet))
+                                     overrides=beside.given(), overwrite=overwrite, device=device,
+                                     allow_code=allow_code, progress=default_progress(quiet=output.quiet))
+        _further(checkpoint, attribute, units, out=out, overrides=beside.given(), overwrite=overwrite, device=device,
+                 allow_code=allow_code, progress=default_progress(quiet=output.quiet))
     if output.json:
         from shiftscope.results import SCHEMA_VERSION
 
@@ -81,6 +84,16 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
         return
     show_looks(looks)
     shown.write_line(str(out))
+
+
+def _check_further(attribute: int, units: bool, out: Path, overwrite: bool) -> None:
+    """Raise an error before anything is made where files that `_further` writes are there already."""
+    from shiftscope.runs.outputs import require_new
+    from shiftscope.workflows.attribute_checkpoint import attribution_files
+    from shiftscope.workflows.inspect_units import UNIT_FILES
+
+    names = [*(attribution_files() if attribute else ()), *(UNIT_FILES if units else ())]
+    require_new(out, names, overwrite=overwrite)
 
 
 def _further(checkpoint: Path, attribute: int, units: bool, **common: Any) -> None:

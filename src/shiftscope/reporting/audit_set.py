@@ -51,6 +51,21 @@ def audit_figures(audits: Sequence[Audit], profiles: Sequence[Equivariance] = ()
                           f"{model_title(profile.model)}: which layer stops following the object when it moves.")
 
 
+def audit_figure_names(subjects: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the names of all figures that audits and layer profiles of models may have.
+
+    Args:
+        subjects: name of each model, and how it was trained, in the order of the audits.
+
+    Example:
+        >>> audit_figure_names([("net", "centred")])[2:]
+        ['class-maps-net-centred', 'changes-net-centred', 'remainders-net-centred', 'layers-net']
+    """
+    own = [f"{kind}-{key}" for key in _keys([_name(*subject) for subject in subjects])
+           for kind in ("class-maps", "changes", "remainders")]
+    return ["accuracy-map", "placements-right", *own, *(f"layers-{key}" for key in _keys([m for m, _ in subjects]))]
+
+
 def _of_one(audit: Audit, key: str) -> Iterator[NamedFigure]:
     title = audit_title(audit)
     yield NamedFigure(f"class-maps-{key}", class_maps(audit),
@@ -65,7 +80,11 @@ def _of_one(audit: Audit, key: str) -> Iterator[NamedFigure]:
 
 def _model(audit: Audit) -> str:
     """The model's name, with how it was trained where that was not the usual way."""
-    return f"{audit.model}-centred" if audit.trained == "centred" else audit.model
+    return _name(audit.model, audit.trained)
+
+
+def _name(model: str, trained: str) -> str:
+    return f"{model}-centred" if trained == "centred" else model
 
 
 def _keys(models: Sequence[str]) -> list[str]:

@@ -1,28 +1,15 @@
 """Where a run keeps what, and whether a folder may be used for one."""
 
-import re
-import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, OutputError, UsageError, did_you_mean
+from shiftscope.errors import CheckpointError, UsageError, did_you_mean
 from shiftscope.reading import as_type, read_json
+from shiftscope.runs.claim import MARKER, Claim
+from shiftscope.runs.jobs import slug
 from shiftscope.runs.log import MetricsLog
-
-MARKER = "env.json"
-_FILES = ("metrics.json", "metrics.jsonl", "report.html", MARKER)
-_FOLDERS = ("figures", "results", "checkpoints")
-
-
-def slug(name: str) -> str:
-    """Return `name` as a file name.
-
-    >>> slug("my_models:Net")
-    'my_models-Net'
-    """
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "model"
 
 
 class _Environment(TypedDict, total=False):
@@ -33,7 +20,7 @@ class _Environment(TypedDict, total=False):
 
 
 class RunFolder:
-    """The layout of one run folder."""
+    """The layout of one run folder, and the right to write into it."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -42,6 +29,7 @@ class RunFolder:
         self.environment = self.path / MARKER
         self.figures = self.path / "figures"
         self.log = MetricsLog(self.path / "metrics.jsonl")
+        self._claim = Claim(self.path)
 
     def checkpoint(self, job: str) -> Path:
         """Folder of a job's checkpoint and training state."""
@@ -56,43 +44,18 @@ class RunFolder:
         """Whether a run was begun here."""
         return self.environment.is_file()
 
-    def claim(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder ready for a run, or say why it cannot be.
+    def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Raise an error where the folder cannot be used for a run, see `Claim.check`; nothing is written."""
+        self._claim.check(resume=resume, overwrite=overwrite)
 
-        Raises:
-            UsageError: it holds a run or other files, and neither `resume` nor `overwrite` was said.
-            OutputError: it cannot be written.
-        """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"--out {self.path} is a file; choose a folder")
-        files.remove_partial(self.path)
-        if self.holds_run and overwrite:
-            self._clear()
-        elif self.holds_run and not resume:
-            raise UsageError(f"--out {self.path} already holds a run: say --resume to go on with it, --overwrite to "
-                             "replace it, or choose another folder")
-        elif not self.holds_run and self.path.is_dir() and any(self.path.iterdir()):
-            raise UsageError(f"--out {self.path} is not empty and holds no run; choose a new or an empty folder")
-        self._check_writable()
+    def claim(self, *, resume: bool = False, overwrite: bool = False, check: Callable[[], None] | None = None,
+              note: Callable[[str], None] | None = None) -> None:
+        """Make the folder ready for a run until `release`, see `Claim.begin`."""
+        self._claim.begin(resume=resume, overwrite=overwrite, check=check, note=note)
 
-    def _check_writable(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-        except OSError as error:
-            raise OutputError(f"cannot write into {self.path}: {error.strerror}; choose another folder with "
-                              "--out") from error
-
-    def _clear(self) -> None:
-        """Remove what a run wrote, and nothing else."""
-        try:
-            for name in _FOLDERS:
-                shutil.rmtree(self.path / name, ignore_errors=False) if (self.path / name).is_dir() else None
-            for name in _FILES:
-                (self.path / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot clear {self.path}: {error.strerror}; choose another folder") from error
+    def release(self) -> None:
+        """Let other processes write into the folder."""
+        self._claim.release()
 
     def write_environment(self, values: dict[str, Any]) -> None:
         """Write `env.json`, which also marks the folder as a run."""

@@ -1,11 +1,21 @@
 """The trainings of a run by name, as its settings ask for them."""
 
+import re
 from dataclasses import dataclass
 
 from shiftscope.settings import RunSettings
 
 CONTROL = "two-full"
 """The model whose centred twin is always trained: what moving costs is the first lesson."""
+
+
+def slug(name: str) -> str:
+    """Return `name` as a file name.
+
+    >>> slug("my_models:Net")
+    'my_models-Net'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "model"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,13 @@
 """`metrics.jsonl`: one flushed line an epoch, readable while a run goes on."""
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, OutputError
+from shiftscope.errors import CheckpointError
 from shiftscope.files import UnfitFileError
 from shiftscope.reading import decode
 
@@ -63,16 +62,7 @@ class MetricsLog:
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one line and flush it to the disk."""
-        line = json.dumps(files.plain(record), ensure_ascii=False, allow_nan=False) + "\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(line)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}; free some space or choose another "
-                              "folder") from error
+        files.append_text(self.path, json.dumps(files.plain(record), ensure_ascii=False, allow_nan=False) + "\n")
 
     def truncate(self, job: str, epoch: int) -> None:
         """Drop what a resumed job will write again: its records after `epoch`, and a torn line."""

@@ -11,8 +11,8 @@ from shiftscope.files import UnfitFileError, reason
 from shiftscope.reading import as_type, object_of, read_json
 from shiftscope.results import Record, load_record
 from shiftscope.results.base import RESULT_FILE, check_version
-from shiftscope.runs.folder import RunFolder, slug
-from shiftscope.runs.jobs import Job, jobs_of
+from shiftscope.runs.folder import RunFolder
+from shiftscope.runs.jobs import Job, jobs_of, slug
 from shiftscope.settings import RunSettings, require
 
 JOBS = ("models", "seed", "seeds", "controls", "audit")

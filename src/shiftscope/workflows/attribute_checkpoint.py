@@ -1,6 +1,6 @@
 """Which pixels decide what a checkpoint says: of one's own pictures, or of the first test images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,21 @@ from shiftscope.reporting import image_credit, save_figure
 from shiftscope.reporting.attribution import attribution_figure
 from shiftscope.results import Attribution
 from shiftscope.runs import slug
+from shiftscope.runs.outputs import figure_files, new_files, record_files
 from shiftscope.settings import require
 from shiftscope.visualization.attribution import attribute, default_methods
+from shiftscope.visualization.explainers import METHODS
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.predict import fit_pictures
 from shiftscope.workflows.subjects import checkpoint_subject
 
+FIGURE = "attribution"
+
 
 def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count: int = 6,
                          methods: Sequence[str] | None = None, target: str | None = None, layer: str | None = None,
-                         out: Path, overrides: dict[str, Any] | None = None, seed: int = 0, device: str = "auto",
-                         allow_code: str | None = None, progress: Progress) -> list[Attribution]:
+                         out: Path, overwrite: bool = False, overrides: dict[str, Any] | None = None, seed: int = 0,
+                         device: str = "auto", allow_code: str | None = None, progress: Progress) -> list[Attribution]:
     """Explain what a model says of pictures; write a record a method and one figure into `out`.
 
     Args:
@@ -36,6 +40,7 @@ def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count
             given.
         layer: for Grad-CAM, the layer whose map is shown; the last convolution unless given.
         out: folder for the figure; a method's record lies in a subfolder named after it.
+        overwrite: replace files that are there.
         overrides: fields of `DataSettings` for the test images.
         seed: fixes their places.
 
@@ -52,17 +57,27 @@ def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count
     if layer is not None and "grad-cam" not in chosen:
         raise UsageError(f"the layer {layer!r} is for the method grad-cam, which is not among {', '.join(chosen)}: add "
                          "it, or leave the layer out")
-    if images:
-        pixels, labels, credit = _files(images, trained, progress), None, ""
-    else:
-        pixels, labels, credit = _test_images(trained, count, overrides or {}, seed, progress)
-    made = [attribute(trained.model, pixels, target, method=method, layer=layer if method == "grad-cam" else None,
-                      baseline=trained.placement.background, labels=labels, class_names=trained.class_names,
-                      name=trained.config.name, progress=progress) for method in chosen]
-    for found in made:
-        found.save(out / slug(f"attribution-{found.method}"))
-    save_figure(attribution_figure(made, credit=credit, limit=len(pixels)), out, "attribution")
+    with new_files(out, attribution_files(chosen), overwrite=overwrite):
+        if images:
+            pixels, labels, credit = _files(images, trained, progress), None, ""
+        else:
+            pixels, labels, credit = _test_images(trained, count, overrides or {}, seed, progress)
+        made = [attribute(trained.model, pixels, target, method=method, layer=layer if method == "grad-cam" else None,
+                          baseline=trained.placement.background, labels=labels, class_names=trained.class_names,
+                          name=trained.config.name, progress=progress) for method in chosen]
+        for found in made:
+            found.save(out / _folder(found.method))
+        save_figure(attribution_figure(made, credit=credit, limit=len(pixels)), out, FIGURE)
     return made
+
+
+def attribution_files(methods: Iterable[str] = METHODS) -> list[str]:
+    """Return the files that `attribute_checkpoint` writes with these methods."""
+    return [*figure_files(FIGURE), *record_files(*map(_folder, methods))]
+
+
+def _folder(method: str) -> str:
+    return slug(f"attribution-{method}")
 
 
 def _files(images: Sequence[Path], trained: Trained, progress: Progress) -> torch.Tensor:

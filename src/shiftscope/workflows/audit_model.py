@@ -10,9 +10,13 @@ from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError
 from shiftscope.models.adapt import Normalization
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
+from shiftscope.reporting.audit_set import audit_figure_names
 from shiftscope.results import Audit, Equivariance
+from shiftscope.runs.outputs import figure_files, new_files, record_files, require_new
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.subjects import Subject, check_subject, open_subject
+
+COMPARISON = "comparison.json"
 
 FIGURES = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency": "consistency",
            "unanimity": "unanimity"}
@@ -20,14 +24,16 @@ FIGURES = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 
 def audit_model(what: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
-                device: str = "auto", allow_code: str | None = None, normalize: Normalization | None = None,
-                max_shift: int | None = None, step: int = 1, progress: Progress, **options: Any) -> dict[str, Any]:
+                overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
+                normalize: Normalization | None = None, max_shift: int | None = None, step: int = 1,
+                progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier and, where `against` names another, that one on the same images, and compare the two.
 
     Args:
         what: checkpoint or run folder, package.module:object, or an ONNX file; `against` likewise.
         overrides: fields of `DataSettings` that were given.
         out: folder for records and figures; those of `against` lie in its subfolder "against".
+        overwrite: replace files that are there.
         max_shift, step: which placements, see `Placement`.
         options: further arguments of `audit`: engine, split, sample, seed, expected.
 
@@ -35,19 +41,23 @@ def audit_model(what: str, overrides: dict[str, Any], *, against: str | None = N
         {"audit": Audit, "against": Audit or None, "comparison": dict or None}.
 
     Raises:
+        UsageError, OutputError: a file in `out` exists, or `out` cannot be written; raised before anything is audited.
         Interrupted: stopped by a signal; what was audited is in `out` and marked partial.
         CheckpointError, DataError, UsageError: see `open_subject` and `audit`.
     """
+    if out is not None:
+        require_new(out, _records(against is not None), overwrite=overwrite)
     names = (what, against) if against else (what,)
     for name in names:
         check_subject(name)
+    subjects = [open_subject(name, overrides, device=device, allow_code=allow_code, normalize=normalize,
+                             progress=progress) for name in names]
+    figures = figure_files(*audit_figure_names([(subject.name, subject.trained) for subject in subjects]))
     found: list[Audit] = []
     profiles: list[Equivariance] = []
     stop = StopFlag()
-    with stop.listening():
-        for name in names:
-            subject = open_subject(name, overrides, device=device, allow_code=allow_code, normalize=normalize,
-                                   progress=progress)
+    with new_files(out, figures, overwrite=overwrite), stop.listening():
+        for subject in subjects:
             placement = subject.placement.narrowed(max_shift=max_shift, step=step)
             found.append(audit(subject.model, subject.data, placement=placement, validation=subject.validation,
                                name=subject.name, trained=subject.trained, stop=stop, progress=progress, **options))
@@ -55,9 +65,9 @@ def audit_model(what: str, overrides: dict[str, Any], *, against: str | None = N
                 break
             if out is not None:
                 profiles += _profile(subject, progress)
-    comparison = compare(*found) if len(found) == 2 and not stop else None
-    if out is not None:
-        _save(found, profiles, comparison, out)
+        comparison = compare(*found) if len(found) == 2 and not stop else None
+        if out is not None:
+            _save(found, profiles, comparison, out)
     if stop:
         where = f"what was audited until then lies in {out}, marked partial" if out else "give --out to keep it"
         raise Interrupted(f"interrupted after {found[-1].images:,} images; {where}", stop.exit_code)
@@ -74,6 +84,12 @@ def _profile(subject: Subject, progress: Progress) -> list[Equivariance]:
         return []
 
 
+def _records(against: bool) -> list[str]:
+    folders = (".", "against") if against else (".",)
+    return [*record_files(*folders, *(f"{folder}/equivariance" for folder in folders)),
+            *([COMPARISON] if against else [])]
+
+
 def _save(found: list[Audit], profiles: list[Equivariance], comparison: dict[str, Any] | None, out: Path) -> None:
     folders = (out, out / "against")
     for result, folder in zip(found, folders, strict=False):
@@ -83,7 +99,7 @@ def _save(found: list[Audit], profiles: list[Equivariance], comparison: dict[str
     for name, figure, _ in audit_figures(found, profiles):
         save_figure(figure, out, name)
     if comparison is not None:
-        files.write_json(out / "comparison.json", comparison)
+        files.write_json(out / COMPARISON, comparison)
 
 
 def check_thresholds(result: Audit, least: Mapping[str, float]) -> None:

@@ -16,6 +16,7 @@ from shiftscope.reporting import save_figure
 from shiftscope.reporting.disagreements import disagreements_figure
 from shiftscope.results import SCHEMA_VERSION, Audit, Evaluation
 from shiftscope.runs import slug
+from shiftscope.runs.outputs import figure_files, new_files
 from shiftscope.runs.records import find_records
 from shiftscope.workflows.disagreeing import between_audits, between_evaluations
 
@@ -48,7 +49,7 @@ class Candidate:
 
 
 def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: Path | None = None,
-                 progress: Progress) -> dict[str, Any]:
+                 overwrite: bool = False, progress: Progress) -> dict[str, Any]:
     """Compare models of two runs, or of one, image by image.
 
     Args:
@@ -56,6 +57,7 @@ def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: 
         models: which model of the first, and which of the second; unless given, models of the same name, way of
             training and seed, or the only one of each.
         out: folder for the comparison and a figure of each pair's disagreements.
+        overwrite: replace files that are there.
 
     Returns:
         Plain JSON: {"schema_version", "runs", "pairs", "notes"}. A pair holds "a" and "b" (model, trained, seed);
@@ -64,18 +66,19 @@ def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: 
 
     Raises:
         CheckpointError: a folder is missing, damaged, or holds neither evaluations nor audits.
-        UsageError: no models to pair; other images or placements.
+        UsageError: no models to pair; other images or placements; a file in `out` exists.
         OutputError: `out` cannot be written.
     """
     pairs = paired(first, second, models)
     notes: list[str] = []
-    found = [_compared(*pair, notes) for pair in pairs]
-    document = {"schema_version": SCHEMA_VERSION, "runs": [str(first), str(second)], "pairs": found, "notes": notes}
-    if out is not None:
-        progress.note("drawing disagreements")
-        for pair in pairs:
-            _draw(*pair, out, notes)
-        files.write_json(out / "comparison.json", document)
+    with new_files(out, ["comparison.json", *figure_files(*(_figure(*pair) for pair in pairs))], overwrite=overwrite):
+        found = [_compared(*pair, notes) for pair in pairs]
+        document = {"schema_version": SCHEMA_VERSION, "runs": [str(first), str(second)], "pairs": found, "notes": notes}
+        if out is not None:
+            progress.note("drawing disagreements")
+            for pair in pairs:
+                _draw(*pair, out, notes)
+            files.write_json(out / "comparison.json", document)
     return document
 
 
@@ -240,6 +243,10 @@ def shares(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
             "only_a": only_a, "only_b": only_b, "p_value": p_value}
 
 
+def _figure(a: Candidate, b: Candidate) -> str:
+    return slug(f"disagreements-{a.name}-{b.name}-seed{a.seed}")
+
+
 def _draw(a: Candidate, b: Candidate, out: Path, notes: list[str]) -> None:
     """Draw the disagreements of a pair, from evaluations where both were evaluated, else from audits."""
     try:
@@ -253,6 +260,6 @@ def _draw(a: Candidate, b: Candidate, out: Path, notes: list[str]) -> None:
     else:
         return
     try:
-        save_figure(disagreements_figure(found), out, slug(f"disagreements-{a.name}-{b.name}-seed{a.seed}"))
+        save_figure(disagreements_figure(found), out, _figure(a, b))
     except UsageError as error:
         notes.append(f"{a.name} and {b.name}: {error}")

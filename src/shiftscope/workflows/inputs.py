@@ -3,6 +3,8 @@
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -72,31 +74,43 @@ def environment(data: Dataset, *, device: torch.device, seed: int, command: list
     }
 
 
+@contextmanager
 def begin_run(run: RunFolder, data: Dataset, settings: dict[str, Any], *, device: torch.device, seed: int,
-              command: list[str], resume: bool, overwrite: bool) -> dict[str, Any]:
-    """Claim a run folder and write its `env.json`, or check that a resumed run goes on with the same settings.
+              command: list[str], resume: bool, overwrite: bool, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Claim a run folder for the time of the block and write its `env.json`.
 
-    Returns:
+    Yields:
         What `env.json` holds.
 
     Raises:
-        UsageError: the folder is taken, or its run was begun with other settings.
+        UsageError: the folder is taken, or its run was begun with other settings and is to be resumed.
+        OutputError: the folder cannot be written.
     """
-    run.claim(resume=resume, overwrite=overwrite)
     now = environment(data, device=device, seed=seed, command=command, settings=files.plain(settings))
-    if not run.holds_run:
+
+    def check() -> None:
+        if resume and run.holds_run:
+            _require_same(run, run.read_environment(), now)
+
+    run.claim(resume=resume, overwrite=overwrite, check=check, note=progress.note)
+    try:
+        if run.holds_run:
+            begun = run.read_environment()
+            now = begun | {"settings": now["settings"], "resumed": [*begun.get("resumed", []), command]}
         run.write_environment(now)
-        return now
-    begun = run.read_environment()
+        yield now
+    finally:
+        run.release()
+
+
+def _require_same(run: RunFolder, begun: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise a `UsageError` where a run would go on with other settings than it was begun with."""
     old, new = (_comparable(values.get("settings", {})) for values in (begun, now))
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if changed:
         what = ", ".join(f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in changed)
         raise UsageError(f"the run in {run.path} was begun with {what}: give the same settings, or replace the run "
                          "with --overwrite")
-    begun |= {"settings": now["settings"], "resumed": [*begun.get("resumed", []), command]}
-    run.write_environment(begun)
-    return begun
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,20 +12,25 @@ from shiftscope.reporting import model_title, save_figure, weight_grid
 from shiftscope.reporting.filters import filter_grid
 from shiftscope.results import UnitTable
 from shiftscope.runs import slug
+from shiftscope.runs.outputs import new_files, record_files
 from shiftscope.visualization.parameters import weight_pictures
 from shiftscope.visualization.units import unit_table
 from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.looks import learned_from
 from shiftscope.workflows.subjects import Subject, checkpoint_subject
 
+UNIT_FILES = record_files("units")
 
-def inspect_units(checkpoint: Path, *, out: Path, overrides: dict[str, Any] | None = None, images: int = 1000,
-                  device: str = "auto", allow_code: str | None = None, progress: Progress) -> UnitTable:
+
+def inspect_units(checkpoint: Path, *, out: Path, overwrite: bool = False, overrides: dict[str, Any] | None = None,
+                  images: int = 1000, device: str = "auto", allow_code: str | None = None,
+                  progress: Progress) -> UnitTable:
     """Write the table of units into `out`/units, and a figure of the weights of each layer that has pictures.
 
     Args:
         checkpoint: checkpoint folder or run folder.
         out: folder.
+        overwrite: replace files that are there.
         overrides: fields of `DataSettings` for the test images; the others are as the model was trained.
         images: how many test images, the first ones, each at one random place.
 
@@ -34,11 +39,12 @@ def inspect_units(checkpoint: Path, *, out: Path, overrides: dict[str, Any] | No
     """
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     subject = checkpoint_subject(trained, overrides or {}, progress)
-    table = unit_table(subject.model, subject.data, placement=subject.placement, images=images, name=subject.name,
-                  progress=progress)
-    table.save(out / "units")
-    for row in table.layers:
-        _draw_weights(subject, row.layer, out)
+    with new_files(out, UNIT_FILES, overwrite=overwrite):
+        table = unit_table(subject.model, subject.data, placement=subject.placement, images=images, name=subject.name,
+                           progress=progress)
+        table.save(out / "units")
+        for row in table.layers:
+            _draw_weights(subject, row.layer, out)
     return table
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from shiftscope import files
 from shiftscope.data import Dataset
 from shiftscope.devices import resolve_device
@@ -43,12 +45,19 @@ def run_main_job(data: DataSettings, run: RunSettings, *, progress: Progress,
     """
     budget, folder, device = Budget(run.max_time), RunFolder(run.out), resolve_device(run.device)
     check_names(run.models)
+    folder.check(resume=run.resume, overwrite=run.overwrite)
     images, placement = open_data(data, progress)
     check_models(run.models, images, placement)
-    settings = TrainSettings(epochs=run.epochs, seed=run.seed)
     asked = {"data": asdict(data), "run": asdict(run)}
-    environment = begin_run(folder, images, asked, device=device, seed=run.seed, command=command or [],
-                            resume=run.resume, overwrite=run.overwrite)
+    with begin_run(folder, images, asked, device=device, seed=run.seed, command=command or [], resume=run.resume,
+                   overwrite=run.overwrite, progress=progress) as environment:
+        return _do_run(run, folder, images, placement, device, environment, budget, progress)
+
+
+def _do_run(run: RunSettings, folder: RunFolder, images: Dataset, placement: Placement, device: torch.device,
+            environment: dict[str, Any], budget: Budget, progress: Progress) -> dict[str, Any]:
+    """Do in a claimed folder what `run_main_job` says."""
+    settings = TrainSettings(epochs=run.epochs, seed=run.seed)
     save_figure(samples_figure(images, placement, run.seed), folder.figures, "samples")  # for those who watch
     jobs = jobs_of(run)
     done = [do_job(job, images, placement, settings, folder, device=device, progress=progress, budget=budget)

@@ -103,19 +103,22 @@ def mend_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: MendOp
         TraceError: the model's graph cannot be read.
         Interrupted: stopped by a signal after saving.
     """
+    run = RunFolder(out)
+    run.check(resume=resume, overwrite=overwrite)
+    if overwrite and checkpoint.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"--out {out} holds the checkpoint {checkpoint} itself, which --overwrite would remove: "
+                         "choose another folder")
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     subject = checkpoint_subject(trained, overrides, progress)
     place = subject.placement
     mended = in_one_pass(mend(subject.model, (subject.data.shape[0], *place.canvas), how=options.how, head=options.head,
                               background=_background(place, options.how), image=whole_image(place)))
-    run = RunFolder(out)
     asked = {"checkpoint": str(checkpoint), "data": overrides, "mend": asdict(options)}
-    begin_run(run, subject.data, asked, device=trained.device, seed=options.seed, command=command or [], resume=resume,
-              overwrite=overwrite)
-    for note in mended.notes:
-        progress.note(note)
-    work = _Work(trained, subject, mended, options, run, progress)
-    return work.done()
+    with begin_run(run, subject.data, asked, device=trained.device, seed=options.seed, command=command or [],
+                   resume=resume, overwrite=overwrite, progress=progress):
+        for note in mended.notes:
+            progress.note(note)
+        return _Work(trained, subject, mended, options, run, progress).done()
 
 
 def _background(placement: Placement, how: str) -> float:

@@ -31,15 +31,16 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
     """
     run, where = RunFolder(out), resolve_device(device)
     check_names([model])
+    run.check(resume=resume, overwrite=overwrite)
     images, placement = open_data(data, progress)
     check_models([model], images, placement, settings.preset)
     asked = {"data": asdict(data), "training": settings.to_dict(), "model": model}
-    begin_run(run, images, asked, device=where, seed=settings.seed, command=command or [], resume=resume,
-              overwrite=overwrite)
-    job = Job(model=model, seed=settings.seed)
-    training, _ = train_job(job, images, placement, settings, run, device=where, progress=progress)
-    training.save(run.result(job.key, "training"))
-    files.write_json(run.metrics, {
-        "schema_version": SCHEMA_VERSION, "dataset": dataset_summary(images, placement), "seed": settings.seed,
-        "device": str(where), "models": [training_summary(training)]})
+    with begin_run(run, images, asked, device=where, seed=settings.seed, command=command or [], resume=resume,
+                   overwrite=overwrite, progress=progress):
+        job = Job(model=model, seed=settings.seed)
+        training, _ = train_job(job, images, placement, settings, run, device=where, progress=progress)
+        training.save(run.result(job.key, "training"))
+        files.write_json(run.metrics, {
+            "schema_version": SCHEMA_VERSION, "dataset": dataset_summary(images, placement), "seed": settings.seed,
+            "device": str(where), "models": [training_summary(training)]})
     return training

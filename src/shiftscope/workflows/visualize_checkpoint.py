@@ -18,6 +18,7 @@ from shiftscope.progress import Progress
 from shiftscope.reporting import class_gallery, neighbours_figure, neuron_gallery, quality_figure, save_figure
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import slug
+from shiftscope.runs.outputs import figure_files, new_files, record_files
 from shiftscope.settings import BesideSettings, SynthesisSettings
 from shiftscope.visualization import default_objectives, parameter_rows, visualize
 from shiftscope.visualization.neighbours import coarser
@@ -26,14 +27,16 @@ from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.looks import Beside, Look, class_neurons_figure, learned_from, look_beside
 from shiftscope.workflows.subjects import checkpoint_subject
 
+QUALITY, PARAMETERS = "quality.json", "parameters.json"
+
 ROWS = 20
 """Units in a figure of real images, the first ones: more no longer fit on a page."""
 
 
 def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, out: Path, start: str | None = None,
                          settings: SynthesisSettings, beside: BesideSettings | None = None,
-                         overrides: dict[str, Any] | None = None, device: str = "auto", allow_code: str | None = None,
-                         progress: Progress) -> list[Look]:
+                         overrides: dict[str, Any] | None = None, overwrite: bool = False, device: str = "auto",
+                         allow_code: str | None = None, progress: Progress) -> list[Look]:
     """Make pictures for each objective, look at real images, and measure; write records and figures into `out`.
 
     Args:
@@ -45,19 +48,38 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
         beside: what stands beside the pictures.
         overrides: fields of `DataSettings` for the real images. Where the dataset that the model was trained on is not
             there, a note says so and there are none; one that was named here must be there.
+        overwrite: replace records and figures that are there.
 
     Raises:
+        UsageError, OutputError: a file in `out` exists, or `out` cannot be written; raised before pictures are made.
         CheckpointError, DataError, UsageError: see `load` and `visualize`; a start picture of another size; a judge of
             other classes or another canvas.
     """
     trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
-    given, shape = beside or BesideSettings(), (trained.channels, *trained.placement.canvas)
+    shape = (trained.channels, *trained.placement.canvas)
+    goals = list(objectives) or default_objectives(trained.model, shape)
+    with new_files(out, _names(goals), overwrite=overwrite, summaries=(QUALITY, PARAMETERS)):
+        looks = _looks(trained, goals, start, settings, beside or BesideSettings(), overrides or {}, device, progress)
+        _save_all(trained, goals, looks, out)
+    return looks
+
+
+def _names(goals: Sequence[str]) -> list[str]:
+    names = [slug(goal) for goal in goals]
+    figures = [f"{begin}{name}" for name in names for begin in ("", "quality-", "neighbours-", "class-neurons-")]
+    records = [f"{name}{part}" for name in names for part in ("", "/quality", "/neighbours")]
+    return [*figure_files(*figures), *record_files(*records)]
+
+
+def _looks(trained: Trained, goals: Sequence[str], start: str | None, settings: SynthesisSettings,
+           given: BesideSettings, overrides: dict[str, Any], device: str, progress: Progress) -> list[Look]:
+    """Make the pictures, and look at real images beside them."""
+    shape = (trained.channels, *trained.placement.canvas)
     begin: Any = start if start is None or start in STARTS else start_picture(Path(start), trained)
     judge = None if given.judge is None else open_judge(given.judge, trained, device, given.judge_code)
     wants = given.neighbours or start == "mean" or settings.parametrisation == "maco"
-    real = real_images(trained, overrides or {}, progress) if wants else None
+    real = real_images(trained, overrides, progress) if wants else None
     train = None if real is None else real[0].train
-    goals = objectives or default_objectives(trained.model, shape)
     made = [visualize(trained.model, goal, start=begin, settings=settings, shape=shape, progress=progress, images=train,
                       placement=trained.placement, class_names=trained.class_names, name=trained.config.name)
             for goal in goals]
@@ -66,9 +88,7 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
     if real is not None and given.neighbours:
         thin = real[1] if given.placements is None else coarser(real[1], given.placements)
         plan = replace(plan, data=real[0], placement=thin, k=given.neighbours)
-    looks = look_beside(trained.model, made, plan, progress=progress)
-    _save_all(trained, goals, looks, out)
-    return looks
+    return look_beside(trained.model, made, plan, progress=progress)
 
 
 def real_images(trained: Trained, overrides: dict[str, Any], progress: Progress) -> tuple[Dataset, Placement] | None:
@@ -115,12 +135,12 @@ def _save_all(trained: Trained, goals: Sequence[str], looks: Sequence[Look], out
     for goal, look in zip(goals, looks, strict=True):
         look.save(out / slug(goal))
         _draw(look, trained.model, credit, out, slug(goal))
-    files.write_json(out / "quality.json", {
+    files.write_json(out / QUALITY, {
         "schema_version": SCHEMA_VERSION, "model": trained.config.name,
         "objectives": [look.quality.summary() for look in looks]})
     rows = [vars(row) for row in parameter_rows(trained.model)]
-    files.write_json(out / "parameters.json", {"schema_version": SCHEMA_VERSION, "model": trained.config.name,
-                                               "parameters": rows})
+    files.write_json(out / PARAMETERS, {"schema_version": SCHEMA_VERSION, "model": trained.config.name,
+                                        "parameters": rows})
 
 
 def _draw(look: Look, model: nn.Module, credit: str, out: Path, name: str) -> None:

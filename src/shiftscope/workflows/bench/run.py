@@ -1,6 +1,5 @@
 """A benchmark from start to end: look at the machine, measure, write the record and its figures."""
 
-import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from shiftscope.progress import Progress
 from shiftscope.reporting.bench import bench_figure, growth_figure
 from shiftscope.reporting.save import save_figure
 from shiftscope.results.bench import BUSY, ENOUGH, Bench, Load, is_busy
+from shiftscope.runs.outputs import figure_files, new_files
 from shiftscope.workflows.bench.audit import measure_audit
 from shiftscope.workflows.bench.batches import measure_batches
 from shiftscope.workflows.bench.load import LoadWatch
@@ -38,12 +38,16 @@ def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[]
         watch: what looks at the machine's load, before and meanwhile.
 
     Raises:
-        UsageError: an unknown model or dataset, or fewer images than a batch.
+        UsageError: an unknown model or dataset, fewer images than a batch, or a file in `settings.out` exists.
         OutputError: `settings.out` cannot be written; said before anything is measured.
     """
     for name in getattr(settings, "model", ()):
         check_model_name(name)
-    check_writable(settings.out)
+    with new_files(settings.out, _files(settings), overwrite=settings.overwrite):
+        return _measured(settings, progress, watch)
+
+
+def _measured(settings: BenchSettings, progress: Progress, watch: Callable[[], LoadWatch]) -> Bench:
     stage = _open(settings, progress)
     progress.note("looking at the machine's load")
     watching = watch()
@@ -59,12 +63,9 @@ def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[]
     return bench
 
 
-def check_writable(folder: Path) -> None:
-    """Raise an `OutputError` where nothing can be written into a folder; nothing is left behind."""
-    probe = folder / ".shiftscope-bench"
-    files.write_bytes(probe, b"")
-    with contextlib.suppress(OSError):
-        probe.unlink()
+def _files(settings: BenchSettings) -> list[str]:
+    name = f"bench-{settings.bench}"
+    return [f"{name}.json", *figure_files(name, *([f"{name}-growth"] if settings.growth else []))]
 
 
 def _open(settings: BenchSettings, progress: Progress) -> Stage:

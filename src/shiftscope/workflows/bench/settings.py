@@ -28,13 +28,16 @@ class BenchSettings:
     """auto, cpu, cuda or mps."""
     out: Path = Path("shiftscope-bench")
     """Folder for the record (JSON) and the figures."""
+    overwrite: bool = False
+    """Replace the record and the figures of an earlier benchmark in --out."""
 
     def __post_init__(self) -> None:
         _whole(self, "repeats")
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was asked but for the folders, as plain JSON."""
-        return plain({name: value for name, value in asdict(self).items() if name not in ("out", "data_dir")})
+        left_out = ("out", "overwrite", "data_dir")
+        return plain({name: value for name, value in asdict(self).items() if name not in left_out})
 
 
 @dataclass(frozen=True, kw_only=True)

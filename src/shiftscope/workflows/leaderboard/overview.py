@@ -1,11 +1,12 @@
 """What there is and what is missing: for the terminal, for scripts, and for the page of the documentation."""
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from shiftscope import files
-from shiftscope.errors import DataError
+from shiftscope.errors import DataError, UsageError
 from shiftscope.reporting.leaderboard import Board, leaderboard_figure, leaderboard_table
 from shiftscope.reporting.marked import replace_marked
 from shiftscope.reporting.save import render_figure
@@ -68,7 +69,7 @@ def write_page(results: Path, page: Path) -> None:
 
     Raises:
         DataError: the page cannot be read.
-        UsageError: it has no marks, or there are no records.
+        UsageError: it has no marks, there are no records, or another picture has the name of the figure.
     """
     try:
         before = files.read_regular(page, MOST_PAGE).decode()
@@ -76,6 +77,10 @@ def write_page(results: Path, page: Path) -> None:
         raise DataError(f"cannot read {page}: {error}; name a Markdown page with the marks of the part "
                         f"{PART!r}") from error
     after = replace_marked(before, PART, page_part(results), str(page))
-    files.write_bytes(page.parent / "images" / PICTURE,
+    figure = page.parent / "images" / PICTURE
+    if os.path.lexists(figure) and f"(images/{PICTURE})" not in before:
+        raise UsageError(f"{figure} already exists, and {page} does not show it: move it away, or choose another page "
+                         "with --table")
+    files.write_bytes(figure,
                       render_figure(leaderboard_figure(board(read_standings(results))), "png"))
     files.write_text(page, after)

@@ -9,9 +9,9 @@ from shiftscope.files import plain
 from shiftscope.progress import Progress
 from shiftscope.results.standing import Standing
 from shiftscope.runs import RunFolder
+from shiftscope.runs.outputs import require_writable
 from shiftscope.settings import DataSettings
 from shiftscope.training.stopping import StopFlag
-from shiftscope.workflows.bench.run import check_writable
 from shiftscope.workflows.inputs import begin_run, open_data
 from shiftscope.workflows.leaderboard.entries import Entry, entries_named
 from shiftscope.workflows.leaderboard.make import Workshop, make_standing
@@ -36,7 +36,7 @@ def run_leaderboard(data: DataSettings, settings: LeaderboardSettings, *, progre
     asked = _asked(data, settings)
     missing = [pair for pair in _wanted(settings) if not _is_there(settings.results, *pair, asked)]
     if missing:
-        check_writable(settings.results)
+        require_writable(settings.results)
         _make(missing, data, settings, asked, progress, command or [])
     return read_standings(settings.results)
 
@@ -74,13 +74,13 @@ def _is_there(folder: Path, entry: Entry, seed: int, asked: dict) -> bool:
 def _make(missing: list[tuple[Entry, int]], data: DataSettings, settings: LeaderboardSettings, asked: dict,
           progress: Progress, command: list[str]) -> None:
     device, run = resolve_device(settings.device), RunFolder(settings.out)
+    run.check(resume=settings.resume, overwrite=settings.overwrite)
     images, placement = open_data(data, progress)
-    begin_run(run, images, {"data": asdict(data), "epochs": settings.epochs}, device=device, seed=settings.seed,
-              command=command, resume=settings.resume, overwrite=settings.overwrite)
     shop = Workshop(data=images, placement=placement, asked=asked, run=run, device=device, epochs=settings.epochs,
                     audit_images=settings.audit_images, progress=progress)
-    stop = StopFlag()
-    with stop.listening():
+    stop, begun = StopFlag(), {"data": asdict(data), "epochs": settings.epochs}
+    with begin_run(run, images, begun, device=device, seed=settings.seed, command=command, resume=settings.resume,
+                   overwrite=settings.overwrite, progress=progress), stop.listening():
         for number, (entry, seed) in enumerate(missing, 1):
             if stop:
                 raise Interrupted(f"interrupted before {entry.name}, seed {seed}; go on with --resume", stop.exit_code)
