@@ -80,7 +80,7 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
         shown.write_document({"schema_version": SCHEMA_VERSION, "out": out, "syntheses": [_numbers(x) for x in looks]})
         return
     show_looks(looks)
-    shown.write_line(str(out))
+    shown.write_path(out)
 
 
 def _further(checkpoint: Path, attribute: int, units: bool, **common: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.errors import DataError
+from shiftscope.text import valid_unicode
 
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 """The arrays that an .npz file must hold."""
@@ -135,8 +136,8 @@ def read_npz(path: Path | str) -> Dataset:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no readable .npz file: {error}; write it anew with numpy.savez") from error
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in arrays["class_names"].ravel()]
-    return from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=names, name=path.stem,
-                       source=f"arrays in the file {path.name}")
+    return from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=names, name=valid_unicode(path.stem),
+                       source=f"arrays in the file {valid_unicode(path.name)}")
 
 
 def _plain_array(stored: Any, key: str, path: Path) -> np.ndarray:

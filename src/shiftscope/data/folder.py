@@ -17,6 +17,7 @@ from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.data.picture import measure, read_picture
 from shiftscope.errors import DataError
 from shiftscope.settings import require
+from shiftscope.text import valid_unicode
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
@@ -53,8 +54,8 @@ def read_folder(path: Path | str, *, image_size: Size | None = None) -> Dataset:
     channels = 3 if any(bool((images != images[:, :1]).any()) for images, _ in splits) else 1
     train_set, test_set = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels in splits)
     checksums = {"train_images": checksum(train_set.images), "test_images": checksum(test_set.images)}
-    return Dataset(name=path.resolve().name, class_names=tuple(train), train=train_set, test=test_set, source=source,
-                   licence=LICENCE, checksums=checksums)
+    return Dataset(name=valid_unicode(path.resolve().name), class_names=tuple(train), train=train_set, test=test_set,
+                   source=source, licence=LICENCE, checksums=checksums)
 
 
 def pictures(listing: Listing) -> list[Path]:
@@ -72,7 +73,8 @@ def common_size(path: Path, measured: Iterable[Size], given: Size | None) -> tup
     sizes = Counter(measured)
     size = _checked_size(given) or min(sizes, key=lambda item: (-sizes[item], item[0] * item[1], item))
     rule = f"stretched to {size[0]} x {size[1]}" if len(sizes) > 1 or size not in sizes else f"{size[0]} x {size[1]}"
-    return size, f"picture files in the folder {path.resolve().name}, {rule} (height x width) pixels"
+    name = valid_unicode(path.resolve().name)
+    return size, f"picture files in the folder {name}, {rule} (height x width) pixels"
 
 
 def _checked_size(size: Size | None) -> Size | None:
@@ -107,8 +109,9 @@ def _list_classes(path: Path) -> Listing:
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not folders:
         raise DataError(f"{path} holds no class folders, expected one folder of PNG or JPEG files for each class")
-    require_classes([folder.name for folder in folders], str(path))
-    return {folder.name: _list_pictures(folder) for folder in folders}
+    named = [(valid_unicode(folder.name), folder) for folder in folders]
+    require_classes([name for name, _ in named], str(path))
+    return {name: _list_pictures(folder) for name, folder in named}
 
 
 def _list_pictures(folder: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from shiftscope.data.streamed import StreamedImages, leave_signals
 from shiftscope.errors import DataError, OutputError, ShiftscopeError
 from shiftscope.progress import Progress, SilentProgress, Task
 from shiftscope.settings import require
+from shiftscope.text import valid_unicode
 
 FORMATTED = 1
 """Version of the header's JSON."""
@@ -125,8 +126,8 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
     def chunks(split: str) -> Iterator[Chunk]:
         return _in_order(partial(_decode, size=size), _pieces(shuffled(listings[split]), (3, *size)), count)
 
-    return Source(name=path.resolve().name, class_names=tuple(listings["train"]), source=source, licence=LICENCE,
-                  size=size, counts={split: len(pictures(listing)) for split, listing in listings.items()},
+    return Source(name=valid_unicode(path.resolve().name), class_names=tuple(listings["train"]), source=source,
+                  licence=LICENCE, size=size, counts={split: len(pictures(listing)) for split, listing in listings.items()},
                   chunks=chunks)
 
 
@@ -317,10 +318,10 @@ class _Writer:
     def _header(self, source: Source, arrays: dict[str, Any]) -> bytes:
         ends = np.cumsum(list(self.counts.values())).tolist()
         splits = {split: [end - count, end] for (split, count), end in zip(self.counts.items(), ends, strict=True)}
-        return json.dumps({
+        return json.dumps(files.plain({
             "schema_version": FORMATTED, "name": source.name, "class_names": list(source.class_names),
             "source": source.source, "licence": source.licence, "drawn": source.drawn,
-            "checksums": source.checksums | self.checksums(), "splits": splits, "arrays": arrays}).encode()
+            "checksums": source.checksums | self.checksums(), "splits": splits, "arrays": arrays})).encode()
 
     def _place(self, index: int) -> int:
         return packed.ALIGNMENT + index * int(np.prod(self.shape))

@@ -13,6 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from shiftscope.reporting.wording import wrap
+from shiftscope.text import valid_unicode
 
 INK, MUTED, RULE, PAPER = "#1b1f24", "#57606a", "#d0d7de", "#ffffff"
 
@@ -67,12 +68,13 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
 
 def verbatim(text: str) -> str:
-    r"""Return `text` so that matplotlib shows it letter by letter: a dollar sign begins no formula.
+    r"""Return `text` so that matplotlib shows it letter by letter: a dollar sign begins no formula, and bytes that are no
+    text, which it cannot draw, are escaped.
 
     >>> verbatim("$x$")
     '\\$x\\$'
     """
-    return text.replace("$", r"\$")
+    return valid_unicode(text).replace("$", r"\$")
 
 
 def ink_on(share: float) -> str:

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from shiftscope.data import read_picture
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
+from shiftscope.text import valid_unicode
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 
 
@@ -82,7 +83,7 @@ def _check_offset(offset: tuple[int, int], trained: Trained) -> None:
 def _answer(path: Path, offset: tuple[int, int], inverted: bool, scores: torch.Tensor,
             trained: Trained) -> dict[str, Any]:
     best = int(scores.argmax())
-    return {"file": str(path), "offset": list(offset), "class": trained.class_names[best],
+    return {"file": valid_unicode(str(path)), "offset": list(offset), "class": trained.class_names[best],
             "confidence": float(scores[best]), "inverted": inverted,
             "scores": dict(zip(trained.class_names, scores.tolist(), strict=True))}
 
