@@ -102,8 +102,8 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as plain JSON: tuples as lists, numbers that are not finite as null, numpy scalars as numbers, text
-    as valid Unicode.
+    """Return `value` as plain JSON: tuples as lists, numbers that are not finite as null, numpy scalars as numbers, and
+    text as valid Unicode.
 
     >>> plain({"a": (1, float("nan"))})
     {'a': [1, None]}

@@ -10,7 +10,7 @@ _NOT_PRINTABLE = re.compile(
 
 
 def valid_unicode(text: str) -> str:
-    r"""Return `text` with escapes for bytes of a file name that are not UTF-8: it can be stored in any encoding of Unicode.
+    r"""Return `text` with escapes for bytes of a file name that are not UTF-8, so that it can be stored as UTF-8.
 
     >>> valid_unicode("caf\udce9")
     'caf\\xe9'

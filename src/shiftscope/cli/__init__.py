@@ -1,8 +1,8 @@
 """The command line: it parses, calls a workflow and shows what came out."""
 
-import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def _check_current_folder() -> None:
     from shiftscope.errors import UsageError
 
     try:
-        os.getcwd()
+        Path.cwd()
     except OSError as error:
         raise UsageError("the current folder is gone or cannot be read: change to another one with cd, and give the "
                          "command again") from error

@@ -140,7 +140,8 @@ class _ReadableToml(Toml):
 
 
 def _read(path: Path) -> bytes:
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))  # a FIFO would block
+    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # else a FIFO would block
+    handle = os.open(path, os.O_RDONLY | flags)
     with os.fdopen(handle, "rb") as stream:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):

@@ -1,4 +1,4 @@
-"""Standard input, output and error as a command needs them, also where they are closed, full or cannot show a letter."""
+"""Standard input, output and error as a command needs them: also where they are closed, full, or lack a letter."""
 
 import codecs
 import contextlib

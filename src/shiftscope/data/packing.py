@@ -126,9 +126,9 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
     def chunks(split: str) -> Iterator[Chunk]:
         return _in_order(partial(_decode, size=size), _pieces(shuffled(listings[split]), (3, *size)), count)
 
+    counts = {split: len(pictures(listing)) for split, listing in listings.items()}
     return Source(name=valid_unicode(path.resolve().name), class_names=tuple(listings["train"]), source=source,
-                  licence=LICENCE, size=size, counts={split: len(pictures(listing)) for split, listing in listings.items()},
-                  chunks=chunks)
+                  licence=LICENCE, size=size, counts=counts, chunks=chunks)
 
 
 def _cores() -> int:

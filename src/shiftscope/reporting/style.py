@@ -68,8 +68,8 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
 
 def verbatim(text: str) -> str:
-    r"""Return `text` so that matplotlib shows it letter by letter: a dollar sign begins no formula, and bytes that are no
-    text, which it cannot draw, are escaped.
+    r"""Return `text` so that matplotlib shows it letter by letter: a dollar sign begins no formula, and bytes that are
+    no text, which it cannot draw, are escaped.
 
     >>> verbatim("$x$")
     '\\$x\\$'
