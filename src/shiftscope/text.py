@@ -2,20 +2,25 @@
 
 import re
 
-_NOT_UNICODE = re.compile("[\ud800-\udfff]")
 _NOT_PRINTABLE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f"  # control characters but the line feed: ESC begins a command to the terminal
-    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # change the direction of the text that follows
-    "\u2028\u2029\ud800-\udfff]")
+    "\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # these move or turn the text that follows
 
 
 def valid_unicode(text: str) -> str:
-    r"""Return `text` with escapes for bytes of a file name that are not UTF-8, so that it can be stored as UTF-8.
+    r"""Return `text` so that it can be stored as UTF-8.
 
-    >>> valid_unicode("caf\udce9")
-    'caf\\xe9'
+    Python keeps bytes of a file name that its locale's encoding lacks as surrogates (PEP 383): they become the letters
+    that they are in UTF-8, whatever the locale, or escapes.
+
+    >>> valid_unicode("caf\udce9"), valid_unicode("\udcc3\udca9")
+    ('caf\\xe9', 'é')
     """
-    return _NOT_UNICODE.sub(_escaped, text)
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # other surrogates, which no file name gives
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")
 
 
 def printable(text: str) -> str:
@@ -24,11 +29,4 @@ def printable(text: str) -> str:
     >>> printable("\x1b[31mred\udcff")
     '\\x1b[31mred\\xff'
     """
-    return _NOT_PRINTABLE.sub(_escaped, text)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps the byte of a name that is not UTF-8 (PEP 383)
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return _NOT_PRINTABLE.sub(lambda found: ascii(found[0])[1:-1], valid_unicode(text))

@@ -13,6 +13,9 @@ from shiftscope.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+LEAST_WIDTH = 40
+"""Columns of a table, also where the terminal says that it has fewer: in less, the cells would be empty."""
+
 
 @contextlib.contextmanager
 def clean_stdout(active: bool) -> Iterator[None]:
@@ -40,7 +43,9 @@ def console() -> "Console":
     """Return the console for tables; it honours NO_COLOR."""
     from rich.console import Console
 
-    return Console(highlight=False, emoji=False)
+    found = Console(highlight=False, emoji=False)
+    found.width = max(found.width, LEAST_WIDTH)
+    return found
 
 
 def write_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None,

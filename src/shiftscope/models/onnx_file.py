@@ -15,6 +15,7 @@ from torch import nn
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
 from shiftscope.models.forward import home
+from shiftscope.text import valid_unicode
 
 SUFFIX = ".onnx"
 INSTALL = "install the extra: pip install 'shiftscope[onnx]'"
@@ -81,8 +82,9 @@ def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only: they are raised as well
+    readable = valid_unicode(str(path)) == str(path)  # onnxruntime opens files with names in UTF-8 only
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path) if readable else path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise CheckpointError(f"{path} is no readable ONNX file ({' '.join(str(error).split())}); export it "
                               "again") from error
