@@ -121,7 +121,7 @@ def some_of(names: Iterable[object], most: int = 6) -> str:
 
 
 def _short(name: str) -> str:
-    name = name.encode("utf-8", "backslashreplace").decode()
+    name = valid_unicode(name)
     return name if len(name) <= 40 else f"{name[:18]}...{name[-18:]}"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shiftscope.errors import OutputError
+from shiftscope.text import valid_unicode
 
 _SUFFIX = ".part"
 
@@ -230,25 +231,26 @@ def _explain(path: Path, error: OSError) -> OutputError:
 
 def write_text(path: Path | str, text: str) -> None:
     """Replace `path` with UTF-8 `text`, whole or not at all."""
-    write_bytes(path, text.encode())
+    write_bytes(path, valid_unicode(text).encode())
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as plain JSON: tuples as lists, numbers that are not finite as null, numpy scalars as numbers.
+    """Return `value` as plain JSON: tuples as lists, numbers that are not finite as null, numpy scalars as numbers, and
+    text as valid Unicode.
 
     >>> plain({"a": (1, float("nan"))})
     {'a': [1, None]}
     """
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {valid_unicode(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str | Path):
+        return valid_unicode(str(value))
+    if value is None or isinstance(value, bool | int):
         return value
-    if isinstance(value, Path):
-        return str(value)
     return plain(value.tolist())  # numpy
 
 

@@ -3,9 +3,13 @@
 The library never prints; it talks to a `Progress`, which the caller chooses.
 """
 
+import contextlib
+import functools
 import sys
 import time
 from typing import IO, Any, Protocol
+
+from shiftscope.text import printable
 
 FIRST_LINE = 5.0
 """Seconds after which a task first says how long it takes, and the least between two lines of a log."""
@@ -111,7 +115,7 @@ class _LineTask:
     """Writes a line now and then: more and more rarely, so that logs stay short."""
 
     def __init__(self, stream: IO[str], title: str, total: int, unit: str, done: int):
-        self.stream, self.title, self.unit = stream, title, unit
+        self.stream, self.title, self.unit = stream, printable(title), unit
         self.pace = Pace(total, done)
         self.next_line = self.pace.begun + FIRST_LINE
         self.values: dict[str, float] = {}
@@ -121,8 +125,7 @@ class _LineTask:
         share = 100 * pace.done / max(pace.total, 1)
         tail = f"{duration(pace.left(now))} left" if pace.done < pace.total else f"took {duration(now - pace.begun)}"
         line = f"{self.title}: {share:.0f} %  {describe(self.values)}  {pace.rate(now):,.0f} {self.unit}/s  {tail}"
-        self.stream.write(line + "\n")
-        self.stream.flush()
+        write_message(self.stream, line)
 
     def advance(self, count: int, **values: float) -> None:
         self.pace.done += count
@@ -146,15 +149,21 @@ class LineProgress:
         return _LineTask(self.stream, title, total, unit, done)
 
     def note(self, message: str) -> None:
-        self.stream.write(message + "\n")
-        self.stream.flush()
+        write_message(self.stream, message)
+
+
+def write_message(stream: IO[str], message: str) -> None:
+    """Write a line for people; where the stream is closed or full it is lost, for the work goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(printable(message) + "\n")
+        stream.flush()
 
 
 class _BarTask:
     def __init__(self, bar: Any, title: str, total: int, unit: str, done: int):
         self.bar, self.unit, self.pace = bar, unit, Pace(total, done)
         self.values: dict[str, float] = {}
-        self.id = bar.add_task(title, total=total, completed=done, values="", rate="")
+        self.id = bar.add_task(printable(title), total=total, completed=done, values="", rate="")
         bar.start()
 
     def advance(self, count: int, **values: float) -> None:
@@ -173,12 +182,12 @@ class BarProgress:
     def __init__(self, stream: IO[str] | None = None):
         from rich.console import Console
 
-        self.console = Console(file=stream if stream is not None else sys.stderr, highlight=False)
+        self.console = Console(file=stream if stream is not None else sys.stderr, highlight=False, emoji=False)
 
     def task(self, title: str, total: int, unit: str = "images", done: int = 0) -> Task:
         from rich import progress as rich_progress
 
-        text = rich_progress.TextColumn
+        text = functools.partial(rich_progress.TextColumn, markup=False)
         columns = (text("{task.description}"), rich_progress.BarColumn(bar_width=24),
                    rich_progress.TaskProgressColumn(), text("{task.fields[values]}"), text("{task.fields[rate]}"),
                    rich_progress.TimeRemainingColumn(compact=True))
@@ -186,7 +195,7 @@ class BarProgress:
         return _BarTask(bar, title, total, unit, done)
 
     def note(self, message: str) -> None:
-        self.console.print(message, markup=False)
+        self.console.print(printable(message), markup=False)
 
 
 def default_progress(stream: IO[str] | None = None, *, quiet: bool = False) -> Progress:
@@ -196,6 +205,6 @@ def default_progress(stream: IO[str] | None = None, *, quiet: bool = False) -> P
     'SilentProgress'
     """
     target = stream if stream is not None else sys.stderr
-    if quiet:
+    if quiet or target is None or target.closed:
         return SilentProgress()
     return BarProgress(target) if target.isatty() else LineProgress(target)

@@ -89,4 +89,5 @@ def test_a_full_disk_under_standard_output():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*SHIFTSCOPE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True,
                               timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        1, "error: cannot write to standard output: No space left on device; send it to another file or program\n")

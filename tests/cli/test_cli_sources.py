@@ -63,8 +63,8 @@ def test_several_models(workflows, line):
 
 
 def test_models_from_variable_and_file(workflows, monkeypatch):
-    Path("shiftscope.toml").write_text('[run]\nmodels = ["a:B", "two-full"]\n')
-    assert settings(workflows)[1].models == ("a:B", "two-full")
+    Path("shiftscope.toml").write_text('[run]\nmodels = ["invariant", "two-full"]\n')
+    assert settings(workflows)[1].models == ("invariant", "two-full")
     monkeypatch.setenv("SHIFTSCOPE_MODELS", "two-conv two-full")
     assert settings(workflows)[1].models == ("two-conv", "two-full")
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,16 +15,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 failed, 2 usage, 3 data or checkpoint, 4 threshold not met, 5 another process of a group was lost,
         130 interrupted, 143 terminated.
     """
+    from shiftscope.cli.streams import usable_streams
+
+    with usable_streams():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
     from shiftscope.cli.app import build_app, call
     from shiftscope.cli.failures import explain
     from shiftscope.cli.processes import is_one_of_several, run_together
 
-    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _check_current_folder()
         if is_one_of_several():
-            return run_together(given, lambda: call(build_app(), given))
-        code = call(build_app(), given)
+            return run_together(arguments, lambda: call(build_app(), arguments))
+        code = call(build_app(), arguments)
         sys.stdout.flush()  # a reader that left early shows here, not at the interpreter's exit
     except (Exception, KeyboardInterrupt) as error:
         return explain(error)
     return code
+
+
+def _check_current_folder() -> None:
+    from shiftscope.errors import UsageError
+
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("the current folder is gone or cannot be read: change to another one with cd, and give the "
+                         "command again") from error

@@ -79,7 +79,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         show_audits(audits)
         show_comparison(audits, found["comparison"])
         if out is not None:
-            shown.write_line(str(out))
+            shown.write_path(out)
     check_thresholds(audits[0], fail_under or {})
 
 

@@ -103,7 +103,7 @@ def _bench(settings: BenchSettings, output: OutputFlags) -> None:
         shown.write_document(found.to_dict())
         return
     show_bench(found)
-    shown.write_line(str(settings.out))
+    shown.write_path(settings.out)
 
 
 def show_bench(found: "Bench") -> None:

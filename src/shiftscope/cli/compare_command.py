@@ -44,7 +44,7 @@ def compare(first: Path, second: Path, /, *, models: Annotated[tuple[str, ...], 
     for note in found["notes"]:
         shown.write_line(note)
     if out is not None:
-        shown.write_line(str(out))
+        shown.write_path(out)
 
 
 def show_pair(pair: dict[str, Any], runs: list[str]) -> None:

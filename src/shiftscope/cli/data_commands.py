@@ -81,7 +81,7 @@ def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = O
         _document({"name": name, "files": paths})
         return
     for path in paths:
-        shown.write_line(str(path))
+        shown.write_path(path)
 
 
 def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[int, int] | None, Size] = None,
@@ -106,4 +106,4 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
     if output.json:
         _document(vars(done))
         return
-    shown.write_line(str(done.path))
+    shown.write_path(done.path)

@@ -53,7 +53,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
         return
     show_evaluation(evaluation)
     if out is not None:
-        shown.write_line(str(out))
+        shown.write_path(out)
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:

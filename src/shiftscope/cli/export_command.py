@@ -26,4 +26,4 @@ def export(checkpoint: Path, /, *, onnx: Annotated[Path, Shown], batch: Annotate
 
     with shown.clean_stdout(True):
         written = export_checkpoint(checkpoint, onnx, batch=batch, overwrite=overwrite, allow_code=allow_code)
-    shown.write_line(str(written))
+    shown.write_path(written)

@@ -5,15 +5,26 @@ import sys
 import traceback
 
 from shiftscope.cli.sources import DEBUG_VARIABLE
-from shiftscope.errors import Interrupted, ShiftscopeError, UsageError
+from shiftscope.cli.streams import discard_results
+from shiftscope.errors import Interrupted, OutputError, ShiftscopeError, UsageError
+from shiftscope.text import printable
 
 
 def explain(error: BaseException) -> int:
     """Say in one line on standard error what went wrong and return the exit code."""
+    code = _explain(error)
+    try:
+        sys.stdout.flush()
+    except (OSError, OutputError):
+        discard_results()  # or the interpreter's last flush fails aloud
+    return code
+
+
+def _explain(error: BaseException) -> int:
     from cyclopts import CycloptsError
 
-    if isinstance(error, BrokenPipeError):
-        return _reader_left()
+    if isinstance(error, BrokenPipeError):  # the reader of our output closed it, as `| head` does: end quietly
+        return 1
     if isinstance(error, KeyboardInterrupt):
         return _say("interrupted", 130)
     if isinstance(error, Interrupted):
@@ -26,7 +37,7 @@ def explain(error: BaseException) -> int:
 
 
 def _say(line: str, code: int) -> int:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(printable(line) + "\n")
     return code
 
 
@@ -39,12 +50,6 @@ def _parse_error(error: Exception) -> str:
         message = f"unexpected argument {error.unused_tokens[0]!r}."
     words = error.command_chain if isinstance(error, CycloptsError) and error.command_chain else ()
     return f"{message} (see: {' '.join(['shiftscope', *words, '--help'])})"
-
-
-def _reader_left() -> int:
-    """The reader of our output closed it, as `| head` does: end quietly."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush fails aloud
-    return 1
 
 
 def _unexpected(error: BaseException) -> int:

@@ -67,7 +67,7 @@ def leaderboard(*, data: DataFlags = DATA, settings: LeaderboardFlags = SETTINGS
     elif found.board.rows:
         _show_rows(found.board.rows)
     if table is not None:
-        shown.write_line(str(table))
+        shown.write_path(table)
 
 
 def _show_entries(entries: list[dict[str, Any]]) -> None:

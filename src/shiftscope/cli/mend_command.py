@@ -77,7 +77,7 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
     show_comparison(audits, found.comparison)
     for note in found.notes:
         shown.write_line(f"{found.after.model}: {note}")
-    shown.write_line(str(found.checkpoint))
+    shown.write_path(found.checkpoint)
 
 
 def _document(found: "MendResult", options: "MendOptions") -> dict[str, Any]:

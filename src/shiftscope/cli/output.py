@@ -4,12 +4,17 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shiftscope.files import plain
+from shiftscope.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+LEAST_WIDTH = 40
+"""Columns of a table, also where the terminal says that it has fewer: in less, the cells would be empty."""
 
 
 @contextlib.contextmanager
@@ -26,14 +31,21 @@ def write_document(values: dict[str, Any]) -> None:
 
 def write_line(text: str) -> None:
     """Print a line that other programs may read: never wrapped or coloured."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
+
+
+def write_path(path: Path | str) -> None:
+    """Print where something was written: exactly for other programs, with escapes on a terminal, see `printable`."""
+    sys.stdout.write((printable(str(path)) if sys.stdout.isatty() else str(path)) + "\n")
 
 
 def console() -> "Console":
     """Return the console for tables; it honours NO_COLOR."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    found = Console(highlight=False, emoji=False)
+    found.width = max(found.width, LEAST_WIDTH)
+    return found
 
 
 def write_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None,
@@ -45,7 +57,7 @@ def write_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title:
     right = set(numbers)
     table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(_escaped(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_escaped(cell) for cell in row))
     if title:
@@ -56,7 +68,7 @@ def write_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable(text))
 
 
 def percent(share: float | None) -> str:

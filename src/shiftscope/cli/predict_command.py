@@ -39,7 +39,7 @@ def predict(checkpoint: Path, image: Path, /, *images: Path,
         return
     show_predictions(predictions)
     if out is not None:
-        shown.write_line(str(out))
+        shown.write_path(out)
 
 
 def show_predictions(predictions: list[dict[str, Any]]) -> None:

@@ -38,4 +38,4 @@ def report(*runs: Path, output: OutputFlags = OUTPUT, out: Annotated[Path, Shown
     if output.json:
         shown.write_document({"schema_version": SCHEMA_VERSION, "report": str(page)})
     else:
-        shown.write_line(str(page))
+        shown.write_path(page)

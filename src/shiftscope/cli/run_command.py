@@ -25,7 +25,7 @@ def run(*, data: DataFlags = DATA, run: RunFlags = RUN, output: OutputFlags = OU
         return
     if metrics["models"] or metrics["controls"]:
         show_accuracies(metrics)
-    shown.write_line(str(run.out / ("metrics.json" if metrics["paused"] else "report.html")))
+    shown.write_path(run.out / ("metrics.json" if metrics["paused"] else "report.html"))
 
 
 def show_accuracies(metrics: dict[str, Any]) -> None:

@@ -1,22 +1,37 @@
-"""Where options come from when the command line leaves them open: variables, then the TOML file."""
+"""Where options come from when the command line leaves them open: variables, then the TOML file.
+
+A folder that someone else made may hold a `shiftscope.toml`. So the file can change how something is computed, but it
+can neither name code nor choose what is written or replaced. Variables cannot name code either.
+"""
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Token
 from cyclopts.config import Env, Toml
 
 from shiftscope.errors import UsageError, nearest, unknown
 from shiftscope.files import read_regular, reason
-
-MOST_BYTES = 2**20
-"""Size limit of a settings file."""
+from shiftscope.resolve import is_object_name
 
 PREFIX = "SHIFTSCOPE_"
 DEBUG_VARIABLE = "SHIFTSCOPE_DEBUG"
+
+CODE = ("--allow-code", "--judge-code")
+"""Options whose value is always a name of code."""
+
+MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--model", "--models")
+"""Options whose value is a name of code where it has the form package.module:object."""
+
+WRITING = ("--onnx", "--out", "--overwrite", "--results", "--resume", "--table")
+"""Options that choose what is written, changed or replaced."""
+
+MOST_BYTES = 2**20
+"""The largest file of settings that is read."""
 
 
 def variable(option: str) -> str:
@@ -49,10 +64,14 @@ class Variables:
                 if name not in known:
                     raise unknown("variable", name, known | {DEBUG_VARIABLE})
         self.env(app, commands, arguments)
+        for argument, token in _tokens(arguments, self.env.source):
+            if _names_code(argument, token):
+                raise UsageError(f"the variable {token.keyword} names code, {_short(token.value)}, and code is only "
+                                 f"imported by a name on the command line: {_on_the_command_line(argument)}")
 
 
 class TomlFile:
-    """A TOML file with one table a command; an unknown table or key is an error.
+    """A TOML file with one table a command; an unknown table or key, and one that is not for a file, is an error.
 
     Args:
         path: the file, relative to the current folder; it need not exist.
@@ -67,6 +86,14 @@ class TomlFile:
         """Fill what is open in `arguments`; this is how cyclopts calls a source."""
         self._check(self.toml.config, ())
         self.toml(app, commands, arguments)
+        for argument, token in _tokens(arguments, self.toml.source):
+            key = f"{argument.name.removeprefix('--')} in [{'.'.join(commands)}] of {self.toml.path}"
+            if _names_code(argument, token):
+                raise UsageError(f"{key} names code, {_short(token.value)}, and code is only imported by a name on the "
+                                 f"command line: {_on_the_command_line(argument)}")
+            if argument.name in WRITING:
+                raise UsageError(f"{key} chooses what is written or replaced, and a settings file must not: remove the "
+                                 f"key and use {argument.name} on the command line")
 
     def _check(self, table: dict[str, Any], above: tuple[str, ...]) -> None:
         words = {command[len(above)] for command in self.commands if command[:len(above)] == above}
@@ -83,12 +110,31 @@ class TomlFile:
                 self._check(value, place)
 
 
+def _tokens(arguments: ArgumentCollection, source: str) -> list[tuple[Argument, Token]]:
+    """Return what a source has given, with the option that it was given for."""
+    return [(argument, token) for argument in arguments for token in argument.tokens if token.source == source]
+
+
+def _names_code(argument: Argument, token: Token) -> bool:
+    parts = re.split(r"[,\s]+", token.value)
+    return argument.name in CODE or (argument.name in MAY_BE_CODE and any(map(is_object_name, parts)))
+
+
+def _on_the_command_line(argument: Argument) -> str:
+    option = argument.name if argument.name.startswith("--") else f"the argument {argument.name}"
+    return f"if you trust it, give {option} there"
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 80 else f"{value[:80]}...")
+
+
 class _ReadableToml(Toml):
-    """A TOML source that names the file when it cannot be read."""
+    """A TOML source that names the file when it cannot be read, and reads plain files of a sensible size only."""
 
     def _load_config(self, path: Path) -> dict[str, Any]:
         try:
             return tomllib.loads(read_regular(path, MOST_BYTES).decode())
         except (OSError, ValueError, RecursionError) as error:
             why = reason(error) if isinstance(error, OSError) else error
-            raise CycloptsError(msg=f"cannot read {path}: {why}; mend the file or move it away") from error
+            raise CycloptsError(msg=f"cannot read {path}: {why}; correct the file or move it away") from error

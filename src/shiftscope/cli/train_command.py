@@ -61,4 +61,4 @@ def train(model: str, /, *, data: DataFlags = DATA, settings: TrainFlags = TRAIN
     if output.json:
         shown.write_document(result.to_dict())
     else:
-        shown.write_line(str(out / (result.checkpoint or "")))
+        shown.write_path(out / (result.checkpoint or ""))

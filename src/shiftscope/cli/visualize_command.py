@@ -83,7 +83,7 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
         shown.write_document({"schema_version": SCHEMA_VERSION, "out": out, "syntheses": [_numbers(x) for x in looks]})
         return
     show_looks(looks)
-    shown.write_line(str(out))
+    shown.write_path(out)
 
 
 def _check_further(attribute: int, units: bool, out: Path, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import Switch
+from shiftscope.progress import default_progress
 
 
 def watch(run: Path, /, *, port: int = 0, open_: Annotated[bool, Parameter(name="--open"), Switch] = False) -> None:
@@ -31,4 +32,4 @@ def watch(run: Path, /, *, port: int = 0, open_: Annotated[bool, Parameter(name=
 
             webbrowser.open(address)
 
-    serve(run, port=port, ready=ready)
+    serve(run, port=port, ready=ready, note=default_progress().note)

@@ -16,6 +16,7 @@ from shiftscope.data.labels import check_names, number_labels, to_labels
 from shiftscope.errors import DataError, some_of
 from shiftscope.files import reason
 from shiftscope.npz import describe_arrays, read_arrays
+from shiftscope.text import valid_unicode
 
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 """The arrays that an .npz file must hold."""
@@ -115,9 +116,9 @@ def read_npz(path: Path | str) -> Dataset:
     classes = [name.decode(errors="replace") if isinstance(name, bytes) else str(name)
                for name in arrays["class_names"].ravel()]
     more = [key for key in held if key not in NPZ_KEYS]
-    data = from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=classes, name=path.stem,
-                       source=f"arrays in the file {path.name}")
-    left_out = [f"left out of {path.name}: {some_of(more)}"] if more else []
+    data = from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=classes, name=valid_unicode(path.stem),
+                       source=f"arrays in the file {valid_unicode(path.name)}")
+    left_out = [f"left out of {valid_unicode(path.name)}: {some_of(more)}"] if more else []
     return replace(data, notes=(*left_out, *data.notes))
 
 

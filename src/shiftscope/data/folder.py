@@ -14,6 +14,7 @@ from shiftscope.data.layout import Layout, Listing, list_layout, pictures, shuff
 from shiftscope.data.picture import Header, measure, read_pixels, see_levels, short_name
 from shiftscope.errors import DataError, some_of
 from shiftscope.settings import require
+from shiftscope.text import valid_unicode
 
 LICENCE = "unknown"
 MOST_BYTES = 8 * 2**30
@@ -45,7 +46,7 @@ class Plan:
     @property
     def name(self) -> str:
         """Name of the dataset."""
-        return folder_name(self.path)
+        return valid_unicode(self.path.resolve().name)
 
 
 def read_folder(path: Path | str, *, image_size: Size | None = None, check_size: CheckSize | None = None) -> Dataset:
@@ -83,11 +84,6 @@ def files_of(layout: Layout) -> list[Path]:
     return pictures(layout.train) + pictures(layout.test)
 
 
-def folder_name(path: Path) -> str:
-    """Return the name of a folder, as text that can be written anywhere."""
-    return path.resolve().name.encode("utf-8", "backslashreplace").decode()
-
-
 def plan_folder(path: Path, layout: Layout, headers: Iterable[Header], image_size: Size | None,
                 check_size: CheckSize | None = None) -> Plan:
     """Return how the pictures of a folder are read.
@@ -110,7 +106,8 @@ def plan_folder(path: Path, layout: Layout, headers: Iterable[Header], image_siz
     rule = f"stretched to {size[0]} x {size[1]}" if others else f"{size[0]} x {size[1]}"
     scale = see_levels(file for file, header in zip(files, found, strict=True) if header.deep or header.animated)
     return Plan(path=path, layout=layout, size=size, gray=all(header.gray for header in found), bits=scale.bits,
-                source=f"picture files in the folder {folder_name(path)}, {rule} (height x width) pixels",
+                source=f"picture files in the folder {valid_unicode(path.resolve().name)}, {rule} (height x width) "
+                       "pixels",
                 notes=(*layout.notes, *_size_note(files, found, others, size), *scale.notes()))
 
 

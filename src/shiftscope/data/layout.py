@@ -16,6 +16,7 @@ from pathlib import Path
 from shiftscope import hashing
 from shiftscope.data.base import require_classes
 from shiftscope.errors import DataError, some_of
+from shiftscope.text import valid_unicode
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SPLIT_STREAM = hashing.stream(5)
@@ -240,11 +241,7 @@ def _by_name(path: Path, folders: list[Path]) -> dict[str, Path]:
     """Return class folders by their names in one spelling: macOS writes é as two characters, others as one."""
     named: dict[str, Path] = {}
     for folder in folders:
-        try:
-            folder.name.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"the folder {folder.name!a} in {path} has a name that is not UTF-8: rename it") from error
-        name = unicodedata.normalize("NFC", folder.name)
+        name = unicodedata.normalize("NFC", valid_unicode(folder.name))
         if name in named:
             raise DataError(f"{path} holds two folders called {name}, with different Unicode spellings (NFC and NFD): "
                             "put their pictures into one")

@@ -320,10 +320,10 @@ class _Writer:
     def _header(self, source: Source, arrays: dict[str, Any]) -> bytes:
         ends = np.cumsum(list(self.counts.values())).tolist()
         splits = {split: [end - count, end] for (split, count), end in zip(self.counts.items(), ends, strict=True)}
-        return json.dumps({
+        return json.dumps(files.plain({
             "schema_version": FORMATTED, "name": source.name, "class_names": list(source.class_names),
             "source": source.source, "licence": source.licence, "drawn": source.drawn,
-            "checksums": source.checksums | self.checksums(), "splits": splits, "arrays": arrays}).encode()
+            "checksums": source.checksums | self.checksums(), "splits": splits, "arrays": arrays})).encode()
 
     def _place(self, index: int) -> int:
         return packed.ALIGNMENT + index * int(np.prod(self.shape))

@@ -13,6 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from shiftscope.errors import GroupError
+from shiftscope.resolve import safe_path
 
 GRACE = 20
 """Seconds that the others have to end after one has died, or after Ctrl-C."""
@@ -39,7 +40,8 @@ def launch(arguments: Sequence[str], count: int, mark: str) -> int:
                           shutdown_timeout=GRACE)
     try:
         logging.disable()  # of PyTorch's agent, which tells in other words what is told here
-        elastic_launch(config, sys.executable)("-m", "shiftscope", *arguments)
+        with safe_path():
+            elastic_launch(config, sys.executable)("-m", "shiftscope", *arguments)
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         told = told_code(codes)

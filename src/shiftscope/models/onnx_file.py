@@ -19,6 +19,7 @@ from shiftscope.files import open_regular, reason
 from shiftscope.models.forward import home
 from shiftscope.models.sizes import LARGEST
 from shiftscope.results.whole import MOST_PIXELS
+from shiftscope.text import valid_unicode
 
 SUFFIX = ".onnx"
 MOST_BYTES = 2**31
@@ -101,8 +102,10 @@ def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only: they are raised as well
+    readable = valid_unicode(str(path)) == str(path)  # onnxruntime opens files with names in UTF-8 only
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path) if readable else path.read_bytes(), options,
+                                            providers=["CPUExecutionProvider"])
     except Exception as error:
         raise CheckpointError(f"{path} is no readable ONNX file ({' '.join(str(error).split())}); export it "
                               "again") from error

@@ -13,6 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from shiftscope.reporting.wording import wrap
+from shiftscope.text import printable
 
 INK, MUTED, RULE, PAPER = "#1b1f24", "#57606a", "#d0d7de", "#ffffff"
 
@@ -67,12 +68,13 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
 
 def verbatim(text: str) -> str:
-    r"""Return `text` so that matplotlib shows it letter by letter: a dollar sign begins no formula.
+    r"""Return `text` so that matplotlib shows it letter by letter: a dollar sign begins no formula, and what is no
+    letter is escaped.
 
     >>> verbatim("$x$")
     '\\$x\\$'
     """
-    return text.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def ink_on(share: float) -> str:
@@ -120,7 +122,7 @@ def foot(figure: Figure, *lines: str) -> None:
 
 def describe(figure: Figure, alt: str) -> Figure:
     """Keep `alt`, what the figure shows in words, with the figure; return the figure."""
-    figure.set_label(alt)
+    figure.set_label(printable(alt))
     return figure
 
 

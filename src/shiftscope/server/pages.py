@@ -46,7 +46,7 @@ def page_file(name: str) -> str:
 
 
 def live_page(files: RunFiles, *, token: str, port: int, closing: Callable[[], bool] = lambda: False,
-              watcher: Watcher | None = None) -> Guard:
+              watcher: Watcher | None = None, streams: int = 32) -> Guard:
     """Return the ASGI application that shows a run.
 
     Args:
@@ -55,8 +55,9 @@ def live_page(files: RunFiles, *, token: str, port: int, closing: Callable[[], b
         port: where the server listens.
         closing: whether the server is about to end: open streams then end as well.
         watcher: looks at the run folder (default: one of its own).
+        streams: how many streams of events may be open at once.
     """
-    pages = _Pages(files, watcher or Watcher(files), closing)
+    pages = _Pages(files, watcher or Watcher(files), closing, streams)
     routes = [Route("/", pages.page), Route("/events", pages.events), Route("/report", pages.report),
               Route("/figures/{name}", pages.figure),
               *(Route(f"/{name}", pages.file) for name in ("watch.js", "watch.css", *SHARED))]
@@ -71,8 +72,9 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 class _Pages:
-    def __init__(self, files: RunFiles, watcher: Watcher, closing: Callable[[], bool]):
+    def __init__(self, files: RunFiles, watcher: Watcher, closing: Callable[[], bool], streams: int):
         self.files, self.watcher, self.closing = files, watcher, closing
+        self.free_streams = streams
 
     async def page(self, request: Request) -> Response:
         return Response(page_file("watch.html"), media_type=TYPES["html"])
@@ -98,9 +100,19 @@ class _Pages:
     async def events(self, request: Request) -> Response:
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
+        if self.free_streams <= 0:
+            raise HTTPException(503)
         return StreamingResponse(self._stream(request.headers.get("last-event-id")), media_type="text/event-stream")
 
     async def _stream(self, seen: str | None) -> AsyncIterator[str]:
+        self.free_streams -= 1
+        try:
+            async for event in self._events(seen):
+                yield event
+        finally:
+            self.free_streams += 1
+
+    async def _events(self, seen: str | None) -> AsyncIterator[str]:
         """Send the present snapshot unless the page has it already, then every new one."""
         yield "retry: 1000\n\n"
         quiet = 0.0

@@ -19,13 +19,15 @@ HOST = "127.0.0.1"
 INSTALL = "install the extra: pip install 'shiftscope[server]'"
 
 
-def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None]) -> None:
+def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None],
+          note: Callable[[str], None] = lambda sentence: None) -> None:
     """Show a run on a page until Ctrl-C.
 
     Args:
         run: the run folder.
         port: where to listen, on 127.0.0.1 only; 0: any port that is free.
         ready: called with the address as soon as it can be opened.
+        note: called with a sentence, at most once, where no connection can be opened.
 
     Raises:
         CheckpointError: there is no run.
@@ -34,6 +36,7 @@ def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None]) -> No
     try:
         import uvicorn
 
+        from shiftscope.server.bounded import BoundedServer, Connection, most_connections, quiet_asyncio
         from shiftscope.server.guard import new_token
         from shiftscope.server.pages import live_page
     except ImportError as error:
@@ -43,11 +46,12 @@ def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None]) -> No
     files = RunFiles(run)
     with listening(port) as listener:
         token, port = new_token(), listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(
-            live_page(files, token=token, port=port, closing=lambda: server.should_exit), http="h11", ws="none",
+        server = BoundedServer(uvicorn.Config(
+            live_page(files, token=token, port=port, closing=lambda: server.should_exit,
+                      streams=most_connections() // 2), http=Connection, ws="none",
             lifespan="off", log_config=None, log_level="critical", access_log=False, server_header=False,
-            proxy_headers=False, timeout_graceful_shutdown=2))
-        with ended_by_interrupt(server):
+            proxy_headers=False, timeout_graceful_shutdown=2), note)
+        with ended_by_interrupt(server), quiet_asyncio():
             ready(f"http://{HOST}:{port}/{token}/")
             server.run(sockets=[listener])
 

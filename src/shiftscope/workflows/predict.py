@@ -12,6 +12,7 @@ from shiftscope.data.picture import read_picture, see_levels
 from shiftscope.errors import UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
 from shiftscope.progress import Progress, SilentProgress
+from shiftscope.text import valid_unicode
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 
 
@@ -100,7 +101,7 @@ def _check_offset(offset: tuple[int, int], trained: Trained) -> None:
 def _answer(path: Path, offset: tuple[int, int], inverted: bool, scores: torch.Tensor,
             trained: Trained) -> dict[str, Any]:
     best = int(scores.argmax())
-    return {"file": str(path), "offset": list(offset), "class": trained.class_names[best],
+    return {"file": valid_unicode(str(path)), "offset": list(offset), "class": trained.class_names[best],
             "confidence": float(scores[best]), "inverted": inverted,
             "scores": dict(zip(trained.class_names, scores.tolist(), strict=True))}
 

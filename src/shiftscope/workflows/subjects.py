@@ -20,6 +20,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.resolve import is_object_name
 from shiftscope.settings import DataSettings
+from shiftscope.text import valid_unicode
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.inputs import load_data, open_data, placement_for
 
@@ -140,5 +141,5 @@ def _onnx_subject(path: Path, overrides: dict[str, Any], normalize: Normalizatio
     picture = getattr(model, "picture", None)
     canvas = {"canvas": picture[1:]} if picture else {}
     data, placement = open_data(DataSettings(**(canvas | overrides)), progress)
-    return Subject(model=adapt(model, normalize=normalize), name=path.name, trained="unknown", data=data,
+    return Subject(model=adapt(model, normalize=normalize), name=valid_unicode(path.name), trained="unknown", data=data,
                    placement=placement, validation=5000)

@@ -14,6 +14,7 @@ from typing import Any, Self
 import torch
 
 from shiftscope.errors import ShiftscopeError
+from shiftscope.resolve import safe_path
 
 _PATIENCE = 5.0  # seconds that a process has to end by itself
 
@@ -39,7 +40,8 @@ class Apart:
         context = multiprocessing.get_context("spawn")
         self._pipe, far = context.Pipe()
         self.process = context.Process(target=_serve, args=(far, torch.get_num_threads(), make, arguments), daemon=True)
-        self.process.start()
+        with safe_path():
+            self.process.start()
         far.close()
         self._receive()
 
