@@ -6,6 +6,8 @@ Every message is one clear sentence: the name, the value it had, what was expect
 import difflib
 from collections.abc import Iterable
 
+from shiftscope.text import valid_unicode
+
 LONGEST = 399
 """Characters of a message at most: paths, names and other libraries' errors that it quotes may have any length."""
 

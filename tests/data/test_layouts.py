@@ -239,10 +239,10 @@ def test_a_file_that_the_system_does_not_open(tmp_path, monkeypatch):
 def test_class_names_that_are_no_utf8(tmp_path):
     lay(tmp_path / "data", ROOT)
     try:
-        (tmp_path / "data" / os.fsdecode(b"caf\xe9")).mkdir()
+        os.rename(tmp_path / "data" / "cat", tmp_path / "data" / os.fsdecode(b"caf\xe9"))
     except OSError:
         pytest.skip("the file system takes UTF-8 alone")
-    refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"has a name that is not UTF-8: rename it")
+    assert "caf\\xe9" in load_dataset(f"folder:{tmp_path}/data").class_names
 
 
 NAMES_REFUSED = [
