@@ -4,7 +4,12 @@ Every message is one clear sentence: the name, the value it had, what was expect
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ADVICE = re.compile(r"please\b[^.;]*\b(issue|bug)\b|github\.com|TORCH_LOGS|TORCHDYNAMO_VERBOSE", re.IGNORECASE)
+"""What PyTorch adds to its errors for its own developers. A sentence that holds it says nothing about the model."""
 
 
 class ShiftscopeError(Exception):
@@ -57,6 +62,23 @@ class Interrupted(ShiftscopeError):
     def __init__(self, message: str, exit_code: int = 130):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def brief(error: BaseException | str, limit: int = 200) -> str:
+    """Return the text of another library's error on one line, at most `limit` characters long.
+
+    Color codes and sentences such as "Please file an issue on GitHub" are left out. An error without a text gives the
+    name of its class.
+
+    Example:
+        >>> brief(RuntimeError("cannot trace `x`.\\n  Please file an issue on GitHub."))
+        'cannot trace `x`'
+    """
+    text = " ".join(_COLORS.sub("", str(error)).split())
+    kept = " ".join(part for part in re.split(r"(?<=[.!?])\s+", text) if not _ADVICE.search(part))
+    kept = (kept or _ADVICE.split(text)[0]).strip(" .,;:-")
+    name = "" if isinstance(error, str) else type(error).__name__
+    return kept[:limit].rstrip() or name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -96,7 +96,8 @@ def _figures(audit: "Audit") -> dict[str, Any]:
 def show_audits(audits: "Sequence[Audit]") -> None:
     """Print a column a model: the figures with their intervals, and how they were computed."""
     first = audits[0]
-    how = f"{first.placements:,} sampled placements" if first.sampled else f"all {first.placements:,} placements"
+    every = f"all {first.placements:,} placements" if first.placements > 1 else "the only placement"
+    how = f"{first.placements:,} sampled placements" if first.sampled else every
     rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in (
         ("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
         ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centred", "middle_accuracy"))]

@@ -43,6 +43,6 @@ def predict(checkpoint: Path, image: Path, /, *images: Path,
 
 def show_predictions(predictions: list[dict[str, Any]]) -> None:
     """Print one row a picture: class, confidence, where it lay."""
-    rows = [(str(item["file"]), item["class"], shown.percent(item["confidence"]), "{}, {}".format(*item["offset"]))
-            for item in predictions]
+    rows = [(str(item["file"]), item["class"] or "no finite output", shown.percent(item["confidence"]),
+             "{}, {}".format(*item["offset"])) for item in predictions]
     shown.write_table(("picture", "class", "confidence", "offset"), rows, numbers=("confidence",))

@@ -16,11 +16,12 @@ from shiftscope.data.arrays import checksum, require_classes
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.data.picture import measure, read_picture
 from shiftscope.errors import DataError
+from shiftscope.hashing import Stream
 from shiftscope.settings import require
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
-_SPLIT_STREAM = hashing.stream(5)
+_SPLIT_START = hashing.stream(Stream.FOLDER_SPLIT)
 LICENCE = "unknown"
 _TEST_SHARE = 6  # every sixth image of a class goes to the test set
 
@@ -129,7 +130,7 @@ def _split(classes: Listing) -> tuple[Listing, Listing]:
         if len(files) < 2:
             raise DataError(f"the class {name} in {files[0].parent} has 1 picture, expected at least 2, one each to "
                             "train and to test on: add pictures, or lay out train/ and test/ yourself")
-        order = hashing.permutation(_SPLIT_STREAM ^ zlib.crc32(name.encode()), len(files)).tolist()
+        order = hashing.permutation(_SPLIT_START ^ zlib.crc32(name.encode()), len(files)).tolist()
         chosen = set(order[:max(1, len(files) // _TEST_SHARE)])
         test[name] = [file for index, file in enumerate(files) if index in chosen]
         train[name] = [file for index, file in enumerate(files) if index not in chosen]
@@ -139,7 +140,7 @@ def _split(classes: Listing) -> tuple[Listing, Listing]:
 def shuffled(listing: Listing) -> list[tuple[Path, int]]:
     """Return (file, label) of all pictures, in a seeded order that mixes the classes: the first N hold every class."""
     files = [(file, label) for label, paths in enumerate(listing.values()) for file in paths]
-    return [files[index] for index in hashing.permutation(_SPLIT_STREAM, len(files)).tolist()]
+    return [files[index] for index in hashing.permutation(_SPLIT_START, len(files)).tolist()]
 
 
 def _read(listing: Listing, size: Size) -> tuple[torch.Tensor, torch.Tensor]:

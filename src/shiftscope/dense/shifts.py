@@ -30,9 +30,7 @@ class DenseShifts:
         self._weights: list[torch.Tensor] = []
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        engine = self.engine()
-        logits = engine.of_pixels(pixels)
-        return logits if engine.ends_in is None else getattr(torch, engine.ends_in)(logits, -1)
+        return self.engine().of_pixels(pixels)
 
     def engine(self) -> DenseEngine:
         """Return the engine for the weights as they are now.
