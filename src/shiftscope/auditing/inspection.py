@@ -37,17 +37,19 @@ class Inspection:
 
 
 def inspect_model(check: SampleCheck, output_type: str | None = None) -> Inspection:
-    """Run the plain model twice on a batch of images, and once on a smaller one.
+    """Run the plain model on the images of a sample, twice on the first batch of them, and once on a smaller one.
 
     Args:
-        check: its first images are used.
+        check: gives the images.
         output_type: what the caller says the outputs are.
 
     Raises:
         UsageError: the outputs contradict `output_type`.
     """
     first = check.batch(EACH)
-    return Inspection(resolve_output_type(output_type, first), tolerance(first, home(check.model)[1]),
+    images, columns = check.sample.images[EACH:].split(EACH), check.sample.columns[EACH:, 0].split(EACH)
+    every = torch.cat([first, *(check.at(*some) for some in zip(images, columns, strict=True) if len(some[0]))])
+    return Inspection(resolve_output_type(output_type, every), tolerance(every, home(check.model)[1]),
                       _doubts(check, first))
 
 

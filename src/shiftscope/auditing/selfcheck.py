@@ -75,7 +75,7 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
         a, b = a.clamp(min=FLOOR), b.clamp(min=FLOOR)
     apart = (a - b).abs()
     apart = apart.masked_fill((a == b) | (a.isnan() & b.isnan()), 0)  # also where both are the same infinity
-    return float(apart.nan_to_num(nan=torch.inf).max()) if apart.numel() else 0.0
+    return float(apart.nan_to_num(nan=torch.inf, posinf=torch.inf).max()) if apart.numel() else 0.0
 
 
 class SampleCheck:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import ONE_PROCESS, OUTPUT, OVERRIDES, RESULTS, DataOverrides, OutputFlags, ProcessFlags
+from shiftscope.cli.flags import (
+    ONE_PROCESS,
+    OUTPUT,
+    OVERRIDES,
+    RESULTS,
+    DataOverrides,
+    OutputFlags,
+    OutputType,
+    ProcessFlags,
+)
 from shiftscope.progress import default_progress
 
 if TYPE_CHECKING:
@@ -18,6 +27,7 @@ Shown = Parameter(group=RESULTS)
 def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
              processes: ProcessFlags = ONE_PROCESS,
              split: Annotated[Literal["test", "train", "validation"], Shown] = "test", seed: Annotated[int, Shown] = 0,
+             output_type: Annotated[OutputType | None, Shown] = None,
              device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
              allow_code: Annotated[str | None, Shown] = None) -> None:
     """Measure how often a trained model is right, with images at random places and centred.
@@ -26,6 +36,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
         split: Which images.
         seed: Fixes the random places.
+        output_type: What the model returns (default: determined on a batch of images); for confidences.
         device: One of auto, cpu, cuda or mps.
         out: Folder for the figures and the result as JSON (default: none are written).
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
@@ -35,7 +46,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
     with shown.clean_stdout(output.json):
         evaluation = evaluate_checkpoint(
             checkpoint, data.given(), split=split, out=out, seed=seed, device=device,
-            allow_code=allow_code, progress=default_progress(quiet=output.quiet))
+            output_type=output_type, allow_code=allow_code, progress=default_progress(quiet=output.quiet))
     if output.json:
         confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centred")}
         shown.write_document(evaluation.to_dict() | confusion)

@@ -13,6 +13,7 @@ from shiftscope.dense.walk import walk
 from shiftscope.errors import UsageError
 from shiftscope.graph import Graph, TraceError, trace
 from shiftscope.models.forward import home, to_pixels
+from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
 MEMORY = 2**28
@@ -81,7 +82,7 @@ class DenseEngine:
         for part in images.split(self._pass):
             windows = self._run(prepare(self._source.fill(part)))  # (B, K, ny, nx)
             parts.append(windows.flatten(2).transpose(1, 2).index_select(1, self._order))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return as_floats(parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
 def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, int]) -> DenseEngine:

@@ -185,7 +185,7 @@ def _mended(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Modu
     try:
         for recipe in config.mended:
             model = mend(model.eval(), recipe.shape, how=recipe.how, head=recipe.head, background=recipe.background,
-                         image=recipe.image)
+                         image=recipe.image, output_type=recipe.output_type)
     except (ShiftscopeError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"the model in {folder} cannot be mended as its {CONFIG_FILE} says: {error}; mend it "
                               "anew") from error
