@@ -74,9 +74,9 @@ def brief(error: BaseException | str, limit: int = 200) -> str:
         >>> brief(RuntimeError("cannot trace `x`.\\n  Please file an issue on GitHub."))
         'cannot trace `x`'
     """
-    text = " ".join(_COLORS.sub("", str(error)).split())
-    kept = " ".join(part for part in re.split(r"(?<=[.!?])\s+", text) if not _ADVICE.search(part))
-    kept = (kept or _ADVICE.split(text)[0]).strip(" .,;:-")
+    parts = [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n+", _COLORS.sub("", str(error)))]
+    kept = " ".join(part for part in parts if not _ADVICE.search(part)) or _ADVICE.split(parts[0])[0]
+    kept = kept.strip(" .,;:-")
     name = "" if isinstance(error, str) else type(error).__name__
     return kept[:limit].rstrip() or name
 

@@ -43,6 +43,10 @@ def first_maximum(outputs: Any) -> Any:
     """
     if isinstance(outputs, np.ndarray) or outputs.device.type == "cpu":
         return outputs.argmax(-1)
+    return _first_by_counting(outputs)
+
+
+def _first_by_counting(outputs: Any) -> Any:
     before = ((outputs == outputs.amax(-1, keepdim=True)).cumsum(-1) == 0).sum(-1)
     return before.clamp(max=outputs.shape[-1] - 1)
 

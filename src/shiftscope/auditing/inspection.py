@@ -126,7 +126,7 @@ def unsettled(check: SampleCheck, classes: np.ndarray, allowed: float) -> list[s
         return []
     return [f"{changed} of {len(known)} predictions that were computed again in float64 change, although their two "
             "largest outputs are not close: a choice within the model (such as the strongest component) is within "
-            "rounding there, and so depends on the placement"]
+            "rounding there"]
 
 
 def _pairs(check: SampleCheck, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
