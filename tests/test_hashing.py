@@ -1,8 +1,13 @@
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+import shiftscope
 from shiftscope import hashing
+from shiftscope.hashing import Stream
 
 
 def splitmix64(state: int) -> int:
@@ -45,3 +50,30 @@ def test_permutation_is_one_and_differs_between_streams():
 def test_streams_depend_on_every_counter_and_their_order():
     found = {hashing.stream(*counters) for counters in ((1, 2), (2, 1), (1, 2, 0), (1,), (0, 1, 2))}
     assert len(found) == 5
+
+
+def test_every_use_has_a_stream_of_its_own():
+    assert len({int(stream) for stream in Stream}) == len(Stream.__members__)  # no aliases
+    starts = {hashing.stream(stream, *more) for stream in Stream for more in ((), (0,), (1,), (0, 0), (1, 0), (0, 1))}
+    kept = {hashing.stream(stream) for stream in (Stream.ORDER, Stream.DROPOUT)}  # two more streams begin as these do
+    assert len(starts) == 6 * (len(Stream) - 2) and kept <= starts
+
+
+def test_what_the_committed_results_depend_on_is_as_it_was():
+    numbers = {"PLACEMENT": 1, "TEXTURE": 2, "VALIDATION": 3, "ORDER": 4, "DROPOUT": 5, "MIRROR": 7, "ERASE": 8,
+               "RANK": 9}
+    assert {name: int(Stream[name]) for name in numbers} == numbers
+    assert hashing.stream(Stream.FOLDER_SPLIT) == hashing.stream(5)
+    assert hashing.stream(Stream.GARMENTS, 1, 0, 0) == hashing.stream(4, 1, 0, 0)
+
+
+def test_no_module_begins_a_stream_with_a_bare_number():
+    """Each call of `hashing.stream` in the package names a member of `Stream`, or goes on from a start."""
+    calls = 0
+    for path in Path(shiftscope.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "hashing.stream":
+                first = ast.unparse(node.args[0])
+                assert first.startswith("Stream.") or first == "start", f"{path.name}: hashing.stream({first}, ...)"
+                calls += 1
+    assert calls >= 14

@@ -1,3 +1,6 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -94,6 +97,31 @@ def test_logits_are_the_input_of_a_final_softmax_however_it_is_called(end):
     with Watch() as watch:
         logits = watch.logits(model(pixels))
     assert torch.equal(logits, model.linear(pixels))
+
+
+@pytest.mark.parametrize("change", [lambda p: p.mul_(torch.tensor([1.0, 5.0])), lambda p: p.clamp_(min=0.1),
+                                    lambda p: p.__setitem__((slice(None), 0), 0.0) or p])
+def test_a_softmax_that_is_changed_in_place_is_not_the_final_one(change):
+    scores = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    with Watch() as watch:
+        output = change(scores.softmax(1))
+    assert watch.logits(output) is output
+
+
+def test_inference_mode_is_no_obstacle():
+    with torch.inference_mode(), Watch() as watch:
+        scores = torch.ones(1, 2)
+        assert watch.logits(scores.softmax(1)) is scores
+
+
+def test_a_frozen_model_draws_the_same_numbers_and_generators_are_left_alone():
+    model, drawn = nn.Linear(1, 1), []
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    for _ in range(2):
+        with frozen(model):
+            drawn.append((random.random(), np.random.rand(), float(torch.rand(1))))
+    assert drawn[0] == drawn[1]
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
 
 
 @pytest.mark.parametrize("relu", [F.relu, torch.relu, torch.Tensor.relu, nn.ReLU(), nn.ReLU(inplace=True), F.relu_])

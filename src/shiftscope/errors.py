@@ -4,12 +4,17 @@ Every message is one clear sentence: the name, the value it had, what was expect
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from shiftscope.text import valid_unicode
 
 LONGEST = 399
 """Characters of a message at most: paths, names and other libraries' errors that it quotes may have any length."""
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ADVICE = re.compile(r"please\b[^.;]*\b(issue|bug)\b|github\.com|TORCH_LOGS|TORCHDYNAMO_VERBOSE", re.IGNORECASE)
+"""What PyTorch adds to its errors for its own developers. A sentence that holds it says nothing about the model."""
 
 
 class ShiftscopeError(Exception):
@@ -82,13 +87,30 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:most // 2]}…{text[len(text) - (most - 1) // 2:]}"
 
 
-def brief(value: object) -> str:
+def quoted(value: object) -> str:
     """Return how a value from a file is quoted in a message: as Python writes it, in at most 40 characters.
 
-    >>> brief("a" * 100)
+    >>> quoted("a" * 100)
     "'aaaaaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaaaaa'"
     """
     return shortened(repr(value), 40)
+
+
+def brief(error: BaseException | str, limit: int = 200) -> str:
+    """Return the text of another library's error on one line, at most `limit` characters long.
+
+    Color codes and sentences such as "Please file an issue on GitHub" are left out. An error without a text gives the
+    name of its class.
+
+    Example:
+        >>> brief(RuntimeError("cannot trace `x`.\\n  Please file an issue on GitHub."))
+        'cannot trace `x`'
+    """
+    parts = [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n+", _COLORS.sub("", str(error)))]
+    kept = " ".join(part for part in parts if not _ADVICE.search(part)) or _ADVICE.split(parts[0])[0]
+    kept = kept.strip(" .,;:-")
+    name = "" if isinstance(error, str) else type(error).__name__
+    return kept[:limit].rstrip() or name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

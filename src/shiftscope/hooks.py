@@ -13,6 +13,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from shiftscope.errors import UsageError, unknown
+from shiftscope.generators import seeded
 
 
 def match_layer(name: str, known: Iterable[str], owner: str) -> str:
@@ -88,14 +89,12 @@ def _keeper(outputs: dict[str, Any], name: str) -> Callable[..., None]:
 def frozen(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode with no gradients for its parameters, while gradients flow through to its input.
 
-    Modes, `requires_grad` and the random state are restored, also after an error. A model that draws random
-    numbers even in eval mode draws the same ones each time.
+    Modes, `requires_grad` and the generators of torch, NumPy and Python are restored, also after an error. A model that
+    draws random numbers even in eval mode draws the same ones each time.
     """
     modes = [(module, module.training) for module in model.modules()]
     learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    gpus = {parameter.device for parameter, _ in learning if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(gpus)), torch.enable_grad():
-        torch.manual_seed(0)
+    with seeded((parameter.device for parameter, _ in learning), 0), torch.enable_grad():
         try:
             model.eval()
             for parameter, _ in learning:
@@ -136,9 +135,10 @@ def _side_by_side(data: torch.Tensor) -> torch.Tensor:
 
 
 class Watch(TorchFunctionMode):
-    """Watches the functions that torch calls inside a `with` block.
+    """Watches the functions that torch calls inside a `with` block, for objectives and activations that are shown.
 
     It remembers the input of the last softmax or log-softmax, however the model calls it, and may let ReLUs leak.
+    Labels and figures are never read off what it returns: they come from the output of the model.
 
     Args:
         leak: slope of every ReLU below zero; 0 leaves them as they are.
@@ -154,7 +154,7 @@ class Watch(TorchFunctionMode):
     def __init__(self, leak: float = 0.0):
         super().__init__()
         self.leak = leak
-        self.softmax: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.softmax: tuple[torch.Tensor, torch.Tensor, int] | None = None
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
@@ -165,14 +165,21 @@ class Watch(TorchFunctionMode):
             return F.leaky_relu(source, self.leak, inplace=name == "relu_")
         result = func(*args, **kwargs)
         if name in ("softmax", "log_softmax") and _over_classes(result, *args[1:2], **kwargs):
-            self.softmax = (args[0] if args else kwargs["input"], result)
+            self.softmax = (args[0] if args else kwargs["input"], result, _version(result))
         return result
 
     def logits(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the input of the softmax that gave `output`; `output` itself where none gave it."""
-        if self.softmax is not None and self.softmax[1] is output:
-            return self.softmax[0]
-        return output
+        """Return the input of the softmax that gave `output`; `output` itself where none gave it, or where the result
+        of the softmax was changed in place since."""
+        if self.softmax is None:
+            return output
+        source, result, version = self.softmax
+        return source if result is output and _version(result) == version else output
+
+
+def _version(tensor: torch.Tensor) -> int:
+    """Return how often a tensor was changed in place; inference tensors do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _over_classes(result: torch.Tensor, dim: int | None = None, **others: Any) -> bool:

@@ -18,10 +18,9 @@ import torch.nn.functional as F
 
 from shiftscope import hashing
 from shiftscope.errors import UsageError
+from shiftscope.hashing import Stream
 from shiftscope.results.whole import MOST_PIXELS
 from shiftscope.settings import Mode, require
-
-_PLACEMENT_STREAM = 1  # keeps placements independent of the other users of the same seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +125,7 @@ class Placement:
         >>> place.sample(torch.tensor([7]), seed=1).equal(place.sample(torch.tensor([3, 7]), seed=1)[1:])
         True
         """
-        chosen = hashing.draw(hashing.stream(_PLACEMENT_STREAM, seed, epoch), indices, self.count)
+        chosen = hashing.draw(hashing.stream(Stream.PLACEMENT, seed, epoch), indices, self.count)
         rows, columns = (axis.to(indices.device) for axis in self.axes)
         return torch.stack((rows[chosen // len(columns)], columns[chosen % len(columns)]), dim=1)
 
@@ -288,7 +287,7 @@ def texture(canvas: tuple[int, int], *, seed: int = 0, channels: int = 1) -> tor
     check_size("canvas", canvas)
     height, width = canvas
     grid = torch.arange(channels * height * width).view(channels, height, width)
-    noise = hashing.draw(hashing.stream(2, seed), grid, 1024).to(torch.float64) / 1023
+    noise = hashing.draw(hashing.stream(Stream.TEXTURE, seed), grid, 1024).to(torch.float64) / 1023
     spectrum = torch.fft.rfft2(noise - 0.5)
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
     smooth = torch.fft.irfft2(spectrum / (1 + (frequency * 12) ** 2), s=(height, width))

@@ -62,7 +62,8 @@ def test_a_random_model_repeats_with_its_seed(made, place):
 def test_an_honest_model_gets_no_note(made, place):
     data = made.noise()
     found = audit(made.SmallNet(), dataclasses.replace(data, test=right_answers(made, data, place)), placement=place)
-    assert found.notes == [] and found.middle_accuracy == 1
+    assert found.notes == ["fewer than 100 images (7): the confidence intervals are wide"]
+    assert found.middle_accuracy == 1
 
 
 def right_answers(made, data, place):
@@ -89,7 +90,7 @@ def test_answers_that_are_not_finite_count_as_wrong(made, place):
     found = audit(Wrapped(broken), made.dataset(images, [1, 0]), placement=place)
     assert found.not_finite == 2 * 9 and (found.answers[:, :9] == 255).all() and (found.answers[:, 9:] == 1).all()
     assert found.mean_accuracy == pytest.approx(45 / 54 / 2) and found.worst_case_accuracy == 0
-    assert found.consistency == pytest.approx((45 / 54)**2) and found.unanimity == 0
+    assert found.consistency == pytest.approx((45 / 54)**2 + (9 / 54)**2) and found.unanimity == 0
     assert found.worst_offset.tolist() == [[0, 0], [0, 0]] and found.margins.tolist() == [[1, 1], [-1, -1]]
     assert found.self_check["max_abs_logit_difference"] == 0
     assert any("18 of 108 answers are not finite" in note for note in found.notes)
@@ -99,14 +100,35 @@ def test_ties_are_counted(made, place):
     def close(module, pixels):
         return torch.tensor([[0.0, 1.0, 1.0 + 4e-6]]).repeat(len(pixels), 1)
 
-    assert audit(Wrapped(close), made.noise(), placement=place).ties == 7 * 54
+    found = audit(Wrapped(close), made.noise(), placement=place)
+    assert found.ties == 7 * 54 and found.exact_ties == 0 and 4e-6 < found.tie_tolerance < 1e-5
+    assert any("378 of 378 predictions are near ties" in note for note in found.notes)
+
+
+def test_equal_outputs_give_the_first_of_them_and_are_counted_apart(made, place):
+    def equal(module, pixels):
+        return torch.tensor([[0.0, 2.0, 2.0]]).repeat(len(pixels), 1)
+
+    found = audit(Wrapped(equal), made.noise(), placement=place)
+    assert (found.answers == 1).all() and found.exact_ties == 7 * 54 and found.ties == 0
+    assert any("378 of 378 predictions are exact ties" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_near_ties_scale_with_the_outputs(scale, made, place):
+    def apart(module, pixels):
+        return scale * torch.tensor([[0.0, 1.0, 1.01]]).repeat(len(pixels), 1)
+
+    found = audit(Wrapped(apart), made.noise(), placement=place)
+    assert found.ties == found.exact_ties == 0 and found.tie_tolerance == pytest.approx(6.7e-6 * scale, rel=0.01)
 
 
 def test_near_chance_and_far_below_what_is_expected(made, place):
     data = made.dataset(made.dot(0, 0, count=300), [0] * 200 + [1] * 100)
     weights = torch.zeros(3, 9, 14)
     right = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, limit=300, expected=0.7)
-    assert right.middle_accuracy == pytest.approx(2 / 3) and right.notes == []
+    assert right.middle_accuracy == pytest.approx(2 / 3) and right.notes == [
+        "one class, 'a', is predicted for everything: consistency and unanimity say nothing then"]
     below = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, expected=0.8)
     assert any("66.7 %, far below the 80.0 % expected" in note and "normalize=" in note for note in below.notes)
     chance = audit(made.linear(weights, [0.0, 1.0, 0.0]), data, placement=place)

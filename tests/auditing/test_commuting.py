@@ -137,8 +137,8 @@ class Functional(nn.Module):
 
 def test_functions_are_steps_too():
     found = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=2)
-    assert found.layers == ["first", "max_pool2d", "relu", "relu (2)", "last"]  # the output is what "last" gives
-    assert found.strides == [[1, 1], [2, 2], [2, 2], [2, 2], None]
+    assert found.layers == ["first", "max_pool2d", "relu", "relu (2)", "last", "output"]  # softmax comes after "last"
+    assert found.strides == [[1, 1], [2, 2], [2, 2], [2, 2], None, None]
     assert found.loses_most == "max_pool2d"
 
 

@@ -32,15 +32,15 @@ def test_an_image_without_a_finite_answer_has_no_margin():
     assert answers.worst.tolist() == [0, 1] and answers.classes.tolist() == [[255, 255], [0, 255]]
 
 
-def test_answers_that_are_not_finite_agree_with_nothing():
+def test_answers_that_are_not_finite_are_a_class_of_their_own():
     consistency, same = agreement(np.array([[255, 255], [1, 255]], dtype=np.uint8), 3)
-    assert consistency.tolist() == [0, 0.25] and same.tolist() == [False, False]
+    assert consistency.tolist() == [1, 0.5] and same.tolist() == [True, False]
 
 
 def test_agreement_in_blocks(monkeypatch):
     answers = np.random.default_rng(0).integers(0, 3, (50, 20)).astype(np.uint8)
     whole = agreement(answers, 3)
-    monkeypatch.setattr("shiftscope.auditing.statistics._AT_ONCE", 70)
+    monkeypatch.setattr("shiftscope.results.agreement._AT_ONCE", 70)
     assert all((a == b).all() for a, b in zip(whole, agreement(answers, 3), strict=True))
 
 
@@ -53,9 +53,11 @@ def test_intervals_hold_their_figures():
         assert 0 <= low <= found[name] <= high <= 1
 
 
-def test_what_float16_cannot_hold_is_its_largest_number():
-    assert half(torch.tensor([1e6, -torch.inf, 0.5])).tolist() == [65504, -65504, 0.5]
+def test_what_float16_cannot_hold_is_moved_with_its_row_or_cut_off():
+    assert half(torch.tensor([[1e6, -torch.inf, 1e6 - 2], [3.0, -1e6, 0.5]])).tolist() == [
+        [0, -np.inf, -2], [3, -65504, 0.5]]
     assert np.isnan(half(torch.tensor([torch.nan]))).all()
+    assert half(torch.tensor([[torch.inf, 1.0]])).tolist() == [[np.inf, 1]]
 
 
 def test_huge_scores_show_fewer_images():
@@ -75,9 +77,58 @@ def test_the_sample_is_random_and_repeats():
 
 def test_differences_and_what_rounding_explains():
     logits = torch.tensor([[3.0, -40.0], [torch.nan, 1.0]])
-    assert tolerance(logits, torch.float32) == pytest.approx(4e-4)
-    assert tolerance(torch.zeros(1), torch.float32) == pytest.approx(1e-5)
-    assert tolerance(torch.zeros(1), torch.float16) == pytest.approx(4 * 2**-10)
+    assert tolerance(logits, torch.float32) == pytest.approx(21.5e-5)  # both are 21.5 from their mean
+    assert tolerance(1e-9 * logits, torch.float32) == pytest.approx(21.5e-14)
+    assert tolerance(logits + 1e6, torch.float32) == pytest.approx(4 * 2**-23 * 1e6, rel=1e-3)  # no digits are left
+    assert tolerance(logits, torch.float16) == pytest.approx(4 * 2**-10 * 40)
+    assert tolerance(torch.zeros(2, 2), torch.float32) == tolerance(torch.zeros(0, 2), torch.float32) == 0
+
+
+@pytest.mark.parametrize("mask", [-torch.inf, -1e9, torch.finfo(torch.float32).min])
+def test_masked_classes_do_not_make_the_tolerance_larger(mask):
+    logits = torch.tensor([[3.0, -4.0, 0.0, 1.0]]).expand(5, -1)
+    masked = torch.cat((logits, torch.full((5, 6), mask)), 1)
+    assert tolerance(masked, torch.float32) == pytest.approx(tolerance(logits, torch.float32))
+    assert difference(masked, masked) == 0
+
+
+def test_infinities_differ_unless_they_are_the_same():
+    row = torch.tensor([[1.0, -torch.inf, 0.0]])
+    assert difference(row, row) == 0
+    for other in ([[1.0, torch.inf, 0.0]], [[1.0, torch.nan, 0.0]], [[1.0, -5.0, 0.0]]):
+        assert difference(torch.tensor(other), row) == torch.inf
+
+
+def test_log_probabilities_of_nothing_are_the_same_by_rounding():
+    """log(softmax) is -inf or -103, depending on the last digit of what went in."""
+    row = torch.tensor([[0.0, -torch.inf, -torch.inf]])
+    assert difference(torch.tensor([[0.0, -103.3, -102.6]]), row) == 0
+    assert difference(torch.tensor([[0.0, -20.0, -102.6]]), row) > 1
+
+
+def test_the_logarithm_of_no_probability_is_no_missing_prediction():
+    answers = Answers(torch.tensor([0, 1]), 2, 3)
+    answers.add(0, torch.tensor([[[-torch.inf, 1.0, 0.0], [2.0, -torch.inf, -torch.inf]],
+                                 [[-torch.inf] * 3, [0.0, torch.inf, 1.0]]]))
+    assert answers.classes.tolist() == [[1, 0], [255, 255]]
+    assert answers.margins[0, 0] == -np.inf and answers.worst.tolist() == [0, 0]
+
+
+def test_the_worst_placement_is_the_one_that_is_not_finite():
+    answers = Answers(torch.tensor([0]), 3, 2)
+    answers.add(0, torch.tensor([[[-torch.inf, 1.0], [2.0, 1.0], [torch.nan, 1.0]]]))
+    assert answers.worst.tolist() == [2]
+
+
+def test_half_precision_and_exact_ties():
+    answers = Answers(torch.tensor([1]), 2, 3, tolerance=0.01)
+    answers.add(0, torch.tensor([[[1.0, 1.0, 0.0], [1.0, 1.0078125, 1.0]]], dtype=torch.bfloat16))
+    assert answers.classes.tolist() == [[0, 1]]
+    assert answers.exact_ties.tolist() == [1] and answers.ties.tolist() == [1]
+
+
+def test_differences():
+    logits = torch.tensor([[3.0, -40.0], [torch.nan, 1.0]])
     assert difference(logits, logits + torch.tensor([[0.5, 0.0], [0.0, -0.25]])) == 0.5
     assert difference(torch.zeros(0, 2), torch.zeros(0, 2)) == 0
 

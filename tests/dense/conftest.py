@@ -4,20 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from shiftscope.hooks import Watch
 from shiftscope.placement import Placement
 
 
 def windows_one_by_one(model: nn.Module, placement: Placement, images: torch.Tensor) -> torch.Tensor:
-    """Logits (B, P, K) of the plain model, shown one placed canvas after the other."""
+    """Outputs (B, P, K) of the plain model, shown one placed canvas after the other."""
     model.eval()
     offsets, logits = placement.offsets(), []
     with torch.no_grad():
         for image in images:
             canvases = placement.place(image.expand(len(offsets), -1, -1, -1).contiguous(), offsets)
-            with Watch() as watch:
-                output = model(canvases.double() / 255)
-            logits.append(watch.logits(output))
+            logits.append(model(canvases.double() / 255))
     return torch.stack(logits)
 
 

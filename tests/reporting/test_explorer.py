@@ -174,3 +174,37 @@ def test_curves_are_means_over_seeds_and_a_missing_number_stays_missing(make_tra
     assert [line["title"] for line in lines] == ["perceptron, mean of 2 seeds", "perceptron, trained centred"]
     assert [epoch["val_accuracy"] for epoch in lines[0]["epochs"]] == [0.5, 0.5]
     assert [epoch["val_accuracy"] for epoch in lines[1]["epochs"]] == [None, None, None]
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities", "log-probabilities", "unknown"])
+def test_confidences_follow_from_what_the_outputs_are(kind, random_audit):
+    plain = random_audit()
+    share = np.exp(plain.shown_logits.astype(float))
+    share /= share.sum(-1, keepdims=True)
+    kept = {"probabilities": share, "log-probabilities": np.log(share)}.get(kind, plain.shown_logits)
+    (group,) = explorer_payload([dataclasses.replace(plain, output_type=kind, shown_logits=kept.astype(np.float16))])[
+        "groups"]
+    numbers = [list(plain.shown_index).index(number) for number in group["images"]["numbers"]]
+    expected = np.take_along_axis(share[numbers], plain.answers[group["images"]["numbers"]][..., None].astype(int), -1)
+    np.testing.assert_allclose(unpack(group["models"][0]["shares"])[0], 1000 * expected[..., 0], atol=2)
+
+
+def test_minus_infinity_is_no_confidence(random_audit):
+    plain = random_audit()
+    masked = plain.shown_logits.copy()
+    masked[..., 4] = -np.inf
+    answers = np.where(plain.answers == 4, 0, plain.answers)
+    (group,) = explorer_payload([dataclasses.replace(plain, shown_logits=masked, answers=answers)])["groups"]
+    assert unpack(group["models"][0]["shares"]).max() <= 1000
+    json.dumps(group, allow_nan=False)
+
+
+def test_consistency_is_that_of_the_audit_also_of_missing_predictions(random_audit):
+    plain = random_audit()
+    answers = plain.answers.copy()
+    answers[0, :12], answers[1] = NOT_FINITE, NOT_FINITE
+    (group,) = explorer_payload([dataclasses.replace(plain, answers=answers)])["groups"]
+    shown = dict(zip(group["images"]["numbers"], group["images"]["consistency"], strict=True))
+    assert shown[1] == 1
+    counts = np.bincount(answers[0], minlength=256)
+    assert shown[0] == pytest.approx(np.square(counts / 24).sum(), abs=1e-4)

@@ -23,3 +23,10 @@ def test_the_three_likeliest_classes_stand_under_the_picture_in_their_order():
 def test_no_pictures_are_an_error():
     with pytest.raises(UsageError, match="number of pictures must be at least 1: there is nothing to draw, got 0"):
         prediction_figure([], np.zeros((0, 1, 4, 4), np.uint8))
+
+
+def test_the_predicted_class_comes_first_also_among_equal_shares_and_without_one_nothing_is_said():
+    answers = [{"file": "a.png", "offset": (0, 0), "class": "b", "scores": {"a": 0.5, "b": 0.5}},
+               {"file": "b.png", "offset": (0, 0), "class": None, "scores": None}]
+    words = [text.get_text() for text in prediction_figure(answers, np.zeros((2, 1, 4, 4), np.uint8)).axes[0].texts]
+    assert words[1:3] == ["b 50.0 %", "a 50.0 %"] and words[4].startswith("nothing (NaN)")

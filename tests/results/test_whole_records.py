@@ -157,3 +157,13 @@ def test_pictures_that_are_not_of_the_units_are_refused(tmp_path):
     change_json(tmp_path, units=["fc:0"])
     with pytest.raises(CheckpointError, match="images is float32 .*expected f U C H W with U = 1"):
         load_record(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "later"), [
+    ("audit", {"exact_ties": 0, "tie_tolerance": 1e-5, "output_type": "unknown"}),
+    ("evaluation", {"exact_ties": 0, "ties": 0, "output_type": "unknown"})])
+def test_records_of_the_first_release_lack_what_came_later(kind, later, records):
+    record = records[kind]
+    values = {key: value for key, value in record.to_dict().items() if key not in later}
+    old = type(record).from_dict(values, {name: getattr(record, name) for name in record.arrays})
+    assert {name: getattr(old, name) for name in later} == later and record.output_type == "logits"

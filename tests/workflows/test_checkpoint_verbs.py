@@ -1,14 +1,17 @@
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from shiftscope.errors import CheckpointError, DataError, UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
+from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
 from shiftscope.workflows.predict import predict_files
 from shiftscope.workflows.train_one import train_one
@@ -119,3 +122,44 @@ def test_datasets_with_other_classes_are_refused(trained, tmp_path):
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         predict_files(tmp_path / "nothing", [tmp_path / "a.png"], device="cpu")
+
+
+class Ending(torch.nn.Module):
+    """A net with another end; it is put in the place of a checkpoint's model."""
+
+    def __init__(self, net, end):
+        super().__init__()
+        self.net, self.end = net, end
+
+    def forward(self, pixels):
+        return self.end(self.net(pixels))
+
+
+def predicted(trained, monkeypatch, end, path, **options):
+    def opened(*arguments, **more):
+        found = open_checkpoint(*arguments, **more)
+        return dataclasses.replace(found, model=Ending(found.model, end))
+
+    monkeypatch.setattr("shiftscope.workflows.predict.open_checkpoint", opened)
+    return predict_files(trained[0], [path], device="cpu", **options)[0]
+
+
+def test_probabilities_are_shown_as_the_model_states_them(trained, monkeypatch, tmp_path):
+    path = picture(tmp_path / "mine.png", 1)
+    (plain,) = predict_files(trained[0], [path], device="cpu")
+    assert plain["output_type"] == "log-probabilities"
+    found = predicted(trained, monkeypatch, torch.exp, path)
+    assert found["output_type"] == "probabilities" and found["class"] == plain["class"]
+    assert found["scores"] == pytest.approx(plain["scores"], abs=1e-6)
+    twice = predicted(trained, monkeypatch, torch.exp, path, output_type="logits")
+    assert twice["confidence"] < found["confidence"] and twice["class"] == plain["class"]
+
+
+def test_a_prediction_is_that_of_the_output_and_may_be_missing(trained, monkeypatch, tmp_path):
+    path = picture(tmp_path / "mine.png", 1)
+    found = predicted(trained, monkeypatch, lambda z: torch.tensor([[0.2, 0.4, 0.4]]), path)
+    assert found["class"] == "middle" and found["confidence"] == pytest.approx(0.4)
+    found = predicted(trained, monkeypatch, lambda z: torch.tensor([[-torch.inf, 1.0, -torch.inf]]), path)
+    assert found["class"] == "middle" and found["confidence"] == 1
+    found = predicted(trained, monkeypatch, lambda z: z * torch.nan, path, out=tmp_path / "out")
+    assert (found["class"], found["confidence"], found["scores"]) == (None, 0.0, None)

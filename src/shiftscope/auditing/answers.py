@@ -5,9 +5,7 @@ import torch
 
 from shiftscope.distributed import total
 from shiftscope.errors import UsageError
-
-TIE = 1e-5
-"""Two largest logits so close may change places by rounding."""
+from shiftscope.outputs import first_maximum, tie_masks, top_two
 
 
 def answer_type(classes: int) -> np.dtype:
@@ -28,12 +26,16 @@ class Answers:
         labels: int64 (N,), true classes of all images.
         placements: P.
         classes: K.
+        tolerance: largest difference of two outputs that counts as a near tie.
 
     Attributes:
-        classes: (N, P), `answer_type`, predicted classes; the type's largest value where logits are not finite.
-        margins: float32 (N, 2), smallest and mean margin of each image over its finite answers, NaN where it has none.
-        worst: int64 (N,), the first placement that is not finite, else the one with the smallest margin.
-        ties: int64 (N,), of each image the answers whose two largest logits lie within `TIE`.
+        classes: (N, P), `answer_type`, predicted classes, of equal outputs the first; the type's largest value where a
+            prediction is non-finite.
+        margins: float32 (N, 2), smallest and mean margin of each image over its finite predictions, NaN where it has
+            none; -inf where the output of the true class is.
+        worst: int64 (N,), the first placement whose prediction is non-finite, else the one with the smallest margin.
+        exact_ties: int64 (N,), of each image the predictions whose two largest outputs are equal.
+        ties: int64 (N,), those whose two largest outputs differ, but by no more than `tolerance`.
 
     Example:
         >>> answers = Answers(torch.tensor([1]), placements=2, classes=2)
@@ -42,41 +44,42 @@ class Answers:
         ([[1, 0]], [[-1.0, 0.5]], [1])
     """
 
-    def __init__(self, labels: torch.Tensor, placements: int, classes: int):
-        self.labels = labels
+    def __init__(self, labels: torch.Tensor, placements: int, classes: int, tolerance: float = 0.0):
+        self.labels, self.tolerance = labels, tolerance
         kind = answer_type(classes)
         self.lost = np.iinfo(kind).max
         self.classes = np.full((len(labels), placements), self.lost, kind)
         self.margins = np.full((len(labels), 2), np.nan, np.float32)
-        self.worst, self.ties = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
+        self.worst, self.ties, self.exact_ties = (np.zeros(len(labels), np.int64) for _ in range(3))
 
     def add(self, begin: int, logits: torch.Tensor) -> np.ndarray:
-        """Take in the logits (B, P, K) of the images from number `begin` on, and return their answers (B, P)."""
+        """Take in the outputs (B, P, K) of the images from number `begin` on, and return their answers (B, P)."""
         rows = slice(begin, begin + len(logits))
-        labels = self.labels[rows].to(logits.device)[:, None, None].expand(*logits.shape[:2], 1)
-        finite = logits.isfinite().all(-1)  # (B, P)
-        top, order = logits.topk(min(2, logits.shape[-1]), -1)  # (B, P, 2)
-        margin = _margins(logits, top, order, labels)
-        if top.shape[-1] > 1:
-            self.ties[rows] = ((top[..., 0] - top[..., -1] <= TIE) & finite).sum(1).cpu().numpy()
-        self.classes[rows] = order[..., 0].masked_fill(~finite, int(self.lost)).cpu().numpy()
-        self.worst[rows] = margin.masked_fill(~finite, -torch.inf).argmin(1).cpu().numpy()
+        labels = self.labels[rows].to(logits.device)[:, None].expand(logits.shape[:2])
+        wide = logits if logits.dtype.itemsize >= 4 else logits.float()
+        classes, best, second = top_two(wide)  # (B, P) each
+        finite = best.isfinite()
+        own = wide.gather(-1, labels[..., None])[..., 0]
+        margin = own - torch.where(classes == labels, second, best) if logits.shape[-1] > 1 else own - own
+        exact, near = tie_masks(best, second, self.tolerance)
+        self.exact_ties[rows], self.ties[rows] = exact.sum(1).cpu().numpy(), near.sum(1).cpu().numpy()
+        self.classes[rows] = classes.masked_fill(~finite, int(self.lost)).cpu().numpy()
+        self.worst[rows] = _worst(margin, finite).cpu().numpy()
         self.margins[rows] = _extremes(margin, finite).cpu().numpy()
         return self.classes[rows]
 
     def merge(self, own: torch.Tensor) -> None:
         """Put together what a group of processes has; `own`, bool (N,), says whose answers this one computed."""
         others = ~own.numpy()
-        for values in (self.classes, self.margins, self.worst, self.ties):
+        for values in (self.classes, self.margins, self.worst, self.ties, self.exact_ties):
             values[others] = 0
             total(torch.from_numpy(values.view(np.uint8) if values.dtype == np.uint16 else values))
 
 
-def _margins(logits: torch.Tensor, top: torch.Tensor, order: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the true class's logit less the largest other one, (B, P); 0 where there is one class alone."""
-    right = order[..., :1] == labels
-    rival = torch.where(right, top[..., -1:], top[..., :1])
-    return (logits.gather(-1, labels) - rival).squeeze(-1)
+def _worst(margin: torch.Tensor, finite: torch.Tensor) -> torch.Tensor:
+    """Return the first placement that is not finite, else the first with the smallest margin, int64 (B,)."""
+    smallest = first_maximum(-margin.masked_fill(~finite, torch.inf))
+    return torch.where(finite.all(1), smallest, first_maximum((~finite).to(torch.uint8)))
 
 
 def _extremes(margin: torch.Tensor, finite: torch.Tensor) -> torch.Tensor:

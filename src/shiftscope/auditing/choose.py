@@ -11,7 +11,7 @@ from shiftscope.auditing.subject import Subject
 from shiftscope.dense import NotInvariant
 from shiftscope.dense.phases import build_engine
 from shiftscope.distributed import from_first
-from shiftscope.errors import ShiftscopeError
+from shiftscope.errors import ShiftscopeError, brief
 from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recentre
 from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.results.audit import SelfCheck
@@ -22,6 +22,9 @@ TRIED = 16
 CLEARLY = 0.5
 """Brute force is taken where it needs less than this share of the dense engine's time: trials are noisy, and the
 ratio is usually far from 1."""
+
+FASTER = 1.2
+"""Smaller ratios of two times that were measured once are no difference."""
 
 MEANT = (LearnedPolyphase2d, PhaseAverage, PhaseToOrigin, PlacementAverage, PolyphaseDownsample2d, Recentre)
 """Layers of models that are meant to be indifferent to place: their owners want to know where the proof of it ends."""
@@ -49,6 +52,8 @@ def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
     """
     if asked == "brute":
         return brute_force(subject, "brute force was asked for")
+    if asked == "auto" and len(subject.offsets) == 1:
+        return brute_force(subject, "brute force, because there is a single placement, which is one pass anyway")
     choice, remark = (None, "") if doubts else _orbit(subject)
     if choice is not None:
         return choice
@@ -57,7 +62,7 @@ def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
     except ShiftscopeError as refusal:
         why, cause = str(refusal), refusal
     except Exception as error:  # a foreign model may raise anything while it is traced
-        why, cause = f"the dense engine raised {type(error).__name__}: {' '.join(str(error).split())[:200]}", error
+        why, cause = f"the dense engine raised {type(error).__name__}: {brief(error)}", error
     why += remark
     if asked == "dense":
         raise ShiftscopeError(f"engine 'dense' is not possible: {why}; use engine 'auto' or 'brute'") from cause
@@ -90,7 +95,7 @@ def _orbit(subject: Subject) -> tuple[Choice | None, str]:
         meant = any(isinstance(module, MEANT) for module in subject.model.modules())
         return None, f"; {refusal}" if meant else ""
     except Exception as error:  # a foreign model may raise anything while it is traced
-        return None, f"; the proof of invariance raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return None, f"; the proof of invariance raised {type(error).__name__}: {brief(error)}"
     if not passed(check):
         return None, (f"; no placement should change the answer, but the logits of a random sample of "
                       f"{check['placements']} lie {check['max_abs_logit_difference']:.3g} apart, more than rounding "
@@ -113,8 +118,9 @@ def _dense(subject: Subject, asked: str, doubts: list[str]) -> Choice:
     if ratio < CLEARLY:
         raise ShiftscopeError(f"one pass for all {len(subject.offsets)} placements took {1 / ratio:.1f} times as long "
                               "on a trial")
-    return Choice(engine, subject, f"one pass gives all {len(subject.offsets)} placements of an image, on a trial "
-                                   f"{ratio:.1f} times faster than one by one")
+    count = len(subject.offsets)
+    pace = f"{ratio:.1f} times faster than" if ratio >= FASTER else "about as fast as"
+    return Choice(engine, subject, f"one pass gives all {count} placements of an image, on a trial {pace} one by one")
 
 
 def apart(check: SelfCheck) -> str:

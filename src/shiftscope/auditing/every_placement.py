@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import nn
 
 from shiftscope.auditing.assemble import assemble
 from shiftscope.auditing.choose import Choice, apart, brute_force, choose_together
+from shiftscope.auditing.inspection import Inspection, contradiction, inspect_model, unsettled
+from shiftscope.auditing.modes import layers_that_change
 from shiftscope.auditing.precision import exact_arithmetic
-from shiftscope.auditing.selfcheck import doubts, passed
+from shiftscope.auditing.selfcheck import passed
 from shiftscope.auditing.subject import Subject
 from shiftscope.auditing.sweep import Stop, Sweep, asked_to_stop
 from shiftscope.data.base import Dataset, ImageSet, Subset
@@ -20,6 +23,7 @@ from shiftscope.evaluation.brute import MEMORY
 from shiftscope.models import registry_name
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import check_model, home
+from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Audit
@@ -34,8 +38,8 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
           split: Split = "test", validation: int = 5000, limit: int | None = None, sample: int | None = None,
           memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
-          trained: str = "unknown", expected: float | None = None, seed: int = 0, progress: Progress | None = None,
-          stop: Stop | None = None) -> Audit:
+          trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
+          seed: int = 0, progress: Progress | None = None, stop: Stop | None = None) -> Audit:
     """Ask a model about every image at every placement.
 
     The model is in eval mode meanwhile and left as it was. Whatever engine computes its logits, a random sample of
@@ -59,7 +63,10 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
         name: the model's name in tables (the registry's, or its class, unless given).
         trained: "moved" or "centred", for tables.
         expected: accuracy of centred images, as a share, that the model is known for: a note says if it is far below.
-        seed: fixes the sampled placements, the sample that is checked, and what a model draws at random.
+        output_type: what the model returns: "logits", "probabilities" or "log-probabilities"; determined on a batch of
+            images unless given. It serves confidences; a label is the first largest output, whatever it is.
+        seed: fixes the sampled placements, the sample that is checked, and what a model draws at random from the
+            generators of torch, NumPy and Python, which are left as they were.
         stop: asked between batches whether to stop: a flag by its truth value, or a function.
 
     Returns:
@@ -67,7 +74,8 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
         until then, marked partial.
 
     Raises:
-        UsageError: an unknown engine or split; the model does not fit the pictures or the classes.
+        UsageError: an unknown engine, split or output type; the model does not fit the pictures or the classes; its
+            outputs are not what `output_type` says.
         ShiftscopeError: "dense" was asked for and is not possible, the layer is named; out of memory with one
             placement at a time.
         Interrupted: stopped before the first images were done.
@@ -91,21 +99,24 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
         raise unknown("engine", engine, ENGINES)
     require(sample is None or sample >= 1, "sample", sample, "a whole number of at least 1")
     require(expected is None or 0 <= expected <= 1, "expected", expected, "a share from 0 to 1")
+    if output_type is not None:
+        check_output_type(output_type)
     placement = placement or default_placement(data)
     title = name or registry_name(model) or type(model).__name__
-    training = any(module.training for module in model.modules())
+    training = layers_that_change(model) if any(module.training for module in model.modules()) else []
     prepared = adapt(model, normalize=normalize, preprocess=preprocess)
     images = _first(split_images(data, split, validation), limit)
     device, _ = home(prepared)
     subject = Subject(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
                       seed=seed, memory=memory)
     work = _Work(subject if sample is None else subject.at_sample(sample), data.classes,
-                 f"audit {title} ({split})", progress or SilentProgress(), stop)
+                 f"audit {title} ({split})", progress or SilentProgress(), stop, output_type)
     with exact_arithmetic(device, seed):
         check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
         sweep, choice, check = work.run(engine)
     return assemble(sweep, choice, check, data, begun=begun, notes=work.notes, expected=expected, training=training,
-                    model=title, split=split, trained=trained)
+                    model=title, split=split, trained=trained, output_type=work.inspection.output_type,
+                    tie_tolerance=work.inspection.tolerance)
 
 
 def _first(images: ImageSet, limit: int | None) -> ImageSet:
@@ -116,27 +127,42 @@ def _first(images: ImageSet, limit: int | None) -> ImageSet:
 class _Work:
     """One audit on its way: tries, computes, checks, and begins again with brute force where the check fails."""
 
-    def __init__(self, subject: Subject, classes: int, title: str, progress: Progress, stop: Stop | None):
+    def __init__(self, subject: Subject, classes: int, title: str, progress: Progress, stop: Stop | None,
+                 output_type: str | None = None):
         self.subject, self.classes, self.title, self.progress, self.stop = subject, classes, title, progress, stop
+        self.output_type = output_type
         self.notes: list[str] = []
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """What a few images show about the model."""
+        return from_first(lambda: inspect_model(self.subject.check(), self.output_type))
 
     def run(self, asked: str) -> tuple[Sweep, Choice, SelfCheck]:
         """Return what was found, by which engine and why, and how far that lies from the plain model."""
-        self.notes += from_first(lambda: doubts(self.subject.check()))
-        choice = choose_together(self.subject, asked, self.notes)
+        self.notes += self.inspection.doubts
+        choice = choose_together(self.subject, asked, self.inspection.doubts)
         sweep, check = self._sweep(choice)
-        if choice.engine.name == "brute" or passed(check):
-            return sweep, choice, check
-        if asked == "dense" or sweep.interrupted:
-            raise ShiftscopeError(f"{apart(check)}; use engine 'brute'")
-        self.notes.append(f"{apart(check)}: all was computed again by brute force")
-        choice = brute_force(self.subject, f"brute force, for {apart(check)}")
-        sweep, check = self._sweep(choice)
+        if choice.engine.name == "dense" and not passed(check):
+            if asked == "dense" or sweep.interrupted:
+                raise ShiftscopeError(f"{apart(check)}; use engine 'brute'")
+            self.notes.append(f"{apart(check)}: all was computed again by brute force")
+            choice = brute_force(self.subject, f"brute force, for {apart(check)}")
+            sweep, check = self._sweep(choice)
+        if not self.inspection.doubts:
+            self.notes += from_first(lambda: self._about_rounding(sweep, check))
         return sweep, choice, check
+
+    def _about_rounding(self, sweep: Sweep, check: SelfCheck) -> list[str]:
+        """Say where rounding changes outputs by more than is usual, or predictions."""
+        allowed, apart_by = check["tolerance"], check["max_abs_logit_difference"]
+        notes = [] if passed(check) else [contradiction(sweep.check, apart_by, allowed)]
+        return notes + unsettled(sweep.check, sweep.answers.classes[:sweep.count], allowed)
 
     def _sweep(self, choice: Choice) -> tuple[Sweep, SelfCheck]:
         subject = choice.subject
-        sweep = Sweep(choice.engine, subject.images, len(subject.offsets), self.classes, subject.check())
+        sweep = Sweep(choice.engine, subject.images, len(subject.offsets), self.classes, subject.check(),
+                      self.inspection.tolerance)
         task = self.progress.task(f"{self.title}, {choice.engine.name}, {len(subject.offsets)} placements",
                                   len(subject.images))
         try:

@@ -6,19 +6,15 @@ from contextlib import contextmanager
 import torch
 
 from shiftscope.devices import tf32
+from shiftscope.generators import seeded
 
 
 @contextmanager
 def exact_arithmetic(device: torch.device, seed: int) -> Iterator[None]:
     """Compute convolutions and products in whole float32, not in TF32, and let a model draw seeded random numbers.
 
-    TF32 keeps 10 of the 23 bits: cuDNN's default for convolutions, too coarse to tell two engines apart by. The
-    settings and the random state are restored afterwards.
+    TF32 keeps 10 of the 23 bits: cuDNN's default for convolutions, too coarse to compare two engines. The settings and
+    the generators of torch, NumPy and Python are restored afterwards.
     """
-    gpus = [device] if device.type == "cuda" else []
-    with tf32(allowed=False), torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(seed)
-        for gpu in gpus:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
+    with tf32(allowed=False), seeded([device], seed):
         yield

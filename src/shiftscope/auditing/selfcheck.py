@@ -12,7 +12,10 @@ from shiftscope.auditing.engine import Engine
 from shiftscope.data.base import ImageSet
 from shiftscope.distributed import gathered
 from shiftscope.evaluation.brute import plain_logits
+from shiftscope.evaluation.rounding import tolerance
+from shiftscope.hashing import Stream
 from shiftscope.models.forward import home
+from shiftscope.outputs import determine_output_type
 from shiftscope.placement import Placement
 from shiftscope.results.audit import SelfCheck
 
@@ -22,11 +25,9 @@ TRIALS = 3
 IMAGES, EACH = 32, 8
 """Images of the sample, and placements of each."""
 
-SHARE = 1e-5
-"""Largest difference put down to rounding, as a share of the largest logit (of 1 where that is smaller). Sums of
-thousands of float32 products in another order differ by some 1e-6 of it."""
-
-_STREAM = 5  # keeps the sample independent of the other users of the same seed
+FLOOR = -80.0
+"""Log-probabilities below this are equal: as float32 probabilities they are near the smallest normal number, exp(-87),
+below which a logarithm is -inf or not by rounding."""
 
 
 @dataclass(frozen=True)
@@ -51,35 +52,30 @@ def draw_sample(images: int, placements: int, *, seed: int, size: int = IMAGES) 
     (torch.Size([32, 8]), tensor([0, 1, 2]))
     """
     size = min(size, images)
-    chosen = hashing.permutation(hashing.stream(_STREAM, seed, size), images)[:size].sort().values
+    chosen = hashing.permutation(hashing.stream(Stream.SELF_CHECK, seed, size), images)[:size].sort().values
     pairs = torch.arange(size * EACH)
-    return Sample(chosen, hashing.draw(hashing.stream(_STREAM, seed, size, 1), pairs, placements).view(size, EACH))
-
-
-def tolerance(logits: torch.Tensor, dtype: torch.dtype) -> float:
-    """Return the largest difference that is put down to rounding.
-
-    Args:
-        logits: of the plain model.
-        dtype: that the model computes in; below float32 its own rounding rules.
-    """
-    finite = logits[logits.isfinite()]
-    largest = float(finite.abs().max()) if finite.numel() else 0.0
-    return max(SHARE, 4 * torch.finfo(dtype).eps if dtype.itemsize < 4 else 0.0) * max(1.0, largest)
+    columns = hashing.draw(hashing.stream(Stream.SELF_CHECK, seed, size, 1), pairs, placements)
+    return Sample(chosen, columns.view(size, EACH))
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """Return the largest absolute difference; infinity where one is finite and the other is not.
 
-    >>> difference(torch.tensor([1.0, float("nan")]), torch.tensor([1.5, float("nan")]))
+    Log-probabilities are compared as if none were below `FLOOR`.
+
+    >>> difference(torch.tensor([[1.0, float("nan")]]), torch.tensor([[1.5, float("nan")]]))
     0.5
-    >>> difference(torch.tensor([1.0]), torch.tensor([float("nan")]))
+    >>> difference(torch.tensor([[1.0, float("-inf")]]), torch.tensor([[1.0, float("nan")]]))
     inf
+    >>> difference(torch.tensor([[0.0, float("-inf")]]), torch.tensor([[0.0, -103.0]]))
+    0.0
     """
-    finite = a.isfinite()
-    if not finite.equal(b.isfinite()):
-        return torch.inf
-    return float((a[finite].double() - b[finite].double()).abs().max()) if finite.any() else 0.0
+    a, b = a.cpu().double(), b.cpu().double()
+    if determine_output_type(b) == "log-probabilities":
+        a, b = a.clamp(min=FLOOR), b.clamp(min=FLOOR)
+    apart = (a - b).abs()
+    apart = apart.masked_fill((a == b) | (a.isnan() & b.isnan()), 0)  # also where both are the same infinity
+    return float(apart.nan_to_num(nan=torch.inf, posinf=torch.inf).max()) if apart.numel() else 0.0
 
 
 class SampleCheck:
@@ -118,23 +114,34 @@ class SampleCheck:
                          tolerance=tolerance(plain, home(self.model)[1]))
 
     def plain(self, row: int) -> torch.Tensor:
-        """Return the plain model's logits (m, K) for an image of the sample at its placements."""
-        device, _ = home(self.model)
-        image = self.images.gather(self.sample.images[row:row + 1]).to(device).expand(EACH, -1, -1, -1)
-        offsets = self.offsets[self.sample.columns[row]].to(device)
-        return plain_logits(self.model, image, offsets, self.placement)
+        """Return the plain model's outputs (m, K) for an image of the sample at its placements."""
+        columns = self.sample.columns[row]
+        return self.at(self.sample.images[row].expand(len(columns)), columns)
 
-    def batch(self, size: int) -> torch.Tensor:
-        """Return the plain model's logits (size, K) for the first images of the sample, one placement each, together.
+    def at(self, images: torch.Tensor, columns: torch.Tensor, model: nn.Module | None = None) -> torch.Tensor:
+        """Return the plain model's outputs (n, K) for some images, each at a placement of its own, in one batch.
 
-        Where the sample has fewer images, they come again at other placements.
+        Args:
+            images: int64 (n,), their numbers.
+            columns: int64 (n,), placements.
+            model: another one, instead of the plain model.
         """
         device, _ = home(self.model)
+        pixels, offsets = self.images.gather(images).to(device), self.offsets[columns].to(device)
+        return plain_logits(model or self.model, pixels, offsets, self.placement)
+
+    def batch(self, size: int, model: nn.Module | None = None) -> torch.Tensor:
+        """Return the plain model's outputs (size, K) for the first images of the sample, one placement each, together.
+
+        Where the sample has fewer images, they come again at other placements.
+
+        Args:
+            model: another one, instead of the plain model.
+        """
         count = torch.arange(size)
         rows = count % len(self.sample.images)
         columns = self.sample.columns[rows, count // len(self.sample.images)]
-        images = self.images.gather(self.sample.images[rows]).to(device)
-        return plain_logits(self.model, images, self.offsets[columns].to(device), self.placement)
+        return self.at(self.sample.images[rows], columns, model)
 
 
 def check_now(engine: Engine, check: SampleCheck) -> tuple[SelfCheck, float]:
@@ -163,21 +170,3 @@ def fastest(compute: Callable[[], torch.Tensor]) -> float:
 def passed(check: SelfCheck) -> bool:
     """Return whether the difference is one of rounding."""
     return check["max_abs_logit_difference"] <= check["tolerance"]
-
-
-def doubts(check: SampleCheck) -> list[str]:
-    """Ask the plain model twice, and in a smaller batch; return a sentence for each way in which it contradicts itself.
-
-    Args:
-        check: some images of its sample are asked about.
-    """
-    first, again, alone = check.batch(EACH), check.batch(EACH), check.batch(2)
-    allowed = tolerance(first, home(check.model)[1])
-    name = type(check.model).__name__
-    if (apart := difference(first, again)) > allowed:
-        return [f"{name} answers the same pictures otherwise when asked twice (logits {apart:.3g} apart): it draws "
-                "random numbers in eval mode or keeps state between calls, so the figures hold for this run alone"]
-    if (apart := difference(first[:len(alone)], alone)) > allowed:
-        return [f"{name} answers a picture otherwise in another batch (logits {apart:.3g} apart): the pictures of a "
-                "batch influence one another, also in eval mode, so the figures depend on how they are batched"]
-    return []

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from shiftscope.auditing.statistics import agreement
 from shiftscope.distributed import gathered
+from shiftscope.results.agreement import agreement
 
 SHOWN = 48
 """Images shown at most."""
@@ -75,6 +75,18 @@ class Shown:
 
 
 def half(logits: torch.Tensor) -> np.ndarray:
-    """Return logits as float16; what that cannot hold becomes its largest number, NaN stays."""
+    """Return outputs (..., K) as float16; infinities and NaN stay.
+
+    In rows whose largest output float16 cannot hold, it is subtracted from all: a softmax does not see that. What
+    float16 cannot hold of the others becomes its smallest number.
+
+    Example:
+        >>> half(torch.tensor([[1e6, 1e6 - 2, -torch.inf], [0.5, -1e6, 0.0]])).tolist()
+        [[0.0, -2.0, -inf], [0.5, -65504.0, 0.0]]
+    """
     most = float(np.finfo(np.float16).max)
-    return logits.clamp(-most, most).to(torch.float16).cpu().numpy()
+    wide = logits.double() if logits.device.type != "mps" else logits.float()
+    best = wide.amax(-1, keepdim=True)
+    wide = wide - best.masked_fill(~((best.abs() > most) & best.isfinite()), 0)
+    kept = wide.clamp(-most, most).masked_fill(wide == torch.inf, torch.inf).masked_fill(wide == -torch.inf, -torch.inf)
+    return kept.to(torch.float16).cpu().numpy()

@@ -5,39 +5,10 @@ from typing import Any
 import numpy as np
 
 from shiftscope.metrics import mean_interval, wilson
+from shiftscope.results.agreement import agreement
 
 STRIDES = (2, 4, 8)
 """Of the phases that `by_phase` tells apart: what most networks sample by."""
-
-_AT_ONCE = 2**22  # answers whose counts are taken at once: tens of MB
-
-
-def agreement(answers: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return of each image its consistency and whether it gets one and the same label everywhere.
-
-    The consistency sum_k (n_k / P)^2, n_k of the P placements labelled k, is the exact probability that two
-    independent uniform placements get the same label. An answer that is not finite is no label: it agrees with nothing.
-
-    Args:
-        answers: (N, P), classes below `classes`, larger values where not finite.
-
-    Returns:
-        float64 (N,) and bool (N,).
-
-    Example:
-        >>> agreement(np.array([[0, 0, 1, 1], [2, 2, 2, 2]], dtype=np.uint8), 3)
-        (array([0.5, 1. ]), array([False,  True]))
-    """
-    images, placements = answers.shape
-    step = max(1, _AT_ONCE // max(placements, classes + 1))
-    squares, largest = np.zeros(images), np.zeros(images, np.int64)
-    for begin in range(0, images, step):
-        part = np.minimum(answers[begin:begin + step].astype(np.int64), classes)
-        flat = part + np.arange(len(part))[:, None] * (classes + 1)
-        counts = np.bincount(flat.ravel(), minlength=len(part) * (classes + 1)).reshape(len(part), -1)[:, :classes]
-        squares[begin:begin + step] = np.square(counts).sum(1) / placements**2
-        largest[begin:begin + step] = counts.max(1)
-    return squares, largest == placements
 
 
 def figures(answers: np.ndarray, labels: np.ndarray, classes: int, middle: int) -> dict[str, Any]:

@@ -7,17 +7,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from shiftscope.hooks import Watch
+from torch.overrides import TorchFunctionMode
 
 OUTPUT = "output"
-"""Stands for the model's own answer, before a final softmax."""
+"""Stands for what the model returns."""
 
 _PASSIVE = ("dropout", "softmax", "identity", "flatten", "pad")
 """Steps whose names hold one of these compute nothing new in eval mode."""
 
 
-class Steps(Watch):
+class Steps(TorchFunctionMode):
     """Keeps in `found` what the steps of a forward pass give: submodules, and functions called outside of leaves.
 
     Calls after the first are numbered: "relu", "relu (2)". Where a model pools and cuts off by functions
@@ -44,7 +43,7 @@ class Steps(Watch):
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
-        result = super().__torch_function__(func, types, args, kwargs)
+        result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "").rstrip("_")
         if not self.inside and hasattr(F, name) and not _is_passive(name):
             self.keep(name, result, leaf=True)
@@ -95,6 +94,6 @@ def run_steps(model: nn.Module, pixels: torch.Tensor, wanted: set[str] | None = 
         {'0': (1, 2, 2, 2), '1': (1, 2, 2, 2), '2': (1, 8), '3': (1, 3), 'output': (1, 3)}
     """
     with stepping(model, wanted) as steps:
-        output = steps.logits(model(pixels))
+        output = model(pixels)
     steps.keep(OUTPUT, output, leaf=True)
     return steps

@@ -9,6 +9,7 @@ from shiftscope import hashing
 from shiftscope.auditing.selfcheck import IMAGES, SampleCheck, draw_sample
 from shiftscope.data.base import ImageSet
 from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.hashing import Stream
 from shiftscope.placement import Placement
 
 MOST_PLACEMENTS = 10_000
@@ -17,8 +18,6 @@ MOST_PLACEMENTS = 10_000
 SAMPLED = 1000
 """Placements that are then drawn. The share of them that an image gets right is at most 0.016 (a standard error) from
 that of all, and the mean over images far closer."""
-
-_STREAM = 6  # keeps the sampled placements independent of the other users of the same seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class Subject:
         """Return the subject with `count` placements, the middle one always among them; itself where it has no more."""
         if count >= len(self.offsets):
             return self
-        chosen = hashing.permutation(hashing.stream(_STREAM, self.seed), len(self.offsets))[:count]
+        chosen = hashing.permutation(hashing.stream(Stream.SAMPLED_PLACEMENTS, self.seed), len(self.offsets))[:count]
         if self.middle not in chosen:
             chosen[0] = self.middle
         return replace(self, offsets=self.offsets[chosen.sort().values], sampled=True)

@@ -44,7 +44,8 @@ class Sweep:
         images: all images, in the order in which they are visited.
         placements: P.
         classes: K.
-        check: is shown every logit as well.
+        check: is shown every output as well.
+        tolerance: see `Answers`.
 
     Attributes:
         answers, shown: what was kept.
@@ -52,9 +53,10 @@ class Sweep:
         interrupted: whether it ended before the last image.
     """
 
-    def __init__(self, engine: Engine, images: ImageSet, placements: int, classes: int, check: SampleCheck):
+    def __init__(self, engine: Engine, images: ImageSet, placements: int, classes: int, check: SampleCheck,
+                 tolerance: float = 0.0):
         self.engine, self.images, self.check, self.group = engine, images, check, group()
-        self.answers = Answers(images.labels, placements, classes)
+        self.answers = Answers(images.labels, placements, classes, tolerance)
         self.shown = Shown(len(images), placements, classes)
         self.block = from_first(lambda: engine.images_at_once)
         self.size = self.block

@@ -15,6 +15,7 @@ from shiftscope.cli.flags import (
     RESULTS,
     DataOverrides,
     OutputFlags,
+    OutputType,
     ProcessFlags,
     Switch,
     parse_normalize,
@@ -41,7 +42,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           engine: Annotated[Literal["auto", "dense", "brute"], Shown] = "auto",
           against: Annotated[str | None, Shown] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
-          expected: Annotated[float | None, Shown] = None, seed: Annotated[int, Shown] = 0,
+          expected: Annotated[float | None, Shown] = None,
+          output_type: Annotated[OutputType | None, Shown] = None, seed: Annotated[int, Shown] = 0,
           device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
           overwrite: Annotated[bool, Switch, Shown] = False, allow_code: Annotated[str | None, Shown] = None) -> None:
     """Ask a classifier about every image at every placement: where it is right, and how often it changes its mind.
@@ -58,6 +60,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         against: Another model for the same images: both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a figure is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
         expected: Accuracy of centred images that you know the model for: a warning is given if it is far below.
+        output_type: What the model returns (default: determined on a batch of images); for confidences.
         seed: Fixes what is sampled, and which answers are computed twice as a check.
         device: One of auto, cpu, cuda or mps.
         out: Folder for the result and the figures (default: none are written).
@@ -70,7 +73,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, device=device,
                             allow_code=allow_code, normalize=normalize, max_shift=max_shift, step=step, engine=engine,
-                            split=split, sample=sample, seed=seed, expected=expected,
+                            split=split, sample=sample, seed=seed, expected=expected, output_type=output_type,
                             progress=default_progress(quiet=output.quiet))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
@@ -98,7 +101,8 @@ def _figures(audit: "Audit") -> dict[str, Any]:
 def show_audits(audits: "Sequence[Audit]") -> None:
     """Print a column a model: the figures with their intervals, and how they were computed."""
     first = audits[0]
-    how = f"{first.placements:,} sampled placements" if first.sampled else f"all {first.placements:,} placements"
+    every = f"all {first.placements:,} placements" if first.placements > 1 else "the only placement"
+    how = f"{first.placements:,} sampled placements" if first.sampled else every
     rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in (
         ("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
         ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centred", "middle_accuracy"))]

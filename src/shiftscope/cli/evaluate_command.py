@@ -13,6 +13,7 @@ from shiftscope.cli.flags import (
     RESULTS,
     DataOverrides,
     OutputFlags,
+    OutputType,
     ProcessFlags,
     Switch,
 )
@@ -27,6 +28,7 @@ Shown = Parameter(group=RESULTS)
 def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
              processes: ProcessFlags = ONE_PROCESS,
              split: Annotated[Literal["test", "train", "validation"], Shown] = "test", seed: Annotated[int, Shown] = 0,
+             output_type: Annotated[OutputType | None, Shown] = None,
              device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
              overwrite: Annotated[bool, Switch, Shown] = False,
              allow_code: Annotated[str | None, Shown] = None) -> None:
@@ -36,6 +38,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
         split: Which images.
         seed: Fixes the random places.
+        output_type: What the model returns (default: determined on a batch of images); for confidences.
         device: One of auto, cpu, cuda or mps.
         out: Folder for the figures and the result as JSON (default: none are written).
         overwrite: Replace files of an earlier evaluation in --out.
@@ -46,7 +49,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
     with shown.clean_stdout(output.json):
         evaluation = evaluate_checkpoint(
             checkpoint, data.given(), split=split, out=out, overwrite=overwrite, seed=seed, device=device,
-            allow_code=allow_code, progress=default_progress(quiet=output.quiet))
+            output_type=output_type, allow_code=allow_code, progress=default_progress(quiet=output.quiet))
     if output.json:
         confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centred")}
         shown.write_document(evaluation.to_dict() | confusion)

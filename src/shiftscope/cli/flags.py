@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
@@ -97,6 +97,7 @@ Canvas = Parameter(converter=parse_canvas, n_tokens=1, metavar="SIZE")
 Size = Parameter(converter=parse_image_size, n_tokens=1, metavar="SIZE")
 Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
 Switch = Parameter(negative=())
+OutputType = Literal["logits", "probabilities", "log-probabilities"]
 
 
 @Parameter(name="*", group=IMAGES)

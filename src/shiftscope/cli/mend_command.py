@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
 from shiftscope.cli.audit_command import show_audits, show_comparison
-from shiftscope.cli.flags import OUTPUT, OVERRIDES, RESULTS, TRAINING, DataOverrides, OutputFlags
+from shiftscope.cli.flags import OUTPUT, OVERRIDES, RESULTS, TRAINING, DataOverrides, OutputFlags, OutputType
 from shiftscope.cli.train_command import FolderFlags
 from shiftscope.progress import default_progress
 
@@ -38,6 +38,7 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
          seed: Annotated[int, Training] = 0, head: Annotated[Literal["mean", "keep"], Shown] = "mean",
          images: Annotated[int | None, Shown] = None,
          engine: Annotated[Literal["auto", "dense", "brute"], Shown] = "auto",
+         output_type: Annotated[OutputType | None, Shown] = None,
          allow_code: Annotated[str | None, Shown] = None,
          command: Annotated[list[str], Parameter(parse=False)]) -> None:
     """Make a trained model care less where the object is, or not at all, and audit it before and after.
@@ -56,13 +57,14 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
             which is exact; keep: it stays, which is not.
         images: Audit the first N test images only (default: all).
         engine: dense: one pass for all placements; brute: every placement by itself; auto: dense where it is exact.
+        output_type: What the model returns, for the averages (default: determined).
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
     from shiftscope.runs import find_checkpoint, slug
     from shiftscope.workflows.mend_checkpoint import MendOptions, mend_checkpoint
 
     options = MendOptions(how=how, finetune=finetune, head=head, learning_rate=learning_rate, images=images, seed=seed,
-                          engine=engine)
+                          engine=engine, output_type=output_type)
     source = find_checkpoint(checkpoint)
     out = folder.out or Path("shiftscope-mend") / slug(f"{source.resolve().name}-{how}")
     with shown.clean_stdout(output.json):

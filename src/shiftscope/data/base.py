@@ -9,9 +9,10 @@ import torch
 
 from shiftscope import hashing
 from shiftscope.errors import DataError, some_of
+from shiftscope.hashing import Stream
 from shiftscope.settings import require
 
-_VALIDATION_STREAM = hashing.stream(3)
+_VALIDATION_START = hashing.stream(Stream.VALIDATION)
 
 
 class ImageSet(Protocol):
@@ -158,7 +159,7 @@ class Dataset:
         count = min(validation, len(self.train) // 5)
         if count == 0:
             return self.train, None
-        order = hashing.permutation(_VALIDATION_STREAM, len(self.train))
+        order = hashing.permutation(_VALIDATION_START, len(self.train))
         return Subset(self.train, order[count:].sort().values), Subset(self.train, order[:count].sort().values)
 
     def limit(self, count: int | None) -> "Dataset":

@@ -16,10 +16,11 @@ from pathlib import Path
 from shiftscope import hashing
 from shiftscope.data.base import require_classes
 from shiftscope.errors import DataError, some_of
+from shiftscope.hashing import Stream
 from shiftscope.text import valid_unicode
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-SPLIT_STREAM = hashing.stream(5)
+_SPLIT_START = hashing.stream(Stream.FOLDER_SPLIT)
 
 _OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".pgm",
                    ".ppm", ".tga")
@@ -290,7 +291,7 @@ def _split(classes: Listing) -> tuple[Listing, Listing]:
         if len(files) < 2:
             raise DataError(f"the class {name} in {files[0].parent} has 1 picture, expected at least 2, one each to "
                             "train and to test on: add pictures, or lay out train/ and test/ yourself")
-        order = hashing.permutation(SPLIT_STREAM ^ zlib.crc32(name.encode()), len(files)).tolist()
+        order = hashing.permutation(_SPLIT_START ^ zlib.crc32(name.encode()), len(files)).tolist()
         chosen = set(order[:max(1, len(files) // _TEST_SHARE)])
         test[name] = [file for index, file in enumerate(files) if index in chosen]
         train[name] = [file for index, file in enumerate(files) if index not in chosen]
@@ -300,4 +301,4 @@ def _split(classes: Listing) -> tuple[Listing, Listing]:
 def shuffled(listing: Listing) -> list[tuple[Path, int]]:
     """Return (file, label) of all pictures, in a seeded order that mixes the classes: the first N hold every class."""
     files = [(file, label) for label, paths in enumerate(listing.values()) for file in paths]
-    return [files[index] for index in hashing.permutation(SPLIT_STREAM, len(files)).tolist()]
+    return [files[index] for index in hashing.permutation(_SPLIT_START, len(files)).tolist()]

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages
-from shiftscope.errors import DataError, brief
+from shiftscope.errors import DataError, quoted
 from shiftscope.files import UnfitFileError, memory, reason, regular_handle
 from shiftscope.reading import MOST_BYTES, as_type, decode
 from shiftscope.results.whole import Count
@@ -350,7 +350,7 @@ def _read_header(file: PackedFile) -> _Header:
 def _dataset(file: PackedFile, header: _Header) -> Dataset:
     arrays = header["arrays"]
     if len(arrays["images"]["shape"]) != 4 or min(arrays["images"]["shape"]) < 1:
-        raise ValueError(f"images of shape {brief(arrays['images']['shape'])}")
+        raise ValueError(f"images of shape {quoted(arrays['images']['shape'])}")
     count, *(channels, height, width) = arrays["images"]["shape"]
     shape, place = (channels, height, width), arrays["images"]["place"]
     if place + count * prod(shape) > arrays["labels"]["place"] or count * _IN_MEMORY > memory():
@@ -370,7 +370,7 @@ def _dataset(file: PackedFile, header: _Header) -> Dataset:
 
 def _read_array(file: PackedFile, name: str, told: _Array, count: int) -> np.ndarray:
     if told.get("type") != TYPES[name] or told["shape"] != [count]:
-        raise ValueError(f"{name} of type {brief(told.get('type'))} and shape {brief(told['shape'])}")
+        raise ValueError(f"{name} of type {quoted(told.get('type'))} and shape {quoted(told['shape'])}")
     whole = PREAMBLE.unpack(file.preamble)[5]
     kind = np.dtype(TYPES[name])
     if not told["place"] <= whole - count * kind.itemsize:

@@ -16,9 +16,9 @@ from shiftscope.data.collecting import MapDataset, pair, read_image
 from shiftscope.data.decoding import Scale
 from shiftscope.data.labels import check_names, one_label
 from shiftscope.errors import DataError, UsageError
+from shiftscope.hashing import Stream
 from shiftscope.settings import require
 
-_SHUFFLE_STREAM = 7
 _CHUNK = 32  # images that a worker process hands over at once
 
 Chunk = tuple[torch.Tensor, torch.Tensor]
@@ -105,7 +105,7 @@ class StreamedImages:
         """
         done, chunks = 0, self._chunks(number, seed, self.workers)
         if self.shuffle:
-            chunks = self._shuffled(chunks, hashing.stream(_SHUFFLE_STREAM, seed, number))
+            chunks = self._shuffled(chunks, hashing.stream(Stream.STREAMED_SHUFFLE, seed, number))
         for images, labels in chunks:
             left = self.count - done
             yield images[:left], labels[:left]
@@ -120,7 +120,7 @@ class StreamedImages:
         if set_epoch is not None:
             set_epoch(number)
         samples = _Samples(self.source, self.classes, self.name)
-        generator = torch.Generator().manual_seed(hashing.stream(_SHUFFLE_STREAM, seed, number))
+        generator = torch.Generator().manual_seed(hashing.stream(Stream.STREAMED_SEED, seed, number))
         loader = DataLoader(samples, batch_size=_CHUNK, collate_fn=_collate, num_workers=workers, generator=generator,
                             worker_init_fn=leave_signals)
         for chunk in loader:

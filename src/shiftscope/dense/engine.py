@@ -9,10 +9,11 @@ from shiftscope.dense.field import Field
 from shiftscope.dense.program import Program
 from shiftscope.dense.refusal import NeedsTorus, NotDense
 from shiftscope.dense.source import Source, sources
-from shiftscope.dense.walk import logits_node, walk
+from shiftscope.dense.walk import walk
 from shiftscope.errors import UsageError
 from shiftscope.graph import Graph, TraceError, trace
 from shiftscope.models.forward import home, to_pixels
+from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
 MEMORY = 2**28
@@ -24,21 +25,20 @@ memory."""
 
 
 class DenseEngine:
-    """The logits of a model at all placements, one pass a batch. Made by `build_dense`; holds the weights as they were.
+    """The outputs of a model at all placements, one pass a batch. Made by `build_dense`; it holds the weights as they
+    were.
 
     Args:
         placement: whose offsets are answered.
         source: how they lie on one field.
         program, result: the steps and the field they end in.
         channels: of the images.
-        ends_in: "softmax" or "log_softmax" where the model ends in one, which logits go into; else None.
     """
 
     name = "dense"
 
-    def __init__(self, placement: Placement, source: Source, program: Program, result: Field, channels: int,
-                 ends_in: str | None = None):
-        self.placement, self.shape, self.ends_in = placement, (channels, *placement.image), ends_in
+    def __init__(self, placement: Placement, source: Source, program: Program, result: Field, channels: int):
+        self.placement, self.shape = placement, (channels, *placement.image)
         self._source, self._program = source, program
         self._run = program.compiled(result)
         self._order = source.order.to(program.device)
@@ -49,7 +49,7 @@ class DenseEngine:
 
     @torch.no_grad()
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits of each image at each placement.
+        """Return what the model returns for each image at each placement.
 
         Args:
             images: uint8 (B, C, h, w) on the model's device.
@@ -64,7 +64,7 @@ class DenseEngine:
 
     @torch.no_grad()
     def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, P, K) of images of any values, not of 256 levels alone.
+        """Return the outputs (B, P, K) of images of any values, not of 256 levels alone.
 
         Args:
             pixels: floating point (B, C, h, w), in [0, 1] as the model takes them, on the model's device.
@@ -82,11 +82,11 @@ class DenseEngine:
         for part in images.split(self._pass):
             windows = self._run(prepare(self._source.fill(part)))  # (B, K, ny, nx)
             parts.append(windows.flatten(2).transpose(1, 2).index_select(1, self._order))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return as_floats(parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
 def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, int]) -> DenseEngine:
-    """Return the engine that computes a model's logits at all placements in one pass over a field.
+    """Return the engine that computes a model's outputs at all placements in one pass over a field.
 
     Exact up to rounding for feed-forward nets of convolutions, pools, functions of single values, linear layers and
     what else `walk.RULES` lists, in the model's own dtype and on its device. It works on the graph, so it does not
@@ -136,5 +136,4 @@ def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, i
 def _built(graph: Graph, placement: Placement, source: Source, program: Program, channels: int) -> DenseEngine:
     field = source.field(channels, placement.canvas, program.dtype, program.device)
     program.floats = channels * field.size[0] * field.size[1]
-    ends_in = None if logits_node(graph) is graph.output else graph.output.op
-    return DenseEngine(placement, source, program, walk(graph, program, field), channels, ends_in)
+    return DenseEngine(placement, source, program, walk(graph, program, field), channels)

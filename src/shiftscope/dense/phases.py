@@ -49,7 +49,7 @@ class PhasesEngine:
         everywhere = self._shifts(pixels)  # (B, H*W, K)
         height, width = place.canvas
         rolls = place.offsets().to(device) - torch.tensor(place.middle, device=device)  # (P, 2)
-        mean = MeanOfViews(self.average.of)
+        mean = MeanOfViews(self.average.of, self.average.output_type)
         for dy, dx in itertools.product(*map(phases, self.average.stride)):
             index = (rolls[:, 0] + dy) % height * width + (rolls[:, 1] + dx) % width
             mean.add(everywhere[None, :, index])

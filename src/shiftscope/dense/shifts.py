@@ -9,6 +9,7 @@ from shiftscope.dense.engine import DenseEngine, build_dense
 from shiftscope.dense.refusal import NotDense
 from shiftscope.layers import PlacementAverage
 from shiftscope.layers.averaging import Of
+from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
 
 
@@ -30,9 +31,7 @@ class DenseShifts:
         self._weights: list[torch.Tensor] = []
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        engine = self.engine()
-        logits = engine.of_pixels(pixels)
-        return logits if engine.ends_in is None else getattr(torch, engine.ends_in)(logits, -1)
+        return self.engine().of_pixels(pixels)
 
     def engine(self) -> DenseEngine:
         """Return the engine for the weights as they are now.
@@ -80,18 +79,19 @@ def dense_shifts(model: nn.Module, shape: tuple[int, int, int]) -> DenseShifts:
     return shifts
 
 
-def placement_average(model: nn.Module, shape: tuple[int, int, int], *, of: Of = "probabilities") -> PlacementAverage:
+def placement_average(model: nn.Module, shape: tuple[int, int, int], *, of: Of = "probabilities",
+                      output_type: OutputType | None = None) -> PlacementAverage:
     """Return a model's average over all placements, in one pass through the dense engine where the model has a twin.
 
     Else the model is run H*W times; `average.everywhere is None` tells.
 
     Args:
-        model: takes pixels (B, C, H, W), returns logits or log-probabilities (B, K).
+        model: takes pixels (B, C, H, W), returns logits, probabilities or log-probabilities (B, K).
         shape: (C, H, W).
-        of: what is averaged, see `PlacementAverage`.
+        of, output_type: what is averaged, and what the model returns, see `PlacementAverage`.
     """
     try:
         everywhere = dense_shifts(model, shape)
     except NotDense:
         everywhere = None
-    return PlacementAverage(model, everywhere=everywhere, of=of)
+    return PlacementAverage(model, everywhere=everywhere, of=of, output_type=output_type)

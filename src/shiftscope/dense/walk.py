@@ -10,7 +10,8 @@ from shiftscope.dense.field import Field, reader
 from shiftscope.dense.padding import pad
 from shiftscope.dense.program import Program, Rule
 from shiftscope.dense.refusal import NeedsTorus, NotDense, Refused
-from shiftscope.graph import Graph, Node
+from shiftscope.errors import brief
+from shiftscope.graph import Graph, Node, draws_random
 
 RULES: dict[str, Rule] = {
     "conv2d": convolution.conv2d, "linear": convolution.linear,
@@ -26,16 +27,8 @@ RULES: dict[str, Rule] = {
 ALONG_CHANNELS = ("softmax", "log_softmax", "logsumexp", "linalg_vector_norm")
 
 
-def logits_node(graph: Graph) -> Node:
-    """Return the node whose result we call logits: the input of a final (log-)softmax over the classes, else the
-    output."""
-    output = graph.output
-    is_end = output.op in ("softmax", "log_softmax") and len(output.shape) == 2 and output.args["dim"] in (1, -1)
-    return output.args["self"] if is_end else output
-
-
 def walk(graph: Graph, program: Program, field: Field) -> Field:
-    """Add the steps of all layers to a program, and return the field of the logits.
+    """Add the steps of all layers to a program, and return the field of the model's output.
 
     Args:
         graph: of the model at the canvas's size.
@@ -47,10 +40,8 @@ def walk(graph: Graph, program: Program, field: Field) -> Field:
         NeedsTorus: the same, but on a torus it might.
     """
     values: dict[Node, Field] = {graph.input: field}
-    end = logits_node(graph)
+    end = graph.output
     for node in graph.nodes[1:]:
-        if node is graph.output and node is not end:
-            break
         values[node] = _applied(node, values, program)
     result = values[end]
     if len(result.layout) != 1:
@@ -72,7 +63,8 @@ def _applied(node: Node, values: dict[Node, Field], program: Program) -> Field:
     except Refused as refusal:
         raise NotDense(node.layer or node.op, f"{refusal} ({node.op})") from None
     except (RuntimeError, TypeError) as error:  # arguments that no rule has foreseen
-        raise NotDense(node.layer or node.op, f"its arguments are not understood: {error} ({node.op})") from error
+        why = f"its arguments are not understood: {brief(error)} ({node.op})"
+        raise NotDense(node.layer or node.op, why) from error
     sizes = tuple(field.length_of(group) for group in field.layout)
     if sizes != node.shape[1:]:
         raise NotDense(node.layer or node.op, f"its result is laid out in a way that is not followed ({node.op})")
@@ -86,7 +78,7 @@ def _rule(node: Node, args: dict[str, Any]) -> Rule:
         return pointwise.along_channels(node.op, node.target)
     if node.op in pointwise.ELEMENTWISE:
         return pointwise.elementwise(node.target, node.op)
-    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+    if draws_random(node.target, (), node.args):
         raise Refused("it draws random numbers, also in eval mode")
     raise Refused("there is no rule for this operation")
 

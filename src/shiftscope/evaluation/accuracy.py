@@ -1,25 +1,32 @@
 """Accuracy at random placements and centred, by class, with confusions and a gallery."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from shiftscope.data.base import Dataset, ImageSet
-from shiftscope.distributed import together
+from shiftscope.distributed import from_first, together
 from shiftscope.errors import unknown
+from shiftscope.evaluation import rounding
 from shiftscope.evaluation.examples import examples
+from shiftscope.evaluation.notes import doubtful, few_images, one_class, tie_notes
 from shiftscope.evaluation.predictions import Predictions, predict
-from shiftscope.metrics import class_shares, confusion_counts
+from shiftscope.generators import seeded
+from shiftscope.metrics import class_shares, confusion_counts, wilson
 from shiftscope.models.adapt import Normalization, adapt
-from shiftscope.models.forward import check_model, home
+from shiftscope.models.forward import check_model, evaluating, home, placed_outputs
+from shiftscope.outputs import OutputType, as_floats, resolve_output_type
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Evaluation
 
 GALLERY = 40
 """Images kept for the gallery of classified images."""
+
+INSPECTED = 32
+"""Images that show what a model's outputs are."""
 
 Split = Literal["test", "train", "validation"]
 
@@ -28,7 +35,7 @@ Split = Literal["test", "train", "validation"]
 def evaluate(model: nn.Module, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
              validation: int = 5000, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
-             progress: Progress | None = None) -> Evaluation:
+             output_type: OutputType | None = None, progress: Progress | None = None) -> Evaluation:
     """Measure a model at one seeded random placement an image, and with every image centred.
 
     Args:
@@ -37,14 +44,18 @@ def evaluate(model: nn.Module, data: Dataset, *, placement: Placement | None = N
         placement: default: a canvas of 56 x 56, or twice the image where that is larger.
         split: "test"; "train": the training images without the validation split; "validation".
         validation: size of the validation split that was cut off in training.
-        seed: fixes the random placements.
+        seed: fixes the random placements, and what a model draws at random from the generators of torch, NumPy and
+            Python, which are left as they were.
         name: the model's name in tables (its class unless given).
         trained: "moved" or "centred", for tables.
         normalize: (mean, deviation), for a foreign model that wants normalised pixels.
         preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
+        output_type: what the model returns: "logits", "probabilities" or "log-probabilities"; determined on a batch of
+            images unless given. It serves confidences; a label is the first largest output, whatever it is.
 
     Raises:
-        UsageError: the model does not fit the pictures or the classes.
+        UsageError: the model does not fit the pictures or the classes; an unknown output type, or one that its outputs
+            contradict.
 
     Example:
         >>> from shiftscope.data.base import TensorImages
@@ -59,16 +70,29 @@ def evaluate(model: nn.Module, data: Dataset, *, placement: Placement | None = N
     name = name or type(model).__name__
     model = adapt(model, normalize=normalize, preprocess=preprocess)
     device, _ = home(model)
-    check_model(model, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
     offsets = placement.sample(torch.arange(len(images)), seed=seed)
     task = (progress or SilentProgress()).task(f"evaluate {name} ({split})", 2 * len(images))
     try:
-        moved = predict(model, images, offsets, placement, task=task)
-        centred = predict(model, images, placement.centred(len(images)), placement, task=task)
+        with seeded([device], seed):
+            check_model(model, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
+            kind, tolerance = from_first(lambda: _inspect(model, images, offsets, placement, output_type))
+            moved = predict(model, images, offsets, placement, output_type=kind, task=task)
+            centred = predict(model, images, placement.centred(len(images)), placement, output_type=kind, task=task)
     finally:
         task.close()
     shown = torch.arange(min(GALLERY, len(images)))
-    return _record(data, images, moved, centred, offsets, shown, placement, name, split, seed, trained)
+    return _record(data, images, moved, centred, offsets, shown, placement, tolerance, model=name, split=split,
+                   seed=seed, trained=trained, output_type=kind)
+
+
+def _inspect(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement: Placement,
+             given: str | None) -> tuple[OutputType, float]:
+    """Return what the model's outputs are, and the difference of two outputs that rounding explains."""
+    first = torch.arange(min(INSPECTED, len(images)))
+    device, dtype = home(model)
+    with evaluating(model):
+        outputs = placed_outputs(model, images.gather(first).to(device), offsets[first].to(device), placement)
+    return resolve_output_type(given, outputs), rounding.tolerance(as_floats(outputs), dtype)
 
 
 def default_placement(data: Dataset) -> Placement:
@@ -89,17 +113,17 @@ def split_images(data: Dataset, split: str, validation: int) -> ImageSet:
 
 
 def _record(data: Dataset, images: ImageSet, moved: Predictions, centred: Predictions, offsets: torch.Tensor,
-            shown: torch.Tensor, placement: Placement, name: str, split: str, seed: int, trained: str) -> Evaluation:
+            shown: torch.Tensor, placement: Placement, tolerance: float, **described: Any) -> Evaluation:
     labels, classes = images.labels, data.classes
     right = {"random": moved.right(labels), "centred": centred.right(labels)}
     accuracy = {which: hits.double().mean().item() for which, hits in right.items()}
     canvases = placement.place(images.gather(shown).cpu(), offsets[shown])
     behind = examples(labels, moved.classes, classes, images.shape)
     return Evaluation(
-        model=name, dataset=data.name, drawn=data.drawn, split=split, trained=trained, images=len(images), seed=seed,
+        dataset=data.name, drawn=data.drawn, images=len(images), **described, **moved.ties(tolerance),
         placement=placement.to_dict(), class_names=list(data.class_names), accuracy=accuracy,
         per_class={which: class_shares(labels, hits, classes) for which, hits in right.items()},
-        not_finite=int((moved.classes < 0).sum()), notes=_warnings(accuracy["centred"], moved, classes),
+        not_finite=int((moved.classes < 0).sum()), notes=_warnings(right["centred"], moved, labels, data, tolerance),
         labels=labels.numpy(), predictions=moved.classes.numpy(), confidence=moved.confidence.numpy(),
         offsets=offsets.numpy(), predictions_centred=centred.classes.numpy(),
         confusion=confusion_counts(labels, moved.classes, classes).numpy(),
@@ -108,13 +132,13 @@ def _record(data: Dataset, images: ImageSet, moved: Predictions, centred: Predic
         cell_index=behind.numpy(), cell_images=images.gather(behind).cpu().numpy())
 
 
-def _warnings(centred: float, moved: Predictions, classes: int) -> list[str]:
+def _warnings(right: torch.Tensor, moved: Predictions, labels: torch.Tensor, data: Dataset,
+              tolerance: float) -> list[str]:
     """Say what makes the figures doubtful."""
-    notes = []
-    if centred < 1.5 / classes:
-        notes.append(f"centred accuracy is {100 * centred:.1f} %, near chance ({100 / classes:.1f} %): if the model "
-                     "was trained elsewhere, check that it wants pixels in [0, 1] and was given its own normalisation")
-    lost = int((moved.classes < 0).sum())
+    count, hits, lost = len(labels), int(right.sum()), int((moved.classes < 0).sum())
+    found = doubtful(hits / count, wilson(hits, count), data.classes)
     if lost:
-        notes.append(f"{lost} images gave outputs that are not finite (NaN or infinity); they count as wrong")
-    return notes
+        found.append(f"{lost} images gave outputs that are not finite (NaN, or an infinite maximum); they count as "
+                     "wrong")
+    return [*found, *tie_notes(**moved.ties(tolerance), count=count, tolerance=tolerance), *few_images(count),
+            *one_class(moved.classes.numpy(), labels.numpy(), data.class_names)]

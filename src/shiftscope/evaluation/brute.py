@@ -12,8 +12,9 @@ from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.evaluation.footprint import HELD, Footprint
 from shiftscope.evaluation.pooling import QuickPooling
 from shiftscope.evaluation.windows import Windows
-from shiftscope.hooks import Watch, channels_last
+from shiftscope.hooks import channels_last
 from shiftscope.models.forward import evaluating, home, placed_outputs, to_pixels
+from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
 MEMORY = 256 * 2**20
@@ -204,30 +205,32 @@ class BruteEngine:
         if not self.short_cuts:
             return plain_logits(self.model, images, offsets, self.placement)
         if self.by_model:
-            return self._watch(lambda: placed_outputs(self.model, images, offsets, self.placement,
-                                                      channels_last=self.channels_last), len(images))
+            return self._quickly(lambda: placed_outputs(self.model, images, offsets, self.placement,
+                                                        channels_last=self.channels_last), len(images))
         pixels = to_pixels(self.placement.place(images, offsets), home(self.model)[1])
         return self._show(pixels.contiguous(memory_format=torch.channels_last) if self.channels_last else pixels)
 
     def _show(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self._watch(lambda: self.model(pixels), len(pixels))
+        return self._quickly(lambda: self.model(pixels), len(pixels))
 
-    def _watch(self, outputs: Callable[[], torch.Tensor], count: int) -> torch.Tensor:
-        with Watch() as watch, QuickPooling():
-            logits = watch.logits(outputs())
-        return _checked(self.model, logits, count)
+    def _quickly(self, outputs: Callable[[], torch.Tensor], count: int) -> torch.Tensor:
+        with QuickPooling():
+            found = outputs()
+        return _checked(self.model, found, count)
 
 
 def plain_logits(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor:
-    """Return the logits (B, K) of images at their offsets, all canvases in one batch, with no short cut of any kind.
+    """Return the outputs (B, K) of images at their offsets: all canvases in one batch through `model(pixels)`.
+
+    Nothing of ours is attached to the model, and no short cut is taken: this is what every engine is compared with.
 
     Args:
         images: uint8 (B, C, h, w) on the model's device.
         offsets: int64 (B, 2).
     """
-    with evaluating(model), Watch() as watch:
-        logits = watch.logits(model(to_pixels(placement.place(images, offsets), home(model)[1])))
-    return _checked(model, logits, len(images))
+    with evaluating(model):
+        outputs = model(to_pixels(placement.place(images, offsets), home(model)[1]))
+    return _checked(model, outputs, len(images))
 
 
 def _convolves(model: nn.Module) -> bool:
@@ -235,12 +238,12 @@ def _convolves(model: nn.Module) -> bool:
 
 
 def _checked(model: nn.Module, logits: Any, count: int) -> torch.Tensor:
-    """Return a copy of logits (count, K): a model may hand out a buffer that its next call overwrites."""
+    """Return a copy of outputs (count, K): a model may hand out a buffer that its next call overwrites."""
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != count:
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UsageError(f"{type(model).__name__} must return a tensor (batch, classes), got {got} for a batch of "
                          f"{count}")
-    return logits.clone()
+    return as_floats(logits.clone())
 
 
 def out_of_memory(error: Exception) -> bool:

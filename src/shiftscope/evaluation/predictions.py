@@ -11,6 +11,7 @@ from shiftscope.data.base import ImageSet
 from shiftscope.distributed import group, total
 from shiftscope.hooks import channels_last
 from shiftscope.models.forward import evaluating, home, placed_outputs
+from shiftscope.outputs import as_floats, classify, top_two
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
 
@@ -20,35 +21,32 @@ BATCH = 125
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model answered for N images, on the CPU."""
+    """The predictions of a model for N images, on the CPU."""
 
     classes: torch.Tensor
-    """int64 (N,), -1 where an output is not finite."""
+    """int64 (N,), -1 where the prediction is non-finite."""
     confidence: torch.Tensor
-    """float32 (N,), softmax probability of the predicted class; 0 where an output is not finite."""
+    """float32 (N,), probability of the predicted class; 0 where the prediction is non-finite."""
+    gaps: torch.Tensor
+    """float64 (N,), the largest output less the second largest: 0 is an exact tie, NaN non-finite."""
 
     def right(self, labels: torch.Tensor) -> torch.Tensor:
         """Return bool (N,): predicted class equals label."""
         return self.classes == labels
 
-
-def answers(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return class (-1 where not finite) and softmax confidence of each row of outputs (B, K).
-
-    >>> answers(torch.tensor([[0.0, 0.0], [float("nan"), 1.0]]))
-    (tensor([ 0, -1]), tensor([0.5000, 0.0000]))
-    """
-    confidence, classes = outputs.float().softmax(1).max(1)
-    finite = outputs.isfinite().all(1)
-    return classes.masked_fill(~finite, -1), confidence.masked_fill(~finite, 0)
+    def ties(self, tolerance: float) -> dict[str, int]:
+        """Return the number of exact ties, and of near ties: gaps above 0 and at most `tolerance`."""
+        return {"exact_ties": int((self.gaps == 0).sum()),
+                "ties": int(((self.gaps > 0) & (self.gaps <= tolerance)).sum())}
 
 
 def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement: Placement, *,
-            task: Task | None = None) -> Predictions:
+            output_type: str = "logits", task: Task | None = None) -> Predictions:
     """Ask the model, in eval mode, about every image at its offset; a group of processes shares the batches.
 
     Args:
         offsets: int64 (N, 2), one an image.
+        output_type: what the model returns, see `outputs.probabilities`.
         task: advanced by the number of images done.
 
     Returns:
@@ -58,6 +56,7 @@ def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement
     here, count = group(), len(images)
     classes = torch.zeros(count, dtype=torch.int64, device=device)
     confidence = torch.zeros(count, device=device)
+    gaps = torch.zeros(count, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
 
     def ask(begin: int, end: int, last: bool) -> torch.Tensor:
         batch = images.gather(torch.arange(begin, end)).to(device)
@@ -66,10 +65,13 @@ def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement
     with evaluating(model), _layout(model, lambda: ask(0, min(2, len(images)), True)) as last:
         for begin in range(BATCH * here.rank, count, BATCH * here.size):
             end = min(begin + BATCH, count)
-            classes[begin:end], confidence[begin:end] = answers(ask(begin, end, last))
+            outputs = as_floats(ask(begin, end, last))
+            classes[begin:end], confidence[begin:end] = classify(outputs, output_type)
+            _, best, second = top_two(outputs)
+            gaps[begin:end] = best.to(gaps.dtype) - second
             if task is not None:
                 task.advance(min(BATCH * here.size, count - BATCH * (begin // BATCH - here.rank)))
-    return Predictions(total(classes).cpu(), total(confidence).cpu())
+    return Predictions(total(classes).cpu(), total(confidence).cpu(), total(gaps).cpu().double())
 
 
 @contextmanager

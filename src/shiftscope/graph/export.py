@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr
 import torch
 from torch import nn
 
-from shiftscope.errors import ShiftscopeError
+from shiftscope.errors import ShiftscopeError, brief
 
 BATCH = 2
 """Images in the batch that is traced: one would let a reshape hide that it mixes images."""
@@ -91,6 +91,7 @@ def only_output(program: torch.export.ExportedProgram, owner: str) -> str:
     return str(next(iter(names)))
 
 
+
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in map(brief, str(error).splitlines()) if line]
     return lines[0] if lines else "no reason given"

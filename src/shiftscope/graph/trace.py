@@ -178,8 +178,16 @@ def _function(theirs: fx.Node) -> Callable[..., Any]:
 
 def _is_fixed(theirs: fx.Node, args: Any, kwargs: Any) -> bool:
     """Return whether a call gives the same value whatever the pixels are."""
-    random = torch.Tag.nondeterministic_seeded in getattr(theirs.target, "tags", ())
+    random = draws_random(theirs.target, args, kwargs)
     return not random and not any(isinstance(leaf, Node) for leaf in pytree.tree_leaves((args, kwargs)))
+
+
+def draws_random(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call draws random numbers: recurrent layers and attention do only where they drop values."""
+    if torch.Tag.nondeterministic_seeded not in getattr(target, "tags", ()):
+        return False
+    named = by_name(target, args, kwargs)
+    return all(named.get(switch, True) for switch in ("train", "training", "dropout", "dropout_p"))
 
 
 def by_name(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from typing import Literal
 
 import torch
 
+from shiftscope.errors import UsageError
+from shiftscope.outputs import OutputType, as_floats, determine_output_type, probabilities
 from shiftscope.settings import require
 
 Of = Literal["logits", "probabilities"]
@@ -21,34 +23,47 @@ class MeanOfViews:
     nothing that a result in float32 would show.
 
     Args:
-        of: "logits": the mean of the outputs as they are; "probabilities": the logarithm of the mean probabilities, for
-            nets that return logits or log-probabilities.
+        of: "logits": the mean of the outputs as they are; "probabilities": the mean of the probabilities that they
+            stand for, as probabilities where the net returns these, else as their logarithm.
+        output_type: what the net returns; determined on the first views unless given.
 
     Example:
         >>> mean = MeanOfViews("logits")
         >>> mean.add(torch.tensor([[[1.0, 2.0]], [[3.0, 6.0]]]))
         >>> mean.result()
         tensor([[2., 4.]])
+        >>> mean = MeanOfViews("probabilities")
+        >>> mean.add(torch.tensor([[[0.5, 0.5]], [[0.25, 0.75]]]))
+        >>> mean.result(), mean.output_type
+        (tensor([[0.3750, 0.6250]]), 'probabilities')
     """
 
-    def __init__(self, of: Of):
+    def __init__(self, of: Of, output_type: OutputType | None = None):
         self.of, self.count = of, 0
+        self.output_type: OutputType | None = output_type
         self.total: torch.Tensor | None = None
         self.dtype = torch.get_default_dtype()
 
     def add(self, outputs: torch.Tensor) -> None:
         """Take in the outputs (views, B, K) for some views of the same pictures."""
-        self.dtype = outputs.dtype
+        self.dtype = as_floats(outputs).dtype
         wide = outputs.float() if outputs.device.type == "mps" else outputs.double()
-        values = wide if self.of == "logits" else wide.softmax(-1)
-        part = values.sum(0)
+        part = (wide if self.of == "logits" else probabilities(wide, self._type(outputs))).sum(0)
         self.total = part if self.total is None else self.total + part
         self.count += len(outputs)
+
+    def _type(self, outputs: torch.Tensor) -> OutputType:
+        if self.output_type is None:
+            if torch.compiler.is_exporting():
+                raise UsageError("output_type must be given for an average that is exported, got None: run the model "
+                                 "once before, or state logits, probabilities or log-probabilities")
+            self.output_type = determine_output_type(outputs)
+        return self.output_type
 
     def result(self) -> torch.Tensor:
         """Return the mean over all views, (B, K), in the dtype of the outputs."""
         require(self.total is not None, "views", 0, "at least one")
         mean = self.total / self.count  # type: ignore[operator]
-        if self.of == "probabilities":
+        if self.of == "probabilities" and self.output_type != "probabilities":
             mean = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
         return mean.to(self.dtype)

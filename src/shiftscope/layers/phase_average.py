@@ -8,6 +8,7 @@ from torch import nn
 
 from shiftscope.layers.averaging import MeanOfViews, Of, check_of
 from shiftscope.layers.maps import check_maps
+from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.settings import require
 
 WITHIN = 1e-9
@@ -34,9 +35,10 @@ class PhaseAverage(nn.Module):
     `is_exact` tell which. Any net may be averaged without training, at stride * stride times its cost.
 
     Args:
-        model: (B, C, H, W) -> (B, K), logits or log-probabilities.
+        model: (B, C, H, W) -> (B, K), logits, probabilities or log-probabilities.
         stride: its total stride, one number or (rows, columns).
         of: average "probabilities" or "logits" (the outputs as they are), see `MeanOfViews`.
+        output_type: what the net returns; determined in the first call unless given, and kept.
 
     Raises:
         UsageError: a stride below 1, an unknown `of`.
@@ -51,7 +53,8 @@ class PhaseAverage(nn.Module):
         Coifman & Donoho, "Translation-invariant de-noising", 1995 (cycle spinning over a part of the shifts).
     """
 
-    def __init__(self, model: nn.Module, stride: int | tuple[int, int], *, of: Of = "probabilities"):
+    def __init__(self, model: nn.Module, stride: int | tuple[int, int], *, of: Of = "probabilities",
+                 output_type: OutputType | None = None):
         super().__init__()
         pair = tuple(stride) if isinstance(stride, Sequence) else (stride, stride)
         require(len(pair) == 2 and all(isinstance(n, int) and n >= 1 for n in pair), "stride", stride,
@@ -59,14 +62,16 @@ class PhaseAverage(nn.Module):
         check_of(of)
         self.model, self.stride = model, (pair[0], pair[1])
         self.of: Of = of
+        self.output_type = output_type and check_output_type(output_type)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_maps(pixels, "PhaseAverage")
-        mean = MeanOfViews(self.of)
+        mean = MeanOfViews(self.of, self.output_type)
         for dy in phases(self.stride[0]):
             for dx in phases(self.stride[1]):
                 view = pixels.roll((dy, dx), (2, 3)) if dy or dx else pixels
                 mean.add(self.model(view)[None])
+        self.output_type = mean.output_type
         return mean.result()
 
     def drift(self, shape: tuple[int, int, int], *, images: int = 2, seed: int = 0) -> float:

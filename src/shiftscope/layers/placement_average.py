@@ -8,6 +8,7 @@ from torch import nn
 from shiftscope.errors import UsageError
 from shiftscope.layers.averaging import MeanOfViews, Of, check_of
 from shiftscope.layers.maps import check_maps
+from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.settings import require
 
 Everywhere = Callable[[torch.Tensor], torch.Tensor]
@@ -26,12 +27,13 @@ class PlacementAverage(nn.Module):
     require them, and training, take the loop. To train, train the net itself on placed images.
 
     Args:
-        model: (B, C, H, W) -> (B, K), logits or log-probabilities.
+        model: (B, C, H, W) -> (B, K), logits, probabilities or log-probabilities.
         everywhere: all shifts in one pass, for the same net.
         of: average "probabilities" or "logits" (the outputs as they are), see `MeanOfViews`. Shifts that cut the object
             at the border make wild logits: the course's convnet is right on 86.0 % of validation images by
             probabilities and on 74.7 % by logits.
         at_once: pictures a forward pass of the loop, at most.
+        output_type: what the net returns; determined in the first call unless given, and kept.
 
     Raises:
         UsageError: an unknown `of`, at_once below 1; (in forward) when exported: a graph would hold the net H*W times.
@@ -47,12 +49,13 @@ class PlacementAverage(nn.Module):
     """
 
     def __init__(self, model: nn.Module, *, everywhere: Everywhere | None = None, of: Of = "probabilities",
-                 at_once: int = 256):
+                 at_once: int = 256, output_type: OutputType | None = None):
         super().__init__()
         check_of(of)
         require(at_once >= 1, "at_once", at_once, "a whole number of at least 1")
         self.model, self.everywhere, self.at_once = model, everywhere, at_once
         self.of: Of = of
+        self.output_type = output_type and check_output_type(output_type)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_maps(pixels, "PlacementAverage")
@@ -60,12 +63,13 @@ class PlacementAverage(nn.Module):
             count = pixels.shape[2] * pixels.shape[3]
             raise UsageError(f"PlacementAverage cannot be exported: its graph would hold the net {count} times; export "
                              "the net inside it (`.model`)")
-        mean = MeanOfViews(self.of)
+        mean = MeanOfViews(self.of, self.output_type)
         follows = torch.is_grad_enabled() and pixels.requires_grad
         if self.everywhere is not None and not self.training and not follows:
             mean.add(self.everywhere(pixels).transpose(0, 1))
         else:
             self._loop(pixels, mean)
+        self.output_type = mean.output_type
         return mean.result()
 
     def _loop(self, pixels: torch.Tensor, mean: MeanOfViews) -> None:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brief, nearest
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted
 from shiftscope.files import UnfitFileError
 from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.mending import Mended, Recipe, mend
@@ -155,7 +155,7 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         raise CheckpointError(f"{path} is not readable as a checkpoint's description ({why}); save the model "
                               "anew") from error
     if config.model not in (*REGISTRY, FOREIGN):
-        raise CheckpointError(f"{path} names the model {brief(config.model)}, which no checkpoint may name: "
+        raise CheckpointError(f"{path} names the model {quoted(config.model)}, which no checkpoint may name: "
                               f"{nearest(config.model[:100], REGISTRY)}. Nothing was run")
     return config
 
@@ -207,7 +207,7 @@ def _mended(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Modu
     try:
         for recipe in config.mended:
             model = mend(model.eval(), recipe.shape, how=recipe.how, head=recipe.head, background=recipe.background,
-                         image=recipe.image)
+                         image=recipe.image, output_type=recipe.output_type)
     except (ShiftscopeError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"the model in {folder} cannot be mended as its {CONFIG_FILE} says: {error}; mend it "
                               "anew") from error
@@ -236,7 +236,7 @@ def _checked_arguments(config: CheckpointConfig) -> dict[str, Any]:
     hints = get_type_hints(REGISTRY[config.model].__init__)
     strange = sorted(config.arguments.keys() - hints.keys())
     if strange:
-        raise UnfitFileError(f"it has no argument {brief(strange[0])}")
+        raise UnfitFileError(f"it has no argument {quoted(strange[0])}")
     arguments = as_type(config.arguments, typed_dict({name: NotRequired[hint] for name, hint in hints.items()}))
     for name, value in arguments.items():
         if isinstance(value, list | tuple) and len(value) > _MOST_NUMBERS:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brief
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted
 from shiftscope.files import open_regular, reason
 from shiftscope.models.forward import home
 from shiftscope.models.sizes import LARGEST
@@ -84,7 +84,7 @@ def _check_sizes(shape: Sequence[Any], path: Path) -> None:
     """Raise a `CheckpointError` where a batch of pictures with the sizes that the file fixes would be empty or huge."""
     fixed = [size for size in shape if isinstance(size, int)]
     if any(size < 1 for size in fixed) or prod(fixed) > LARGEST or prod(fixed[-2:]) > MOST_PIXELS:
-        raise CheckpointError(f"{path} takes pictures of {brief(list(shape))} (batch, channels, height, width), "
+        raise CheckpointError(f"{path} takes pictures of {quoted(list(shape))} (batch, channels, height, width), "
                               f"expected 1 to {LARGEST:,} numbers a batch: export the classifier for other sizes")
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from shiftscope.errors import UsageError
+from shiftscope.outputs import probabilities
 from shiftscope.results import Audit
 
 
@@ -18,7 +19,7 @@ class Answer(TypedDict):
     """Name of the class; None where the model's output is not finite, or the placement was not computed."""
     right: bool | None
     confidence: float | None
-    """Softmax probability of the answer; None too where the scores of this image were not kept."""
+    """Probability of the answer; None too where the scores of this image were not kept."""
     confidences: dict[str, float]
     """The same for every class, by name; empty where it is not known."""
 
@@ -86,16 +87,12 @@ class Answers:
             return {"model": audit.model, "answer": None, "right": None if said is None else False, "confidence": None,
                     "confidences": {}}
         kept = np.flatnonzero(audit.shown_index == number)
-        shares = _softmax(audit.shown_logits[kept[0], place[0]]) if len(kept) else []
+        scores = audit.shown_logits[kept[0], place[0]] if len(kept) else np.zeros(0)
+        shares = probabilities(scores, audit.output_type).tolist() if len(kept) else []
         names = audit.class_names
         return {"model": audit.model, "answer": names[said], "right": said == self.labels[image],
                 "confidence": shares[said] if len(kept) else None,
                 "confidences": dict(zip(names, shares, strict=False))}
-
-
-def _softmax(logits: np.ndarray) -> list[float]:
-    rise = np.exp(logits.astype(np.float64) - float(logits.max()))
-    return (rise / rise.sum()).tolist()
 
 
 def _values(values: Sequence[int]) -> str:

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from shiftscope.evaluation.predictions import answers
 from shiftscope.notebook.history import History
 from shiftscope.notebook.pictures import rescale, to_colours
+from shiftscope.outputs import classify
 from shiftscope.progress import duration
 from shiftscope.reporting.sheet import Layout, Sheet
 from shiftscope.reporting.style import SERIES, describe, foot, foot_height, head, head_height, styled
@@ -73,7 +73,7 @@ class Answered:
     labels: torch.Tensor
     """int64 (N,)."""
     outputs: torch.Tensor
-    """(N, K), logits or log-probabilities."""
+    """(N, K), logits, probabilities or log-probabilities."""
 
 
 @styled
@@ -82,7 +82,7 @@ def answer_gallery(model: str, answered: Answered, class_names: Sequence[str]) -
 
     Every picture is stretched by its own minimum and maximum.
     """
-    classes, confidence = (found.cpu() for found in answers(answered.outputs))
+    classes, confidence = (found.cpu() for found in classify(answered.outputs))
     labels = answered.labels.cpu()
     count, right = len(labels), int((classes == labels).sum())
     height, width = answered.images.shape[2:]

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope import hashing
-from shiftscope.devices import seed_generators
 from shiftscope.errors import Interrupted, TrainingError, UsageError
+from shiftscope.generators import seed_generators
+from shiftscope.hashing import Stream
 from shiftscope.models.forward import evaluating, home
 from shiftscope.notebook.loaders import Source
 from shiftscope.notebook.options import Options
+from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
 from shiftscope.training.memory import keep_memory
@@ -28,8 +30,6 @@ from shiftscope.training.stopping import StopFlag
 
 Score = tuple[float, float]
 """Mean cross entropy (nats) and share of right answers, over all images of a pass."""
-
-_STEP_STREAM = 6
 
 
 @contextmanager
@@ -59,7 +59,7 @@ class Tally:
     def add(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
         """Count a batch: `loss` summed over its images."""
         with torch.no_grad():
-            self.sums += torch.stack((loss, (outputs.argmax(1) == labels).sum())).to(self.sums)
+            self.sums += torch.stack((loss, (first_maximum(outputs) == labels).sum())).to(self.sums)
         self.count += len(labels)
 
     def score(self) -> Score:
@@ -122,12 +122,12 @@ class Session:
         settings, steps = self.options.settings, len(source)
         device, _ = home(self.model)
         tally = Tally(device)
-        torch.manual_seed(hashing.stream(_STEP_STREAM, settings.seed, epoch))  # the order of a shuffling loader
+        torch.manual_seed(hashing.stream(Stream.NOTEBOOK_STEP, settings.seed, epoch))  # the order of a shuffling loader
         self.model.train()
         for step, (images, labels) in enumerate(source.batches(self.model, self.classes)):
             position = epoch * steps + step
             rate = learning_rate(position, settings.epochs * steps, settings.learning_rate, settings.schedule)
-            seed_generators(device, hashing.stream(_STEP_STREAM, settings.seed, epoch, step))
+            seed_generators(device, hashing.stream(Stream.NOTEBOOK_STEP, settings.seed, epoch, step))
             self._step(images, labels, rate, tally)
             if step % self.options.log_interval == 0 or step + 1 == steps or tally.sums.device.type == "cpu":
                 self._check_finite(tally, epoch, step)

@@ -653,7 +653,7 @@ class Explorer {
 
   buildNotes() {
     const {title, credit, notes} = this.group;
-    const reading = "Bars: how sure a model is of its likeliest classes (softmax). Left map: what it says of this "
+    const reading = "Bars: how sure a model is of its likeliest classes (probability). Left map: what it says of this "
       + "image at every place. Right map: the share of all images that it gets right there.";
     return element("p", {class: "ss-quiet", text: [reading, title, ...notes, `${credit}.`].join(" ")});
   }

@@ -47,8 +47,8 @@ def how_audited(audit: Audit) -> str:
     """Return which images were audited where: the words exact or sampled, the mode and the set of placements."""
     place = audit.placement
     whole = int(place.get("placements", audit.placements))
-    which = (f"{audit.placements:,} of {whole:,} placements (sampled)" if audit.sampled
-             else f"all {audit.placements:,} placements (exact)")
+    every = f"all {audit.placements:,} placements (exact)" if audit.placements > 1 else "the only placement"
+    which = f"{audit.placements:,} of {whole:,} placements (sampled)" if audit.sampled else every
     narrowed = [phrase.format(place[name]) for name, phrase, usual in (
         ("max_shift", "at most {} pixels from the middle", None), ("step", "every {} pixels", 1))
         if place.get(name, usual) != usual]

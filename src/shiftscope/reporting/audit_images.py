@@ -28,6 +28,7 @@ from shiftscope.reporting.sheet import to_pictures
 from shiftscope.reporting.style import INK, PAPER, describe, foot, foot_height, head, head_height, styled, verbatim
 from shiftscope.reporting.wording import listing, percent, shorten
 from shiftscope.results import NOT_FINITE, Audit
+from shiftscope.results.agreement import agreement
 from shiftscope.settings import require
 
 LABEL_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499",
@@ -46,11 +47,7 @@ _NOTE = (f"Left the image, right its map of answers. Rows: {DOWN}; columns: {RIG
 
 def shown_consistency(audit: Audit) -> np.ndarray:
     """Return for each shown image the probability that two random placements get the same label, float64 (S,)."""
-    found = []
-    for index in audit.shown_index:
-        _, counts = np.unique(audit.answers[index], return_counts=True)
-        found.append(float(np.square(counts / counts.sum()).sum()))
-    return np.array(found)
+    return agreement(audit.answers[audit.shown_index], len(audit.class_names))[0]
 
 
 def letter(cls: int) -> str:

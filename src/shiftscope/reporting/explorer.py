@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from shiftscope.outputs import probabilities
 from shiftscope.reporting.audit_grid import Grid, audit_credit, audit_title, common_scale, how_audited
 from shiftscope.reporting.page_data import pack
 from shiftscope.reporting.side_by_side import first_seeds, same_sets
 from shiftscope.reporting.wording import thing
 from shiftscope.results import Audit
+from shiftscope.results.agreement import agreement
 
 IMAGES, MODELS, RANKS = 24, 6, 3
 """At most so many images, models side by side, and classes whose confidence is shown."""
@@ -108,12 +110,7 @@ def chosen_images(audits: Sequence[Audit], limit: int = IMAGES) -> tuple[np.ndar
 
 def _consistency(audits: Sequence[Audit], numbers: np.ndarray) -> np.ndarray:
     """Consistency of some images, mean over the models, float64."""
-    found = np.zeros(len(numbers))
-    for audit in audits:
-        for place, number in enumerate(numbers):
-            _, counts = np.unique(audit.answers[number], return_counts=True)
-            found[place] += float(np.square(counts / counts.sum()).sum()) / len(audits)
-    return found
+    return np.mean([agreement(audit.answers[numbers], len(audit.class_names))[0] for audit in audits], axis=0)
 
 
 def _images(audits: Sequence[Audit], numbers: np.ndarray, first: int) -> dict[str, Any]:
@@ -167,19 +164,13 @@ def _ranked(audit: Audit, number: int, ranks: int, codes: dict[str, int]) -> tup
     classes[0] = np.where(finite, answer, codes["not_finite"])
     kept = np.flatnonzero(audit.shown_index == number)
     if len(kept) and finite.any():
-        confidence = _softmax(audit.shown_logits[kept[0]][finite].astype(np.float64))
+        confidence = probabilities(audit.shown_logits[kept[0]][finite], audit.output_type)
         order = confidence.copy()
         np.put_along_axis(order, answer[finite, None], 2.0, axis=1)
         best = np.argsort(-order, axis=1, kind="stable")[:, :ranks]
         classes[:, finite] = best.T
         shares[:, finite] = np.round(1000 * np.take_along_axis(confidence, best, axis=1)).T
     return classes, shares
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Logits (P, K), or log-probabilities, to probabilities."""
-    rise = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return rise / rise.sum(axis=1, keepdims=True)
 
 
 def _notes(audits: Sequence[Audit], every: Sequence[Audit], different: Sequence[Audit]) -> list[str]:

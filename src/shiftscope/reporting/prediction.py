@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from shiftscope.reporting.sheet import Layout, Sheet, to_pictures
 from shiftscope.reporting.style import INK, MUTED, describe, styled, verbatim
+from shiftscope.reporting.verdict import NO_ANSWER
 from shiftscope.reporting.wording import percent, shorten
 
 _CHOICES = 3
@@ -19,7 +20,8 @@ def prediction_figure(answers: Sequence[Mapping[str, Any]], canvases: np.ndarray
     """Draw pictures as a model saw them, under the file's name, over the three likeliest classes.
 
     Args:
-        answers: one a picture, with the keys "file", "offset" (dy, dx) and "scores" (class name -> share).
+        answers: one a picture, with the keys "file", "offset" (dy, dx), "class" and "scores" (class name -> share);
+            without a prediction the last two are None.
         canvases: uint8 (N, C, H, W), the pictures as the model saw them, in the same order.
 
     Raises:
@@ -33,13 +35,20 @@ def prediction_figure(answers: Sequence[Mapping[str, Any]], canvases: np.ndarray
     for cell, (answer, picture) in enumerate(zip(answers, to_pictures(canvases), strict=True)):
         sheet.show(cell, picture)
         name = PurePath(answer["file"]).name
-        choices = sorted(answer["scores"].items(), key=lambda entry: -entry[1])[:_CHOICES]
+        choices = _choices(answer)
         _write(sheet, cell, f"{shorten(name, 19)}, at {tuple(answer['offset'])}", choices)
         told.append(f"{name} is taken for {choices[0][0]} ({percent(choices[0][1])})")
     return describe(sheet.figure, f"What the model says: {'; '.join(told)}.")
 
 
-def _write(sheet: Sheet, cell: int, name: str, choices: Sequence[tuple[str, float]]) -> None:
+def _choices(answer: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    """Return the predicted class and the likeliest others, with their shares."""
+    if answer["scores"] is None:
+        return [(NO_ANSWER, None)]
+    return sorted(answer["scores"].items(), key=lambda entry: (entry[0] != answer.get("class"), -entry[1]))[:_CHOICES]
+
+
+def _write(sheet: Sheet, cell: int, name: str, choices: Sequence[tuple[str, float | None]]) -> None:
     """Write the name over the picture, the classes under it."""
     down, x = sheet.layout.corner(cell)
     sheet.axes.text(x, down - 0.05, verbatim(name), fontsize=8, color=MUTED, va="bottom")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 
+from shiftscope.outputs import UNKNOWN
 from shiftscope.reading import typed_dict
 from shiftscope.results.base import NOTEBOOK, Record
 from shiftscope.results.whole import Count, Seconds, table, unlike, wrong_placement
@@ -23,7 +24,7 @@ _BY_PHASE = typed_dict({str(stride): table(stride, stride) for stride in (2, 4, 
 
 
 class SelfCheck(TypedDict):
-    """How far the engine's logits lie from the plain model's, on a random sample."""
+    """How far the engine's outputs lie from the plain model's, on a random sample."""
 
     placements: Count
     """Images at placements that were computed both ways: also where the engine is the plain model, in chunks."""
@@ -88,9 +89,17 @@ class Audit(Record):
     by_phase: dict[str, list[list[float | None]]]
     """Accuracy by (dy mod s, dx mod s) for strides s = "2", "4", "8": aliasing shows there."""
     not_finite: Count
-    """Answers that were not finite: they count as wrong."""
+    """Non-finite predictions: the output holds a NaN or its maximum is infinite. They count as wrong."""
     ties: Count
-    """Answers whose two largest logits lie within 1e-5: rounding may decide them."""
+    """Near ties: predictions whose two largest outputs differ by at most `tie_tolerance`, so rounding may decide them.
+    In records of release 0.1 exact ties are among them."""
+    exact_ties: Count = 0
+    """Predictions whose two largest outputs are equal: the first of them is the label. Not among `ties`."""
+    tie_tolerance: float = 1e-5
+    """Difference of two outputs that rounding explains; it scales with the outputs."""
+    output_type: str = UNKNOWN
+    """"logits", "probabilities" or "log-probabilities"; "unknown" in records of release 0.1, which took all outputs
+    for logits."""
     self_check: SelfCheck
     notes: list[str]
 
@@ -107,21 +116,21 @@ class Audit(Record):
     labels: np.ndarray
     """int64 (N,), true classes."""
     answers: np.ndarray
-    """uint8 (N, P), predicted classes, `NOT_FINITE` where the logits are not (uint16 and 65535 for K > 255)."""
+    """uint8 (N, P), predicted classes, `NOT_FINITE` where a prediction is non-finite (uint16 and 65535 for K > 255)."""
     right_counts: np.ndarray
     """int32 (N,), placements at which the image is classified right."""
     worst_offset: np.ndarray
     """int64 (N, 2), the placement with the smallest margin."""
     margins: np.ndarray
-    """float32 (N, 2): smallest and mean margin over the placements; the margin is the true class's logit less the
-    largest other one, negative where the answer is wrong."""
+    """float32 (N, 2): smallest and mean margin over the placements; the margin is the true class's output less the
+    largest other one, in the units of the model's output, negative where the answer is wrong."""
     shown_index: np.ndarray
     """int64 (S,), images for figures and the report: half of them the first ones, half those of worst consistency;
     after them those that a report shows for the sake of other models."""
     shown_images: np.ndarray
     """uint8 (S, C, h, w)."""
     shown_logits: np.ndarray
-    """float16 (S, P, K), class scores at every placement."""
+    """float16 (S, P, K), the outputs at every placement, see `output_type`."""
 
     def widget(self) -> Any:
         """Return the live view for a notebook: drag the image over its canvas, see the answer at every place.

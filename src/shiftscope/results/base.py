@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, brief
+from shiftscope.errors import CheckpointError, quoted
 from shiftscope.files import UnfitFileError
 from shiftscope.npz import read_arrays
 from shiftscope.reading import as_type, object_of, read_json
@@ -62,7 +62,7 @@ class Record:
                          and field.default is MISSING and field.default_factory is MISSING)
         if values.get("kind") != cls.kind or missing:
             raise CheckpointError(f"this is no complete result of kind {cls.kind!r}: it says "
-                                  f"{brief(values.get('kind'))} and lacks {missing}; make it anew")
+                                  f"{quoted(values.get('kind'))} and lacks {missing}; make it anew")
         try:
             record = cls(**as_type(values, _small_values(cls)), **(arrays or {}))
         except UnfitFileError as error:
@@ -124,7 +124,7 @@ def check_version(values: dict[str, Any], what: str) -> None:
     """Raise a `CheckpointError` unless `values` has the schema version that this release reads."""
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise CheckpointError(f"{what} has schema version {brief(version)}, this release reads version "
+        raise CheckpointError(f"{what} has schema version {quoted(version)}, this release reads version "
                               f"{SCHEMA_VERSION}: use the release that wrote it, or make it anew with this one")
 
 
@@ -141,7 +141,7 @@ def load_record(folder: Path | str) -> Record:
         kind = values.get("kind")
         cls = KINDS.get(kind) if isinstance(kind, str) else None
         if cls is None:
-            raise UnfitFileError(f"it is of the unknown kind {brief(kind)}")
+            raise UnfitFileError(f"it is of the unknown kind {quoted(kind)}")
         arrays = read_arrays(folder / ARRAYS_FILE, cls.arrays) if cls.arrays else {}
     except OSError as error:
         raise CheckpointError(f"cannot read a result from {folder}: {files.reason(error)}; make it anew") from error

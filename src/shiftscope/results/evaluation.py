@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
+from shiftscope.outputs import UNKNOWN
 from shiftscope.reading import typed_dict
 from shiftscope.results.base import Record
 from shiftscope.results.whole import Count, table, unlike, wrong_placement
@@ -51,15 +52,21 @@ class Evaluation(Record):
     per_class: dict[str, list[float | None]]
     """{"random": K shares, "centred": K shares}; None for a class without images."""
     not_finite: Count
-    """Images whose outputs held a NaN or infinity at the random placement: counted as wrong."""
+    """Images whose prediction at the random placement is non-finite: counted as wrong."""
+    output_type: str = UNKNOWN
+    """"logits", "probabilities" or "log-probabilities"; "unknown" in records of release 0.1."""
+    ties: Count = 0
+    """Images at the random placement whose two largest outputs differ, but by no more than rounding explains."""
+    exact_ties: Count = 0
+    """Images at the random placement whose two largest outputs are equal: the first of them is the prediction."""
     notes: list[str]
 
     labels: np.ndarray
     """int64 (N,), true classes."""
     predictions: np.ndarray
-    """int64 (N,), predicted classes at the random placements; -1 where the output is not finite."""
+    """int64 (N,), predicted classes at the random placements; -1 where the prediction is non-finite."""
     confidence: np.ndarray
-    """float32 (N,), softmax probability of the predicted class."""
+    """float32 (N,), probability of the predicted class, see `output_type`."""
     offsets: np.ndarray
     """int64 (N, 2), the random placements."""
     predictions_centred: np.ndarray

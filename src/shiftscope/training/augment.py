@@ -6,8 +6,7 @@ A pure function of (seed, epoch, image index), as placements are: it depends on 
 import torch
 
 from shiftscope import hashing
-
-_MIRROR_STREAM, _ERASE_STREAM = 7, 8
+from shiftscope.hashing import Stream
 
 AREA = (0.02, 0.33)
 """Erased share of the image, smallest and largest; with `ASPECT` the values of Zhong et al."""
@@ -30,7 +29,7 @@ def mirrored(images: torch.Tensor, indices: torch.Tensor, *, seed: int, epoch: i
         >>> 150 < int(mirrored(images, torch.arange(400), seed=0, epoch=0)[:, 0, 0, 0].sum()) < 250
         True
     """
-    turned = hashing.draw(hashing.stream(_MIRROR_STREAM, seed, epoch), indices, 2).bool()
+    turned = hashing.draw(hashing.stream(Stream.MIRROR, seed, epoch), indices, 2).bool()
     return torch.where(turned.view(-1, 1, 1, 1), images.flip(3), images)
 
 
@@ -45,7 +44,7 @@ def erased(images: torch.Tensor, indices: torch.Tensor, *, share: float, seed: i
     References:
         Zhong et al., "Random erasing data augmentation", AAAI 2020, arXiv:1708.04896.
     """
-    start = hashing.stream(_ERASE_STREAM, seed, epoch)
+    start = hashing.stream(Stream.ERASE, seed, epoch)
     chance, size, shape, down, right = (_fractions(start, indices, which) for which in range(5))
     h, w = images.shape[2:]
     area = (AREA[0] + (AREA[1] - AREA[0]) * size) * h * w
@@ -53,7 +52,7 @@ def erased(images: torch.Tensor, indices: torch.Tensor, *, share: float, seed: i
     tall, wide = (area * aspect).sqrt().clamp(1, h).round(), (area / aspect).sqrt().clamp(1, w).round()
     inside = _within(down, tall, h)[:, :, None] & _within(right, wide, w)[:, None]  # (B, h, w)
     inside &= (chance < share)[:, None, None]
-    noise = hashing.draw(hashing.stream(_ERASE_STREAM, seed, epoch, 1), _pixel_counters(images, indices), 256)
+    noise = hashing.draw(hashing.stream(Stream.ERASE, seed, epoch, 1), _pixel_counters(images, indices), 256)
     return torch.where(inside[:, None], noise.to(images.dtype), images)
 
 

@@ -9,8 +9,7 @@ from shiftscope import hashing
 from shiftscope.data.base import ImageSet
 from shiftscope.data.packed import read_ahead
 from shiftscope.data.streamed import Chunk, StreamedImages
-
-_ORDER_STREAM = 4
+from shiftscope.hashing import Stream
 
 ALL = slice(None)
 
@@ -62,7 +61,7 @@ class IndexedBatches:
         return self.read(torch.arange(min(count, len(self)), device=self.device))
 
     def begin(self, seed: int, epoch: int) -> torch.Tensor:
-        return hashing.permutation(hashing.stream(_ORDER_STREAM, seed, epoch), len(self), self.device)
+        return hashing.permutation(hashing.stream(Stream.ORDER, seed, epoch), len(self), self.device)
 
     def read(self, numbers: torch.Tensor, part: slice = ALL) -> Chunk:
         return self.images.gather(numbers[part]), self.labels[numbers[part]]

@@ -13,16 +13,19 @@ from torch import nn
 
 from shiftscope import hashing
 from shiftscope.data.base import Dataset
-from shiftscope.devices import seed_generators, tf32
+from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, together, total
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
+from shiftscope.generators import seed_generators
+from shiftscope.hashing import Stream
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.checkpoint import Provenance, save
 from shiftscope.models.forward import at_a_glance, check_model, home
 from shiftscope.models.registry import count_parameters, registry_name
+from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
@@ -41,7 +44,6 @@ from shiftscope.training.stopping import StopFlag
 from shiftscope.training.teamwork import Teamwork
 from shiftscope.training.trial import tried_plan
 
-_DROPOUT_STREAM = 5
 _VALIDATION_SEED = 0
 _ANOTHER = 130  # exit code where another process of the group was asked to stop
 
@@ -103,10 +105,10 @@ def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None
 def dropout_seeds(seed: int, steps: range) -> list[int]:
     """Return what dropout is seeded with in each step of the training, as a function of the seed and the step alone.
 
-    >>> dropout_seeds(7, range(3, 5)) == [hashing.stream(_DROPOUT_STREAM, 7, step) for step in (3, 4)]
+    >>> dropout_seeds(7, range(3, 5)) == [hashing.stream(Stream.DROPOUT, 7, step) for step in (3, 4)]
     True
     """
-    return hashing.mix(torch.tensor(steps) ^ hashing.stream(_DROPOUT_STREAM, seed)).tolist()
+    return hashing.mix(torch.tensor(steps) ^ hashing.stream(Stream.DROPOUT, seed)).tolist()
 
 
 class _Fit:
@@ -272,7 +274,7 @@ class _Fit:
         (loss * (weight / batch)).backward()
         with torch.no_grad():
             if weight:
-                right = (outputs.argmax(1) == labels).sum()
+                right = (first_maximum(outputs) == labels).sum()
                 self.fresh += torch.stack((loss.double(), right.double(), loss.new_tensor(len(labels)).double()))
 
     # ------------------------------------------------------------------ between steps

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, brief
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted
 from shiftscope.files import UnfitFileError
 from shiftscope.reading import as_type, decode
 from shiftscope.results.base import SCHEMA_VERSION, check_version
@@ -160,8 +160,8 @@ def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> 
     old, new = _flat(saved), _flat(now)
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
-            raise UsageError(f"the training in {folder} was begun with {key} = {brief(old.get(key))} and would go on "
-                             f"with {brief(new.get(key))}: give the same settings, or train anew with --overwrite")
+            raise UsageError(f"the training in {folder} was begun with {key} = {quoted(old.get(key))} and would go on "
+                             f"with {quoted(new.get(key))}: give the same settings, or train anew with --overwrite")
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from shiftscope import hashing
 from shiftscope.distributed import group, total
+from shiftscope.hashing import Stream
 from shiftscope.placement import Placement
 from shiftscope.settings import require
 from shiftscope.training.plan import Plan, compiled, planned_outputs, uses_all_parameters
-
-_RANK_STREAM = 9
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Teamwork:
 
     def seed(self, seed: int) -> int:
         """Return what dropout is seeded with in this process: each draws its own, the first as if it were alone."""
-        return seed if self.group.first else hashing.stream(_RANK_STREAM, seed, self.group.rank)
+        return seed if self.group.first else hashing.stream(Stream.RANK, seed, self.group.rank)
 
     def outputs(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement, plan: Plan) -> torch.Tensor:
         """Return the model's outputs, see `planned_outputs`."""

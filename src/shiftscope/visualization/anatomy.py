@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.hooks import Watch, capture, find_layer, frozen
+from shiftscope.hooks import capture, find_layer, frozen
 from shiftscope.models.forward import home
 from shiftscope.settings import require
 
 CLASSES = "class"
-"""Stands for the model's own output where a layer is named."""
+"""Stands for the scores of the classes where a layer is named: the model's output, before a final softmax."""
+
+OUTPUT = "(output)"
+"""Stands for what the model returns, which predictions and confidences come from."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def examine(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     device, dtype = home(model)
     grey = torch.full((1, *shape), 0.5, device=device, dtype=dtype)
-    with frozen(model), torch.no_grad(), capture(model, names) as outputs, Watch() as watch:
-        outputs[CLASSES] = watch.logits(model(grey))
+    with frozen(model), torch.no_grad(), capture(model, names) as outputs:
+        outputs[CLASSES] = model(grey)
     layers = {name: _layer(outputs.get(name), name, model) for name in (*names, CLASSES)}
     known = layers[CLASSES].shape
     if class_names and known and known[0] != len(class_names):

@@ -13,11 +13,13 @@ from shiftscope.hooks import find_layer, frozen, match_layer
 from shiftscope.models import registry_name
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import home
+from shiftscope.outputs import first_maximum
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Attribution
 from shiftscope.settings import require
 from shiftscope.visualization.anatomy import CLASSES, Anatomy, examine, picture_shape
 from shiftscope.visualization.explainers import METHODS, Question, at_once
+from shiftscope.visualization.plan import answers_of
 from shiftscope.visualization.questions import Aim, Score, Target, aim_at
 from shiftscope.visualization.recordings import as_pixels
 
@@ -206,8 +208,10 @@ def _explain_chunk(question: Question, method: str, pixels: torch.Tensor,
                    units: torch.Tensor | None) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         (given, outputs), empty = question.score.ask(pixels), question.score(question.baseline)[0]
-    answers = _answers(outputs, len(pixels))
-    units = given.argmax(1) if units is None else units
+    answers = answers_of(outputs, len(pixels))
+    if units is None:  # classes: those that the model predicts
+        chosen, most = answers["predictions"].to(given.device), first_maximum(given)
+        units = torch.where(chosen >= 0, chosen, most) if question.score.aim.layer == CLASSES else most
     scores, nothing = given.gather(1, units[:, None])[:, 0], empty[units]
     if method != "occlusion":
         _check_gradient(question, pixels[:1], int(units[0]))
@@ -216,15 +220,6 @@ def _explain_chunk(question: Question, method: str, pixels: torch.Tensor,
     residuals = maps.double().sum((1, 2)) - (scores - nothing) if complete else torch.full_like(scores, torch.nan)
     return {"maps": maps.float(), "targets": units, "scores": scores.float(), "scores_baseline": nothing.float(),
             "residuals": residuals.float(), **answers}
-
-
-def _answers(outputs: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
-    """Class and softmax confidence of each row; -1 and 0 where the output is no row of finite scores."""
-    if outputs.ndim != 2:
-        return {"predictions": torch.full((count,), -1), "confidence": torch.zeros(count)}
-    confidence, classes = outputs.float().softmax(1).max(1)
-    finite = outputs.isfinite().all(1)
-    return {"predictions": classes.masked_fill(~finite, -1), "confidence": confidence.masked_fill(~finite, 0)}
 
 
 def _check_gradient(question: Question, pixels: torch.Tensor, unit: int) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from shiftscope.data import ImageSet
+from shiftscope.outputs import NONE, classify
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
-from shiftscope.visualization.anatomy import CLASSES, Anatomy
+from shiftscope.visualization.anatomy import OUTPUT, Anatomy
 from shiftscope.visualization.ascent import ascend
 from shiftscope.visualization.binding import Target
 from shiftscope.visualization.parametrisation import Frame, Parametrisation, Pixels, soft_window, to_logits
@@ -103,13 +104,12 @@ def climb(probe: Probe, plan: Plan, rows: torch.Tensor, task: Task) -> dict[str,
         after = probe.ask(pixels, target.layers)
         return {"images": pixels, "steps": ended.steps, "dead": ~ended.felt | target.silent(after, rows),
                 "activations": target.activations(after, rows),
-                "activations_start": target.activations(before, rows), **_answers(after[CLASSES])}
+                "activations_start": target.activations(before, rows), **answers_of(after[OUTPUT], len(pixels))}
 
 
-def _answers(outputs: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Class and softmax confidence of each row; -1 and 0 where the output is no row of finite scores."""
+def answers_of(outputs: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
+    """Return class and confidence of `count` rows of a model's output; -1 and 0 where there is no prediction."""
     if outputs.ndim != 2:
-        return {"predictions": torch.full((len(outputs),), -1), "confidence": torch.zeros(len(outputs))}
-    confidence, classes = outputs.float().softmax(1).max(1)
-    finite = outputs.isfinite().all(1)
-    return {"predictions": classes.masked_fill(~finite, -1), "confidence": confidence.masked_fill(~finite, 0)}
+        return {"predictions": torch.full((count,), NONE), "confidence": torch.zeros(count)}
+    classes, confidence = classify(outputs)
+    return {"predictions": classes, "confidence": confidence.float()}

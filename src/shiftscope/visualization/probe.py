@@ -8,7 +8,7 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.hooks import Watch, capture, channels_last
-from shiftscope.visualization.anatomy import CLASSES, Anatomy
+from shiftscope.visualization.anatomy import CLASSES, OUTPUT, Anatomy
 from shiftscope.visualization.binding import Target
 
 MEMORY = {"cpu": 64, "gpu": 4096}
@@ -24,9 +24,10 @@ class Probe:
         self.model, self.dtype = model, dtype
 
     def ask(self, pixels: torch.Tensor, layers: Iterable[str], leak: float = 0.0) -> dict[str, torch.Tensor]:
-        """Return what layers give, and under "class" the model's output before its softmax."""
+        """Return what layers give, under `OUTPUT` the model's output, and under "class" that before a final softmax."""
         with capture(self.model, layers) as outputs, Watch(leak) as watch:
-            outputs[CLASSES] = watch.logits(self.model(pixels.to(self.dtype)))
+            outputs[OUTPUT] = self.model(pixels.to(self.dtype))
+            outputs[CLASSES] = watch.logits(outputs[OUTPUT])
         return outputs
 
     def ask_layer(self, pixels: torch.Tensor, layer: str) -> torch.Tensor:

@@ -14,6 +14,7 @@ from shiftscope.errors import UsageError
 from shiftscope.hooks import frozen
 from shiftscope.models import registry_name
 from shiftscope.models.forward import evaluating, home
+from shiftscope.outputs import determine_output_type, predicted_classes, probabilities
 from shiftscope.placement import Placement
 from shiftscope.results import Neighbours, Quality, Synthesis
 from shiftscope.settings import SynthesisSettings, require
@@ -95,7 +96,7 @@ def judge_pictures(judge: nn.Module, pictures: torch.Tensor, classes: int) -> to
     if outputs.ndim != 2 or outputs.shape[1] != classes:
         raise UsageError(f"the judge {name} must tell the same {classes} classes apart as the model, its output has "
                          f"the shape {tuple(outputs.shape)}: choose a judge that learned from the same dataset")
-    return outputs.argmax(1)
+    return predicted_classes(outputs)
 
 
 def mean_correlation(sets: Sequence[np.ndarray], count: int) -> np.ndarray:
@@ -158,7 +159,8 @@ def _selectivity(readout: Readout, pictures: torch.Tensor) -> torch.Tensor:
     everyone = replace(units, numbers=torch.arange(readout.anatomy.units(units.layer)))
     means = torch.cat([term_values(everyone, readout.ask(part)) for part in pictures.split(_CHUNK)]).float()
     above = means.clamp_min(0)
-    shares = means.softmax(1) if units.layer == CLASSES else above / above.sum(1, keepdim=True)
+    shares = (probabilities(means, determine_output_type(means)) if units.layer == CLASSES
+              else above / above.sum(1, keepdim=True))
     return shares[torch.arange(len(pictures)), units.numbers.to(shares.device)]
 
 

@@ -83,14 +83,15 @@ class Score:
         return self.ask(pixels)[0]
 
     def ask(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what each unit gives, and the model's output before its softmax."""
+        """Return what each unit gives, classes before a final softmax, and the model's output."""
         inner = [] if self.aim.layer == CLASSES else [self.aim.layer]
         through = [self.layer] if self.layer else []
         with capture(self.model, inner) as outputs, after_relu(self.model, through, self._pass), Watch() as watch:
-            outputs[CLASSES] = watch.logits(self.model(pixels.to(self.dtype)))
+            given = self.model(pixels.to(self.dtype))
+            outputs[CLASSES] = watch.logits(given)
         found = outputs[self.aim.layer].movedim(-1 if self.aim.linear else 1, 1)
         scores = found.flatten(2).mean(2) if found.ndim > 2 else found
-        return scores.to(pixels.dtype), outputs[CLASSES]
+        return scores.to(pixels.dtype), given
 
     def _pass(self, layer: str, values: torch.Tensor) -> torch.Tensor:
         self.calls += 1

@@ -16,6 +16,7 @@ from shiftscope.hooks import channels_last, frozen
 from shiftscope.models import registry_name
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import evaluating, home
+from shiftscope.outputs import predicted_classes
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Synthesis
@@ -150,7 +151,7 @@ def _judged(judge: nn.Module, images: np.ndarray) -> np.ndarray:
     """Return the class that another model takes each picture for."""
     device, dtype = home(judge)
     with evaluating(judge):
-        return judge(torch.from_numpy(images).to(device, dtype)).argmax(1).cpu().numpy()
+        return predicted_classes(judge(torch.from_numpy(images).to(device, dtype))).cpu().numpy()
 
 
 def _notes(target: Target, found: dict[str, np.ndarray]) -> list[str]:

@@ -35,7 +35,7 @@ def audit_model(what: str, overrides: dict[str, Any], *, against: str | None = N
         out: folder for records and figures; those of `against` lie in its subfolder "against".
         overwrite: replace files that are there.
         max_shift, step: which placements, see `Placement`.
-        options: further arguments of `audit`: engine, split, sample, seed, expected.
+        options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
 
     Returns:
         {"audit": Audit, "against": Audit or None, "comparison": dict or None}.

@@ -5,6 +5,7 @@ from typing import Any
 
 from shiftscope.evaluation import evaluate
 from shiftscope.evaluation.accuracy import Split
+from shiftscope.outputs import OutputType
 from shiftscope.progress import Progress
 from shiftscope.reporting import classified_gallery, confusion_matrix, save_figure
 from shiftscope.results import Evaluation
@@ -17,8 +18,9 @@ CONFUSION, CLASSIFIED = "confusion", "classified"
 
 
 def evaluate_checkpoint(checkpoint: Path, overrides: dict[str, Any] | None = None, *, split: Split = "test",
-                        out: Path | None = None, overwrite: bool = False, seed: int = 0, device: str = "auto",
-                        allow_code: str | None = None, progress: Progress) -> Evaluation:
+                        out: Path | None = None, overwrite: bool = False, seed: int = 0,
+                        output_type: OutputType | None = None, device: str = "auto", allow_code: str | None = None,
+                        progress: Progress) -> Evaluation:
     """Evaluate a checkpoint on the dataset that it was trained on, or on another with the same classes.
 
     Args:
@@ -27,6 +29,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: dict[str, Any] | None = Non
         split: "test", "train" or "validation".
         out: folder for the record and the figures.
         overwrite: replace files that are there.
+        output_type: what the model returns; determined on a batch of images unless given.
 
     Raises:
         UsageError, OutputError: a file in `out` exists, or `out` cannot be written; raised first.
@@ -36,7 +39,8 @@ def evaluate_checkpoint(checkpoint: Path, overrides: dict[str, Any] | None = Non
         subject = checkpoint_subject(open_checkpoint(checkpoint, device=device, allow_code=allow_code),
                                      overrides or {}, progress)
         found = evaluate(subject.model, subject.data, placement=subject.placement, split=split, seed=seed,
-                         validation=subject.validation, name=subject.name, trained=subject.trained, progress=progress)
+                         validation=subject.validation, name=subject.name, trained=subject.trained,
+                         output_type=output_type, progress=progress)
         if out is not None:
             found.save(out)
             save_figure(confusion_matrix(found), out, CONFUSION)

@@ -9,6 +9,7 @@ from shiftscope.auditing import audit, compare
 from shiftscope.errors import CheckpointError, Interrupted, UsageError, unknown
 from shiftscope.models import load_config, save
 from shiftscope.models.mending import METHODS, Mended, mend
+from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
@@ -59,6 +60,8 @@ class MendOptions:
     """Of the fine-tuning."""
     engine: str = "auto"
     """Of the audits."""
+    output_type: OutputType | None = None
+    """What the model returns: determined unless given."""
 
     def __post_init__(self) -> None:
         if self.how not in METHODS:
@@ -112,7 +115,8 @@ def mend_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: MendOp
     subject = checkpoint_subject(trained, overrides, progress)
     place = subject.placement
     mended = in_one_pass(mend(subject.model, (subject.data.shape[0], *place.canvas), how=options.how, head=options.head,
-                              background=_background(place, options.how), image=whole_image(place)))
+                              background=_background(place, options.how), image=whole_image(place),
+                              output_type=options.output_type))
     asked = {"checkpoint": str(checkpoint), "data": overrides, "mend": asdict(options)}
     with begin_run(run, subject.data, asked, device=trained.device, seed=options.seed, command=command or [],
                    resume=resume, overwrite=overwrite, progress=progress):
@@ -163,10 +167,11 @@ class _Work:
         found, stop = _stored(where), StopFlag()
         if found is not None:
             return found
+        own = self.options.output_type if subject.model is self.subject.model else None  # the mended one may differ
         with stop.listening():
             found = audit(subject.model, subject.data, placement=subject.placement, validation=subject.validation,
                           name=subject.name, trained=subject.trained, limit=self.options.images,
-                          engine=self.options.engine, stop=stop, progress=self.progress)
+                          engine=self.options.engine, output_type=own, stop=stop, progress=self.progress)
         if stop:
             raise Interrupted(f"interrupted while auditing {subject.name}; what was done before is in {self.run.path}. "
                               "Go on with the same command and --resume", stop.exit_code)

@@ -11,25 +11,29 @@ from PIL import Image, ImageOps
 from shiftscope.data.picture import read_picture, see_levels
 from shiftscope.errors import UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
+from shiftscope.outputs import NONE, OutputType, predicted_classes, probabilities, resolve_output_type
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.text import valid_unicode
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 
 
 def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, int] | None = None,
-                  out: Path | None = None, device: str = "auto", allow_code: str | None = None,
-                  progress: Progress | None = None) -> list[dict[str, Any]]:
+                  output_type: OutputType | None = None, out: Path | None = None, device: str = "auto",
+                  allow_code: str | None = None, progress: Progress | None = None) -> list[dict[str, Any]]:
     """Classify image files, each fitted into the model's image size and laid on its canvas.
 
     Args:
         checkpoint: checkpoint folder or run folder.
         images: PNG or JPEG files.
         offset: (dy, dx) of the image's top-left corner on the canvas; the middle unless given.
+        output_type: what the model returns: "logits", "probabilities" or "log-probabilities"; determined on these
+            images unless given.
         out: folder for a figure of what the model saw.
         progress: where it is told how images of more than 8 bits are read; all files share one depth.
 
     Returns:
-        A dictionary a file: file, offset, class, confidence, scores (class -> probability), inverted.
+        A dictionary a file: file, offset, class, confidence, scores (class -> probability), inverted, output_type.
+        Class and scores are None, and the confidence is 0, where the output is NaN or its maximum is infinite.
 
     Raises:
         DataError: a file is missing or not an image.
@@ -43,9 +47,12 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
     pixels = pixels.to(trained.device)
     offsets = torch.tensor([where] * len(pixels), device=trained.device)
     with evaluating(trained.model):
-        outputs = placed_outputs(trained.model, pixels, offsets, trained.placement)
-    answers = [_answer(path, where, was, scores, trained)
-               for path, was, scores in zip(images, inverted, outputs.float().softmax(1).cpu(), strict=True)]
+        outputs = placed_outputs(trained.model, pixels, offsets, trained.placement).cpu()
+    kind = resolve_output_type(output_type, outputs)
+    known = {"offset": list(where), "output_type": kind}
+    classes, scores = predicted_classes(outputs).tolist(), probabilities(outputs, kind)
+    answers = [{"file": valid_unicode(str(path)), "inverted": was, **known, **_answer(best, found, trained.class_names)}
+               for path, was, best, found in zip(images, inverted, classes, scores, strict=True)]
     if out is not None:
         _draw(answers, trained.placement.place(pixels, offsets).cpu().numpy(), out)
     return answers
@@ -98,12 +105,12 @@ def _check_offset(offset: tuple[int, int], trained: Trained) -> None:
                          f"{columns[0]} to {columns[-1]}")
 
 
-def _answer(path: Path, offset: tuple[int, int], inverted: bool, scores: torch.Tensor,
-            trained: Trained) -> dict[str, Any]:
-    best = int(scores.argmax())
-    return {"file": valid_unicode(str(path)), "offset": list(offset), "class": trained.class_names[best],
-            "confidence": float(scores[best]), "inverted": inverted,
-            "scores": dict(zip(trained.class_names, scores.tolist(), strict=True))}
+def _answer(best: int, scores: torch.Tensor, names: list[str]) -> dict[str, Any]:
+    """Return the predicted class, its probability and those of all classes."""
+    if best == NONE:
+        return {"class": None, "confidence": 0.0, "scores": None}
+    return {"class": names[best], "confidence": float(scores[best]),
+            "scores": dict(zip(names, scores.tolist(), strict=True))}
 
 
 def _draw(answers: list[dict[str, Any]], canvases: np.ndarray, out: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shiftscope.errors import CheckpointError, brief
+from shiftscope.errors import CheckpointError, quoted
 from shiftscope.files import UnfitFileError, read_regular
 from shiftscope.reading import as_type
 from shiftscope.reporting.wording import MODEL_TITLES, model_title
@@ -68,7 +68,7 @@ def read_run(run: Path) -> RunContents:
     metrics, environment = read_document(folder.metrics), read_document(folder.environment)
     known = metrics.get("dataset") or environment.get("dataset") or {}
     if not isinstance(known, dict):
-        raise CheckpointError(f"{folder.metrics} says that its dataset is {brief(known)}: make it anew")
+        raise CheckpointError(f"{folder.metrics} says that its dataset is {quoted(known)}: make it anew")
     models = list(dict.fromkeys(map(_model, stored)))
     paths = [path for path in sorted(folder.figures.glob("*.png")) if path.name.startswith(tuple(k[0] for k in KEPT))]
     kept = [(_model_of(path.stem, models), path.stem, path) for path in paths]

@@ -9,7 +9,6 @@ from torch import nn
 
 from shiftscope.auditing.scores import Scores, scores
 from shiftscope.auditing.shown import shown_count
-from shiftscope.auditing.statistics import agreement
 from shiftscope.data.base import Dataset, Subset
 from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError
 from shiftscope.evaluation.accuracy import split_images
@@ -18,6 +17,7 @@ from shiftscope.progress import Progress
 from shiftscope.reporting.explorer import IMAGES
 from shiftscope.reporting.side_by_side import first_seeds, same_sets
 from shiftscope.results import Audit
+from shiftscope.results.agreement import agreement
 
 DIFFERING = 0.001
 """Largest share of answers that may differ from those of the audit: ties that rounding decides anew."""

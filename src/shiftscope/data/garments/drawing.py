@@ -7,6 +7,7 @@ from shiftscope.data.garments import others, shoes, tops
 from shiftscope.data.garments.dice import Dice
 from shiftscope.data.garments.fabric import Painter
 from shiftscope.data.garments.raster import SIZE
+from shiftscope.hashing import Stream
 from shiftscope.progress import Progress
 
 PAINTERS: dict[str, Painter] = {
@@ -19,7 +20,6 @@ PAINTERS: dict[str, Painter] = {
 VERSION = 1
 """Rises whenever the drawings change: cached ones of another version are not used."""
 
-_STREAM = 4  # keeps drawings independent of the other users of the same seed
 _BATCH = 200  # images of one class at a time: their layers stay in the processor's cache
 
 
@@ -31,7 +31,7 @@ def draw(count: int, *, seed: int, split: int, progress: Progress) -> tuple[torc
     Returns:
         Images uint8 (count, 1, 28, 28) and labels int64 (count,).
     """
-    start = hashing.stream(_STREAM, VERSION, seed, split)
+    start = hashing.stream(Stream.GARMENTS, VERSION, seed, split)
     labels = _labels(start, count)
     images = torch.empty(count, 1, SIZE, SIZE, dtype=torch.uint8)
     task = progress.task("drawing garments", count)

@@ -11,7 +11,7 @@ from shiftscope.dense.orbit.choices import PIXELS, rules
 from shiftscope.dense.orbit.moving import Axis, Rule, Value, moving
 from shiftscope.dense.orbit.refusal import NotInvariant
 from shiftscope.dense.orbit.walk import Walk
-from shiftscope.dense.walk import logits_node
+from shiftscope.errors import brief
 from shiftscope.graph import BATCH, Graph, TraceError, trace
 from shiftscope.layers import PhaseAverage, PlacementAverage
 from shiftscope.models.adapt import Adapted
@@ -25,7 +25,7 @@ class Proof:
     """What was followed.
 
     Args:
-        operations: from the pixels to the logits.
+        operations: from the pixels to the output.
         moving: those of them with a moving result; after them, nothing knows the placement.
         averages: the average over shifts that the model ends in, if any.
     """
@@ -48,7 +48,7 @@ class Proof:
 
 
 def prove_invariance(model: nn.Module, placement: Placement, shape: tuple[int, int, int]) -> Proof:
-    """Prove that a model's logits are the same at all placements of an image, whatever the image and the weights.
+    """Prove that a model's outputs are the same at all placements of an image, whatever the image and the weights.
 
     All placements must be rolls of one canvas: mode circular, or canvas with a plain background. Each operation is
     shown to turn rolls into rolls, up to the one after which nothing moves: a mean over a whole map, a `Recentre`. A
@@ -56,7 +56,7 @@ def prove_invariance(model: nn.Module, placement: Placement, shape: tuple[int, i
     polyphase layer a map moves by an amount of its own. `PlacementAverage` and `PhaseAverage` are known as outermost
     modules.
 
-    It is a statement about real numbers. In floating point the logits of two placements may differ by rounding, and by
+    It is a statement about real numbers. In floating point the outputs of two placements may differ by rounding, and by
     more where a choice (the largest component, an argmax) is within rounding of a tie.
 
     Args:
@@ -80,7 +80,7 @@ def prove_invariance(model: nn.Module, placement: Placement, shape: tuple[int, i
     _check_placement(placement)
     pixels = Value(PIXELS, (BATCH, shape[0], *placement.canvas), (None, None, *_turns(placement)))
     search = _Search(rules(placement, home(model)[1]))
-    result = search.through(model, pixels, logits=True)
+    result = search.through(model, pixels)
     if result.moves:
         raise NotInvariant(type(model).__name__, "its output still moves with the image")
     return Proof(search.operations, search.moving, search.averages)
@@ -122,13 +122,13 @@ class _Search:
     def __init__(self, own: dict[str, Rule]):
         self.own, self.operations, self.moving, self.averages = own, 0, 0, ""
 
-    def through(self, model: nn.Module, value: Value, *, logits: bool = False) -> Value:
-        """Return how the result of a model moves; `logits`: of its logits, where the graph shows some."""
+    def through(self, model: nn.Module, value: Value) -> Value:
+        """Return how the result of a model moves."""
         if isinstance(model, Mended):
             model = model.net
         if isinstance(model, Adapted) and isinstance(_innermost(model), PlacementAverage | PhaseAverage):
             prepared = self.through(_Prepared(model.prepare), value)
-            return self.through(model.model, prepared, logits=logits)
+            return self.through(model.model, prepared)
         if isinstance(model, WholeAverage):
             found = self.through(model.centre, value)
             return found if found.moves else Value(type(model).__name__, (BATCH,), (None,))
@@ -140,8 +140,8 @@ class _Search:
         if isinstance(model, PhaseAverage):
             return self._over_phases(model, value)
         graph = _traced(model, value.shape[1:])
-        walk, end = Walk(graph, value, self.own), logits_node(graph) if logits else graph.output
-        result = walk.to(end)
+        walk = Walk(graph, value, self.own)
+        result = walk.to(graph.output)
         self.operations += len(walk.parts) - 1
         self.moving += sum(any(map(any, parts)) for parts in walk.parts.values()) - int(value.moves)
         return result
@@ -151,7 +151,7 @@ class _Search:
         _require_torus(model, value)
         turns = [moving(("phases", place), value.shape[place], stride)
                  for place, stride in zip((2, 3), model.stride, strict=True)]
-        result = self.through(model.model, replace(value, name="phases", axes=(None, None, *turns)), logits=False)
+        result = self.through(model.model, replace(value, name="phases", axes=(None, None, *turns)))
         if result.moves:
             raise NotInvariant(type(model).__name__, "the output of the net that it averages still moves when the "
                                                      f"input is shifted by its stride, {model.stride}")
@@ -177,8 +177,7 @@ def _traced(model: nn.Module, shape: tuple[int, ...]) -> Graph:
     try:
         graph = trace(model, (channels, height, width))
     except (TraceError, RuntimeError) as error:  # torch's own where sizes depend on the pixels
-        words = " ".join(str(error).split())[:300]
-        raise NotInvariant(type(model).__name__, words or "its operations cannot be read") from error
+        raise NotInvariant(type(model).__name__, brief(error, 300)) from error
     if graph.changes:
         raise NotInvariant(type(model).__name__, f"it changes its own {graph.changes[0]} each time it is called")
     return graph

@@ -11,7 +11,8 @@ from shiftscope.dense.orbit import places, shapes, windows
 from shiftscope.dense.orbit.moving import Axes, Rule, Value
 from shiftscope.dense.orbit.refusal import NotInvariant
 from shiftscope.dense.refusal import Refused
-from shiftscope.graph import BATCH, Graph, Node
+from shiftscope.errors import brief
+from shiftscope.graph import BATCH, Graph, Node, draws_random
 
 RULES: dict[str, Rule] = {**windows.RULES, **places.RULES, **shapes.RULES}
 """For operations of torch, by the names of `graph.Node.op`. What has no rule is refused while its input moves; once
@@ -50,7 +51,7 @@ class Walk:
             except Refused as refusal:
                 raise NotInvariant(node.layer or node.op, f"{refusal} ({node.op})") from None
             except (RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:  # no rule has foreseen it
-                raise NotInvariant(node.layer or node.op, f"its arguments are not understood: {error} "
+                raise NotInvariant(node.layer or node.op, f"its arguments are not understood: {brief(error)} "
                                                           f"({node.op})") from error
         if len(self.parts[end]) > 1:
             raise NotInvariant(end.layer or end.op, f"it returns more pictures than the batch has images ({end.op})")
@@ -134,7 +135,7 @@ def _require_function(node: Node) -> None:
         return
     if not isinstance(node.target, torch._ops.OpOverload):
         raise Refused("it is no single operation")
-    if torch.Tag.nondeterministic_seeded in node.target.tags:
+    if draws_random(node.target, (), node.args):
         raise Refused("it draws random numbers, also in eval mode")
     if node.op.removeprefix("new_").startswith("empty"):
         raise Refused("it reads memory that nobody has written")

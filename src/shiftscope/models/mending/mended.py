@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any, Literal
 
@@ -15,11 +15,13 @@ from shiftscope.graph.strided import total_stride
 from shiftscope.layers.phase_average import WITHIN, PhaseAverage
 from shiftscope.layers.placement_average import PlacementAverage
 from shiftscope.layers.recentre import Recentre
+from shiftscope.models.forward import evaluating, home
 from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.torus import check_canvas
 from shiftscope.models.mending.whole import WholeAverage
 from shiftscope.models.sizes import LARGEST, check_pixels
+from shiftscope.outputs import OutputType, check_output_type, determine_output_type
 from shiftscope.results.whole import MOST_PIXELS
 from shiftscope.settings import require
 
@@ -37,6 +39,12 @@ METHODS: dict[str, str] = {
 }
 """The ways to mend, and what each promises."""
 
+AVERAGES = ("phase-average", "placement-average")
+"""The ways that average what the model returns."""
+
+NOISES = 4
+"""Pictures of noise that show what a model returns."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -51,6 +59,8 @@ class Recipe:
     """Pixel of an empty canvas ("recentre", and "placement-average" with an image)."""
     image: tuple[int, int] | None = None
     """(h, w) of the images, where "placement-average" leaves out the shifts that cut them."""
+    output_type: OutputType | None = field(default=None, compare=False)
+    """What the model returns (the averages); None in recipes of release 0.1: determined in the first call."""
 
     def __post_init__(self) -> None:
         if self.how not in METHODS:
@@ -62,6 +72,8 @@ class Recipe:
         require(self.head in ("mean", "keep"), "head", self.head, "mean or keep")
         require(isinstance(self.background, float | int) and 0 <= self.background <= 1, "background", self.background,
                 "a pixel in [0, 1]")
+        if self.output_type is not None:
+            check_output_type(self.output_type)
         fits = self.image is None or (len(self.image) == 2 and all(
             isinstance(size, int) and 1 <= size <= room for size, room in zip(self.image, shape[1:], strict=True)))
         require(fits, "image", self.image, f"two whole numbers that fit on {shape[1]} x {shape[2]}")
@@ -99,7 +111,8 @@ class Mended(nn.Module):
 
 
 def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head: Head | str = "mean",
-         background: float = 0.0, image: tuple[int, int] | None = None) -> Mended:
+         background: float = 0.0, image: tuple[int, int] | None = None,
+         output_type: OutputType | None = None) -> Mended:
     """Return a model with the same weights that cares less where the object is, or not at all.
 
     "blur" and "polyphase" rewrite the model's graph, functions as well as layers, with copies of its weights: see
@@ -117,6 +130,8 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         background: of an empty canvas, as a pixel in [0, 1] ("recentre", and with `image`).
         image: (h, w) of images on an empty canvas: "placement-average" then averages over the placements at which they
             lie whole, for which it has to find them; None: over all circular shifts, whatever lies on the canvas.
+        output_type: what the model returns, for the averages: "logits", "probabilities" or "log-probabilities".
+            Determined on noise unless given. The average of probabilities is one of probabilities.
 
     Raises:
         UsageError: an unknown way; a model without strided layers, or a canvas that its total stride does not divide;
@@ -130,13 +145,27 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         >>> torch.allclose(mended(canvas), mended(canvas.roll((5, 11), (2, 3))), atol=1e-12)
         True
     """
-    recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, background=background, image=image)
+    recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, background=background, image=image,
+                    output_type=output_type or (_output_type(model, shape) if how in AVERAGES else None))
     net, notes = _MENDS[how](model, recipe)
     mended = Mended(net, model, recipe, notes).train(model.training)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point() and not tensor.is_meta:
             return mended.to(device=tensor.device, dtype=tensor.dtype)
     return mended
+
+
+def _output_type(model: nn.Module, shape: tuple[int, int, int]) -> OutputType | None:
+    """Return what a model returns for noise; None where it holds no weights as yet, or cannot be run."""
+    if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
+        return None
+    device, dtype = home(model)
+    noise = torch.rand(NOISES, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    try:
+        with evaluating(model):
+            return determine_output_type(model(noise))
+    except Exception:  # what the model raises is said where it is used
+        return None
 
 
 def _polyphase(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
@@ -154,7 +183,7 @@ def _blur(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
 def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     stride = total_stride(editable(model, recipe.shape))
     check_canvas(type(model).__name__, recipe.shape, stride)
-    average = PhaseAverage(copy.deepcopy(model), stride, of="probabilities")
+    average = PhaseAverage(copy.deepcopy(model), stride, of="probabilities", output_type=recipe.output_type)
     note = f"averages the probabilities at {stride} x {stride} shifts, at {stride * stride} times the cost"
     if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
         return average, [note]  # nothing can be computed before the weights are there
@@ -166,12 +195,13 @@ def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[st
 
 def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     if recipe.image is not None:
-        whole = WholeAverage(copy.deepcopy(model), recipe.image, recipe.shape[1:], background=recipe.background)
+        whole = WholeAverage(copy.deepcopy(model), recipe.image, recipe.shape[1:], background=recipe.background,
+                             output_type=recipe.output_type)
         return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
                        f"image of {recipe.image[0]} x {recipe.image[1]}",
                        f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
     count = recipe.shape[1] * recipe.shape[2]
-    return PlacementAverage(copy.deepcopy(model), of="probabilities"), [
+    return PlacementAverage(copy.deepcopy(model), of="probabilities", output_type=recipe.output_type), [
         f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "
         f"model, else in {count}"]
 

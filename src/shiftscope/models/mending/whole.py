@@ -6,6 +6,7 @@ from torch import nn
 from shiftscope.layers.averaging import MeanOfViews, Of
 from shiftscope.layers.placement_average import Everywhere
 from shiftscope.layers.recentre import Recentre
+from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.placement import Placement
 
 
@@ -17,7 +18,7 @@ class WholeAverage(nn.Module):
     to be found: it is recentred, so the background must be known. What follows is given equal tensors everywhere.
 
     Args:
-        model: (B, C, H, W) -> (B, K), logits or log-probabilities.
+        model: (B, C, H, W) -> (B, K), logits, probabilities or log-probabilities.
         image: (h, w) of the images.
         canvas: (H, W).
         background: of an empty canvas, as a pixel in [0, 1].
@@ -25,6 +26,7 @@ class WholeAverage(nn.Module):
             gradients; None: the net is run at each placement.
         of: average "logits" or "probabilities", see `MeanOfViews`.
         at_once: pictures a forward pass without `everywhere`, at most.
+        output_type: what the net returns; determined in the first call unless given, and kept.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(30, 3))
@@ -35,16 +37,18 @@ class WholeAverage(nn.Module):
     """
 
     def __init__(self, model: nn.Module, image: tuple[int, int], canvas: tuple[int, int], *, background: float,
-                 everywhere: Everywhere | None = None, of: Of = "probabilities", at_once: int = 256):
+                 everywhere: Everywhere | None = None, of: Of = "probabilities", at_once: int = 256,
+                 output_type: OutputType | None = None):
         super().__init__()
         self.centre, self.model = Recentre(background=background), model
         self.image, self.canvas, self.everywhere, self.at_once = image, canvas, everywhere, at_once
         self.of: Of = of
+        self.output_type = output_type and check_output_type(output_type)
         place = Placement(image=image, canvas=canvas)
         self.rolls = place.offsets() - torch.tensor(place.middle)  # (P, 2)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        centred, mean = self.centre(pixels), MeanOfViews(self.of)
+        centred, mean = self.centre(pixels), MeanOfViews(self.of, self.output_type)
         follows = torch.is_grad_enabled() and centred.requires_grad
         if self.everywhere is not None and not self.training and not follows:
             (height, width), rolls = self.canvas, self.rolls.to(pixels.device)
@@ -54,6 +58,7 @@ class WholeAverage(nn.Module):
             for part in self.rolls.split(max(1, self.at_once // max(len(pixels), 1))):
                 views = torch.cat([centred.roll((dy, dx), (2, 3)) for dy, dx in part.tolist()])
                 mean.add(self.model(views).view(len(part), len(pixels), -1))
+        self.output_type = mean.output_type
         return mean.result()
 
     def extra_repr(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, UsageError, brief
+from shiftscope.errors import CheckpointError, UsageError, quoted
 from shiftscope.reading import read_json
 from shiftscope.results.standing import Standing
 
@@ -58,7 +58,7 @@ def read_standings(folder: Path) -> list[Standing]:
             one, other = getattr(found[0], name), getattr(standing, name)
             if one != other:
                 raise UsageError(f"the records {found[0].key} and {standing.key} in {folder} differ in {name} "
-                                 f"({brief(one)} and {brief(other)}) and do not belong into one table: give one of "
+                                 f"({quoted(one)} and {quoted(other)}) and do not belong into one table: give one of "
                                  "them a folder of its own with --results")
     return sorted(found, key=lambda standing: (standing.entry, standing.seed))
 
