@@ -15,7 +15,7 @@ from torch import nn
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest
 from shiftscope.models.adapt import Adapted, Normalization, adapt
-from shiftscope.models.mending import Mended, Recipe, mend
+from shiftscope.models.mending import Mended, Recipe, mend_again
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 
@@ -140,8 +140,8 @@ def load_config(folder: Path | str) -> CheckpointConfig:
 
 def _recipe(step: dict[str, Any]) -> Recipe:
     """Return a way to mend as the file says it; JSON has lists where it has tuples."""
-    image = step.get("image")
-    values: dict[str, Any] = step | {"shape": tuple(step["shape"]), "image": image and tuple(image)}
+    pairs = {name: step[name] and tuple(step[name]) for name in ("image", "stride") if name in step}
+    values: dict[str, Any] = step | {"shape": tuple(step["shape"])} | pairs
     return Recipe(**values)
 
 
@@ -184,8 +184,7 @@ def _mended(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Modu
     """Mend a model as the checkpoint says, before it has its weights."""
     try:
         for recipe in config.mended:
-            model = mend(model.eval(), recipe.shape, how=recipe.how, head=recipe.head, background=recipe.background,
-                         image=recipe.image)
+            model = mend_again(model.eval(), recipe)
     except (ShiftscopeError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"the model in {folder} cannot be mended as its {CONFIG_FILE} says: {error}; mend it "
                               "anew") from error
