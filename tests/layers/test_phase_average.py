@@ -29,7 +29,6 @@ def test_exact_at_all_shifts_where_the_net_is_indifferent_to_its_stride(stride, 
             for dx in range(size[1]):
                 torch.testing.assert_close(mended(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-9)
     assert (still[0] - still[1]).abs().max() > 1e-2
-    assert mended.is_exact((2, *size)) and mended.drift((2, *size)) < 1e-12
 
 
 def test_is_the_mean_over_the_shifts_of_outputs_or_of_probabilities():
@@ -46,32 +45,12 @@ def test_is_the_mean_over_the_shifts_of_outputs_or_of_probabilities():
     (circular(2), 1, (6, 8)),  # not its stride
     (circular(2), 2, (7, 8)),  # a canvas that the stride does not divide
 ])
-def test_says_where_it_is_not_exact(net, stride, size):
+def test_is_not_invariant_where_the_net_is_not_to_shifts_by_its_stride(net, stride, size):
     mended, x = PhaseAverage(net, stride).eval(), torch.rand(4, 2, *size, dtype=torch.float64)
-    assert not mended.is_exact((2, *size)) and mended.drift((2, *size)) > 1e-3
     with torch.no_grad():
         moved = max(float((mended(x.roll((dy, dx), (2, 3))) - mended(x)).abs().max()) for dy in range(3)
                     for dx in range(3))
     assert moved > 1e-3
-
-
-def test_drift_of_a_head_that_reads_one_pixel_is_worked_out_by_hand():
-    class Corner(nn.Module):
-        def forward(self, x):
-            return x[:, 0, 0, :1]
-
-    mended = PhaseAverage(Corner(), 2)
-    noise = torch.rand(2, 1, 4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(5))[:, 0]
-    by_hand = max((noise[:, 0, 0] - noise[:, 2, 0]).abs().max(), (noise[:, 0, 0] - noise[:, 0, 4]).abs().max())
-    assert mended.drift((1, 4, 6), seed=5) == float(by_hand)
-
-
-def test_trying_it_leaves_the_model_as_it_was():
-    net = circular(2).float().train()
-    state, random = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
-    PhaseAverage(net, 2).drift((2, 4, 6))
-    assert net.training and net[0].weight.dtype == torch.float32 and torch.get_rng_state().equal(random)
-    assert all(value.equal(state[name]) for name, value in net.state_dict().items())
 
 
 def test_trains_and_has_gradients():
@@ -91,6 +70,7 @@ def test_dtype_of_the_outputs(dtype):
     (lambda: PhaseAverage(nn.Flatten(), (2, 0)), r"stride must be .* got \(2, 0\)"),
     (lambda: PhaseAverage(nn.Flatten(), 2.0), "stride must be .* got 2.0"),
     (lambda: PhaseAverage(nn.Flatten(), 2, of="votes"), "of must be logits or probabilities, got 'votes'"),
+    (lambda: PhaseAverage(nn.Identity(), 2)(torch.zeros(1, 1, 4, 4)), "one tensor .*, Identity returns"),
     (lambda: PhaseAverage(nn.Flatten(), 2)(torch.zeros(2, 3)), r"PhaseAverage takes maps \(batch, channel, height, w"),
 ])
 def test_bad_input(call, message):

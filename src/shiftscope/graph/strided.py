@@ -1,62 +1,71 @@
 """Where a network steps over places, and through which operations all of it passes."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import fx
 
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes
+from shiftscope.graph.sampling import Pair, pair
+from shiftscope.graph.sampling_rules import sample
+
+__all__ = ["Pair", "dominators", "pair", "spine", "stride_of", "strided_nodes", "strides", "total_stride"]
 
 STEPPING = ("conv2d", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices", "lp_pool2d")
 """Operations with a stride."""
 
-Pair = tuple[int, int]
-
-
-def pair(value: int | Sequence[int]) -> Pair:
-    """Return one number, or one or two in a sequence, as (down, right).
-
-    >>> pair(2), pair([3]), pair((1, 2))
-    ((2, 2), (3, 3), (1, 2))
-    """
-    values = (value,) if isinstance(value, int) else tuple(value)
-    return values[0], values[-1]
-
 
 def stride_of(node: fx.Node) -> Pair:
-    """Return by how many places of its input an operation steps, down and right; (1, 1) where it does not."""
+    """Return by how many positions of its input an operation steps, down and right; 1 where it takes no step.
+
+    An operation with one output position along an axis, such as a pooling over the whole map, takes none along it.
+    """
+    before, after = sizes(node.all_input_nodes[0])[-2:] if node.all_input_nodes else (), sizes(node)[-2:]
     if op_of(node) in STEPPING:
         given = arguments(node)
-        return pair(given["stride"] or given["kernel_size"])
-    if op_of(node) == "adaptive_avg_pool2d":
-        before, after = sizes(node.all_input_nodes[0])[-2:], sizes(node)[-2:]
-        steps = [a // b if b > 1 and a % b == 0 else 1 for a, b in zip(before, after, strict=True)]
-        return steps[0], steps[1]
-    return 1, 1
+        steps = pair(given["stride"] or given["kernel_size"])
+    elif op_of(node) == "adaptive_avg_pool2d":
+        down, right = (a // b if a % b == 0 else 1 for a, b in zip(before, after, strict=True))
+        steps = down, right
+    else:
+        return 1, 1
+    down, right = (step if size > 1 else 1 for step, size in zip(steps, after, strict=True))
+    return down, right
 
 
 def strided_nodes(net: Editable) -> list[fx.Node]:
-    """Return the operations that step by more than one place, in order."""
+    """Return the operations that step by more than one position, in order."""
     return [node for node in net.pixel_nodes() if stride_of(node) != (1, 1)]
 
 
+def strides(net: Editable) -> Pair:
+    """Return the smallest shifts, down and right, that move every map of a network by whole positions.
+
+    Strided layers count, and so do slices with a step, reshapes that split rows or columns, `pixel_unshuffle`, regular
+    indices and resizing: see `Sampling`. An axis with one position left has no stride.
+
+    Example:
+        >>> from torch import nn
+        >>> from shiftscope.graph.editable import editable
+        >>> strides(editable(nn.Sequential(nn.Conv2d(1, 1, 3, stride=(3, 1)), nn.PixelUnshuffle(2)), (1, 24, 24)))
+        (6, 2)
+    """
+    return sample(net).strides
+
+
 def total_stride(net: Editable) -> int:
-    """Return the shift that moves every map of a network by whole places: the least one, the same down and right.
+    """Return the smallest shift, the same down and right, that moves every map of a network by whole positions.
 
     Example:
         >>> from torch import nn
         >>> from shiftscope.graph.editable import editable
         >>> total_stride(editable(nn.Sequential(nn.Conv2d(1, 1, 3, stride=3), nn.MaxPool2d(2)), (1, 24, 24)))
         6
+        >>> total_stride(editable(nn.Sequential(nn.Conv2d(1, 1, 1, stride=2), nn.AvgPool2d(12)), (1, 24, 24)))
+        2
     """
-    reached: dict[fx.Node, Pair] = {}
-    for node in net.pixel_nodes():
-        before = [reached[source] for source in node.all_input_nodes if source in reached]
-        down, right = (math.lcm(*(step[axis] for step in before)) for axis in (0, 1))
-        own = stride_of(node)
-        reached[node] = down * own[0], right * own[1]
-    return math.lcm(*(size for step in reached.values() for size in step))
+    return math.lcm(*strides(net))
 
 
 def dominators(nodes: Iterable[fx.Node]) -> dict[fx.Node, fx.Node | None]:

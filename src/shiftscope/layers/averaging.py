@@ -1,8 +1,9 @@
 """The mean over several views of a picture, such that their order does not matter."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.outputs import OutputType, as_floats, determine_output_type, probabilities
@@ -14,6 +15,21 @@ Of = Literal["logits", "probabilities"]
 def check_of(of: str) -> None:
     """Raise a `UsageError` unless `of` names what can be averaged."""
     require(of in ("logits", "probabilities"), "of", of, "logits or probabilities")
+
+
+def one_tensor(outputs: Any, model: nn.Module) -> torch.Tensor:
+    """Return what a model returned, a tensor (B, K); else raise a `UsageError`.
+
+    >>> one_tensor(torch.zeros(2, 3), nn.Identity()).shape
+    torch.Size([2, 3])
+    """
+    if isinstance(outputs, torch.Tensor) and outputs.ndim == 2:
+        return outputs
+    several = isinstance(outputs, list | tuple | dict)
+    found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else (
+        f"a {type(outputs).__name__} of {len(outputs)}" if several else f"a {type(outputs).__name__}")
+    raise UsageError(f"an average needs a model that returns one tensor (batch, classes), {type(model).__name__} "
+                     f"returns {found}: wrap it in a module that returns the logits alone")
 
 
 class MeanOfViews:

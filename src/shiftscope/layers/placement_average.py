@@ -1,4 +1,4 @@
-"""Cycle spinning for networks: averaging over all shifts makes any net exactly indifferent to them."""
+"""Cycle spinning for networks: averaging over all shifts makes any net invariant to them."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.layers.averaging import MeanOfViews, Of, check_of
+from shiftscope.layers.averaging import MeanOfViews, Of, check_of, one_tensor
 from shiftscope.layers.maps import check_maps
 from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.settings import require
@@ -18,9 +18,10 @@ Everywhere = Callable[[torch.Tensor], torch.Tensor]
 class PlacementAverage(nn.Module):
     """Average a net's outputs over all H*W circular shifts of the canvas.
 
-    A shift of the canvas only reorders the shifts, so the average is the same: exact in the modes circular and canvas
-    (constant background) for any net, with no condition on its layers, before and without any training. In mode crop
-    it is not.
+    A shift of the canvas only reorders the shifts, so the average is the same up to rounding, in the modes circular and
+    canvas (constant background), before and without any training. There is no condition on the net's layers, but that
+    its output for an image depends on nothing else: not on the other images of the batch, nor on random numbers. In
+    mode crop the average changes.
 
     Without `everywhere` the net is run H*W times. `shiftscope.dense.placement_average` gives the way through the dense
     engine, a hundredth of the cost for a small convnet. It serves eval mode and does not give gradients: pictures that
@@ -36,7 +37,8 @@ class PlacementAverage(nn.Module):
         output_type: what the net returns; determined in the first call unless given, and kept.
 
     Raises:
-        UsageError: an unknown `of`, at_once below 1; (in forward) when exported: a graph would hold the net H*W times.
+        UsageError: an unknown `of`, at_once below 1; (in forward) a model that does not return one tensor; when
+            exported: a graph would hold the net H*W times.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).double()
@@ -78,7 +80,7 @@ class PlacementAverage(nn.Module):
         shifts = torch.cartesian_prod(torch.arange(height), torch.arange(width)).view(-1, 2)
         for part in shifts.split(max(1, self.at_once // max(batch, 1))):
             views = torch.cat([pixels.roll((int(dy), int(dx)), (2, 3)) for dy, dx in part])
-            mean.add(self.model(views).view(len(part), batch, -1))
+            mean.add(one_tensor(self.model(views), self.model).view(len(part), batch, -1))
 
     def extra_repr(self) -> str:
         return f"of={self.of!r}, fast={self.everywhere is not None}"

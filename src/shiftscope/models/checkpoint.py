@@ -17,7 +17,7 @@ from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted
 from shiftscope.files import UnfitFileError
 from shiftscope.models.adapt import Adapted, Normalization, adapt
-from shiftscope.models.mending import Mended, Recipe, mend
+from shiftscope.models.mending import Mended, Recipe, mend_again
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.models.sizes import LARGEST
 from shiftscope.reading import as_type, read_json, typed_dict
@@ -206,8 +206,7 @@ def _mended(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Modu
     """Mend a model as the checkpoint says, before it has its weights."""
     try:
         for recipe in config.mended:
-            model = mend(model.eval(), recipe.shape, how=recipe.how, head=recipe.head, background=recipe.background,
-                         image=recipe.image, output_type=recipe.output_type)
+            model = mend_again(model.eval(), recipe)
     except (ShiftscopeError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"the model in {folder} cannot be mended as its {CONFIG_FILE} says: {error}; mend it "
                               "anew") from error

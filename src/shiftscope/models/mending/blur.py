@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import fx
 
-from shiftscope.errors import UsageError
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes, title
-from shiftscope.graph.strided import Pair, pair, stride_of, strided_nodes
+from shiftscope.graph.strided import Pair, pair, strided_nodes
 from shiftscope.layers.blur_pool import BlurPool2d
+from shiftscope.models.mending.torus import CannotMend
 
 _THROUGH = {"batch_norm", "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish",
             "clone"}
@@ -44,26 +44,26 @@ def mend_blur(net: Editable) -> list[str]:
     """
     found = [node for node in strided_nodes(net) if op_of(node) in _DENSE]
     if not found:
-        raise UsageError(f"{net.owner} has no strided convolution or pooling to blur: choose --how recentre or "
-                         "placement-average")
+        raise CannotMend(f"{net.owner} has no strided convolution or pooling to blur")
     small = [title(node) for node in found if not _blur(net, node)]
-    notes = ["blurring makes answers change less when the object moves; it makes them exact nowhere"]
+    notes = ["a blur before each step reduces how much predictions depend on position; it does not remove it"]
     return notes + [f"{name} works on maps that are too small to blur, and was kept" for name in small]
 
 
 def _blur(net: Editable, node: fx.Node) -> bool:
-    stride = stride_of(node)
+    given = arguments(node)
+    stride = pair(given["stride"] or given["kernel_size"])  # along an axis with one output position as well
     if stride[0] != stride[1]:
-        raise UsageError(f"{title(node)} of {net.owner} steps by {stride[0]} down and {stride[1]} right, which one "
-                         "blur does not replace: choose --how phase-average, placement-average or recentre")
+        raise CannotMend(f"{title(node)} of {net.owner} steps by {stride[0]} down and {stride[1]} right, which one "
+                         "blur does not replace")
     dense, taps = _dense_size(node), taps_for(stride[0])
     if min(dense) < taps // 2 + 1:
         return False
     there = (int(sizes(node)[2]), int(sizes(node)[3]))
     kept = tuple(-(-size // stride[0]) for size in dense)
     if kept != there:
-        raise UsageError(f"{title(node)} of {net.owner} gives {there[0]} x {there[1]} places, blurred it would give "
-                         f"{kept[0]} x {kept[1]}, which the layers after it do not take: choose another --how")
+        raise CannotMend(f"{title(node)} of {net.owner} gives {there[0]} x {there[1]} places, blurred it would give "
+                         f"{kept[0]} x {kept[1]}, which the layers after it do not take")
     _step_by_one(node)
     last = _end_of_chain(node)
     readers = list(last.users)

@@ -2,23 +2,25 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from shiftscope.errors import unknown
+from shiftscope.errors import UsageError, unknown
 from shiftscope.graph.editable import editable
-from shiftscope.graph.strided import total_stride
-from shiftscope.layers.phase_average import WITHIN, PhaseAverage
+from shiftscope.graph.strided import Pair, pair
+from shiftscope.layers.phase_average import PhaseAverage
 from shiftscope.layers.placement_average import PlacementAverage
 from shiftscope.layers.recentre import Recentre
 from shiftscope.models.forward import evaluating, home
 from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
-from shiftscope.models.mending.torus import check_canvas
+from shiftscope.models.mending.shifts import change_under, check_outputs, synthetic_images
+from shiftscope.models.mending.stride import alternatives, find_stride, on_meta
+from shiftscope.models.mending.torus import CannotMend
 from shiftscope.models.mending.whole import WholeAverage
 from shiftscope.models.sizes import LARGEST, check_pixels
 from shiftscope.outputs import OutputType, check_output_type, determine_output_type
@@ -27,15 +29,17 @@ from shiftscope.settings import require
 
 How = Literal["blur", "polyphase", "phase-average", "placement-average", "recentre"]
 Head = Literal["mean", "keep"]
+Samples = torch.Tensor | None
+"""Images to measure on."""
 
 METHODS: dict[str, str] = {
-    "blur": "strided layers blur before they step: changes less, exact nowhere",
-    "polyphase": "circular padding, and strides that begin at the strongest phase: exact on a torus",
-    "phase-average": "mean of the answers for all shifts by less than the total stride: changes less, and exact for a "
-                     "net that is indifferent to shifts by the stride",
-    "placement-average": "mean of the answers at all placements, for any net: exact on an empty canvas; over all "
-                         "circular shifts: exact on a torus",
-    "recentre": "the object is moved to the middle first: exact on an empty canvas",
+    "blur": "strided layers blur before they step: predictions depend less on position",
+    "polyphase": "circular padding, and strides that begin at the strongest phase: invariant to circular shifts",
+    "phase-average": "mean of the predicted probabilities over all shifts below the total stride: they depend less on "
+                     "position; invariant to circular shifts if the network is invariant to shifts by its stride",
+    "placement-average": "mean of the predicted probabilities over all placements, for any network: invariant on an "
+                         "empty canvas; over all circular shifts: invariant to those",
+    "recentre": "the object is moved to the middle first: invariant on an empty canvas",
 }
 """The ways to mend, and what each promises."""
 
@@ -61,6 +65,8 @@ class Recipe:
     """(h, w) of the images, where "placement-average" leaves out the shifts that cut them."""
     output_type: OutputType | None = field(default=None, compare=False)
     """What the model returns (the averages); None in recipes of release 0.1: determined in the first call."""
+    stride: Pair | None = None
+    """Total stride down and right ("phase-average"), where it is known."""
 
     def __post_init__(self) -> None:
         if self.how not in METHODS:
@@ -77,6 +83,16 @@ class Recipe:
         fits = self.image is None or (len(self.image) == 2 and all(
             isinstance(size, int) and 1 <= size <= room for size, room in zip(self.image, shape[1:], strict=True)))
         require(fits, "image", self.image, f"two whole numbers that fit on {shape[1]} x {shape[2]}")
+        self._check_stride()
+
+    def _check_stride(self) -> None:
+        """Raise a `UsageError` unless the stride, if there is one, is possible and wanted."""
+        if self.stride is None:
+            return
+        require(self.how == "phase-average", "stride", self.stride, f"left out with {self.how}, which takes none")
+        whole = isinstance(self.stride, tuple) and len(self.stride) == 2 and all(
+            type(step) is int and 1 <= step <= size for step, size in zip(self.stride, self.shape[1:], strict=True))
+        require(whole, "stride", self.stride, "a whole number from 1 to the size of the canvas, or two: down, right")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -111,8 +127,9 @@ class Mended(nn.Module):
 
 
 def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head: Head | str = "mean",
-         background: float = 0.0, image: tuple[int, int] | None = None,
-         output_type: OutputType | None = None) -> Mended:
+         background: float | None = 0.0, image: tuple[int, int] | None = None,
+         stride: int | tuple[int, int] | None = None, output_type: OutputType | None = None,
+         samples: torch.Tensor | None = None) -> Mended:
     """Return a model with the same weights that cares less where the object is, or not at all.
 
     "blur" and "polyphase" rewrite the model's graph, functions as well as layers, with copies of its weights: see
@@ -127,15 +144,19 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         head: what becomes of a layer that reads positions, such as a linear one on a flattened map ("polyphase").
             "mean": it is shown the mean over all places, as if it were applied to every shift of its map and the
             results averaged: exact, and mostly less accurate before fine-tuning. "keep": it stays, which is not exact.
-        background: of an empty canvas, as a pixel in [0, 1] ("recentre", and with `image`).
+        background: of an empty canvas, as a pixel in [0, 1] ("recentre", and with `image`); None: it is a texture.
         image: (h, w) of images on an empty canvas: "placement-average" then averages over the placements at which they
             lie whole, for which it has to find them; None: over all circular shifts, whatever lies on the canvas.
         output_type: what the model returns, for the averages: "logits", "probabilities" or "log-probabilities".
             Determined on noise unless given. The average of probabilities is one of probabilities.
+        stride: total stride of the model, one number or (down, right) ("phase-average"); None: it is read from the
+            graph and measured.
+        samples: images (N, C, H, W) in [0, 1], float, on which "phase-average" is measured; None: synthetic ones.
 
     Raises:
         UsageError: an unknown way; a model without strided layers, or a canvas that its total stride does not divide;
-            an operation that cannot be mended, by name.
+            an operation that cannot be mended, by name; with an average, a model that does not return one tensor
+            (batch, classes). The message names ways that are possible instead.
         TraceError: the model's graph cannot be read.
 
     Example:
@@ -145,9 +166,36 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         >>> torch.allclose(mended(canvas), mended(canvas.roll((5, 11), (2, 3))), atol=1e-12)
         True
     """
-    recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, background=background, image=image,
+    recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, image=image,
+                    background=0.0 if background is None else background,
+                    stride=None if stride is None else _as_pair(stride),
                     output_type=output_type or (_output_type(model, shape) if how in AVERAGES else None))
-    net, notes = _MENDS[how](model, recipe)
+    if background is None:
+        require(how != "recentre", "background", "a texture", "one number for recentre, which has to find the object")
+    try:
+        mended = mend_again(model, recipe, samples)
+    except CannotMend as error:
+        raise UsageError(f"{error}{alternatives(model, recipe, plain=background is not None)}") from error
+    if isinstance(mended.net, PhaseAverage) and not on_meta(model):
+        mended.notes.append(_measured(mended.net, recipe, samples))
+    return mended
+
+
+def _as_pair(stride: int | tuple[int, int]) -> Pair:
+    whole = isinstance(stride, int) or (len(stride) == 2 and all(isinstance(step, int) for step in stride))
+    require(whole, "stride", stride, "a whole number of at least 1, or one for down and one for right")
+    return pair(stride)
+
+
+def mend_again(model: nn.Module, recipe: Recipe, samples: torch.Tensor | None = None) -> Mended:
+    """Return a model mended as a recipe says, and nothing measured: its weights may yet have to be loaded.
+
+    Raises:
+        UsageError, TraceError: see `mend`.
+    """
+    net, notes = _MENDS[recipe.how](model, recipe, samples)
+    if isinstance(net, PhaseAverage):
+        recipe = replace(recipe, stride=net.stride)
     mended = Mended(net, model, recipe, notes).train(model.training)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point() and not tensor.is_meta:
@@ -168,32 +216,39 @@ def _output_type(model: nn.Module, shape: tuple[int, int, int]) -> OutputType | 
         return None
 
 
-def _polyphase(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+def _polyphase(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     net = editable(model, recipe.shape)
     notes = mend_polyphase(net, keep_head=recipe.head == "keep")
     return net.module(), notes
 
 
-def _blur(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+def _blur(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     net = editable(model, recipe.shape)
     notes = mend_blur(net)
     return net.module(), notes
 
 
-def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
-    stride = total_stride(editable(model, recipe.shape))
-    check_canvas(type(model).__name__, recipe.shape, stride)
-    average = PhaseAverage(copy.deepcopy(model), stride, of="probabilities", output_type=recipe.output_type)
-    note = f"averages the probabilities at {stride} x {stride} shifts, at {stride * stride} times the cost"
-    if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
-        return average, [note]  # nothing can be computed before the weights are there
-    drift = average.drift(recipe.shape)
-    return average, [note, "exact under circular shifts, for the model is indifferent to shifts by its total stride"
-                     if drift <= WITHIN else "not exact, for shifts by the total stride change the model's own answers "
-                     f"(by up to {drift:.2g} on noise)"]
+def _phase_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
+    (down, right), notes = find_stride(model, recipe, samples)
+    _check_outputs(model, recipe)
+    average = PhaseAverage(copy.deepcopy(model), (down, right), of="probabilities", output_type=recipe.output_type)
+    return average, [*notes, f"averages the probabilities at {down} x {right} shifts, at {down * right} times the cost"]
 
 
-def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+def _measured(average: PhaseAverage, recipe: Recipe, samples: Samples) -> str:
+    """Say how much shifts by the stride change the outputs of the network that is averaged: no average removes that."""
+    down, right = average.stride
+    images = synthetic_images(recipe.shape) if samples is None else samples
+    change = change_under(average.model, images, [(down, 0), (0, right)])
+    what = f"{len(images)} {'synthetic ' if samples is None else ''}images"
+    if not change.spread:
+        return f"measured: nothing, for the network has the same outputs for all of {what}"
+    return (f"measured on {what}: shifts by the stride change the network's own outputs by up to "
+            f"{100 * change.relative:.2g} % of their spread between images; the average does not remove this part")
+
+
+def _placement_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
+    _check_outputs(model, recipe)
     if recipe.image is not None:
         whole = WholeAverage(copy.deepcopy(model), recipe.image, recipe.shape[1:], background=recipe.background,
                              output_type=recipe.output_type)
@@ -206,11 +261,16 @@ def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, lis
         f"model, else in {count}"]
 
 
-def _recentre(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
+    if not on_meta(model):
+        check_outputs(model, recipe.shape)
+
+
+def _recentre(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     return nn.Sequential(Recentre(background=recipe.background), copy.deepcopy(model)), [
         f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
 
 
-_MENDS: dict[str, Callable[[nn.Module, Recipe], tuple[nn.Module, list[str]]]] = {
+_MENDS: dict[str, Callable[[nn.Module, Recipe, Samples], tuple[nn.Module, list[str]]]] = {
     "blur": _blur, "polyphase": _polyphase, "phase-average": _phase_average, "placement-average": _placement_average,
     "recentre": _recentre}

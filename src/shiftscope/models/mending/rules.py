@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import fx
 
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes
-from shiftscope.graph.strided import pair
+from shiftscope.graph.strided import pair, stride_of
 from shiftscope.models.mending.torus import STILL, Kind, Map, Still, Torus
+
+aten = torch.ops.aten
 
 Rule = Callable[[Torus, fx.Node], Kind]
 
@@ -153,8 +156,9 @@ def _product(factors: Sequence[Any]) -> int:
 
 
 def _conv2d(torus: Torus, node: fx.Node) -> Kind:
+    """A convolution. Along an axis with one output position it takes no step, so on a torus it has all positions."""
     given = arguments(node)
-    stride, dilation = pair(given["stride"]), pair(given["dilation"])
+    stride, dilation = stride_of(node), pair(given["dilation"])
     kernel = sizes(given["weight"])[2:]
     reach = dilation[0] * (int(kernel[0]) - 1), dilation[1] * (int(kernel[1]) - 1)
     padding = {"valid": (0, 0), "same": (reach[0] // 2, reach[1] // 2)}.get(given["padding"]) if isinstance(
@@ -172,10 +176,15 @@ def _plain(target: Any) -> Any:
 
 
 def _pool(torus: Torus, node: fx.Node) -> Kind:
-    """The largest or the mean value of a window."""
+    """The largest or the mean value of a window, or of the whole map."""
     given = arguments(node)
+    if _pools_all(torus, node, given):
+        torus.map_of(given["self"], node)
+        node.target = aten.amax.default if op_of(node) == "max_pool2d" else aten.mean.dim
+        node.args, node.kwargs = (given["self"], [2, 3], True), {}
+        return STILL
     kernel, dilation = pair(given["kernel_size"]), pair(given.get("dilation", 1))
-    stride = pair(given["stride"] or given["kernel_size"])
+    stride = stride_of(node)
     reach = dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1)
     kind = torus.wrap(node, given["self"], pair(given["padding"]), reach, stride)
     node.args = (given["self"], list(kernel), list(stride))
@@ -184,6 +193,13 @@ def _pool(torus: Torus, node: fx.Node) -> Kind:
     else:
         node.kwargs = {"divisor_override": given["divisor_override"]}
     return kind
+
+
+def _pools_all(torus: Torus, node: fx.Node, given: dict[str, Any]) -> bool:
+    """Return whether the one window of a pooling is the whole map."""
+    plain = pair(given["padding"]) == (0, 0) and pair(given.get("dilation", 1)) == (1, 1)
+    plain = plain and given.get("divisor_override") is None and given["self"] not in torus.pads
+    return plain and tuple(sizes(node)[2:]) == (1, 1) and tuple(sizes(given["self"])[2:]) == pair(given["kernel_size"])
 
 
 def _global_pool(torus: Torus, node: fx.Node) -> Kind:

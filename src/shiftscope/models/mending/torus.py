@@ -14,11 +14,13 @@ from torch import fx
 
 from shiftscope.errors import UsageError
 from shiftscope.graph.editable import Editable, sizes, title
-from shiftscope.graph.strided import Pair
+from shiftscope.graph.strided import Pair, pair
 from shiftscope.layers.padding import CircularPad2d, Sides
-from shiftscope.settings import require
+from shiftscope.models.mending.shifts import wrap_sides
 
-INSTEAD = "choose --how phase-average, placement-average or recentre, which leave the network as it is"
+
+class CannotMend(UsageError):
+    """A way to mend is not possible for a network; the message says why, and nothing yet of what to choose instead."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,7 @@ class Torus:
 
     def refuse(self, node: fx.Node, why: str) -> UsageError:
         """Return the error that names an operation of the network."""
-        return UsageError(f"{self.net.owner} cannot be mended with polyphase sampling, for {title(node)}: {why}; "
-                          f"{INSTEAD}")
+        return CannotMend(f"{self.net.owner} cannot be mended with polyphase sampling, for {title(node)}: {why}")
 
     def places(self, kind: Map) -> Pair:
         """Return rows and columns of a map in the mended network."""
@@ -92,9 +93,7 @@ class Torus:
         down, right = before[0] + top, before[1] + left
         if down > reach[0] or right > reach[1]:
             raise self.refuse(node, f"it pads {max(down, right)} places, more than its window reaches")
-        below, beside = (max(0, far - (step - 1) - near) for far, step, near in
-                         zip(reach, stride, (down, right), strict=True))
-        self.wraps[node] = right, beside, down, below
+        self.wraps[node] = wrap_sides((down, right), reach, stride)
         return Map((2, 3), (kind.stride[0] * stride[0], kind.stride[1] * stride[1]))
 
     def mean(self, node: fx.Node, kind: Map) -> Kind:
@@ -141,15 +140,21 @@ def _show_mean(net: Editable, node: fx.Node, kind: Map) -> None:
     node.replace_input_with(source, shown)
 
 
-def check_canvas(owner: str, shape: tuple[int, int, int], stride: int) -> None:
-    """Raise a `UsageError` unless the stride is above 1 and divides the canvas.
+def check_canvas(owner: str, shape: tuple[int, int, int], stride: int | Pair) -> None:
+    """Raise an error unless the stride is above 1, and divides the canvas.
+
+    Args:
+        owner: the network's name.
+        shape: (C, H, W).
+        stride: of the network, one number or (down, right).
 
     >>> check_canvas("Net", (1, 30, 32), 4)
     Traceback (most recent call last):
-    shiftscope.errors.UsageError: canvas must be multiples of 4, the total stride of Net, got (30, 32)
+    shiftscope.models.mending.torus.CannotMend: canvas must be multiples of 4, the total stride of Net, got (30, 32)
     """
-    if stride == 1:
-        raise UsageError(f"{owner} has no strided layer, so there is nothing to mend in it: choose --how recentre or "
-                         "placement-average")
-    require(all(size % stride == 0 for size in shape[1:]), "canvas", shape[1:],
-            f"multiples of {stride}, the total stride of {owner}")
+    down, right = pair(stride)
+    if (down, right) == (1, 1):
+        raise CannotMend(f"{owner} has no strided layer, so there is nothing to mend in it")
+    if shape[1] % down or shape[2] % right:
+        said = f"{down}, the total stride" if down == right else f"({down}, {right}), the total strides down and right"
+        raise CannotMend(f"canvas must be multiples of {said} of {owner}, got {shape[1:]}")

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from shiftscope.layers.averaging import MeanOfViews, Of
+from shiftscope.layers.averaging import MeanOfViews, Of, one_tensor
 from shiftscope.layers.placement_average import Everywhere
 from shiftscope.layers.recentre import Recentre
 from shiftscope.outputs import OutputType, check_output_type
@@ -57,7 +57,7 @@ class WholeAverage(nn.Module):
         else:
             for part in self.rolls.split(max(1, self.at_once // max(len(pixels), 1))):
                 views = torch.cat([centred.roll((dy, dx), (2, 3)) for dy, dx in part.tolist()])
-                mean.add(self.model(views).view(len(part), len(pixels), -1))
+                mean.add(one_tensor(self.model(views), self.model).view(len(part), len(pixels), -1))
         self.output_type = mean.output_type
         return mean.result()
 
