@@ -31,25 +31,6 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def seed_generators(device: torch.device, seed: int) -> None:
-    """Seed the generators of the CPU and of `device`, as `torch.manual_seed` does for all devices.
-
-    Asked at every step: `torch.manual_seed` formats a stack trace for each kind of GPU that is not there, which takes
-    a fifth of the perceptron's step.
-
-    >>> seed_generators(torch.device("cpu"), 3)
-    >>> a = torch.rand(1)
-    >>> torch.manual_seed(3).initial_seed(), bool(a == torch.rand(1))
-    (3, True)
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
-
-
 @contextmanager
 def tf32(*, allowed: bool) -> Iterator[None]:
     """Let NVIDIA GPUs compute convolutions and products in TF32 meanwhile, or forbid it; other devices have none.

@@ -13,6 +13,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from shiftscope.errors import UsageError, unknown
+from shiftscope.generators import seeded
+from shiftscope.modules import eval_mode, model_name
 
 
 def match_layer(name: str, known: Iterable[str], owner: str) -> str:
@@ -43,7 +45,7 @@ def match_layer(name: str, known: Iterable[str], owner: str) -> str:
 def find_layer(model: nn.Module, name: str) -> nn.Module:
     """Return the submodule called `name`, which may be the last part of its name alone, see `match_layer`."""
     layers = dict(model.named_modules(remove_duplicate=False))
-    return layers[match_layer(name, layers, type(model).__name__)]
+    return layers[match_layer(name, layers, model_name(model))]
 
 
 @contextmanager
@@ -88,24 +90,18 @@ def _keeper(outputs: dict[str, Any], name: str) -> Callable[..., None]:
 def frozen(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode with no gradients for its parameters, while gradients flow through to its input.
 
-    Modes, `requires_grad` and the random state are restored, also after an error. A model that draws random
-    numbers even in eval mode draws the same ones each time.
+    Modes, `requires_grad` and the generators of torch, NumPy and Python are restored, also after an error. A model that
+    draws random numbers even in eval mode draws the same ones each time.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    gpus = {parameter.device for parameter, _ in learning if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(gpus)), torch.enable_grad():
-        torch.manual_seed(0)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with seeded((parameter.device for parameter in model.parameters()), 0), eval_mode(model), torch.enable_grad():
         try:
-            model.eval()
-            for parameter, _ in learning:
+            for parameter in learning:
                 parameter.requires_grad_(False)
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
-            for parameter, learns in learning:
-                parameter.requires_grad_(learns)
+            for parameter in learning:
+                parameter.requires_grad_(True)
 
 
 @contextmanager
@@ -122,6 +118,27 @@ def channels_last(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter, data in filters:
             parameter.data = data
+
+
+@contextmanager
+def laid_out(model: nn.Module, *, channels_last: bool) -> Iterator[None]:
+    """Lay out all tensors of four axes, weights and buffers, channels-last, and contiguously again afterwards.
+
+    They may learn in between, unlike inside `channels_last`. `nn.Module.to` refuses models that also have five axes.
+    """
+    def lay(memory_format: torch.memory_format) -> None:
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.ndim == 4 and tensor.layout == torch.strided:
+                tensor.data = tensor.data.to(memory_format=memory_format)
+
+    if not channels_last:
+        yield
+        return
+    try:
+        lay(torch.channels_last)
+        yield
+    finally:
+        lay(torch.contiguous_format)
 
 
 def _side_by_side(data: torch.Tensor) -> torch.Tensor:

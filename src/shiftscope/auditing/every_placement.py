@@ -17,9 +17,9 @@ from shiftscope.distributed import from_first, together
 from shiftscope.errors import Interrupted, ShiftscopeError, unknown
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.evaluation.brute import MEMORY
-from shiftscope.models import registry_name
-from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import check_model, home
+from shiftscope.modules import Classifier, in_train_mode, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Audit
@@ -30,7 +30,8 @@ ENGINES = ("auto", "dense", "brute")
 
 
 @together("progress", "stop")
-def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
+@says_model_errors
+def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = 5000, limit: int | None = None, sample: int | None = None,
           memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
@@ -43,7 +44,7 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
     differs by more than rounding is given up for brute force.
 
     Args:
-        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, on any device.
+        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, on any device, or any function.
         data: the dataset.
         placement: default: a canvas of 56 x 56, or twice the image where that is larger.
         engine: "dense": all placements in one pass, where the model's graph allows it; "brute": the model itself at
@@ -92,9 +93,9 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
     require(sample is None or sample >= 1, "sample", sample, "a whole number of at least 1")
     require(expected is None or 0 <= expected <= 1, "expected", expected, "a share from 0 to 1")
     placement = placement or default_placement(data)
-    title = name or registry_name(model) or type(model).__name__
-    training = any(module.training for module in model.modules())
-    prepared = adapt(model, normalize=normalize, preprocess=preprocess)
+    title = name or title_of(model)
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
+    training = in_train_mode(prepared)
     images = _first(split_images(data, split, validation), limit)
     device, _ = home(prepared)
     subject = Subject(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,

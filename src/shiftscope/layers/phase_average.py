@@ -65,7 +65,7 @@ class PhaseAverage(nn.Module):
         mean = MeanOfViews(self.of)
         for dy in phases(self.stride[0]):
             for dx in phases(self.stride[1]):
-                view = pixels.roll((dy, dx), (2, 3)) if dy or dx else pixels
+                view = pixels.roll((dy, dx), (2, 3))  # a copy, also where nothing moves: the net may work in place
                 mean.add(self.model(view)[None])
         return mean.result()
 
@@ -85,7 +85,7 @@ class PhaseAverage(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         noise = torch.rand(images, *shape, dtype=torch.float64, generator=generator).to(device)
         with torch.no_grad():
-            still = model(noise)
+            still = model(noise.clone())  # it may work in place
             moved = [model(noise.roll(shift, axis)) for axis, shift in zip((2, 3), self.stride, strict=True)]
         return max(float((outputs - still).abs().max()) for outputs in moved)
 

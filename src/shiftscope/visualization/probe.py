@@ -24,9 +24,12 @@ class Probe:
         self.model, self.dtype = model, dtype
 
     def ask(self, pixels: torch.Tensor, layers: Iterable[str], leak: float = 0.0) -> dict[str, torch.Tensor]:
-        """Return what layers give, and under "class" the model's output before its softmax."""
+        """Return what layers give, and under "class" the model's output before its softmax.
+
+        The model is given a copy: it may work in place.
+        """
         with capture(self.model, layers) as outputs, Watch(leak) as watch:
-            outputs[CLASSES] = watch.logits(self.model(pixels.to(self.dtype)))
+            outputs[CLASSES] = watch.logits(self.model(pixels.to(self.dtype, copy=True)))
         return outputs
 
     def ask_layer(self, pixels: torch.Tensor, layer: str) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """A model that was mended, which knows how, so that a checkpoint can build it again."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -14,11 +13,21 @@ from shiftscope.graph.strided import total_stride
 from shiftscope.layers.phase_average import WITHIN, PhaseAverage
 from shiftscope.layers.placement_average import PlacementAverage
 from shiftscope.layers.recentre import Recentre
+from shiftscope.models.adapt import copy_of, without_quirks
 from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.torus import check_canvas
 from shiftscope.models.mending.whole import WholeAverage
 from shiftscope.models.sizes import check_pixels
+from shiftscope.modules import (
+    Classifier,
+    home,
+    in_train_mode,
+    model_name,
+    says_model_errors,
+    set_mode,
+    tensors_of,
+)
 from shiftscope.settings import require
 
 How = Literal["blur", "polyphase", "phase-average", "placement-average", "recentre"]
@@ -99,7 +108,8 @@ class Mended(nn.Module):
         return f"how={self.recipe.how!r}"
 
 
-def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head: Head | str = "mean",
+@says_model_errors
+def mend(model: Classifier, shape: tuple[int, int, int], *, how: How | str, head: Head | str = "mean",
          background: float = 0.0, image: tuple[int, int] | None = None) -> Mended:
     """Return a model with the same weights that cares less where the object is, or not at all.
 
@@ -132,12 +142,15 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         True
     """
     recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, background=background, image=image)
-    net, notes = _MENDS[how](model, recipe)
-    mended = Mended(net, model, recipe, notes).train(model.training)
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point() and not tensor.is_meta:
-            return mended.to(device=tensor.device, dtype=tensor.dtype)
-    return mended
+    module = without_quirks(model)
+    net, notes = _MENDS[how](module, recipe)
+    mended = Mended(net, module, recipe, notes)
+    set_mode(mended, train=in_train_mode(module))
+    device, dtype = home(module)
+    if device.type == "meta" or any(tensor.is_meta for tensor in tensors_of(mended)):
+        return mended
+    one_type = len({tensor.dtype for tensor in tensors_of(module) if tensor.is_floating_point()}) == 1
+    return mended.to(device=device, dtype=dtype if one_type else None)
 
 
 def _polyphase(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
@@ -154,8 +167,8 @@ def _blur(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
 
 def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     stride = total_stride(editable(model, recipe.shape))
-    check_canvas(type(model).__name__, recipe.shape, stride)
-    average = PhaseAverage(copy.deepcopy(model), stride, of="probabilities")
+    check_canvas(model_name(model), recipe.shape, stride)
+    average = PhaseAverage(copy_of(model, recipe.shape), stride, of="probabilities")
     note = f"averages the probabilities at {stride} x {stride} shifts, at {stride * stride} times the cost"
     if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
         return average, [note]  # nothing can be computed before the weights are there
@@ -167,18 +180,18 @@ def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[st
 
 def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     if recipe.image is not None:
-        whole = WholeAverage(copy.deepcopy(model), recipe.image, recipe.shape[1:], background=recipe.background)
+        whole = WholeAverage(copy_of(model, recipe.shape), recipe.image, recipe.shape[1:], background=recipe.background)
         return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
                        f"image of {recipe.image[0]} x {recipe.image[1]}",
                        f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
     count = recipe.shape[1] * recipe.shape[2]
-    return PlacementAverage(copy.deepcopy(model), of="probabilities"), [
+    return PlacementAverage(copy_of(model, recipe.shape), of="probabilities"), [
         f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "
         f"model, else in {count}"]
 
 
 def _recentre(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
-    return nn.Sequential(Recentre(background=recipe.background), copy.deepcopy(model)), [
+    return nn.Sequential(Recentre(background=recipe.background), copy_of(model, recipe.shape)), [
         f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
 
 
