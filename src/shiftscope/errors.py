@@ -103,7 +103,7 @@ _ENDS = ("The following call raised this error", "User Stack", "Traceback (most 
 _ADVICE = re.compile(
     r"TORCH_?|https?://|for more (information|debugging)|for extended logs|for C\+\+|if you suspect|refer to|this is step"
     r"|next steps|submit a PR|(file|create) an issue|exception summary|consider using|^caused by|the error above"
-    r"|suggested fixes|^debug `|modify the model|stacktrace", re.IGNORECASE)
+    r"|suggested fixes|if you would like|^debug `|modify the model|stacktrace", re.IGNORECASE)
 """Advice for those who change PyTorch or call it directly."""
 
 

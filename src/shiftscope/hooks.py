@@ -74,16 +74,25 @@ def capture(model: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Any]]
     outputs: dict[str, Any] = {}
     with ExitStack() as stack:
         for name in layers:
-            handle = find_layer(model, name).register_forward_hook(_keeper(outputs, name))
-            stack.callback(handle.remove)
+            layer = find_layer(model, name)
+            if isinstance(layer, torch.jit.ScriptModule):
+                raise UsageError(f"the layer {name!r} of {model_name(model)} is TorchScript, into which nothing can look: "
+                                 "give the model that it was made from")
+            stack.callback(layer.register_forward_hook(_keeper(outputs, name, model)).remove)
         yield outputs
 
 
-def _keeper(outputs: dict[str, Any], name: str) -> Callable[..., None]:
+def _keeper(outputs: dict[str, Any], name: str, model: nn.Module) -> Callable[..., None]:
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        output = asked_for(model, output)
         outputs[name] = output.clone() if isinstance(output, torch.Tensor) else output
 
     return keep
+
+
+def asked_for(model: nn.Module, output: Any) -> Any:
+    """Return what a layer gives without the second row of a single picture that was shown to the model twice."""
+    return output[:1] if isinstance(output, torch.Tensor) and getattr(model, "twice", False) else output
 
 
 @contextmanager
@@ -93,7 +102,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
     Modes, `requires_grad` and the generators of torch, NumPy and Python are restored, also after an error. A model that
     draws random numbers even in eval mode draws the same ones each time.
     """
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad and not parameter.is_inference()]
     with seeded((parameter.device for parameter in model.parameters()), 0), eval_mode(model), torch.enable_grad():
         try:
             for parameter in learning:

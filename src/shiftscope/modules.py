@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import fx, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import UninitializedTensorMixin
 
 from shiftscope.errors import ShiftscopeError, UsageError, reason_of, where_raised
 
@@ -241,6 +242,12 @@ def tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
     """Yield parameters, then buffers."""
     yield from model.parameters()
     yield from model.buffers()
+
+
+def made_in_inference_mode(model: nn.Module) -> bool:
+    """Return whether a tensor of a model was made in `torch.inference_mode`: no gradient flows through such a one."""
+    return any(not isinstance(tensor, UninitializedTensorMixin) and tensor.is_inference()
+               for tensor in tensors_of(model))
 
 
 def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -50,6 +50,9 @@ def export(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = F
     Raises:
         TraceError: the export failed, or the model raised; the reason is quoted.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TraceError(f"the operations of {model_name(model)} cannot be read, for it is TorchScript: give the model "
+                         "that it was made from")
     pixels = example(model, shape)
     sizes = ({0: torch.export.Dim("batch")},) if any_batch else None
     with evaluating(model), silenced():

@@ -38,7 +38,7 @@ class MeanOfViews:
 
     def add(self, outputs: torch.Tensor) -> None:
         """Take in the outputs (views, B, K) for some views of the same pictures."""
-        self.dtype = outputs.dtype
+        self.dtype = outputs.dtype if outputs.is_floating_point() else torch.float64  # whole numbers have no logarithm
         wide = outputs.float() if outputs.device.type == "mps" else outputs.double()
         values = wide if self.of == "logits" else wide.softmax(-1)
         part = values.sum(0)

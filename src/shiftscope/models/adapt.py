@@ -22,6 +22,7 @@ from shiftscope.modules import (
     home,
     in_batches,
     in_train_mode,
+    made_in_inference_mode,
     model_name,
     tensors_of,
     unwrap,
@@ -44,7 +45,9 @@ class Quirks:
     alone: bool = False
     """It takes one picture at a time only."""
     in_twos: bool = False
-    """It does not take a single picture, or drops the axis of the batch then: the picture is shown to it twice."""
+    """It raises on a single picture, which is then shown to it twice."""
+    drops_batch: bool = False
+    """It returns (K,) for a single picture."""
     whole: bool = False
     """It returns whole numbers."""
 
@@ -71,14 +74,20 @@ class Adapted(Wrapper):
         self.model, self.normalize, self.preprocess = model, normalize, preprocess
         self.prepare = Normalise(*normalize) if normalize is not None else preprocess or nn.Identity()
         self.quirks = quirks or Quirks()
-        self.pixel_dtype = self.quirks.dtype
+        self.pixel_dtype, self.twice = self.quirks.dtype, False
         self.training = in_train_mode(model)
         if isinstance(self.prepare, nn.Module):
             self.prepare.train(self.training).to(home(model)[0])
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.quirks.in_twos and len(pixels) == 1:
-            return self._ask(torch.cat((pixels, pixels)))[:1]
+            self.twice = True
+            try:
+                return self._ask(torch.cat((pixels, pixels)))[:1]
+            finally:
+                self.twice = False
+        if self.quirks.drops_batch and len(pixels) == 1:
+            return self._ask(pixels)[None]
         return in_batches(self._ask, pixels, 1 if self.quirks.alone else None)
 
     def _ask(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -125,12 +134,18 @@ def adapt(model: Classifier, *, normalize: Normalization | None = None,
     return fitted(module, shape)
 
 
-def _check_weights(model: nn.Module) -> None:
-    """Raise a `UsageError` where weights hold no numbers."""
+def check_initialized(model: nn.Module) -> None:
+    """Raise a `UsageError` where lazy layers have no weights yet."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(tensor, UninitializedTensorMixin):
             raise UsageError(f"{model_name(model)} has lazy layers whose weights do not exist yet ({name}): call it "
                              "once on a batch of images, load its weights, or train it")
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Raise a `UsageError` where weights hold no numbers."""
+    check_initialized(model)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:
             raise UsageError(f"the weights of {model_name(model)} are on the meta device and hold no numbers ({name}): "
                              "load them with load_state_dict(..., assign=True)")
@@ -169,7 +184,7 @@ def copy_of(model: nn.Module, shape: Sequence[int]) -> nn.Module:
 
 def differentiable(model: nn.Module) -> nn.Module:
     """Return a model through which gradients flow: a copy of one whose weights were made in inference mode."""
-    return copy.deepcopy(model) if any(tensor.is_inference() for tensor in tensors_of(model)) else model
+    return copy.deepcopy(model) if made_in_inference_mode(model) else model
 
 
 def initialize(model: nn.Module, shape: Sequence[int], seed: int) -> None:
@@ -194,8 +209,9 @@ def fitted(model: nn.Module, shape: Sequence[int]) -> nn.Module:
             kind = pair.dtype
             quirks = replace(quirks, whole=not (kind.is_floating_point or kind.is_complex))
             single = pair[:1] if quirks.alone else _try(_with(model, quirks), shape, 1)
-            fits = isinstance(single, torch.Tensor) and single.shape == (1, pair.shape[1])
-            quirks = replace(quirks, in_twos=not fits)
+            shape_of_one = tuple(single.shape) if isinstance(single, torch.Tensor) else None
+            quirks = replace(quirks, drops_batch=shape_of_one == (pair.shape[1],),
+                             in_twos=shape_of_one not in ((pair.shape[1],), (1, pair.shape[1])))
         return _with(model, quirks)
 
 
@@ -209,15 +225,27 @@ def _first_that_works(model: nn.Module, shape: Sequence[int]) -> tuple[Quirks, A
             if not isinstance(found, Exception):
                 return quirks, found
             errors.append(found)
+            if not _is_about_types(found):
+                break
     raise _refusal(model, shape, errors[0])
 
 
 def _dtypes(model: nn.Module) -> list[torch.dtype]:
-    """Return the dtypes to try: that of the weights where all have one, else float32 first, as most cast from it."""
+    """Return the dtypes to try: that of the weights where all have one, else float32 first, as most cast from it.
+
+    Others follow, for a model may hold tensors that are neither parameters nor buffers.
+    """
     inner = model.model if isinstance(model, Adapted) else model
     own = [tensor.dtype.to_real() for tensor in tensors_of(inner) if tensor.is_floating_point() or tensor.is_complex()]
     own = list(dict.fromkeys(own))
-    return list(dict.fromkeys([*own, torch.float32] if len(own) == 1 else [torch.float32, *own]))
+    first = own if len(own) == 1 else [torch.float32, *own]
+    return list(dict.fromkeys([*first, torch.float32, torch.float64, torch.float16, torch.bfloat16]))
+
+
+def _is_about_types(error: Exception) -> bool:
+    """Return whether another dtype may help, so that a wrong size is said at once."""
+    kinds = (AssertionError, TypeError, NotImplementedError)
+    return isinstance(error, kinds) or "type" in str(error).lower() or "not implemented for" in str(error)
 
 
 def _with(model: nn.Module, quirks: Quirks) -> nn.Module:

@@ -18,7 +18,7 @@ from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, near
 from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.mending import Mended, Recipe, mend
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
-from shiftscope.modules import Classifier, as_module, model_name
+from shiftscope.modules import Classifier, as_module, made_in_inference_mode, model_name
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -204,7 +204,8 @@ def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str
         model, prepare = _mended(adapt(model, **prepare), config, folder), {}
     _check_shapes(model, weights, folder)
     try:
-        model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
+        assign = next(model.parameters(), torch.empty(0)).is_meta or made_in_inference_mode(model)
+        model.load_state_dict(weights, assign=assign)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # modules may have ways of their own to load
         raise CheckpointError(f"{model_name(model)} does not take the weights in {folder}: {reason_of(error)}; load "
                               "them into a model of the kind that they were saved from") from error

@@ -140,6 +140,9 @@ def export_onnx(model: Classifier, path: Path | str, shape: tuple[int, int, int]
     adapted = adapt(model, shape=shape)
     device, dtype = home(adapted)
     module = without_quirks(adapted)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError(f"{model_name(module)} is TorchScript, which cannot be written as ONNX: export the model that "
+                         "it was made from")
     written = module if dtype == torch.float32 else _InFloat32(module, dtype)
     example = torch.zeros(batch or 2, *shape, device=device)
     sizes: Any = ({0: torch.export.Dim("batch")},) if batch is None else None
@@ -155,8 +158,22 @@ def export_onnx(model: Classifier, path: Path | str, shape: tuple[int, int, int]
             place = where_raised(cause)
             raise ShiftscopeError(f"{model_name(module)} cannot be written as ONNX: {type(cause).__name__}"
                                   f"{' ' + place if place else ''}: {reason_of(cause)}") from error
+        if dtype != torch.float32:
+            _check_runs(made, model_name(module), dtype)
         files.write_bytes(path, made.read_bytes())
     return Path(path)
+
+
+def _check_runs(path: Path, name: str, dtype: torch.dtype) -> None:
+    """Raise a `UsageError` unless onnxruntime, where it is installed, has all operations for this dtype."""
+    try:
+        OnnxModel(path)
+    except CheckpointError as error:
+        kind = str(dtype).removeprefix("torch.")
+        raise UsageError(f"{name} computes in {kind}, for which onnxruntime lacks an operation "
+                         f"({reason_of(root_cause(error), 100)}): export a copy in float32, model.float()") from error
+    except UsageError:  # it is not installed
+        return
 
 
 class _InFloat32(nn.Module):

@@ -21,7 +21,7 @@ def build_optimizer(model: nn.Module, settings: ResolvedSettings) -> torch.optim
     groups = [{"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
               {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    rate = settings.learning_rate
+    rate, fused = settings.learning_rate, all(parameter.is_floating_point() for parameter in parameters)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True)
-    return torch.optim.AdamW(groups, lr=rate, betas=(settings.momentum, 0.999), fused=True)
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=fused)
+    return torch.optim.AdamW(groups, lr=rate, betas=(settings.momentum, 0.999), fused=fused)

@@ -102,7 +102,8 @@ def examine(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence
     Raises:
         UsageError: another number of names than classes.
     """
-    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    names = [name for name, module in model.named_modules(remove_duplicate=False)
+             if name and not isinstance(module, torch.jit.ScriptModule)]
     device, dtype = home(model)
     grey = torch.full((1, *shape), 0.5, device=device, dtype=dtype)
     with frozen(model), torch.no_grad(), capture(model, names) as outputs, Watch() as watch:

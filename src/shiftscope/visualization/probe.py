@@ -41,8 +41,9 @@ class Probe:
     def check(self, target: Target, pixels: torch.Tensor) -> None:
         """Raise a `UsageError` unless the scores of the first unit depend on its pictures."""
         rows = torch.arange(target.copies, device=pixels.device)
-        scores = target.scores(self.ask(pixels[:target.copies].clone().requires_grad_(), target.layers), rows)
-        if not scores.requires_grad:
+        leaf = pixels[:target.copies].clone().requires_grad_()
+        scores = target.scores(self.ask(leaf, target.layers), rows)
+        if not scores.requires_grad or torch.autograd.grad(scores.sum(), leaf, allow_unused=True)[0] is None:
             raise UsageError(f"{target.names[0]} does not depend on the picture: the model cuts the gradient "
                              "(no_grad, detach or whole numbers) on the way; choose an earlier layer")
 

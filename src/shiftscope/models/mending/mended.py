@@ -13,7 +13,7 @@ from shiftscope.graph.strided import total_stride
 from shiftscope.layers.phase_average import WITHIN, PhaseAverage
 from shiftscope.layers.placement_average import PlacementAverage
 from shiftscope.layers.recentre import Recentre
-from shiftscope.models.adapt import copy_of, without_quirks
+from shiftscope.models.adapt import check_initialized, copy_of, differentiable, without_quirks
 from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.torus import check_canvas
@@ -142,7 +142,8 @@ def mend(model: Classifier, shape: tuple[int, int, int], *, how: How | str, head
         True
     """
     recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, background=background, image=image)
-    module = without_quirks(model)
+    module = differentiable(without_quirks(model))
+    check_initialized(module)
     net, notes = _MENDS[how](module, recipe)
     mended = Mended(net, module, recipe, notes)
     set_mode(mended, train=in_train_mode(module))
