@@ -1,6 +1,5 @@
 """Classifiers of any kind as modules: what a wrapper holds, a function as a module, device and dtype, modes, errors."""
 
-import copy
 import functools
 import inspect
 import sys
@@ -13,6 +12,7 @@ from torch import fx, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import UninitializedTensorMixin
 
+from shiftscope.closures import copy_function, modules_of
 from shiftscope.errors import ShiftscopeError, UsageError, reason_of, where_raised
 
 P = ParamSpec("P")
@@ -63,8 +63,8 @@ class FunctionModel(Wrapper):
         return self.function(pixels)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FunctionModel":
-        """Copy the function; a plain one is its own copy, and goes on with the modules that it had."""
-        return FunctionModel(copy.deepcopy(self.function, memo))
+        """Copy the function with the modules that it uses."""
+        return FunctionModel(copy_function(self.function, memo))
 
     @property
     def title(self) -> str:
@@ -180,41 +180,6 @@ def _held(model: Any) -> Any:
 
 def _has_hooks(model: nn.Module) -> bool:
     return bool(model._forward_hooks or model._forward_pre_hooks)
-
-
-def modules_of(function: Any, depth: int = 3) -> list[nn.Module]:
-    """Return the modules that a function uses: bound to it, in its closure, in its attributes, or global."""
-    if isinstance(function, nn.Module):
-        return [function]
-    if depth == 0:
-        return []
-    found = []
-    for value in _reached(function):
-        if isinstance(value, nn.Module) or (callable(value) and not isinstance(value, type)):
-            found += modules_of(value, depth - 1)
-    return list({id(module): module for module in found}.values())
-
-
-def _reached(function: Any) -> Iterator[Any]:
-    if isinstance(function, functools.partial):
-        yield from (function.func, *function.args, *function.keywords.values())
-    elif inspect.ismethod(function):
-        yield from (function.__self__, function.__func__)
-    elif inspect.isfunction(function):
-        for cell in function.__closure__ or ():
-            with _ignoring(ValueError):  # a variable that has no value yet
-                yield cell.cell_contents
-        yield from (function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__)
-    else:
-        yield from getattr(function, "__dict__", {}).values()
-
-
-@contextmanager
-def _ignoring(kind: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except kind:
-        pass
 
 
 def model_name(model: Any) -> str:

@@ -8,6 +8,7 @@ from torch import nn
 
 from shiftscope.layers.averaging import MeanOfViews, Of, check_of
 from shiftscope.layers.maps import check_maps
+from shiftscope.modules import home
 from shiftscope.settings import require
 
 WITHIN = 1e-9
@@ -83,7 +84,7 @@ class PhaseAverage(nn.Module):
         model = copy.deepcopy(self.model).double().eval()
         device = next((value.device for value in (*model.parameters(), *model.buffers())), torch.device("cpu"))
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.rand(images, *shape, dtype=torch.float64, generator=generator).to(device)
+        noise = torch.rand(images, *shape, dtype=torch.float64, generator=generator).to(device, home(model)[1])
         with torch.no_grad():
             still = model(noise.clone())  # it may work in place
             moved = [model(noise.roll(shift, axis)) for axis, shift in zip((2, 3), self.stride, strict=True)]

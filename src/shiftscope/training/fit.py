@@ -17,7 +17,7 @@ from shiftscope import hashing
 from shiftscope.data.base import Dataset
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, together, total
-from shiftscope.errors import Interrupted, TrainingError, UsageError
+from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
@@ -280,9 +280,6 @@ class _Fit:
                           weight: float) -> None:
         outputs = self.team.outputs(images, offsets, self.laid, self.plan)
         loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing)
-        if not loss.requires_grad:
-            raise UsageError(f"the outputs of {self.name} have no gradient by its weights (whole numbers, quantized "
-                             "layers, detach or no_grad): train a model that computes in floating point")
         (loss * (weight / batch)).backward()
         with torch.no_grad():
             if weight:

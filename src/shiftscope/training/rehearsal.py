@@ -52,15 +52,23 @@ def rehearse(model: nn.Module, images: torch.Tensor, placement: Placement, count
     if len(images) < 2:
         return []
     outputs = _outputs(twin, images, placement)
+    _check_learns(twin, main_output(model, outputs, len(images)))
     if isinstance(outputs, torch.Tensor):
         return []
-    main_output(model, outputs, len(images))
     return [f"in train mode the model returns several outputs (a {type(outputs).__name__}): the first tensor (batch, "
             "classes), or the one called logits, is trained, the others are left out"]
 
 
 def _outputs(model: nn.Module, images: torch.Tensor, placement: Placement) -> Any:
     return placed_outputs(model, images, placement.centred(len(images), images.device), placement)
+
+
+def _check_learns(twin: nn.Module, outputs: torch.Tensor) -> None:
+    if outputs.requires_grad:
+        outputs.sum().backward()
+    if not any(parameter.grad is not None for parameter in twin.parameters()):
+        raise UsageError(f"the outputs of {model_name(twin)} have no gradient by its weights (whole numbers, quantized "
+                         "layers, detach or no_grad): train a model that computes in floating point")
 
 
 def _check_single(model: nn.Module, twin: nn.Module, image: torch.Tensor, placement: Placement,

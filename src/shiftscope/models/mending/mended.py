@@ -13,7 +13,7 @@ from shiftscope.graph.strided import total_stride
 from shiftscope.layers.phase_average import WITHIN, PhaseAverage
 from shiftscope.layers.placement_average import PlacementAverage
 from shiftscope.layers.recentre import Recentre
-from shiftscope.models.adapt import check_initialized, copy_of, differentiable, without_quirks
+from shiftscope.models.adapt import adapt, check_initialized, copy_of, differentiable, without_quirks
 from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.torus import check_canvas
@@ -154,6 +154,17 @@ def mend(model: Classifier, shape: tuple[int, int, int], *, how: How | str, head
     return mended.to(device=device, dtype=dtype if one_type else None)
 
 
+def _copied(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Return a copy of a model such that it takes any number of pictures, also single ones.
+
+    Raises:
+        UsageError: it cannot be copied, or does not take such pictures.
+    """
+    if any(tensor.is_meta for tensor in tensors_of(model)):  # nothing can be tried before the weights are there
+        return copy_of(model, recipe.shape)
+    return copy_of(adapt(model, shape=recipe.shape), recipe.shape)
+
+
 def _polyphase(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     net = editable(model, recipe.shape)
     notes = mend_polyphase(net, keep_head=recipe.head == "keep")
@@ -169,7 +180,7 @@ def _blur(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
 def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     stride = total_stride(editable(model, recipe.shape))
     check_canvas(model_name(model), recipe.shape, stride)
-    average = PhaseAverage(copy_of(model, recipe.shape), stride, of="probabilities")
+    average = PhaseAverage(_copied(model, recipe), stride, of="probabilities")
     note = f"averages the probabilities at {stride} x {stride} shifts, at {stride * stride} times the cost"
     if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
         return average, [note]  # nothing can be computed before the weights are there
@@ -181,18 +192,18 @@ def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[st
 
 def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     if recipe.image is not None:
-        whole = WholeAverage(copy_of(model, recipe.shape), recipe.image, recipe.shape[1:], background=recipe.background)
+        whole = WholeAverage(_copied(model, recipe), recipe.image, recipe.shape[1:], background=recipe.background)
         return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
                        f"image of {recipe.image[0]} x {recipe.image[1]}",
                        f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
     count = recipe.shape[1] * recipe.shape[2]
-    return PlacementAverage(copy_of(model, recipe.shape), of="probabilities"), [
+    return PlacementAverage(_copied(model, recipe), of="probabilities"), [
         f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "
         f"model, else in {count}"]
 
 
 def _recentre(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
-    return nn.Sequential(Recentre(background=recipe.background), copy_of(model, recipe.shape)), [
+    return nn.Sequential(Recentre(background=recipe.background), _copied(model, recipe)), [
         f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
 
 
