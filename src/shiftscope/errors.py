@@ -4,17 +4,18 @@ Every message is one clear sentence: the name, the value it had, what was expect
 """
 
 import difflib
+import os
 import re
-from collections.abc import Iterable
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from shiftscope.text import valid_unicode
 
 LONGEST = 399
 """Characters of a message at most: paths, names and other libraries' errors that it quotes may have any length."""
 
-_COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_ADVICE = re.compile(r"please\b[^.;]*\b(issue|bug)\b|github\.com|TORCH_LOGS|TORCHDYNAMO_VERBOSE", re.IGNORECASE)
-"""What PyTorch adds to its errors for its own developers. A sentence that holds it says nothing about the model."""
 
 
 class ShiftscopeError(Exception):
@@ -96,23 +97,6 @@ def quoted(value: object) -> str:
     return shortened(repr(value), 40)
 
 
-def brief(error: BaseException | str, limit: int = 200) -> str:
-    """Return the text of another library's error on one line, at most `limit` characters long.
-
-    Color codes and sentences such as "Please file an issue on GitHub" are left out. An error without a text gives the
-    name of its class.
-
-    Example:
-        >>> brief(RuntimeError("cannot trace `x`.\\n  Please file an issue on GitHub."))
-        'cannot trace `x`'
-    """
-    parts = [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n+", _COLORS.sub("", str(error)))]
-    kept = " ".join(part for part in parts if not _ADVICE.search(part)) or _ADVICE.split(parts[0])[0]
-    kept = kept.strip(" .,;:-")
-    name = "" if isinstance(error, str) else type(error).__name__
-    return kept[:limit].rstrip() or name
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint with the nearest known name, or nothing where none is near.
 
@@ -156,3 +140,93 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     "unknown model 'cnn': Known: two-full"
     """
     return UsageError(f"unknown {kind} {name!r}: {nearest(name, known)}")
+
+
+# ---------------------------------------------------------------------- errors of other people's code
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+_ENDS = ("The following call raised this error", "User Stack", "Traceback (most recent", "Stack trace")
+"""What follows is a traceback."""
+
+_ADVICE = re.compile(
+    r"TORCH_?|https?://|for more (information|debugging)|for extended logs|for C\+\+|if you suspect|refer to|this is step"
+    r"|next steps|submit a PR|(file|create|open|report) an? (issue|bug)|exception summary|consider using|^caused by|the error above"
+    r"|suggested fixes|if you would like|^debug `|modify the model|stacktrace", re.IGNORECASE)
+"""Advice for those who change PyTorch or call it directly."""
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the error that an error was raised from, in the end."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def reason_of(error: BaseException, most: int = 160) -> str:
+    """Return what an error of other people's code says, in one line: no escape codes, no general advice.
+
+    The first and the last informative line are kept where not all of them fit.
+
+    Args:
+        most: characters.
+
+    >>> reason_of(ValueError("\x1b[96mwrong shape\x1b[0m\\n\\nFor more information, see https://x.org"))
+    'wrong shape'
+    """
+    text = _ANSI.sub("", str(error))
+    for end in _ENDS:
+        text = text.partition(end)[0]
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    parts = [part for line in lines for part in re.split(r"(?<=[.!?])\s+", line)]
+    kept = [part.lstrip("-# ").rstrip(". ") for part in parts if part.strip("-#^~ ") and not _ADVICE.search(part)]
+    found = "; ".join(kept) or next((line for line in lines if line), "no reason given")
+    if len(found) > most and len(kept) > 1:
+        found = f"{_shortened(kept[0], most // 2)}; {_shortened(kept[-1], most // 2)}"
+    return _shortened(found, most)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most - 3].rstrip()}..."
+
+
+def where_raised(error: BaseException, *, after: str | None = None) -> str:
+    """Return function, file and line of the caller's code that raised an error; "" where none of it was on the way.
+
+    That is the innermost frame outside of PyTorch, Shiftscope and the standard library.
+
+    Args:
+        after: end of a file's path: only frames after the first one in that file count.
+    """
+    frames = [(frame, line, frame.f_code.co_filename) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if after is not None:
+        calls = [i for i, (*_, file) in enumerate(frames) if file.replace(os.sep, "/").endswith(after)]
+        frames = frames[calls[0]:] if calls else []
+    for frame, line, file in reversed(frames):
+        if _is_callers(file):
+            return f"in {frame.f_code.co_name} ({_short_path(file)}, line {line})"
+    return ""
+
+
+def _is_callers(file: str) -> bool:
+    """Return whether a file holds code of neither PyTorch nor Shiftscope nor the standard library nor none at all."""
+    if file.startswith("<") and not file.startswith("<ipython"):
+        return False
+    return not any(file.startswith(root) and "site-packages" not in file[len(root):] for root in _roots())
+
+
+def _roots() -> Iterator[str]:
+    yield f"{Path(__file__).parent}{os.sep}"
+    yield f"{Path(os.__file__).parent}{os.sep}"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.__file__ is not None:
+        yield f"{Path(torch.__file__).parent}{os.sep}"
+
+
+def _short_path(file: str) -> str:
+    """Return a path relative to the working folder, or its last two parts where it lies elsewhere and is long."""
+    path = Path(file)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return file if len(file) <= 60 else str(Path("...", *path.parts[-2:]))

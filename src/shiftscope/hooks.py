@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from shiftscope.errors import UsageError, unknown
 from shiftscope.generators import seeded
+from shiftscope.modules import eval_mode, model_name
 
 
 def match_layer(name: str, known: Iterable[str], owner: str) -> str:
@@ -44,7 +45,7 @@ def match_layer(name: str, known: Iterable[str], owner: str) -> str:
 def find_layer(model: nn.Module, name: str) -> nn.Module:
     """Return the submodule called `name`, which may be the last part of its name alone, see `match_layer`."""
     layers = dict(model.named_modules(remove_duplicate=False))
-    return layers[match_layer(name, layers, type(model).__name__)]
+    return layers[match_layer(name, layers, model_name(model))]
 
 
 @contextmanager
@@ -73,16 +74,25 @@ def capture(model: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Any]]
     outputs: dict[str, Any] = {}
     with ExitStack() as stack:
         for name in layers:
-            handle = find_layer(model, name).register_forward_hook(_keeper(outputs, name))
-            stack.callback(handle.remove)
+            layer = find_layer(model, name)
+            if isinstance(layer, torch.jit.ScriptModule):
+                raise UsageError(f"the layer {name!r} of {model_name(model)} is TorchScript, into which nothing can look: "
+                                 "give the model that it was made from")
+            stack.callback(layer.register_forward_hook(_keeper(outputs, name, model)).remove)
         yield outputs
 
 
-def _keeper(outputs: dict[str, Any], name: str) -> Callable[..., None]:
+def _keeper(outputs: dict[str, Any], name: str, model: nn.Module) -> Callable[..., None]:
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        output = asked_for(model, output)
         outputs[name] = output.clone() if isinstance(output, torch.Tensor) else output
 
     return keep
+
+
+def asked_for(model: nn.Module, output: Any) -> Any:
+    """Return what a layer gives without the second row of a single picture that was shown to the model twice."""
+    return output[:1] if isinstance(output, torch.Tensor) and getattr(model, "twice", False) else output
 
 
 @contextmanager
@@ -92,19 +102,15 @@ def frozen(model: nn.Module) -> Iterator[None]:
     Modes, `requires_grad` and the generators of torch, NumPy and Python are restored, also after an error. A model that
     draws random numbers even in eval mode draws the same ones each time.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    with seeded((parameter.device for parameter, _ in learning), 0), torch.enable_grad():
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad and not parameter.is_inference()]
+    with seeded((parameter.device for parameter in model.parameters()), 0), eval_mode(model), torch.enable_grad():
         try:
-            model.eval()
-            for parameter, _ in learning:
+            for parameter in learning:
                 parameter.requires_grad_(False)
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
-            for parameter, learns in learning:
-                parameter.requires_grad_(learns)
+            for parameter in learning:
+                parameter.requires_grad_(True)
 
 
 @contextmanager
@@ -121,6 +127,27 @@ def channels_last(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter, data in filters:
             parameter.data = data
+
+
+@contextmanager
+def laid_out(model: nn.Module, *, channels_last: bool) -> Iterator[None]:
+    """Lay out all tensors of four axes, weights and buffers, channels-last, and contiguously again afterwards.
+
+    They may learn in between, unlike inside `channels_last`. `nn.Module.to` refuses models that also have five axes.
+    """
+    def lay(memory_format: torch.memory_format) -> None:
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.ndim == 4 and tensor.layout == torch.strided:
+                tensor.data = tensor.data.to(memory_format=memory_format)
+
+    if not channels_last:
+        yield
+        return
+    try:
+        lay(torch.channels_last)
+        yield
+    finally:
+        lay(torch.contiguous_format)
 
 
 def _side_by_side(data: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from shiftscope import data
+from shiftscope.modules import model_name
 from shiftscope.notebook import synthesis
 from shiftscope.notebook.figures import Answered, answer_gallery, curves
 from shiftscope.notebook.history import EpochScores, History
@@ -168,7 +169,7 @@ def evaluate_model(model: nn.Module) -> History:
         with stoppable() as stop:
             torch.manual_seed(state.options.settings.seed)
             session = _sessions[model] = Session(model, state.options, train_source)
-            task = progress.task(type(model).__name__, epochs * (len(train_source) + len(test_source)), "batches")
+            task = progress.task(model_name(model), epochs * (len(train_source) + len(test_source)), "batches")
             try:
                 with session.layout():
                     for epoch in range(epochs):
@@ -178,7 +179,7 @@ def evaluate_model(model: nn.Module) -> History:
                         tested = score_epoch(model, test_source, session.classes, task, stop)
                         history.append(_line(epoch, trained, tested, seconds))
                         task.advance(0, test_accuracy=tested[1])
-                        chart.draw(lambda: curves(type(model).__name__, history, epochs))
+                        chart.draw(lambda: curves(model_name(model), history, epochs))
             finally:
                 task.close()
     except KeyboardInterrupt as interrupt:
@@ -218,7 +219,7 @@ def train(model: nn.Module, epoch: int | None = None) -> tuple[float, float]:
         position %= state.options.settings.epochs
         if session is None or position == 0 or not session.goes_on(model, state.options):
             session = _sessions[model] = Session(model, state.options, source)
-        task = notebook_progress().task(f"train {type(model).__name__}", len(source), "batches")
+        task = notebook_progress().task(f"train {model_name(model)}", len(source), "batches")
         try:
             with session.layout():
                 return session.train_epoch(source, position, task, stop)
@@ -239,7 +240,7 @@ def test(model: nn.Module) -> tuple[float, float]:
     source = _state().source("test_loader")
     with stoppable() as stop:
         _, classes = try_model(model, source)
-        task = notebook_progress().task(f"test {type(model).__name__}", len(source), "batches")
+        task = notebook_progress().task(f"test {model_name(model)}", len(source), "batches")
         try:
             return score_epoch(model, source, classes, task, stop)
         finally:
@@ -266,7 +267,7 @@ def display_classified_images(model: nn.Module, n: int = _GALLERY) -> None:
         _, classes = try_model(model, source)
         images, labels = source.first(model, n)
         answered = Answered(images, labels, ask(model, images, "MU.test_loader"))
-    Slot().draw(lambda: answer_gallery(type(model).__name__, answered, _names(classes)))
+    Slot().draw(lambda: answer_gallery(model_name(model), answered, _names(classes)))
 
 
 def show(image: Any) -> None:

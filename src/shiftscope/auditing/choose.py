@@ -11,7 +11,7 @@ from shiftscope.auditing.subject import Subject
 from shiftscope.dense import NotInvariant
 from shiftscope.dense.phases import build_engine
 from shiftscope.distributed import from_first
-from shiftscope.errors import ShiftscopeError, brief
+from shiftscope.errors import ShiftscopeError, reason_of
 from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recentre
 from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.results.audit import SelfCheck
@@ -62,7 +62,7 @@ def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
     except ShiftscopeError as refusal:
         why, cause = str(refusal), refusal
     except Exception as error:  # a foreign model may raise anything while it is traced
-        why, cause = f"the dense engine raised {type(error).__name__}: {brief(error)}", error
+        why, cause = f"the dense engine raised {type(error).__name__}: {reason_of(error)}", error
     why += remark
     if asked == "dense":
         raise ShiftscopeError(f"engine 'dense' is not possible: {why}; use engine 'auto' or 'brute'") from cause
@@ -95,7 +95,7 @@ def _orbit(subject: Subject) -> tuple[Choice | None, str]:
         meant = any(isinstance(module, MEANT) for module in subject.model.modules())
         return None, f"; {refusal}" if meant else ""
     except Exception as error:  # a foreign model may raise anything while it is traced
-        return None, f"; the proof of invariance raised {type(error).__name__}: {brief(error)}"
+        return None, f"; the proof of invariance raised {type(error).__name__}: {reason_of(error)}"
     if not passed(check):
         return None, (f"; no placement should change the answer, but the logits of a random sample of "
                       f"{check['placements']} lie {check['max_abs_logit_difference']:.3g} apart, more than rounding "

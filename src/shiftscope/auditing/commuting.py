@@ -17,6 +17,7 @@ from shiftscope.evaluation.accuracy import split_images
 from shiftscope.hooks import frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import home, to_pixels
+from shiftscope.modules import Classifier, described, model_name, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task
 from shiftscope.results.equivariance import PIXELS_DB, Equivariance
@@ -41,7 +42,8 @@ class _Layer:
     strides: tuple[int, int] | None
 
 
-def equivariance(model: nn.Module, data: Dataset | torch.Tensor, *, placement: Placement,
+@says_model_errors
+def equivariance(model: Classifier, data: Dataset | torch.Tensor, *, placement: Placement,
                  layers: Sequence[str] | None = None, period: int = 8, images: int = 32, split: str = "test",
                  validation: int = 5000, name: str | None = None, normalize: Normalization | None = None,
                  preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -90,13 +92,13 @@ def equivariance(model: nn.Module, data: Dataset | torch.Tensor, *, placement: P
         (['0', '1'], [[1, 1], [2, 2]], '1')
     """
     began = time.perf_counter()
-    name = name or type(model).__name__
-    model = adapt(model, normalize=normalize, preprocess=preprocess)
+    name = name or model_name(model)
     batch = _images(data, split, validation, images)
-    probe = _Probe(model, batch.to(home(model)[0]), placement, period)
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(batch.shape[1], *placement.canvas))
+    probe = _Probe(prepared, batch.to(home(prepared)[0]), placement, period)
     task = (progress or SilentProgress()).task(f"equivariance of {name}", len(batch))
     try:
-        with frozen(model), torch.no_grad():
+        with frozen(prepared), torch.no_grad():
             found = probe.find_layers(layers)
             decibels, overall = probe.measure(found, task)
     finally:
@@ -110,7 +112,7 @@ def equivariance(model: nn.Module, data: Dataset | torch.Tensor, *, placement: P
         kinds=["map" if layer.strides else "units" for layer in found], shapes=[list(layer.shape) for layer in found],
         strides=[list(layer.strides) if layer.strides else None for layer in found],
         overall=[value if math.isfinite(value) else None for value in overall], drops=drops,
-        loses_most=_largest(found, drops), seconds=time.perf_counter() - began, device=str(home(model)[0]),
+        loses_most=_largest(found, drops), seconds=time.perf_counter() - began, device=str(home(prepared)[0]),
         notes=_notes(found, overall), decibels=decibels.numpy())
 
 
@@ -156,9 +158,9 @@ class _Probe:
         except UsageError:
             raise
         except Exception as error:
-            raise UsageError(f"{type(self.model).__name__} cannot take pictures of {tuple(canvases.shape[1:])} "
-                             f"(channels, height, width): {type(error).__name__}: {error}; choose the canvas and the "
-                             "channels that it was built for") from error
+            raise UsageError(f"{model_name(self.model)} cannot take pictures of {tuple(canvases.shape[1:])} "
+                             f"(channels, height, width): {described(error)}; choose the canvas and the channels that "
+                             "it was built for") from error
 
     def responses(self, images: torch.Tensor, offset: tuple[int, int], placement: Placement) -> dict[str, torch.Tensor]:
         """What images that all lie at one offset change in each layer, float64, beside the empty canvas."""
@@ -169,7 +171,7 @@ class _Probe:
     def find_layers(self, names: Sequence[str] | None) -> list[_Layer]:
         """Choose the layers, remember what they say of the empty canvas, and find their strides."""
         steps = self._run(self.placement.empty(self.images[:1]), None)
-        chosen = _chosen(steps, names, type(self.model).__name__)
+        chosen = _chosen(steps, names, model_name(self.model))
         self.empty = {name: _double(steps.found[name]) for name in chosen}
         self.bytes = sum(answer.numel() * answer.element_size() for answer in self.empty.values())
         strides = self.find_strides({name: steps.found[name].shape for name in chosen})

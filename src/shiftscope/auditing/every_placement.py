@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from torch import nn
 
 from shiftscope.auditing.assemble import assemble
 from shiftscope.auditing.choose import Choice, apart, brute_force, choose_together
@@ -20,9 +19,9 @@ from shiftscope.distributed import from_first, together
 from shiftscope.errors import Interrupted, ShiftscopeError, unknown
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.evaluation.brute import MEMORY
-from shiftscope.models import registry_name
-from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import check_model, home
+from shiftscope.modules import Classifier, in_train_mode, says_model_errors
 from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -34,7 +33,8 @@ ENGINES = ("auto", "dense", "brute")
 
 
 @together("progress", "stop")
-def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
+@says_model_errors
+def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = 5000, limit: int | None = None, sample: int | None = None,
           memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
@@ -47,7 +47,7 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
     differs by more than rounding is given up for brute force.
 
     Args:
-        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, on any device.
+        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, on any device, or any function.
         data: the dataset.
         placement: default: a canvas of 56 x 56, or twice the image where that is larger.
         engine: "dense": all placements in one pass, where the model's graph allows it; "brute": the model itself at
@@ -102,9 +102,9 @@ def audit(model: nn.Module, data: Dataset, *, placement: Placement | None = None
     if output_type is not None:
         check_output_type(output_type)
     placement = placement or default_placement(data)
-    title = name or registry_name(model) or type(model).__name__
-    training = layers_that_change(model) if any(module.training for module in model.modules()) else []
-    prepared = adapt(model, normalize=normalize, preprocess=preprocess)
+    title = name or title_of(model)
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
+    training = layers_that_change(prepared) if in_train_mode(prepared) else []
     images = _first(split_images(data, split, validation), limit)
     device, _ = home(prepared)
     subject = Subject(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,

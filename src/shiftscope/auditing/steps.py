@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from shiftscope.hooks import asked_for
+
 OUTPUT = "output"
 """Stands for what the model returns."""
 
@@ -23,9 +25,9 @@ class Steps(TorchFunctionMode):
     (`F.max_pool2d`), they are steps like any other.
     """
 
-    def __init__(self, wanted: set[str] | None):
+    def __init__(self, model: nn.Module, wanted: set[str] | None):
         super().__init__()
-        self.wanted = wanted
+        self.model, self.wanted = model, wanted
         self.found: dict[str, torch.Tensor] = {}
         self.leaves: list[str] = []
         self.calls: dict[str, int] = {}
@@ -37,7 +39,9 @@ class Steps(TorchFunctionMode):
         name = name if self.calls[name] == 1 else f"{name} ({self.calls[name]})"
         if leaf:
             self.leaves.append(name)
+        output = asked_for(self.model, output)
         is_answer = isinstance(output, torch.Tensor) and output.ndim >= 2 and output.is_floating_point()
+        is_answer = is_answer and not torch._C._functorch.is_functorch_wrapped_tensor(output)  # a part, inside vmap
         if is_answer and (self.wanted is None or name in self.wanted):
             self.found[name] = output.clone()  # a later step may work in place
 
@@ -73,9 +77,11 @@ def stepping(model: nn.Module, wanted: set[str] | None = None) -> Iterator[Steps
     Args:
         wanted: names of steps, all unless given.
     """
-    steps = Steps(wanted)
+    steps = Steps(model, wanted)
     with ExitStack() as stack:
         for name, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):  # nothing can look into TorchScript
+                continue
             leaf = next(module.children(), None) is None
             if name and leaf:
                 stack.callback(module.register_forward_pre_hook(steps.enter).remove)

@@ -13,6 +13,7 @@ from shiftscope.dense.walk import walk
 from shiftscope.errors import UsageError
 from shiftscope.graph import Graph, TraceError, trace
 from shiftscope.models.forward import home, to_pixels
+from shiftscope.modules import model_name
 from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
@@ -116,12 +117,12 @@ def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, i
     try:
         graph = trace(model, (shape[0], *placement.canvas))
     except TraceError as error:
-        raise NotDense(type(model).__name__, str(error)) from error
+        raise NotDense(model_name(model), str(error)) from error
     if graph.changes:
-        raise NotDense(type(model).__name__, f"it changes its own {graph.changes[0]} each time it is called")
+        raise NotDense(model_name(model), f"it changes its own {graph.changes[0]} each time it is called")
     device, dtype = home(model)
     if device.type == "meta":
-        raise NotDense(type(model).__name__, "its weights are on the meta device and hold no numbers")
+        raise NotDense(model_name(model), "its weights are on the meta device and hold no numbers")
     refused = None
     for source in sources(placement):
         program = Program(source.windows, dtype, device)
@@ -129,7 +130,7 @@ def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, i
             return _built(graph, placement, source, program, shape[0])
         except NeedsTorus as refusal:
             refused = NotDense(refusal.layer, str(refusal))
-    raise refused or NotDense(type(model).__name__, "there is no field for these placements")
+    raise refused or NotDense(model_name(model), "there is no field for these placements")
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from shiftscope.dense.field import Field, reader
 from shiftscope.dense.padding import pad
 from shiftscope.dense.program import Program, Rule
 from shiftscope.dense.refusal import NeedsTorus, NotDense, Refused
-from shiftscope.errors import brief
+from shiftscope.errors import reason_of
 from shiftscope.graph import Graph, Node, draws_random
 
 RULES: dict[str, Rule] = {
@@ -63,7 +63,7 @@ def _applied(node: Node, values: dict[Node, Field], program: Program) -> Field:
     except Refused as refusal:
         raise NotDense(node.layer or node.op, f"{refusal} ({node.op})") from None
     except (RuntimeError, TypeError) as error:  # arguments that no rule has foreseen
-        why = f"its arguments are not understood: {brief(error)} ({node.op})"
+        why = f"its arguments are not understood: {reason_of(error)} ({node.op})"
         raise NotDense(node.layer or node.op, why) from error
     sizes = tuple(field.length_of(group) for group in field.layout)
     if sizes != node.shape[1:]:

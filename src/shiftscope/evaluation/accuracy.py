@@ -17,6 +17,7 @@ from shiftscope.generators import seeded
 from shiftscope.metrics import class_shares, confusion_counts, wilson
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import check_model, evaluating, home, placed_outputs
+from shiftscope.modules import Classifier, model_name, says_model_errors
 from shiftscope.outputs import OutputType, as_floats, resolve_output_type
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -32,14 +33,16 @@ Split = Literal["test", "train", "validation"]
 
 
 @together("progress")
-def evaluate(model: nn.Module, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
+@says_model_errors
+def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
              validation: int = 5000, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
              output_type: OutputType | None = None, progress: Progress | None = None) -> Evaluation:
     """Measure a model at one seeded random placement an image, and with every image centred.
 
     Args:
-        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module. Put into eval mode meanwhile.
+        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, put into eval mode meanwhile, or any
+            function.
         data: the dataset.
         placement: default: a canvas of 56 x 56, or twice the image where that is larger.
         split: "test"; "train": the training images without the validation split; "validation".
@@ -67,17 +70,17 @@ def evaluate(model: nn.Module, data: Dataset, *, placement: Placement | None = N
     """
     placement = placement or default_placement(data)
     images = split_images(data, split, validation)
-    name = name or type(model).__name__
-    model = adapt(model, normalize=normalize, preprocess=preprocess)
-    device, _ = home(model)
+    name = name or model_name(model)
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
+    device, _ = home(prepared)
     offsets = placement.sample(torch.arange(len(images)), seed=seed)
     task = (progress or SilentProgress()).task(f"evaluate {name} ({split})", 2 * len(images))
     try:
         with seeded([device], seed):
-            check_model(model, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
-            kind, tolerance = from_first(lambda: _inspect(model, images, offsets, placement, output_type))
-            moved = predict(model, images, offsets, placement, output_type=kind, task=task)
-            centred = predict(model, images, placement.centred(len(images)), placement, output_type=kind, task=task)
+            check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
+            kind, tolerance = from_first(lambda: _inspect(prepared, images, offsets, placement, output_type))
+            moved = predict(prepared, images, offsets, placement, output_type=kind, task=task)
+            centred = predict(prepared, images, placement.centred(len(images)), placement, output_type=kind, task=task)
     finally:
         task.close()
     shown = torch.arange(min(GALLERY, len(images)))

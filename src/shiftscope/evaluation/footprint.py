@@ -34,7 +34,7 @@ class Footprint(TorchFunctionMode):
                            kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") not in _ASKING:
-            sizes = {item.data_ptr(): _held(item) for item in _flat((args, result))}
+            sizes = {item.data_ptr(): _held(item) for item in _flat((args, result)) if _has_memory(item)}
             kept = {tensor.data_ptr() for tensor in self.kept}  # now: another memory layout moves weights
             self.bytes = max(self.bytes, sum(size for address, size in sizes.items() if address not in kept))
         return result
@@ -43,6 +43,15 @@ class Footprint(TorchFunctionMode):
 def _held(tensor: torch.Tensor) -> int:
     """Return the bytes behind a tensor: fewer than its own where it visits some of them several times."""
     return min(tensor.nbytes, tensor.untyped_storage().nbytes())
+
+
+def _has_memory(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has memory of its own: inside `torch.vmap` it stands for a part of another one."""
+    try:
+        tensor.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _flat(value: Any) -> Iterator[torch.Tensor]:

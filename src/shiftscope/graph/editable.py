@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from shiftscope.graph.export import TraceError, export, only_output
 from shiftscope.graph.trace import by_name, layer_of
+from shiftscope.modules import model_name
 
 aten = torch.ops.aten
 
@@ -92,7 +93,7 @@ def editable(model: nn.Module, shape: tuple[int, int, int]) -> Editable:
         (['0.weight', '0.bias'], torch.Size([7, 2, 3, 4]))
     """
     program = export(model, shape, any_batch=True)
-    owner = type(model).__name__
+    owner = model_name(model)
     changed = list(program.graph_signature.buffers_to_mutate.values())
     if changed:
         raise TraceError(f"{owner} changes its {', '.join(changed)} each time it is called: it cannot be rewritten")

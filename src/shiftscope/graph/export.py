@@ -4,12 +4,13 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 from torch import nn
 
-from shiftscope.errors import ShiftscopeError, brief
+from shiftscope.errors import ShiftscopeError
+from shiftscope.modules import described, evaluating, home, model_name
 
 BATCH = 2
 """Images in the batch that is traced: one would let a reshape hide that it mixes images."""
@@ -20,24 +21,12 @@ class TraceError(ShiftscopeError):
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Keep back what torch warns of, logs and prints while it exports: whatever matters is in the error."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -45,11 +34,9 @@ def _silence() -> Iterator[None]:
 
 
 def example(model: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:
-    """Return zeros (2, C, H, W) with the device and floating dtype of the model's first floating tensor."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point():
-            return torch.zeros(BATCH, *shape, dtype=tensor.dtype, device=tensor.device)
-    return torch.zeros(BATCH, *shape)
+    """Return zeros (2, C, H, W) with the device and dtype of the model's pixels."""
+    device, dtype = home(model)
+    return torch.zeros(BATCH, *shape, dtype=dtype, device=device)
 
 
 def export(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = False) -> torch.export.ExportedProgram:
@@ -61,20 +48,20 @@ def export(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = F
         any_batch: the graph is to hold for any number of pictures; else it is that of `BATCH` of them.
 
     Raises:
-        TraceError: the model is no module, the export failed, or the model raised; the reason is quoted.
+        TraceError: the export failed, or the model raised; the reason is quoted.
     """
-    if not isinstance(model, nn.Module):
-        name = getattr(model, "__name__", type(model).__name__)
-        raise TraceError(f"{name} is no nn.Module: its operations cannot be read")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TraceError(f"the operations of {model_name(model)} cannot be read, for it is TorchScript: give the model "
+                         "that it was made from")
     pixels = example(model, shape)
     sizes = ({0: torch.export.Dim("batch")},) if any_batch else None
-    with _evaluating(model), _silence():
+    with evaluating(model), silenced():
         try:
             program = torch.export.export(model, (pixels,), strict=False, dynamic_shapes=sizes)
             return program.run_decompositions({})  # nothing in place is left, and everything else is
         except Exception as error:
-            raise TraceError(f"the operations of {type(model).__name__} cannot be read for an input of {tuple(shape)}: "
-                             f"{type(error).__name__}: {_first_line(error)}") from error
+            raise TraceError(f"the operations of {model_name(model)} cannot be read for an input of {tuple(shape)}: "
+                             f"{described(error)}") from error
 
 
 def only_output(program: torch.export.ExportedProgram, owner: str) -> str:
@@ -89,9 +76,3 @@ def only_output(program: torch.export.ExportedProgram, owner: str) -> str:
         raise TraceError(f"{owner} must return one tensor, it returns {len(names)} in a collection: wrap it in a "
                          "module that picks the one to look at")
     return str(next(iter(names)))
-
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in map(brief, str(error).splitlines()) if line]
-    return lines[0] if lines else "no reason given"

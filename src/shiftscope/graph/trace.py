@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from shiftscope.graph.export import TraceError, export, only_output
 from shiftscope.graph.spelling import Call, respell
+from shiftscope.modules import model_name
 
 __all__ = ["Graph", "Node", "TraceError", "trace"]
 
@@ -101,7 +102,7 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Graph:
     """
     program = export(model, shape)
     reader = _Reader(program)
-    output = reader.output(type(model).__name__)
+    output = reader.output(model_name(model))
     kept = set(_ancestors(output)) | {reader.input}
     changes = tuple(program.graph_signature.buffers_to_mutate.values())
     return Graph(tuple(node for node in reader.nodes if node in kept), output, changes)

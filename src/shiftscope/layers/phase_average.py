@@ -66,7 +66,7 @@ class PhaseAverage(nn.Module):
         mean = MeanOfViews(self.of, self.output_type)
         for dy in phases(self.stride[0]):
             for dx in phases(self.stride[1]):
-                view = pixels.roll((dy, dx), (2, 3)) if dy or dx else pixels
+                view = pixels.roll((dy, dx), (2, 3))  # a copy, also where nothing moves: the net may work in place
                 mean.add(one_tensor(self.model(view), self.model)[None])
         self.output_type = mean.output_type
         return mean.result()

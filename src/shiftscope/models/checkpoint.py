@@ -12,14 +12,16 @@ import safetensors.torch
 import torch
 from msgspec import Meta
 from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted
+from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted, reason_of
 from shiftscope.files import UnfitFileError
 from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.mending import Mended, Recipe, mend_again
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.models.sizes import LARGEST
+from shiftscope.modules import Classifier, as_module, made_in_inference_mode, model_name
 from shiftscope.reading import as_type, read_json, typed_dict
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 from shiftscope.results.whole import MOST_PIXELS, Size
@@ -56,6 +58,8 @@ class Provenance:
     dataset: str | None = None
     class_names: list[str] = field(default_factory=list)
     placement: dict[str, Any] | None = None
+    channels: int | None = None
+    """Of the images that it was trained on."""
     trained: str = "unknown"
     settings: dict[str, Any] | None = None
     epochs: int | None = None
@@ -86,7 +90,7 @@ class CheckpointConfig:
         return self.provenance.name or self.model
 
 
-def save(model: nn.Module, folder: Path | str, *, provenance: Provenance | None = None) -> Path:
+def save(model: Classifier, folder: Path | str, *, provenance: Provenance | None = None) -> Path:
     """Write `model` as a checkpoint folder.
 
     A registry model loads again by itself; any other keeps its weights only, and `load` wants `model=` for it.
@@ -100,19 +104,43 @@ def save(model: nn.Module, folder: Path | str, *, provenance: Provenance | None 
         The folder.
 
     Raises:
+        UsageError: a weight is of a kind that checkpoints do not hold: quantized, sparse, on the meta device.
         OutputError: the folder cannot be written or the disk is full.
     """
-    folder = Path(folder)
-    held = model.model.state_dict() if isinstance(model, Adapted) else model.state_dict()
-    weights = {key: value.detach().cpu().contiguous().clone() for key, value in held.items()}
+    folder, model = Path(folder), as_module(model)
+    weights = _written(model.model if isinstance(model, Adapted) else model)
     config = {
         "schema_version": SCHEMA_VERSION, "kind": KIND, "model": _described(model),
         "provenance": vars(provenance or Provenance()),
         "versions": {"shiftscope": version("shiftscope"), "torch": torch.__version__},
     }
-    files.write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(weights))
+    files.write_bytes(folder / WEIGHTS_FILE, weights)
     files.write_json(folder / CONFIG_FILE, config)
     return folder
+
+
+def _written(model: nn.Module) -> bytes:
+    """Return a model's weights as safetensors.
+
+    Raises:
+        UsageError: one of them holds no numbers, or is of a kind that the format does not know.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for key, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise UsageError(f"{model_name(model)} cannot be saved: its {key!r} is a {type(value).__name__}, not a "
+                             "tensor, as in quantized models; save the model as it was before")
+        if isinstance(value, UninitializedTensorMixin) or value.is_meta or value.layout != torch.strided:
+            kind = "is sparse" if value.layout != torch.strided else "holds no numbers yet"
+            raise UsageError(f"{model_name(model)} cannot be saved: its {key!r} {kind}; give a model of plain tensors, "
+                             "loaded or called once")
+        tensors[key] = value.detach().cpu().contiguous().clone()
+    try:
+        return safetensors.torch.save(tensors)
+    except Exception as error:  # of several kinds
+        kinds = ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
+        raise UsageError(f"{model_name(model)} cannot be saved with weights of the types {kinds}: {reason_of(error)}; "
+                         "convert it to float32, float64, float16 or bfloat16") from error
 
 
 def _described(model: nn.Module) -> dict[str, Any]:
@@ -160,7 +188,7 @@ def load_config(folder: Path | str) -> CheckpointConfig:
     return config
 
 
-def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str | None = None,
+def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str | None = None,
          preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
          device: torch.device | str = "cpu") -> nn.Module:
     """Return the model of a checkpoint, in eval mode, taking pixels in [0, 1].
@@ -187,18 +215,18 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_code: str 
     if config.preprocess is not None and preprocess is None:
         raise CheckpointError(f"the model in {folder} was saved with preprocess={config.preprocess}, which a "
                               "checkpoint cannot hold: pass it to load(folder, preprocess=...)")
-    if model is None:
-        model = _registry_model(config, folder)
+    model = _registry_model(config, folder) if model is None else as_module(model)
     prepare = {"normalize": config.normalize, "preprocess": preprocess}
     if config.mended and getattr(model, "recipes", ()) != config.mended:  # else the caller's model is mended already
         model, prepare = _mended(adapt(model, **prepare), config, folder), {}
     weights = _read_weights(folder / WEIGHTS_FILE, model)
     _check_fit(model, weights, folder)
     try:
-        model.load_state_dict(weights, assign=next(model.parameters(), torch.empty(0)).is_meta)
-    except RuntimeError as error:
-        raise CheckpointError(f"the weights in {folder} cannot be loaded into {type(model).__name__}: {error}; load "
-                              "them into the model that they were saved from") from error
+        assign = next(model.parameters(), torch.empty(0)).is_meta or made_in_inference_mode(model)
+        model.load_state_dict(weights, assign=assign)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # modules may have ways of their own to load
+        raise CheckpointError(f"{model_name(model)} does not take the weights in {folder}: {reason_of(error)}; load "
+                              "them into a model of the kind that they were saved from") from error
     return adapt(model, **prepare).to(device).eval()
 
 
@@ -249,7 +277,9 @@ def _checked_arguments(config: CheckpointConfig) -> dict[str, Any]:
 
 def _read_weights(path: Path, model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the weights in a file that is no larger than the model's own need."""
-    most = _SLACK + 8 * sum(value.numel() for value in model.state_dict().values())
+    held = model.state_dict().values()
+    lazy = any(isinstance(value, UninitializedTensorMixin) for value in held)  # they take any shape
+    most = files.memory() if lazy else _SLACK + 8 * sum(value.numel() for value in held if _has_shape(value))
     try:
         return safetensors.torch.load(files.read_regular(path, most))
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -259,19 +289,25 @@ def _read_weights(path: Path, model: nn.Module) -> dict[str, torch.Tensor]:
 
 def _check_fit(model: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> None:
     """Raise a `CheckpointError` unless the weights have the names, shapes and kinds of numbers of the model's."""
-    expected = {key: (tuple(value.shape), _kind(value)) for key, value in model.state_dict().items()}
-    found = {key: (tuple(value.shape), _kind(value)) for key, value in weights.items()}
+    held = model.state_dict().items()
+    lazy = {key for key, value in held if isinstance(value, UninitializedTensorMixin)}
+    expected = {key: (tuple(value.shape), _kind(value)) for key, value in held if _has_shape(value)}
+    found = {key: (tuple(value.shape), _kind(value)) for key, value in weights.items() if key not in lazy}
     for key in sorted(expected.keys() | found.keys()):
         for place, what in enumerate(("has shape", "holds")):
             one, other = (some[key][place] if key in some else "missing" for some in (found, expected))
             if one != other:
-                raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: {key[:100]!r} "
+                raise CheckpointError(f"the weights in {folder} do not fit {model_name(model)}: {key[:100]!r} "
                                       f"{what} {one} in the file and {other} in the model; load them into the model "
                                       "that they were saved from")
     kinds = {value.dtype for value in weights.values() if value.is_floating_point()}
     if len(kinds) > 1 and registry_name(model):
-        raise CheckpointError(f"the weights in {folder} do not fit {type(model).__name__}: they are "
+        raise CheckpointError(f"the weights in {folder} do not fit {model_name(model)}: they are "
                               f"{' and '.join(sorted(map(str, kinds)))}; save the model anew")
+
+
+def _has_shape(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and not isinstance(value, UninitializedTensorMixin)
 
 
 def _kind(value: torch.Tensor) -> str:
@@ -292,4 +328,6 @@ def _sizes(provenance: Provenance, folder: Path) -> dict[str, Any]:
                                   "save the model anew") from error
     if provenance.class_names:
         sizes["classes"] = len(provenance.class_names)
+    if provenance.channels is not None:
+        sizes["channels"] = provenance.channels
     return sizes

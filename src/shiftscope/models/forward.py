@@ -1,22 +1,16 @@
 """How a model is asked about placed images: the one place where uint8 becomes pixels in [0, 1]."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
+from shiftscope.modules import described, evaluating, home, model_name
 from shiftscope.placement import Placement
 
-
-def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Return device and floating dtype of a model: those of its first floating parameter or buffer."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point():
-            return tensor.device, tensor.dtype
-    return torch.device("cpu"), torch.float32
+__all__ = ["at_a_glance", "check_model", "evaluating", "home", "placed_outputs", "placed_pixels", "to_pixels"]
 
 
 def to_pixels(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -59,19 +53,6 @@ def placed_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor
     return model(pixels)
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode without gradients; every submodule's own mode is restored, also after an error."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, classes: int) -> None:
     """Try the model on a few images, so that a wrong size or class count is said before the work begins.
 
@@ -81,7 +62,7 @@ def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, cl
     Raises:
         UsageError: the model raises on such pictures, or its output is not (B, classes).
     """
-    name = type(model).__name__
+    name = model_name(model)
     shape = (images.shape[1], *placement.canvas)
     offsets = placement.centred(len(images), images.device)
     try:
@@ -91,8 +72,7 @@ def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, cl
         raise
     except Exception as error:
         raise UsageError(f"{name} cannot take pictures of {' x '.join(map(str, shape))} (channels, height, width): "
-                         f"{type(error).__name__}: {error}; choose the canvas and the channels that it was built "
-                         "for") from error
+                         f"{described(error)}; choose the canvas and the channels that it was built for") from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(images):
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise UsageError(f"{name} must return a tensor (batch, classes), got {got} for a batch of {len(images)}")

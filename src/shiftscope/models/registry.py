@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError, unknown
+from shiftscope.errors import ShiftscopeError, UsageError, reason_of, unknown, where_raised
 from shiftscope.models.convnet import TwoConvTwoFullNet
 from shiftscope.models.invariant import InvariantNet
 from shiftscope.models.perceptron import TwoFullNet
 from shiftscope.models.recentred import RecentredNet
 from shiftscope.models.scattering_net import ScatteringFull, ScatteringLinear
+from shiftscope.modules import as_module
 from shiftscope.resolve import is_object_name, resolve_object
 
 REGISTRY: dict[str, type[nn.Module]] = {
@@ -55,7 +56,8 @@ def build_model(name: str, *, canvas: tuple[int, int] = (56, 56), channels: int 
 
     Args:
         name: a registry name, or package.module:object: a class or function that returns an nn.Module (called with
-            those of canvas, channels and classes that it has parameters for), or a module as it is.
+            those of canvas, channels and classes that it has parameters for), a module as it is, or a function of
+            pixels (B, C, H, W) that returns (B, K).
         canvas: (H, W).
         arguments: further arguments of a registry model.
 
@@ -78,11 +80,35 @@ def _foreign(name: str, given: dict[str, Any]) -> nn.Module:
     check_model_name(name)
     found: Any = resolve_object(name)
     if isinstance(found, nn.Module):
-        return found
-    model = found(**_accepted(found, given))
-    if not isinstance(model, nn.Module):
+        return as_module(found)
+    if not callable(found):
+        raise UsageError(f"{name!r} must be an nn.Module, or a class or function that returns one, got {found!r}")
+    if _takes_pixels(found, given):
+        return as_module(found)
+    try:
+        model = found(**_accepted(found, given))
+    except ShiftscopeError:
+        raise
+    except Exception as error:  # whatever code of the caller's raises
+        place = where_raised(error)
+        raise UsageError(f"{name!r} raised {type(error).__name__} {place}: {reason_of(error)}; it is called with those "
+                         "of canvas, channels and classes that it has parameters for") from error
+    if not callable(model):
         raise UsageError(f"{name!r} must return an nn.Module, got {type(model).__name__}")
-    return model
+    return as_module(model)
+
+
+def _takes_pixels(found: Callable[..., Any], given: dict[str, Any]) -> bool:
+    """Return whether a function is a model itself: it wants one argument, which is no size of one."""
+    if isinstance(found, type):
+        return False
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except ValueError:  # built in C: nothing is known
+        return False
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind is not one.KEYWORD_ONLY
+              and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    return len(needed) == 1 and needed[0] not in given
 
 
 def _accepted(factory: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models.forward import home
+from shiftscope.modules import model_name
 from shiftscope.notebook.placed import DEVIATION, MEAN
 from shiftscope.settings import require
 
@@ -63,7 +64,7 @@ class Source:
             images, labels = self._pair(batch)
             self._check_size(images)
             self._check_labels(labels, classes, number)
-            self._check_device(images, device, type(model).__name__)
+            self._check_device(images, device, model_name(model))
             yield images.to(device, dtype), labels.to(device, torch.int64)
             empty = False
         if empty:

@@ -17,6 +17,7 @@ from shiftscope.errors import Interrupted, TrainingError, UsageError
 from shiftscope.generators import seed_generators
 from shiftscope.hashing import Stream
 from shiftscope.models.forward import evaluating, home
+from shiftscope.modules import model_name
 from shiftscope.notebook.loaders import Source
 from shiftscope.notebook.options import Options
 from shiftscope.outputs import first_maximum
@@ -72,7 +73,7 @@ class Session:
     """One model in training: its optimiser, its memory layout, and the epoch that comes next."""
 
     def __init__(self, model: nn.Module, options: Options, source: Source):
-        self.options, self.name = options, type(model).__name__
+        self.options, self.name = options, model_name(model)
         self.next_epoch = 0
         self._model = weakref.ref(model)  # sessions are kept by model, and must not keep it alive
         images, self.classes = try_model(model, source)
@@ -173,7 +174,7 @@ def score_epoch(model: nn.Module, source: Source, classes: int, task: Task, stop
             tally.add(F.cross_entropy(outputs, labels, reduction="sum"), outputs, labels)
             task.advance(1)
             if stop:
-                raise Interrupted(f"{type(model).__name__} stopped while tested, after batch {step + 1}",
+                raise Interrupted(f"{model_name(model)} stopped while tested, after batch {step + 1}",
                                   stop.exit_code)
     return tally.score()
 
@@ -211,13 +212,13 @@ def ask(model: nn.Module, images: torch.Tensor, origin: str) -> torch.Tensor:
         raise
     except RuntimeError as error:
         shape = " x ".join(map(str, images.shape[1:]))
-        raise UsageError(f"{type(model).__name__} cannot take images of {shape} (channels, height, width): {error}; "
+        raise UsageError(f"{model_name(model)} cannot take images of {shape} (channels, height, width): {error}; "
                          f"build the model for them, or set {origin} to what it was built for") from error
 
 
 def check_outputs(model: nn.Module, outputs: torch.Tensor, labels: torch.Tensor, source: Source) -> None:
     """Raise a `UsageError` unless the outputs are one number a class for each image."""
-    name = type(model).__name__
+    name = model_name(model)
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(labels):
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise UsageError(f"{name} must return a tensor (batch, classes), got {got} for {len(labels)} images")

@@ -9,6 +9,7 @@ from torch import nn
 from shiftscope.errors import UsageError
 from shiftscope.hooks import capture
 from shiftscope.models.forward import evaluating, home
+from shiftscope.modules import model_name
 from shiftscope.notebook.loaders import Units, course_units, units_of
 from shiftscope.notebook.loop import ask
 from shiftscope.notebook.pictures import to_tensor
@@ -51,7 +52,7 @@ def layer_output(model: nn.Module, layer: str, images: torch.Tensor) -> torch.Te
     output = outputs.get(layer) if layer else output
     if not isinstance(output, torch.Tensor):
         got = "nothing in a forward pass" if output is None else f"a {type(output).__name__}"
-        raise UsageError(f"target_operator {layer!r} of {type(model).__name__} gives {got}, expected a tensor: choose "
+        raise UsageError(f"target_operator {layer!r} of {model_name(model)} gives {got}, expected a tensor: choose "
                          "a submodule inside or after it")
     return output
 
@@ -67,7 +68,7 @@ def find_operator(model: nn.Module, operator: Any) -> str:
         return names[id(operator)]
     got = f"a {type(operator).__name__} of another model" if isinstance(operator, nn.Module) else repr(operator)
     known = ", ".join(f"model.{name}" for name in names.values() if name)
-    raise UsageError(f"target_operator must be a submodule of this {type(model).__name__}, got {got}: give one of "
+    raise UsageError(f"target_operator must be a submodule of this {model_name(model)}, got {got}: give one of "
                      f"{known or 'its submodules, of which it has none'}")
 
 
@@ -100,10 +101,10 @@ def picture_shape(model: nn.Module, imgsize: tuple[int, int]) -> tuple[int, int,
             channels, rest = divmod(module.in_features, height * width)
             if rest == 0:
                 return channels, height, width
-            raise UsageError(f"model_utils.imgsize is {imgsize}, but the first layer of {type(model).__name__} takes "
+            raise UsageError(f"model_utils.imgsize is {imgsize}, but the first layer of {model_name(model)} takes "
                              f"{module.in_features} numbers, no multiple of {height * width}: set MU.imgsize to the "
                              "size of its images")
-    raise UsageError(f"the first layer of {type(model).__name__} does not tell how many channels its images have: set "
+    raise UsageError(f"the first layer of {model_name(model)} does not tell how many channels its images have: set "
                      "MU.train_loader to a loader of its images")
 
 

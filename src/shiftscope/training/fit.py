@@ -1,12 +1,14 @@
 """The training loop."""
 
 import math
+import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -19,12 +21,14 @@ from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
-from shiftscope.generators import seed_generators
+from shiftscope.generators import seed_generators, seeded
 from shiftscope.hashing import Stream
-from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.hooks import laid_out
+from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.checkpoint import Provenance, save
 from shiftscope.models.forward import at_a_glance, check_model, home
-from shiftscope.models.registry import count_parameters, registry_name
+from shiftscope.models.registry import count_parameters
+from shiftscope.modules import Classifier, as_module, modes_kept, says_model_errors, set_mode
 from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
@@ -37,6 +41,7 @@ from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
 from shiftscope.training.plan import Plan, choose_plan, pieces, planned_outputs
 from shiftscope.training.reading import EVERY_STEPS, Reading
+from shiftscope.training.rehearsal import prepare, rehearse
 from shiftscope.training.schedule import learning_rate
 from shiftscope.training.small_canvas import small_placement
 from shiftscope.training.state import TrainingState, check_identity, load_state, put_back, save_state
@@ -49,7 +54,8 @@ _ANOTHER = 130  # exit code where another process of the group was asked to stop
 
 
 @together("folder", "progress", "on_epoch", "stop")
-def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None,
+@says_model_errors
+def train(model: Classifier, data: Dataset, *, placement: Placement | None = None,
           settings: TrainSettings | None = None, name: str | None = None, folder: Path | str | None = None,
           resume: bool = False, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, progress: Progress | None = None,
@@ -64,7 +70,8 @@ def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None
     state is saved as by Ctrl-C, and a result with fewer epochs and a note is returned.
 
     Args:
-        model: takes pixels in [0, 1], (B, C, H, W), returns logits or log-probabilities (B, K). Trained in place, on
+        model: takes pixels in [0, 1], (B, C, H, W), returns logits or log-probabilities (B, K); of several outputs in
+            train mode the first (B, K) is trained. Trained in place, on
             the device where it is; its train/eval mode and memory layout are as before afterwards.
         data: the dataset; it is kept on the model's device as uint8 where it fits.
         placement: where images lie; default: a canvas of 56 x 56, or twice the image where that is larger.
@@ -94,12 +101,15 @@ def train(model: nn.Module, data: Dataset, *, placement: Placement | None = None
         >>> train(model, data, settings=TrainSettings(epochs=2)).epochs
         2
     """
-    name = name or registry_name(model) or type(model).__name__
-    model = adapt(model, normalize=normalize, preprocess=preprocess)
-    fit = _Fit(model, data, placement or default_placement(data), settings or TrainSettings(), name,
-               Path(folder) if folder is not None else None, progress or SilentProgress())
-    with torch.random.fork_rng(), (stop if stop is not None else StopFlag()).listening() as flag:
-        return fit.run(resume, on_epoch, flag)
+    name, settings = name or title_of(model), settings or TrainSettings()
+    placement = placement or default_placement(data)
+    with seeded([home(as_module(model))[0]], settings.seed):
+        prepared = prepare(adapt(model, normalize=normalize, preprocess=preprocess), (data.shape[0], *placement.canvas),
+                           settings.seed)
+        fit = _Fit(prepared, data, placement, settings, name, Path(folder) if folder is not None else None,
+                   progress or SilentProgress())
+        with (stop if stop is not None else StopFlag()).listening() as flag:
+            return fit.run(resume, on_epoch, flag)
 
 
 def dropout_seeds(seed: int, steps: range) -> list[int]:
@@ -125,6 +135,7 @@ class _Fit:
         self.few, _ = self.batches.first(2)
         check_model(model, self.few, placement, data.classes)
         self.plan, self.notes = from_first(lambda: choose_plan(model, self.settings, self.few, placement))
+        self.notes += rehearse(model, self.few, placement, len(self.batches), self.settings.batch_size)
         self.fresh = torch.zeros(3, dtype=torch.float64, device=self.device)  # counted here, not yet in the state
         self.state = TrainingState(sums=torch.zeros_like(self.fresh))
         self.optimizer = build_optimizer(model, self.settings)
@@ -145,10 +156,7 @@ class _Fit:
     def run(self, resume: bool, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> TrainResult:
         keep_memory()
         restored = resume and self._restore()
-        was_training = self.model.training
-        try:
-            if self.plan.channels_last:
-                self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        with modes_kept(self.model), laid_out(self.model, channels_last=self.plan.channels_last):
             if not restored and self.settings.micro_batch is None:
                 self._try_plan()
             self.team = Teamwork(self.model, self.plan, self.settings.batch_size, self.few, self.placement)
@@ -156,10 +164,6 @@ class _Fit:
             with self.team.unwarned(), self._arithmetic():
                 self._epochs(on_epoch, stop)
             self._save_checkpoint()
-        finally:
-            self.model.train(was_training)
-            if self.plan.channels_last:
-                self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return self._result()
 
     def _arithmetic(self) -> AbstractContextManager[None]:
@@ -204,7 +208,7 @@ class _Fit:
         self.laid = self.small if state.epoch < int(self.settings.small_canvas * self.epochs) else self.placement
         offsets = self.laid.sample(order, seed=seed, epoch=state.epoch)
         self.seeds = dropout_seeds(seed, range(state.epoch * self.steps, (state.epoch + 1) * self.steps))
-        self.model.train()
+        set_mode(self.model, train=True)
         begun, unshown = time.perf_counter(), 0
         while state.step < self.steps:
             first = state.step * self.settings.batch_size
@@ -250,13 +254,19 @@ class _Fit:
         part = self.team.part(len(indices))
         images, labels = self.batches.read(indices, part.rows)
         images, offsets = self._augmented(images, indices[part.rows]), offsets[part.rows]
-        seed_generators(self.device, self.team.seed(self.seeds[state.step]))
+        self._seed(self.team.seed(self.seeds[state.step]))
         self.optimizer.zero_grad(set_to_none=True)
         own = pieces(len(labels), self.plan.micro_batch)
         for piece in own:
             with self.team.summing(last=piece is own[-1]):
                 self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices), part.weight)
         self.optimizer.step()
+
+    def _seed(self, seed: int) -> None:
+        """Seed what dropout, and whatever else a model draws, is drawn from."""
+        seed_generators(self.device, seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
 
     def _augmented(self, images: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """Return the images of a step, changed as the settings ask."""
@@ -378,8 +388,8 @@ class _Fit:
             return
         provenance = Provenance(
             name=self.name, dataset=self.data.name, class_names=list(self.data.class_names), trained=self.trained,
-            placement=self.placement.to_dict(), settings=self.settings.to_dict(), epochs=self.state.epoch,
-            finished=self.state.epoch == self.epochs, notes=self.notes)
+            placement=self.placement.to_dict(), channels=self.data.shape[0], settings=self.settings.to_dict(),
+            epochs=self.state.epoch, finished=self.state.epoch == self.epochs, notes=self.notes)
         save(self.model, self.folder, provenance=provenance)
 
     def _result(self) -> TrainResult:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
+from shiftscope.modules import model_name
 from shiftscope.settings import ResolvedSettings
 
 
@@ -15,12 +16,12 @@ def build_optimizer(model: nn.Module, settings: ResolvedSettings) -> torch.optim
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
-        raise UsageError(f"{type(model).__name__} has no parameters that may change: give a model with requires_grad "
+        raise UsageError(f"{model_name(model)} has no parameters that may change: give a model with requires_grad "
                          "weights")
     groups = [{"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
               {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    rate = settings.learning_rate
+    rate, fused = settings.learning_rate, all(parameter.is_floating_point() for parameter in parameters)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True)
-    return torch.optim.AdamW(groups, lr=rate, betas=(settings.momentum, 0.999), fused=True)
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=fused)
+    return torch.optim.AdamW(groups, lr=rate, betas=(settings.momentum, 0.999), fused=fused)

@@ -1,7 +1,7 @@
 """How a step is computed: memory layout and micro-batches. Fixed at the start, kept in the training state."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from shiftscope.errors import UsageError
+from shiftscope.hooks import laid_out
 from shiftscope.models.forward import evaluating, home, placed_outputs, placed_pixels
+from shiftscope.modules import model_name
 from shiftscope.placement import Placement
 from shiftscope.settings import Precision, ResolvedSettings
 
@@ -53,10 +56,36 @@ def planned_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tenso
         offsets: int64 (B, 2).
     """
     if plan.precision != "bfloat16":
-        return placed_outputs(model, images, offsets, placement, channels_last=plan.channels_last)
+        outputs = placed_outputs(model, images, offsets, placement, channels_last=plan.channels_last)
+        return main_output(model, outputs, len(images))
     with torch.autocast(images.device.type, dtype=torch.bfloat16):
         outputs = placed_outputs(model, images, offsets, placement, channels_last=plan.channels_last)
-    return outputs.float()  # a loss in half precision would lose its small differences
+    return main_output(model, outputs, len(images)).float()  # a loss in half precision loses its small differences
+
+
+def main_output(model: nn.Module, outputs: Any, count: int) -> torch.Tensor:
+    """Return the output that is trained, of a model that returns several in train mode: "logits", or the first (B, K).
+
+    Args:
+        outputs: a tensor, or a tuple, list, dictionary or object of several.
+        count: B.
+
+    Raises:
+        UsageError: there is no (B, K) among them.
+
+    >>> main_output(nn.Identity(), (torch.ones(2, 3), torch.zeros(2, 3)), 2).sum()
+    tensor(6.)
+    """
+    if isinstance(outputs, torch.Tensor):
+        return outputs
+    named = outputs if isinstance(outputs, Mapping) else getattr(outputs, "__dict__", {})
+    several = [*outputs] if isinstance(outputs, list | tuple) else [*named.values()]
+    logits = named.get("logits", getattr(outputs, "logits", None))
+    for found in ([logits] if logits is not None else []) + several:
+        if isinstance(found, torch.Tensor) and found.ndim == 2 and len(found) == count:
+            return found
+    raise UsageError(f"in train mode {model_name(model)} returns a {type(outputs).__name__} without a tensor (batch, "
+                     "classes): let it return the outputs of the classes first")
 
 
 def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tensor,
@@ -158,12 +187,9 @@ def uses_all_parameters(model: nn.Module, images: torch.Tensor, placement: Place
 
 def _takes_channels_last(model: nn.Module, images: torch.Tensor, placement: Placement) -> bool:
     offsets = placement.centred(len(images), images.device)
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     try:
-        with evaluating(model):
+        with evaluating(model), laid_out(model, channels_last=True):
             placed_outputs(model, images, offsets, placement, channels_last=True)
     except RuntimeError:
         return False
-    finally:
-        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     return True

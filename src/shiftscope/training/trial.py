@@ -139,7 +139,7 @@ def cache_file() -> Path:
 
 def _key(model: nn.Module, plan: Plan, batch: int, shape: tuple[int, ...]) -> str:
     """Name what a trial holds for: another machine, torch, model, batch or size of picture is another trial."""
-    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
+    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.named_parameters()]
     machine = (platform.node(), platform.machine(), os.cpu_count(), torch.backends.cpu.get_cpu_capability())
     told = (machine, torch.__version__, type(model).__name__, shapes, batch, shape, plan)
     return hashlib.sha256(repr(told).encode()).hexdigest()[:32]

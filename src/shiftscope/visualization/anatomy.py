@@ -10,6 +10,7 @@ from torch import nn
 from shiftscope.errors import UsageError
 from shiftscope.hooks import capture, find_layer, frozen
 from shiftscope.models.forward import home
+from shiftscope.modules import model_name
 from shiftscope.settings import require
 
 CLASSES = "class"
@@ -86,7 +87,7 @@ def picture_shape(model: nn.Module, shape: Sequence[int] | None) -> tuple[int, i
     if shape is None:
         shape = next((vars(module)["picture"] for module in model.modules() if "picture" in vars(module)), None)
     if shape is None:
-        raise UsageError(f"{type(model).__name__} does not say which pictures it takes: pass shape=(channels, height, "
+        raise UsageError(f"{model_name(model)} does not say which pictures it takes: pass shape=(channels, height, "
                          "width)")
     sizes = tuple(int(size) for size in shape)
     require(len(sizes) == 3 and min(sizes) >= 1, "shape", sizes, "(channels, height, width), each at least 1")
@@ -104,7 +105,8 @@ def examine(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence
     Raises:
         UsageError: another number of names than classes.
     """
-    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    names = [name for name, module in model.named_modules(remove_duplicate=False)
+             if name and not isinstance(module, torch.jit.ScriptModule)]
     device, dtype = home(model)
     grey = torch.full((1, *shape), 0.5, device=device, dtype=dtype)
     with frozen(model), torch.no_grad(), capture(model, names) as outputs:
@@ -112,11 +114,11 @@ def examine(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence
     layers = {name: _layer(outputs.get(name), name, model) for name in (*names, CLASSES)}
     known = layers[CLASSES].shape
     if class_names and known and known[0] != len(class_names):
-        raise UsageError(f"{type(model).__name__} tells {known[0]} classes apart, and {len(class_names)} class names "
+        raise UsageError(f"{model_name(model)} tells {known[0]} classes apart, and {len(class_names)} class names "
                          "were given: give one name a class")
     inner = {name for name, module in model.named_modules(remove_duplicate=False) if not any(module.children())}
     numbers = sum(math.prod(layer.shape) for name, layer in layers.items() if layer.shape and name in inner | {CLASSES})
-    return Anatomy(model=type(model).__name__, shape=shape, layers=layers, class_names=tuple(class_names),
+    return Anatomy(model=model_name(model), shape=shape, layers=layers, class_names=tuple(class_names),
                    numbers=numbers)
 
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from shiftscope.errors import ShiftscopeError, UsageError, unknown
 from shiftscope.hooks import find_layer, frozen, match_layer
-from shiftscope.models import registry_name
-from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
 from shiftscope.models.forward import home
+from shiftscope.modules import Classifier, as_module, says_model_errors
 from shiftscope.outputs import first_maximum
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Attribution
@@ -30,7 +30,8 @@ LOOSE = 0.05
 """Integrated gradients that miss the score difference by more than this share of it are noted."""
 
 
-def attribute(model: nn.Module, images: Any, target: Target = None, *, method: str = "integrated-gradients",
+@says_model_errors
+def attribute(model: Classifier, images: Any, target: Target = None, *, method: str = "integrated-gradients",
               layer: str | None = None, baseline: int | torch.Tensor | np.ndarray = 0,
               labels: Sequence[int] | torch.Tensor | np.ndarray | None = None, class_names: Sequence[str] = (),
               steps: int = 64, window: int | tuple[int, int] | None = None, normalize: Normalization | None = None,
@@ -64,7 +65,7 @@ def attribute(model: nn.Module, images: Any, target: Target = None, *, method: s
 
     Raises:
         UsageError: an unknown method, layer or class, a unit out of range, images of another size or not finite, a
-            layer without a map, a score that does not depend on the pixels. What the model raises is not caught.
+            layer without a map, a score that does not depend on the pixels; the model raises.
         ShiftscopeError: captum is missing, or the maps are not finite.
 
     Example:
@@ -85,17 +86,17 @@ def attribute(model: nn.Module, images: Any, target: Target = None, *, method: s
         raise unknown("method", method, METHODS)
     require(layer is None or method == "grad-cam", "layer", layer, f"left out for {method}, which looks at pixels")
     require(steps >= 1, "steps", steps, "at least 1")
-    title = name or registry_name(model) or type(model).__name__
-    model = adapt(model, normalize=normalize, preprocess=preprocess)
-    device, dtype = home(model)
-    pixels = as_pixels(images).to(device, torch.float64 if dtype == torch.float64 else torch.float32)
-    anatomy = examine(model, picture_shape(model, pixels.shape[1:]), class_names)
+    title, given = name or title_of(model), as_pixels(images)
+    prepared = differentiable(adapt(model, normalize=normalize, preprocess=preprocess, shape=given.shape[1:]))
+    device, dtype = home(prepared)
+    pixels = given.to(device, torch.float64 if dtype == torch.float64 else torch.float32)
+    anatomy = examine(prepared, picture_shape(prepared, pixels.shape[1:]), class_names)
     aim = aim_at(target, anatomy, len(pixels))
     known = _labels(labels, len(pixels))
-    chosen = _map_layer(model, anatomy, layer) if method == "grad-cam" else ""
+    chosen = _map_layer(prepared, anatomy, layer) if method == "grad-cam" else ""
     sizes = _window(window, pixels)
-    with frozen(model):
-        score = Score(model, aim, dtype, chosen)
+    with frozen(prepared):
+        score = Score(prepared, aim, dtype, chosen)
         question = Question(score=score, baseline=_baseline(baseline, pixels), steps=steps, window=sizes,
                             stride=(max(1, sizes[0] // 2), max(1, sizes[1] // 2)),
                             layer=_map_module(score, pixels[:1]) if chosen else None)
@@ -109,7 +110,8 @@ def attribute(model: nn.Module, images: Any, target: Target = None, *, method: s
                        seconds=time.perf_counter() - begun, **found)
 
 
-def default_methods(model: nn.Module, shape: Sequence[int] | None = None) -> list[str]:
+@says_model_errors
+def default_methods(model: Classifier, shape: Sequence[int] | None = None) -> list[str]:
     """Return the methods that suit a model: all, but Grad-CAM only where there is a convolution.
 
     Args:
@@ -120,8 +122,10 @@ def default_methods(model: nn.Module, shape: Sequence[int] | None = None) -> lis
         >>> default_methods(TwoFullNet())
         ['integrated-gradients', 'occlusion', 'saliency']
     """
-    anatomy = examine(model, picture_shape(model, shape))
-    return [method for method in METHODS if method != "grad-cam" or _convolutions(model, _maps(anatomy))]
+    sizes = picture_shape(as_module(model), shape)
+    prepared = adapt(model, shape=sizes)
+    anatomy = examine(prepared, sizes)
+    return [method for method in METHODS if method != "grad-cam" or _convolutions(prepared, _maps(anatomy))]
 
 
 def _labels(labels: Any, count: int) -> np.ndarray:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from shiftscope.data import Dataset
 from shiftscope.errors import UsageError
 from shiftscope.hooks import frozen
-from shiftscope.models import registry_name
+from shiftscope.models.adapt import adapt, differentiable, title_of
 from shiftscope.models.forward import home
+from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Neighbours
@@ -88,7 +88,8 @@ class _Tally:
             self.peaks[layer] = peaks if known is None else torch.maximum(known, peaks)
 
 
-def find_neighbours(model: nn.Module, goals: Sequence[str | Objective], data: Dataset, *, placement: Placement,
+@says_model_errors
+def find_neighbours(model: Classifier, goals: Sequence[str | Objective], data: Dataset, *, placement: Placement,
                     k: int = 9, images: int = IMAGES, name: str | None = None,
                     progress: Progress | None = None) -> list[Neighbours]:
     """Find the k real images that excite each unit of some objectives most, each at its best placement.
@@ -110,7 +111,7 @@ def find_neighbours(model: nn.Module, goals: Sequence[str | Objective], data: Da
 
     Raises:
         UsageError: an unknown layer, class or unit; k or images below 1; images of another size than the placement's;
-            another number of classes. What the model itself raises is not caught.
+            another number of classes; the model raises.
 
     Example:
         >>> from shiftscope.data import load_dataset
@@ -132,9 +133,11 @@ def find_neighbours(model: nn.Module, goals: Sequence[str | Objective], data: Da
                          f"of {placement.image[0]} x {placement.image[1]}: give a placement for these images")
     begun = time.perf_counter()
     pictures = data.test.gather(torch.arange(min(images, len(data.test))))
-    readout = Readout(model, goals, (data.shape[0], *placement.canvas), data.class_names)
-    tally = _look(readout, pictures.to(home(model)[0]), placement, progress or SilentProgress())
-    shown = _Shown(readout, data, placement, pictures.cpu(), name or registry_name(model) or type(model).__name__)
+    shape = (data.shape[0], *placement.canvas)
+    prepared = differentiable(adapt(model, shape=shape))
+    readout = Readout(prepared, goals, shape, data.class_names)
+    tally = _look(readout, pictures.to(home(prepared)[0]), placement, progress or SilentProgress())
+    shown = _Shown(readout, data, placement, pictures.cpu(), name or title_of(model))
     seconds = time.perf_counter() - begun
     return shown.records([str(goal) for goal in goals], tally, min(k, len(pictures)), seconds)
 

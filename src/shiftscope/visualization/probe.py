@@ -26,7 +26,7 @@ class Probe:
     def ask(self, pixels: torch.Tensor, layers: Iterable[str], leak: float = 0.0) -> dict[str, torch.Tensor]:
         """Return what layers give, under `OUTPUT` the model's output, and under "class" that before a final softmax."""
         with capture(self.model, layers) as outputs, Watch(leak) as watch:
-            outputs[OUTPUT] = self.model(pixels.to(self.dtype))
+            outputs[OUTPUT] = self.model(pixels.to(self.dtype, copy=True))  # it may work in place
             outputs[CLASSES] = watch.logits(outputs[OUTPUT])
         return outputs
 
@@ -39,8 +39,9 @@ class Probe:
     def check(self, target: Target, pixels: torch.Tensor) -> None:
         """Raise a `UsageError` unless the scores of the first unit depend on its pictures."""
         rows = torch.arange(target.copies, device=pixels.device)
-        scores = target.scores(self.ask(pixels[:target.copies].clone().requires_grad_(), target.layers), rows)
-        if not scores.requires_grad:
+        leaf = pixels[:target.copies].clone().requires_grad_()
+        scores = target.scores(self.ask(leaf, target.layers), rows)
+        if not scores.requires_grad or torch.autograd.grad(scores.sum(), leaf, allow_unused=True)[0] is None:
             raise UsageError(f"{target.names[0]} does not depend on the picture: the model cuts the gradient "
                              "(no_grad, detach or whole numbers) on the way; choose an earlier layer")
 

@@ -14,6 +14,7 @@ from shiftscope.errors import UsageError
 from shiftscope.hooks import frozen
 from shiftscope.models import registry_name
 from shiftscope.models.forward import evaluating, home
+from shiftscope.modules import model_name
 from shiftscope.outputs import determine_output_type, predicted_classes, probabilities
 from shiftscope.placement import Placement
 from shiftscope.results import Neighbours, Quality, Synthesis
@@ -75,7 +76,7 @@ def measure_quality(model: nn.Module, synthesis: Synthesis, *, goal: str | Objec
     return Quality(
         model=synthesis.model, objective=synthesis.objective, units=synthesis.units,
         seconds_per_unit=synthesis.seconds / len(synthesis.units), **_beside(synthesis, neighbours),
-        judge=None if judge is None else judge_name or registry_name(judge) or type(judge).__name__,
+        judge=None if judge is None else judge_name or registry_name(judge) or model_name(judge),
         seeds=seeds, shift=shift, selectivity=shares.cpu().numpy(), placement_stability=kept.cpu().numpy(),
         seed_stability=mean_correlation(again, len(pictures)), **_verdict(readout, judge, pictures))
 
@@ -86,7 +87,7 @@ def judge_pictures(judge: nn.Module, pictures: torch.Tensor, classes: int) -> to
     Raises:
         UsageError: it raises on such pictures, or tells another number of classes apart.
     """
-    name, (device, dtype) = type(judge).__name__, home(judge)
+    name, (device, dtype) = model_name(judge), home(judge)
     try:
         with evaluating(judge):
             outputs = torch.cat([judge(part.to(device, dtype)) for part in pictures.split(_CHUNK)])

@@ -87,7 +87,7 @@ class Score:
         inner = [] if self.aim.layer == CLASSES else [self.aim.layer]
         through = [self.layer] if self.layer else []
         with capture(self.model, inner) as outputs, after_relu(self.model, through, self._pass), Watch() as watch:
-            given = self.model(pixels.to(self.dtype))
+            given = self.model(pixels.to(self.dtype, copy=True))  # it may work in place
             outputs[CLASSES] = watch.logits(given)
         found = outputs[self.aim.layer].movedim(-1 if self.aim.linear else 1, 1)
         scores = found.flatten(2).mean(2) if found.ndim > 2 else found

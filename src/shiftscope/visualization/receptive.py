@@ -10,7 +10,9 @@ from torch.overrides import TorchFunctionMode
 
 from shiftscope.errors import UsageError
 from shiftscope.hooks import capture, frozen
+from shiftscope.models.adapt import adapt, differentiable
 from shiftscope.models.forward import home
+from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.visualization.activations import by_unit, read
 from shiftscope.visualization.anatomy import CLASSES, examine
 from shiftscope.visualization.binding import Target
@@ -66,7 +68,8 @@ def _mean_pool(name: str, source: torch.Tensor, *args: Any, dilation: Any = 1, r
     return _POOLS[name](source, *args, **kwargs)
 
 
-def receptive_fields(model: nn.Module, goal: str | Objective, shape: tuple[int, int, int],
+@says_model_errors
+def receptive_fields(model: Classifier, goal: str | Objective, shape: tuple[int, int, int],
                      class_names: Sequence[str] = ()) -> torch.Tensor:
     """Return the smallest box of pixels that holds all that can reach each unit of an objective.
 
@@ -97,7 +100,8 @@ def receptive_fields(model: nn.Module, goal: str | Objective, shape: tuple[int, 
         Luo, Li, Urtasun & Zemel, "Understanding the effective receptive field in deep convolutional neural networks",
         2016: the gradient as what defines it.
     """
-    return fields_of(model, read(goal, model, examine(model, shape, class_names)), shape)
+    prepared = differentiable(adapt(model, shape=shape))
+    return fields_of(prepared, read(goal, prepared, examine(prepared, shape, class_names)), shape)
 
 
 def fields_of(model: nn.Module, target: Target, shape: tuple[int, int, int]) -> torch.Tensor:
@@ -113,7 +117,7 @@ def _reach(model: nn.Module, target: Target, rows: torch.Tensor, shape: tuple[in
     device, dtype = home(model)
     pixels = torch.full((len(rows), *shape), 0.5, device=device, dtype=dtype, requires_grad=True)
     with capture(model, target.layers) as outputs, Paths():
-        outputs[CLASSES] = model(pixels)
+        outputs[CLASSES] = model(pixels.clone())  # it may work in place
     total = torch.stack([_read_out(term, outputs[term.layer], rows) for _, term in target.terms]).sum()
     if not total.requires_grad:
         return torch.zeros(len(rows), *shape[1:], dtype=torch.bool)

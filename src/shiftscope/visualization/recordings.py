@@ -12,6 +12,7 @@ from shiftscope import hooks
 from shiftscope.errors import UsageError
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import home
+from shiftscope.modules import Classifier, model_errors, model_name
 from shiftscope.settings import require
 from shiftscope.visualization.anatomy import CLASSES
 
@@ -47,7 +48,7 @@ def as_pixels(images: Any, what: str = "images") -> torch.Tensor:
 
 
 @contextmanager
-def capture(model: nn.Module, images: Any, layers: Iterable[str], *, batch_size: int = 256,
+def capture(model: Classifier, images: Any, layers: Iterable[str], *, batch_size: int = 256,
             normalize: Normalization | None = None,
             preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None
             ) -> Iterator[Iterator[dict[str, torch.Tensor]]]:
@@ -77,10 +78,11 @@ def capture(model: nn.Module, images: Any, layers: Iterable[str], *, batch_size:
     """
     require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     pixels, names = as_pixels(images), list(layers)
-    model = adapt(model, normalize=normalize, preprocess=preprocess)
+    with model_errors(model):
+        prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=pixels.shape[1:])
     inner = [name for name in names if name != CLASSES]
-    with hooks.frozen(model), torch.no_grad(), hooks.capture(model, inner) as outputs:
-        yield _batches(model, pixels, names, outputs, batch_size)
+    with hooks.frozen(prepared), torch.no_grad(), hooks.capture(prepared, inner) as outputs:
+        yield _batches(prepared, pixels, names, outputs, batch_size)
 
 
 def _batches(model: nn.Module, pixels: torch.Tensor, names: list[str], outputs: dict[str, Any],
@@ -88,8 +90,8 @@ def _batches(model: nn.Module, pixels: torch.Tensor, names: list[str], outputs: 
     device, dtype = home(model)
     for batch in pixels.split(batch_size):
         outputs.clear()
-        with torch.no_grad(), hooks.Watch() as watch:
-            outputs[CLASSES] = watch.logits(model(batch.to(device, dtype)))
+        with torch.no_grad(), model_errors(model), hooks.Watch() as watch:
+            outputs[CLASSES] = watch.logits(model(batch.to(device, dtype, copy=True)))
         yield {name: _tensor(outputs, name, model) for name in names}
 
 
@@ -97,12 +99,12 @@ def _tensor(outputs: dict[str, Any], name: str, model: nn.Module) -> torch.Tenso
     found = outputs.get(name)
     if not isinstance(found, torch.Tensor):
         gave = "was not visited" if name not in outputs else f"gives a {type(found).__name__}"
-        raise UsageError(f"the layer {name!r} of {type(model).__name__} {gave}, expected a tensor: choose a layer "
+        raise UsageError(f"the layer {name!r} of {model_name(model)} {gave}, expected a tensor: choose a layer "
                          "inside or after it")
     return found
 
 
-def activations(model: nn.Module, images: Any, layers: Iterable[str], **options: Any) -> dict[str, torch.Tensor]:
+def activations(model: Classifier, images: Any, layers: Iterable[str], **options: Any) -> dict[str, torch.Tensor]:
     """Return what layers give for all pictures, on the CPU; arguments and errors as those of `capture`.
 
     Returns:

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from shiftscope.data import ImageSet
 from shiftscope.distributed import gathered, group, together
 from shiftscope.errors import ShiftscopeError
 from shiftscope.hooks import channels_last, frozen
-from shiftscope.models import registry_name
-from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
 from shiftscope.models.forward import evaluating, home
+from shiftscope.modules import Classifier, as_module, says_model_errors
 from shiftscope.outputs import predicted_classes
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -33,12 +32,13 @@ from shiftscope.visualization.transforms import Transform
 
 
 @together("progress")
-def visualize(model: nn.Module, goal: str | Objective = "class:all", *, start: Any = None,
+@says_model_errors
+def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: Any = None,
               settings: SynthesisSettings | None = None, shape: Sequence[int] | None = None,
               class_names: Sequence[str] = (), normalize: Normalization | None = None,
               preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
               images: ImageSet | None = None, placement: Placement | None = None, copies: int = 1,
-              transforms: Sequence[Transform] = (), judge: nn.Module | None = None,
+              transforms: Sequence[Transform] = (), judge: Classifier | None = None,
               progress: Progress | None = None) -> Synthesis:
     """Make a picture for each unit that excites it as much as possible, all units in one batch.
 
@@ -70,7 +70,7 @@ def visualize(model: nn.Module, goal: str | Objective = "class:all", *, start: A
 
     Raises:
         UsageError: an unknown layer or class, a unit out of range, a start of another size, a score that does not
-            depend on the picture, images missing where they are needed. What the model itself raises is not caught.
+            depend on the picture, images missing where they are needed; the model raises.
 
     Example:
         >>> from shiftscope.models import TwoFullNet
@@ -83,13 +83,13 @@ def visualize(model: nn.Module, goal: str | Objective = "class:all", *, start: A
         Olah, Mordvintsev & Schubert, "Feature visualization", Distill, 2017.
     """
     begun = time.perf_counter()
-    title = name or registry_name(model) or type(model).__name__
-    model = adapt(model, normalize=normalize, preprocess=preprocess)
+    title, sizes = name or title_of(model), picture_shape(as_module(model), shape)
+    prepared = differentiable(adapt(model, normalize=normalize, preprocess=preprocess, shape=sizes))
     goal = objective(goal, class_names) if isinstance(goal, str) else goal
-    anatomy = examine(model, picture_shape(model, shape), class_names)
-    device, dtype = home(model)
-    probe = Probe(model, dtype)
-    with frozen(model):
+    anatomy = examine(prepared, sizes, class_names)
+    device, dtype = home(prepared)
+    probe = Probe(prepared, dtype)
+    with frozen(prepared):
         target = bind(goal, anatomy, copies=copies, ask=probe.ask_layer)
         chosen = resolve(settings or SynthesisSettings(), anatomy.shape, classes=target.of_classes,
                          first=any(map(anatomy.reads_pixels, target.layers)), placed=target.placed,
@@ -107,7 +107,8 @@ def visualize(model: nn.Module, goal: str | Objective = "class:all", *, start: A
                      judged=_judged(judge, found["images"]) if judge is not None else np.zeros(0, np.int64))
 
 
-def default_objectives(model: nn.Module, shape: Sequence[int] | None = None) -> list[str]:
+@says_model_errors
+def default_objectives(model: Classifier, shape: Sequence[int] | None = None) -> list[str]:
     """Return what is worth seeing first: all classes, and (up to 100) neurons of the first fully connected layer.
 
     Example:
@@ -115,7 +116,8 @@ def default_objectives(model: nn.Module, shape: Sequence[int] | None = None) -> 
         >>> default_objectives(TwoFullNet())
         ['class:all', 'fc1:all']
     """
-    anatomy = examine(model, picture_shape(model, shape))
+    sizes = picture_shape(as_module(model), shape)
+    anatomy = examine(adapt(model, shape=sizes), sizes)
     layer = anatomy.first_linear
     if layer is None:
         return [f"{CLASSES}:all"]
@@ -147,8 +149,9 @@ def _merged(parts: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
     return {key: (value.float() if value.is_floating_point() else value).numpy() for key, value in merged.items()}
 
 
-def _judged(judge: nn.Module, images: np.ndarray) -> np.ndarray:
+def _judged(judge: Classifier, images: np.ndarray) -> np.ndarray:
     """Return the class that another model takes each picture for."""
+    judge = adapt(judge, shape=images.shape[1:])
     device, dtype = home(judge)
     with evaluating(judge):
         return predicted_classes(judge(torch.from_numpy(images).to(device, dtype))).cpu().numpy()

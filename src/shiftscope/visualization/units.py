@@ -12,9 +12,9 @@ from shiftscope.data import Dataset
 from shiftscope.errors import UsageError
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.hooks import capture, frozen, match_layer
-from shiftscope.models import registry_name
-from shiftscope.models.adapt import Normalization, adapt
+from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import home, to_pixels
+from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import UnitRow, UnitTable
@@ -32,7 +32,8 @@ BATCH_PIXELS = 2**18
 """Pixels of a batch: 83 pictures of 56 x 56."""
 
 
-def unit_table(model: nn.Module, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
+@says_model_errors
+def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
           validation: int = 5000, images: int = 1000, seed: int = 0, layers: Sequence[str] | None = None,
           normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
           name: str | None = None, progress: Progress | None = None) -> UnitTable:
@@ -56,7 +57,7 @@ def unit_table(model: nn.Module, data: Dataset, *, placement: Placement | None =
         name: of the model, in tables.
 
     Raises:
-        UsageError: an unknown layer, or one that gives no tensor. What the model itself raises is not caught.
+        UsageError: an unknown layer, or one that gives no tensor; the model raises.
 
     Example:
         >>> from shiftscope.data.base import TensorImages
@@ -72,9 +73,9 @@ def unit_table(model: nn.Module, data: Dataset, *, placement: Placement | None =
     require(images >= 1, "images", images, "at least 1")
     placement = placement or default_placement(data)
     part = split_images(data, split, validation)
-    title = name or registry_name(model) or type(model).__name__
-    model = adapt(model, normalize=normalize, preprocess=preprocess)
-    anatomy = examine(model, (data.shape[0], *placement.canvas))
+    title, shape = name or title_of(model), (data.shape[0], *placement.canvas)
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=shape)
+    anatomy = examine(prepared, shape)
     tallies = {layer: _Tally(anatomy.layers[layer].linear) for layer in _layers(anatomy, layers)}
     if not tallies:
         raise UsageError(f"{anatomy.model} visits no convolution and no fully connected layer: name others with "
@@ -83,10 +84,10 @@ def unit_table(model: nn.Module, data: Dataset, *, placement: Placement | None =
     chosen = torch.arange(min(images, len(part)))
     task = (progress or SilentProgress()).task(f"units of {title}", len(chosen))
     try:
-        with frozen(model), torch.no_grad():
+        with frozen(prepared), torch.no_grad():
             for rows in chosen.split(batch):
                 canvases = placement.place(part.gather(rows), placement.sample(rows, seed=seed))
-                _observe(model, canvases, tallies)
+                _observe(prepared, canvases, tallies)
                 task.advance(len(rows))
     finally:
         task.close()

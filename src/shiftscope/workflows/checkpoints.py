@@ -16,6 +16,7 @@ from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
 from shiftscope.files import UnfitFileError
 from shiftscope.layers import PlacementAverage
 from shiftscope.models import CheckpointConfig, load, load_config
+from shiftscope.models.adapt import adapt
 from shiftscope.models.mending import Mended, WholeAverage
 from shiftscope.placement import Placement, texture
 from shiftscope.reading import as_type
@@ -61,9 +62,25 @@ def open_checkpoint(path: Path, *, device: str = "auto", allow_code: str | None 
     if described is None or not config.provenance.class_names:
         raise UsageError(f"{folder} does not say on which images it was trained; train it with shiftscope train, or "
                          "pass provenance= to shiftscope.save")
-    channels = _described(config.arguments.get("channels", 1), Size, "channels")
-    return Trained(model=model, config=config, placement=stored_placement(described, channels), channels=channels,
-                   device=where)
+    channels = _described(channels_of(model, config), Size, "channels")
+    placement = stored_placement(described, channels)
+    return Trained(model=adapt(model, shape=(channels, *placement.canvas)), config=config, placement=placement,
+                   channels=channels, device=where)
+
+
+def channels_of(model: nn.Module, config: CheckpointConfig) -> int:
+    """Return the channels of the pictures that a model takes: as its checkpoint or the model says.
+
+    Older checkpoints of models of others do not say; the first convolution then does.
+    """
+    known = config.provenance.channels or config.arguments.get("channels")
+    if known is not None:
+        return known
+    picture = next((vars(module)["picture"] for module in model.modules() if "picture" in vars(module)), None)
+    if picture is not None:
+        return int(picture[0])
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    return 1 if first is None else first.in_channels
 
 
 def in_one_pass(model: AnyModel) -> AnyModel:

@@ -11,7 +11,7 @@ from shiftscope.dense.orbit.choices import PIXELS, rules
 from shiftscope.dense.orbit.moving import Axis, Rule, Value, moving
 from shiftscope.dense.orbit.refusal import NotInvariant
 from shiftscope.dense.orbit.walk import Walk
-from shiftscope.errors import brief
+from shiftscope.errors import reason_of
 from shiftscope.graph import BATCH, Graph, TraceError, trace
 from shiftscope.layers import PhaseAverage, PlacementAverage
 from shiftscope.models.adapt import Adapted
@@ -177,7 +177,7 @@ def _traced(model: nn.Module, shape: tuple[int, ...]) -> Graph:
     try:
         graph = trace(model, (channels, height, width))
     except (TraceError, RuntimeError) as error:  # torch's own where sizes depend on the pixels
-        raise NotInvariant(type(model).__name__, brief(error, 300)) from error
+        raise NotInvariant(type(model).__name__, reason_of(error, 300)) from error
     if graph.changes:
         raise NotInvariant(type(model).__name__, f"it changes its own {graph.changes[0]} each time it is called")
     return graph

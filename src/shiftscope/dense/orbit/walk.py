@@ -11,7 +11,7 @@ from shiftscope.dense.orbit import places, shapes, windows
 from shiftscope.dense.orbit.moving import Axes, Rule, Value
 from shiftscope.dense.orbit.refusal import NotInvariant
 from shiftscope.dense.refusal import Refused
-from shiftscope.errors import brief
+from shiftscope.errors import reason_of
 from shiftscope.graph import BATCH, Graph, Node, draws_random
 
 RULES: dict[str, Rule] = {**windows.RULES, **places.RULES, **shapes.RULES}
@@ -51,7 +51,7 @@ class Walk:
             except Refused as refusal:
                 raise NotInvariant(node.layer or node.op, f"{refusal} ({node.op})") from None
             except (RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:  # no rule has foreseen it
-                raise NotInvariant(node.layer or node.op, f"its arguments are not understood: {brief(error)} "
+                raise NotInvariant(node.layer or node.op, f"its arguments are not understood: {reason_of(error)} "
                                                           f"({node.op})") from error
         if len(self.parts[end]) > 1:
             raise NotInvariant(end.layer or end.op, f"it returns more pictures than the batch has images ({end.op})")

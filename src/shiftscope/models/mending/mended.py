@@ -1,6 +1,5 @@
 """A model that was mended, which knows how, so that a checkpoint can build it again."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
@@ -15,7 +14,8 @@ from shiftscope.graph.strided import Pair, pair
 from shiftscope.layers.phase_average import PhaseAverage
 from shiftscope.layers.placement_average import PlacementAverage
 from shiftscope.layers.recentre import Recentre
-from shiftscope.models.forward import evaluating, home
+from shiftscope.models.adapt import adapt, check_initialized, copy_of, differentiable, without_quirks
+from shiftscope.models.forward import evaluating
 from shiftscope.models.mending.blur import mend_blur
 from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.shifts import change_under, check_outputs, synthetic_images
@@ -23,6 +23,14 @@ from shiftscope.models.mending.stride import alternatives, find_stride, on_meta
 from shiftscope.models.mending.torus import CannotMend
 from shiftscope.models.mending.whole import WholeAverage
 from shiftscope.models.sizes import LARGEST, check_pixels
+from shiftscope.modules import (
+    Classifier,
+    home,
+    in_train_mode,
+    says_model_errors,
+    set_mode,
+    tensors_of,
+)
 from shiftscope.outputs import OutputType, check_output_type, determine_output_type
 from shiftscope.results.whole import MOST_PIXELS
 from shiftscope.settings import require
@@ -126,7 +134,8 @@ class Mended(nn.Module):
         return f"how={self.recipe.how!r}"
 
 
-def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head: Head | str = "mean",
+@says_model_errors
+def mend(model: Classifier, shape: tuple[int, int, int], *, how: How | str, head: Head | str = "mean",
          background: float | None = 0.0, image: tuple[int, int] | None = None,
          stride: int | tuple[int, int] | None = None, output_type: OutputType | None = None,
          samples: torch.Tensor | None = None) -> Mended:
@@ -166,17 +175,19 @@ def mend(model: nn.Module, shape: tuple[int, int, int], *, how: How | str, head:
         >>> torch.allclose(mended(canvas), mended(canvas.roll((5, 11), (2, 3))), atol=1e-12)
         True
     """
+    module = differentiable(without_quirks(model))
+    check_initialized(module)
     recipe = Recipe(how=how, shape=(shape[0], shape[1], shape[2]), head=head, image=image,
                     background=0.0 if background is None else background,
                     stride=None if stride is None else _as_pair(stride),
-                    output_type=output_type or (_output_type(model, shape) if how in AVERAGES else None))
+                    output_type=output_type or (_output_type(module, shape) if how in AVERAGES else None))
     if background is None:
         require(how != "recentre", "background", "a texture", "one number for recentre, which has to find the object")
     try:
-        mended = mend_again(model, recipe, samples)
+        mended = mend_again(module, recipe, samples)
     except CannotMend as error:
-        raise UsageError(f"{error}{alternatives(model, recipe, plain=background is not None)}") from error
-    if isinstance(mended.net, PhaseAverage) and not on_meta(model):
+        raise UsageError(f"{error}{alternatives(module, recipe, plain=background is not None)}") from error
+    if isinstance(mended.net, PhaseAverage) and not on_meta(module):
         mended.notes.append(_measured(mended.net, recipe, samples))
     return mended
 
@@ -196,16 +207,29 @@ def mend_again(model: nn.Module, recipe: Recipe, samples: torch.Tensor | None = 
     net, notes = _MENDS[recipe.how](model, recipe, samples)
     if isinstance(net, PhaseAverage):
         recipe = replace(recipe, stride=net.stride)
-    mended = Mended(net, model, recipe, notes).train(model.training)
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point() and not tensor.is_meta:
-            return mended.to(device=tensor.device, dtype=tensor.dtype)
-    return mended
+    mended = Mended(net, model, recipe, notes)
+    set_mode(mended, train=in_train_mode(model))
+    device, dtype = home(model)
+    if device.type == "meta" or any(tensor.is_meta for tensor in tensors_of(mended)):
+        return mended
+    one_type = len({tensor.dtype for tensor in tensors_of(model) if tensor.is_floating_point()}) == 1
+    return mended.to(device=device, dtype=dtype if one_type else None)
+
+
+def _copied(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Return a copy of a model such that it takes any number of pictures, also single ones.
+
+    Raises:
+        UsageError: it cannot be copied, or does not take such pictures.
+    """
+    if on_meta(model):  # nothing can be tried before the weights are there
+        return copy_of(model, recipe.shape)
+    return copy_of(adapt(model, shape=recipe.shape), recipe.shape)
 
 
 def _output_type(model: nn.Module, shape: tuple[int, int, int]) -> OutputType | None:
     """Return what a model returns for noise; None where it holds no weights as yet, or cannot be run."""
-    if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
+    if on_meta(model):
         return None
     device, dtype = home(model)
     noise = torch.rand(NOISES, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
@@ -231,7 +255,7 @@ def _blur(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module
 def _phase_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     (down, right), notes = find_stride(model, recipe, samples)
     _check_outputs(model, recipe)
-    average = PhaseAverage(copy.deepcopy(model), (down, right), of="probabilities", output_type=recipe.output_type)
+    average = PhaseAverage(_copied(model, recipe), (down, right), of="probabilities", output_type=recipe.output_type)
     return average, [*notes, f"averages the probabilities at {down} x {right} shifts, at {down * right} times the cost"]
 
 
@@ -250,13 +274,13 @@ def _measured(average: PhaseAverage, recipe: Recipe, samples: Samples) -> str:
 def _placement_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     _check_outputs(model, recipe)
     if recipe.image is not None:
-        whole = WholeAverage(copy.deepcopy(model), recipe.image, recipe.shape[1:], background=recipe.background,
+        whole = WholeAverage(_copied(model, recipe), recipe.image, recipe.shape[1:], background=recipe.background,
                              output_type=recipe.output_type)
         return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
                        f"image of {recipe.image[0]} x {recipe.image[1]}",
                        f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
     count = recipe.shape[1] * recipe.shape[2]
-    return PlacementAverage(copy.deepcopy(model), of="probabilities", output_type=recipe.output_type), [
+    return PlacementAverage(_copied(model, recipe), of="probabilities", output_type=recipe.output_type), [
         f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "
         f"model, else in {count}"]
 
@@ -267,7 +291,7 @@ def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
 
 
 def _recentre(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
-    return nn.Sequential(Recentre(background=recipe.background), copy.deepcopy(model)), [
+    return nn.Sequential(Recentre(background=recipe.background), _copied(model, recipe)), [
         f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
 
 
