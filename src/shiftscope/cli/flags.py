@@ -26,6 +26,11 @@ def parse_image_size(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
     return parse_size("image-size", tokens)
 
 
+def parse_stride(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Read a stride: one number, or down x right."""
+    return parse_size("stride", tokens)
+
+
 def parse_size(name: str, tokens: Sequence[Token]) -> tuple[int, int]:
     """Read `56`, `48x64` or, from a file or variable, the two numbers `48 64`."""
     text = "x".join(token.value for token in tokens)

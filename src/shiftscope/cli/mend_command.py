@@ -8,7 +8,16 @@ from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
 from shiftscope.cli.audit_command import show_audits, show_comparison
-from shiftscope.cli.flags import OUTPUT, OVERRIDES, RESULTS, TRAINING, DataOverrides, OutputFlags, OutputType
+from shiftscope.cli.flags import (
+    OUTPUT,
+    OVERRIDES,
+    RESULTS,
+    TRAINING,
+    DataOverrides,
+    OutputFlags,
+    OutputType,
+    parse_stride,
+)
 from shiftscope.cli.train_command import FolderFlags
 from shiftscope.progress import default_progress
 
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 
 Shown = Parameter(group=RESULTS)
 Training = Parameter(group=TRAINING)
+Stride = Parameter(converter=parse_stride, n_tokens=1, metavar="STRIDE", group=RESULTS)
 
 
 @Parameter(name="*", group=RESULTS)
@@ -36,7 +46,7 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
          data: DataOverrides = OVERRIDES, folder: MendFolder = FOLDER, output: OutputFlags = OUTPUT,
          finetune: Annotated[int, Training] = 0, learning_rate: Annotated[float | None, Training] = None,
          seed: Annotated[int, Training] = 0, head: Annotated[Literal["mean", "keep"], Shown] = "mean",
-         images: Annotated[int | None, Shown] = None,
+         stride: Annotated[tuple[int, int] | None, Stride] = None, images: Annotated[int | None, Shown] = None,
          engine: Annotated[Literal["auto", "dense", "brute"], Shown] = "auto",
          output_type: Annotated[OutputType | None, Shown] = None,
          allow_code: Annotated[str | None, Shown] = None,
@@ -48,13 +58,16 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
     Args:
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
         how: blur: before each step of a strided layer. polyphase: circular padding, and steps that begin where the map
-            is strongest; exact. phase-average: mean of the answers for all shifts below the total stride.
-            placement-average: mean for all placements; exact. recentre: move the object to the middle first; exact.
+            is strongest. phase-average: mean of the predicted probabilities for all shifts below the total stride.
+            placement-average: mean for all placements. recentre: move the object to the middle first. The last lines
+            of the output say what was measured, and whether the result is proven to be invariant.
         finetune: Epochs of training after the mend.
         learning_rate: Of the fine-tuning (default: as it was trained with polyphase, a third of that otherwise).
         seed: Fixes the order of images, placements and dropout of the fine-tuning.
-        head: With polyphase, what becomes of a layer that reads positions: mean: it is shown the mean over all places,
-            which is exact; keep: it stays, which is not.
+        head: With polyphase, what becomes of a layer that reads positions: mean: it is shown the mean over all places;
+            keep: it stays, and predictions still depend on position.
+        stride: With phase-average, the total stride of the model, 4, or 4x2 for down and right (default: read from its
+            operations and measured).
         images: Audit the first N test images only (default: all).
         engine: dense: one pass for all placements; brute: every placement by itself; auto: dense where it is exact.
         output_type: What the model returns, for the averages (default: determined).
@@ -64,7 +77,7 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
     from shiftscope.workflows.mend_checkpoint import MendOptions, mend_checkpoint
 
     options = MendOptions(how=how, finetune=finetune, head=head, learning_rate=learning_rate, images=images, seed=seed,
-                          engine=engine, output_type=output_type)
+                          engine=engine, stride=stride, output_type=output_type)
     source = find_checkpoint(checkpoint)
     out = folder.out or Path("shiftscope-mend") / slug(f"{source.resolve().name}-{how}")
     with shown.clean_stdout(output.json):
@@ -84,7 +97,8 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
 
 def _document(found: "MendResult", options: "MendOptions") -> dict[str, Any]:
     return {"schema_version": found.before.to_dict()["schema_version"], "how": options.how, "head": options.head,
-            "finetune": options.finetune, "notes": found.notes, "checkpoint": str(found.checkpoint),
+            "stride": options.stride, "finetune": options.finetune, "notes": found.notes,
+            "checkpoint": str(found.checkpoint),
             "before": _figures(found.before), "after": _figures(found.after), "comparison": found.comparison,
             "training": found.training.to_dict() if found.training is not None else None}
 

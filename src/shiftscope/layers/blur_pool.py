@@ -27,8 +27,8 @@ def binomial(taps: int) -> torch.Tensor:
 class BlurPool2d(nn.Module):
     """Blur each channel with a binomial kernel and keep every `stride`-th row and column.
 
-    It makes a strided layer nearly indifferent to small shifts and is not exact: put it where a stride is, and
-    `PolyphaseDownsample2d` where exactness is wanted. With padding "circular" it commutes with circular shifts by
+    It makes a strided layer less sensitive to small shifts, not invariant: put it where a stride is, and
+    `PolyphaseDownsample2d` where invariance is wanted. With padding "circular" it commutes with circular shifts by
     multiples of the stride.
 
     Args:

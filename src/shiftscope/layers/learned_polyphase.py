@@ -32,8 +32,8 @@ class LearnedPolyphase2d(nn.Module):
 
     The scoring net is a circular convolution, ReLU, a weighted sum and the mean over the torus, the same for each
     component, so a shift of the input only reorders the scores. In eval mode the component with the highest score is
-    kept (ties as in `PolyphaseDownsample2d`): exact under all circular shifts, with any weights. While training the
-    components are mixed by the softmax of their scores, so that the scoring net learns; a mixture is not exact.
+    kept (ties as in `PolyphaseDownsample2d`): it commutes with all circular shifts, with any weights. In training
+    the components are mixed by the softmax of their scores, so that the scoring net learns; a mixture does not commute.
 
     Args:
         channels: of the maps.

@@ -1,6 +1,7 @@
-"""What each model promises about places before any training, mode by mode, and why. Tests hold all of it to reality.
+"""What each model promises about places before any training, mode by mode, and why.
 
-exact         the same answer at every placement, up to rounding, whatever the weights
+exact         the same answer at every placement, up to rounding, whatever the weights: proven from the operations
+              (`dense.prove_invariance`), and evaluated at every placement with random weights, both in tests
 approximate   a step of one pixel changes it less than it would without, but changes it
 none          nothing in the construction keeps the answer the same
 

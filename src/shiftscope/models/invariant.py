@@ -14,7 +14,7 @@ WIDTHS = (32, 64, 128)
 
 
 class InvariantNet(nn.Module):
-    """Circular convolutions, polyphase sampling, global pooling: exactly indifferent to circular shifts.
+    """Circular convolutions, polyphase sampling, global pooling: invariant to circular shifts.
 
     Every map is a torus, on which each layer commutes with shifts; the largest value of a channel does not depend on
     where it stands. An image that lies wholly on an empty canvas is moved by a circular shift, so it is exact in the

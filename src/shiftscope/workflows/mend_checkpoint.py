@@ -4,10 +4,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from shiftscope import files
 from shiftscope.auditing import audit, compare
 from shiftscope.errors import CheckpointError, Interrupted, UsageError, unknown
+from shiftscope.evaluation.accuracy import split_images
 from shiftscope.models import load_config, save
+from shiftscope.models.forward import placed_pixels
 from shiftscope.models.mending import METHODS, Mended, mend
 from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
@@ -20,6 +24,7 @@ from shiftscope.training import train
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.checkpoints import Trained, in_one_pass, open_checkpoint, stored_settings
 from shiftscope.workflows.inputs import begin_run
+from shiftscope.workflows.mend_findings import mend_findings
 from shiftscope.workflows.subjects import Subject, checkpoint_subject
 
 GENTLER = {"polyphase": 1.0}
@@ -31,6 +36,9 @@ GENTLY = 1 / 3
 """Where the model is right already, a high rate would undo it first."""
 
 AUDIT = "audit"
+
+SAMPLES = 8
+"""Test images on which strides and the effect of shifts are measured; their labels are not used."""
 
 
 def finetune_rate(how: str, trained_with: float) -> float:
@@ -52,6 +60,8 @@ class MendOptions:
     """Epochs of training after the mend."""
     head: str = "mean"
     """What becomes of a layer that reads positions: see `mend`."""
+    stride: tuple[int, int] | None = None
+    """Total stride down and right, for phase-average (default: found)."""
     learning_rate: float | None = None
     """Of the fine-tuning (default: as the model was trained with polyphase, a third of that otherwise)."""
     images: int | None = None
@@ -84,7 +94,7 @@ class MendResult:
     training: TrainResult | None
     """The fine-tuning."""
     notes: list[str]
-    """What was changed, and what is promised."""
+    """What was changed, what was measured, and what is proven."""
     checkpoint: Path
 
 
@@ -116,7 +126,7 @@ def mend_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: MendOp
     place = subject.placement
     mended = in_one_pass(mend(subject.model, (subject.data.shape[0], *place.canvas), how=options.how, head=options.head,
                               background=_background(place, options.how), image=whole_image(place),
-                              output_type=options.output_type))
+                              stride=options.stride, output_type=options.output_type, samples=_samples(subject)))
     asked = {"checkpoint": str(checkpoint), "data": overrides, "mend": asdict(options)}
     with begin_run(run, subject.data, asked, device=trained.device, seed=options.seed, command=command or [],
                    resume=resume, overwrite=overwrite, progress=progress):
@@ -125,13 +135,20 @@ def mend_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: MendOp
         return _Work(trained, subject, mended, options, run, progress).done()
 
 
-def _background(placement: Placement, how: str) -> float:
+def _samples(subject: Subject) -> torch.Tensor:
+    """Return some images in the middle of their canvas, float32 (N, C, H, W)."""
+    images = split_images(subject.data, "test", subject.validation)
+    some = images.gather(torch.arange(min(SAMPLES, len(images)))).cpu()
+    return placed_pixels(some, subject.placement.centred(len(some), some.device), subject.placement)
+
+
+def _background(placement: Placement, how: str) -> float | None:
     if isinstance(placement.background, int):
         return placement.background / 255
     if how == "recentre":
         raise UsageError("background must be one number for --how recentre, got a texture, on which no object can be "
                          "found: choose another --how")
-    return 0.0
+    return None
 
 
 def whole_image(placement: Placement) -> tuple[int, int] | None:
@@ -160,7 +177,9 @@ class _Work:
         for name, figure, _ in audit_figures([before, after]):
             save_figure(figure, self.run.figures, name)
         return MendResult(before=before, after=after, comparison=comparison, training=training,
-                          notes=self.mended.notes, checkpoint=self.folder)
+                          notes=[*self.mended.notes, *mend_findings(self.mended, before, after,
+                                                                    self.subject.placement)],
+                          checkpoint=self.folder)
 
     def _audited(self, subject: Subject) -> Audit:
         where = self.run.result(subject.name, AUDIT)

@@ -131,9 +131,11 @@ class _Search:
             return self.through(model.model, prepared)
         if isinstance(model, WholeAverage):
             found = self.through(model.centre, value)
+            _require_repeatable(model.model, value)
             return found if found.moves else Value(type(model).__name__, (BATCH,), (None,))
         if isinstance(model, PlacementAverage):
             _require_torus(model, value)
+            _require_repeatable(model.model, value)
             self.operations += 1
             self.averages = type(model).__name__
             return Value(type(model).__name__, (BATCH,), (None,))
@@ -170,6 +172,21 @@ def _require_torus(model: nn.Module, value: Value) -> None:
         raise NotInvariant(type(model).__name__, "what it averages over is not the whole canvas")
     if any(axis is not None and axis.bag for axis in value.axes):
         raise NotInvariant(type(model).__name__, "what it averages over has no order of rows and columns")
+
+
+def _require_repeatable(model: nn.Module, value: Value) -> None:
+    """Refuse a net that draws random numbers or changes between calls: its mean over all shifts is another each time.
+
+    A net whose operations cannot be read may be averaged.
+    """
+    try:
+        graph = trace(model, (value.shape[1], value.shape[2], value.shape[3]))
+    except (TraceError, RuntimeError):
+        return
+    drawn = [node.op for node in graph.nodes if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())]
+    if drawn or graph.changes:
+        raise NotInvariant(type(model).__name__, f"it draws random numbers ({drawn[0]})" if drawn else
+                           f"it changes its own {graph.changes[0]} each time it is called")
 
 
 def _traced(model: nn.Module, shape: tuple[int, ...]) -> Graph:

@@ -152,7 +152,8 @@ def mend(model: Classifier, shape: tuple[int, int, int], *, how: How | str, head
         how: one of `METHODS`.
         head: what becomes of a layer that reads positions, such as a linear one on a flattened map ("polyphase").
             "mean": it is shown the mean over all places, as if it were applied to every shift of its map and the
-            results averaged: exact, and mostly less accurate before fine-tuning. "keep": it stays, which is not exact.
+            results averaged: mostly less accurate before fine-tuning. "keep": it stays, and so does its dependence on
+            position.
         background: of an empty canvas, as a pixel in [0, 1] ("recentre", and with `image`); None: it is a texture.
         image: (h, w) of images on an empty canvas: "placement-average" then averages over the placements at which they
             lie whole, for which it has to find them; None: over all circular shifts, whatever lies on the canvas.
@@ -268,7 +269,7 @@ def _measured(average: PhaseAverage, recipe: Recipe, samples: Samples) -> str:
     if not change.spread:
         return f"measured: nothing, for the network has the same outputs for all of {what}"
     return (f"measured on {what}: shifts by the stride change the network's own outputs by up to "
-            f"{100 * change.relative:.2g} % of their spread between images; the average does not remove this part")
+            f"{100 * change.relative:.2g} % of their spread between images; this dependence on position remains")
 
 
 def _placement_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:

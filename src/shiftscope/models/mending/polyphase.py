@@ -22,7 +22,7 @@ def mend_polyphase(net: Editable, *, keep_head: bool = False) -> list[str]:
 
     Args:
         net: rewritten in place; its shape must be multiples of the total stride.
-        keep_head: leave a layer that reads positions as it is, which is not exact.
+        keep_head: leave a layer that reads positions as it is: the result depends on position.
 
     Raises:
         UsageError: no strided layers; a canvas that the total stride does not divide; an operation that mixes places.

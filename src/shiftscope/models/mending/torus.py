@@ -108,7 +108,7 @@ class Torus:
         if before != self.places(kind):
             raise self.refuse(node, f"it takes {before[0]} x {before[1]} places, and circular padding gives "
                                     f"{self.places(kind)[0]} x {self.places(kind)[1]}, so head='keep' is not possible")
-        self.notes.append(f"{title(node)} reads positions and was kept: the mended model is not exact")
+        self.notes.append(f"{title(node)} reads positions and was kept: predictions still depend on position")
         return STILL
 
     def total_stride(self) -> int:
