@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from registry import Base, foreign, settle
+from .registry import Base, foreign, settle
 
 
 class Net(nn.Module):
@@ -61,7 +61,7 @@ class ResidualValid(Net):
         return (self.b(x) + self.short(x[:, :, 1:-1, 1:-1])).relu().flatten(1)
 
 
-@foreign(dense="zero padding")
+@foreign(dense={"canvas": "zero padding", "circular": "own border", "crop": "own border"})
 class ResidualPadded(Net):
     def parts(self, channels, canvas):
         self.stem = nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
@@ -85,7 +85,7 @@ class Dense(Net):
         return F.max_pool2d(x, 3).flatten(1)
 
 
-@foreign()
+@foreign(dense="one value for a whole window")
 class SqueezeExcite(Net):
     def parts(self, channels, canvas):
         self.conv = nn.Conv2d(channels, 8, 3, stride=2)
@@ -107,7 +107,7 @@ class Depthwise(Net):
         return self.body_(x)
 
 
-@foreign(dense="group_norm")
+@foreign(dense="there is no rule")
 class GroupNorms(Net):
     def parts(self, channels, canvas):
         self.conv, self.norm = nn.Conv2d(channels, 8, 3, stride=2), nn.GroupNorm(4, 8)
@@ -116,7 +116,7 @@ class GroupNorms(Net):
         return self.norm(self.conv(x)).relu().flatten(1)
 
 
-@foreign(dense="norm")
+@foreign(dense="there is no rule")
 class InstanceNorms(Net):
     def parts(self, channels, canvas):
         self.conv, self.norm = nn.Conv2d(channels, 8, 3, stride=2), nn.InstanceNorm2d(8, affine=True)
@@ -136,7 +136,7 @@ class LayerNorms(Net):
         return F.gelu(self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)).flatten(1)
 
 
-@foreign(dense="layer_norm")
+@foreign(dense="normalises over places")
 class LayerNormOfMaps(Net):
     """Over all values of a picture."""
 
@@ -154,7 +154,7 @@ class BatchNorms(Net):
         return self.norm(self.conv(x)).relu().flatten(1)
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="cat")
 class VisionTransformer(Net):
     def parts(self, channels, canvas):
         self.patches = nn.Conv2d(channels, 16, (4, 5), stride=(3, 5))
@@ -167,7 +167,7 @@ class VisionTransformer(Net):
         return self.block(tokens)[:, 0]
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="batch axis")
 class Attention(Net):
     """Attention over pixels, without positions."""
 
@@ -179,7 +179,7 @@ class Attention(Net):
         return self.attention(tokens, tokens, tokens, need_weights=False)[0].amax(1)
 
 
-@foreign(dense="softmax")
+@foreign(dense="mixes places")
 class AttentionPool(Net):
     """A softmax over positions inside."""
 
@@ -191,7 +191,7 @@ class AttentionPool(Net):
         return (self.conv(x).flatten(2) * weights).sum(-1)
 
 
-@foreign(dense="")
+@foreign(dense="lstm")
 class Lstm(Net):
     """Reads the rows one after the other."""
 
@@ -202,7 +202,7 @@ class Lstm(Net):
         return self.rnn(x.transpose(1, 2).flatten(2))[0][:, -1]
 
 
-@foreign(dense="")
+@foreign(dense="gru")
 class GruOverColumns(Net):
     def parts(self, channels, canvas):
         self.rnn = nn.GRU(channels * canvas[0], 10, batch_first=True, bidirectional=True)
@@ -211,7 +211,7 @@ class GruOverColumns(Net):
         return self.rnn(x.permute(0, 3, 1, 2).flatten(2))[0].mean(1)
 
 
-@foreign(dense="")
+@foreign(dense="batch axis")
 class Elman(Net):
     def parts(self, channels, canvas):
         self.rnn = nn.RNN(channels * canvas[1], 12, num_layers=2)
@@ -220,7 +220,7 @@ class Elman(Net):
         return self.rnn(x.permute(2, 0, 1, 3).flatten(2))[1].transpose(0, 1).flatten(1)
 
 
-@foreign(dense="")
+@foreign(dense="reshape")
 class Capsules(nn.Module):
     """Routing by agreement, three rounds; lengths of the capsules are the scores."""
 
@@ -242,7 +242,7 @@ class Capsules(nn.Module):
         return v.norm(dim=-1)
 
 
-@foreign()
+@foreign(dense="glu")
 class Gated(Net):
     """A gated linear unit."""
 
@@ -253,7 +253,7 @@ class Gated(Net):
         return F.glu(self.conv(x), 1).flatten(1)
 
 
-@foreign(dense="")
+@foreign(dense="depend on the pixels")
 class Experts(Net):
     """Each picture goes to one of three experts, chosen hard."""
 
@@ -269,7 +269,7 @@ class Experts(Net):
         return found
 
 
-@foreign(dense="")
+@foreign(dense="reshape")
 class SpatialTransformer(Net):
     """Finds an affine map of the picture and applies it."""
 
@@ -283,7 +283,7 @@ class SpatialTransformer(Net):
         return F.grid_sample(x, grid, align_corners=False).flatten(1).tanh()
 
 
-@foreign(dense="")
+@foreign(dense={"canvas": "place to place", "circular": "own border", "crop": "own border"})
 class Deformable(Net):
     """Samples the picture where a convolution says."""
 
@@ -296,7 +296,7 @@ class Deformable(Net):
         return F.grid_sample(x, grid, padding_mode="border", align_corners=True).flatten(1)
 
 
-@foreign(dense="")
+@foreign(dense="fft")
 class FourierMagnitudes(Net):
     """Unchanged by circular shifts but for rounding."""
 
@@ -304,7 +304,7 @@ class FourierMagnitudes(Net):
         return torch.fft.rfft2(x).abs()[..., :5, :5].flatten(1)
 
 
-@foreign(dense="")
+@foreign(dense="fft")
 class GlobalFilter(Net):
     def parts(self, channels, canvas):
         self.filter = nn.Parameter(torch.randn(canvas[0], canvas[1] // 2 + 1, 2))
@@ -313,7 +313,7 @@ class GlobalFilter(Net):
         return torch.fft.irfft2(torch.fft.rfft2(x) * torch.view_as_complex(self.filter), s=x.shape[2:]).flatten(1)
 
 
-@foreign(dense="")
+@foreign(dense="topk")
 class TopKPool(Net):
     def parts(self, channels, canvas):
         self.conv = nn.Conv2d(channels, 8, 3)
@@ -322,289 +322,10 @@ class TopKPool(Net):
         return self.conv(x).flatten(2).topk(4, -1).values.mean(-1)
 
 
-@foreign(dense="")
+@foreign(dense="sort")
 class SortPool(Net):
     def parts(self, channels, canvas):
         self.conv = nn.Conv2d(channels, 4, 3)
 
     def body(self, x):
         return self.conv(x).flatten(2).sort(-1, descending=True).values[..., ::20].flatten(1)
-
-
-@foreign(dense="")
-class MedianPool(Net):
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv2d(channels, 4, 3)
-
-    def body(self, x):
-        x = self.conv(x).unfold(2, 3, 2).unfold(3, 3, 2)
-        return x.flatten(4).median(-1).values.flatten(1)
-
-
-@foreign(dense="")
-class ArgmaxPool(Net):
-    """Where the maximum of each map is, not how large."""
-
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv2d(channels, 12, 3)
-
-    def body(self, x):
-        x = self.conv(x)
-        where = x.flatten(2).argmax(-1)
-        return torch.cat((where // x.shape[3], where % x.shape[3]), 1).float() / 10
-
-
-@foreign()
-class BinaryWeights(Net):
-    """Weights are signs times a scale."""
-
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv2d(channels, 8, 3, stride=2, bias=False)
-
-    def body(self, x):
-        weight = self.conv.weight.sign() * self.conv.weight.abs().mean()
-        return F.conv2d(x, weight, stride=2).relu().flatten(1)
-
-
-@foreign(dense="")
-class BinaryActivations(Net):
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv2d(channels, 16, 3, stride=2)
-
-    def body(self, x):
-        return self.conv((x > 0.5).float()).sign().flatten(1)
-
-
-@foreign()
-class Ensemble(nn.Module):
-    def __init__(self, *args):
-        super().__init__()
-        self.members = nn.ModuleList(make(*args) for make in (Base, Perceptron, Gated))
-
-    def forward(self, x):
-        return torch.stack([member(x) for member in self.members]).mean(0)
-
-
-@foreign(dense="flip")
-class TestTimeFlip(Base):
-    """Averages over the picture and its mirror image."""
-
-    def forward(self, x):
-        return (self.logits(x).softmax(1) + self.logits(x.flip(-1)).softmax(1)) / 2
-
-
-@foreign(dense={"canvas": "roll", "crop": "roll"})
-class TestTimeShifts(Base):
-    def forward(self, x):
-        return sum(self.logits(x.roll(shift, 3)) for shift in (-1, 0, 1)) / 3
-
-
-@foreign(dense="")
-class LocalResponse(Net):
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv2d(channels, 8, 3, stride=2)
-
-    def body(self, x):
-        return F.local_response_norm(self.conv(x).relu() * 5, 3, alpha=0.5).flatten(1)
-
-
-@foreign()
-class Activations(Net):
-    """A chain of functions of single values, with a learned slope."""
-
-    def parts(self, channels, canvas):
-        self.conv, self.slope = nn.Conv2d(channels, 8, 3, stride=2), nn.PReLU(8)
-
-    def body(self, x):
-        x = F.mish(F.softplus(self.slope(self.conv(x)) * 3))
-        return F.leaky_relu(F.silu(F.selu(x - 1)) - 0.1, 0.2).flatten(1)
-
-
-@foreign()
-class Maxout(Net):
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv2d(channels, 12, 3, stride=2)
-
-    def body(self, x):
-        first, second, third = self.conv(x).chunk(3, 1)
-        return torch.maximum(first, torch.max(second, third)).flatten(1)
-
-
-@foreign(dense="")
-class Hourglass(Net):
-    """Down, up again, and a shortcut across."""
-
-    def parts(self, channels, canvas):
-        self.down, self.up = nn.Conv2d(channels, 6, 3, stride=2, padding=1), nn.ConvTranspose2d(6, 4, 3, stride=2)
-
-    def body(self, x):
-        up = F.interpolate(self.up(self.down(x).relu()), size=x.shape[2:], mode="bilinear", align_corners=True)
-        return F.avg_pool2d(torch.cat((up, x), 1), 3).flatten(1)
-
-
-@foreign(dense="")
-class Mixer(Net):
-    """Mixes tokens, then channels."""
-
-    def parts(self, channels, canvas):
-        self.patches = nn.Conv2d(channels, 10, (4, 5), stride=(3, 5))
-        self.tokens, self.channels, self.norm = nn.Linear(12, 12), nn.Linear(10, 10), nn.LayerNorm(10)
-
-    def body(self, x):
-        x = self.patches(x).flatten(2)
-        x = x + self.tokens(F.gelu(x))
-        return self.channels(self.norm(x.transpose(1, 2))).amax(1)
-
-
-@foreign()
-class FullyConvolutional(nn.Module):
-    """Scores at every position, their mean at the end."""
-
-    def __init__(self, channels, canvas, classes):
-        super().__init__()
-        self.conv, self.head = nn.Conv2d(channels, 8, 3, stride=2), nn.Linear(8, classes)
-        settle(self, channels, canvas)
-
-    def forward(self, x):
-        return self.head(self.conv(x).relu().permute(0, 2, 3, 1)).mean((1, 2))
-
-
-@foreign(dense="")
-class BilinearPool(Net):
-    """Outer products of the channels, summed over positions."""
-
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv2d(channels, 5, 3)
-
-    def body(self, x):
-        x = self.conv(x).relu().flatten(2)
-        return F.normalize(torch.bmm(x, x.transpose(1, 2)).flatten(1))
-
-
-@foreign(dense="")
-class Prototypes(Net):
-    """Negative distances to prototypes."""
-
-    def parts(self, channels, canvas):
-        self.conv, self.prototypes = nn.Conv2d(channels, 6, 4, stride=4), nn.Parameter(torch.randn(7, 54) * 0.3)
-
-    def body(self, x):
-        return -torch.cdist(self.conv(x).flatten(1), self.prototypes)
-
-
-@foreign()
-class Cosine(Net):
-    """Angles between features and directions."""
-
-    def parts(self, channels, canvas):
-        self.conv, self.directions = nn.Conv2d(channels, 6, 4, stride=4), nn.Linear(54, 9, bias=False)
-
-    def body(self, x):
-        return F.linear(F.normalize(self.conv(x).flatten(1)), F.normalize(self.directions.weight))
-
-
-@foreign(dense="")
-class Thresholds(Net):
-    """A forest of comparisons."""
-
-    def parts(self, channels, canvas):
-        self.pixels = torch.randint(0, canvas[0] * canvas[1], (24, 2))
-
-    def body(self, x):
-        x = x.flatten(1)
-        return torch.where(x[:, self.pixels[:, 0]] > x[:, self.pixels[:, 1]], 1.0, -1.0)
-
-
-@foreign(dense="")
-class GrayLevels(Net):
-    """An embedding of the stored gray levels."""
-
-    def parts(self, channels, canvas):
-        self.table = nn.Embedding(8, 3)
-
-    def body(self, x):
-        return self.table((x * 255).round().long() // 32).flatten(1)
-
-
-@foreign(dense="")
-class CenteredByMass(Net):
-    """Moves each picture's center of mass to the middle before it looks."""
-
-    def body(self, x):
-        height, width = x.shape[2:]
-        rows, columns = torch.arange(height), torch.arange(width)
-        mass = x.sum((1, 2, 3)).clamp_min(1e-6)
-        dy = ((x.sum((1, 3)) * rows).sum(1) / mass).round().long() - height // 2
-        dx = ((x.sum((1, 2)) * columns).sum(1) / mass).round().long() - width // 2
-        y, x_ = (rows + dy[:, None]) % height, (columns + dx[:, None]) % width
-        return x[torch.arange(len(x))[:, None, None], :, y[:, :, None], x_[:, None]].flatten(1)
-
-
-@foreign(dense="")
-class RunningSums(Net):
-    def body(self, x):
-        return x.cumsum(2).cumsum(3)[:, :, ::3, ::4].flatten(1).sqrt()
-
-
-@foreign()
-class WeightNorm(Net):
-    """Weights are computed from parameters at each call."""
-
-    def parts(self, channels, canvas):
-        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(channels, 6, 3, stride=2))
-        self.other = nn.utils.parametrizations.spectral_norm(nn.Conv2d(6, 6, 2))
-
-    def body(self, x):
-        return self.other(self.conv(x).relu()).flatten(1)
-
-
-@foreign(dense="")
-class DynamicFilters(Net):
-    """Each picture makes its own filters; the batch goes into the groups of one convolution."""
-
-    def parts(self, channels, canvas):
-        self.make = nn.Linear(channels * canvas[0] * canvas[1], 4 * channels * 9)
-
-    def body(self, x):
-        filters = self.make(x.flatten(1)).view(-1, x.shape[1], 3, 3)
-        maps = F.conv2d(x.reshape(1, -1, *x.shape[2:]), filters, groups=len(x), stride=2)
-        return maps.view(len(x), -1)
-
-
-@foreign(dense="")
-class Conv3d(Net):
-    """Five-dimensional weights."""
-
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv3d(1, 6, (channels, 3, 3), stride=(1, 2, 2))
-
-    def body(self, x):
-        return self.conv(x[:, None]).relu().flatten(1)
-
-
-@foreign(dense="")
-class Conv1d(Net):
-    """Convolves rows as signals of many channels."""
-
-    def parts(self, channels, canvas):
-        self.conv = nn.Conv1d(channels * canvas[0], 8, 3)
-
-    def body(self, x):
-        return self.conv(x.flatten(1, 2)).relu().flatten(1)
-
-
-@foreign(dense="")
-class Histogram(Net):
-    """Soft counts of gray levels: unchanged wherever the image is, on a canvas."""
-
-    def body(self, x):
-        levels = torch.linspace(0, 1, 6)
-        return (1 - 6 * (x.flatten(1)[:, None] - levels[:, None]).abs()).relu().mean(-1)
-
-
-@foreign()
-class Normalized(Base):
-    """Wants pixels of another range, and converts them itself."""
-
-    def forward(self, x):
-        return self.logits(((x * 255 - 127) / 128 + 127 / 128) / 255 * 128)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from registry import Base, foreign
+from .registry import Base, foreign
 
 
 @foreign(kind="batch", dense="batch")
@@ -28,7 +28,7 @@ class BatchNormWithoutRunning(Base):
         return self.head(self.norm(self.features(x)))
 
 
-@foreign(kind="batch", dense="batch")
+@foreign(kind="batch", dense="batch", near=0.05)
 class SoftmaxOverBatch(Base):
     """The wrong axis."""
 
@@ -51,7 +51,7 @@ class BrightestOfBatch(Base):
         return self.logits(x / x.amax().clamp_min(0.01)) + 3 * x.mean((1, 2, 3))[:, None] / x.mean()
 
 
-@foreign(kind="batch", dense="batch")
+@foreign(kind="batch", dense="batch", near=0.2)
 class RankInBatch(Base):
     """Scores are ranks among the pictures of a batch: many exact ties."""
 
@@ -68,7 +68,7 @@ class NeighborInBatch(Base):
         return z + 0.8 * z.roll(1, 0)
 
 
-@foreign(kind="changing", dense="counter")
+@foreign(dense="between calls", kind="changing")
 class CountsCalls(Base):
     """The number of calls so far shifts the classes."""
 
@@ -81,7 +81,7 @@ class CountsCalls(Base):
         return self.logits(x).roll(self.counter, 1)
 
 
-@foreign(kind="changing", dense="counter")
+@foreign(dense="between calls", kind="changing")
 class CountsInABuffer(Base):
     def __init__(self, *args):
         super().__init__(*args)
@@ -92,14 +92,14 @@ class CountsInABuffer(Base):
         return self.logits(x) + 3 * (self.counter * torch.arange(self.head.out_features)).sin()
 
 
-@foreign(kind="changing", dense="random")
+@foreign(dense="random", kind="changing")
 class RandomNoise(Base):
     def forward(self, x):
         z = self.logits(x)
         return z + torch.randn_like(z)
 
 
-@foreign(kind="changing", dense="random")
+@foreign(dense="random", kind="changing")
 class DropoutAlways(Base):
     """Monte Carlo dropout."""
 
@@ -107,13 +107,13 @@ class DropoutAlways(Base):
         return self.head(F.dropout(self.features(x), 0.5, training=True))
 
 
-@foreign(kind="changing", dense="random")
+@foreign(dense="random", kind="changing")
 class FractionalPool(Base):
     def features(self, x):
         return F.fractional_max_pool2d(self.conv(x).relu(), 2, output_size=(5, 6)).flatten(1)
 
 
-@foreign(kind="changing", dense="")
+@foreign(dense="random", kind="changing")
 class NumpyNoise(Base):
     """Draws from NumPy's and Python's generators."""
 

@@ -5,14 +5,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import reference
 import torch
-from registry import Foreign
 from torch import nn
 
 import shiftscope
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.placement import Placement
+
+from . import reference
+from .registry import Foreign
 
 MODES = ("canvas", "circular", "crop")
 COUNT = {"canvas": 6, "circular": 2, "crop": 6}

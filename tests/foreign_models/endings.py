@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from registry import Base, foreign
+from .registry import Base, foreign
 
 
 @foreign()
@@ -45,7 +45,7 @@ class PriorOutOfPlace(PriorInPlace):
         return p / p.sum(1, keepdim=True)
 
 
-@foreign()
+@foreign(dense="select_scatter")
 class PriorBySlices(Base):
     """Two assignments to columns of the log-softmax."""
 
@@ -64,7 +64,7 @@ class Permuted(Base):
         return self.logits(x).softmax(1)[:, [3, 0, 4, 1, 2]]
 
 
-@foreign()
+@foreign(dense="flip")
 class SwappedInPlace(Base):
     def forward(self, x):
         p = torch.softmax(self.logits(x), 1)
@@ -104,7 +104,7 @@ class ReusedSoftmax(Base):
         return (p - p.mean(1, keepdim=True)).tanh()
 
 
-@foreign()
+@foreign(dense="masked_fill")
 class MaskedLogits(Base):
     """Class 1 is impossible: minus infinity is a valid output."""
 
@@ -113,7 +113,7 @@ class MaskedLogits(Base):
         return z.masked_fill(torch.arange(z.shape[1]) == 1, -torch.inf)
 
 
-@foreign()
+@foreign(dense="full_like")
 class MaskedByPicture(Base):
     """Which class is impossible depends on the picture."""
 
@@ -136,7 +136,7 @@ class SaturatedSoftmax(Base):
         return F.softmax(200 * self.logits(x), dim=1)
 
 
-@foreign(near=0.9, tolerance=1e-6)
+@foreign(dense="?rounding", near=0.9, tolerance=1e-6)
 class SaturatedSigmoid(Base):
     """Several classes reach 1.0."""
 
@@ -144,7 +144,7 @@ class SaturatedSigmoid(Base):
         return torch.sigmoid(15 * self.logits(x))
 
 
-@foreign(near=0.9, tolerance=1e-6)
+@foreign(dense="?rounding", near=0.9, tolerance=1e-6)
 class SaturatedTanh(Base):
     def forward(self, x):
         return torch.tanh(8 * self.logits(x))
@@ -178,7 +178,7 @@ class Quantized(Base):
         return self.logits(x.double()).round()
 
 
-@foreign(exact=True, near=1.0, varies=False)
+@foreign(dense="new_zeros", exact=True, near=1.0, varies=False)
 class AllTies(nn.Module):
     """Ten equal outputs: class 0."""
 
@@ -202,7 +202,7 @@ class Constant(nn.Module):
         return self.scores.expand(len(x), -1)
 
 
-@foreign(exact=True, near=1.0, dense="argmax")
+@foreign(dense="argmax", exact=True, near=1.0)
 class OneHot(Base):
     """The winner gets 1, all others 0."""
 
@@ -210,7 +210,7 @@ class OneHot(Base):
         return F.one_hot(self.logits(x).argmax(1), self.head.out_features).float()
 
 
-@foreign(exact=True, near=1.0, dense="votes")
+@foreign(dense="place to place", exact=True, near=1.0)
 class IntegerVotes(Base):
     """int64 counts of votes."""
 
@@ -218,7 +218,7 @@ class IntegerVotes(Base):
         return (self.logits(x)[:, None] > torch.linspace(-2, 2, 4)[:, None]).sum(1)
 
 
-@foreign()
+@foreign(dense="copy")
 class NanForSome(Base):
     """The logarithm of a negative number for some pictures."""
 
@@ -228,12 +228,13 @@ class NanForSome(Base):
         return z
 
 
-@foreign()
+@foreign(dense="masked_fill")
 class InfinityForSome(Base):
-    """A division by zero for some pictures: an infinite maximum is no prediction."""
+    """An infinite maximum is no prediction."""
 
     def forward(self, x):
-        return 1 / (2 - self.logits(x)).relu()
+        z = self.logits(x)
+        return z.masked_fill(z > 2, torch.inf)
 
 
 @foreign(near=0.1)
@@ -250,7 +251,7 @@ class TinyOutputs(Base):
         return 1e-8 * self.logits(x)
 
 
-@foreign()
+@foreign(near=0.05)
 class Centered(Base):
     """Scores relative to the mean of the classes, negative distances at the end."""
 
@@ -259,7 +260,7 @@ class Centered(Base):
         return -(z - 1).square()
 
 
-@foreign(dense="")
+@foreign()
 class HookOnTheModel(nn.Module):
     """Own invention: a forward hook weighs errors by their cost, in the memory of the final softmax."""
 
@@ -277,7 +278,7 @@ class HookOnTheModel(nn.Module):
         return self.net(x)
 
 
-@foreign(dense="")
+@foreign(dense="rounding")
 class OtherMemory(Base):
     """Own invention: the softmax's tensor gets the numbers of another one, classes regrouped."""
 
@@ -287,7 +288,7 @@ class OtherMemory(Base):
         return p
 
 
-@foreign(dense="")
+@foreign(dense="numpy")
 class ThroughNumpy(Base):
     """Own invention: NumPy writes into the memory of the softmax; no function of torch is called."""
 

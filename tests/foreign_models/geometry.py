@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from registry import Base, foreign, settle
+from .registry import Base, foreign, settle
 
 
 class After(nn.Module):
@@ -30,13 +30,13 @@ class SlicedStride(Base):
         return x[:, :, ::2, 1::2]
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="index_select")
 class IndexSelected(Base):
     def before(self, x):
         return x.index_select(2, torch.arange(0, 12, 2)).index_select(3, torch.arange(0, 15, 2))
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="pixel_unshuffle")
 class PixelUnshuffled(Base):
     def before(self, x):
         return F.pixel_unshuffle(x[:, :, :12, :14], 2)
@@ -49,19 +49,19 @@ class SpaceToDepth(Base):
         return x[:, :, :12, :12].reshape(n, c, 4, 3, 4, 3).permute(0, 1, 3, 5, 2, 4).reshape(n, 9 * c, 4, 4)
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="upsample")
 class Interpolated(Base):
     def before(self, x):
         return F.interpolate(x, size=(8, 9), mode="bilinear", align_corners=False)
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="upsample")
 class NearestUp(Base):
     def before(self, x):
         return F.interpolate(x, scale_factor=1.5, mode="nearest")
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="im2col")
 class Unfolded(After):
     def after(self, x):
         return F.unfold(x, 3, stride=2).relu().mean(1)
@@ -79,7 +79,7 @@ class Replicated(After):
         return F.max_pool2d(F.pad(x, (1, 1, 2, 0), mode="replicate").relu(), 2)
 
 
-@foreign(dense={"canvas": "circular", "crop": "circular"})
+@foreign(dense={"crop": "circular"})
 class CircularNet(nn.Module):
     """Circular convolutions, the head reads positions."""
 
@@ -93,7 +93,7 @@ class CircularNet(nn.Module):
         return self.head(self.conv(x).relu().flatten(1))
 
 
-@foreign(dense={"canvas": "circular", "crop": "circular"})
+@foreign(dense={"canvas": "?rounding", "circular": "?rounding", "crop": "circular"})
 class CircularInvariant(CircularNet):
     """Circular convolutions and a global mean: one prediction at all placements."""
 
@@ -107,7 +107,7 @@ class CircularInvariant(CircularNet):
         return self.head(x.mean((2, 3)) if self.head.in_features == 5 else x.flatten(1))
 
 
-@foreign(dense="zero padding")
+@foreign(dense={"canvas": "zero padding", "circular": "own border", "crop": "own border"})
 class ZeroPadded(nn.Module):
     def __init__(self, channels, canvas, classes):
         super().__init__()
@@ -119,13 +119,13 @@ class ZeroPadded(nn.Module):
         return self.head(F.max_pool2d(self.second(self.first(x).relu()).relu(), 2).flatten(1))
 
 
-@foreign(dense="padding")
+@foreign(dense={"canvas": "padding with 0.5", "circular": "own border", "crop": "own border"})
 class PaddedWithHalf(Base):
     def before(self, x):
         return F.pad(x, (2, 1, 1, 3), value=0.5)
 
 
-@foreign(dense={"circular": "padding", "crop": "padding"})
+@foreign(dense={"circular": "own border", "crop": "own border"})
 class AsymmetricZeros(Base):
     """Padding with the background's own value, on two sides."""
 
@@ -151,13 +151,13 @@ class Flipped(Base):
         return x.flip(3)
 
 
-@foreign(dense="laid out")
+@foreign(dense="not laid out")
 class Transposed(Base):
     def before(self, x):
         return x.transpose(2, 3)
 
 
-@foreign(dense={"canvas": "roll", "crop": "roll"})
+@foreign(dense={"crop": "roll"})
 class Rolled(Base):
     def before(self, x):
         return x.roll((2, -3), (2, 3))
@@ -181,19 +181,19 @@ class CeilMode(After):
         return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
 
 
-@foreign(dense="ceil")
+@foreign(dense="ceil_mode")
 class CeilModeAverage(After):
     def after(self, x):
         return F.avg_pool2d(x.relu(), 4, stride=3, ceil_mode=True, count_include_pad=False)
 
 
-@foreign(dense="padding")
+@foreign(dense="own border")
 class PaddedMaxPool(After):
     def after(self, x):
         return F.max_pool2d(x, 3, stride=2, padding=1)
 
 
-@foreign(dense="padding")
+@foreign(dense="border")
 class PaddedAveragePool(After):
     def after(self, x):
         return F.avg_pool2d(x, (3, 2), stride=2, padding=1, count_include_pad=False)
@@ -235,13 +235,13 @@ class GlobalPoolModule(nn.Module):
         return self.head(self.body(x))
 
 
-@foreign()
+@foreign(dense="equal parts")
 class AdaptiveAverage(After):
     def after(self, x):
         return F.adaptive_avg_pool2d(x.relu(), (3, 2))
 
 
-@foreign()
+@foreign(dense="equal parts")
 class AdaptiveMax(After):
     def after(self, x):
         return F.adaptive_max_pool2d(x, (2, 4))
@@ -259,7 +259,7 @@ class DilatedConvolutions(nn.Module):
         return self.head(self.body(x).flatten(1))
 
 
-@foreign(dense="there is no rule")
+@foreign(dense="conv_transpose2d")
 class TransposedConvolution(nn.Module):
     def __init__(self, channels, canvas, classes):
         super().__init__()
@@ -277,7 +277,7 @@ class PowerPool(After):
         return F.lp_pool2d(x.relu() + 0.1, 2, 3, stride=2)
 
 
-@foreign(dense="max_pool2d")
+@foreign(dense="there is no rule")
 class Unpooled(After):
     def after(self, x):
         maxima, where = F.max_pool2d(x[..., :10, :12], 2, return_indices=True)

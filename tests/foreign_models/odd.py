@@ -7,37 +7,37 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from registry import Base, foreign, settle
+from .registry import Base, foreign, settle
 
 
-@foreign(dense="compile")
+@foreign()
 def compiled(*args):
     return torch.compile(Base(*args), backend="eager")
 
 
-@foreign(dense="")
+@foreign()
 def compiled_in_place(*args):
     model = Base(*args)
     model.compile(backend="eager")
     return model
 
 
-@foreign(dense="")
+@foreign(dense="ScriptModule")
 def scripted(*args):
     return torch.jit.script(Base(*args).eval())
 
 
-@foreign(dense="")
+@foreign(dense="ScriptModule")
 def traced(channels, canvas, classes):
     return torch.jit.trace(Base(channels, canvas, classes).eval(), torch.zeros(2, channels, *canvas))
 
 
-@foreign(dense="")
+@foreign(dense="ScriptModule")
 def frozen(*args):
     return torch.jit.freeze(torch.jit.script(Base(*args).eval()))
 
 
-@foreign(dense="")
+@foreign()
 def exported(channels, canvas, classes):
     sizes = ({0: torch.export.Dim.DYNAMIC},)
     example = torch.zeros(3, channels, *canvas)
@@ -54,7 +54,7 @@ def data_parallel(*args):
     return nn.DataParallel(Base(*args))
 
 
-@foreign(dense="")
+@foreign(dense="nn.Module")
 def function(*args):
     model = Base(*args).eval()
 
@@ -64,18 +64,18 @@ def function(*args):
     return classify
 
 
-@foreign(dense="")
+@foreign(dense="nn.Module")
 def lambda_over_batches(*args):
     model = Base(*args).eval()
     return lambda pixels: torch.cat([model(part) for part in pixels.split(7)])
 
 
-@foreign(dense="")
+@foreign(dense="nn.Module")
 def bound_method(*args):
     return Base(*args).eval().logits
 
 
-@foreign(dense="")
+@foreign(dense="nn.Module")
 def partial(*args):
     model = Base(*args).eval()
     return functools.partial(lambda scale, pixels: scale * model(pixels), -1.0)
@@ -89,23 +89,23 @@ class Callable:
         return self.net(pixels)
 
 
-@foreign(dense="")
+@foreign(dense="nn.Module")
 def object_with_call(*args):
     return Callable(*args)
 
 
-@foreign(dense="")
+@foreign(dense="nn.Module")
 def numpy_function(channels, canvas, classes):
     weight = torch.randn(classes, channels * canvas[0] * canvas[1]).numpy()
     return lambda pixels: torch.from_numpy(pixels.flatten(1).numpy() @ weight.T)
 
 
-@foreign(dense="", near=0.2)
+@foreign(kind="batch", dense="batch|cannot be read", near=0.2)
 def dynamic_int8(*args):
     return torch.ao.quantization.quantize_dynamic(Base(*args).eval(), {nn.Linear}, dtype=torch.qint8)
 
 
-@foreign(dense="", near=0.2)
+@foreign(dense="fake_quantize", near=0.2)
 class FakeQuantized(Base):
     """Activations rounded to 64 levels."""
 
@@ -113,12 +113,12 @@ class FakeQuantized(Base):
         return torch.fake_quantize_per_tensor_affine(super().features(x), 0.05, 0, 0, 63)
 
 
-@foreign(dtype=torch.float16, tolerance=0.02, near=0.2)
+@foreign(dtype=torch.float16, tolerance=0.008, near=0.1)
 def half(*args):
     return Base(*args).half()
 
 
-@foreign(dtype=torch.bfloat16, tolerance=0.15, near=0.5)
+@foreign(dtype=torch.bfloat16, tolerance=0.06, near=0.5)
 def bfloat16(*args):
     return Base(*args).bfloat16()
 
@@ -128,7 +128,7 @@ def double(*args):
     return Base(*args).double()
 
 
-@foreign(dense="", tolerance=0.15, near=0.5)
+@foreign(dense="?rounding", tolerance=0.06, near=0.5)
 class Autocast(Base):
     """Computes in bfloat16 inside, float32 outside."""
 
@@ -137,7 +137,7 @@ class Autocast(Base):
             return self.logits(x).float()
 
 
-@foreign(dense="")
+@foreign()
 class DoubleFilters(nn.Module):
     """The first parameter is float64, and is cast in `forward`; all else is float32."""
 
@@ -150,7 +150,7 @@ class DoubleFilters(nn.Module):
         return self.rest(F.conv2d(x, self.bank.to(x.dtype)).relu())
 
 
-@foreign(dense="")
+@foreign()
 class DoubleInside(Base):
     """float32 parameters, but a float64 buffer comes first and the output is float64."""
 
@@ -162,7 +162,7 @@ class DoubleInside(Base):
         return self.logits(x) * self.scale
 
 
-@foreign(dense="")
+@foreign()
 class ComplexWeights(nn.Module):
     """Complex filters, magnitudes as features."""
 
@@ -224,7 +224,7 @@ class SqueezeEnding(nn.Module):
         return self.head(x.flatten(1))[:, :, None, None].squeeze()
 
 
-@foreign(dense="")
+@foreign()
 class NoBatchOfOne(Base):
     """Raises for a batch of one."""
 
@@ -255,7 +255,7 @@ class InferenceMode(Base):
         return self.logits(x)
 
 
-@foreign(dense="")
+@foreign(dense="mutated")
 class SharedBuffer(Base):
     """Every call writes its output into the same memory."""
 
@@ -269,7 +269,7 @@ class SharedBuffer(Base):
         return found
 
 
-@foreign()
+@foreign(dense="repeat_interleave")
 class Strided(Base):
     """The output is not contiguous."""
 
@@ -277,7 +277,7 @@ class Strided(Base):
         return self.logits(x).repeat_interleave(2, 1)[:, ::2]
 
 
-@foreign()
+@foreign(dense="batch axis")
 class ColumnMajor(Base):
     """The output lies in memory class by class."""
 
@@ -285,7 +285,7 @@ class ColumnMajor(Base):
         return self.logits(x).t().contiguous().t()
 
 
-@foreign()
+@foreign(dense="cannot be read")
 class GradientsOn(Base):
     """Turns gradients on inside."""
 
@@ -294,7 +294,7 @@ class GradientsOn(Base):
             return self.logits(x)
 
 
-@foreign(dense="grad")
+@foreign(dense="cannot be read")
 class GradientInside(Base):
     """Multiplies the picture by the gradient of a score: needs gradients in eval mode."""
 
@@ -332,7 +332,7 @@ class LengthZero(Base):
         return 0
 
 
-@foreign(dense="")
+@foreign(dense="cannot be read")
 class BranchesOnPixels(Base):
     """Python's `if` on the picture, one at a time."""
 

@@ -19,8 +19,8 @@ class Foreign:
     Args:
         name: unique.
         make: returns the model for (channels, canvas, classes).
-        dense: a word of the reason for which the dense engine refuses it, "" where it audits it; a dictionary where
-            that depends on the mode.
+        dense: words of the reason for which the dense engine refuses it (a pattern), "" where it audits it; a
+            dictionary where that depends on the mode. With "?" before it, both are right: rounding decides.
         kind: "plain": the output is a function of the one picture; "batch": of the batch it is in; "changing": of more
             than that, so each call may differ.
         exact: sums are exact or ties come from a clamp: exact ties are then compared, not left out.
@@ -51,7 +51,7 @@ class Foreign:
             return self.make(self.channels, self.canvas, self.classes)
 
     def refusal(self, mode: str) -> str:
-        """Return a word of the reason for which the dense engine refuses the model in a mode."""
+        """Return the pattern of the reason for which the dense engine refuses the model in a mode."""
         return self.dense if isinstance(self.dense, str) else self.dense.get(mode, "")
 
 
