@@ -56,7 +56,7 @@ class Expected:
             return np.full(self.outputs.shape[:-1], np.inf)
         top = np.sort(self.outputs, -1)[..., -2:]
         finite = np.abs(self.outputs[np.isfinite(self.outputs)])
-        gap = np.where(top[..., 1] == top[..., 0], 0.0, top[..., 1] - top[..., 0])
+        gap = np.subtract(top[..., 1], top[..., 0], out=np.zeros(top.shape[:-1]), where=top[..., 1] != top[..., 0])
         return np.where(self.labels < 0, np.inf, gap / (finite.max(initial=0.0) or 1.0))
 
     @property

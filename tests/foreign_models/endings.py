@@ -122,7 +122,7 @@ class MaskedByPicture(Base):
         return torch.where(z < z.mean(1, keepdim=True), torch.full_like(z, -torch.inf), z)
 
 
-@foreign()
+@foreign(dense="?rounding")
 class LogOfUnderflow(Base):
     """log of a softmax that underflows to 0: minus infinity for losers."""
 
