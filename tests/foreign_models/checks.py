@@ -88,12 +88,15 @@ def evaluated(model: Any) -> Any:
         return model
 
 
+def undecided(model: Foreign, wanted: Expected) -> np.ndarray:
+    """Return which predictions rounding may decide: margins within the tolerance, without exact ties that are meant."""
+    close = wanted.margins <= model.tolerance
+    return close & (wanted.margins > 0) if model.exact else close
+
+
 def compare(model: Foreign, found: np.ndarray, wanted: Expected) -> int:
     """Require equal labels where rounding cannot decide; return how many differ where it can."""
-    labels, margins = wanted.labels, wanted.margins
-    close = margins <= model.tolerance
-    if model.exact:
-        close &= margins > 0
+    labels, margins, close = wanted.labels, wanted.margins, undecided(model, wanted)
     wrong = (found != labels) & ~close
     assert not wrong.any(), (f"{wrong.sum()} of {labels.size} predictions differ, for instance {found[wrong][:5]} where "
                              f"the model's are {labels[wrong][:5]}, margins {margins[wrong][:5]}")

@@ -54,7 +54,7 @@ def data_parallel(*args):
     return nn.DataParallel(Base(*args))
 
 
-@foreign(dense="nn.Module")
+@foreign()
 def function(*args):
     model = Base(*args).eval()
 
@@ -64,18 +64,18 @@ def function(*args):
     return classify
 
 
-@foreign(dense="nn.Module")
+@foreign(dense="cat")
 def lambda_over_batches(*args):
     model = Base(*args).eval()
     return lambda pixels: torch.cat([model(part) for part in pixels.split(7)])
 
 
-@foreign(dense="nn.Module")
+@foreign()
 def bound_method(*args):
     return Base(*args).eval().logits
 
 
-@foreign(dense="nn.Module")
+@foreign()
 def partial(*args):
     model = Base(*args).eval()
     return functools.partial(lambda scale, pixels: scale * model(pixels), -1.0)
@@ -89,12 +89,12 @@ class Callable:
         return self.net(pixels)
 
 
-@foreign(dense="nn.Module")
+@foreign()
 def object_with_call(*args):
     return Callable(*args)
 
 
-@foreign(dense="nn.Module")
+@foreign(dense="numpy")
 def numpy_function(channels, canvas, classes):
     weight = torch.randn(classes, channels * canvas[0] * canvas[1]).numpy()
     return lambda pixels: torch.from_numpy(pixels.flatten(1).numpy() @ weight.T)
