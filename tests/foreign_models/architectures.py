@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .registry import Base, foreign, settle
+from .registry import foreign, settle
 
 
 class Net(nn.Module):

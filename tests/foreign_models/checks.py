@@ -98,8 +98,8 @@ def compare(model: Foreign, found: np.ndarray, wanted: Expected) -> int:
     """Require equal labels where rounding cannot decide; return how many differ where it can."""
     labels, margins, close = wanted.labels, wanted.margins, undecided(model, wanted)
     wrong = (found != labels) & ~close
-    assert not wrong.any(), (f"{wrong.sum()} of {labels.size} predictions differ, for instance {found[wrong][:5]} where "
-                             f"the model's are {labels[wrong][:5]}, margins {margins[wrong][:5]}")
+    assert not wrong.any(), (f"{wrong.sum()} of {labels.size} predictions differ, for instance {found[wrong][:5]}, "
+                             f"expected {labels[wrong][:5]}, margins {margins[wrong][:5]}")
     assert close.mean() <= model.near, f"{close.mean():.1%} of the predictions are near ties"
     return int((found != labels).sum())
 

@@ -37,7 +37,8 @@ def written(path, name):
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node(op, given.split(), [result], **options.get(op, {})) for op, given, result in nodes],
         name, [values("pixels", 1, ["batch", 1, *CANVAS])], [values(nodes[-1][2], 1, ["batch", CLASSES])],
-        [onnx.numpy_helper.from_array(np.asarray(value, np.float32), key) for key, value in CONSTANTS.items()])
+        [onnx.numpy_helper.from_array(np.asarray(CONSTANTS[key], np.float32), key)
+         for key in dict.fromkeys(" ".join(given for _, given, _ in nodes).split()) if key in CONSTANTS])
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), path)
     return path
 
