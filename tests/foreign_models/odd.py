@@ -210,7 +210,7 @@ class ViewBreaksChannelsLast(Base):
         return self.head(x.view(x.size(0), -1))
 
 
-@foreign(dense="squeeze")
+@foreign()
 class SqueezeEnding(nn.Module):
     """Ends in .squeeze(): a batch of one loses its axis."""
 
