@@ -205,7 +205,10 @@ def _shape(theirs: fx.Node) -> tuple[int, ...]:
     """Return the shape of a result, of the first one where there are several."""
     value = theirs.meta.get("val")
     first = value[0] if isinstance(value, list | tuple) and value else value
-    return tuple(int(size) for size in first.shape) if isinstance(first, torch.Tensor) else ()
+    sizes = first.shape if isinstance(first, torch.Tensor) else ()
+    if any(isinstance(size, torch.SymInt) for size in sizes):
+        raise TraceError(f"the sizes of its tensors depend on the pixels ({theirs.name})")
+    return tuple(map(int, sizes))
 
 
 def layer_of(theirs: fx.Node) -> str:

@@ -1,0 +1,161 @@
+"""What an audit of a foreign model is compared with, and how."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import shiftscope
+from shiftscope.data.base import Dataset, TensorImages
+from shiftscope.placement import Placement
+
+from . import reference
+from .registry import Foreign
+
+MODES = ("canvas", "circular", "crop")
+COUNT = {"canvas": 6, "circular": 2, "crop": 6}
+"""Images in each mode: few, because each is seen at all placements."""
+
+
+@cache
+def subject(model: Foreign, mode: str) -> tuple[Dataset, Placement]:
+    """Return images and placements for a model: blobs of noise of different brightness."""
+    size = tuple(n + more for n, more in zip(model.canvas, (4, 3), strict=True)) if mode == "crop" else model.image
+    numbers, count = np.random.default_rng(7), COUNT[mode]
+    images = numbers.integers(0, 256, (count, model.channels, *size)) * numbers.uniform(0.1, 1, (count, 1, 1, 1))
+    both = TensorImages(torch.from_numpy(images.astype(np.uint8)), torch.arange(count) % model.classes)
+    data = Dataset(name="noise", class_names=tuple(f"class {k}" for k in range(model.classes)), train=both, test=both,
+                   source="-", licence="-")
+    return data, Placement(image=size, canvas=model.canvas, mode=mode)
+
+
+@cache
+def pictures(model: Foreign, mode: str) -> np.ndarray:
+    """Return uint8 (N, P, C, H, W), cut by the reference."""
+    data, _ = subject(model, mode)
+    return reference.canvases(data.test.images.numpy(), model.canvas, mode)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Reference outputs (.., K) and what follows from them."""
+
+    outputs: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return reference.predictions(self.outputs)
+
+    @property
+    def margins(self) -> np.ndarray:
+        """The largest output less the second largest, as a share of the largest finite one anywhere."""
+        if self.outputs.shape[-1] < 2:
+            return np.full(self.outputs.shape[:-1], np.inf)
+        top = np.sort(self.outputs, -1)[..., -2:]
+        finite = np.abs(self.outputs[np.isfinite(self.outputs)])
+        gap = np.subtract(top[..., 1], top[..., 0], out=np.zeros(top.shape[:-1]), where=top[..., 1] != top[..., 0])
+        return np.where(self.labels < 0, np.inf, gap / (finite.max(initial=0.0) or 1.0))
+
+    @property
+    def exact_ties(self) -> int:
+        return int((self.margins == 0).sum())
+
+    def at(self, index: Any) -> "Expected":
+        """Return what is expected of some rows."""
+        return Expected(self.outputs[index])
+
+
+@cache
+def expected(model: Foreign, mode: str) -> Expected:
+    """Return what the bare model gives for all placements, in one batch."""
+    every = pictures(model, mode)
+    return Expected(bare(model, every.reshape(-1, *every.shape[2:])).reshape(*every.shape[:2], -1))
+
+
+def bare(model: Foreign, batch: np.ndarray) -> np.ndarray:
+    """Return the outputs of a model of its own for one batch."""
+    return reference.outputs(evaluated(model.build()), batch, model.dtype)
+
+
+def evaluated(model: Any) -> Any:
+    """Put a module into eval mode, where it has one."""
+    try:
+        return model.eval() if isinstance(model, nn.Module) else model
+    except NotImplementedError:  # exported programs have a mode of their own
+        return model
+
+
+def undecided(model: Foreign, wanted: Expected) -> np.ndarray:
+    """Return which predictions rounding may decide: margins within the tolerance, without exact ties that are meant."""
+    close = wanted.margins <= model.tolerance
+    return close & (wanted.margins > 0) if model.exact else close
+
+
+def compare(model: Foreign, found: np.ndarray, wanted: Expected) -> int:
+    """Require equal labels where rounding cannot decide; return how many differ where it can."""
+    labels, margins, close = wanted.labels, wanted.margins, undecided(model, wanted)
+    wrong = (found != labels) & ~close
+    assert not wrong.any(), (f"{wrong.sum()} of {labels.size} predictions differ, for instance {found[wrong][:5]}, "
+                             f"expected {labels[wrong][:5]}, margins {margins[wrong][:5]}")
+    assert close.mean() <= model.near, f"{close.mean():.1%} of the predictions are near ties"
+    return int((found != labels).sum())
+
+
+def audited(model: Foreign, subjected: Any, mode: str, engine: str) -> tuple[Any, np.ndarray]:
+    """Return an audit and its labels (N, P), -1 where not finite."""
+    data, placement = subject(model, mode)
+    found = shiftscope.audit(subjected, data, placement=placement, engine=engine)
+    labels = found.answers.astype(np.int64)
+    return found, np.where(labels == np.iinfo(found.answers.dtype).max, reference.NONFINITE, labels)
+
+
+def check_figures(found: Any, labels: np.ndarray, differing: int) -> None:
+    """Compare the figures with those of reference labels; `differing` predictions may change them."""
+    truth, (images, placements) = found.labels, labels.shape
+    right, one = labels == truth[:, None], 2 * differing / labels.size + 1e-9
+    shares = np.array([[(row == k).mean() for k in range(-1, len(found.class_names))] for row in labels])
+    assert abs(found.mean_accuracy - right.mean()) <= one
+    assert abs(found.consistency - (shares ** 2).sum(1).mean()) <= one
+    whole = differing / images + 1e-9
+    assert abs(found.worst_case_accuracy - right.all(1).mean()) <= whole
+    assert abs(found.unanimity - (shares.max(1) == 1).mean()) <= whole
+    assert np.abs(found.right_counts - right.sum(1)).sum() <= differing and found.placements == placements
+
+
+class Recorder(nn.Module):
+    """Keeps the batches that a model is given, and what it returns for them."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.calls: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        given = (pixels.double() * 255).round().to(torch.uint8).numpy().copy()
+        found = self.model(pixels)
+        self.calls.append((given, found.detach().double().numpy().copy()))
+        return found
+
+    def covering(self, every: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the last calls that show the pictures (B, C, H, W) in order, one after the other."""
+        last, calls, at = [], [], 0
+        for given, found in self.calls:
+            if not np.array_equal(given, every[at:at + len(given)]):
+                calls, at = [], 0
+            if np.array_equal(given, every[at:at + len(given)]):
+                calls, at = [*calls, (given, found)], at + len(given)
+            if at == len(every):
+                last, calls, at = calls, [], 0
+        assert last, "no calls show all pictures in order"
+        return last
+
+
+def on_the_same_batches(model: Foreign, recorder: Recorder, every: np.ndarray) -> Expected:
+    """Return what the bare model gives for the very batches that the audit used; what it gave then, where each call
+    may differ."""
+    calls = recorder.covering(every)
+    parts = [found if model.kind == "changing" else bare(model, given) for given, found in calls]
+    return Expected(np.concatenate(parts))
