@@ -198,12 +198,13 @@ def partial_files(path: Path) -> list[Path]:
     return [other for other in found if is_plain(other)]
 
 
-def is_plain(path: Path) -> bool:
-    """Return whether `path` is a regular file itself: no symbolic link, folder or device."""
+def is_plain(path: Path, *, most_bytes: int | None = None) -> bool:
+    """Return whether `path` is a regular file itself: no symbolic link, folder or device, and of at most this size."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        status = path.lstat()
     except (OSError, ValueError):
         return False
+    return stat.S_ISREG(status.st_mode) and (most_bytes is None or status.st_size <= most_bytes)
 
 
 def _finish(handle: int) -> None:

@@ -23,7 +23,7 @@ def entries(folder: Path) -> dict[str, tuple]:
     found = {}
     for path in sorted([folder, *folder.rglob("*")]):
         status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else (
+        content = str(path.readlink()) if path.is_symlink() else (
             hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
         found[str(path.relative_to(folder))] = (status.st_mode, status.st_mtime_ns, content)
     return found

@@ -1,10 +1,10 @@
 """Runs commands in processes of their own, forked from this one, which has imported everything and computed nothing.
 
-Reads lines of JSON on standard input: {"line": [...], "cwd": ..., "log": ..., "kill_at": N}; prints the process's number
-for each. The process writes its standard output and error to LOG.out and LOG.err, and its exit code to LOG.code as its
-last act. Lines that begin with "!" are the functions below, others are command lines of Shiftscope. With `kill_at`, the
-process kills itself with SIGKILL at its n-th write, fsync, rename, removal or creation of a file or folder; LOG.calls
-holds how many there were.
+Reads lines of JSON on standard input: {"line": [...], "cwd": ..., "log": ..., "kill_at": N}; prints the process's
+number for each. The process writes its standard output and error to LOG.out and LOG.err, and its exit code to LOG.code
+as its last act. Lines that begin with "!" are the functions below, others are command lines of Shiftscope. With
+`kill_at`, the process kills itself with SIGKILL at its n-th write, fsync, rename, removal or creation of a file or
+folder; LOG.calls holds how many there were.
 """
 
 import json

@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_made_is_said_first_and_nothing_is_made():
     with pytest.raises(OutputError, match=r"cannot write into file/below/d: .*file is not a folder"):
         require_writable(Path("file/below/d"))
     require_writable(Path("new/below"))
-    assert os.listdir() == ["file"]
+    assert list(Path().iterdir()) == [Path("file")]
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -30,7 +30,8 @@ MINE = [
     "notes.txt", "figures/mine.png", "figures/confusion.png", "figures/weights-other.png", "figures/deep/curves.png",
     "checkpoints/two-full-seed0/notes.txt", "checkpoints/backup/model.safetensors",
     "checkpoints/two-full-seed0-backup/config.json", "results/notes/result.json", "results/two-full-seed0/mine.csv",
-    "results/two-full-seed0/training/arrays.npz.bak", "results/backup-two-full-seed0/audit/result.json", "mine/env.json"]
+    "results/two-full-seed0/training/arrays.npz.bak", "results/backup-two-full-seed0/audit/result.json",
+    "mine/env.json"]
 """What a user may have put beside it."""
 
 
@@ -42,6 +43,12 @@ def fill(folder: Path, names: list[str], text: str = "x") -> None:
 
 def names_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def listed(folder: Path) -> set[str]:
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    return set(manifest.files)
 
 
 @pytest.fixture
@@ -63,7 +70,7 @@ def begun(run: RunFolder, names: list[str]) -> None:
 def test_overwrite_removes_what_the_manifest_lists_and_nothing_else(run):
     ours = [*(name for name in OF_0_1 if name != "env.json"), "figures/of-a-later-release.png"]
     begun(run, ours)
-    assert set(read_manifest(run.path).files) == {*ours, "env.json"}
+    assert listed(run.path) == {*ours, "env.json"}
     fill(run.path, MINE, "mine")
     (run.path / "results" / "empty").mkdir()
     run.claim(overwrite=True)
@@ -94,7 +101,7 @@ def test_a_run_of_0_1_is_resumed_and_keeps_a_manifest_from_then_on(tmp_path):
     run.claim(resume=True)
     files.write_text(run.report, "new")
     run.release()
-    assert set(read_manifest(tmp_path).files) == set(OF_0_1)
+    assert listed(tmp_path) == set(OF_0_1)
     assert run.report.read_text() == "new"
 
 
@@ -128,7 +135,7 @@ def test_a_file_of_ones_own_with_the_name_of_a_result_is_refused_before_anything
     fill(run.path, ["figures/confusion-two-full.png"], "mine")
     before = fingerprint(run.path)
     with pytest.raises(UsageError, match=r"confusion-two-full.png has the name of a file of the run but was not"):
-        run.claim(**{flag: True})
+        run.claim(resume=flag == "resume", overwrite=flag == "overwrite")
     assert fingerprint(run.path) == before
 
 
@@ -190,7 +197,7 @@ def test_symbolic_links_are_not_followed(run, tmp_path):
     run.figures.symlink_to(tmp_path / "pictures")
     for flag in ("resume", "overwrite"):
         with pytest.raises(UsageError, match=r"figures is a symbolic link, which is not followed"):
-            run.claim(**{flag: True})
+            run.claim(resume=flag == "resume", overwrite=flag == "overwrite")
     assert run.metrics.exists() and (tmp_path / "pictures" / "curves.png").read_text() == "mine"
 
 
@@ -213,8 +220,17 @@ def test_a_manifest_that_is_not_ours_is_refused(run, fingerprint, text):
     before = fingerprint(run.path)
     for flag in ("resume", "overwrite"):
         with pytest.raises(UsageError, match=r"manifest.json is damaged, or another release or program wrote it"):
-            RunFolder(run.path).claim(**{flag: True})
+            RunFolder(run.path).claim(resume=flag == "resume", overwrite=flag == "overwrite")
     assert fingerprint(run.path) == before
+
+
+@pytest.mark.parametrize("name", ["env.json", "manifest.json", "metrics.jsonl"])
+def test_pipes_are_not_read(tmp_path, name):
+    (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT))
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UsageError):
+        RunFolder(tmp_path).claim(overwrite=True)
 
 
 # ---------------------------------------------------------------------- locks
@@ -230,7 +246,7 @@ def test_file_systems_without_locks_get_a_warning(tmp_path, monkeypatch, number)
     begun(run, ["metrics.json"])
     run.release()
     assert len(notes) == 1 and "has no locks" in notes[0] and os.strerror(number) in notes[0]
-    assert set(read_manifest(run.path).files) == {"env.json", "metrics.json"}
+    assert listed(run.path) == {"env.json", "metrics.json"}
     run.claim(resume=True, note=notes.append)
     run.release()
 

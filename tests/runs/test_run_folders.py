@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(commands, train_l
     code, said = commands.run(*line, cwd=tmp_path)
     assert code == 2 and "is not empty and holds no run" in said
     assert fingerprint(tmp_path / "mine") == before
-    assert os.listdir(tmp_path) == ["mine"], "nor is anything made beside it"
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"], "nor is anything made beside it"
 
 
 @pytest.mark.parametrize("text", ['{"PATH": "/usr/bin"}', "[" * 100_000])

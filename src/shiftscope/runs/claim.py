@@ -20,6 +20,8 @@ from shiftscope.runs.release_0_1 import run_files
 MARKER = "env.json"
 REPORT = "report.html"
 
+_LARGEST_MARKER = 16 * 2**20
+
 _PAGE = b'<meta name="generator" content="Shiftscope">'
 """What a report holds among its first bytes."""
 
@@ -83,7 +85,8 @@ class Claim:
         """Return what `env.json` holds; nothing where it is missing or damaged."""
         path = self.path / MARKER
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if files.is_plain(path) else None
+            plain = files.is_plain(path, most_bytes=_LARGEST_MARKER)
+            found = json.loads(path.read_text(encoding="utf-8")) if plain else None
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -33,7 +33,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """Return the manifest of a folder, without names that lead out of it; None where it is missing or not valid."""
     path = folder / MANIFEST
     try:
-        if not files.is_plain(path) or path.stat().st_size > _MOST_BYTES:
+        if not files.is_plain(path, most_bytes=_MOST_BYTES):
             return None
         found = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError):

@@ -67,7 +67,7 @@ def require_new(folder: Path, names: Iterable[str], *, overwrite: bool = False, 
 def _is_summary(path: Path) -> bool:
     """Whether a file is a JSON document of Shiftscope."""
     try:
-        if not files.is_plain(path) or path.stat().st_size > _LARGEST_SUMMARY:
+        if not files.is_plain(path, most_bytes=_LARGEST_SUMMARY):
             return False
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from shiftscope import files
 from shiftscope.runs.jobs import slug
 from shiftscope.runs.log import parse_log
 
@@ -56,11 +57,9 @@ def _trained(folder: Path, settings: Mapping[str, Any]) -> set[str]:
     run = settings.get("run")
     models = run.get("models") if isinstance(run, dict) else [settings.get("model")]
     names = {name for name in models if isinstance(name, str)} if isinstance(models, list) else set()
-    try:
-        log = folder / "metrics.jsonl"
-        text = log.read_text(encoding="utf-8", errors="replace") if log.stat().st_size <= _LARGEST_LOG else ""
-    except OSError:
-        text = ""
+    log = folder / "metrics.jsonl"
+    readable = files.is_plain(log, most_bytes=_LARGEST_LOG)
+    text = log.read_text(encoding="utf-8", errors="replace") if readable else ""
     names |= {name for record in parse_log(text)[0] if isinstance(name := record.get("model"), str)}
     if not isinstance(run, dict) and "model" not in settings:
         names |= {match[1] for job in _folders(folder / "checkpoints") if (match := re.fullmatch(r"(.+)-seed\d+", job))}

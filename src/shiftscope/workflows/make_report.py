@@ -1,5 +1,6 @@
 """`shiftscope report` and `shiftscope.report`: one interactive page from results, of one run or of several."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,7 @@ def report_runs(runs: Sequence[Path], *, out: Path, title: str | None = None, ov
 def _check_out(out: Path, *, overwrite: bool) -> None:
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder: give the file for the page, for instance {out / 'report.html'}")
-    if out.exists() and not overwrite:
+    if os.path.lexists(out) and not overwrite:
         raise UsageError(f"--out {out} is there already: say --overwrite to replace it, or choose another file")
 
 

@@ -1,5 +1,6 @@
 """`shiftscope data pack`: any dataset into one packed file."""
 
+import os
 from pathlib import Path
 
 from shiftscope.data import load_dataset
@@ -49,5 +50,5 @@ def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = Non
 
 
 def _require_free(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} is there already: choose another file with --out, or replace it with --overwrite")
