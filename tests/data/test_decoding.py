@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -429,3 +430,28 @@ def test_a_folder_is_decoded_into_one_array(tmp_path):
                           timeout=300, check=True)
     _, megabytes = map(int, done.stdout.split())
     assert 100 < megabytes < 350  # the pixels are 275 MiB, some of which fit into what imports had taken
+
+
+def test_damaged_pictures_raise_no_other_error_and_no_warning(tmp_path):
+    exif, draw, files = Image.Exif(), np.random.default_rng(3), []
+    exif[0x0112] = 6
+    for mode, pixels in (("RGB", COLOR), ("L", BYTE), ("I;16", DEEP), ("RGBA", QUAD)):
+        image(pixels, mode).save(tmp_path / "whole.png", exif=exif)
+        files.append((tmp_path / "whole.png").read_bytes())
+    image(COLOR, "RGB").save(tmp_path / "whole.jpg", exif=exif)
+    files.append((tmp_path / "whole.jpg").read_bytes())
+    refused = 0
+    for trial in range(300):
+        content = bytearray(files[trial % len(files)])
+        for place in draw.integers(0, len(content), draw.integers(1, 6)):
+            content[place] = draw.integers(0, 256)
+        (tmp_path / "damaged.png").write_bytes(content[:draw.integers(1, len(content))] if trial % 3 == 0 else content)
+        for read in (measure, read_picture):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                try:
+                    read(tmp_path / "damaged.png")
+                except DataError as error:
+                    refused += 1
+                    assert len(str(error)) < 400
+    assert refused > 100

@@ -80,7 +80,7 @@ def test_pictures_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkey
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
     assert main([*line, "--data", "folder:pets"]) == 2
     said = capsys.readouterr().err
-    problem = "mode crop needs an image at least as large" if "crop" in line else "the image does not fit: it is 5 x 7, "
+    problem = "mode crop needs an image at least as large" if "crop" in line else "the image does not fit: it is 5 x 7"
     assert problem in said
 
 

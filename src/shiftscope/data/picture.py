@@ -109,7 +109,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; what goes wrong while it is open is a `DataError` that names the file."""
     try:
         with open_regular(path, _MOST_BYTES) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MOST_PIXELS is our own limit
+            warnings.simplefilter("ignore")  # of decoders: damaged metadata, and sizes, for which MOST_PIXELS stands
             with Image.open(file) as image:
                 _check_kind(image, path)
                 yield image
