@@ -16,6 +16,7 @@ from shiftscope.cli.flags import ONE_PROCESS, show_default
 from shiftscope.cli.leaderboard_command import leaderboard
 from shiftscope.cli.mend_command import mend
 from shiftscope.cli.models_command import show_models
+from shiftscope.cli.output import console
 from shiftscope.cli.predict_command import predict
 from shiftscope.cli.processes import LAUNCHED, starts_several
 from shiftscope.cli.report_command import report
@@ -93,7 +94,7 @@ def build_app() -> App:
     app = App(
         name="shiftscope", help="Does your image classifier care where the object is, why, and how to make it stop?",
         version=_version, help_format="plaintext", help_epilogue=EPILOGUE, suppress_keyboard_interrupt=False,
-        default_parameter=Parameter(negative_iterable=(), show_default=show_default),
+        default_parameter=Parameter(negative_iterable=(), show_default=show_default), console=console(),
     )
     app.config = (Variables(lambda: set(_option_names(app))), TomlFile("shiftscope.toml", [c.words for c in COMMANDS]))
     for order, command in enumerate(COMMANDS):
