@@ -1,5 +1,6 @@
 """Small nets that step over positions in many spellings; circular, so that shifts by the stride change nothing."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -28,7 +29,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, **more) -> nn.Conv2d:
 
 def _net(function: Callable, **layers: nn.Module) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
-        return Net(function, **layers)
+        return Net(function, **copy.deepcopy(layers))
     return build
 
 
@@ -115,7 +116,7 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
         "to_depth": (_net(then(_to_depth), **wide), (2, 2)),
         "focus": (_net(then(lambda x: torch.cat([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)), **wide),
                   (2, 2)),
-        "view_mean": (_net(then(lambda x: x.view(len(x), 4, 6, 2, 8, 3).mean((3, 5))), **dense), (2, 3)),
+        "view_mean": (_net(then(lambda x: x.view(x.shape[0], 4, 6, 2, 8, 3).mean((3, 5))), **dense), (2, 3)),
         "unflatten": (_net(then(lambda x: x.unflatten(3, (6, 4)).amax(4)), **dense), (1, 4)),
         "nearest": (_net(then(lambda x: F.interpolate(x, scale_factor=0.5)), **dense), (2, 2)),
         "area": (_net(then(lambda x: F.interpolate(x, size=(4, 12), mode="area")), **dense), (3, 2)),

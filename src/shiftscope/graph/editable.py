@@ -73,7 +73,7 @@ class Editable:
         return fx.GraphModule(self.parts, self.graph, self.owner)
 
 
-def editable(model: nn.Module, shape: tuple[int, int, int]) -> Editable:
+def editable(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = True) -> Editable:
     """Return what a model computes in eval mode as a graph to be changed; the model itself stays as it is.
 
     What is random in training, such as dropout, is left out, and batch norm keeps the statistics that it has.
@@ -81,6 +81,7 @@ def editable(model: nn.Module, shape: tuple[int, int, int]) -> Editable:
     Args:
         model: any module that takes (B, C, H, W), for any B, and returns one tensor.
         shape: (C, H, W).
+        any_batch: the graph is to hold for any number of pictures; else it is that of `BATCH` of them.
 
     Raises:
         TraceError: the operations cannot be read for any number of pictures, the model changes a buffer in eval mode,
@@ -92,7 +93,7 @@ def editable(model: nn.Module, shape: tuple[int, int, int]) -> Editable:
         >>> [name for name, _ in module.named_parameters()], module(torch.zeros(7, 1, 5, 6)).shape
         (['0.weight', '0.bias'], torch.Size([7, 2, 3, 4]))
     """
-    program = export(model, shape, any_batch=True)
+    program = export(model, shape, any_batch=any_batch)
     owner = model_name(model)
     changed = list(program.graph_signature.buffers_to_mutate.values())
     if changed:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from shiftscope.errors import UsageError
+from shiftscope.graph import BATCH
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes
 from shiftscope.graph.sampling_rules import sample
 from shiftscope.graph.strided import Pair, pair
@@ -61,7 +62,7 @@ def measured_strides(net: Editable, images: torch.Tensor) -> Pair:
 
     Args:
         net: rewritten in place, and of no use afterwards.
-        images: (N, C, H, W) in [0, 1], at least 2.
+        images: (N, C, H, W) in [0, 1], an even number of them.
     """
     axes = sample(net)
     places = {node: [axes.moves(node, line) for line in (0, 1)] for node in axes.axes}
@@ -125,11 +126,16 @@ class _Maps:
         return math.lcm(*(period for period in same.values() if period < size))
 
     def _figures(self, shift: int, line: int) -> dict[fx.Node, torch.Tensor]:
+        """Return the figures (N, ..) of each node for images that are shifted along a line."""
+        wanted, parts = {node.name: (node, places[line]) for node, places in self.places.items()}, []
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            reader = _Reader(self.module, {node.name: (node, places[line]) for node, places in self.places.items()})
-            reader.run(self.images.roll(shift, 2 + line))
-        return reader.found
+            for images in self.images.roll(shift, 2 + line).split(BATCH):  # the graph may hold for so many alone
+                reader = _Reader(self.module, wanted)
+                reader.run(images)
+                parts.append(reader.found)
+        return {node: torch.cat([part[node] for part in parts]) for node in parts[0]
+                if all(node in part for part in parts)}
 
     @staticmethod
     def _unchanged(still: dict[fx.Node, torch.Tensor], moved: dict[fx.Node, torch.Tensor]) -> list[fx.Node]:

@@ -60,18 +60,21 @@ def find_stride(model: nn.Module, recipe: "Recipe", samples: torch.Tensor | None
 
 def _readable(model: nn.Module, recipe: "Recipe") -> Editable:
     try:
-        return editable(model, recipe.shape)
+        return editable(model, recipe.shape, any_batch=False)
     except TraceError as error:
-        with suppress(ShiftscopeError):
+        if on_meta(model):
+            raise
+        try:
             check_outputs(model, recipe.shape)
-            raise TraceError(f"{error}; if you know its total stride, give it: stride=N, --stride N") from error
-        raise
+        except ShiftscopeError:
+            raise error from None
+        raise TraceError(f"{error}; if you know its total stride, give it: stride=N, --stride N") from error
 
 
 def _measured(net: Editable, samples: torch.Tensor | None) -> Pair:
     images: Any = synthetic_images(net.shape)
     if samples is not None:
-        images = torch.cat([samples[:4].double().cpu(), images[:2]])
+        images = torch.cat([samples[:min(4, len(samples) // 2 * 2)].double().cpu(), images[:2]])
     try:
         return measured_strides(net, images)
     except Exception:  # a foreign operation may raise anything on a torus: the graph's strides stay
