@@ -74,11 +74,11 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
     if output.json:
         shown.write_document(_document(found, options))
         return
+    for note in found.notes:
+        shown.write_line(f"{found.after.model}: {note}")
     audits = [found.before, found.after]
     show_audits(audits)
     show_comparison(audits, found.comparison)
-    for note in found.notes:
-        shown.write_line(f"{found.after.model}: {note}")
     shown.write_line(str(found.checkpoint))
 
 

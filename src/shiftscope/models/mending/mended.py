@@ -194,13 +194,16 @@ def _phase_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[st
                      f"(by up to {drift:.2g} on noise)"]
 
 
+_BACKGROUND = "made for a constant background of {:g}; on a noisy one the object may be found elsewhere"
+
+
 def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     if recipe.image is not None:
         whole = WholeAverage(copy.deepcopy(model), recipe.image, recipe.shape[1:], background=recipe.background,
                              output_type=recipe.output_type)
         return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
                        f"image of {recipe.image[0]} x {recipe.image[1]}",
-                       f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
+                       _BACKGROUND.format(recipe.background)]
     count = recipe.shape[1] * recipe.shape[2]
     return PlacementAverage(copy.deepcopy(model), of="probabilities", output_type=recipe.output_type), [
         f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "
@@ -209,7 +212,7 @@ def _placement_average(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, lis
 
 def _recentre(model: nn.Module, recipe: Recipe) -> tuple[nn.Module, list[str]]:
     return nn.Sequential(Recentre(background=recipe.background), copy.deepcopy(model)), [
-        f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
+        _BACKGROUND.format(recipe.background)]
 
 
 _MENDS: dict[str, Callable[[nn.Module, Recipe], tuple[nn.Module, list[str]]]] = {
