@@ -111,8 +111,8 @@ def probabilities(outputs: Any, output_type: str) -> Any:
 
     Args:
         outputs: (..., K), NumPy array or tensor.
-        output_type: "logits" (softmax), "log-probabilities" (exp) or "probabilities" (as they are); "unknown" is taken
-            for logits.
+        output_type: "logits" and "log-probabilities" (softmax, which also takes the rounding of half precision from the
+            latter) or "probabilities" (as they are); "unknown" is taken for logits.
 
     Returns:
         Probabilities; NaN in rows whose prediction is non-finite.
@@ -131,15 +131,13 @@ def probabilities(outputs: Any, output_type: str) -> Any:
     wide = outputs if outputs.is_floating_point() and outputs.itemsize >= 4 else outputs.float()
     if output_type == "probabilities":
         return wide
-    return wide.exp() if output_type == "log-probabilities" else wide.softmax(-1)
+    return wide.softmax(-1)
 
 
 def _probabilities_of_array(outputs: np.ndarray, output_type: str) -> np.ndarray:
     if output_type == "probabilities":
         return outputs
     with np.errstate(invalid="ignore", over="ignore"):
-        if output_type == "log-probabilities":
-            return np.exp(outputs)
         rise = np.exp(outputs - outputs.max(-1, keepdims=True))
         return rise / rise.sum(-1, keepdims=True)
 

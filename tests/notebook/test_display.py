@@ -29,7 +29,8 @@ SAYS = {
     "neighbours": r"the 9 best images of each of 10 units\nThe first 60 test images at all 24 placements. garments.",
     "quality": r"class:all in \S+: 10 units\nmeans: .*selectivity 0",
     "units": r"garments: 60 test images, \d layers?\nfc1: 6 units, \d dead",
-    "equivariance": r"garments: 4 layers, 32 test images, shifts of 0 to 3 pixels, mode.*\n.*\nlast layer, fc2: -?\d",
+    "equivariance": r"garments: 5 layers, 32 test images, shifts of 0 to 3 pixels, mode.*\n.*\n"
+                    r"last layer, output: -?\d",
     "attribution": r"by saliency in \S+: 2 pictures, target class",
     "bench": r"training on garments: 2 rounds.*\ntwo-full, times as long as ours: notebook 2.5",
     "standing": r"two-full-seed3 on garments: .*4 test images at 4 placements.*\naccuracy: mean 37.5 %",

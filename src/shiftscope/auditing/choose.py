@@ -52,9 +52,10 @@ def choose_engine(subject: Subject, asked: str, doubts: list[str]) -> Choice:
     """
     if asked == "brute":
         return brute_force(subject, "brute force was asked for")
-    if asked == "auto" and len(subject.offsets) == 1:
+    single = len(subject.offsets) == 1
+    if asked == "auto" and single:
         return brute_force(subject, "brute force, because there is a single placement, which is one pass anyway")
-    choice, remark = (None, "") if doubts else _orbit(subject)
+    choice, remark = (None, "") if doubts or single else _orbit(subject)
     if choice is not None:
         return choice
     try:

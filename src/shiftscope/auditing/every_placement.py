@@ -149,7 +149,7 @@ class _Work:
             self.notes.append(f"{apart(check)}: all was computed again by brute force")
             choice = brute_force(self.subject, f"brute force, for {apart(check)}")
             sweep, check = self._sweep(choice)
-        if not self.inspection.doubts:
+        if not self.inspection.doubts and not sweep.interrupted:
             self.notes += from_first(lambda: self._about_rounding(sweep, check))
         return sweep, choice, check
 

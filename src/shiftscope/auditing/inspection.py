@@ -19,7 +19,7 @@ UNSURE = 100
 """Where float64 is not to be had, differences of so many times the tolerance are still put down to rounding: some
 layers (a group norm of an even map) amplify it."""
 
-AGAIN, WORST = 8, 16
+AGAIN, WORST = 4, 16
 """Images of the sample, and images of lowest consistency, that are computed again in float64."""
 
 Measured = TypeVar("Measured")

@@ -87,6 +87,8 @@ def mend(checkpoint: Path, /, *, how: Literal["blur", "polyphase", "phase-averag
     if output.json:
         shown.write_document(_document(found, options))
         return
+    for note in found.notes:
+        shown.write_line(f"{found.after.model}: {note}")
     audits = [found.before, found.after]
     show_audits(audits)
     show_comparison(audits, found.comparison)

@@ -118,12 +118,13 @@ def split_images(data: Dataset, split: str, validation: int) -> ImageSet:
 def _record(data: Dataset, images: ImageSet, moved: Predictions, centred: Predictions, offsets: torch.Tensor,
             shown: torch.Tensor, placement: Placement, tolerance: float, **described: Any) -> Evaluation:
     labels, classes = images.labels, data.classes
+    described |= moved.ties(tolerance)
     right = {"random": moved.right(labels), "centred": centred.right(labels)}
     accuracy = {which: hits.double().mean().item() for which, hits in right.items()}
     canvases = placement.place(images.gather(shown).cpu(), offsets[shown])
     behind = examples(labels, moved.classes, classes, images.shape)
     return Evaluation(
-        dataset=data.name, drawn=data.drawn, images=len(images), **described, **moved.ties(tolerance),
+        dataset=data.name, drawn=data.drawn, images=len(images), **described,
         placement=placement.to_dict(), class_names=list(data.class_names), accuracy=accuracy,
         per_class={which: class_shares(labels, hits, classes) for which, hits in right.items()},
         not_finite=int((moved.classes < 0).sum()), notes=_warnings(right["centred"], moved, labels, data, tolerance),

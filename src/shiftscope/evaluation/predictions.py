@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ class Predictions:
     """int64 (N,), -1 where the prediction is non-finite."""
     confidence: torch.Tensor
     """float32 (N,), probability of the predicted class; 0 where the prediction is non-finite."""
-    gaps: torch.Tensor
+    gaps: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     """float64 (N,), the largest output less the second largest: 0 is an exact tie, NaN non-finite."""
 
     def right(self, labels: torch.Tensor) -> torch.Tensor:

@@ -59,7 +59,7 @@ class PhaseAverage(nn.Module):
         check_of(of)
         self.model, self.stride = model, (pair[0], pair[1])
         self.of: Of = of
-        self.output_type = output_type and check_output_type(output_type)
+        self.output_type: OutputType | None = None if output_type is None else check_output_type(output_type)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_maps(pixels, "PhaseAverage")

@@ -57,7 +57,7 @@ class PlacementAverage(nn.Module):
         require(at_once >= 1, "at_once", at_once, "a whole number of at least 1")
         self.model, self.everywhere, self.at_once = model, everywhere, at_once
         self.of: Of = of
-        self.output_type = output_type and check_output_type(output_type)
+        self.output_type: OutputType | None = None if output_type is None else check_output_type(output_type)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_maps(pixels, "PlacementAverage")

@@ -192,7 +192,7 @@ def _notes(board: Board) -> list[str]:
         "a paired z-test. The largest value over the seeds that both have is shown, and 1 where seeds disagree about "
         "which is better.",
         "- Bold: the best of all, and better than the second best with p < 0.05. Without that nothing is bold.",
-        "- Ties: answers whose two largest logits lie within 1e-5; rounding may decide them.",
+        "- Ties: predictions whose two largest outputs are equal, or so close that rounding may decide.",
         "- Chance is computed from the numbers of classes K and placements P. One class for all: 1/K right, never "
         "changes its mind. A guess at each placement: right everywhere with K^-P, one label everywhere with K^(1-P), "
         "consistency 1/P + (1 - 1/P)/K."]

@@ -213,9 +213,7 @@ def _explain_chunk(question: Question, method: str, pixels: torch.Tensor,
     with torch.no_grad():
         (given, outputs), empty = question.score.ask(pixels), question.score(question.baseline)[0]
     answers = answers_of(outputs, len(pixels))
-    if units is None:  # classes: those that the model predicts
-        chosen, most = answers["predictions"].to(given.device), first_maximum(given)
-        units = torch.where(chosen >= 0, chosen, most) if question.score.aim.layer == CLASSES else most
+    units = _chosen(given, answers["predictions"], question.score.aim.layer) if units is None else units
     scores, nothing = given.gather(1, units[:, None])[:, 0], empty[units]
     if method != "occlusion":
         _check_gradient(question, pixels[:1], int(units[0]))
@@ -224,6 +222,12 @@ def _explain_chunk(question: Question, method: str, pixels: torch.Tensor,
     residuals = maps.double().sum((1, 2)) - (scores - nothing) if complete else torch.full_like(scores, torch.nan)
     return {"maps": maps.float(), "targets": units, "scores": scores.float(), "scores_baseline": nothing.float(),
             "residuals": residuals.float(), **answers}
+
+
+def _chosen(given: torch.Tensor, predictions: torch.Tensor, layer: str) -> torch.Tensor:
+    """Return the unit that gives most, int64 (B,); of the classes, the one that the model predicts."""
+    most, predictions = first_maximum(given), predictions.to(given.device)
+    return torch.where(predictions >= 0, predictions, most) if layer == CLASSES else most
 
 
 def _check_gradient(question: Question, pixels: torch.Tensor, unit: int) -> None:

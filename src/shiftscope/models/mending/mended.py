@@ -272,6 +272,9 @@ def _measured(average: PhaseAverage, recipe: Recipe, samples: Samples) -> str:
             f"{100 * change.relative:.2g} % of their spread between images; this dependence on position remains")
 
 
+_BACKGROUND = "made for a constant background of {:g}; on a noisy one the object may be found elsewhere"
+
+
 def _placement_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     _check_outputs(model, recipe)
     if recipe.image is not None:
@@ -279,7 +282,7 @@ def _placement_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tu
                              output_type=recipe.output_type)
         return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
                        f"image of {recipe.image[0]} x {recipe.image[1]}",
-                       f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
+                       _BACKGROUND.format(recipe.background)]
     count = recipe.shape[1] * recipe.shape[2]
     return PlacementAverage(_copied(model, recipe), of="probabilities", output_type=recipe.output_type), [
         f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "
@@ -293,7 +296,7 @@ def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
 
 def _recentre(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     return nn.Sequential(Recentre(background=recipe.background), _copied(model, recipe)), [
-        f"needs a constant background of {recipe.background:g}: noise on it moves the object"]
+        _BACKGROUND.format(recipe.background)]
 
 
 _MENDS: dict[str, Callable[[nn.Module, Recipe, Samples], tuple[nn.Module, list[str]]]] = {

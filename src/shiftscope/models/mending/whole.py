@@ -43,7 +43,7 @@ class WholeAverage(nn.Module):
         self.centre, self.model = Recentre(background=background), model
         self.image, self.canvas, self.everywhere, self.at_once = image, canvas, everywhere, at_once
         self.of: Of = of
-        self.output_type = output_type and check_output_type(output_type)
+        self.output_type: OutputType | None = None if output_type is None else check_output_type(output_type)
         place = Placement(image=image, canvas=canvas)
         self.rolls = place.offsets() - torch.tensor(place.middle)  # (P, 2)
 

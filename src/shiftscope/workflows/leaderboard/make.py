@@ -138,14 +138,14 @@ def standing_of(entry: Entry, made: Made, found: Audit, asked: dict[str, Any]) -
     """Return the record that says of an audit what the leaderboard shows and what later comparisons need."""
     training = made.training
     same = ("dataset", "drawn", "split", "images", "placements", "mode", "placement", "engine", "reason", "intervals",
-            "ties", "not_finite", "self_check", "notes", *FIGURES)
+            "not_finite", "self_check", "notes", *FIGURES)
     return Standing(
         entry=entry.name, title=entry.title, made=entry.made, model=entry.model, mend=entry.mend, preset=entry.preset,
         trained=entry.trained, seed=training.seed, parameters=count_parameters(made.model), epochs=training.epochs,
         train_images=training.train_images, train_seconds=training.train_seconds, settings=training.settings,
         asked=asked, hardware=made.hardware, claims=_claims(entry), measured=datetime.now(UTC).date().isoformat(),
         classes=len(found.class_names), audit_seconds=found.seconds, flips=_flips(found), labels=digest(found.labels),
-        packed_counts=pack_counts(found.right_counts, found.placements),
+        packed_counts=pack_counts(found.right_counts, found.placements), ties=found.ties + found.exact_ties,
         **{name: getattr(found, name) for name in same})
 
 
