@@ -96,7 +96,8 @@ def _copied_plain(function: types.FunctionType, memo: dict[int, Any]) -> Callabl
         cells[id(cell)].cell_contents = _copied(cell.cell_contents, memo)
     known.update({name: _copied(value, memo) for name, value in _globals(function).items()})
     made.__defaults__ = tuple(_copied(value, memo) for value in function.__defaults__ or ()) or None
-    made.__kwdefaults__ = {name: _copied(value, memo) for name, value in (function.__kwdefaults__ or {}).items()} or None
+    named = function.__kwdefaults__ or {}
+    made.__kwdefaults__ = {name: _copied(value, memo) for name, value in named.items()} or None
     made.__dict__.update(function.__dict__)
     return made
 

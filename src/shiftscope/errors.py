@@ -150,9 +150,9 @@ _ENDS = ("The following call raised this error", "User Stack", "Traceback (most 
 """What follows is a traceback."""
 
 _ADVICE = re.compile(
-    r"TORCH_?|https?://|for more (information|debugging)|for extended logs|for C\+\+|if you suspect|refer to|this is step"
-    r"|next steps|submit a PR|(file|create|open|report) an? (issue|bug)|exception summary|consider using|^caused by|the error above"
-    r"|suggested fixes|if you would like|^debug `|modify the model|stacktrace", re.IGNORECASE)
+    r"TORCH_?|https?://|for more (information|debugging)|for extended logs|for C\+\+|if you suspect|refer to"
+    r"|this is step|next steps|submit a PR|(file|create|open|report) an? (issue|bug)|exception summary|consider using|^caused by"
+    r"|the error above|suggested fixes|if you would like|^debug `|modify the model|stacktrace", re.IGNORECASE)
 """Advice for those who change PyTorch or call it directly."""
 
 

@@ -76,7 +76,7 @@ def capture(model: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Any]]
         for name in layers:
             layer = find_layer(model, name)
             if isinstance(layer, torch.jit.ScriptModule):
-                raise UsageError(f"the layer {name!r} of {model_name(model)} is TorchScript, into which nothing can look: "
+                raise UsageError(f"the layer {name!r} of {model_name(model)} is TorchScript, which hides its layers: "
                                  "give the model that it was made from")
             stack.callback(layer.register_forward_hook(_keeper(outputs, name, model)).remove)
         yield outputs
@@ -102,7 +102,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
     Modes, `requires_grad` and the generators of torch, NumPy and Python are restored, also after an error. A model that
     draws random numbers even in eval mode draws the same ones each time.
     """
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad and not parameter.is_inference()]
+    learning = [parameter for parameter in model.parameters()
+                if parameter.requires_grad and not parameter.is_inference()]
     with seeded((parameter.device for parameter in model.parameters()), 0), eval_mode(model), torch.enable_grad():
         try:
             for parameter in learning:

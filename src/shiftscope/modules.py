@@ -283,7 +283,7 @@ def says_model_errors(function: Callable[P, R]) -> Callable[P, R]:
         with model_errors(args[0] if args else kwargs.get("model")):
             return function(*args, **kwargs)
 
-    del shown.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]  # the followers of a group must not see through
+    del shown.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]  # followers of a group must not see through
     shown.__signature__ = inspect.signature(function)  # pyright: ignore[reportAttributeAccessIssue]
     return shown
 

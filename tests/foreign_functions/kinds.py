@@ -1,5 +1,5 @@
-"""Models of the kinds that people bring, each small: how one is built, a plain function that computes the same, and what
-is refused for it and why."""
+"""Models of the kinds that people bring, each small: how one is built, a plain function that computes the same, and
+what is refused for it and why."""
 
 import copy
 import functools
@@ -300,7 +300,8 @@ KINDS: dict[str, Kind] = {
                          torch.float64),
     "on meta": Kind(lambda: net().to("meta"), None, refused=META | {"but": MENDS}),
     "half on meta": Kind(half_on_meta, None, refused=META | dict.fromkeys(GRAPH, "meta") | {"but": MENDS}),
-    "int8": Kind(int8, int8, near=0.1, refused=NO_GRADIENT | {"save": "as in quantized models", "onnx": "cannot be written"}
+    "int8": Kind(int8, int8, near=0.1, refused=NO_GRADIENT | {"save": "as in quantized models",
+                                                              "onnx": "cannot be written"}
                  | dict.fromkeys(GRAPH, "cannot be read")),
     "half": Kind(lambda: net().half(), lambda: net().half(), dtype=torch.float16),
     "bfloat16": Kind(lambda: net().bfloat16(), lambda: net().bfloat16(), refused={"onnx": "float32, model.float()"},
@@ -310,7 +311,8 @@ KINDS: dict[str, Kind] = {
     "bank": _own(Bank),
     "volume": _own(Volume, refused=dict.fromkeys(GRAPH, "Volume")),
     "complex": _own(Complex, refused=dict.fromkeys(GRAPH, "no strided")),
-    "lazy": Kind(lambda: net(Lazy), None, "Lazy", refused={"all": "lazy layers", "save": "holds no numbers yet", "but": "train"}),
+    "lazy": Kind(lambda: net(Lazy), None, "Lazy", refused={"all": "lazy layers",
+                                                           "save": "holds no numbers yet", "but": "train"}),
     "tuple in training": _own(TupleInTraining),
     "in place": _own(InPlace),
     "squeezes": _own(Squeezes),

@@ -112,7 +112,8 @@ def attributed(kind: Kind, model: Any) -> None:
     pixels, alone = PICTURES[[0, 0]].to(kind.dtype).requires_grad_(), kind.name == "OneAtATime"
     plain = kind.plain()
     (plain(pixels[:1] if alone else pixels.clone())[0, 2]).backward()
-    assert pixels.grad is not None and found.maps[0] == pytest.approx(pixels.grad[0].sum(0).float().numpy(), abs=near(kind))
+    assert pixels.grad is not None
+    assert found.maps[0] == pytest.approx(pixels.grad[0].sum(0).float().numpy(), abs=near(kind))
     assert found.model == kind.name
 
 

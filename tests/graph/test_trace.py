@@ -145,14 +145,14 @@ def test_a_buffer_that_changes_is_named():
 
 
 @pytest.mark.parametrize("function, reason", [
-    (lambda self, x: x if x.sum() > 0 else -x, "GuardOnDataDependentSymNode: Could not guard on data-dependent"),
+    (lambda self, x: x if x.sum() > 0 else -x, "GuardOnDataDependentSymNode.*: Could not guard on data-dependent"),
     (lambda self, x: x.flatten(1) @ torch.ones(3, 3), "cannot be read for an input of .1, 4, 6.: RuntimeError"),
     (lambda self, x: (x, x + 1), "Lambda must return one tensor, it returns 2 in a collection"),
     (lambda self, x: {"logits": x + 1}, "Lambda must return one tensor, it returns 1 in a collection"),
     (lambda self, x: torch.ones(2), "Lambda must return a tensor that depends on its input"),
     (lambda self, x: torch.zeros_like(x).masked_scatter(x > 0, x[x > 0]),
      "the sizes of its tensors depend on the pixels"),
-    (lambda self, x: 1 / 0, "ZeroDivisionError: division by zero"),
+    (lambda self, x: 1 / 0, "ZeroDivisionError.*: division by zero"),
 ])
 def test_a_model_that_cannot_be_read_says_why_and_is_left_as_it_was(function, reason, capfd):
     model = Lambda(function, drop=nn.Dropout(), norm=nn.BatchNorm2d(1).eval())

@@ -177,8 +177,8 @@ def copy_of(model: nn.Module, shape: Sequence[int]) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever what it holds raises
-        raise UsageError(f"{model_name(model)} cannot be copied ({reason_of(error)}): give a model of plain tensors, for "
-                         "instance with weights that were not computed from others (prune.remove, "
+        raise UsageError(f"{model_name(model)} cannot be copied ({reason_of(error)}): give a model of plain tensors, "
+                         "for instance with weights that were not computed from others (prune.remove, "
                          "remove_weight_norm)") from error
 
 
@@ -273,8 +273,8 @@ def _refusal(model: nn.Module, shape: Sequence[int], error: Exception) -> UsageE
     """Return the error that says on what a model raises, and what may be done about it."""
     known = any(word in str(error).lower() for word in _SHAPES)
     remedy = "choose the canvas and the channels that it was built for" if known else "correct the model there"
-    refusal = UsageError(f"{model_name(model)} cannot take pictures of {' x '.join(map(str, shape))} (channels, height, "
-                         f"width): {described(error)}; {remedy}")
+    refusal = UsageError(f"{model_name(model)} cannot take pictures of {' x '.join(map(str, shape))} (channels, "
+                         f"height, width): {described(error)}; {remedy}")
     refusal.__cause__ = error
     return refusal
 

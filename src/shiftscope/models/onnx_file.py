@@ -33,8 +33,8 @@ class OnnxModel(nn.Module):
     """A classifier in an ONNX file, asked through onnxruntime on the CPU.
 
     Args:
-        path: the file. Its one input takes float pictures, (batch, C, H, W) or (batch, H, W, C). Of its outputs the first
-            that holds numbers (batch, classes) counts: others, such as labels, are left out.
+        path: the file. Its one input takes float pictures, (batch, C, H, W) or (batch, H, W, C). Of its outputs
+            the first that holds numbers (batch, classes) counts: others, such as labels, are left out.
 
     Attributes:
         picture: (C, H, W) as the file says; not there where it leaves a size open.
@@ -95,8 +95,8 @@ def _scores(outputs: Any, path: Path) -> str:
     found = [value for value in rows if value.type in FLOATS] or rows or [
         value for value in numbers if value.type in FLOATS]
     if not found:
-        raise CheckpointError(f"{path} returns {_listed(outputs)}, expected scores, floats (batch, classes): export the "
-                              "scores too, from scikit-learn with the option zipmap=False")
+        raise CheckpointError(f"{path} returns {_listed(outputs)}, expected scores, floats (batch, classes): export "
+                              "the scores too, from scikit-learn with the option zipmap=False")
     return found[0].name
 
 

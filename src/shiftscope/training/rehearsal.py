@@ -24,8 +24,8 @@ def prepare(model: nn.Module, shape: Sequence[int], seed: int) -> nn.Module:
     """
     initialize(model, shape, seed)
     if made_in_inference_mode(model):
-        raise UsageError(f"the weights of {model_name(model)} were made in torch.inference_mode and cannot learn: build "
-                         "the model outside of it, or train copy.deepcopy(model)")
+        raise UsageError(f"the weights of {model_name(model)} were made in torch.inference_mode and cannot learn: "
+                         "build the model outside of it, or train copy.deepcopy(model)")
     return adapt(model, shape=shape)
 
 

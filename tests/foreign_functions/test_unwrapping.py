@@ -1,0 +1,215 @@
+"""What is unwrapped and what is not, what is left as it was, and what a model raises in the middle of the work."""
+
+import random
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shiftscope.auditing import audit
+from shiftscope.errors import ShiftscopeError, UsageError, reason_of
+from shiftscope.evaluation.accuracy import evaluate
+from shiftscope.layers import PhaseAverage
+from shiftscope.models import build_model, load, save
+from shiftscope.models.adapt import adapt
+from shiftscope.modules import as_module, evaluating, in_batches, model_name
+from shiftscope.settings import SynthesisSettings, TrainSettings
+from shiftscope.training import train
+from shiftscope.visualization import activations, attribute, visualize
+from shiftscope.visualization.neighbours import find_neighbours
+
+from .kinds import SHAPE, Bank, InPlace, Lazy, Net, Squeezes, TupleInTraining, bands, net
+from .test_matrix import DATA, IMAGES, PICTURES, PLACE
+
+QUICK = TrainSettings(epochs=1, validation=1, batch_size=5)
+
+
+def test_wrappers_with_hooks_or_methods_of_their_own_are_kept() -> None:
+    class Reversed(nn.DataParallel):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).flip(1)
+
+    hooked = nn.DataParallel(net())
+    hooked.register_forward_hook(lambda module, inputs, output: output.flip(1))
+    compiled = torch.compile(net(), backend="eager")
+    compiled.register_forward_hook(lambda module, inputs, output: output.flip(1))
+    plain = audit(net(), DATA, placement=PLACE)
+    for wrapper in (Reversed(net()), hooked, compiled):
+        found = audit(wrapper, DATA, placement=PLACE)
+        assert (found.answers == 3 - plain.answers).all()
+
+
+def test_wrappers_in_wrappers() -> None:
+    model = net()
+    assert as_module(torch.compile(nn.DataParallel(torch.compile(model, backend="eager")), backend="eager")) is model
+    assert model_name(torch.compile(bands, backend="eager")) == "bands"
+    assert as_module(torch.export.export(model, (torch.zeros(2, *SHAPE),))).batch == 2
+
+
+def test_batches_of_one_size_are_filled_up_and_cut() -> None:
+    sizes = []
+
+    def ask(part: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(part))
+        return part.sum(1)
+
+    values = torch.arange(14.0).view(7, 2)
+    assert in_batches(ask, values, 3).equal(values.sum(1)) and sizes == [3, 3, 3]
+
+
+class Draws(Net):
+    """Adds noise from all three generators."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        noise = random.random() + np.random.rand() + torch.rand(1, dtype=x.dtype)  # noqa: NPY002
+        return super().forward(x) * noise.to(x.device)
+
+
+def states() -> tuple[Any, ...]:
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), (name, keys.tolist(), *rest), torch.get_rng_state().tolist()
+
+
+def test_generators_of_python_numpy_and_torch_are_seeded_and_left_as_they_were() -> None:
+    def everything() -> list[Any]:
+        model = net(Draws)
+        made = visualize(model, "class:1", shape=SHAPE, settings=SynthesisSettings(steps=2))
+        maps = attribute(model, PICTURES, 1, method="saliency").maps
+        (near,) = find_neighbours(model, ["class:1"], DATA, placement=PLACE, k=2)
+        shown = activations(model, PICTURES, ["class"])["class"].numpy()
+        train(model, DATA, placement=PLACE, settings=QUICK)
+        weights = torch.cat([weight.detach().flatten() for weight in model.parameters()]).numpy()
+        return [made.images, maps, near.top_activation, shown, weights]
+
+    first_states = states()
+    first = everything()
+    assert states() == first_states
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
+    second_states = states()
+    for one, other in zip(first, everything(), strict=True):
+        assert np.array_equal(one, other)
+    assert states() == second_states
+
+
+class RaisesLater(Net):
+    """Takes dark images only."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 3:
+            raise LookupError("a batch of more than three")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("function", ["audit", "evaluate", "train", "neighbors"])
+def test_what_a_model_raises_later_names_file_and_line(function: str) -> None:
+    model = net(RaisesLater)
+    line = RaisesLater.forward.__code__.co_firstlineno + 2
+    with pytest.raises(UsageError, match=rf"LookupError in forward \(.*test_unwrapping.py, line {line}\)") as refusal:
+        {"audit": lambda: audit(model, DATA, placement=PLACE),
+         "evaluate": lambda: evaluate(model, DATA, placement=PLACE),
+         "train": lambda: train(model, DATA, placement=PLACE, settings=QUICK),
+         "neighbors": lambda: find_neighbours(model, ["class:1"], DATA, placement=PLACE)}[function]()
+    assert len(str(refusal.value)) < 400 and "a batch of more than three" in str(refusal.value)
+
+
+def test_errors_that_are_not_the_models_are_not_blamed_on_it() -> None:
+    with pytest.raises(ShiftscopeError, match="engine"):
+        audit(net(), DATA, placement=PLACE, engine="none")
+
+
+def test_reasons_lose_escape_codes_and_advice() -> None:
+    text = ("Failed.\n\x1b[96mThis is step 1/3\x1b[0m of exporting.\n- Create an issue in PyTorch\n"
+            "For more information, run with TORCH_LOGS='+dynamic'\nthe size 3 does not divide 8\n"
+            "The following call raised this error:\n  File \"a.py\", line 3")
+    assert reason_of(RuntimeError(text)) == "Failed; the size 3 does not divide 8"
+    assert len(reason_of(RuntimeError("x" * 500))) <= 160
+
+
+def test_modes_of_all_parts_are_kept_by_training() -> None:
+    model = nn.Sequential(net(), nn.BatchNorm1d(4), nn.Dropout())
+    model.train()
+    model[1].eval()
+    train(model, DATA, placement=PLACE, settings=QUICK)
+    assert [part.training for part in (model, *model)] == [True, True, False, True]
+    adapt(model, normalize=(0.5, 0.5))
+    assert [part.training for part in (model, *model)] == [True, True, False, True]
+
+
+def test_a_last_batch_of_one_image_is_refused_before_training_where_the_model_raises_on_it() -> None:
+    model = nn.Sequential(net(), nn.BatchNorm1d(4))
+    settings = TrainSettings(epochs=1, validation=2, batch_size=4)  # 9 images
+    with pytest.raises(UsageError, match="last batch of an epoch has one image.*choose another batch_size than 4"):
+        train(model, DATA, placement=PLACE, settings=settings)
+
+
+def test_several_outputs_in_train_mode_are_noted_and_the_first_is_trained() -> None:
+    model, plain = net(TupleInTraining), net()
+    found = train(model, DATA, placement=PLACE, settings=QUICK)
+    assert any("several outputs" in note for note in found.notes)
+    train(plain, DATA, placement=PLACE, settings=QUICK)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(model.parameters(), plain.parameters(), strict=True))
+
+
+def test_lazy_models_are_trained_and_their_checkpoints_load_into_fresh_ones(tmp_path: Any) -> None:
+    model = net(Lazy)
+    state = torch.get_rng_state()
+    train(model, DATA, placement=PLACE, settings=QUICK, folder=tmp_path)
+    assert state.equal(torch.get_rng_state())
+    again = net(Lazy)
+    train(again, DATA, placement=PLACE, settings=QUICK)
+    loaded = load(tmp_path, model=net(Lazy))
+    with evaluating(model), evaluating(again):
+        assert model(PICTURES).equal(again(PICTURES)) and model(PICTURES).equal(loaded(PICTURES))
+
+
+def test_the_dtype_is_tried_and_a_bank_of_other_precision_does_not_choose_it() -> None:
+    assert adapt(net(Bank), shape=SHAPE).pixel_dtype == torch.float32
+    mixed = net(Bank).half()
+    mixed.bank = mixed.bank.float()
+    assert adapt(mixed, shape=SHAPE).pixel_dtype == torch.float16
+    ordinary = net().double()
+    assert adapt(ordinary, shape=SHAPE) is ordinary
+
+
+def test_models_that_work_in_place_leave_the_views_of_an_average_alone() -> None:
+    average, plain = PhaseAverage(net(InPlace), 2), PhaseAverage(net(), 2)
+    with torch.no_grad():
+        pixels = PICTURES.clone()
+        expected = plain((pixels - 0.3) * 2)
+        assert torch.allclose(average(pixels), expected, atol=1e-6) and pixels.equal(PICTURES)
+
+
+def test_one_image_of_a_model_that_squeezes() -> None:
+    found = audit(net(Squeezes), DATA, placement=PLACE, limit=1)
+    assert (found.answers == audit(net(), DATA, placement=PLACE, limit=1).answers).all()
+
+
+def test_functions_of_pixels_and_factories_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_models.py").write_text(
+        "import torch\ndef scores(x):\n    return x.flatten(1)[:, :4]\ndef factory(classes):\n    return scores\n"
+        "def broken(canvas):\n    raise OSError('no weights here')\ndef number():\n    return 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("their_models:scores", "their_models:factory"):
+        model = build_model(name)
+        assert model(IMAGES.float()).shape == (11, 4) and model_name(model) == "scores"
+    with pytest.raises(UsageError, match=r"OSError in broken \(.*their_models.py, line 7\): no weights here"):
+        build_model("their_models:broken")
+    with pytest.raises(UsageError, match="must return an nn.Module, got int"):
+        build_model("their_models:number")
+
+
+def test_weights_that_checkpoints_do_not_hold_are_refused_and_nothing_is_written(tmp_path: Any) -> None:
+    wide = net().to(torch.complex128)
+    for model, reason in ((wide, "complex128"), (net().to("meta"), "holds no numbers"), (net(Lazy), "no numbers")):
+        with pytest.raises(UsageError, match=reason):
+            save(model, tmp_path / "model")
+        assert not (tmp_path / "model").exists()
+
+
+def test_frozen_torchscript_has_no_mode() -> None:
+    scripted = torch.jit.freeze(torch.jit.script(net()))
+    found = audit(scripted, DATA, placement=PLACE)
+    assert not hasattr(scripted, "training") and not re.search("train mode", " ".join(found.notes))
