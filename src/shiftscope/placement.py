@@ -284,8 +284,8 @@ def texture(canvas: tuple[int, int], *, seed: int = 0, channels: int = 1) -> tor
     >>> texture((56, 56)).shape
     torch.Size([1, 56, 56])
     """
-    check_size("canvas", canvas)
     height, width = canvas
+    check_size("canvas of a texture", (channels * height, width))
     grid = torch.arange(channels * height * width).view(channels, height, width)
     noise = hashing.draw(hashing.stream(Stream.TEXTURE, seed), grid, 1024).to(torch.float64) / 1023
     spectrum = torch.fft.rfft2(noise - 0.5)

@@ -129,6 +129,15 @@ def test_a_broken_download_leaves_nothing_and_replaces_nothing(tmp_path, small_f
     assert (tmp_path / f"{names[0]}.gz").read_bytes() == good
 
 
+def test_an_address_that_sends_too_much_is_given_up(tmp_path, small_files, mirror, monkeypatch):
+    served, _ = mirror
+    served[f"/first/{next(iter(small_files))}.gz"] = bytes(5000)
+    monkeypatch.setattr("shiftscope.data.download.MOST_BYTES", 4000)
+    with pytest.raises(DataError, match=r"127.0.0.1: more than 4,000 bytes"):
+        fetch_dataset("fashion-mnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_download_counts_every_byte(small_files, mirror):
     served, _ = mirror
     for name, content in small_files.items():

@@ -125,7 +125,7 @@ def damaged(rng: random.Random, folder: Path, name: str, mutate: Any) -> list[st
 
 def replace_by_special(rng: random.Random, path: Path) -> None:
     """Put something in the place of a file that is none, or a very large one."""
-    path.unlink()
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     kind = rng.randrange(5)
     if kind == 0:
         os.mkfifo(path)

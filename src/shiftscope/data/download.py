@@ -9,10 +9,24 @@ from urllib.parse import urlsplit
 
 from shiftscope import files
 from shiftscope.errors import DataError
+from shiftscope.files import UnfitFileError
 from shiftscope.progress import Progress, Task
 
 TIMEOUT = 20.0
 """Seconds of silence after which an address is given up."""
+
+
+MOST_BYTES = 2**30
+"""Size limit of a download."""
+
+
+class _Bounded(io.BytesIO):
+    """A buffer that takes up to `MOST_BYTES`: an address that never ends is given up."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > MOST_BYTES:
+            raise UnfitFileError(f"more than {MOST_BYTES:,} bytes")
+        return super().write(data)
 
 
 class _Meter:
@@ -71,7 +85,7 @@ def download(addresses: Sequence[str], path: Path, sha256: str, progress: Progre
 def _fetch(address: str, progress: Progress, name: str) -> bytes:
     import pooch  # here, because it imports tqdm, which warns in notebooks without ipywidgets
 
-    meter, buffer = _Meter(progress, f"fetching {name}"), io.BytesIO()
+    meter, buffer = _Meter(progress, f"fetching {name}"), _Bounded()
     bar: Any = meter  # pooch takes any object with these methods, its annotation says bool
     try:
         pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)(address, buffer, None)
@@ -82,5 +96,7 @@ def _fetch(address: str, progress: Progress, name: str) -> bytes:
 
 def _reason(error: Exception) -> str:
     """Return a few words: the full text of a connection error is a page of nested objects."""
+    if isinstance(error, UnfitFileError):
+        return str(error)
     status = getattr(getattr(error, "response", None), "status_code", None)
     return f"HTTP status {status}" if status is not None else type(error).__name__

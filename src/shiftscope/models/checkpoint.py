@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -260,11 +261,11 @@ def _checked_arguments(config: CheckpointConfig) -> dict[str, Any]:
     Raises:
         UnfitFileError: an unknown argument, one of another type, or more pixels than any picture has.
     """
-    hints = get_type_hints(REGISTRY[config.model].__init__)
-    strange = sorted(config.arguments.keys() - hints.keys())
+    kind = _arguments_of(config.model)
+    strange = sorted(config.arguments.keys() - kind.__annotations__.keys())
     if strange:
         raise UnfitFileError(f"it has no argument {quoted(strange[0])}")
-    arguments = as_type(config.arguments, typed_dict({name: NotRequired[hint] for name, hint in hints.items()}))
+    arguments = as_type(config.arguments, kind)
     for name, value in arguments.items():
         if isinstance(value, list | tuple) and len(value) > _MOST_NUMBERS:
             raise UnfitFileError(f"{name} has {len(value):,} numbers, the limit is {_MOST_NUMBERS}")
@@ -273,6 +274,12 @@ def _checked_arguments(config: CheckpointConfig) -> dict[str, Any]:
     if prod(picture) > LARGEST or prod(picture[1:]) > MOST_PIXELS:
         raise UnfitFileError(f"a picture of {' x '.join(map(str, picture))} is larger than any that is allowed")
     return arguments
+
+
+@cache
+def _arguments_of(model: str) -> Any:
+    """Return the TypedDict of a registry model's parameters."""
+    return typed_dict({name: NotRequired[hint] for name, hint in get_type_hints(REGISTRY[model].__init__).items()})
 
 
 def _read_weights(path: Path, model: nn.Module) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
@@ -17,6 +18,11 @@ class _Places(TypedDict):
 
     random: float
     centred: float
+
+
+@cache
+def _per_class(classes: int) -> Any:
+    return typed_dict({"random": table(classes), "centred": table(classes)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +100,6 @@ class Evaluation(Record):
                 "gallery_index": (0, images), "cell_index": (0, images)}
 
     def misfits(self) -> list[str]:
-        places = {"random": table(len(self.class_names)), "centred": table(len(self.class_names))}
         return [*unlike("accuracy", self.accuracy, _Places),
-                *unlike("per_class", self.per_class, typed_dict(places)),
+                *unlike("per_class", self.per_class, _per_class(len(self.class_names))),
                 *wrong_placement(self.placement), *super().misfits()]

@@ -107,8 +107,8 @@ def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
         raise CheckpointError(f"the checkpoint's description is damaged: {wrong[0]}; save the model anew")
     (h, w), (H, W) = values["image"], values["canvas"]
     background = values.get("background", 0)
-    ground = texture((H, W), channels=channels) if background == "texture" else background
     try:
+        ground = texture((H, W), channels=channels) if background == "texture" else background
         return Placement(image=(h, w), canvas=(H, W), mode=values["mode"], background=ground)
     except UsageError as error:
         raise CheckpointError(f"the checkpoint's description is damaged: {error}") from error
