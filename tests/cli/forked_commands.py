@@ -2,7 +2,7 @@
 
 Usage: forked_commands.py, then JSON lines {"line", "closed", "encoding", "gone"} on standard input: the words of the
 command, the numbers of the streams that are closed, the encoding of the open ones, and whether the current folder is to
-be a deleted one. For each, it prints a JSON line {"code", "out", "err"}. This process has imported what all commands need.
+be a deleted one. For each, it prints a JSON line {"code", "out", "err"}. This process has imported what commands need.
 """
 
 import json

@@ -84,7 +84,8 @@ def _session(path: Path) -> Any:
     options.log_severity_level = 3  # errors only: they are raised as well
     readable = valid_unicode(str(path)) == str(path)  # onnxruntime opens files with names in UTF-8 only
     try:
-        return onnxruntime.InferenceSession(str(path) if readable else path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path) if readable else path.read_bytes(), options,
+                                            providers=["CPUExecutionProvider"])
     except Exception as error:
         raise CheckpointError(f"{path} is no readable ONNX file ({' '.join(str(error).split())}); export it "
                               "again") from error
