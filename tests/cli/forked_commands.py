@@ -2,7 +2,7 @@
 
 Usage: forked_commands.py, then JSON lines {"line", "closed", "encoding", "gone"} on standard input: the words of the
 command, the numbers of the streams that are closed, the encoding of the open ones, and whether the current folder is to
-be a deleted one. For each, it prints a JSON line {"code", "out", "err"}. This process has imported what all commands need.
+be a deleted one. For each, it prints a JSON line {"code", "out", "err"}. This process has imported what commands need.
 """
 
 import json
@@ -26,7 +26,7 @@ def stream(number: int, closed: bool, encoding: str | None):
     if closed:
         os.close(number)
         return None
-    return open(number, "r" if number == 0 else "w", encoding=encoding, closefd=False,  # noqa: SIM115
+    return open(number, "r" if number == 0 else "w", encoding=encoding, closefd=False,
                 errors="backslashreplace" if number == 2 else "strict")
 
 

@@ -41,7 +41,8 @@ class Forked:
 
     def __call__(self, *line: str, closed=(), encoding="utf-8", gone=False) -> tuple[int, str, str]:
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"line": line, "closed": closed, "encoding": encoding, "gone": gone}) + "\n")
+        case = {"line": line, "closed": closed, "encoding": encoding, "gone": gone}
+        self.process.stdin.write(json.dumps(case) + "\n")
         self.process.stdin.flush()
         found = json.loads(self.process.stdout.readline())
         assert "Traceback" not in found["err"] and "unexpected" not in found["err"], found["err"]
@@ -54,18 +55,18 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("surroundings")
     random = np.random.default_rng(0)
     for index, name in enumerate(CLASSES):
-        where = os.path.join(os.fsencode(folder), b"da\xffta", name)
-        os.makedirs(where)
+        where = Path(os.fsdecode(os.path.join(os.fsencode(folder), b"da\xffta", name)))  # noqa: PTH118
+        where.mkdir(parents=True)
         for number in range(6):
             pixels = (random.random((12, 12)) * 50 + 40 * index).astype("uint8")
-            Image.fromarray(pixels).save(os.path.join(where, b"im\xfe%d.png" % number), format="png")
+            Image.fromarray(pixels).save(where / os.fsdecode(b"im\xfe%d.png" % number), format="png")
     return folder
 
 
 @pytest.fixture(scope="module")
 def forked(folder):
-    """`forked(*words, closed=..., encoding=..., gone=...)` in `folder`, where a run was made with little else than a standard
-    output of ASCII."""
+    """`forked(*words, closed=..., encoding=..., gone=...)` in `folder`, where a run was made with little else than a
+    standard output of ASCII."""
     forked = Forked(folder)
     code, out, _ = forked("run", *LINES["run",], closed=[0, 2], encoding="ascii")
     assert code == 0 and "two-conv" in out
@@ -86,8 +87,8 @@ LINES = {
     ("audit",): (SECOND, "--data", DATA, "--against", FIRST, "--step", "8"),
     ("mend",): (FIRST, "--how", "placement-average", "--data", DATA, "--images", "2", "--out", "mended\udcff"),
     ("predict",): (FIRST, PICTURE, "--out", "predicted\udcff"),
-    ("visualize",): (FIRST, "class:0", "--data", DATA, "--steps", "1", "--neighbours", "1", "--attribute", "1", "--units",
-                     "--out", "seen\udcff"),
+    ("visualize",): (FIRST, "class:0", "--data", DATA, "--steps", "1", "--neighbours", "1", "--attribute", "1",
+                     "--units", "--out", "seen\udcff"),
     ("report",): (RUN, "--out", "page\udcff.html"),
     ("compare",): (RUN, RUN, "--models", "two-full", "two-conv", "--out", "compared\udcff"),
     ("export",): (FIRST, "--onnx", "net\udcff.onnx"),
@@ -172,7 +173,7 @@ def test_records_are_unicode_whatever_a_path_holds(folder, forked):
     ("train", "no\udcff"), ("train", "two-full", "--data", "npz:no\udcff"), ("watch", "no\udcff"), ("no\udcff",),
     ("run", "--no\udcff"), ("report", "no\udcff"), ("visualize", FIRST, "--start", "no\udcff"),
     ("visualize", FIRST, "no\udcff"), ("audit", FIRST, "--device", "no\udcff"), ("data", "fetch", "no\udcff"),
-    ("evaluate", "no\x1b[31m\n\u202e")], ids=ascii)
+    ("evaluate", "no\x1b[31m\u202e")], ids=ascii)
 def test_messages_show_names_that_are_no_text(forked, line):
     code, out, said = forked(*line, encoding="ascii")
     *_, said = said.splitlines()

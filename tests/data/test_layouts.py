@@ -239,7 +239,7 @@ def test_a_file_that_the_system_does_not_open(tmp_path, monkeypatch):
 def test_class_names_that_are_no_utf8(tmp_path):
     lay(tmp_path / "data", ROOT)
     try:
-        os.rename(tmp_path / "data" / "cat", tmp_path / "data" / os.fsdecode(b"caf\xe9"))
+        (tmp_path / "data" / "cat").rename(tmp_path / "data" / os.fsdecode(b"caf\xe9"))
     except OSError:
         pytest.skip("the file system takes UTF-8 alone")
     assert "caf\\xe9" in load_dataset(f"folder:{tmp_path}/data").class_names

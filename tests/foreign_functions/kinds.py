@@ -274,6 +274,10 @@ NO_GRADIENT = {"visualize": "does not depend on the picture", "attribute": "does
                "train": "have no gradient by its weights"}
 
 
+def _lambda_of(model: nn.Module) -> Any:
+    return lambda x: model(x)
+
+
 def _own(kind: type[nn.Module], **options: Any) -> Kind:
     return Kind(lambda: net(kind), lambda: net(kind), kind.__name__, **options)
 
@@ -289,7 +293,7 @@ KINDS: dict[str, Kind] = {
     "exported for 2": Kind(lambda: exported(2), name="ExportedProgram", refused=dict.fromkeys(GRAPH, "batch")),
     "data parallel": Kind(lambda: nn.DataParallel(net())),
     "function": Kind(lambda: bands, lambda: bands, "bands", refused=NO_WEIGHTS | dict.fromkeys(GRAPH, "bands")),
-    "lambda": Kind(lambda: (lambda x, model=net(): model(x)), name="lambda"),
+    "lambda": Kind(lambda: _lambda_of(net()), name="lambda"),
     "partial": Kind(lambda: functools.partial(scaled, 2.0, net()), lambda: functools.partial(scaled, 2.0, net()),
                     "scaled"),
     "method": Kind(lambda: net().forward, name="Net.forward"),

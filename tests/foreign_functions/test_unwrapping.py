@@ -64,12 +64,12 @@ class Draws(Net):
     """Adds noise from all three generators."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        noise = random.random() + np.random.rand() + torch.rand(1, dtype=x.dtype)  # noqa: NPY002
+        noise = random.random() + np.random.rand() + torch.rand(1, dtype=x.dtype)
         return super().forward(x) * noise.to(x.device)
 
 
 def states() -> tuple[Any, ...]:
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    name, keys, *rest = np.random.get_state()
     return random.getstate(), (name, keys.tolist(), *rest), torch.get_rng_state().tolist()
 
 
@@ -87,7 +87,7 @@ def test_generators_of_python_numpy_and_torch_are_seeded_and_left_as_they_were()
     first_states = states()
     first = everything()
     assert states() == first_states
-    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
     second_states = states()
     for one, other in zip(first, everything(), strict=True):
         assert np.array_equal(one, other)

@@ -74,9 +74,10 @@ GROUPS = {"models": "Look at the models that can be trained by name.",
 EPILOGUE = """\
 Help on one command: shiftscope run --help
 
-Every option can also stand in the file shiftscope.toml of the current folder, one table a command ([run], [train], \
-[data.info]), or in a variable named after it (--data-dir: SHIFTSCOPE_DATA_DIR). The command line wins over the \
-variable, the variable over the file."""
+Options can also be set in the file shiftscope.toml of the current folder, one table a command ([run], [train], \
+[data.info]), or in a variable named after them (--data-dir: SHIFTSCOPE_DATA_DIR). The command line wins over the \
+variable, the variable over the file. Names of code are accepted on the command line only, and the file cannot set \
+what is written or replaced (--out, --overwrite, --resume)."""
 
 
 def _version() -> str:

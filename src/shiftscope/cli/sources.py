@@ -14,7 +14,7 @@ from typing import Any
 from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Token
 from cyclopts.config import Env, Toml
 
-from shiftscope.errors import UsageError, nearest, unknown
+from shiftscope.errors import UsageError, did_you_mean, nearest
 from shiftscope.files import read_regular, reason
 from shiftscope.resolve import is_object_name
 
@@ -62,7 +62,9 @@ class Variables:
             known = {variable(option) for option in self.options()}
             for name in strange:
                 if name not in known:
-                    raise unknown("variable", name, known | {DEBUG_VARIABLE})
+                    hint = did_you_mean(name, known | {DEBUG_VARIABLE}) or "unset it; "
+                    raise UsageError(f"unknown variable {name!r}: {hint}`shiftscope {' '.join(commands)} --help` shows "
+                                     "the options")
         self.env(app, commands, arguments)
         for argument, token in _tokens(arguments, self.env.source):
             if _names_code(argument, token):

@@ -30,7 +30,7 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
 
     Args:
         name: one of `FORMS`; a `Dataset` is passed through. package.module:object is a `Dataset` or a callable without
-            arguments that returns one, imported with the current folder first.
+            arguments that returns one, imported from an installed package or the current folder.
         data_dir: folder of the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder).
         limit: keep the first `limit` training and test images only.
         seed: what the garments are drawn with.

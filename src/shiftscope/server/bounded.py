@@ -1,8 +1,8 @@
 """A server that no client can exhaust: few connections, a time limit on what each may wait for, and fast answers.
 
-uvicorn lets asyncio accept connections. Without free file descriptors, asyncio then logs a traceback for every connection
-that waits, and tries again; and it turns off Nagle's algorithm only on some sockets, so that a small answer waits for the
-client's delayed acknowledgement. Here connections are accepted one by one.
+uvicorn lets asyncio accept connections. Without free file descriptors, asyncio then logs a traceback for every
+connection that waits, and tries again; and it turns off Nagle's algorithm only on some sockets, so that a small answer
+waits for the client's delayed acknowledgement. Here connections are accepted one by one.
 
 References:
     RFC 896, "Congestion Control in IP/TCP Internetworks" (Nagle); RFC 1122, section 4.2.3.2 (delayed acknowledgements).
