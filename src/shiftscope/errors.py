@@ -152,7 +152,8 @@ _ENDS = ("The following call raised this error", "User Stack", "Traceback (most 
 _ADVICE = re.compile(
     r"TORCH_?|https?://|for more (information|debugging)|for extended logs|for C\+\+|if you suspect|refer to"
     r"|this is step|next steps|submit a PR|(file|create|open|report) an? (issue|bug)|exception summary"
-    r"|consider using|^caused by|the error above|suggested fixes|if you would like|^debug `|modify the model|stacktrace", re.IGNORECASE)
+    r"|consider using|^caused by|the error above|suggested fixes|if you would like|^debug `|modify the model"
+    r"|stacktrace", re.IGNORECASE)
 """Advice for those who change PyTorch or call it directly."""
 
 

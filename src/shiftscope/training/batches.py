@@ -119,3 +119,12 @@ class StreamedBatches:
 def batches_of(images: ImageSet, device: torch.device) -> Batches:
     """Return what training reads `images` through, on `device` where they fit."""
     return StreamedBatches(images, device) if isinstance(images, StreamedImages) else IndexedBatches(images, device)
+
+
+def dropout_seeds(seed: int, steps: range) -> list[int]:
+    """Return what dropout is seeded with in each step of the training, as a function of the seed and the step alone.
+
+    >>> dropout_seeds(7, range(3, 5)) == [hashing.stream(Stream.DROPOUT, 7, step) for step in (3, 4)]
+    True
+    """
+    return hashing.mix(torch.tensor(steps) ^ hashing.stream(Stream.DROPOUT, seed)).tolist()

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope import hashing
 from shiftscope.data.base import Dataset
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, together, total
@@ -22,7 +21,6 @@ from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
 from shiftscope.generators import seed_generators, seeded
-from shiftscope.hashing import Stream
 from shiftscope.hooks import laid_out
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.checkpoint import Provenance, save
@@ -35,7 +33,7 @@ from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
 from shiftscope.training.augment import erased, mirrored
-from shiftscope.training.batches import batches_of
+from shiftscope.training.batches import batches_of, dropout_seeds
 from shiftscope.training.clock import Clock, Forecast
 from shiftscope.training.memory import keep_memory
 from shiftscope.training.optimizers import build_optimizer
@@ -110,15 +108,6 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
                    progress or SilentProgress())
         with (stop if stop is not None else StopFlag()).listening() as flag:
             return fit.run(resume, on_epoch, flag)
-
-
-def dropout_seeds(seed: int, steps: range) -> list[int]:
-    """Return what dropout is seeded with in each step of the training, as a function of the seed and the step alone.
-
-    >>> dropout_seeds(7, range(3, 5)) == [hashing.stream(Stream.DROPOUT, 7, step) for step in (3, 4)]
-    True
-    """
-    return hashing.mix(torch.tensor(steps) ^ hashing.stream(Stream.DROPOUT, seed)).tolist()
 
 
 class _Fit:
