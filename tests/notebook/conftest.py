@@ -4,7 +4,6 @@
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,9 +16,7 @@ import shiftscope.model_utils as model_utils
 from shiftscope.auditing.commuting import equivariance
 from shiftscope.models import TwoFullNet
 from shiftscope.notebook.options import DEFAULTS, AttrDict
-from shiftscope.results import Bench, Record
-from shiftscope.results.bench import compare
-from shiftscope.results.standing import FIGURES, Standing, pack_counts
+from shiftscope.results import Record
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.visualization import attribute, find_neighbours, measure_quality, unit_table
 
@@ -97,25 +94,5 @@ def results() -> dict[str, Record]:
     found = [
         training, audit, synthesis, beside, shiftscope.evaluate(model, data, placement=place),
         measure_quality(model, synthesis, neighbours=beside), unit_table(model, data, placement=place),
-        equivariance(model, data, placement=place, period=4), attribute(model, synthesis.images[:2], method="saliency"),
-        _bench(), _standing()]
+        equivariance(model, data, placement=place, period=4), attribute(model, synthesis.images[:2], method="saliency")]
     return {record.kind: record for record in found}
-
-
-def _bench() -> Bench:
-    part = compare("two-full", "s", {"ours": "a", "notebook": "b"}, {"ours": [1.0, 2.0], "notebook": [3.0, 4.0]})
-    return Bench(bench="training", measured="2026-01-02T03:04:05+00:00", dataset="garments", drawn=True, repeats=2,
-                 settings={}, notes=[], marked=False, comparisons=[part], growth=[],
-                 others={"before": 0.01, "during": None, "source": "x"},
-                 machine={"processor": "chip", "cores": 2, "threads": 2, "device": "cpu", "torch": "2"})
-
-
-def _standing() -> Standing:
-    counts, figures = np.array([4, 2, 0, 0]), dict.fromkeys(FIGURES, 0.375)
-    return Standing(
-        entry="two-full", title="two full", made="somehow", model="two-full", mend=None, preset=None, trained="moved",
-        seed=3, parameters=1234, epochs=1, train_images=10, train_seconds=2.0, settings={}, asked={}, hardware={},
-        claims={}, measured="2026-01-01", dataset="garments", drawn=True, split="test", classes=10, images=4,
-        placements=4, mode="canvas", placement={}, engine="dense", reason="because", audit_seconds=1.0, **figures,
-        intervals={}, flips=3, ties=0, not_finite=0, notes=[], labels=7, packed_counts=pack_counts(counts, 4),
-        self_check={"placements": 1, "max_abs_logit_difference": 0.0, "tolerance": 1.0})
