@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from shiftscope.course.history import History
+from shiftscope.course.images import rescale, to_colours
 from shiftscope.evaluation.predictions import answers
-from shiftscope.notebook.history import History
-from shiftscope.notebook.pictures import rescale, to_colours
 from shiftscope.progress import duration
 from shiftscope.reporting.sheet import Layout, Sheet
 from shiftscope.reporting.style import SERIES, describe, foot, foot_height, head, head_height, styled

@@ -3,8 +3,8 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
+from shiftscope.course.images import make_grid, rescale, to_tensor
 from shiftscope.errors import UsageError
-from shiftscope.notebook.pictures import make_grid, rescale, to_tensor
 
 
 def test_a_grid_holds_each_picture_where_it_belongs():

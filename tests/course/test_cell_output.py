@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 from matplotlib import pyplot as plt
 
-from shiftscope.notebook import live
+from shiftscope.course import cell_output
 
 
 class Screen:
@@ -28,7 +28,7 @@ def screen(monkeypatch) -> Screen:
     display = pytest.importorskip("IPython.display", reason="needs IPython: pip install shiftscope[notebook]")
     seen = Screen()
     monkeypatch.setattr(display, "display", seen.display)
-    monkeypatch.setattr(live, "in_kernel", lambda: True)
+    monkeypatch.setattr(cell_output, "in_kernel", lambda: True)
     return seen
 
 

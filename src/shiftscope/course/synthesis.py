@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from shiftscope.course.images import to_tensor
+from shiftscope.course.loaders import Units, course_units, units_of
+from shiftscope.course.training_loop import ask
 from shiftscope.errors import UsageError
 from shiftscope.hooks import capture
 from shiftscope.models.forward import evaluating, home
-from shiftscope.notebook.loaders import Units, course_units, units_of
-from shiftscope.notebook.loop import ask
-from shiftscope.notebook.pictures import to_tensor
 from shiftscope.progress import Progress
 from shiftscope.settings import require
 from shiftscope.visualization import visualize

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from shiftscope.course.placed import DEVIATION, MEAN
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models.forward import home
-from shiftscope.notebook.placed import DEVIATION, MEAN
 from shiftscope.settings import require
 
 Batch = tuple[torch.Tensor, torch.Tensor]

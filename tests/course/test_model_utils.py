@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
+from shiftscope.course.loaders import units_of
+from shiftscope.course.training_loop import Session
 from shiftscope.errors import DataError, ShiftscopeError, TrainingError, UsageError
-from shiftscope.notebook.loaders import units_of
-from shiftscope.notebook.loop import Session
 from shiftscope.training.schedule import learning_rate
 
 

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope import hashing
+from shiftscope.course.loaders import Source
+from shiftscope.course.options import Options
 from shiftscope.devices import seed_generators
 from shiftscope.errors import Interrupted, TrainingError, UsageError
 from shiftscope.models.forward import evaluating, home
-from shiftscope.notebook.loaders import Source
-from shiftscope.notebook.options import Options
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
 from shiftscope.training.memory import keep_memory

@@ -3,9 +3,9 @@ import torch
 from torch.utils.data import DataLoader, random_split
 
 import shiftscope.model_utils
+from shiftscope.course.placed import PlacedImages, PlacedLoader
 from shiftscope.data.base import TensorImages
 from shiftscope.errors import UsageError
-from shiftscope.notebook.placed import PlacedImages, PlacedLoader
 from shiftscope.placement import Placement
 
 PLACE = Placement(image=(4, 3), canvas=(12, 10))
