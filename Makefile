@@ -19,7 +19,7 @@ INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_VISION := .venv-vision/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup fmt check test test-vision docs bench checkpoints dist test-wheel
+.PHONY: help demo setup fmt check test test-vision docs bench leaderboard checkpoints dist test-wheel
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +52,11 @@ docs: $(INSTALLED_DEV) ## the documentation, in docs/_build/html; runs the lesso
 
 bench: $(INSTALLED) ## time training, audit, pictures and batches beside the plain ways (real images; nothing else running)
 	for part in training audit visualize data; do \
-		$(RUN) -m shiftscope bench $$part --data fashion-mnist --out benchmarks/results --overwrite || exit; done
+		$(RUN) benchmarks/run_bench.py $$part --data fashion-mnist --out benchmarks/results --overwrite || exit; done
+
+leaderboard: $(INSTALLED) ## train, repair and audit what the leaderboard lacks, and write its page (real images; hours)
+	$(RUN) benchmarks/run_leaderboard.py --data fashion-mnist --resume
+	$(RUN) benchmarks/run_leaderboard.py --table docs/leaderboard.md
 
 checkpoints: $(INSTALLED) ## train the models of examples/checkpoints/ anew (real images; ten minutes on two cores)
 	$(RUN) tools/make_checkpoints.py

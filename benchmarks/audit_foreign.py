@@ -28,7 +28,7 @@ from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.brute import BruteEngine
 
 sys.path.insert(0, str(Path(__file__).parent))
-from cut_windows import cut_windows
+from bench.plain_script import cut_windows
 
 RESULTS = Path(__file__).parent / "results" / "audit-foreign.json"
 TIE = 1e-5

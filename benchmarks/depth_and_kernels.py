@@ -23,17 +23,17 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import shiftscope
+from bench.machine import describe_machine
+from marked import replace_marked
 from shiftscope import files
 from shiftscope.devices import resolve_device
 from shiftscope.layers import Normalise
 from shiftscope.models import count_parameters
 from shiftscope.reporting.cells import mean_and_spread
-from shiftscope.reporting.marked import replace_marked
 from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.style import BLUE, INK, VERMILLION, describe, foot, head, styled
 from shiftscope.reporting.wording import percent_spread
 from shiftscope.settings import TrainSettings
-from shiftscope.workflows.bench.machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "depth-and-kernels.json"

@@ -17,17 +17,17 @@ from pathlib import Path
 import torch
 
 import shiftscope
+from bench.audit import beyond_fixed
+from bench.machine import describe_machine
+from bench.record import GrowthLine
+from bench.rounds import doublings, grow
+from bench.stage import Stage
+from bench.synthesis import batch
 from shiftscope import files
 from shiftscope.placement import Placement
 from shiftscope.progress import default_progress
-from shiftscope.results.bench import GrowthLine
 from shiftscope.settings import SynthesisSettings
 from shiftscope.training.memory import keep_memory
-from shiftscope.workflows.bench.audit import beyond_fixed
-from shiftscope.workflows.bench.machine import describe_machine
-from shiftscope.workflows.bench.rounds import doublings, grow
-from shiftscope.workflows.bench.stage import Stage
-from shiftscope.workflows.bench.synthesis import batch
 
 RESULTS = Path(__file__).parent / "results" / "growth-images.json"
 MODELS, NEURONS, AUDITED = ("two-full", "two-conv"), 100, 40_000

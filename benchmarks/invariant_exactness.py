@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 import shiftscope
+from bench.machine import describe_machine
 from shiftscope import files
 from shiftscope.models import RecentredNet, build_model
 from shiftscope.models.forward import evaluating
 from shiftscope.placement import Placement
-from shiftscope.workflows.bench.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "invariant-exactness.json"
 ALLOWED = {"recentred": 1e-12, "invariant": 1e-9}

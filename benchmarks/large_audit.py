@@ -26,12 +26,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import shiftscope
+from bench.machine import describe_machine
 from shiftscope import files
 from shiftscope.auditing.statistics import figures, maps
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.placement import Placement
 from shiftscope.results.base import SCHEMA_VERSION
-from shiftscope.workflows.bench.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "large-audit.json"
 CLASSES, PLACE = 1000, Placement(image=(224, 224), canvas=(256, 256))

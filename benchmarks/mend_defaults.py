@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import shiftscope
+from bench.machine import describe_machine
 from shiftscope import files
 from shiftscope.data.base import Dataset, Subset
 from shiftscope.layers.averaging import MeanOfViews
@@ -27,7 +28,6 @@ from shiftscope.models import load, load_config
 from shiftscope.models.mending import mend
 from shiftscope.models.mending.blur import taps_for
 from shiftscope.placement import Placement
-from shiftscope.workflows.bench.machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "mend-defaults.json"

@@ -22,15 +22,15 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import shiftscope
+from bench.machine import describe_machine
+from marked import replace_marked
 from shiftscope import files
 from shiftscope.models import RecentredNet, load, load_config
 from shiftscope.models.forward import evaluating, to_pixels
 from shiftscope.placement import Placement
-from shiftscope.reporting.marked import replace_marked
 from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.style import SERIES, describe, foot, head, styled
 from shiftscope.reporting.wording import percent
-from shiftscope.workflows.bench.machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "noise.json"

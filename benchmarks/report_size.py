@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 from torch import nn
 
 import shiftscope
+from bench.machine import describe_machine
 from shiftscope import files
 from shiftscope.data import Dataset
 from shiftscope.models.mending import mend
@@ -31,7 +32,6 @@ from shiftscope.placement import Placement
 from shiftscope.progress import default_progress
 from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.results import Audit, Record
-from shiftscope.workflows.bench.machine import describe_machine
 from shiftscope.workflows.shared_images import Asked, share_images
 
 HERE = Path(__file__).parent

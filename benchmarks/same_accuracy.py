@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftscope
+from bench.machine import describe_machine
 from shiftscope import files, hashing
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.models import build_model
@@ -31,7 +32,6 @@ from shiftscope.results.base import SCHEMA_VERSION
 from shiftscope.settings import ResolvedSettings, TrainSettings
 from shiftscope.training.optimizers import build_optimizer
 from shiftscope.training.schedule import learning_rate
-from shiftscope.workflows.bench.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "same-accuracy.json"
 ORDER_STREAM = 4  # of shiftscope.training.fit

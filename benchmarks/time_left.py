@@ -20,15 +20,15 @@ from typing import Any
 import torch
 
 import shiftscope
+from bench.load import LoadWatch
+from bench.machine import describe_machine
+from bench.record import is_busy
 from shiftscope import files
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.models import build_model
 from shiftscope.progress import FIRST_LINE, LineProgress, Pace
 from shiftscope.results.base import SCHEMA_VERSION
-from shiftscope.results.bench import is_busy
 from shiftscope.settings import TrainSettings
-from shiftscope.workflows.bench.load import LoadWatch
-from shiftscope.workflows.bench.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "time-left.json"
 ALLOWED = 0.20

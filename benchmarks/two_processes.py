@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.machine import describe_machine
 from shiftscope import files
 from shiftscope.reporting.cells import mean_and_spread
 from shiftscope.results import Audit
 from shiftscope.results.base import SCHEMA_VERSION
-from shiftscope.workflows.bench.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "two-processes.json"
 COUNTS = (1, 2)

@@ -30,8 +30,8 @@ import torch.nn.functional as F
 
 import shiftscope
 from shiftscope import reporting
+from shiftscope.course.cell_output import notebook_progress
 from shiftscope.models import build_model, count_parameters
-from shiftscope.notebook.live import notebook_progress
 from shiftscope.visualization.parameters import class_weights, parameter_rows
 
 # The real garments are fetched (30 MB) where no folder holds them. "garments" are drawn by

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BESIDE = Path(__file__).parents[2] / "shared" / "fashion-mnist"
@@ -39,3 +40,19 @@ def fashion_mnist_dir() -> Path:
         pytest.skip(f"needs the real Fashion-MNIST files, which are not in {folder}: name their folder in "
                     "SHIFTSCOPE_DATA_DIR")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def npz(tmp_path_factory) -> Path:
+    """200 + 60 images of 12 x 12 in three classes: a bright bar at the top, in the middle, at the bottom."""
+    draw = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 200), ("test", 60)):
+        labels = np.arange(count) % 3
+        images = draw.integers(0, 60, (count, 12, 12), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[1 + 4 * label:3 + 4 * label] = 240
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels}
+    path = tmp_path_factory.mktemp("data") / "bars.npz"
+    np.savez(path, **arrays, class_names=np.array(["top", "middle", "bottom"]))
+    return path

@@ -23,6 +23,8 @@
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
+import pywt
 import torch
 from lesson_setting import by_setting, choose_data, credit, trained_model
 from matplotlib.colors import LogNorm
@@ -30,7 +32,6 @@ from torch import nn
 
 import shiftscope
 from shiftscope.layers import Scattering2d
-from shiftscope.layers.cycle_spinning import cycle_spin, denoise_haar, denoise_undecimated
 from shiftscope.layers.polyphase import components, strongest_phase
 from shiftscope.layers.scattering import morlet_bank
 from shiftscope.models.mending import mend
@@ -228,28 +229,48 @@ plt.show()
 cells = shiftscope.Placement(image=(28, 28), canvas=(32, 32))
 which = torch.arange(6)
 clean = cells.place(data.test.gather(which), cells.sample(which, seed=1)).double() / 255
-clean = clean.permute(1, 2, 0, 3).reshape(1, 1, 32, 6 * 32)  # side by side
+clean = clean.permute(1, 2, 0, 3).reshape(32, 6 * 32)  # side by side
 random = torch.Generator().manual_seed(0)
 noisy = clean + 0.1 * torch.randn(clean.shape, dtype=clean.dtype, generator=random)
+clean, noisy = clean.numpy(), noisy.numpy()
+
+
+def keep_large(levels):
+    """Set coefficients below three standard deviations of the noise to zero."""
+    return [tuple(pywt.threshold(band, 0.3, "hard") for band in bands) for bands in levels]
 
 
 def blocks(x):
-    """Set to zero what three deviations of noise explain, in blocks of 2, 4 and 8."""
-    return denoise_haar(x, 0.3, 3)
+    """Denoise in blocks of 2, 4 and 8 pixels."""
+    averages, *levels = pywt.wavedec2(x, "haar", mode="periodization", level=3)
+    return pywt.waverec2([averages, *keep_large(levels)], "haar", mode="periodization")
+
+
+def undecimated(x):
+    """Denoise with a block at every pixel."""
+    averages, *levels = pywt.swt2(x, "haar", level=3, trim_approx=True)
+    return pywt.iswt2([averages, *keep_large(levels)], "haar")
+
+
+def cycle_spin(function, x, shifts):
+    """Shift, apply the function, shift back, and average over all shifts."""
+    results = [np.roll(function(np.roll(x, (dy, dx), (0, 1))), (-dy, -dx), (0, 1))
+               for dy in range(shifts) for dx in range(shifts)]
+    return np.mean(results, axis=0)
 
 
 ways = {"noisy": lambda x: x,
         "Haar, in blocks": blocks,
         "the same, mean over 8 x 8 shifts": lambda x: cycle_spin(blocks, x, 8),
-        "undecimated Haar: a block at every pixel": lambda x: denoise_undecimated(x, 0.3, 3)}
+        "undecimated Haar: a block at every pixel": undecimated}
 
 figure, axes = plt.subplots(4, 1, figsize=(9, 7.2), layout="constrained")
 for axis, (name, way) in zip(axes, ways.items(), strict=True):
     cleaned = way(noisy)
-    moved = way(noisy.roll((1, 3), (2, 3))).roll((-1, -3), (2, 3))
-    changed = (moved - cleaned).abs().max()
-    decibels = -10 * (cleaned - clean).square().mean().log10()
-    axis.imshow(cleaned[0, 0], cmap="gray", vmin=0, vmax=1)
+    moved = np.roll(way(np.roll(noisy, (1, 3), (0, 1))), (-1, -3), (0, 1))
+    changed = np.abs(moved - cleaned).max()
+    decibels = -10 * np.log10(np.square(cleaned - clean).mean())
+    axis.imshow(cleaned, cmap="gray", vmin=0, vmax=1)
     axis.set_title(f"{name}: {decibels:.1f} dB; moved by (1, 3), "
                    f"its answer changes by up to {changed:.1g}", fontsize=10, loc="left")
     axis.set_axis_off()

@@ -22,16 +22,16 @@ import torch
 from torch import nn
 
 from shiftscope import data
+from shiftscope.course import synthesis
+from shiftscope.course.cell_output import Slot, notebook_progress
+from shiftscope.course.figures import Answered, answer_gallery, curves
+from shiftscope.course.history import EpochScores, History
+from shiftscope.course.images import make_grid, rescale, to_colours, to_tensor
+from shiftscope.course.loaders import Source, check_imgsize
+from shiftscope.course.options import DEFAULTS, AttrDict, Options, read_options
+from shiftscope.course.placed import PlacedImages, PlacedLoader
+from shiftscope.course.training_loop import Score, Session, ask, score_epoch, stoppable, try_model
 from shiftscope.modules import model_name
-from shiftscope.notebook import synthesis
-from shiftscope.notebook.figures import Answered, answer_gallery, curves
-from shiftscope.notebook.history import EpochScores, History
-from shiftscope.notebook.live import Slot, notebook_progress
-from shiftscope.notebook.loaders import Source, check_imgsize
-from shiftscope.notebook.loop import Score, Session, ask, score_epoch, stoppable, try_model
-from shiftscope.notebook.options import DEFAULTS, AttrDict, Options, read_options
-from shiftscope.notebook.pictures import make_grid, rescale, to_colours, to_tensor
-from shiftscope.notebook.placed import PlacedImages, PlacedLoader
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import require

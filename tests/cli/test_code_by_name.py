@@ -11,6 +11,7 @@ import pytest
 from cyclopts import Argument
 
 import shiftscope
+from bench.apart import Apart
 from shiftscope import audit, load_dataset
 from shiftscope.cli import main
 from shiftscope.cli.app import COMMANDS, build_app
@@ -23,7 +24,6 @@ from shiftscope.progress import SilentProgress
 from shiftscope.resolve import resolve_object
 from shiftscope.runs import RunFolder
 from shiftscope.runs.records import StoredRecord
-from shiftscope.workflows.bench.apart import Apart
 from shiftscope.workflows.stored_models import asked_of
 
 COMMAND = Path(sys.executable).with_name("shiftscope")

@@ -92,13 +92,11 @@ LINES = {
     ("report",): (RUN, "--out", "page\udcff.html"),
     ("compare",): (RUN, RUN, "--models", "two-full", "two-conv", "--out", "compared\udcff"),
     ("export",): (FIRST, "--onnx", "net\udcff.onnx"),
-    ("models", "list"): (), ("leaderboard",): ("--list", "--results", "re\udcff"),
-    ("data", "list"): ("--data-dir", "da\udcffta"), ("data", "info"): (DATA,),
+    ("models", "list"): (), ("data", "list"): ("--data-dir", "da\udcffta"), ("data", "info"): (DATA,),
     ("data", "pack"): (DATA, "--out", "packed\udcff"), ("doctor",): ("--data-dir", "da\udcffta")}
-"""Command -> what it is called with here. `watch` has tests of its own, `data fetch` needs a network, and the
-benchmarks, which take longest, print a table as the others do."""
+"""Command -> what it is called with here. `watch` has tests of its own, `data fetch` needs a network."""
 
-LEFT_OUT = {("watch",), ("data", "fetch"), *(("bench", name) for name in ("training", "audit", "visualize", "data"))}
+LEFT_OUT = {("watch",), ("data", "fetch")}
 
 
 def test_every_command_is_tried():

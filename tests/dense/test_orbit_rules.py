@@ -16,7 +16,6 @@ from shiftscope.layers import (
     PolyphaseDownsample2d,
     Recentre,
 )
-from shiftscope.layers.haar import UndecimatedHaar
 from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.models.adapt import adapt
 from shiftscope.placement import Placement, texture
@@ -119,7 +118,6 @@ TAKEN = {
     "mirror_images_one_by_one": Lambda(lambda m, x: torch.cat([half.amax((2, 3)) for half in
                                                                m["c"](torch.cat((x, x.flip(2)))).chunk(2)], 1), 8,
                                        c=conv()),
-    "wavelets": net(UndecimatedHaar(2), GlobalMaxPool(), width=14),
     "polyphase": net(conv(), PolyphaseDownsample2d(2), conv(5, channels=4), nn.ReLU(), PolyphaseDownsample2d(2),
                      GlobalMaxPool(), width=5),
     "one_polyphase_for_two_branches": Lambda(lambda m, x: (m["a"](m["d"](x)) * m["b"](m["d"](x))).mean((2, 3)), 4,

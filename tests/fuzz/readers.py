@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 import shiftscope
+from bench.record import Bench, compare, growth_line
 from shiftscope import files
 from shiftscope.auditing import audit
 from shiftscope.auditing.commuting import equivariance
@@ -29,7 +30,6 @@ from shiftscope.notebook.summary import summary
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import load_record
-from shiftscope.results.bench import Bench, compare, growth_line
 from shiftscope.runs import MetricsLog, RunFolder
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training.fit import train
@@ -40,8 +40,6 @@ from shiftscope.visualization.units import unit_table
 from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.compare_runs import compare_runs
 from shiftscope.workflows.figure_shelf import Shelf
-from shiftscope.workflows.leaderboard.ranking import board
-from shiftscope.workflows.leaderboard.records import read_standings
 from shiftscope.workflows.make_report import Around, page, report_runs
 from shiftscope.workflows.mend_checkpoint import MendOptions, finetune_settings
 from shiftscope.workflows.run_contents import read_run
@@ -160,11 +158,6 @@ def make_records(folder: Path) -> None:
     for record in (made, found, measure_quality(net, made), attribute(net, pixels, 0, method="saliency"),
                    equivariance(net, some, placement=PLACE), unit_table(net, some, placement=PLACE), bench):
         record.save(folder / record.kind)
-
-
-def make_standings(folder: Path) -> None:
-    for name in ("two-full-seed0.json", "two-full-seed1.json", "two-conv-seed0.json"):
-        shutil.copy(RESULTS / name, folder / name)
 
 
 def make_npz(folder: Path) -> None:
@@ -301,10 +294,6 @@ def read_pages(folder: Path, out: Path) -> None:
          Around())
 
 
-def read_leaderboard(folder: Path, out: Path) -> None:
-    board(read_standings(folder))
-
-
 def read_npz(folder: Path, out: Path) -> None:
     failures = []
     for one in sorted(folder.iterdir()):
@@ -378,7 +367,7 @@ READERS = (
     Reader("foreign", make_foreign, read_foreign, 2), Reader("state", make_state, read_state, 4),
     Reader("run", make_run, read_whole_run, 4), Reader("report", make_run, read_report, 0.7),
     Reader("records", make_records, read_records, 3), Reader("pages", make_records, read_pages, 0.4),
-    Reader("leaderboard", make_standings, read_leaderboard, 2), Reader("npz", make_npz, read_npz, 4),
+    Reader("npz", make_npz, read_npz, 4),
     Reader("idx", make_idx, read_idx_files, 2), Reader("packed", make_packed, read_packed, 2),
     Reader("pictures", make_pictures, read_pictures, 2), Reader("onnx", make_onnx, read_onnx, 2),
     Reader("toml", make_toml, read_toml, 2), Reader("cache", make_cache, read_cache, 1.5))

@@ -1,85 +1,13 @@
-"""The drop-in with its state as after a fresh import, small moving images of known classes, and a result of each kind.
-"""
+"""A result of each kind."""
 
-from collections.abc import Callable, Iterator
-from types import ModuleType
-
-import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from matplotlib import pyplot as plt
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import shiftscope
-import shiftscope.model_utils as model_utils
 from shiftscope.auditing.commuting import equivariance
 from shiftscope.models import TwoFullNet
-from shiftscope.notebook.options import DEFAULTS, AttrDict
-from shiftscope.results import Bench, Record
-from shiftscope.results.bench import compare
-from shiftscope.results.standing import FIGURES, Standing, pack_counts
+from shiftscope.results import Record
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.visualization import attribute, find_neighbours, measure_quality, unit_table
-
-
-@pytest.fixture
-def MU(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    fresh = {"use_cuda": False, "args": AttrDict(DEFAULTS), "imgsize": (56, 56), "class_names": None,
-             "train_dataset": None, "test_dataset": None, "train_loader": None, "test_loader": None}
-    for name, value in fresh.items():
-        monkeypatch.setattr(model_utils, name, value)
-    plt.switch_backend("agg")
-    yield model_utils
-    plt.close("all")
-
-
-def moving_bars(count: int, size: tuple[int, int], channels: int = 1, classes: int = 3, seed: int = 0) -> TensorDataset:
-    """A bar of 1, 3, 5, ... rows at a random height, in the course's units: the taller the brighter, so easy."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % classes
-    images = torch.zeros(count, channels, *size)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        top = int(torch.randint(size[0] - 2 * label, (), generator=generator))
-        image[:, top:top + 2 * label + 1, 2:-2] = 1
-    return TensorDataset((images - 0.1307) / 0.3081, labels)
-
-
-@pytest.fixture
-def bars() -> Callable[..., TensorDataset]:
-    return moving_bars
-
-
-@pytest.fixture
-def small(MU: ModuleType) -> ModuleType:
-    """The drop-in with loaders of 60 and 30 bars on 12 x 10."""
-    MU.imgsize, MU.class_names = (12, 10), ["one", "two", "three"]
-    MU.args.update(epochs=2, log_interval=1, lr=0.02)
-    MU.train_loader = DataLoader(moving_bars(60, (12, 10)), batch_size=20, shuffle=True)
-    MU.test_loader = DataLoader(moving_bars(30, (12, 10), seed=1), batch_size=25)
-    return MU
-
-
-class Net(nn.Module):
-    """Linear, ReLU, Linear on 12 x 10, as log-probabilities or as logits."""
-
-    def __init__(self, classes: int = 3, *, log_softmax: bool = True):
-        super().__init__()
-        self.fc1, self.fc2, self.log_softmax = nn.Linear(120, 16), nn.Linear(16, classes), log_softmax
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.fc2(F.relu(self.fc1(x.view(-1, 120))))
-        return F.log_softmax(x, dim=1) if self.log_softmax else x
-
-
-@pytest.fixture
-def make_net() -> Callable[..., Net]:
-    def make(*args, seed: int = 0, **kwargs) -> Net:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return Net(*args, **kwargs)
-    return make
 
 
 @pytest.fixture(scope="session")
@@ -97,25 +25,5 @@ def results() -> dict[str, Record]:
     found = [
         training, audit, synthesis, beside, shiftscope.evaluate(model, data, placement=place),
         measure_quality(model, synthesis, neighbours=beside), unit_table(model, data, placement=place),
-        equivariance(model, data, placement=place, period=4), attribute(model, synthesis.images[:2], method="saliency"),
-        _bench(), _standing()]
+        equivariance(model, data, placement=place, period=4), attribute(model, synthesis.images[:2], method="saliency")]
     return {record.kind: record for record in found}
-
-
-def _bench() -> Bench:
-    part = compare("two-full", "s", {"ours": "a", "notebook": "b"}, {"ours": [1.0, 2.0], "notebook": [3.0, 4.0]})
-    return Bench(bench="training", measured="2026-01-02T03:04:05+00:00", dataset="garments", drawn=True, repeats=2,
-                 settings={}, notes=[], marked=False, comparisons=[part], growth=[],
-                 others={"before": 0.01, "during": None, "source": "x"},
-                 machine={"processor": "chip", "cores": 2, "threads": 2, "device": "cpu", "torch": "2"})
-
-
-def _standing() -> Standing:
-    counts, figures = np.array([4, 2, 0, 0]), dict.fromkeys(FIGURES, 0.375)
-    return Standing(
-        entry="two-full", title="two full", made="somehow", model="two-full", mend=None, preset=None, trained="moved",
-        seed=3, parameters=1234, epochs=1, train_images=10, train_seconds=2.0, settings={}, asked={}, hardware={},
-        claims={}, measured="2026-01-01", dataset="garments", drawn=True, split="test", classes=10, images=4,
-        placements=4, mode="canvas", placement={}, engine="dense", reason="because", audit_seconds=1.0, **figures,
-        intervals={}, flips=3, ties=0, not_finite=0, notes=[], labels=7, packed_counts=pack_counts(counts, 4),
-        self_check={"placements": 1, "max_abs_logit_difference": 0.0, "tolerance": 1.0})

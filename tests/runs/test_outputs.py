@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -51,8 +50,6 @@ LINES = {
     "audit": (["audit", "{}", "--out", "d", "--quiet"], ["result.json", "arrays.npz", "equivariance/arrays.npz"]),
     "audit against": (["audit", "{}", "--against", "{}", "--out", "d", "--quiet"],
                       ["against/result.json", "against/equivariance/result.json", "comparison.json"]),
-    "bench": (["bench", "data", "--data", "npz:missing.npz", "--out", "d", "--quiet"],
-              ["bench-data.json", "bench-data.png"]),
     "attribute": (["visualize", "{}", "--attribute", "1", "--out", "d", "--quiet"],
                   ["attribution.svg", "attribution-occlusion/result.json"]),
     "units": (["visualize", "{}", "--units", "--out", "d", "--quiet"], ["units/result.json"]),
@@ -149,22 +146,6 @@ def test_a_mend_does_not_remove_the_model_that_it_begins_with(checkpoint, data, 
     before = fingerprint(tmp_path)
     assert main(["mend", "d", "--how", "recentre", "--out", "d", "--overwrite", "--quiet"]) == 2
     assert "holds the checkpoint" in capsys.readouterr().err and fingerprint(tmp_path) == before
-
-
-def test_the_page_of_the_leaderboard_does_not_take_the_place_of_another_picture(capsys):
-    from shiftscope.reporting.marked import marks
-
-    source = Path(__file__).parents[2] / "benchmarks" / "results" / "leaderboard"
-    for folder in ("records", "images"):
-        Path(folder).mkdir()
-    shutil.copy(source / "two-full-seed0.json", "records")
-    Path("images/leaderboard.png").write_text("mine")
-    Path("page.md").write_text("\n".join(marks("leaderboard")))
-    line = ["leaderboard", "--results", "records", "--table", "page.md"]
-    assert main(line) == 2 and "leaderboard.png already exists, and page.md does not show it" in capsys.readouterr().err
-    assert Path("images/leaderboard.png").read_text() == "mine"
-    Path("images/leaderboard.png").unlink()
-    assert main(line) == 0 and main(line) == 0, "its own it renews"
 
 
 # ---------------------------------------------------------------------- the functions

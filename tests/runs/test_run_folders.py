@@ -32,7 +32,7 @@ def training(commands, train_line, tmp_path, wait_for):
 
 
 @pytest.mark.parametrize("command, flags", [
-    ("train", ()), ("train", ("--overwrite",)), ("run", ("--resume",)), ("leaderboard", ("--overwrite",))])
+    ("train", ()), ("train", ("--overwrite",)), ("run", ("--resume",))])
 def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(commands, train_line, data, tmp_path, fingerprint,
                                                               command, flags):
     for name in (".x.part", "deep/er/.y.part", ".metrics.json.abcdefgh.part", "deep/.env.json.abcdefgh.part", ".lock",

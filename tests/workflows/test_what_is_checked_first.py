@@ -49,8 +49,7 @@ def pets(root, names=("cat", "dog"), size=(6, 4)):
 
 
 @pytest.mark.parametrize("line", [
-    ["train", "two-ful"], ["run", "--models", "two-full,two-ful"], ["bench", "training", "--model", "two-ful"],
-    ["bench", "audit", "--model", "two-ful"]])
+    ["train", "two-ful"], ["run", "--models", "two-full,two-ful"]])
 def test_an_unknown_model_is_said_before_data_are_read(line, capsys, tmp_path):
     assert main([*line, "--data", "folder:missing", "--out", "out"]) == 2
     assert "error: unknown model 'two-ful': did you mean 'two-full'?" in capsys.readouterr().err
@@ -72,8 +71,7 @@ def test_an_audit_checks_both_names_before_data_are_read(line, code, problem, ca
 
 @pytest.mark.parametrize("line", [["train", "two-full", "--canvas", "5x6"], ["run", "--canvas", "5x6"],
                                   ["evaluate", "ready", "--canvas", "5x6"], ["audit", "ready", "--mode", "crop"],
-                                  ["audit", "torch.nn:Identity", "--canvas", "5x6"],
-                                  ["bench", "data", "--canvas", "5x6"]])
+                                  ["audit", "torch.nn:Identity", "--canvas", "5x6"]])
 def test_pictures_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkeypatch):
     pets(tmp_path / "pets", size=(7, 5))
     checkpoint(tmp_path / "ready", ["cat", "dog"])

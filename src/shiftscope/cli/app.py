@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from cyclopts import App, Parameter
 
 from shiftscope.cli.audit_command import audit
-from shiftscope.cli.bench_command import bench_audit, bench_data, bench_training, bench_visualize
 from shiftscope.cli.compare_command import compare
 from shiftscope.cli.data_commands import fetch, pack, show_info, show_list
 from shiftscope.cli.doctor_command import doctor
 from shiftscope.cli.evaluate_command import evaluate
 from shiftscope.cli.export_command import export
 from shiftscope.cli.flags import ONE_PROCESS, show_default
-from shiftscope.cli.leaderboard_command import leaderboard
 from shiftscope.cli.mend_command import mend
 from shiftscope.cli.models_command import show_models
 from shiftscope.cli.output import console
@@ -52,23 +50,16 @@ COMMANDS = (
                                     "compare run-a run-a --models two-full two-conv")),
     Command(("export",), export, ("export shiftscope-train/two-conv --onnx net.onnx",)),
     Command(("models", "list"), show_models, ("models list",)),
-    Command(("leaderboard",), leaderboard, ("leaderboard --data fashion-mnist --entries two-full two-conv --seeds 1",
-                                            "leaderboard --list", "leaderboard --table docs/leaderboard.md")),
     Command(("data", "list"), show_list, ("data list",)),
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),
     Command(("data", "pack"), pack, ("data pack folder:pictures", "data pack fashion-mnist --out fashion.pack")),
-    Command(("bench", "training"), bench_training, ("bench training --data fashion-mnist",)),
-    Command(("bench", "audit"), bench_audit, ("bench audit --model two-conv --growth",)),
-    Command(("bench", "visualize"), bench_visualize, ("bench visualize --units 0-9",)),
-    Command(("bench", "data"), bench_data, ("bench data --batch-size 125",)),
     Command(("doctor",), doctor, ("doctor",)),
 )
 """All commands, in the order of the help page."""
 
 GROUPS = {"models": "Look at the models that can be trained by name.",
-          "data": "Look at the datasets that Shiftscope knows, download one, or put one into a single file.",
-          "bench": "Time Shiftscope on this machine, side by side with the plain ways of doing the same."}
+          "data": "Look at the datasets that Shiftscope knows, download one, or put one into a single file."}
 """Help of the words that several commands share."""
 
 EPILOGUE = """\

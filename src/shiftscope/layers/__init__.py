@@ -2,7 +2,6 @@
 
 from shiftscope.layers.blur_pool import BlurPool2d
 from shiftscope.layers.circular_conv import CircularConv2d
-from shiftscope.layers.haar import UndecimatedHaar
 from shiftscope.layers.learned_polyphase import LearnedPolyphase2d
 from shiftscope.layers.normalise import Normalise
 from shiftscope.layers.padding import BackgroundPad2d, CircularPad2d
@@ -17,4 +16,4 @@ from shiftscope.layers.standardise import Standardise
 
 __all__ = ["BackgroundPad2d", "BlurPool2d", "CircularConv2d", "CircularPad2d", "GeM", "GlobalMaxPool",
            "LearnedPolyphase2d", "Normalise", "PhaseAverage", "PhaseToOrigin", "PlacementAverage",
-           "PolyphaseDownsample2d", "Recentre", "Scattering2d", "Standardise", "UndecimatedHaar"]
+           "PolyphaseDownsample2d", "Recentre", "Scattering2d", "Standardise"]

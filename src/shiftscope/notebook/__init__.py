@@ -1,1 +1,1 @@
-"""What `shiftscope.model_utils` is made of: foreign DataLoaders, a loop over them, live progress and pictures."""
+"""How results display themselves in notebooks, and the interactive widget."""

@@ -17,7 +17,6 @@ from shiftscope.notebook.summary import summary
 from shiftscope.results import (
     Attribution,
     Audit,
-    Bench,
     Equivariance,
     Evaluation,
     Quality,
@@ -191,14 +190,8 @@ def _draw_quality(quality: Quality) -> "Figure":
     return quality_figure(quality)
 
 
-def _draw_bench(bench: Bench) -> "Figure":
-    from shiftscope.reporting.bench import bench_figure, growth_figure
-
-    return bench_figure(bench) if bench.comparisons else growth_figure(bench)
-
-
 _DRAW: dict[type[Record], Callable[[Any], "Figure"]] = {
-    Attribution: _draw_attribution, Audit: _draw_audit, Bench: _draw_bench, Equivariance: _draw_equivariance,
+    Attribution: _draw_attribution, Audit: _draw_audit, Equivariance: _draw_equivariance,
     Evaluation: _draw_evaluation, Quality: _draw_quality, Synthesis: _draw_synthesis, TrainResult: _draw_training,
 }
 """Figures are loaded when one is drawn: words alone need no matplotlib."""

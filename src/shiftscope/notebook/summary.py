@@ -15,7 +15,6 @@ from shiftscope.progress import duration
 from shiftscope.results import (
     Attribution,
     Audit,
-    Bench,
     Equivariance,
     Evaluation,
     Neighbours,
@@ -25,7 +24,6 @@ from shiftscope.results import (
     TrainResult,
     UnitTable,
 )
-from shiftscope.results.standing import Standing
 
 LINES = 5
 """Most lines of a summary."""
@@ -152,34 +150,12 @@ def _neighbours(found: Neighbours) -> Iterable[str]:
     yield f"{_time(found.seconds)} on {found.device}"
 
 
-def _bench(bench: Bench) -> Iterable[str]:
-    marked = "; others were busy: the times say little" if bench.marked else ""
-    yield (f"Benchmark of {bench.bench} on {_short(bench.dataset)}: {_many(bench.repeats, 'round')}, {bench.measured}"
-           f"{marked}")
-    for part in bench.comparisons[:LINES - 2]:
-        ratios = ", ".join(f"{name} {ratio:.3g}" for name, ratio in part["ratios"].items())
-        yield f"{_short(part['title'])}, times as long as ours: {ratios}"
-    if bench.growth:
-        lines = (f"{_short(line['title'], 30)} ~ {line['axis']}^{_number(line['exponent'])}" for line in bench.growth)
-        yield f"growth: {', '.join(lines)}"
-
-
 def _units(table: UnitTable) -> Iterable[str]:
     yield (f"Units of {_short(table.model)} on {_short(table.dataset)}: {_many(table.images, f'{table.split} image')}, "
            f"{_many(len(table.rows), 'layer')}")
     for row in table.layers[:LINES - 1]:
         sparse = f", {_percent(row.sparsity)} of activations not above zero" if row.sparsity is not None else ""
         yield f"{_short(row.layer)}: {_many(row.units, 'unit')}, {len(row.dead)} dead, {row.repeated} doubled{sparse}"
-
-
-def _standing(standing: Standing) -> Iterable[str]:
-    yield (f"Standing of {_short(standing.key)} on {_short(standing.dataset)}: {_short(standing.title)}, "
-           f"{_many(standing.images, f'{standing.split} image')} at {standing.placements:,} placements, mode "
-           f"{standing.mode}")
-    yield (f"accuracy: mean {_percent(standing.mean_accuracy)}, worst case {_percent(standing.worst_case_accuracy)}, "
-           f"centred {_percent(standing.middle_accuracy)}; consistency {_percent(standing.consistency)}, unanimity "
-           f"{_percent(standing.unanimity)}")
-    yield f"{standing.parameters:,} parameters, {_many(standing.epochs, 'epoch')}, audited {standing.measured}"
 
 
 def _small_values(record: Record) -> Iterable[str]:
@@ -190,8 +166,8 @@ def _small_values(record: Record) -> Iterable[str]:
 
 
 _LINES: dict[type[Record], Callable[[Any], Iterable[str]]] = {
-    Attribution: _attribution, Audit: _audit, Bench: _bench, Equivariance: _equivariance, Evaluation: _evaluation,
-    Neighbours: _neighbours, Quality: _quality, Standing: _standing, Synthesis: _synthesis, TrainResult: _training,
+    Attribution: _attribution, Audit: _audit, Equivariance: _equivariance, Evaluation: _evaluation,
+    Neighbours: _neighbours, Quality: _quality, Synthesis: _synthesis, TrainResult: _training,
     UnitTable: _units,
 }
 

@@ -3,7 +3,6 @@
 from shiftscope.results.attribution import Attribution
 from shiftscope.results.audit import NOT_FINITE, Audit
 from shiftscope.results.base import SCHEMA_VERSION, Record, load_record
-from shiftscope.results.bench import Bench
 from shiftscope.results.equivariance import Equivariance
 from shiftscope.results.evaluation import Evaluation
 from shiftscope.results.neighbours import Neighbours
@@ -13,6 +12,6 @@ from shiftscope.results.synthesis import Synthesis
 from shiftscope.results.training import EpochRecord, TrainResult
 from shiftscope.results.units import UnitRow, UnitTable
 
-__all__ = ["NOT_FINITE", "SCHEMA_VERSION", "Attribution", "Audit", "Bench", "EpochRecord", "Equivariance", "Evaluation",
+__all__ = ["NOT_FINITE", "SCHEMA_VERSION", "Attribution", "Audit", "EpochRecord", "Equivariance", "Evaluation",
            "Neighbours", "ParameterRow", "Quality", "Record", "Synthesis", "TrainResult", "UnitRow", "UnitTable",
            "load_record"]

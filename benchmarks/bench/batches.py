@@ -1,0 +1,68 @@
+"""Batches without a model: one gather and one placement a batch, against PIL and a DataLoader."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from bench.apart import Apart, timed
+from bench.notebook_way import DEVIATION, MEAN, notebook_batches
+from bench.record import OURS, GrowthLine, compare
+from bench.rounds import doublings, grow, in_turns
+from bench.settings import DataBench
+from bench.stage import Found, Stage, arrays, check_batch
+from shiftscope.models.forward import to_pixels
+
+WHAT = {
+    OURS: "order, placements, one gather and one placement a batch, pixels normalised",
+    "notebook": "PIL crop, ToTensor, Normalize image by image, batches from a DataLoader",
+}
+
+
+def measure_batches(settings: DataBench, stage: Stage) -> Found:
+    """Measure an epoch of batches both ways, and how it grows.
+
+    Raises:
+        UsageError: fewer training images than a batch.
+    """
+    check_batch(stage.data.train, settings.batch_size, stage.data.name)
+    batch, epoch = settings.batch_size, len(stage.data.train)
+    steps = min(settings.steps, epoch // batch)
+    with Apart(notebook_batches, *arrays(stage.data.train), stage.placement.canvas, batch, str(stage.device)) as apart:
+        contestants: dict[str, Callable[[int], float]] = {
+            "notebook": lambda _: apart(steps), OURS: lambda _: make_batches(stage, batch, steps)}
+        for run in contestants.values():
+            run(0)  # imports, first allocations
+        seconds = in_turns(contestants, settings.repeats, "bench data", stage.progress)
+    scale = epoch / (steps * batch)
+    an_epoch = {way: [scale * value for value in values] for way, values in seconds.items()}
+    found = compare(stage.data.name, f"seconds an epoch of {epoch:,} images, from {steps} batches of {batch} a turn",
+                    WHAT, an_epoch, {"steps": steps})
+    rates = {f"{one['name']}_images_per_second": epoch / one["median"] for one in found["contestants"]}
+    found["figures"] |= rates
+    growth = _grow(batch, steps, stage) if settings.growth else []
+    return Found(comparisons=[found], growth=growth, notes=[])
+
+
+def make_batches(stage: Stage, batch: int, steps: int, *, normalise: bool = True) -> float:
+    """Make some batches as training does, with whole canvases, and normalise them if asked; return the seconds."""
+    images = stage.data.limit(steps * batch).train.to(stage.device)
+
+    def make() -> None:
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        offsets = stage.placement.sample(order, seed=0)
+        for chosen, where in zip(order.split(batch), offsets.split(batch), strict=True):
+            pixels = to_pixels(stage.placement.place(images.gather(chosen), where))
+            if normalise:
+                pixels.sub_(MEAN).div_(DEVIATION)
+
+    return timed(make, stage.device)
+
+
+def _grow(batch: int, steps: int, stage: Stage) -> list[GrowthLine]:
+    """Measure the seconds of ours against images and canvas."""
+    unit = "seconds of making batches"
+    images = {count * batch: partial(make_batches, stage, batch, count) for count in doublings(steps)}
+    canvases = {at.area: partial(make_batches, at, batch, steps) for at in stage.canvases()}
+    return [grow("batches", axis, unit, runs, stage.repeats, stage.progress)
+            for axis, runs in (("images", images), ("canvas pixels", canvases))]

@@ -1,0 +1,109 @@
+"""A benchmark from start to end: look at the machine, measure, write the record and its figures."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.audit import measure_audit
+from bench.batches import measure_batches
+from bench.figures import bench_figure, growth_figure
+from bench.load import LoadWatch
+from bench.machine import describe_machine
+from bench.record import BUSY, ENOUGH, Bench, Load, is_busy
+from bench.settings import BenchSettings
+from bench.stage import Found, Stage
+from bench.synthesis import measure_visualize
+from bench.training import measure_training
+from shiftscope import files
+from shiftscope.data import load_dataset
+from shiftscope.devices import resolve_device
+from shiftscope.models.registry import check_model_name
+from shiftscope.placement import Placement
+from shiftscope.progress import Progress
+from shiftscope.reporting.save import save_figure
+from shiftscope.runs.outputs import figure_files, new_files
+
+MEASURES: dict[str, Callable[[Any, Stage], Found]] = {
+    "training": measure_training, "audit": measure_audit, "visualize": measure_visualize, "data": measure_batches,
+}
+"""What measures, by the name of the benchmark."""
+
+
+def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[], LoadWatch] = LoadWatch) -> Bench:
+    """Measure one part of Shiftscope, and leave `bench-NAME.json` and its figures in `settings.out`.
+
+    Args:
+        settings: `TrainingBench`, `AuditBench`, `VisualizeBench` or `DataBench`: says what is measured.
+        watch: what looks at the machine's load, before and meanwhile.
+
+    Raises:
+        UsageError: an unknown model or dataset, fewer images than a batch, or a file in `settings.out` exists.
+        OutputError: `settings.out` cannot be written; said before anything is measured.
+    """
+    for name in getattr(settings, "model", ()):
+        check_model_name(name)
+    with new_files(settings.out, _files(settings), overwrite=settings.overwrite):
+        return _measured(settings, progress, watch)
+
+
+def _measured(settings: BenchSettings, progress: Progress, watch: Callable[[], LoadWatch]) -> Bench:
+    stage = _open(settings, progress)
+    progress.note("looking at the machine's load")
+    watching = watch()
+    _say_if_busy(watching.before, progress)
+    found = MEASURES[settings.bench](settings, stage)
+    load = watching.load()
+    bench = Bench(
+        bench=settings.bench, measured=datetime.now(UTC).isoformat(timespec="seconds"), dataset=stage.data.name,
+        drawn=stage.data.drawn, repeats=settings.repeats, settings=settings.to_dict(), comparisons=found.comparisons,
+        growth=found.growth, machine=describe_machine(stage.device), others=load, marked=is_busy(load),
+        notes=[*found.notes, *remarks(load, settings.repeats)])
+    _save(bench, settings.out)
+    return bench
+
+
+def _files(settings: BenchSettings) -> list[str]:
+    name = f"bench-{settings.bench}"
+    return [f"{name}.json", *figure_files(name, *([f"{name}-growth"] if settings.growth else []))]
+
+
+def _open(settings: BenchSettings, progress: Progress) -> Stage:
+    """Return images, canvas and device."""
+    device = resolve_device(settings.device)
+    data = load_dataset(settings.data, data_dir=settings.data_dir, progress=progress,
+                        check_size=lambda size: Placement(image=size, canvas=settings.canvas))
+    placement = Placement(image=(data.shape[1], data.shape[2]), canvas=settings.canvas)
+    return Stage(data=data, placement=placement, device=device, repeats=settings.repeats, progress=progress)
+
+
+def _say_if_busy(share: float | None, progress: Progress) -> None:
+    if share is not None and share > BUSY:
+        progress.note(f"other programmes take {100 * share:.0f} % of the machine: close them, or the record is marked")
+
+
+def remarks(load: Load, repeats: int) -> list[str]:
+    """Return what a reader of the record should know about how it was measured.
+
+    >>> remarks({"before": 0.0, "during": 0.2, "source": "x"}, 5)
+    ['marked: other programmes took 0 % of the machine before and 20 % meanwhile (x); the times say little']
+    """
+    before, during = ("an unknown share" if share is None else f"{100 * share:.0f} %"
+                      for share in (load["before"], load["during"]))
+    notes = []
+    if is_busy(load):
+        notes.append(f"marked: other programmes took {before} of the machine before and {during} meanwhile "
+                     f"({load['source']}); the times say little")
+    elif load["before"] is None and load["during"] is None:
+        notes.append("this system does not tell what other programmes do: make sure that the machine is quiet")
+    if repeats < ENOUGH:
+        notes.append(f"medians of {repeats} rounds, fewer than {ENOUGH}, say little")
+    return notes
+
+
+def _save(bench: Bench, out: Path) -> None:
+    name = f"bench-{bench.bench}"
+    files.write_json(out / f"{name}.json", bench.to_dict())
+    save_figure(bench_figure(bench), out, name)
+    if bench.growth:
+        save_figure(growth_figure(bench), out, f"{name}-growth")

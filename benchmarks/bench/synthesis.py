@@ -1,0 +1,116 @@
+"""Pictures of units: all units of a layer in one batch, against the same ascent one unit at a time."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from bench.apart import timed
+from bench.record import OURS, Comparison, GrowthLine, compare
+from bench.rounds import grow, in_turns
+from bench.settings import VisualizeBench
+from bench.stage import Found, Stage
+from shiftscope.hooks import channels_last, frozen
+from shiftscope.models.forward import home
+from shiftscope.progress import SilentProgress
+from shiftscope.settings import SynthesisSettings
+from shiftscope.visualization import default_objectives, visualize
+from shiftscope.visualization.anatomy import examine
+from shiftscope.visualization.binding import bind
+from shiftscope.visualization.language import objective
+from shiftscope.visualization.plan import climb, make_plan
+from shiftscope.visualization.presets import resolve
+from shiftscope.visualization.probe import Probe
+
+WHAT = {
+    OURS: "shiftscope visualize: all units in one batch",
+    "one by one": "the same ascent with the same plan, a unit at a time",
+}
+
+
+def measure_visualize(settings: VisualizeBench, stage: Stage) -> Found:
+    """Measure the pictures of each model's classes and hidden neurons, and how their time grows.
+
+    Early stopping is off, so that both ways take the same number of steps.
+
+    Raises:
+        UsageError: an unknown model, or units that a layer does not have.
+    """
+    models = {name: stage.build(name) for name in settings.model}
+    how = SynthesisSettings(patience=0, steps=settings.steps)
+    comparisons = [_compare(f"{name} {goal}", model, goal, how, stage) for name, model in models.items()
+                   for goal in goals(model, settings.units, stage.data.shape[0], stage.placement.canvas)]
+    growth = [line for name in models for line in _grow(name, how, stage)] if settings.growth else []
+    return Found(comparisons=comparisons, growth=growth, notes=[])
+
+
+def goals(model: nn.Module, units: str, channels: int, canvas: tuple[int, int]) -> list[str]:
+    """Return what is climbed: the chosen units of the classes and of the first fully connected layer.
+
+    >>> from shiftscope.models import TwoFullNet
+    >>> goals(TwoFullNet(), "0-2", 1, (56, 56))
+    ['class:0-2', 'fc1:0-2']
+    """
+    found = default_objectives(model, (channels, *canvas))
+    return found if units == "all" else [f"{goal.partition(':')[0]}:{units}" for goal in found]
+
+
+def _compare(title: str, model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> Comparison:
+    """Put the pictures of one goal side by side."""
+    contestants: dict[str, Callable[[int], float]] = {
+        OURS: lambda _: batch(model, goal, how, stage), "one by one": lambda _: one_by_one(model, goal, how, stage)}
+    batch(model, goal, how, stage)  # imports, first allocations
+    seconds = in_turns(contestants, stage.repeats, f"bench visualize {title}", stage.progress)
+    units, steps = _size(model, goal, how, stage)
+    return compare(title, f"seconds for {units} pictures, {steps} steps each", WHAT, seconds,
+                   {"units": units, "steps": steps})
+
+
+def batch(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage, copies: int = 1) -> float:
+    """Return the seconds of `visualize` for all units at once, so many pictures of each."""
+    shape = (stage.data.shape[0], *stage.placement.canvas)
+    return timed(lambda: visualize(model, goal, settings=how, shape=shape, copies=copies), stage.device)
+
+
+def one_by_one(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> float:
+    """Return the seconds of our own best loop over the units: it looks at the model and checks it only once."""
+    return timed(lambda: _loop(model, goal, how, stage), stage.device)
+
+
+def _loop(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> None:
+    anatomy = examine(model, (stage.data.shape[0], *stage.placement.canvas))
+    (device, dtype), silent = home(model), SilentProgress()
+    probe = Probe(model, dtype)
+    with frozen(model):
+        target = bind(objective(goal), anatomy, ask=probe.ask_layer)
+        chosen = resolve(how, anatomy.shape, classes=target.of_classes, placed=target.placed,
+                         first=any(map(anatomy.reads_pixels, target.layers)), anchored=anatomy.knows_places)
+        plan = make_plan(target, chosen, anatomy, device=device, dtype=dtype)
+        with channels_last(model):
+            for row in torch.arange(len(target.names), device=device).split(1):
+                climb(probe, plan, row, silent.task("", 0))
+
+
+def _size(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> tuple[int, int]:
+    """Return the number of pictures and of steps."""
+    found = visualize(model, goal, settings=how, shape=(stage.data.shape[0], *stage.placement.canvas))
+    return len(found.units), int(found.settings["steps"])
+
+
+def _grow(name: str, how: SynthesisSettings, stage: Stage) -> list[GrowthLine]:
+    """Measure the batch against the number of pictures, canvas and width; its goal is the first hidden layer."""
+    def line(axis: str, runs: dict[int, Callable[[], float]]) -> GrowthLine:
+        return grow(name, axis, "seconds of a synthesis", runs, stage.repeats, stage.progress)
+
+    model = stage.build(name)
+    goal = default_objectives(model, (stage.data.shape[0], *stage.placement.canvas))[-1]
+    layer, (most, _) = goal.partition(":")[0], _size(model, goal, how, stage)
+    lines = [line("images", {most * copies: partial(batch, model, f"{layer}:all", how, stage, copies)
+                             for copies in (1, 2, 4, 8)}),
+             line("canvas pixels", {at.area: partial(batch, at.build(name), f"{layer}:all", how, at)
+                                    for at in stage.canvases()})]
+    axis, wider = stage.widths(name)
+    if wider:
+        lines.append(line(axis, {width: partial(batch, one, "class:all", how, stage) for width, one in wider.items()}))
+    return lines

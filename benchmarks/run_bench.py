@@ -1,0 +1,164 @@
+"""Time Shiftscope on this machine, interleaved with the usual ways to do the same work.
+
+    python benchmarks/run_bench.py training --data fashion-mnist     # also: audit, visualize, data
+
+`--growth` measures the exponents as well. Each part leaves a record and its figures in `--out`.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from bench.settings import (
+    AuditBench,
+    BenchSettings,
+    DataBench,
+    ModelBench,
+    TrainingBench,
+    VisualizeBench,
+)
+from command_line import command_app, run_app
+from shiftscope.cli import output as shown
+from shiftscope.cli.flags import IMAGES, OUTPUT, RESULTS, Canvas, OutputFlags, parse_names
+from shiftscope.progress import default_progress
+
+if TYPE_CHECKING:
+    from bench.record import Bench, Comparison, Contestant, GrowthLine
+
+Size = Annotated[tuple[int, int], Canvas, Parameter(group=IMAGES)]
+Switched = Annotated[bool, Parameter(negative=(), group=RESULTS)]
+Names = Annotated[tuple[str, ...], Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")]
+
+Flat = Parameter(name="*")
+
+
+@Flat
+@dataclass(frozen=True, kw_only=True)
+class TrainingFlags(TrainingBench):
+    """Training steps."""
+
+    canvas: Size = BenchSettings.canvas
+    model: Names = ModelBench.model
+    growth: Switched = False
+    overwrite: Switched = False
+
+
+@Flat
+@dataclass(frozen=True, kw_only=True)
+class AuditFlags(AuditBench):
+    """Every placement."""
+
+    canvas: Size = BenchSettings.canvas
+    model: Names = ModelBench.model
+    growth: Switched = False
+    overwrite: Switched = False
+
+
+@Flat
+@dataclass(frozen=True, kw_only=True)
+class VisualizeFlags(VisualizeBench):
+    """Pictures of units."""
+
+    canvas: Size = BenchSettings.canvas
+    model: Names = ModelBench.model
+    growth: Switched = False
+    overwrite: Switched = False
+
+
+@Flat
+@dataclass(frozen=True, kw_only=True)
+class BatchFlags(DataBench):
+    """Batches."""
+
+    canvas: Size = BenchSettings.canvas
+    growth: Switched = False
+    overwrite: Switched = False
+
+
+TRAINING, AUDIT, VISUALIZE, BATCHES = TrainingFlags(), AuditFlags(), VisualizeFlags(), BatchFlags()
+
+
+def bench_training(*, settings: TrainingFlags = TRAINING, output: OutputFlags = OUTPUT) -> None:
+    """Time an epoch of training: the notebook way, ours, bare steps on a ready batch, and the arithmetic alone."""
+    _bench(settings, output)
+
+
+def bench_audit(*, settings: AuditFlags = AUDIT, output: OutputFlags = OUTPUT) -> None:
+    """Time the audit of an image at every placement: the dense engine, brute force, and a plain script."""
+    _bench(settings, output)
+
+
+def bench_visualize(*, settings: VisualizeFlags = VISUALIZE, output: OutputFlags = OUTPUT) -> None:
+    """Time the pictures of all units of a layer: in one batch, and one by one."""
+    _bench(settings, output)
+
+
+def bench_data(*, settings: BatchFlags = BATCHES, output: OutputFlags = OUTPUT) -> None:
+    """Time an epoch of batches without a model: one gather a batch, and PIL with a DataLoader."""
+    _bench(settings, output)
+
+
+def _bench(settings: BenchSettings, output: OutputFlags) -> None:
+    from bench.run import run_bench
+
+    with shown.clean_stdout(output.json):
+        found = run_bench(settings, progress=default_progress(quiet=output.quiet))
+    if output.json:
+        shown.write_document(found.to_dict())
+        return
+    show_bench(found)
+    shown.write_path(settings.out)
+
+
+def show_bench(found: "Bench") -> None:
+    """Print a table a comparison, one of the exponents, and what the reader should know about the times."""
+    for part in found.comparisons:
+        _show_comparison(part)
+    if found.growth:
+        shown.write_table(("growth of time", "against", "from", "to", "exponent", "at the end"),
+                          map(_growth_row, found.growth), numbers=("from", "to", "exponent", "at the end"))
+    here = found.machine
+    shown.write_line(f"medians of {found.repeats} rounds on {here['processor']}, {here['cores']} cores, "
+                     f"{here['threads']} threads, {here['device']}, torch {here['torch']}")
+    for note in found.notes:
+        shown.write_line(note)
+
+
+def _show_comparison(part: "Comparison") -> None:
+    rows = [_row(one, part) for one in part["contestants"]]
+    columns = ("median", "least", "most", "times ours")
+    shown.write_table(("way", *columns), rows, numbers=columns, title=f"{part['title']}: {part['unit']}")
+    figures = ", ".join(f"{name.replace('_', ' ')} {_number(name, value)}" for name, value in part["figures"].items())
+    if figures:
+        shown.write_line(f"  {figures}\n")
+
+
+def _row(one: "Contestant", part: "Comparison") -> tuple[str, ...]:
+    times = (one["median"], min(one["seconds"]), max(one["seconds"]))
+    ratio = part["ratios"].get(one["name"])
+    return (one["name"], *(f"{value:.4g}" for value in times), "" if ratio is None else f"{ratio:.2f}")
+
+
+def _growth_row(line: "GrowthLine") -> tuple[str, ...]:
+    exponents = ("-" if k is None else f"{k:.2f}" for k in (line["exponent"], line["exponent_end"]))
+    return line["title"], line["axis"], f"{line['values'][0]:,.0f}", f"{line['values'][-1]:,.0f}", *exponents
+
+
+def _number(name: str, value: Any) -> str:
+    return shown.percent(value) if name.endswith("share") else f"{value:,.4g}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one benchmark and return the exit code."""
+    app = command_app("run_bench.py", "Time Shiftscope, interleaved with the usual ways to do the same work.")
+    for name, function in (("training", bench_training), ("audit", bench_audit), ("visualize", bench_visualize),
+                           ("data", bench_data)):
+        app.command(function, name=name)
+    return run_app(app, arguments, "benchmarks/run_bench.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""`benchmarks/run_leaderboard.py` from the command line to records and page, on small bars and an epoch."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from leaderboard import make, run
+from leaderboard.entries import ENTRIES, MENDS, entries_named
+from leaderboard.mending import mended
+from leaderboard.records import read_standing
+from leaderboard.settings import LeaderboardSettings
+from marked import marks
+from run_leaderboard import main
+from shiftscope.auditing import audit
+from shiftscope.data import load_dataset
+from shiftscope.errors import Interrupted
+from shiftscope.models import build_model, load
+from shiftscope.models.mending import METHODS
+from shiftscope.placement import Placement
+
+CANVAS = (24, 20)
+QUICK = ("two-full-centred", "two-full", "two-full-recentre")
+
+
+@pytest.fixture
+def board(npz, tmp_path, monkeypatch, capsys):
+    """Call the leaderboard with a work folder and records below the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHIFTSCOPE_DATA_DIR", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*words, code=0):
+        line = ["--data", f"npz:{npz}", "--canvas", "24x20", "--epochs", "1", "--out", "work",
+                "--results", "records", "--device", "cpu", "--quiet", *words]
+        assert main(line) == code
+        return capsys.readouterr()
+
+    return call
+
+
+def test_records_hold_what_an_audit_of_the_checkpoint_says(board, npz, tmp_path):
+    found = json.loads(board("--entries", *QUICK, "--seeds", "2", "--json").out)
+    files = sorted(path.name for path in (tmp_path / "records").iterdir())
+    assert files == sorted(f"{entry}-seed{seed}.json" for entry in QUICK for seed in (0, 1))
+    assert [one["missing"] for one in found["entries"]] == [[], [], []] and found["schema_version"] == 1
+    data, place = load_dataset(f"npz:{npz}"), Placement(image=(12, 12), canvas=CANVAS)
+    for seed in (0, 1):
+        one = read_standing(tmp_path / "records" / f"two-full-seed{seed}.json")
+        alone = audit(load(tmp_path / "work" / "checkpoints" / f"two-full-seed{seed}"), data, placement=place)
+        assert one.right_counts.tolist() == alone.right_counts.tolist()
+        assert (one.images, one.placements, one.epochs, one.train_images) == (60, 13 * 9, 1, 160)
+        assert (one.mean_accuracy, one.consistency) == (alone.mean_accuracy, alone.consistency)
+        middle = alone.offsets.tolist().index(list(place.middle))
+        assert one.flips == int((alone.answers != alone.answers[:, [middle]]).sum()) > 0
+        assert one.hardware["cores"] >= 1 and one.hardware["torch"] == torch.__version__ and one.train_seconds > 0
+        assert one.claims["canvas"]["level"] == "none"
+    assert read_standing(tmp_path / "records" / "two-full-centred-seed0.json").trained == "centred"
+
+
+def test_a_mend_reuses_the_training_and_is_exact_where_it_claims_so(board, tmp_path, monkeypatch):
+    board("--entries", "two-full", "--seeds", "1")
+    trained = []
+    train = make.train
+    monkeypatch.setattr(make, "train", lambda *a, **k: trained.append(k["name"]) or train(*a, **k))
+    board("--entries", "two-full-recentre", "--seeds", "1", "--resume")
+    plain, after = (read_standing(tmp_path / "records" / f"{name}-seed0.json")
+                    for name in ("two-full", "two-full-recentre"))
+    assert trained == [] and after.train_seconds == plain.train_seconds and after.mend == "recentre"
+    assert after.claims["canvas"]["level"] == "exact" and after.flips == 0
+    assert after.mean_accuracy == after.worst_case_accuracy and after.consistency == 1.0
+    assert plain.worst_case_accuracy < plain.mean_accuracy
+
+
+def test_fine_tuning_goes_on_from_the_mended_model(board, tmp_path):
+    board("--entries", "two-conv-polyphase,two-conv-polyphase-finetuned", "--seeds", "1")
+    before, tuned = (read_standing(tmp_path / "records" / f"two-conv-polyphase{end}-seed0.json")
+                     for end in ("", "-finetuned"))
+    assert (before.epochs, tuned.epochs) == (1, 2) and tuned.train_seconds > before.train_seconds
+    assert "fine-tuning" not in before.made and "fine-tuning" in tuned.made
+    for one in (before, tuned):
+        assert one.flips <= one.ties and one.claims["canvas"]["level"] == "exact"
+
+
+def test_what_is_there_is_not_made_again(board, tmp_path, monkeypatch):
+    board("--entries", "two-full", "--seeds", "1")
+    before = (tmp_path / "records" / "two-full-seed0.json").read_bytes()
+    monkeypatch.setattr(make, "audit", lambda *a, **k: pytest.fail("audited again"))
+    board("--entries", "two-full", "--seeds", "1")  # the work folder is not even looked at
+    assert (tmp_path / "records" / "two-full-seed0.json").read_bytes() == before
+
+
+def test_a_session_that_is_cut_off_goes_on(board, tmp_path, monkeypatch):
+    make_standing = run.make_standing
+
+    def cut_off(entry, seed, shop, stop):
+        if (entry.name, seed) == ("two-full", 1):
+            raise Interrupted("interrupted while training")
+        return make_standing(entry, seed, shop, stop)
+
+    monkeypatch.setattr(run, "make_standing", cut_off)
+    said = board("--entries", "two-full", "two-full-recentre", "--seeds", "2", code=130)
+    assert said.err == "interrupted while training\n"
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["two-full-seed0.json"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    again = board("--entries", "two-full", "--seeds", "2", code=2)
+    assert "already holds a run: say --resume" in again.err
+    found = json.loads(board("--entries", "two-full", "--seeds", "2", "--resume", "--json").out)
+    assert found["entries"][0]["seeds"] == [0, 1]
+
+
+def test_the_terminal_shows_the_rows(board, tmp_path):
+    said = board("--entries", "two-full", "--seeds", "1").out
+    one = read_standing(tmp_path / "records" / "two-full-seed0.json")
+    assert f"{100 * one.mean_accuracy:.1f} %" in next(line for line in said.splitlines() if "perceptron" in line)
+    assert "chance: one class for all" in said and max(map(len, said.splitlines())) <= 100
+
+
+def test_list_says_what_is_missing_and_makes_nothing(board, tmp_path):
+    board("--entries", "two-full", "--seeds", "1")
+    found = json.loads(board("--list", "--seeds", "2", "--json").out)
+    by_name = {one["name"]: one for one in found["entries"]}
+    assert set(by_name) == {entry.name for entry in ENTRIES}
+    assert (by_name["two-full"]["seeds"], by_name["two-full"]["missing"]) == ([0], [1])
+    assert (by_name["two-conv"]["seeds"], by_name["two-conv"]["missing"]) == ([], [0, 1])
+    assert "packed_counts" not in json.dumps(found) and found["records"][0]["parameters"] == 48_403
+    assert len(list((tmp_path / "records").iterdir())) == 1
+    lines = board("--list", "--entries", "two-full", "--seeds", "2").out.split("\n")
+    assert any(line.split() == ["two-full", "perceptron", "0", "1"] for line in lines)
+
+
+def test_other_options_than_those_of_a_record_are_refused(board):
+    board("--entries", "two-full", "--seeds", "1")
+    said = board("--entries", "two-full", "--seeds", "1", "--audit-images", "9", code=2).err
+    assert "two-full-seed0.json was made with audit_images None, now 9: give the same options" in said
+
+
+def test_bad_names_and_corrupt_records(board, tmp_path):
+    said = board("--entries", "two-ful", code=2).err
+    assert "unknown entry of the leaderboard 'two-ful': did you mean 'two-full'?" in said
+    for words, name in ((("--seeds", "0"), "seeds"), (("--audit-images", "0"), "audit_images")):
+        assert f"{name} must be a whole number of at least 1, got 0" in board(*words, code=2).err
+    board("--entries", "two-full", "--seeds", "1")
+    path = tmp_path / "records" / "two-full-seed0.json"
+    path.write_text(path.read_text()[:99])
+    said = board("--entries", "two-full", "--seeds", "1", code=3).err
+    assert "two-full-seed0.json is no record of the leaderboard" in said and said.count("\n") == 1
+
+
+def test_the_page_is_made_from_the_records(board, tmp_path):
+    begin, end = marks("leaderboard")
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    page.write_text(f"before\n{begin}\nwas here\n{end}\nafter\n")
+    said = board("--table", "docs/page.md", code=2).err
+    assert "there are no records to show" in said and "was here" in page.read_text()
+    board("--entries", "two-full", "two-full-recentre", "--seeds", "2")
+    assert board("--table", "docs/page.md").out.splitlines()[-1] == "docs/page.md"
+    text = page.read_text()
+    assert text.startswith(f"before\n{begin}\n") and text.endswith(f"{end}\nafter\n") and "was here" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| perceptron")]
+    assert len(rows) == 4 and "chance: one class for all | 33.3 %" in text
+    assert (tmp_path / "docs" / "images" / "leaderboard.png").stat().st_size > 5_000
+    board("--table", "docs/page.md")
+    assert page.read_text() == text
+    page.write_text("no marks")
+    assert "must hold the marks" in board("--table", "docs/page.md", code=2).err
+    assert "cannot read docs/none.md" in board("--table", "docs/none.md", code=3).err
+
+
+def test_entries_have_names_of_their_own_and_trainings_in_common():
+    names = [entry.name for entry in ENTRIES]
+    assert len(set(names)) == len(names)
+    assert {entry.mend for entry in ENTRIES if entry.mend} == set(METHODS)
+    for model, mends in MENDS.items():
+        assert {f"{model}-{mend}" for mend in mends} <= set(names)
+        assert {entry.training for entry in ENTRIES if entry.model == model and not entry.centred} == {model}
+    assert len(entries_named(())) == len(ENTRIES)
+    assert LeaderboardSettings(entries=("two-conv",)).seeds == 3
+
+
+def test_every_mend_that_is_listed_can_be_made():
+    for model, mends in MENDS.items():
+        net = build_model(model, canvas=CANVAS, classes=3).eval()
+        pixels = torch.rand(2, 1, *CANVAS, generator=torch.Generator().manual_seed(0))
+        for mend in mends:
+            outputs = mended(net, mend, (1, *CANVAS))(pixels)
+            assert outputs.shape == (2, 3) and np.isfinite(outputs.detach().numpy()).all()
+
+
+def test_the_page_of_the_leaderboard_does_not_take_the_place_of_another_picture(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = Path(__file__).parents[3] / "benchmarks" / "results" / "leaderboard"
+    for folder in ("records", "images"):
+        Path(folder).mkdir()
+    shutil.copy(source / "two-full-seed0.json", "records")
+    Path("images/leaderboard.png").write_text("mine")
+    Path("page.md").write_text("\n".join(marks("leaderboard")))
+    line = ["--results", "records", "--table", "page.md"]
+    assert main(line) == 2 and "leaderboard.png already exists, and page.md does not show it" in capsys.readouterr().err
+    assert Path("images/leaderboard.png").read_text() == "mine"
+    Path("images/leaderboard.png").unlink()
+    assert main(line) == 0 and main(line) == 0, "its own it renews"

@@ -1,0 +1,60 @@
+"""The committed page and figures are those of the committed records."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from leaderboard.entries import ENTRIES
+from leaderboard.overview import page_part
+from leaderboard.records import read_standings
+from marked import marks
+
+ROOT = Path(__file__).parents[3]
+RECORDS = ROOT / "benchmarks" / "results" / "leaderboard"
+
+
+def part(page: str, name: str) -> str:
+    begin, end = marks(name)
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert text.count(begin) == text.count(end) == 1
+    return text.split(begin)[1].split(end)[0].strip("\n")
+
+
+def test_the_table_on_the_page_is_what_the_records_give():
+    standings = read_standings(RECORDS)
+    assert part("leaderboard.md", "leaderboard") == (page_part(RECORDS) if standings else "")
+
+
+def test_records_are_whole_small_and_of_known_entries():
+    known = {entry.name: entry for entry in ENTRIES}
+    for path in RECORDS.glob("*"):
+        assert path.suffix == ".json" and path.stat().st_size <= 30_000, path
+    for one in read_standings(RECORDS):
+        entry = known[one.entry]
+        assert (one.images, one.placements, one.dataset) == (10_000, 841, "fashion-mnist"), one.key
+        assert (one.title, one.made, one.asked["epochs"]) == (entry.title, entry.made, None), one.key
+
+
+@pytest.fixture(scope="module")
+def depth():
+    spec = importlib.util.spec_from_file_location("depth_and_kernels", ROOT / "benchmarks" / "depth_and_kernels.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_depth_is_what_its_records_give(depth):
+    records = depth.read()
+    assert part("depth.md", "depth") == (depth.table(records) if records else "")
+
+
+def test_the_nets_of_the_ablation_have_equal_parameters(depth):
+    from shiftscope.models import count_parameters
+
+    counts = {name: count_parameters(depth.net(*sizes)) for name, sizes in depth.NETS.items()}
+    assert max(counts.values()) / min(counts.values()) < 1.05
+    for record in depth.read():
+        assert record["parameters"] == counts[record["net"]]
+        assert (record["images"], record["placements"]) == (depth.TEST_IMAGES, 841)

@@ -1,0 +1,92 @@
+"""Records: packed counts, files, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboard.records import (
+    by_entry,
+    read_standing,
+    read_standings,
+    record_path,
+    write_standing,
+)
+from leaderboard.standing import Standing, pack_counts, unpack_counts
+from shiftscope.errors import CheckpointError, UsageError
+
+
+@given(st.integers(0, 100_000).flatmap(lambda most: st.tuples(
+    st.just(most), st.lists(st.integers(0, most), max_size=30))))
+def test_packed_counts_come_back(case):
+    placements, counts = case
+    packed = pack_counts(np.array(counts, dtype=np.int32), placements)
+    assert unpack_counts(packed, len(counts), placements).tolist() == counts
+    assert json.loads(json.dumps(packed)) == packed
+
+
+@pytest.mark.parametrize("draw", [
+    lambda rng: rng.integers(0, 842, 10_000),  # nothing to pack: every count as likely
+    lambda rng: np.where(rng.random(10_000) < 0.6, 841, rng.integers(0, 842, 10_000)),  # a convnet
+    lambda rng: np.where(rng.random(10_000) < 0.95, 841, 0)], ids=["noise", "convnet", "exact"])
+def test_a_record_of_all_test_images_is_small(draw, made, tmp_path):
+    counts = draw(np.random.default_rng(0))
+    path = write_standing(made(counts=counts, placements=841), tmp_path)
+    assert path.stat().st_size < 30_000
+    assert read_standing(path).right_counts.tolist() == counts.tolist()
+
+
+def test_a_record_comes_back_as_it_was(made, tmp_path):
+    one = made(seed=3)
+    path = write_standing(one, tmp_path / "new")
+    assert path == record_path(tmp_path / "new", "two-full", 3) and path.name == "two-full-seed3.json"
+    assert read_standing(path) == one and one.key == "two-full-seed3"
+    assert [s.seed for s in by_entry([made(seed=2), made(seed=1)])["two-full"]] == [1, 2]
+    assert read_standings(tmp_path / "nowhere") == []
+
+
+def broken(values: dict, how: str) -> str:
+    if how == "torn":
+        return json.dumps(values)[:-40]
+    changes = {"counts": {"packed_counts": values["packed_counts"][:-3]}, "figure": {"mean_accuracy": 0.9},
+               "version": {"schema_version": 99}, "images": {"images": 5}, "name": {"entry": "two-conv"},
+               "no list": None}
+    change = changes[how]
+    return "[]" if change is None else json.dumps(values | change)
+
+
+@pytest.mark.parametrize("how, said", [
+    ("torn", "it is not JSON"), ("counts", "counts of 4 images at 4 placements are corrupt"),
+    ("figure", "right at 0.625000 of the placements .* but it says 0.900000"), ("version", "schema version 99"),
+    ("images", "counts of 5 images at 4 placements are corrupt"), ("name", "it says that it is of two-conv and seed 0"),
+    ("no list", "no record of the leaderboard")])
+def test_a_corrupt_record_is_named_in_one_sentence(how, said, made, tmp_path):
+    path = write_standing(made(), tmp_path)
+    path.write_text(broken(json.loads(path.read_text()), how))
+    with pytest.raises(CheckpointError, match=said) as caught:
+        read_standings(tmp_path)
+    text = str(caught.value)
+    assert text.startswith(f"{path} is no record of the leaderboard: ") and text.endswith("to have it made anew")
+    assert "\n" not in text
+
+
+def test_counts_above_the_placements_are_refused(made):
+    with pytest.raises(CheckpointError, match=r"go down to -6, expected 0 to 4"):
+        unpack_counts(pack_counts(np.array([5, 0]), 10), 2, 4)
+
+
+@pytest.mark.parametrize("changed, said", [
+    ({"asked": {"data": "y"}}, "asked"), ({"labels": 8}, "labels"), ({"mode": "circular"}, "mode"),
+    ({"counts": (4, 4)}, "images")])
+def test_records_that_were_not_made_alike_do_not_share_a_table(changed, said, made, written):
+    folder = written(made(), made(entry="two-conv", **changed))
+    with pytest.raises(UsageError, match=f"two-conv-seed0 and two-full-seed0 .* differ in {said}"):
+        read_standings(folder)
+
+
+def test_the_record_says_all_that_the_table_needs():
+    fields = set(Standing.__dataclass_fields__)
+    assert {"parameters", "train_seconds", "hardware", "epochs", "made", "settings", "claims", "ties",
+            "self_check"} <= fields
