@@ -86,3 +86,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     "unknown model 'cnn': Known: two-full"
     """
     return UsageError(f"unknown {kind} {name!r}: {nearest(name, known)}")
+
+
+def require(ok: bool, name: str, value: object, expected: str) -> None:
+    """Raise a `UsageError` that names the setting, its value and what was expected.
+
+    >>> require(False, "epochs", 0, "a whole number of at least 1")
+    Traceback (most recent call last):
+    shiftscope.errors.UsageError: epochs must be a whole number of at least 1, got 0
+    """
+    if not ok:
+        raise UsageError(f"{name} must be {expected}, got {value!r}")

@@ -31,9 +31,9 @@ from shiftscope.course.loaders import Source, check_imgsize
 from shiftscope.course.options import DEFAULTS, AttrDict, Options, read_options
 from shiftscope.course.placed import PlacedImages, PlacedLoader
 from shiftscope.course.training_loop import Score, Session, ask, score_epoch, stoppable, try_model
+from shiftscope.errors import require
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.settings import require
 
 __all__ = ["AttrDict", "args", "class_names", "display_classified_images", "display_parameters", "evaluate_model",
            "generate_image", "imgsize", "load_fashion_mnist", "make_grid", "show", "test", "test_dataset",

@@ -7,8 +7,7 @@ from typing import Protocol
 import torch
 
 from shiftscope import hashing
-from shiftscope.errors import DataError
-from shiftscope.settings import require
+from shiftscope.errors import DataError, require
 
 _VALIDATION_STREAM = hashing.stream(3)
 

@@ -15,8 +15,7 @@ from shiftscope import hashing
 from shiftscope.data.arrays import checksum, require_classes
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.data.picture import measure, read_picture
-from shiftscope.errors import DataError
-from shiftscope.settings import require
+from shiftscope.errors import DataError, require
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")

@@ -22,9 +22,8 @@ from shiftscope.data.base import Dataset
 from shiftscope.data.folder import LICENCE, Listing, Size, common_size, list_splits, pictures, shuffled
 from shiftscope.data.picture import measure, read_picture
 from shiftscope.data.streamed import StreamedImages, leave_signals
-from shiftscope.errors import DataError, OutputError, ShiftscopeError
+from shiftscope.errors import DataError, OutputError, ShiftscopeError, require
 from shiftscope.progress import Progress, SilentProgress, Task
-from shiftscope.settings import require
 
 FORMATTED = 1
 """Version of the header's JSON."""

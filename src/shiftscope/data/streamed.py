@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from shiftscope import hashing
 from shiftscope.data.arrays import MapDataset, collect, one_image, require_classes, to_images, to_labels
 from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages
-from shiftscope.errors import DataError, UsageError
-from shiftscope.settings import require
+from shiftscope.errors import DataError, UsageError, require
 
 _SHUFFLE_STREAM = 7
 _CHUNK = 32  # images that a worker process hands over at once

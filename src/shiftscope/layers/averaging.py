@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from shiftscope.settings import require
+from shiftscope.errors import require
 
 Of = Literal["logits", "probabilities"]
 

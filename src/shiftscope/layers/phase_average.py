@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers.averaging import MeanOfViews, Of, check_of
 from shiftscope.layers.maps import check_maps
-from shiftscope.settings import require
 
 WITHIN = 1e-9
 """Difference of outputs in float64 that counts as rounding: deep nets reach 1e-12."""

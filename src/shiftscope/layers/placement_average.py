@@ -5,10 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.layers.averaging import MeanOfViews, Of, check_of
 from shiftscope.layers.maps import check_maps
-from shiftscope.settings import require
 
 Everywhere = Callable[[torch.Tensor], torch.Tensor]
 """Float pixels (B, C, H, W) -> the net's outputs for all circular shifts (B, H*W, K), in any order of the shifts."""

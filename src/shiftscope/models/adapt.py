@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers import Normalise
-from shiftscope.settings import require
 
 Normalization = tuple[float | Sequence[float], float | Sequence[float]]
 """(mean, deviation) of pixels in [0, 1]: a number each, or one a channel."""

@@ -52,8 +52,7 @@ def summary(record: Record) -> str:
 
 
 def _audit(audit: Audit) -> Iterable[str]:
-    whole = int(audit.placement.get("placements", audit.placements))
-    where = (f"{audit.placements:,} of {whole:,} placements (sampled)" if audit.sampled
+    where = (f"{audit.placements:,} of {audit.geometry.count:,} placements (sampled)" if audit.sampled
              else f"all {audit.placements:,} placements (exact)")
     begun = ", interrupted" if audit.partial else ""
     yield (f"Audit of {_short(audit.model)} on {_short(audit.dataset)}: {_many(audit.images, f'{audit.split} image')} "

@@ -14,6 +14,7 @@ import numpy as np
 
 from shiftscope import files
 from shiftscope.errors import CheckpointError
+from shiftscope.geometry import Geometry
 from shiftscope.results.whole import fits, hints, misfits, outside
 
 SCHEMA_VERSION = 1
@@ -44,6 +45,15 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
+
+    @property
+    def geometry(self) -> Geometry:
+        """The placements of the result, from its field `placement`.
+
+        Raises:
+            CheckpointError: the field is damaged, or the result has none.
+        """
+        return Geometry.from_dict(getattr(self, "placement", {}))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the small values as plain JSON (without the arrays)."""

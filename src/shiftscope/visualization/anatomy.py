@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.hooks import Watch, capture, find_layer, frozen
 from shiftscope.models.forward import home
-from shiftscope.settings import require
 
 CLASSES = "class"
 """Stands for the model's own output where a layer is named."""

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.errors import ShiftscopeError, UsageError, unknown
+from shiftscope.errors import ShiftscopeError, UsageError, require, unknown
 from shiftscope.hooks import find_layer, frozen, match_layer
 from shiftscope.models import registry_name
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import home
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Attribution
-from shiftscope.settings import require
 from shiftscope.visualization.anatomy import CLASSES, Anatomy, examine, picture_shape
 from shiftscope.visualization.explainers import METHODS, Question, at_once
 from shiftscope.visualization.questions import Aim, Score, Target, aim_at

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from shiftscope.data import Dataset
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.hooks import frozen
 from shiftscope.models import registry_name
 from shiftscope.models.forward import home
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Neighbours
-from shiftscope.settings import require
 from shiftscope.visualization.activations import Readout
 from shiftscope.visualization.histogram import RunningHistogram
 from shiftscope.visualization.objectives import Objective

@@ -1,7 +1,7 @@
 """A checkpoint together with the placement and the class names that it was trained with."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,10 +11,11 @@ from torch import nn
 from shiftscope.dense.shifts import dense_shifts
 from shiftscope.devices import resolve_device
 from shiftscope.errors import ShiftscopeError, UsageError
+from shiftscope.geometry import Geometry
 from shiftscope.layers import PlacementAverage
 from shiftscope.models import CheckpointConfig, load, load_config
 from shiftscope.models.mending import Mended, WholeAverage
-from shiftscope.placement import Placement, texture
+from shiftscope.placement import Placement
 from shiftscope.runs import find_checkpoint
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
@@ -71,7 +72,5 @@ def in_one_pass(model: AnyModel) -> AnyModel:
 def stored_placement(values: dict, channels: int) -> Placement:
     """Return the placement that `Placement.to_dict` described, over all its offsets: a model trained on centred images
     is asked about moved ones as well."""
-    canvas = (int(values["canvas"][0]), int(values["canvas"][1]))
-    ground = texture(canvas, channels=channels) if values["background"] == "texture" else int(values["background"])
-    return Placement(image=(int(values["image"][0]), int(values["image"][1])), canvas=canvas, mode=values["mode"],
-                     background=ground)
+    every = replace(Geometry.from_dict(values), max_shift=None, step=1, offset_list=None)
+    return Placement.of(every, channels)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from shiftscope.errors import require
 from shiftscope.models import export_onnx
-from shiftscope.settings import require
 from shiftscope.workflows.checkpoints import open_checkpoint
 
 

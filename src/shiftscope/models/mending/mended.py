@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from shiftscope.errors import unknown
+from shiftscope.errors import require, unknown
 from shiftscope.graph.editable import editable
 from shiftscope.graph.strided import total_stride
 from shiftscope.layers.phase_average import WITHIN, PhaseAverage
@@ -19,7 +19,6 @@ from shiftscope.models.mending.polyphase import mend_polyphase
 from shiftscope.models.mending.torus import check_canvas
 from shiftscope.models.mending.whole import WholeAverage
 from shiftscope.models.sizes import check_pixels
-from shiftscope.settings import require
 
 How = Literal["blur", "polyphase", "phase-average", "placement-average", "recentre"]
 Head = Literal["mean", "keep"]

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.graph.editable import Editable, sizes, title
 from shiftscope.graph.strided import Pair
 from shiftscope.layers.padding import CircularPad2d, Sides
-from shiftscope.settings import require
 
 INSTEAD = "choose --how phase-average, placement-average or recentre, which leave the network as it is"
 
