@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from shiftscope.errors import require
 from shiftscope.files import plain
-from shiftscope.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)

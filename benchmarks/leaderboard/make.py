@@ -155,10 +155,8 @@ def _claims(entry: Entry) -> dict[str, dict[str, str]]:
 
 def _flips(found: Audit) -> int:
     """Count the answers that differ from the image's answer at the middle placement."""
-    (h, w), (H, W) = found.placement["image"], found.placement["canvas"]
-    middle = (0, 0) if found.mode == "circular" else (abs(H - h) // 2, abs(W - w) // 2)
-    column = int(np.flatnonzero((found.offsets == middle).all(1))[0])
-    return int((found.answers != found.answers[:, column:column + 1]).sum())
+    middle = found.answers[:, found.geometry.column(found.offsets)]
+    return int((found.answers != middle[:, None]).sum())
 
 
 def digest(labels: np.ndarray) -> int:

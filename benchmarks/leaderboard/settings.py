@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaderboard.entries import entries_named
-from shiftscope.settings import require
+from shiftscope.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)

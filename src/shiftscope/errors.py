@@ -231,3 +231,12 @@ def _short_path(file: str) -> str:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return file if len(file) <= 60 else str(Path("...", *path.parts[-2:]))
+def require(ok: bool, name: str, value: object, expected: str) -> None:
+    """Raise a `UsageError` that names the setting, its value and what was expected.
+
+    >>> require(False, "epochs", 0, "a whole number of at least 1")
+    Traceback (most recent call last):
+    shiftscope.errors.UsageError: epochs must be a whole number of at least 1, got 0
+    """
+    if not ok:
+        raise UsageError(f"{name} must be {expected}, got {value!r}")

@@ -1,7 +1,8 @@
 """A drop-in for the helper module that the course's notebooks were written against::
 
     import shiftscope.model_utils as MU
-    from shiftscope.model_utils import (AttrDict, show, generate_image, train, test, evaluate_model,
+    from shiftscope.errors import require
+from shiftscope.model_utils import (AttrDict, show, generate_image, train, test, evaluate_model,
                                         display_classified_images)
 
 State lives in this module's attributes, which a notebook sets (`MU.imgsize = (64, 64)`) and every function reads anew
@@ -31,10 +32,10 @@ from shiftscope.course.loaders import Source, check_imgsize
 from shiftscope.course.options import DEFAULTS, AttrDict, Options, read_options
 from shiftscope.course.placed import PlacedImages, PlacedLoader
 from shiftscope.course.training_loop import Score, Session, ask, score_epoch, stoppable, try_model
+from shiftscope.errors import require
 from shiftscope.modules import model_name
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.settings import require
 
 __all__ = ["AttrDict", "args", "class_names", "display_classified_images", "display_parameters", "evaluate_model",
            "generate_image", "imgsize", "load_fashion_mnist", "make_grid", "show", "test", "test_dataset",

@@ -1,26 +1,20 @@
-"""THE definition of translation: how an image is laid on a canvas, at which offsets, and which offset comes next.
+"""THE definition of translation: how an image is placed on a canvas, and which random offset it gets.
 
-Three modes (`Placement.mode`), with image (C, h, w), canvas (H, W) and offset (dy, dx):
-
-canvas    the image's top-left corner lies at row dy, column dx; 0 <= dy <= H-h, 0 <= dx <= W-w
-circular  the image lies centred, at ((H-h)//2, (W-w)//2), then everything is rolled by (dy, dx); all H*W shifts
-crop      the image is larger than the canvas, which shows the window whose corner is (dy, dx); 0 <= dy <= h-H
-
-+dy is down, +dx is right. What no image covers shows the background, a raw pixel value before normalisation.
+`shiftscope.geometry` defines sizes, modes and offsets. This module adds what needs torch: pixels and textures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 
 from shiftscope import hashing
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
+from shiftscope.geometry import Geometry, Mode, Offset, Size, check_size
 from shiftscope.hashing import Stream
-from shiftscope.results.whole import MOST_PIXELS
-from shiftscope.settings import Mode, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +24,17 @@ class Placement:
     Args:
         image: (h, w), pixels.
         canvas: (H, W), pixels.
-        mode: "canvas", "circular" or "crop", see the module's page.
-        background: raw pixel value 0 to 255 of an empty canvas, or a uint8 tensor (C, H, W) or (H, W): a textured
-            one. In circular mode the texture rolls with the image.
-        max_shift: keep offsets at most this many pixels from the middle one, in each direction.
-        step: keep every `step`-th offset, counted from the middle one.
+        mode: "canvas", "circular" or "crop", see `shiftscope.geometry`.
+        background: pixel value 0 to 255 of an empty canvas, before normalization, or a uint8 tensor (C, H, W) or
+            (H, W): a texture. In circular mode the texture rolls with the image.
+        max_shift: keep offsets at most this many pixels from the middle, in each direction.
+        step: keep every `step`-th offset, counted from the middle.
+        offset_list: keep these offsets (dy, dx) alone, in this order; the middle must be among them.
+        reference: the offset that other placements are compared with (default: that of the centered image).
 
     Raises:
-        UsageError: the image does not fit on the canvas (or the canvas in the image, for mode "crop").
+        UsageError: the image does not fit on the canvas (or the canvas in the image, for mode "crop"), or an offset
+            is not possible.
 
     Example:
         >>> place = Placement(image=(28, 28), canvas=(56, 56))
@@ -47,74 +44,66 @@ class Placement:
         torch.Size([1, 1, 56, 56])
     """
 
-    image: tuple[int, int]
-    canvas: tuple[int, int]
+    image: Size
+    canvas: Size
     mode: Mode = "canvas"
     background: int | torch.Tensor = 0
     max_shift: int | None = None
     step: int = 1
+    offset_list: Sequence[Offset] | None = None
+    reference: Offset | None = None
 
     def __post_init__(self) -> None:
-        for name in ("image", "canvas"):
-            check_size(name, getattr(self, name))
-        require(self.mode in ("canvas", "circular", "crop"), "mode", self.mode, "canvas, circular or crop")
-        require(self.step >= 1, "step", self.step, "a whole number of at least 1")
-        require(self.max_shift is None or self.max_shift >= 0, "max_shift", self.max_shift, "a whole number, 0 or more")
-        self._check_background()
-        self._check_sizes()
-
-    def _check_background(self) -> None:
-        if isinstance(self.background, int):
-            require(0 <= self.background <= 255, "background", self.background, "a raw pixel value from 0 to 255")
-            return
-        ok = self.background.dtype == torch.uint8 and tuple(self.background.shape[-2:]) == self.canvas
-        require(ok, "background", (self.background.dtype, tuple(self.background.shape)),
-                f"a number from 0 to 255 or a uint8 tensor that ends in {self.canvas}")
-
-    def _check_sizes(self) -> None:
-        (h, w), (H, W) = self.image, self.canvas
-        if self.mode == "crop" and (H > h or W > w):
-            raise UsageError(f"mode crop needs an image at least as large as the canvas: the image is {h} x {w}, the "
-                             f"canvas {H} x {W}; choose a smaller canvas or the mode canvas")
-        if self.mode != "crop" and (h > H or w > W):
-            raise UsageError(f"the image does not fit: it is {h} x {w}, the canvas {H} x {W}; choose a canvas of at "
-                             f"least {h} x {w}, or the mode crop")
+        if self.offset_list is not None:
+            object.__setattr__(self, "offset_list", tuple((int(dy), int(dx)) for dy, dx in self.offset_list))
+        if isinstance(self.background, torch.Tensor):
+            ok = self.background.dtype == torch.uint8 and tuple(self.background.shape[-2:]) == self.canvas
+            require(ok, "background", (self.background.dtype, tuple(self.background.shape)),
+                    f"a number from 0 to 255 or a uint8 tensor that ends in {self.canvas}")
+        _ = self.geometry  # checks the values
 
     # ------------------------------------------------------------------ offsets
 
-    @property
-    def middle(self) -> tuple[int, int]:
-        """The offset of the centred image."""
-        if self.mode == "circular":
-            return (0, 0)
-        (h, w), (H, W) = self.image, self.canvas
-        return (abs(H - h) // 2, abs(W - w) // 2)
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Sizes, mode and offsets as a record that needs no torch."""
+        background = "texture" if isinstance(self.background, torch.Tensor) else self.background
+        return Geometry(image=self.image, canvas=self.canvas, mode=self.mode, background=background,
+                        max_shift=self.max_shift, step=self.step, reference=self.reference,
+                        offset_list=None if self.offset_list is None else tuple(self.offset_list))
 
-    def _axis(self, axis: int) -> torch.Tensor:
-        """All allowed values of one offset coordinate, in rising order."""
-        size = self.canvas[axis] if self.mode == "circular" else abs(self.canvas[axis] - self.image[axis]) + 1
-        values = torch.arange(size)
-        away = values - self.middle[axis]
-        if self.mode == "circular":  # the nearer way around
-            away = torch.where(away > size // 2, away - size, away)
-        keep = away % self.step == 0
-        if self.max_shift is not None:
-            keep &= away.abs() <= self.max_shift
-        return values[keep]
+    @classmethod
+    def of(cls, geometry: Geometry, channels: int) -> Self:
+        """Return the placement with a geometry.
+
+        Args:
+            channels: of a textured background, which is `texture` with seed 0.
+        """
+        ground = texture(geometry.canvas, channels=channels) if geometry.background == "texture" else (
+            geometry.background)
+        return cls(image=geometry.image, canvas=geometry.canvas, mode=geometry.mode, background=ground,
+                   max_shift=geometry.max_shift, step=geometry.step, offset_list=geometry.offset_list,
+                   reference=geometry.reference)
+
+    @property
+    def middle(self) -> Offset:
+        """The reference offset; unless given, that of the centered image."""
+        return self.geometry.middle
 
     @cached_property
     def axes(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Allowed dy and allowed dx, rising, int64: their product is the set of placements."""
-        return self._axis(0), self._axis(1)
+        """All values of dy and of dx, rising, int64. Unless offsets are listed, their product is the placements."""
+        rows, columns = self.geometry.axes
+        return torch.tensor(rows), torch.tensor(columns)
 
     @property
     def count(self) -> int:
         """Number of placements."""
-        return len(self.axes[0]) * len(self.axes[1])
+        return self.geometry.count
 
     def offsets(self) -> torch.Tensor:
-        """Return all offsets in row-major order, int64, shape (count, 2)."""
-        return torch.cartesian_prod(*self.axes).view(-1, 2)
+        """Return all offsets, int64 (count, 2): row-major, or in the order in which they are listed."""
+        return torch.tensor(self.geometry.offsets)
 
     def sample(self, indices: torch.Tensor, *, seed: int, epoch: int = 0) -> torch.Tensor:
         """Return one uniform offset an image, int64 (B, 2), on the device of `indices`.
@@ -126,6 +115,8 @@ class Placement:
         True
         """
         chosen = hashing.draw(hashing.stream(Stream.PLACEMENT, seed, epoch), indices, self.count)
+        if self.offset_list is not None:
+            return self.offsets().to(indices.device)[chosen]
         rows, columns = (axis.to(indices.device) for axis in self.axes)
         return torch.stack((rows[chosen // len(columns)], columns[chosen % len(columns)]), dim=1)
 
@@ -160,8 +151,7 @@ class Placement:
         if self.mode == "canvas":
             return self._scatter(images, offsets)
         if self.mode == "circular":
-            middle = [(size - small) // 2 for size, small in zip(self.canvas, self.image, strict=True)]
-            start = torch.tensor(middle, device=images.device).expand(len(images), 2)
+            start = torch.tensor(self.geometry.start, device=images.device).expand(len(images), 2)
             return self._gather(self._scatter(images, start), -offsets)
         return self._gather(images, offsets)
 
@@ -175,8 +165,7 @@ class Placement:
         require(self.mode != "crop", "mode", self.mode, "canvas or circular: what a crop hides cannot be cut out")
         offsets = offsets.to(canvases.device)
         if self.mode == "circular":
-            offsets = offsets + torch.tensor([(size - small) // 2 for size, small in
-                                              zip(self.canvas, self.image, strict=True)], device=canvases.device)
+            offsets = offsets + torch.tensor(self.geometry.start, device=canvases.device)
         return self._gather(canvases, offsets, size=self.image)
 
     @property
@@ -249,7 +238,7 @@ class Placement:
 
     def centre_only(self) -> "Placement":
         """Return the same placement with the middle offset alone."""
-        return Placement(image=self.image, canvas=self.canvas, mode=self.mode, background=self.background, max_shift=0)
+        return replace(self, max_shift=0, step=1, offset_list=None)
 
     def narrowed(self, *, max_shift: int | None = None, step: int = 1) -> "Placement":
         """Return the same placement with fewer offsets: at most `max_shift` from the middle, every `step`-th.
@@ -260,22 +249,8 @@ class Placement:
         return replace(self, max_shift=self.max_shift if max_shift is None else max_shift, step=step)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON; a textured background is named as such, not kept."""
-        background = self.background if isinstance(self.background, int) else "texture"
-        return {"image": list(self.image), "canvas": list(self.canvas), "mode": self.mode, "background": background,
-                "max_shift": self.max_shift, "step": self.step, "placements": self.count}
-
-
-def check_size(name: str, size: tuple[int, int]) -> None:
-    """Raise a `UsageError` unless a size is two whole numbers, of no more pixels than an image or a canvas may have.
-
-    >>> check_size("canvas", (40_000, 40_000))
-    Traceback (most recent call last):
-    shiftscope.errors.UsageError: canvas must be at most 16,777,216 pixels in all, got (40000, 40000)
-    """
-    require(len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size), name, size,
-            "two whole numbers of at least 1 (height, width)")
-    require(size[0] * size[1] <= MOST_PIXELS, name, size, f"at most {MOST_PIXELS:,} pixels in all")
+        """Return `Geometry.to_dict`: plain JSON in which a texture is named, not kept."""
+        return self.geometry.to_dict()
 
 
 def texture(canvas: tuple[int, int], *, seed: int = 0, channels: int = 1) -> torch.Tensor:

@@ -7,28 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
+from shiftscope.geometry import Mode
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
-Mode = Literal["canvas", "circular", "crop"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
 Parametrised = Literal["pixels", "fourier", "maco"]
 
 
 Background = int | Literal["texture"]
-
-
-def require(ok: bool, name: str, value: object, expected: str) -> None:
-    """Raise a `UsageError` that names the setting, its value and what was expected.
-
-    >>> require(False, "epochs", 0, "a whole number of at least 1")
-    Traceback (most recent call last):
-    shiftscope.errors.UsageError: epochs must be a whole number of at least 1, got 0
-    """
-    if not ok:
-        raise UsageError(f"{name} must be {expected}, got {value!r}")
 
 
 def require_time(limit: float | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shiftscope.geometry import Geometry
 from shiftscope.results import NOT_FINITE, Audit, Evaluation, TrainResult
 
 PLACEMENT = {"image": [28, 28], "canvas": [56, 56], "mode": "canvas", "background": 0}
@@ -54,6 +55,7 @@ def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np
     """
     count, _, classes = logits.shape
     grid = (len(rows), len(columns))
+    canvas = (27 + grid[0], 27 + grid[1])
     offsets = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     kept = np.arange(len(offsets)) if computed is None else computed
     logits, offsets = logits[:, kept].astype(float), offsets[kept]
@@ -77,7 +79,7 @@ def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np
     values: dict[str, Any] = {
         "model": "two-full", "dataset": "fashion-mnist", "drawn": False, "split": "test", "trained": "moved",
         "class_names": [f"class {k}" for k in range(classes)], "images": count, "placements": len(kept),
-        "mode": "canvas", "placement": PLACEMENT | {"max_shift": None, "step": 1, "placements": grid[0] * grid[1]},
+        "mode": "canvas", "placement": Geometry(image=(28, 28), canvas=canvas).to_dict(),
         "sampled": computed is not None, "partial": False, "engine": "brute", "reason": "made up", "seconds": 1.0,
         "device": "cpu", "intervals": {name: [value - 0.01, value + 0.01] for name, value in figures.items()},
         "per_class": [None if np.isnan(part).all() else float(np.nanmean(part)) for part in maps[:classes]],
@@ -111,8 +113,7 @@ def make_audit() -> Callable[..., Audit]:
         reach = (rows[:, None] + columns).ravel()
         right = (reach < np.arange(12)[:, None]) | (reach == 0)
         answers = np.where(right, labels[:, None], (labels[:, None] + 1) % 3)
-        place = PLACEMENT | {"image": [28, 28], "canvas": [32, 34], "max_shift": None, "step": 1, "placements": 35}
-        return _audit(np.eye(3)[answers], labels, rows, columns, **({"placement": place} | changed))
+        return _audit(np.eye(3)[answers], labels, rows, columns, **changed)
 
     return make
 

@@ -206,7 +206,8 @@ def profile() -> Equivariance:
     inf, nan = math.inf, math.nan
     return Equivariance(
         model="two-conv", dataset="garments", drawn=True, split="test", mode="canvas", images=4, start=[0, 0],
-        placement={"image": [4, 5], "canvas": [8, 9]}, shifts=[0, 1, 2], layers=["conv", "pool", "$dead$", "fc"],
+        placement={"image": [4, 5], "canvas": [8, 9], "mode": "canvas"},
+        shifts=[0, 1, 2], layers=["conv", "pool", "$dead$", "fc"],
         kinds=["map", "map", "map", "units"], shapes=[[1, 6, 7], [1, 3, 2], [1, 3, 2], [4]],
         strides=[[1, 1], [2, 3], [2, 3], None], overall=[None, 12.4, None, -3.6], drops=[0.0, 37.6, None, None],
         loses_most="pool", seconds=0.1, device="cpu", notes=[], decibels=np.array([

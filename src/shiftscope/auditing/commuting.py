@@ -12,7 +12,7 @@ from torch import nn
 from shiftscope.auditing.moving import known, move
 from shiftscope.auditing.steps import OUTPUT, Steps, run_steps
 from shiftscope.data import Dataset
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.evaluation.accuracy import split_images
 from shiftscope.hooks import frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt
@@ -21,7 +21,6 @@ from shiftscope.modules import Classifier, described, model_name, says_model_err
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task
 from shiftscope.results.equivariance import PIXELS_DB, Equivariance
-from shiftscope.settings import require
 
 MEMORY = 256 * 2**20
 """Bytes that the answers of all layers to one batch may take; those to the moved batch take as much again."""

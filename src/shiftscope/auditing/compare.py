@@ -68,10 +68,7 @@ def _check(a: Audit, b: Audit) -> None:
 
 
 def _middle(audit: Audit) -> np.ndarray:
-    (h, w), (H, W) = audit.placement["image"], audit.placement["canvas"]
-    middle = (0, 0) if audit.mode == "circular" else (abs(H - h) // 2, abs(W - w) // 2)
-    column = int(np.flatnonzero((audit.offsets == middle).all(1))[0])
-    return audit.answers[:, column] == audit.labels
+    return audit.answers[:, audit.geometry.column(audit.offsets)] == audit.labels
 
 
 def _shares(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:

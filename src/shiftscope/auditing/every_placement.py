@@ -16,7 +16,7 @@ from shiftscope.auditing.subject import Subject
 from shiftscope.auditing.sweep import Stop, Sweep, asked_to_stop
 from shiftscope.data.base import Dataset, ImageSet, Subset
 from shiftscope.distributed import from_first, together
-from shiftscope.errors import Interrupted, ShiftscopeError, unknown
+from shiftscope.errors import Interrupted, ShiftscopeError, require, unknown
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.evaluation.brute import MEMORY
 from shiftscope.models.adapt import Normalization, adapt, title_of
@@ -27,7 +27,6 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Audit
 from shiftscope.results.audit import SelfCheck
-from shiftscope.settings import require
 
 ENGINES = ("auto", "dense", "brute")
 

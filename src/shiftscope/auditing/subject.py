@@ -8,6 +8,7 @@ from torch import nn
 from shiftscope import hashing
 from shiftscope.auditing.selfcheck import IMAGES, SampleCheck, draw_sample
 from shiftscope.data.base import ImageSet
+from shiftscope.errors import require
 from shiftscope.evaluation.brute import BruteEngine
 from shiftscope.hashing import Stream
 from shiftscope.placement import Placement
@@ -61,4 +62,6 @@ class Subject:
     @property
     def middle(self) -> int:
         """Index of the middle placement."""
-        return int((self.offsets == torch.tensor(self.placement.middle)).all(1).nonzero()[0, 0])
+        column = self.placement.geometry.column(self.offsets.numpy())
+        require(column is not None, "offsets", f"{len(self.offsets)} offsets", f"{self.placement.middle} among them")
+        return int(column or 0)

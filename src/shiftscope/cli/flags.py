@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
-from shiftscope.errors import UsageError
-from shiftscope.settings import DataSettings, RunSettings, TrainSettings, require
+from shiftscope.errors import UsageError, require
+from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 
 IMAGES = Group.create_ordered("Images")
 TRAINING = Group.create_ordered("Training")

@@ -18,8 +18,8 @@ from shiftscope.cli.flags import (
     ProcessFlags,
     TrainFlags,
 )
+from shiftscope.errors import require
 from shiftscope.progress import default_progress
-from shiftscope.settings import require
 
 
 @Parameter(name="*", group=RESULTS)

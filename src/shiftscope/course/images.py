@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftscope.errors import UsageError
-from shiftscope.settings import require
+from shiftscope.errors import UsageError, require
 
 
 def to_tensor(image: Any) -> torch.Tensor:

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from shiftscope.course.placed import DEVIATION, MEAN
-from shiftscope.errors import DataError, UsageError
+from shiftscope.errors import DataError, UsageError, require
 from shiftscope.models.forward import home
 from shiftscope.modules import model_name
-from shiftscope.settings import require
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Images float (B, C, H, W) in the loader's units, labels int64 (B,)."""

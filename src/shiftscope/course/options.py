@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shiftscope.settings import ResolvedSettings, TrainSettings, require
+from shiftscope.errors import require
+from shiftscope.settings import ResolvedSettings, TrainSettings
 
 
 class AttrDict(dict[str, Any]):

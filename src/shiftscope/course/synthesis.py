@@ -9,12 +9,11 @@ from torch import nn
 from shiftscope.course.images import to_tensor
 from shiftscope.course.loaders import Units, course_units, units_of
 from shiftscope.course.training_loop import ask
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.hooks import capture
 from shiftscope.models.forward import evaluating, home
 from shiftscope.modules import model_name
 from shiftscope.progress import Progress
-from shiftscope.settings import require
 from shiftscope.visualization import visualize
 
 

@@ -8,9 +8,8 @@ from typing import Protocol
 import torch
 
 from shiftscope import hashing
-from shiftscope.errors import DataError, some_of
+from shiftscope.errors import DataError, require, some_of
 from shiftscope.hashing import Stream
-from shiftscope.settings import require
 
 _VALIDATION_START = hashing.stream(Stream.VALIDATION)
 

@@ -12,8 +12,7 @@ from shiftscope.data.arrays import checksum
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.data.layout import Layout, Listing, list_layout, pictures, shuffled
 from shiftscope.data.picture import Header, measure, read_pixels, see_levels, short_name
-from shiftscope.errors import DataError, some_of
-from shiftscope.settings import require
+from shiftscope.errors import DataError, require, some_of
 from shiftscope.text import valid_unicode
 
 LICENCE = "unknown"

@@ -23,9 +23,8 @@ from shiftscope.data.folder import LICENCE, Size, files_of, plan_folder
 from shiftscope.data.layout import list_layout, pictures, shuffled
 from shiftscope.data.picture import Header, measure, read_picture
 from shiftscope.data.streamed import StreamedImages, leave_signals
-from shiftscope.errors import DataError, OutputError, ShiftscopeError
+from shiftscope.errors import DataError, OutputError, ShiftscopeError, require
 from shiftscope.progress import Progress, SilentProgress, Task
-from shiftscope.settings import require
 
 FORMATTED = 1
 """Version of the header's JSON."""

@@ -15,9 +15,8 @@ from shiftscope.data.base import Dataset, ImageSet, Subset, require_classes
 from shiftscope.data.collecting import MapDataset, pair, read_image
 from shiftscope.data.decoding import Scale
 from shiftscope.data.labels import check_names, one_label
-from shiftscope.errors import DataError, UsageError
+from shiftscope.errors import DataError, UsageError, require
 from shiftscope.hashing import Stream
-from shiftscope.settings import require
 
 _CHUNK = 32  # images that a worker process hands over at once
 

@@ -61,6 +61,8 @@ def sources(placement: Placement) -> list[Source]:
     else:
         found = [_plane(placement), _torus(placement)]
     ny, nx = found[0].windows.count
+    if not placement.geometry.is_grid:
+        raise NotDense("placement", "the listed offsets are not a grid in row-major order")
     if ny * nx > WASTE * placement.count:
         raise NotDense("placement", f"step {placement.step} asks for {placement.count} of {ny * nx} windows: one pass "
                        "computes them all, so nothing is won")
@@ -69,9 +71,8 @@ def sources(placement: Placement) -> list[Source]:
 
 def _shifts(placement: Placement, axis: int) -> torch.Tensor:
     """Return by how much each allowed offset moves the image from the middle one (the nearer way around)."""
-    size = placement.canvas[axis]
-    values = placement.axes[axis] - placement.middle[axis]
-    return torch.where(values > size // 2, values - size, values) if placement.mode == "circular" else values
+    geometry = placement.geometry
+    return torch.from_numpy(geometry.shifts(geometry.axes[axis], axis))
 
 
 def _order(rows: torch.Tensor, columns: torch.Tensor, width: int) -> torch.Tensor:
@@ -104,7 +105,7 @@ def _torus(placement: Placement) -> Source:
         zeros = torch.zeros(1, 2, dtype=torch.int64)
         return Source(windows, high, placement.canvas, None,
                       lambda images: still.place(images, zeros.expand(len(images), 2)), order)
-    middle = [(size - small) // 2 for size, small in zip(placement.canvas, placement.image, strict=True)]
+    middle = placement.geometry.start
     lead = (middle[0] + high[0], middle[1] + high[1])
     return Source(windows, lead, placement.image, _level(placement), lambda images: images, order)
 

@@ -5,9 +5,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.outputs import OutputType, as_floats, determine_output_type, probabilities
-from shiftscope.settings import require
 
 Of = Literal["logits", "probabilities"]
 

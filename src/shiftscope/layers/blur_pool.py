@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers.maps import check_maps
-from shiftscope.settings import require
 
 Border = Literal["circular", "reflect", "zeros"]
 BORDERS: dict[str, str] = {"circular": "circular", "reflect": "reflect", "zeros": "constant"}

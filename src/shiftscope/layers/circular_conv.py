@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.settings import require
+from shiftscope.errors import require
 
 
 class _Ring(torch.autograd.Function):

@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers.maps import check_maps
 from shiftscope.layers.padding import CircularPad2d
 from shiftscope.layers.polyphase import CLOSE, CLOSE32, check_divides, components, phase_of, powers_of, take_phase
-from shiftscope.settings import require
 
 SIDE = 3
 """Of the scoring net's kernel."""

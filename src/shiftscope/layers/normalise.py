@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from shiftscope.settings import require
+from shiftscope.errors import require
 
 
 class Normalise(nn.Module):

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.layers.maps import check_maps
-from shiftscope.settings import require
 
 Sides = tuple[int, int, int, int]
 """Columns left and right, rows above and below: the order of `torch.nn.functional.pad`."""

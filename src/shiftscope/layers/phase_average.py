@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers.averaging import MeanOfViews, Of, check_of, one_tensor
 from shiftscope.layers.maps import check_maps
 from shiftscope.outputs import OutputType, check_output_type
-from shiftscope.settings import require
 
 
 def phases(stride: int) -> range:

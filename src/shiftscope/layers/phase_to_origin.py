@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers.polyphase import check_divides, strongest_phase
-from shiftscope.settings import require
 
 
 class _Reorder(torch.autograd.Function):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from shiftscope.errors import require
 from shiftscope.placement import Placement
-from shiftscope.settings import require
 
 
 def laid_in_rows(placement: Placement, device: torch.device) -> bool:

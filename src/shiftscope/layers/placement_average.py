@@ -5,11 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.layers.averaging import MeanOfViews, Of, check_of, one_tensor
 from shiftscope.layers.maps import check_maps
 from shiftscope.outputs import OutputType, check_output_type
-from shiftscope.settings import require
 
 Everywhere = Callable[[torch.Tensor], torch.Tensor]
 """Float pixels (B, C, H, W) -> the net's outputs for all circular shifts (B, H*W, K), in any order of the shifts."""

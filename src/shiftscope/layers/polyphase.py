@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.layers.ties import near_best, settled, tied
-from shiftscope.settings import require
 
 CLOSE = {torch.float64: 1e-12}
 """Share of the largest energy within which two components tie; rounding of float32 and smaller types is `CLOSE32`."""

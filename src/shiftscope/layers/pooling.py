@@ -7,8 +7,8 @@ pooling do.
 import torch
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers.maps import check_maps
-from shiftscope.settings import require
 
 
 class GlobalMaxPool(nn.Module):

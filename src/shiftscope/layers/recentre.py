@@ -7,9 +7,8 @@ must be declared as one: it needs a background that is known, and noise on the b
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.layers.ties import settled, tied
-from shiftscope.settings import require
 
 LEVELS = 255
 """Weights of pixels are whole numbers of these steps, so that sums are exact in whatever order they are taken."""

@@ -14,8 +14,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
-from shiftscope.settings import require
+from shiftscope.errors import UsageError, require
 
 WIDTH, FREQUENCY, LOWPASS = 0.8, 0.75 * math.pi, 0.8
 """Deviation (pixels) and centre (radians a pixel) of the finest wavelet, deviation of phi over 2^(J-1): as is usual."""

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
-from shiftscope.settings import require
+from shiftscope.errors import UsageError, require
 
 
 class Standardise(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
 
-from shiftscope.errors import UsageError, reason_of
+from shiftscope.errors import UsageError, reason_of, require
 from shiftscope.generators import seeded
 from shiftscope.layers import Normalise
 from shiftscope.models.registry import registry_name
@@ -27,7 +27,6 @@ from shiftscope.modules import (
     tensors_of,
     unwrap,
 )
-from shiftscope.settings import require
 
 Normalization = tuple[float | Sequence[float], float | Sequence[float]]
 """(mean, deviation) of pixels in [0, 1]: a number each, or one a channel."""

@@ -18,6 +18,7 @@ from torch.nn.parameter import UninitializedTensorMixin
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted, reason_of
 from shiftscope.files import UnfitFileError
+from shiftscope.geometry import MOST_PIXELS
 from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.mending import Mended, Recipe, mend_again
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
@@ -25,7 +26,7 @@ from shiftscope.models.sizes import LARGEST
 from shiftscope.modules import Classifier, as_module, made_in_inference_mode, model_name
 from shiftscope.reading import as_type, read_json, typed_dict
 from shiftscope.results.base import SCHEMA_VERSION, check_version
-from shiftscope.results.whole import MOST_PIXELS, Size
+from shiftscope.results.whole import Size
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 KIND = "shiftscope-checkpoint"

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers import Normalise
 from shiftscope.layers.placed_conv import fits, placed_conv_pool
 from shiftscope.models.sizes import check_pixels
 from shiftscope.placement import Placement
-from shiftscope.settings import require
 
 KERNEL, POOL, FILTERS, GROUPS, HIDDEN = 5, 2, 30, 6, 100
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.layers import CircularConv2d, Normalise, PhaseToOrigin
 from shiftscope.models.residual import ResidualTrunk, mirror_average
-from shiftscope.settings import require
 
 WIDTHS = (32, 64, 128)
 

@@ -12,11 +12,11 @@ from torch import nn
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted, reason_of, root_cause, where_raised
 from shiftscope.files import open_regular, reason
+from shiftscope.geometry import MOST_PIXELS
 from shiftscope.graph.export import silenced
 from shiftscope.models.adapt import adapt, without_quirks
 from shiftscope.models.sizes import LARGEST
 from shiftscope.modules import Classifier, evaluating, home, in_batches, model_name, says_model_errors
-from shiftscope.results.whole import MOST_PIXELS
 from shiftscope.text import valid_unicode
 
 SUFFIX = ".onnx"

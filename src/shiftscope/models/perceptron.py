@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers import Normalise
 from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.models.sizes import check_pixels
 from shiftscope.placement import Placement
-from shiftscope.settings import require
 
 
 class TwoFullNet(nn.Module):

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers import Normalise, Recentre
 from shiftscope.models.residual import ResidualTrunk, mirror_average
 from shiftscope.models.sizes import check_pixels
 from shiftscope.placement import Placement
-from shiftscope.settings import require
 
 WIDTHS = (32, 64, 128)
 

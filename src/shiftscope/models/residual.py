@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.settings import require
+from shiftscope.errors import require
 
 MakeConv = Callable[[int, int], nn.Module]
 """(channels in, channels out) -> a 3 x 3 convolution without bias that keeps the size of the map."""

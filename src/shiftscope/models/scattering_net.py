@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope.errors import require
 from shiftscope.layers.normalise import Normalise
 from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.layers.scattering import Scattering2d
 from shiftscope.layers.standardise import Standardise
 from shiftscope.models.sizes import check_pixels
 from shiftscope.placement import Placement
-from shiftscope.settings import require
 
 MEAN, DEVIATION = 0.1307, 0.3081
 

@@ -52,9 +52,8 @@ def summary(record: Record) -> str:
 
 
 def _audit(audit: Audit) -> Iterable[str]:
-    whole = int(audit.placement.get("placements", audit.placements))
     every = f"all {audit.placements:,} placements (exact)" if audit.placements > 1 else "the only placement"
-    where = f"{audit.placements:,} of {whole:,} placements (sampled)" if audit.sampled else every
+    where = f"{audit.placements:,} of {audit.geometry.count:,} placements (sampled)" if audit.sampled else every
     begun = ", interrupted" if audit.partial else ""
     yield (f"Audit of {_short(audit.model)} on {_short(audit.dataset)}: {_many(audit.images, f'{audit.split} image')} "
            f"at {where}, mode {audit.mode}{begun}")

@@ -139,8 +139,8 @@ function layOn(canvas, image, place, dy, dx) {
   const data = context.createImageData(W, H);
   const empty = place.background ?? 110;
   const crop = place.mode === "crop", circular = place.mode === "circular";
-  const top = circular ? Math.floor((H - image.height) / 2) + dy : dy;
-  const left = circular ? Math.floor((W - image.width) / 2) + dx : dx;
+  const top = circular ? place.start[0] + dy : dy;
+  const left = circular ? place.start[1] + dx : dx;
   const plane = image.height * image.width;
   for (let y = 0; y < H; y++) {
     for (let x = 0; x < W; x++) {

@@ -1,10 +1,9 @@
 """The placements of an audit as rows and columns of a picture, and the words that all figures of an audit share."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from shiftscope.errors import UsageError
+from shiftscope.geometry import Geometry
 from shiftscope.reporting.style import INK, MUTED, PAPER
 from shiftscope.reporting.wording import image_credit, percent, series_title, shorten
 from shiftscope.results import Audit
@@ -45,27 +45,26 @@ def audit_credit(audit: Audit) -> str:
 
 def how_audited(audit: Audit) -> str:
     """Return which images were audited where: the words exact or sampled, the mode and the set of placements."""
-    place = audit.placement
-    whole = int(place.get("placements", audit.placements))
+    place = audit.geometry
     every = f"all {audit.placements:,} placements (exact)" if audit.placements > 1 else "the only placement"
-    which = f"{audit.placements:,} of {whole:,} placements (sampled)" if audit.sampled else every
-    narrowed = [phrase.format(place[name]) for name, phrase, usual in (
-        ("max_shift", "at most {} pixels from the middle", None), ("step", "every {} pixels", 1))
-        if place.get(name, usual) != usual]
+    which = f"{audit.placements:,} of {place.count:,} placements (sampled)" if audit.sampled else every
+    narrowed = [] if place.max_shift is None else [f"at most {place.max_shift} pixels from the middle"]
+    narrowed += [f"every {place.step} pixels"] if place.step > 1 else []
+    narrowed += ["a list of offsets"] if place.offset_list is not None else []
     begun = "The first " if audit.partial else ""
     broken = " The audit was interrupted." if audit.partial else ""
     return (f"{begun}{audit.images:,} {audit.split} images at {which}, mode {audit.mode}, "
             f"{', '.join([sizes_in_words(place), *narrowed])}.{broken}")
 
 
-def sizes_in_words(placement: Mapping[str, Any]) -> str:
+def sizes_in_words(geometry: Geometry) -> str:
     """Return the sizes of image and canvas; a line does not break inside of one.
 
-    >>> sizes_in_words({"image": [28, 28], "canvas": [56, 60]}).replace("\N{NO-BREAK SPACE}", " ")
+    >>> sizes_in_words(Geometry(image=(28, 28), canvas=(56, 60))).replace("\N{NO-BREAK SPACE}", " ")
     '28 x 28 on 56 x 60'
     """
     between = "\N{NO-BREAK SPACE}x\N{NO-BREAK SPACE}"
-    return " on ".join(between.join(map(str, placement[name])) for name in ("image", "canvas") if name in placement)
+    return " on ".join(between.join(map(str, size)) for size in (geometry.image, geometry.canvas))
 
 
 def how_all_audited(audits: Sequence[Audit]) -> str:
@@ -88,10 +87,7 @@ class Grid:
         return np.sort(self._signed(self.audit.rows, 0)), np.sort(self._signed(self.audit.columns, 1))
 
     def _signed(self, values: np.ndarray, axis: int) -> np.ndarray:
-        if self.audit.mode != "circular":
-            return values
-        size = int(self.audit.placement["canvas"][axis])
-        return np.where(values > size // 2, values - size, values)
+        return self.audit.geometry.signed(values, axis)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,7 +103,7 @@ class Grid:
     @property
     def middle(self) -> tuple[int, int] | None:
         """(row, column) of the centred image, None where it is not among the placements."""
-        offset = middle_offset(self.audit)
+        offset = [self._signed(np.array(value), axis) for axis, value in enumerate(self.audit.geometry.middle)]
         found = [np.flatnonzero(values == at) for values, at in zip(self.axes, offset, strict=True)]
         return (int(found[0][0]), int(found[1][0])) if all(len(part) for part in found) else None
 
@@ -122,22 +118,6 @@ class Grid:
         picture = np.full(self.shape, np.nan)
         picture[self.places] = values
         return picture
-
-
-def middle_offset(audit: Audit) -> tuple[int, int]:
-    """Return the offset of the centred image.
-
-    Raises:
-        UsageError: the audit does not say how large images and canvas are.
-    """
-    if audit.mode == "circular":
-        return (0, 0)
-    try:
-        (height, width), (tall, wide) = audit.placement["image"], audit.placement["canvas"]
-    except KeyError as error:
-        raise UsageError("the audit's placement must name the sizes of image and canvas, as Placement.to_dict does, "
-                         f"got {audit.placement!r}") from error
-    return abs(tall - height) // 2, abs(wide - width) // 2
 
 
 def common_scale(maps: Sequence[np.ndarray]) -> Normalize:

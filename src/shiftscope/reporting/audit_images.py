@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from shiftscope.errors import require
 from shiftscope.reporting.audit_grid import (
     DOWN,
     RIGHT_OF,
@@ -29,7 +30,6 @@ from shiftscope.reporting.style import INK, PAPER, describe, foot, foot_height, 
 from shiftscope.reporting.wording import listing, percent, shorten
 from shiftscope.results import NOT_FINITE, Audit
 from shiftscope.results.agreement import agreement
-from shiftscope.settings import require
 
 LABEL_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499",
                  "#DDDDDD")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shiftscope.errors import require
 from shiftscope.results import Evaluation
-from shiftscope.settings import require
 
 PLACES = ("centred", "moved")
 """Rows and columns of the table: in the middle of the canvas, or at random places."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from shiftscope.reporting.page_data import pack
+from shiftscope.reporting.page_data import geometry_payload, pack
 from shiftscope.reporting.side_by_side import first_seeds
 from shiftscope.reporting.wording import series_title
 from shiftscope.results import Evaluation
@@ -44,13 +44,11 @@ def _images(evaluation: Evaluation, budget: int) -> dict[str, Any] | None:
     numbers = evaluation.cell_index
     true, said = evaluation.labels[numbers], evaluation.predictions[numbers]
     kept = _evenly(true * len(evaluation.class_names) + said, budget // max(1, pixels[0].size))
-    numbers, place = numbers[kept], evaluation.placement
+    numbers = numbers[kept]
     shares = [float(share) if np.isfinite(share) else None for share in evaluation.confidence[numbers]]
-    background = place.get("background", 0)
     return {"numbers": numbers.tolist(), "true": true[kept].tolist(), "said": said[kept].tolist(),
             "offsets": evaluation.offsets[numbers].tolist(), "shares": shares, "pixels": pack(pixels[kept]),
-            "mode": place.get("mode", "canvas"), "canvas": list(place["canvas"]),
-            "background": int(background) if isinstance(background, int | float) else None}
+            **geometry_payload(evaluation.geometry)}
 
 
 def _evenly(cells: np.ndarray, limit: int) -> np.ndarray:

@@ -84,7 +84,7 @@ def _subtitle(found: Equivariance, rows: int) -> str:
             else "No map loses more than the rounding of pixels.")
     cut = f" The last {rows} of {len(found.layers)} layers." if rows < len(found.layers) else ""
     return (f"{most} {found.images} {found.split} images, moved by every number of pixels up to {found.shifts[-1]}, "
-            f"mode {found.mode}, {sizes_in_words(found.placement)}.{cut}")
+            f"mode {found.mode}, {sizes_in_words(found.geometry)}.{cut}")
 
 
 def _row_name(found: Equivariance, row: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from shiftscope.outputs import probabilities
 from shiftscope.reporting.audit_grid import Grid, audit_credit, audit_title, common_scale, how_audited
-from shiftscope.reporting.page_data import pack
+from shiftscope.reporting.page_data import geometry_payload, pack
 from shiftscope.reporting.side_by_side import first_seeds, same_sets
 from shiftscope.reporting.wording import thing
 from shiftscope.results import Audit
@@ -66,9 +66,8 @@ def _group(every: Sequence[Audit], groups: int) -> dict[str, Any] | None:
     codes = _codes(audit)
     return {
         "title": how_audited(audit), "dataset": audit.dataset, "credit": audit_credit(audit),
-        "thing": thing(audit.dataset), "mode": audit.mode, "image": list(audit.shown_images.shape[2:]),
-        "canvas": [int(size) for size in audit.placement["canvas"]],
-        "background": _background(audit), "classes": list(audit.class_names),
+        "thing": thing(audit.dataset), **geometry_payload(audit.geometry),
+        "classes": list(audit.class_names),
         "rows": grid.axes[0].tolist(), "columns": grid.axes[1].tolist(),
         "middle": list(grid.middle) if grid.middle else None, "codes": codes,
         "scale": [float(scale.vmin or 0.0), float(scale.vmax or 1.0)],
@@ -127,12 +126,6 @@ def _codes(audit: Audit) -> dict[str, int]:
     return {"not_finite": most, "not_computed": most - 1}
 
 
-def _background(audit: Audit) -> int | None:
-    """The raw value of an empty canvas; None for a texture, which records do not keep."""
-    value = audit.placement.get("background", 0)
-    return int(value) if isinstance(value, int | float) else None
-
-
 def _model(audit: Audit, numbers: np.ndarray, codes: dict[str, int]) -> dict[str, Any]:
     grid = Grid(audit)
     ranks = min(RANKS, len(audit.class_names))
@@ -175,7 +168,7 @@ def _ranked(audit: Audit, number: int, ranks: int, codes: dict[str, int]) -> tup
 
 def _notes(audits: Sequence[Audit], every: Sequence[Audit], different: Sequence[Audit]) -> list[str]:
     notes = []
-    if _background(audits[0]) is None:
+    if audits[0].geometry.background == "texture":
         notes.append("The models saw a textured background. It is not kept: here the canvas is plain grey.")
     if len(different) > len(audits):
         left_out = ", ".join(audit_title(audit) for audit in different[MODELS:])

@@ -10,6 +10,7 @@ import numpy as np
 
 from shiftscope.errors import UsageError
 from shiftscope.files import plain
+from shiftscope.geometry import Geometry
 
 DTYPES = ("uint8", "uint16")
 """What `app.js` unpacks."""
@@ -44,3 +45,13 @@ def script_json(values: Mapping[str, Any]) -> str:
     """
     text = json.dumps(plain(dict(values)), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.translate(_ESCAPES)
+
+
+def geometry_payload(geometry: Geometry) -> dict[str, Any]:
+    """Return what the page needs to draw an image on its canvas: mode, sizes, start and background.
+
+    The background is null for a texture, which records do not keep.
+    """
+    return {"mode": geometry.mode, "image": list(geometry.image), "canvas": list(geometry.canvas),
+            "start": list(geometry.start),
+            "background": None if geometry.background == "texture" else geometry.background}

@@ -10,9 +10,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.typing import LineStyleType
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.reporting.style import foot, foot_height, head, head_height
-from shiftscope.settings import require
 
 _MARGIN = 0.12
 

@@ -13,6 +13,7 @@ import numpy as np
 from shiftscope import files
 from shiftscope.errors import CheckpointError, quoted
 from shiftscope.files import UnfitFileError
+from shiftscope.geometry import Geometry
 from shiftscope.npz import read_arrays
 from shiftscope.reading import as_type, object_of, read_json
 from shiftscope.results.whole import misfits, outside, wrong_placement
@@ -41,6 +42,15 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
+
+    @property
+    def geometry(self) -> Geometry:
+        """The placements of the result, from its field `placement`.
+
+        Raises:
+            CheckpointError: the field is damaged, or the result has none.
+        """
+        return Geometry.from_dict(getattr(self, "placement", {}))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the small values as plain JSON (without the arrays)."""

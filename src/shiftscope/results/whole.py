@@ -8,13 +8,11 @@ import numpy as np
 from msgspec import Meta
 
 from shiftscope.files import UnfitFileError
+from shiftscope.geometry import MOST_PIXELS, Mode
 from shiftscope.reading import as_type
 
 KINDS = {"i": "iu", "u": "u", "f": "f", "b": "b"}
 """Letters of a layout, and the kinds of NumPy's types that they stand for."""
-
-MOST_PIXELS = 2**24
-"""Of an image or a canvas; twenty times the largest that networks are trained on."""
 
 Size = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
 """Pixels of one side."""
@@ -31,11 +29,13 @@ class StoredPlacement(TypedDict, total=False):
 
     image: tuple[Size, Size]
     canvas: tuple[Size, Size]
-    mode: Literal["canvas", "circular", "crop"]
+    mode: Mode
     background: Annotated[int, Meta(ge=0, le=255)] | Literal["texture"]
     max_shift: Count | None
     step: Annotated[int, Meta(ge=1)]
     placements: Count
+    offset_list: list[tuple[Count, Count]] | None
+    reference: tuple[Count, Count] | None
 
 
 NEEDED = ("image", "canvas", "mode")

@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from shiftscope.errors import CheckpointError, UsageError, did_you_mean
+from shiftscope.errors import CheckpointError, UsageError, did_you_mean, require
 from shiftscope.files import UnfitFileError, reason
 from shiftscope.reading import as_type, object_of, read_json
 from shiftscope.results import Record, load_record
 from shiftscope.results.base import RESULT_FILE, check_version
 from shiftscope.runs.folder import RunFolder
 from shiftscope.runs.jobs import Job, jobs_of, slug
-from shiftscope.settings import RunSettings, require
+from shiftscope.settings import RunSettings
 
 JOBS = ("models", "seed", "seeds", "controls", "audit")
 """Settings of a run that say which jobs it has."""

@@ -16,9 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from shiftscope import hashing
 from shiftscope.distributed import group, total
+from shiftscope.errors import require
 from shiftscope.hashing import Stream
 from shiftscope.placement import Placement
-from shiftscope.settings import require
 from shiftscope.training.plan import Plan, compiled, planned_outputs, uses_all_parameters
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.hooks import capture, find_layer, frozen
 from shiftscope.models.forward import home
 from shiftscope.modules import model_name
-from shiftscope.settings import require
 
 CLASSES = "class"
 """Stands for the scores of the classes where a layer is named: the model's output, before a final softmax."""

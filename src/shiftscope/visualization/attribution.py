@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.errors import ShiftscopeError, UsageError, unknown
+from shiftscope.errors import ShiftscopeError, UsageError, require, unknown
 from shiftscope.hooks import find_layer, frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
 from shiftscope.models.forward import home
@@ -16,7 +16,6 @@ from shiftscope.modules import Classifier, as_module, says_model_errors
 from shiftscope.outputs import first_maximum
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Attribution
-from shiftscope.settings import require
 from shiftscope.visualization.anatomy import CLASSES, Anatomy, examine, picture_shape
 from shiftscope.visualization.explainers import METHODS, Question, at_once
 from shiftscope.visualization.plan import answers_of

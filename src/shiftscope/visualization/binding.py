@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from shiftscope.errors import UsageError, nearest
+from shiftscope.errors import UsageError, nearest, require
 from shiftscope.hooks import match_layer
-from shiftscope.settings import require
 from shiftscope.visualization.anatomy import CLASSES, Anatomy
 from shiftscope.visualization.objectives import Direction, Diversity, Match, Objective, Part, Units, describe_sum
 from shiftscope.visualization.scores import class_score, loudest

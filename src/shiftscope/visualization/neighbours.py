@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from shiftscope.data import Dataset
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.hooks import frozen
 from shiftscope.models.adapt import adapt, differentiable, title_of
 from shiftscope.models.forward import home
@@ -16,7 +16,6 @@ from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Neighbours
-from shiftscope.settings import require
 from shiftscope.visualization.activations import Readout
 from shiftscope.visualization.histogram import RunningHistogram
 from shiftscope.visualization.objectives import Objective

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shiftscope.data import ImageSet
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.hooks import frozen
 from shiftscope.models import registry_name
 from shiftscope.models.forward import evaluating, home
@@ -18,7 +18,7 @@ from shiftscope.modules import model_name
 from shiftscope.outputs import determine_output_type, predicted_classes, probabilities
 from shiftscope.placement import Placement
 from shiftscope.results import Neighbours, Quality, Synthesis
-from shiftscope.settings import SynthesisSettings, require
+from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization.activations import Readout, lone_units, term_values
 from shiftscope.visualization.anatomy import CLASSES
 from shiftscope.visualization.objectives import Objective

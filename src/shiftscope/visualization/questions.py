@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.errors import unknown
+from shiftscope.errors import require, unknown
 from shiftscope.hooks import Watch, capture, match_layer
-from shiftscope.settings import require
 from shiftscope.visualization.anatomy import CLASSES, Anatomy
 from shiftscope.visualization.rectified import after_relu
 

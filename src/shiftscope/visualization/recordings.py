@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from shiftscope import hooks
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import home
 from shiftscope.modules import Classifier, model_errors, model_name
-from shiftscope.settings import require
 from shiftscope.visualization.anatomy import CLASSES
 
 

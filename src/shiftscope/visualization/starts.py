@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from shiftscope.data import ImageSet
-from shiftscope.errors import UsageError, unknown
+from shiftscope.errors import UsageError, require, unknown
 from shiftscope.hashing import stream
 from shiftscope.placement import Placement
-from shiftscope.settings import require
 
 STARTS = ("zero", "black", "random", "mean")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from shiftscope.errors import require
 from shiftscope.hashing import draw, stream
-from shiftscope.settings import require
 
 _FAR = 6  # deviations: weights from here on are below 1e-8; still further out they are denormal, 20 times slower
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from shiftscope.data import Dataset
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.hooks import capture, frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt, title_of
@@ -18,7 +18,6 @@ from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import UnitRow, UnitTable
-from shiftscope.settings import require
 from shiftscope.visualization.anatomy import Anatomy, examine
 from shiftscope.visualization.rectified import after_relu
 

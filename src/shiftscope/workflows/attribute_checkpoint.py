@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.progress import Progress
 from shiftscope.reporting import image_credit, save_figure
 from shiftscope.reporting.attribution import attribution_figure
 from shiftscope.results import Attribution
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files, record_files
-from shiftscope.settings import require
 from shiftscope.visualization.attribution import attribute, default_methods
 from shiftscope.visualization.explainers import METHODS
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, TypeVar
 
@@ -14,11 +14,12 @@ from shiftscope.dense.shifts import dense_shifts
 from shiftscope.devices import resolve_device
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
 from shiftscope.files import UnfitFileError
+from shiftscope.geometry import Geometry
 from shiftscope.layers import PlacementAverage
 from shiftscope.models import CheckpointConfig, load, load_config
 from shiftscope.models.adapt import adapt
 from shiftscope.models.mending import Mended, WholeAverage
-from shiftscope.placement import Placement, texture
+from shiftscope.placement import Placement
 from shiftscope.reading import as_type
 from shiftscope.results.whole import Size, wrong_placement
 from shiftscope.runs import find_checkpoint
@@ -105,13 +106,8 @@ def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
     """
     if wrong := wrong_placement(values):
         raise CheckpointError(f"the checkpoint's description is damaged: {wrong[0]}; save the model anew")
-    (h, w), (H, W) = values["image"], values["canvas"]
-    background = values.get("background", 0)
-    try:
-        ground = texture((H, W), channels=channels) if background == "texture" else background
-        return Placement(image=(h, w), canvas=(H, W), mode=values["mode"], background=ground)
-    except UsageError as error:
-        raise CheckpointError(f"the checkpoint's description is damaged: {error}") from error
+    every = replace(Geometry.from_dict(values), max_shift=None, step=1, offset_list=None)
+    return Placement.of(every, channels)
 
 
 def stored_settings(settings: Mapping[str, Any] | None) -> TrainSettings:

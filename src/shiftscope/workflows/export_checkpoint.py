@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.models import export_onnx
 from shiftscope.runs.outputs import require_writable
-from shiftscope.settings import require
 from shiftscope.workflows.checkpoints import open_checkpoint
 
 

@@ -8,7 +8,7 @@ import torch
 
 from shiftscope import files
 from shiftscope.auditing import audit, compare
-from shiftscope.errors import CheckpointError, Interrupted, UsageError, unknown
+from shiftscope.errors import CheckpointError, Interrupted, UsageError, require, unknown
 from shiftscope.evaluation.accuracy import split_images
 from shiftscope.models import load_config, save
 from shiftscope.models.forward import placed_pixels
@@ -19,7 +19,7 @@ from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.results import Audit, TrainResult
 from shiftscope.runs import RunFolder
-from shiftscope.settings import TrainSettings, recipe_of, require
+from shiftscope.settings import TrainSettings, recipe_of
 from shiftscope.training import train
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.checkpoints import Trained, in_one_pass, open_checkpoint, stored_settings

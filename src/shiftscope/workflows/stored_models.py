@@ -6,12 +6,13 @@ from typing import Any
 from shiftscope.data import dataset_catalogue
 from shiftscope.data.fashion_mnist import NAME as FASHION_MNIST
 from shiftscope.errors import CheckpointError, DataError
+from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.resolve import is_object_name
 from shiftscope.results import Audit
 from shiftscope.runs import RunFolder
 from shiftscope.runs.records import StoredRecord, read_document
-from shiftscope.workflows.checkpoints import open_checkpoint, stored_placement
+from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.shared_images import Asked
 from shiftscope.workflows.subjects import check_drawings, checkpoint_subject
 
@@ -36,8 +37,7 @@ def asked_of(stored: StoredRecord, data_dir: Path | None, device: str, progress:
     _check_here(dataset, data_dir)
     given = {"data": dataset} | ({} if data_dir is None else {"data_dir": data_dir})
     subject = checkpoint_subject(trained, given, progress)
-    place = stored_placement(audit.placement, trained.channels).narrowed(
-        max_shift=audit.placement.get("max_shift"), step=int(audit.placement.get("step", 1)))
+    place = Placement.of(audit.geometry, trained.channels)
     return Asked(model=trained.model, data=subject.data, placement=place, validation=subject.validation)
 
 

@@ -13,10 +13,9 @@ from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.data.garments.drawing import PAINTERS, VERSION, draw
 from shiftscope.data.garments.raster import SIZE
 from shiftscope.data.places import cache_folder
-from shiftscope.errors import OutputError, UsageError, shortened
+from shiftscope.errors import OutputError, UsageError, require, shortened
 from shiftscope.npz import read_arrays
 from shiftscope.progress import Progress, SilentProgress
-from shiftscope.settings import require
 
 NAME = "garments"
 TRAIN_IMAGES, TEST_IMAGES = 12_000, 2_000

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError, unknown
+from shiftscope.errors import UsageError, require, unknown
+from shiftscope.geometry import MOST_PIXELS
 from shiftscope.graph.editable import editable
 from shiftscope.graph.strided import Pair, pair
 from shiftscope.layers.phase_average import PhaseAverage
@@ -32,8 +33,6 @@ from shiftscope.modules import (
     tensors_of,
 )
 from shiftscope.outputs import OutputType, check_output_type, determine_output_type
-from shiftscope.results.whole import MOST_PIXELS
-from shiftscope.settings import require
 
 How = Literal["blur", "polyphase", "phase-average", "placement-average", "recentre"]
 Head = Literal["mean", "keep"]

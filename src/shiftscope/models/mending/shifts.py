@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
 from shiftscope.graph import BATCH
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes
 from shiftscope.graph.sampling_rules import sample
@@ -18,7 +18,6 @@ from shiftscope.graph.strided import Pair, pair
 from shiftscope.layers.averaging import one_tensor
 from shiftscope.layers.padding import CircularPad2d, Sides
 from shiftscope.models.forward import evaluating, home
-from shiftscope.settings import require
 
 SAME = 1e-6
 """A change below this fraction of the spread between images counts as rounding (float64, and sums in float32)."""

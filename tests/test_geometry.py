@@ -1,0 +1,92 @@
+"""Offsets, middle and signed shifts against definitions written out by hand."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from shiftscope.errors import CheckpointError, UsageError
+from shiftscope.geometry import Geometry
+
+SIZES = [((3, 4), (7, 5)), ((28, 28), (56, 56)), ((5, 2), (5, 9)), ((1, 1), (1, 1))]
+
+
+@pytest.mark.parametrize("image, canvas", SIZES)
+def test_canvas_offsets_keep_the_image_on_the_canvas(image, canvas):
+    geometry = Geometry(image=image, canvas=canvas)
+    (h, w), (H, W) = image, canvas
+    expected = [[dy, dx] for dy in range(H) for dx in range(W) if dy + h <= H and dx + w <= W]
+    assert geometry.offsets.tolist() == expected and geometry.count == len(expected)
+    assert geometry.middle == ((H - h) // 2, (W - w) // 2)
+
+
+def test_crop_offsets_keep_the_window_inside_the_image():
+    geometry = Geometry(image=(6, 9), canvas=(4, 4), mode="crop")
+    assert geometry.offsets.tolist() == [[dy, dx] for dy in range(3) for dx in range(6)]
+    assert geometry.middle == (1, 2)
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_circular_shifts_go_the_shorter_way(size):
+    geometry = Geometry(image=(1, 1), canvas=(size, size), mode="circular", max_shift=1)
+    assert geometry.axes[0].tolist() == [0, 1, size - 1] and geometry.middle == (0, 0)
+    assert sorted(geometry.signed(geometry.axes[0], 0).tolist()) == [-1, 0, 1]
+
+
+def test_step_and_max_shift_count_from_the_middle():
+    geometry = Geometry(image=(2, 2), canvas=(9, 9), step=2, max_shift=2)
+    assert geometry.middle == (3, 3) and geometry.axes[0].tolist() == [1, 3, 5]
+
+
+def test_listed_offsets_keep_their_order_and_a_reference_is_the_middle():
+    listed = ((4, 1), (0, 0), (2, 2))
+    geometry = Geometry(image=(3, 3), canvas=(7, 7), offset_list=listed, reference=(0, 0))
+    assert geometry.offsets.tolist() == [list(offset) for offset in listed] and geometry.count == 3
+    assert geometry.middle == (0, 0) and not geometry.is_grid and geometry.column(geometry.offsets) == 1
+    grid = tuple(itertools.product((1, 2), (2, 3)))
+    assert Geometry(image=(3, 3), canvas=(7, 7), offset_list=grid, reference=(1, 2)).is_grid
+    assert Geometry(image=(3, 3), canvas=(7, 7)).column(np.array([[0, 0]])) is None
+
+
+@pytest.mark.parametrize("given", [
+    {}, {"mode": "circular", "step": 3}, {"max_shift": 2, "background": "texture"}, {"background": 7, "step": 2},
+    {"offset_list": ((2, 1), (0, 0)), "reference": (2, 1)}])
+def test_a_dictionary_loses_nothing(given):
+    geometry = Geometry(image=(3, 4), canvas=(7, 6), **given)
+    assert Geometry.from_dict(json.loads(json.dumps(geometry.to_dict()))) == geometry
+
+
+def test_dictionaries_of_version_0_1_load():
+    written = {"image": [28, 28], "canvas": [56, 56], "mode": "canvas", "background": 0, "max_shift": None, "step": 1,
+               "placements": 841}
+    assert Geometry.from_dict(written) == Geometry(image=(28, 28), canvas=(56, 56))
+
+
+@pytest.mark.parametrize("changed, message", [
+    ({"image": [28]}, "not valid"), ({"canvas": None}, "not valid"), ({"mode": "around"}, "mode must be canvas"),
+    ({"step": 0}, "step must be"), ({"image": [28.5, 28]}, "image must be"),
+    ({"offset_list": [[99, 0]]}, "offset must"),
+    ({"canvas": [10, 10]}, "does not fit"), ({"background": "x"}, "background must be")])
+def test_damaged_dictionaries_are_refused(changed, message):
+    values = Geometry(image=(28, 28), canvas=(56, 56)).to_dict() | changed
+    with pytest.raises(CheckpointError, match=message):
+        Geometry.from_dict(values)
+    del values["image"]
+    with pytest.raises(CheckpointError, match="'image' is missing"):
+        Geometry.from_dict(values)
+
+
+@pytest.mark.parametrize("given, message", [
+    ({"offset_list": ((0, 0), (0, 0), (2, 1))}, "different offsets"), ({"offset_list": ((0, 0),)}, r"\(2, 1\) among"),
+    ({"reference": (5, 0)}, r"from \(0, 0\) to \(4, 2\)"), ({"reference": (0, -1)}, "offset must be")])
+def test_impossible_offsets_are_refused(given, message):
+    with pytest.raises(UsageError, match=message):
+        Geometry(image=(3, 4), canvas=(7, 6), **given)
+
+
+def test_no_torch_is_needed():
+    code = "import sys, shiftscope.geometry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
