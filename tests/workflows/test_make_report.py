@@ -165,11 +165,12 @@ def spoil_picture(folder):
 
 
 @pytest.mark.parametrize("spoil, message", [
-    (spoil_json, "class_names is 7: of another type than such a result has; make it anew"),
+    (spoil_json, "class_names: expected array, got int; make it anew"),
     (spoil_arrays, "cannot read a result from"),
     (other_version, "schema version 2, this release reads version 1"),
     (spoil_picture, "samples.png cannot be read"),
-    (lambda folder: (folder / "metrics.json").write_text("[]"), "metrics.json holds a list, expected a JSON object"),
+    (lambda folder: (folder / "metrics.json").write_text("[]"),
+     "metrics.json cannot be read (expected object, got array)"),
     (lambda folder: (folder / "metrics.json").write_text('{"schema_version": 9}'), "has schema version 9"),
     (lambda folder: (folder / "env.json").write_text('{"schema_version": 1, "settings": {"run": {"seeds": "x"}}}'),
      "holds no settings of a run"),
