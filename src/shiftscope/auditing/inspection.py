@@ -54,17 +54,24 @@ def inspect_model(check: SampleCheck, output_type: str | None = None) -> Inspect
 
 
 def _doubts(check: SampleCheck, first: torch.Tensor) -> list[str]:
-    again, alone = check.batch(EACH), check.batch(2)
+    again, alone = check.batch(EACH), _first_twice(check)
     allowed = tolerance(first, home(check.model)[1])
     name = type(check.model).__name__
     if (apart := difference(again, first)) > allowed:
         return [f"{name} answers the same pictures otherwise when asked twice (outputs {apart:.3g} apart): it draws "
                 "random numbers in eval mode or keeps state between calls, so the figures hold for this run alone"]
-    apart = difference(alone, first[:len(alone)])
+    apart = difference(alone, first[:1].expand_as(alone))
     if apart > allowed and not rounding_alone(check, apart, allowed):
         return [f"{name} answers a picture otherwise in another batch (outputs {apart:.3g} apart): the pictures of a "
                 "batch influence one another, also in eval mode, so the figures depend on how they are batched"]
     return []
+
+
+def _first_twice(check: SampleCheck, model: nn.Module | None = None) -> torch.Tensor:
+    """Return the outputs (2, K) for a batch that holds the first image of `SampleCheck.batch` twice: a batch of another
+    size, with other companions."""
+    sample = check.sample
+    return check.at(sample.images[:1].expand(2), sample.columns[0, :1].expand(2), model)
 
 
 def rounding_alone(check: SampleCheck, apart: float, allowed: float) -> bool:
@@ -75,7 +82,8 @@ def rounding_alone(check: SampleCheck, apart: float, allowed: float) -> bool:
         apart: how much they differ. This decides, against `UNSURE`, where the model cannot be run in float64.
         allowed: difference that counts as the same.
     """
-    found = in_float64(check, lambda model: difference(check.batch(2, model), check.batch(EACH, model)[:2]))
+    found = in_float64(check, lambda model: difference(_first_twice(check, model),
+                                                       check.batch(EACH, model)[:1].expand(2, -1)))
     return apart <= UNSURE * allowed if found is None else found <= allowed
 
 

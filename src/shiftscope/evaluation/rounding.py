@@ -19,7 +19,8 @@ def tolerance(logits: torch.Tensor, dtype: torch.dtype) -> float:
     """Return the largest difference that is put down to rounding: it scales with the outputs.
 
     Args:
-        logits: (n, K), of the plain model. Infinite values and masks (-1e9 and the like) do not count.
+        logits: (n, K), of the plain model. Infinite values and masks (-1e9 and the like) do not count, nor do rows
+            without a finite prediction where others have one.
         dtype: that the model computes in; below float32 its own rounding rules.
 
     Example:
@@ -27,7 +28,10 @@ def tolerance(logits: torch.Tensor, dtype: torch.dtype) -> float:
         >>> tolerance(outputs, torch.float32) == SHARE * 3, tolerance(1e-6 * outputs, torch.float32) < 1e-10
         (True, True)
     """
-    rows = logits[is_finite(logits)].cpu().double() if len(logits) else logits.cpu().double()
+    values = logits.detach().cpu().double()
+    rows = values[is_finite(values)] if len(values) else values
+    if not len(rows):  # no prediction is finite: the finite values give the scale
+        rows = values.masked_fill(~values.isfinite(), 0)
     _, best, second = top_two(rows)
     winners = torch.maximum(best.abs(), second.masked_fill(second.isinf(), 0).abs())
     winners = winners[winners > 0]
