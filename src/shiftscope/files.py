@@ -147,6 +147,7 @@ def replacing(path: Path | str) -> Iterator[int]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)
     except OSError as error:
+        _ask_guards(path)  # the folder may have been removed or renamed since
         raise _explain(path, error) from error
     try:
         try:
@@ -159,6 +160,7 @@ def replacing(path: Path | str) -> Iterator[int]:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         if isinstance(error, OSError):
+            _ask_guards(path)
             raise _explain(path, error) from error
         raise
     _sync_folder(path.parent)

@@ -137,7 +137,7 @@ def test_subcommands_have_tables_too(monkeypatch):
     (lambda path: Path(path).write_bytes(b"#" * (2**20 + 1)), "the limit for such a file is 1,048,576"),
     (lambda path: Path(path).write_bytes(b"\xff"), "can't decode byte"),
     (lambda path: Path(path).write_text("a = " + "[" * 5000), "recursion"),
-    (lambda path: Path(path).write_text("[run"), "mend the file or move it away"),
+    (lambda path: Path(path).write_text("[run"), "correct the file or move it away"),
 ])
 def test_a_settings_file_that_cannot_be_read(workflows, capsys, make, problem):
     make("shiftscope.toml")

@@ -30,9 +30,10 @@ COMMAND = Path(sys.executable).with_name("shiftscope")
 MARK = "Path(__file__).with_name('ran').write_text(__name__)\n"
 
 NOT_CODE = {
-    "--background", "--data-dir", "--device", "--engine", "--entries", "--head", "--how", "--jitter-mode", "--judge",
-    "--licence", "--mode", "--optimizer", "--parametrisation", "--precision", "--preset", "--schedule", "--split",
-    "--start", "--title", "--units", "CHECKPOINT", "FIRST", "IMAGE", "IMAGES", "OBJECTIVES", "RUN", "RUNS", "SECOND"}
+    "--background", "--data-dir", "--device", "--engine", "--head", "--how", "--jitter-mode", "--judge",
+    "--licence", "--mode", "--optimizer", "--output-type", "--parametrisation", "--precision", "--preset",
+    "--schedule", "--split", "--start", "--title", "CHECKPOINT", "FIRST", "IMAGE", "IMAGES",
+    "OBJECTIVES", "RUN", "RUNS", "SECOND"}
 """Options with a text or a path as value that is never imported."""
 
 POSITIONAL = {"train": ["x"], "evaluate": ["x"], "audit": ["x"], "mend": ["x", "--how", "blur"], "predict": ["x", "y"],
@@ -150,8 +151,8 @@ def test_every_option_is_known_to_be_code_or_not():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a FIFO")
-@pytest.mark.parametrize("kind, says", [("fifo", "it is not a plain file"), ("folder", "shiftscope.toml"),
-                                        ("large", "it has 2,097,152 bytes"), ("deep", "correct the file")])
+@pytest.mark.parametrize("kind, says", [("fifo", "it is a named pipe"), ("folder", "shiftscope.toml"),
+                                        ("large", "it holds 2,097,152 bytes"), ("deep", "correct the file")])
 def test_a_file_of_settings_that_is_none(capsys, kind, says):
     path = Path("shiftscope.toml")
     {"fifo": lambda: os.mkfifo(path), "folder": path.mkdir, "large": lambda: path.write_bytes(b"#" * 2**21),

@@ -119,7 +119,7 @@ def test_garbage_in_the_log_is_counted_and_left_out(run):
     with (run.path / "metrics.jsonl").open("ab") as log:
         log.write(b"nonsense\n\xff\xfe\n[1, 2]\n" + b"[" * 50_000 + b'\n{"job": 3, "epoch": 1}\n{"job": "a", "epoch": '
                   b'-1}\n{"job": "a", "epoch": true}\n{"job": "a", "epoch": 1e99}\n')
-        log.write(json.dumps({"job": FIRST.key, "epoch": 2, "train_loss": "x", "val_accuracy": float("inf"),
+        log.write(json.dumps({"job": FIRST.key, "epoch": 2, "train_loss": "x", "val_accuracy": "high",
                               "epochs": "many", "epoch_seconds": None, "images_per_second": []}).encode() + b"\n")
         log.write(b'{"job": "two-full-seed0", "epoch": 3, "train_lo')  # torn: neither shown nor counted
     state = look(run)

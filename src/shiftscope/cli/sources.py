@@ -24,10 +24,10 @@ DEBUG_VARIABLE = "SHIFTSCOPE_DEBUG"
 CODE = ("--allow-code", "--judge-code")
 """Options whose value is always a name of code."""
 
-MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--model", "--models")
+MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--models")
 """Options whose value is a name of code where it has the form package.module:object."""
 
-WRITING = ("--onnx", "--out", "--overwrite", "--results", "--resume", "--table")
+WRITING = ("--onnx", "--out", "--overwrite", "--resume")
 """Options that choose what is written, changed or replaced."""
 
 MOST_BYTES = 2**20
