@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shiftscope.errors import UsageError
+from shiftscope.geometry import Geometry
 from shiftscope.reporting.audit_grid import inches, sizes_in_words
 from shiftscope.reporting.style import (
     BLUE,
@@ -173,12 +174,12 @@ def _details(row: Row, machines: Mapping[str, str]) -> list[str]:
 
 def _check(board: Board) -> None:
     if not board.rows:
-        raise UsageError("there are no records to show: make some with shiftscope leaderboard, or name their folder "
+        raise UsageError("there are no records to show: make some with run_leaderboard.py, or name their folder "
                          "with --results")
 
 
 def _how(board: Board) -> str:
-    sizes = sizes_in_words(board.placement).replace("\N{NO-BREAK SPACE}", " ")
+    sizes = sizes_in_words(Geometry.from_dict(board.placement)).replace("\N{NO-BREAK SPACE}", " ")
     return (f"{board.images:,} test images of {board.dataset} at all {board.placements:,} placements, mode "
             f"{board.mode}, {sizes}.")
 

@@ -41,7 +41,8 @@ class Steps(TorchFunctionMode):
             self.leaves.append(name)
         output = asked_for(self.model, output)
         is_answer = isinstance(output, torch.Tensor) and output.ndim >= 2 and output.is_floating_point()
-        is_answer = is_answer and not torch._C._functorch.is_functorch_wrapped_tensor(output)  # a part, inside vmap
+        functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+        is_answer = is_answer and not functorch.is_functorch_wrapped_tensor(output)  # a part, inside vmap
         if is_answer and (self.wanted is None or name in self.wanted):
             self.found[name] = output.clone()  # a later step may work in place
 

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from msgspec import Meta
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedTensorMixin  # pyright: ignore[reportAttributeAccessIssue]
 
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted, reason_of
