@@ -29,7 +29,7 @@ def row(entry, mean, worst, **changed):
 
 def board(*rows):
     return Board(rows=rows, dataset="fashion-mnist", drawn=False, images=10, placements=100, mode="canvas",
-                 placement={"image": [28, 28], "canvas": [56, 56]}, measured="2026-01-02")
+                 placement={"image": [28, 28], "canvas": [56, 56], "mode": "canvas"}, measured="2026-01-02")
 
 
 ROWS = (row("first", 0.9, 0.9, machine="gpu"), row("second", 0.8, 0.6, bold=()),
