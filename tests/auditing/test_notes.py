@@ -10,7 +10,7 @@ from torch import nn
 
 from shiftscope.auditing import audit
 from shiftscope.auditing.modes import layers_that_change
-from shiftscope.errors import reason_of
+from shiftscope.errors import UsageError, reason_of
 from shiftscope.evaluation import evaluate
 from shiftscope.evaluation.notes import doubtful, few_images, one_class, tie_notes
 from shiftscope.metrics import wilson
@@ -213,6 +213,6 @@ def test_generators_are_seeded_and_left_as_they_were(judge, made, place):
     assert states() == before
     labels = [found.answers if judge is audit else found.confidence for found in (first, again, other)]
     assert (labels[0] == labels[1]).all() and (labels[0] != labels[2]).any()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UsageError, match="Calls raised ZeroDivisionError in <lambda>.*: correct the model there"):
         judge(model, made.noise(), placement=place, seed=3)
     assert states() == before

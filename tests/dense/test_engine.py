@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftscope
-from shiftscope.dense import NotDense, build_dense
+from shiftscope.dense import NotDense, build_dense, prove_invariance
 from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet
 from shiftscope.placement import Placement, texture
@@ -206,9 +206,17 @@ def test_a_model_that_keeps_count_is_refused():
     assert model.calls == 0
 
 
-def test_a_function_is_no_module():
-    with pytest.raises(NotDense, match="flatten is no nn.Module: its operations cannot be read"):
-        build_dense(torch.flatten, PLACE, (1, 3, 4))
+def test_a_function_is_a_model_as_elsewhere_and_what_is_none_is_one_sentence():
+    inner = nn.Linear(6 * 8, 3)
+    images = torch.arange(24, dtype=torch.uint8).view(2, 1, 3, 4)
+    found = build_dense(lambda pixels: inner(pixels.flatten(1)), PLACE, (1, 3, 4)).logits(images)
+    known = build_dense(nn.Sequential(nn.Flatten(), inner), PLACE, (1, 3, 4)).logits(images)
+    assert torch.equal(found, known)
+    for none, said in ((nn.Flatten, "got the class Flatten: give an instance"), ("net", "got 'net' .str.")):
+        with pytest.raises(UsageError, match=said):
+            build_dense(none, PLACE, (1, 3, 4))
+        with pytest.raises(UsageError, match=said):
+            prove_invariance(none, PLACE, (1, 3, 4))
 
 
 def test_ceil_mode_is_fine_where_it_changes_nothing(brute):

@@ -324,7 +324,7 @@ class Counting(nn.Module):
     (Lambda(lambda m, x: F.dropout(x.mean((2, 3)), 0.5, training=True)), "draws random numbers"),
     (Lambda(lambda m, x: torch.empty_like(x.mean((2, 3)))), "memory that nobody has written"),
     (Counting(), "changes its own calls each time"),
-    (Lambda(lambda m, x: x[x > 0.5].mean()[None, None].expand(2, 1)), "data-dependent"),
+    (Lambda(lambda m, x: x[x > 0.5].mean()[None, None].expand(2, 1)), "sizes of its tensors depend on the pixels"),
     (Lambda(lambda m, x: torch.zeros(2, 3)), "depends on its input")])
 def test_what_is_not_the_same_twice(model, words):
     with pytest.raises(NotInvariant, match=words):

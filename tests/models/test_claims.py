@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from shiftscope.dense import NotInvariant, prove_invariance
 from shiftscope.models import DESCRIPTIONS, REGISTRY, TwoConvTwoFullNet
 from shiftscope.models.claims import CLAIMS, MEND_CLAIMS, claims_of
 from shiftscope.models.mending import METHODS, mend
@@ -85,6 +86,34 @@ def test_registry_descriptions_and_claims_name_the_same_models():
 @pytest.mark.parametrize("name", list(REGISTRY))
 def test_each_claim_of_a_model_is_what_it_does(name, mode):
     check(claims_of(name)[mode].level, logits(with_random_weights(build(name)), mode))
+
+
+def prove(model: torch.nn.Module, mode: str) -> None:
+    prove_invariance(model, Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode), (1, *IMAGE[mode]))
+
+
+@pytest.mark.parametrize("name, mode", [(name, mode) for name, claims in CLAIMS.items() for mode in MODES
+                                        if claims[mode].level == "exact"])
+def test_each_exact_claim_of_a_model_is_proven(name, mode):
+    prove(build(name).eval(), mode)
+
+
+@pytest.mark.parametrize("how, mode", [(how, mode) for how, claims in MEND_CLAIMS.items() for mode in MODES
+                                       if claims[mode].level == "exact"])
+def test_each_exact_claim_of_a_mend_is_proven(how, mode):
+    prove(mend(build("two-conv"), (1, *CANVAS), how=how).eval(), mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_not_claimed_to_be_exact_is_not_proven(mode):
+    """Negative control."""
+    nets = [build(name) for name, claims in CLAIMS.items() if claims[mode].level != "exact"]
+    nets += [mend(build("two-conv"), (1, *CANVAS), how=how) for how, claims in MEND_CLAIMS.items()
+             if claims[mode].level != "exact"]
+    assert len(nets) >= 4
+    for net in nets:
+        with pytest.raises(NotInvariant):
+            prove(net.eval(), mode)
 
 
 def wobble(found: torch.Tensor, mode: str) -> float:

@@ -73,7 +73,9 @@ def test_resnet18_with_blur_keeps_its_sizes():
 def test_the_total_stride_is_found():
     import torchvision.models as zoo
 
-    assert total_stride(editable(zoo.resnet18(weights=None), (3, 32, 32))) == 32
+    net = zoo.resnet18(weights=None)
+    assert total_stride(editable(net, (3, 64, 64))) == 32
+    assert total_stride(editable(net, (3, 32, 32))) == 16  # layer 4 has one position, so it takes no step
 
 
 def test_a_vision_transformer_is_refused_by_name():

@@ -62,6 +62,21 @@ def test_both_audits_the_figures_and_a_checkpoint_that_loads(how, checkpoint, tm
     assert again["mean_accuracy"] == found["after"]["mean_accuracy"] and again["model"] == f"net-{how}"
 
 
+def test_a_stride_may_be_given(checkpoint, capsys):
+    line = ["mend", str(checkpoint), "--images", "4", "--quiet", "--how"]
+    assert main([*line, "phase-average", "--stride", "2x4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["stride"] == [2, 4] and load(found["checkpoint"]).net.stride == (2, 4)
+    assert any("at 2 x 4 shifts, at 8 times the cost" in note for note in found["notes"])
+    assert main([*line, "phase-average", "--stride", "2", "--overwrite", "--json"]) == 0
+    assert load(json.loads(capsys.readouterr().out)["checkpoint"]).net.stride == (2, 2)
+    for how, stride, said in (("blur", "2", "stride must be left out with blur"), ("phase-average", "0", "stride"),
+                              ("phase-average", "2x", "stride"), ("phase-average", "3", "multiples of 3")):
+        assert main([*line, how, "--stride", stride, "--overwrite"]) == 2, (how, stride)
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1, error
+
+
 def test_the_figures_before_are_those_of_the_naive_loop(checkpoint, npz, capsys):
     assert main(["mend", str(checkpoint), "--how", "recentre", "--json", "--quiet"]) == 0
     found, model = json.loads(capsys.readouterr().out), net().eval()
@@ -132,10 +147,10 @@ def test_bad_input(checkpoint, npz, tmp_path, capsys):
 
 
 def test_a_canvas_that_the_stride_does_not_divide_names_the_multiple(npz, tmp_path, capsys):
-    place = Placement(image=(12, 12), canvas=(18, 16))
+    place = Placement(image=(12, 12), canvas=(22, 16))  # the maps end with 2 x 1 places
     model = TwoConvTwoFullNet(canvas=place.canvas, classes=3)
     save(model, tmp_path / "odd", provenance=Provenance(
         name="odd", dataset=f"npz:{npz}", class_names=CLASSES, placement=place.to_dict()))
     assert main(["mend", "odd", "--how", "polyphase"]) == 2
     said = capsys.readouterr().err
-    assert "canvas must be multiples of 4, the total stride of TwoConvTwoFullNet, got (18, 16)" in said
+    assert "canvas must be multiples of 4, the total stride of TwoConvTwoFullNet, got (22, 16)" in said

@@ -80,6 +80,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         Interrupted: stopped before the first images were done.
 
     Example:
+        >>> from torch import nn
         >>> from shiftscope.data.base import TensorImages
         >>> images = TensorImages(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1] * 3))
         >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", licence="-")

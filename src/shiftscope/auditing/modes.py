@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import nn
 
+from shiftscope.modules import Wrapper
+
 OFF = ("p", "dropout", "drop_prob")
 """Attributes of layers that drop values: where they are 0, the mode changes nothing."""
 
@@ -25,6 +27,8 @@ def _reads_mode(module: nn.Module) -> bool:
     code = getattr(module, "code", "")
     if isinstance(code, str) and "self.training" in code:  # TorchScript
         return True
+    if isinstance(module, Wrapper):  # it only hands the mode on
+        return False
     own = type(module).__mro__[:type(module).__mro__.index(nn.Module)]
     return any("training" in names for cls in own for names in map(_names, vars(cls).values()))
 

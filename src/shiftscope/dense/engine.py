@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from shiftscope.dense.field import Field
 from shiftscope.dense.program import Program
@@ -13,7 +12,7 @@ from shiftscope.dense.walk import walk
 from shiftscope.errors import UsageError
 from shiftscope.graph import Graph, TraceError, trace
 from shiftscope.models.forward import home, to_pixels
-from shiftscope.modules import model_name
+from shiftscope.modules import Classifier, as_module, model_name
 from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
@@ -86,7 +85,7 @@ class DenseEngine:
         return as_floats(parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
-def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, int]) -> DenseEngine:
+def build_dense(model: Classifier, placement: Placement, shape: tuple[int, int, int]) -> DenseEngine:
     """Return the engine that computes a model's outputs at all placements in one pass over a field.
 
     Exact up to rounding for feed-forward nets of convolutions, pools, functions of single values, linear layers and
@@ -94,13 +93,13 @@ def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, i
     matter whether the model is written with modules or functions.
 
     Args:
-        model: takes pixels (B, C, H, W) in [0, 1], returns (B, K); used in eval mode.
+        model: a module or function that takes pixels (B, C, H, W) in [0, 1], returns (B, K); used in eval mode.
         placement: its canvas is the model's input.
         shape: (C, h, w) of the images.
 
     Raises:
         NotDense: the model or the placements have no exact twin; layer and reason are named.
-        UsageError: the images are not of the placement's size.
+        UsageError: the images are not of the placement's size; no model, but a class, a name or the like.
 
     Example:
         >>> from torch import nn
@@ -114,6 +113,7 @@ def build_dense(model: nn.Module, placement: Placement, shape: tuple[int, int, i
     """
     if tuple(shape[1:]) != placement.image:
         raise UsageError(f"shape must end in {placement.image}, the placement's image, got {tuple(shape)}")
+    model = as_module(model)
     try:
         graph = trace(model, (shape[0], *placement.canvas))
     except TraceError as error:

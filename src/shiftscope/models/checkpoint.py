@@ -1,7 +1,7 @@
 """Checkpoints: a folder of `model.safetensors` and `config.json`, read without running foreign code."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import version
 from math import prod
@@ -176,6 +176,7 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         values = read_json(path)
         check_version(values, f"the checkpoint {folder}")
         model = as_type(values.get("model"), _Described, "model")
+        _check_recipes(values["model"].get("mended", []))
         config = CheckpointConfig(
             model=model["name"], arguments=model["arguments"], normalize=model.get("normalize"),
             provenance=as_type(values.get("provenance"), Provenance, "provenance"), preprocess=model.get("preprocess"),
@@ -188,6 +189,15 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         raise CheckpointError(f"{path} names the model {quoted(config.model)}, which no checkpoint may name: "
                               f"{nearest(config.model[:100], REGISTRY)}. Nothing was run")
     return config
+
+
+def _check_recipes(steps: list[dict[str, Any]]) -> None:
+    """Raise a `UsageError` for what no recipe has: a model mended without it could compute something else."""
+    known = {part.name for part in fields(Recipe)}
+    for number, step in enumerate(steps):
+        strange = sorted(step.keys() - known)
+        if strange:
+            raise UsageError(f"model.mended[{number}] has the unknown setting {quoted(strange[0])}")
 
 
 def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str | None = None,

@@ -127,7 +127,7 @@ def mean_magnitude(images: ImageSet, shape: tuple[int, int, int], placement: Pla
 
     Example:
         >>> from shiftscope.data import TensorImages
-        >>> images = TensorImages(torch.full((3, 1, 4, 4), 255, dtype=torch.uint8), torch.zeros(3))
+        >>> images = TensorImages(torch.full((3, 1, 4, 4), 255, dtype=torch.uint8), torch.tensor([0, 1, 0]))
         >>> mean_magnitude(images, (1, 6, 8)).shape
         torch.Size([1, 6, 5])
     """

@@ -17,6 +17,7 @@ from shiftscope.layers import PhaseAverage, PlacementAverage
 from shiftscope.models.adapt import Adapted
 from shiftscope.models.forward import home
 from shiftscope.models.mending import Mended, WholeAverage
+from shiftscope.modules import Classifier, as_module
 from shiftscope.placement import Placement
 
 
@@ -47,7 +48,7 @@ class Proof:
                 f"last {self.operations - self.moving} results do not move")
 
 
-def prove_invariance(model: nn.Module, placement: Placement, shape: tuple[int, int, int]) -> Proof:
+def prove_invariance(model: Classifier, placement: Placement, shape: tuple[int, int, int]) -> Proof:
     """Prove that a model's outputs are the same at all placements of an image, whatever the image and the weights.
 
     All placements must be rolls of one canvas: mode circular, or canvas with a plain background. Each operation is
@@ -60,12 +61,13 @@ def prove_invariance(model: nn.Module, placement: Placement, shape: tuple[int, i
     more where a choice (the largest component, an argmax) is within rounding of a tie.
 
     Args:
-        model: takes pixels (B, C, H, W) in [0, 1]; used in eval mode.
+        model: a module or function that takes pixels (B, C, H, W) in [0, 1]; used in eval mode.
         placement: its canvas is the model's input.
         shape: (C, h, w) of the images.
 
     Raises:
         NotInvariant: there is no such proof; layer and reason are named.
+        UsageError: no model, but a class, a name or the like.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"), nn.ReLU(),
@@ -77,6 +79,7 @@ def prove_invariance(model: nn.Module, placement: Placement, shape: tuple[int, i
         Cohen & Welling, "Group equivariant convolutional networks", ICML 2016, arXiv:1602.07576: layers that commute
         with a group, then one that is invariant. Chaman & Dokmanic, CVPR 2021, arXiv:2011.14214, for polyphase layers.
     """
+    model = as_module(model)
     _check_placement(placement)
     pixels = Value(PIXELS, (BATCH, shape[0], *placement.canvas), (None, None, *_turns(placement)))
     search = _Search(rules(placement, home(model)[1]))

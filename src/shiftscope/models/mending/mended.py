@@ -193,7 +193,8 @@ def mend(model: Classifier, shape: tuple[int, int, int], *, how: How | str, head
 
 
 def _as_pair(stride: int | tuple[int, int]) -> Pair:
-    whole = isinstance(stride, int) or (len(stride) == 2 and all(isinstance(step, int) for step in stride))
+    steps = stride if isinstance(stride, tuple | list) else (stride, stride)
+    whole = len(steps) == 2 and all(type(step) is int for step in steps)
     require(whole, "stride", stride, "a whole number of at least 1, or one for down and one for right")
     return pair(stride)
 
