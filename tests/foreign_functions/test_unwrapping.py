@@ -15,7 +15,7 @@ from shiftscope.evaluation.accuracy import evaluate
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import build_model, load, save
 from shiftscope.models.adapt import adapt
-from shiftscope.modules import as_module, evaluating, in_batches, model_name
+from shiftscope.modules import as_module, evaluating, home, in_batches, model_name
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training import train
 from shiftscope.visualization import activations, attribute, visualize
@@ -166,10 +166,10 @@ def test_lazy_models_are_trained_and_their_checkpoints_load_into_fresh_ones(tmp_
 
 
 def test_the_dtype_is_tried_and_a_bank_of_other_precision_does_not_choose_it() -> None:
-    assert adapt(net(Bank), shape=SHAPE).pixel_dtype == torch.float32
+    assert home(adapt(net(Bank), shape=SHAPE))[1] == torch.float32
     mixed = net(Bank).half()
     mixed.bank = mixed.bank.float()
-    assert adapt(mixed, shape=SHAPE).pixel_dtype == torch.float16
+    assert home(adapt(mixed, shape=SHAPE))[1] == torch.float16
     ordinary = net().double()
     assert adapt(ordinary, shape=SHAPE) is ordinary
 
