@@ -59,7 +59,8 @@ def capture(model: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Any]]
     Yields:
         A dictionary that each forward pass fills: name -> output, gradients flow through it. A tensor is a copy, so
         that a later step in place (`ReLU(inplace=True)`) leaves it alone. Of several calls of a submodule in one pass
-        the last one counts; a submodule that is not called has no entry.
+        the last one counts; of a model that takes one picture at a time, what all pictures of the batch give; a
+        submodule that is not called has no entry.
 
     Raises:
         UsageError: an unknown layer.
@@ -83,9 +84,13 @@ def capture(model: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Any]]
 
 
 def _keeper(outputs: dict[str, Any], name: str, model: nn.Module) -> Callable[..., None]:
+    parts: list[Any] = []
+
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
         output = asked_for(model, output)
-        outputs[name] = output.clone() if isinstance(output, torch.Tensor) else output
+        parts[getattr(model, "asked", 0):] = [output.clone() if isinstance(output, torch.Tensor) else output]
+        together = len(parts) > 1 and all(isinstance(part, torch.Tensor) for part in parts)
+        outputs[name] = torch.cat(parts) if together else parts[-1]
 
     return keep
 

@@ -312,11 +312,21 @@ def model_error(model: Any, error: Exception) -> ShiftscopeError | None:
         trace = trace.tb_next
     if not any(file.endswith(CALLS) for file in frames):
         return None
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return ShiftscopeError(f"out of memory while {model_name(model)} computed: free memory, choose smaller batches "
-                               "or another device")
+    if out_of_memory(error):
+        return memory_error(model)
     return UsageError(f"{model_name(model)} raised {described(error)}: correct the model there, or give images that it "
                       "takes")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is no memory left, in whichever of the ways there are."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def memory_error(model: Any) -> ShiftscopeError:
+    """Return the error that says that a model found no memory to compute in."""
+    return ShiftscopeError(f"out of memory while {model_name(model)} computed: free memory, choose smaller batches or "
+                           "another device")
 
 
 def described(error: Exception) -> str:

@@ -266,7 +266,8 @@ class Kind:
 
 
 META = {"all": "meta device", "save": "holds no numbers"}
-GRAPH = ("mend-blur", "mend-polyphase", "mend-phase-average")
+REWRITES = ("mend-blur", "mend-polyphase")
+GRAPH = (*REWRITES, "mend-phase-average")
 MENDS = "mend-placement-average mend-recentre mend-blur mend-polyphase mend-phase-average"
 NO_WEIGHTS = {"train": "has no parameters that may change"}
 SCRIPT = dict.fromkeys(GRAPH, "it is TorchScript") | {"onnx": "is TorchScript"}
@@ -290,7 +291,7 @@ KINDS: dict[str, Kind] = {
     "traced": Kind(traced, refused=SCRIPT),
     "frozen": Kind(frozen, refused=SCRIPT | NO_WEIGHTS),
     "exported": Kind(lambda: exported(None), name="ExportedProgram"),
-    "exported for 2": Kind(lambda: exported(2), name="ExportedProgram", refused=dict.fromkeys(GRAPH, "batch")),
+    "exported for 2": Kind(lambda: exported(2), name="ExportedProgram", refused=dict.fromkeys(REWRITES, "batch")),
     "data parallel": Kind(lambda: nn.DataParallel(net())),
     "function": Kind(lambda: bands, lambda: bands, "bands", refused=NO_WEIGHTS | dict.fromkeys(GRAPH, "bands")),
     "lambda": Kind(lambda: _lambda_of(net()), name="lambda"),
@@ -299,7 +300,7 @@ KINDS: dict[str, Kind] = {
     "method": Kind(lambda: net().forward, name="Net.forward"),
     "object": Kind(lambda: Tool(net()), name="Tool"),
     "functional": Kind(functional, name="lambda"),
-    "mapped": Kind(mapped, refused=dict.fromkeys(GRAPH, "batch"), name="lambda"),
+    "mapped": Kind(mapped, refused=dict.fromkeys(REWRITES, "batch"), name="lambda"),
     "double table": Kind(double_table, double_table, "lambda", NO_WEIGHTS | dict.fromkeys(GRAPH, "no strided"),
                          torch.float64),
     "on meta": Kind(lambda: net().to("meta"), None, refused=META | {"but": MENDS}),
@@ -313,7 +314,7 @@ KINDS: dict[str, Kind] = {
     "double": Kind(lambda: net().double(), lambda: net().double(), refused={"onnx": "float32, model.float()"},
                    dtype=torch.float64),
     "bank": _own(Bank),
-    "volume": _own(Volume, refused=dict.fromkeys(GRAPH, "Volume")),
+    "volume": _own(Volume, refused=dict.fromkeys(REWRITES, "Volume")),
     "complex": _own(Complex, refused=dict.fromkeys(GRAPH, "no strided")),
     "lazy": Kind(lambda: net(Lazy), None, "Lazy", refused={"all": "lazy layers",
                                                            "save": "holds no numbers yet", "but": "train"}),

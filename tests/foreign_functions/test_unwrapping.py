@@ -10,18 +10,19 @@ import torch
 from torch import nn
 
 from shiftscope.auditing import audit
+from shiftscope.auditing.commuting import equivariance
 from shiftscope.errors import ShiftscopeError, UsageError, reason_of
 from shiftscope.evaluation.accuracy import evaluate
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import build_model, load, save
 from shiftscope.models.adapt import adapt
-from shiftscope.modules import as_module, evaluating, in_batches, model_name
+from shiftscope.modules import as_module, evaluating, home, in_batches, model_name
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training import train
 from shiftscope.visualization import activations, attribute, visualize
 from shiftscope.visualization.neighbours import find_neighbours
 
-from .kinds import SHAPE, Bank, InPlace, Lazy, Net, Squeezes, TupleInTraining, bands, net
+from .kinds import SHAPE, Bank, InPlace, Lazy, Net, NoBatchOfOne, OneAtATime, Squeezes, TupleInTraining, bands, net
 from .test_matrix import DATA, IMAGES, PICTURES, PLACE
 
 QUICK = TrainSettings(epochs=1, validation=1, batch_size=5)
@@ -166,10 +167,10 @@ def test_lazy_models_are_trained_and_their_checkpoints_load_into_fresh_ones(tmp_
 
 
 def test_the_dtype_is_tried_and_a_bank_of_other_precision_does_not_choose_it() -> None:
-    assert adapt(net(Bank), shape=SHAPE).pixel_dtype == torch.float32
+    assert home(adapt(net(Bank), shape=SHAPE))[1] == torch.float32
     mixed = net(Bank).half()
     mixed.bank = mixed.bank.float()
-    assert adapt(mixed, shape=SHAPE).pixel_dtype == torch.float16
+    assert home(adapt(mixed, shape=SHAPE))[1] == torch.float16
     ordinary = net().double()
     assert adapt(ordinary, shape=SHAPE) is ordinary
 
@@ -180,6 +181,19 @@ def test_models_that_work_in_place_leave_the_views_of_an_average_alone() -> None
         pixels = PICTURES.clone()
         expected = plain((pixels - 0.3) * 2)
         assert torch.allclose(average(pixels), expected, atol=1e-6) and pixels.equal(PICTURES)
+
+
+@pytest.mark.parametrize("kind", [OneAtATime, NoBatchOfOne, Squeezes])
+def test_layers_of_models_with_quirks_are_those_of_the_plain_model(kind: type[nn.Module]) -> None:
+    def seen(model: nn.Module) -> list[np.ndarray]:
+        (found,) = find_neighbours(model, ["conv:all"], DATA, placement=PLACE, k=2)
+        moved = equivariance(model, DATA, placement=PLACE, period=2, images=5)
+        maps = [attribute(model, pictures, 1, method="grad-cam", layer="conv").maps
+                for pictures in (PICTURES[1:2], PICTURES)]
+        return [found.top_activation, np.array(moved.overall), *maps]
+
+    for mine, plain in zip(seen(net(kind)), seen(net()), strict=True):
+        assert mine.shape == plain.shape and np.any(plain) and mine == pytest.approx(plain, abs=1e-4)
 
 
 def test_one_image_of_a_model_that_squeezes() -> None:

@@ -22,17 +22,17 @@ def compiled_in_place(*args):
     return model
 
 
-@foreign(dense="ScriptModule")
+@foreign(dense="TorchScript")
 def scripted(*args):
     return torch.jit.script(Base(*args).eval())
 
 
-@foreign(dense="ScriptModule")
+@foreign(dense="TorchScript")
 def traced(channels, canvas, classes):
     return torch.jit.trace(Base(channels, canvas, classes).eval(), torch.zeros(2, channels, *canvas))
 
 
-@foreign(dense="ScriptModule")
+@foreign(dense="TorchScript")
 def frozen(*args):
     return torch.jit.freeze(torch.jit.script(Base(*args).eval()))
 

@@ -226,8 +226,11 @@ def test_the_model_is_left_as_it_was(method, error, convnet):
             return original(pixels)
 
         convnet.forward = failing
-        with pytest.raises(error, match="stop"):
+        with pytest.raises(UsageError if error is ValueError else error, match="stop") as caught:
             attribute(convnet, x, method=method)
+        if error is ValueError:
+            assert "raised ValueError in failing (" in str(caught.value)
+            assert isinstance(caught.value.__cause__, ValueError)
     else:
         attribute(convnet, x, method=method)
     assert [module.training for module in convnet.modules()] == modes

@@ -165,7 +165,8 @@ def test_a_model_that_raises_or_gives_nan_is_left_as_it_was():
         model.fc.bias[0] = torch.nan
     with pytest.raises(ShiftscopeError, match="Planted gives NaN or infinity for some pictures"):
         find_neighbours(model, ["fc:all"], dataset(random_images(3)), placement=PLACE)
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+    with pytest.raises(UsageError, match=r"1 x 5 x 8 .*RuntimeError in forward \(tests.*mat1 and mat2") as caught:
         find_neighbours(model, ["fc:all"], dataset(random_images(3)), placement=Placement(image=(2, 3), canvas=(5, 8)))
+    assert isinstance(caught.value.__cause__, RuntimeError)
     assert model.training and all(p.requires_grad for p in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())

@@ -186,10 +186,24 @@ def test_a_chunk_that_does_not_fit_is_halved(error):
 
 
 def test_memory_that_one_picture_exceeds_is_the_models_error():
-    model = Hungry(1, MemoryError("mine"))
-    with pytest.raises(MemoryError, match="mine"):
-        visualize(model, "head:3", shape=(1, 3, 4), settings=FEW, copies=2)
+    for room, copies in ((2, 3), (0, 1)):  # later, and at once
+        model = Hungry(room, MemoryError("mine"))
+        with pytest.raises(ShiftscopeError, match="out of memory while Hungry computed: free memory") as caught:
+            visualize(model, "head:3", shape=(1, 3, 4), settings=FEW, copies=copies)
+        assert caught.value.__cause__ is model.error
+    model.room = 2
     assert visualize(model, "head:3", shape=(1, 3, 4), settings=FEW).units == ["head:3"]
+
+
+def test_a_model_that_takes_one_picture_at_a_time_gives_the_same_pictures():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Hungry(1, RuntimeError("one at a time")).double()
+    found = visualize(model, "head:2,5", shape=(1, 3, 4), settings=FEW, copies=2)
+    assert set(model.seen) == {1, 2} and len(found.units) == 4
+    model.room = 100
+    np.testing.assert_allclose(visualize(model, "head:2,5", shape=(1, 3, 4), settings=FEW, copies=2).images,
+                               found.images, rtol=0, atol=1e-7)
 
 
 def test_the_channels_last_layout_changes_nothing_that_matters(convnet, monkeypatch):
@@ -249,14 +263,19 @@ class Raising(nn.Module):
         return self.head(x.flatten(1))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mine"), KeyError("mine"), KeyboardInterrupt()])
+@pytest.mark.parametrize("kind", [RuntimeError, KeyError, KeyboardInterrupt])
 @pytest.mark.parametrize("at", [1, 3, 6])
-def test_errors_of_the_model_come_through_and_leave_no_trace(error, at):
+def test_errors_of_the_model_are_told_and_leave_no_trace(kind, at):
+    error = kind("mine")
     model = Raising(error, at).train()
     before = state_of(model)
-    with pytest.raises(type(error)) as caught:
+    if at == 1 and kind is not KeyboardInterrupt:  # it is tried on two pictures first, then on one
         visualize(model, "head:all", shape=(1, 3, 4), settings=FEW)
-    assert caught.value is error or str(caught.value) == str(error)
+    else:
+        with pytest.raises(KeyboardInterrupt if kind is KeyboardInterrupt else UsageError, match="mine") as caught:
+            visualize(model, "head:all", shape=(1, 3, 4), settings=FEW)
+        told = f"Raising raised {kind.__name__} in forward ("
+        assert caught.value is error or (caught.value.__cause__ is error and told in str(caught.value))
     assert state_of(model) == before
 
 
@@ -414,7 +433,7 @@ def test_spectral_pictures_excite_their_units(convnet, perceptron, parametrisati
     for model in (convnet, perceptron):
         channels, height, width = model.picture
         images = TensorImages(torch.randint(0, 256, (9, channels, height - 4, width - 5), generator=draw,
-                                            dtype=torch.uint8), torch.zeros(9))
+                                            dtype=torch.uint8), torch.zeros(9, dtype=torch.int64))
         found = visualize(model, "fc1:0-5", settings=SynthesisSettings(parametrisation=parametrisation, steps=20),
                           images=images, start="random")
         assert (found.activations > found.activations_start).all()

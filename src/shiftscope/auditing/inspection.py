@@ -12,6 +12,7 @@ from shiftscope.auditing.double import in_double
 from shiftscope.auditing.selfcheck import EACH, SampleCheck, difference
 from shiftscope.evaluation.rounding import tolerance
 from shiftscope.models.forward import home
+from shiftscope.modules import model_name
 from shiftscope.outputs import NONE, OutputType, predicted_classes, resolve_output_type, top_two
 from shiftscope.results.agreement import agreement
 
@@ -56,7 +57,7 @@ def inspect_model(check: SampleCheck, output_type: str | None = None) -> Inspect
 def _doubts(check: SampleCheck, first: torch.Tensor) -> list[str]:
     again, alone = check.batch(EACH), _first_twice(check)
     allowed = tolerance(first, home(check.model)[1])
-    name = type(check.model).__name__
+    name = model_name(check.model)
     if (apart := difference(again, first)) > allowed:
         return [f"{name} answers the same pictures otherwise when asked twice (outputs {apart:.3g} apart): it draws "
                 "random numbers in eval mode or keeps state between calls, so the figures hold for this run alone"]

@@ -70,7 +70,7 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     >>> difference(torch.tensor([[0.0, float("-inf")]]), torch.tensor([[0.0, -103.0]]))
     0.0
     """
-    a, b = a.cpu().double(), b.cpu().double()
+    a, b = a.detach().cpu().double(), b.detach().cpu().double()
     if determine_output_type(b) == "log-probabilities":
         a, b = a.clamp(min=FLOOR), b.clamp(min=FLOOR)
     apart = (a - b).abs()

@@ -31,20 +31,24 @@ class Steps(TorchFunctionMode):
         self.found: dict[str, torch.Tensor] = {}
         self.leaves: list[str] = []
         self.calls: dict[str, int] = {}
-        self.inside = 0
+        self.inside = self.asked = 0
 
     def keep(self, name: str, output: Any, *, leaf: bool) -> None:
         """Keep the answer of a step, if it is one and wanted."""
+        asked = getattr(self.model, "asked", 0)  # pictures that were done before, where it takes one at a time
+        if asked != self.asked:
+            self.asked, self.calls = asked, {}
         self.calls[name] = self.calls.get(name, 0) + 1
         name = name if self.calls[name] == 1 else f"{name} ({self.calls[name]})"
-        if leaf:
+        if leaf and not asked:
             self.leaves.append(name)
         output = asked_for(self.model, output)
         is_answer = isinstance(output, torch.Tensor) and output.ndim >= 2 and output.is_floating_point()
         functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
         is_answer = is_answer and not functorch.is_functorch_wrapped_tensor(output)  # a part, inside vmap
         if is_answer and (self.wanted is None or name in self.wanted):
-            self.found[name] = output.clone()  # a later step may work in place
+            before = [self.found[name]] if asked and name in self.found else []
+            self.found[name] = torch.cat([*before, output]) if before else output.clone()  # later steps may be in place
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:

@@ -14,6 +14,7 @@ from shiftscope.evaluation.pooling import QuickPooling
 from shiftscope.evaluation.windows import Windows
 from shiftscope.hooks import channels_last
 from shiftscope.models.forward import evaluating, home, placed_outputs, to_pixels
+from shiftscope.modules import model_name
 from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
@@ -241,7 +242,7 @@ def _checked(model: nn.Module, logits: Any, count: int) -> torch.Tensor:
     """Return a copy of outputs (count, K): a model may hand out a buffer that its next call overwrites."""
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != count:
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UsageError(f"{type(model).__name__} must return a tensor (batch, classes), got {got} for a batch of "
+        raise UsageError(f"{model_name(model)} must return a tensor (batch, classes), got {got} for a batch of "
                          f"{count}")
     return as_floats(logits.clone())
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
+from shiftscope.modules import model_name
 from shiftscope.outputs import OutputType, as_floats, determine_output_type, probabilities
 
 Of = Literal["logits", "probabilities"]
@@ -27,7 +28,7 @@ def one_tensor(outputs: Any, model: nn.Module) -> torch.Tensor:
     several = isinstance(outputs, list | tuple | dict)
     found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else (
         f"a {type(outputs).__name__} of {len(outputs)}" if several else f"a {type(outputs).__name__}")
-    raise UsageError(f"an average needs a model that returns one tensor (batch, classes), {type(model).__name__} "
+    raise UsageError(f"an average needs a model that returns one tensor (batch, classes), {model_name(model)} "
                      f"returns {found}: wrap it in a module that returns the logits alone")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin  # pyright: ignore[reportAttributeAccessIssue]
 
-from shiftscope.errors import UsageError, reason_of, require
+from shiftscope.errors import ShiftscopeError, UsageError, reason_of, require
 from shiftscope.generators import seeded
 from shiftscope.layers import Normalise
 from shiftscope.models.registry import registry_name
@@ -20,10 +20,11 @@ from shiftscope.modules import (
     described,
     evaluating,
     home,
-    in_batches,
     in_train_mode,
     made_in_inference_mode,
+    memory_error,
     model_name,
+    out_of_memory,
     tensors_of,
     unwrap,
 )
@@ -73,7 +74,7 @@ class Adapted(Wrapper):
         self.model, self.normalize, self.preprocess = model, normalize, preprocess
         self.prepare = Normalise(*normalize) if normalize is not None else preprocess or nn.Identity()
         self.quirks = quirks or Quirks()
-        self.pixel_dtype, self.twice = self.quirks.dtype, False
+        self.pixel_dtype, self.twice, self.asked = self.quirks.dtype, False, 0
         self.training = in_train_mode(model)
         if isinstance(self.prepare, nn.Module):
             self.prepare.train(self.training).to(home(model)[0])
@@ -87,7 +88,17 @@ class Adapted(Wrapper):
                 self.twice = False
         if self.quirks.drops_batch and len(pixels) == 1:
             return self._ask(pixels)[None]
-        return in_batches(self._ask, pixels, 1 if self.quirks.alone else None)
+        return self._one_by_one(pixels) if self.quirks.alone else self._ask(pixels)
+
+    def _one_by_one(self, pixels: torch.Tensor) -> torch.Tensor:
+        outputs = []
+        try:
+            for picture in pixels.split(1):
+                outputs.append(self._ask(picture))
+                self.asked += 1  # who looks into the model puts together what it gives
+        finally:
+            self.asked = 0
+        return torch.cat(outputs)
 
     def _ask(self, pixels: torch.Tensor) -> torch.Tensor:
         prepared = self.prepare(pixels)
@@ -268,8 +279,12 @@ def _try(model: nn.Module, shape: Sequence[int], count: int) -> Any:
         return error
 
 
-def _refusal(model: nn.Module, shape: Sequence[int], error: Exception) -> UsageError:
+def _refusal(model: nn.Module, shape: Sequence[int], error: Exception) -> ShiftscopeError:
     """Return the error that says on what a model raises, and what may be done about it."""
+    if out_of_memory(error):
+        refusal = memory_error(model)
+        refusal.__cause__ = error
+        return refusal
     known = any(word in str(error).lower() for word in _SHAPES)
     remedy = "choose the canvas and the channels that it was built for" if known else "correct the model there"
     refusal = UsageError(f"{model_name(model)} cannot take pictures of {' x '.join(map(str, shape))} (channels, "

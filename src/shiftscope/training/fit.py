@@ -123,11 +123,11 @@ class _Fit:
         self.batches = batches_of(train_images, self.device)
         self.few, _ = self.batches.first(2)
         check_model(model, self.few, placement, data.classes)
+        self.optimizer = build_optimizer(model, self.settings)
         self.plan, self.notes = from_first(lambda: choose_plan(model, self.settings, self.few, placement))
         self.notes += rehearse(model, self.few, placement, len(self.batches), self.settings.batch_size)
         self.fresh = torch.zeros(3, dtype=torch.float64, device=self.device)  # counted here, not yet in the state
         self.state = TrainingState(sums=torch.zeros_like(self.fresh))
-        self.optimizer = build_optimizer(model, self.settings)
         self.epochs = self.settings.epochs
         self.steps = -(-len(self.batches) // self.settings.batch_size)
         self.centred = placement.count == 1

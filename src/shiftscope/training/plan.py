@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -159,12 +160,18 @@ def compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     return torch.compile(model, mode="reduce-overhead" if home(model)[0].type == "cuda" else None)
 
 
+def compiling() -> AbstractContextManager[Any]:
+    """Return a context in which what `torch.compile` made runs compiled, though `says_model_errors` is around it."""
+    return torch.compiler.set_stance("default")
+
+
 def _no_compilation(model: nn.Module, images: torch.Tensor, placement: Placement) -> str:
     """Return why a model cannot be compiled, "" where it can be: a forward and a backward pass of a copy are tried."""
     try:
         twin = copy.deepcopy(model).train()
         pixels = placed_pixels(images, placement.centred(len(images), images.device), placement, home(model)[1])
-        compiled(twin)(pixels).sum().backward()
+        with compiling():
+            compiled(twin)(pixels).sum().backward()
     except Exception as error:  # whatever the compiler, or a foreign module, raises
         words = " ".join(str(error).split()).partition(" Set TORCHDYNAMO_VERBOSE")[0]
         return f"{type(error).__name__}: {words[:200]}"

@@ -64,9 +64,9 @@ def _outputs(model: nn.Module, images: torch.Tensor, placement: Placement) -> An
 
 
 def _check_learns(twin: nn.Module, outputs: torch.Tensor) -> None:
-    if outputs.requires_grad:
-        outputs.sum().backward()
-    if not any(parameter.grad is not None for parameter in twin.parameters()):
+    weights = [parameter for parameter in twin.parameters() if parameter.requires_grad]
+    if not outputs.requires_grad or not any(gradient is not None for gradient in torch.autograd.grad(
+            outputs.sum(), weights, allow_unused=True)):  # copies of TorchScript keep no gradient in `grad`
         raise UsageError(f"the outputs of {model_name(twin)} have no gradient by its weights (whole numbers, quantized "
                          "layers, detach or no_grad): train a model that computes in floating point")
 

@@ -19,7 +19,7 @@ from shiftscope.distributed import group, total
 from shiftscope.errors import require
 from shiftscope.hashing import Stream
 from shiftscope.placement import Placement
-from shiftscope.training.plan import Plan, compiled, planned_outputs, uses_all_parameters
+from shiftscope.training.plan import Plan, compiled, compiling, planned_outputs, uses_all_parameters
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class _Compiled(nn.Module):
         self.compiled = compiled(model)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.compiled(pixels)
+        with compiling():
+            return self.compiled(pixels)
 
 
 class Teamwork:

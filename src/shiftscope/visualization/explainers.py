@@ -79,7 +79,15 @@ def integrated_gradients(question: Question, pixels: torch.Tensor, targets: torc
 
 
 def grad_cam(question: Question, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The layer's own map, weighted by its gradients and stretched to the picture."""
+    """The layer's own map, weighted by its gradients and stretched to the picture.
+
+    captum looks at one call of the layer, which has to see as many pictures as are asked about.
+    """
+    quirks = getattr(question.score.model, "quirks", None)
+    if quirks is not None and quirks.alone and len(pixels) > 1:
+        return torch.cat([grad_cam(question, *one) for one in zip(pixels.split(1), targets.split(1), strict=True)])
+    if quirks is not None and quirks.in_twos and len(pixels) == 1:
+        return grad_cam(question, torch.cat((pixels, pixels)), torch.cat((targets, targets)))[:1]
     explainer = captum_attr().LayerGradCam(question.score, question.layer)
     found = explainer.attribute(pixels.requires_grad_(), targets)  # (B, 1, h, w)
     return F.interpolate(found.to(pixels.dtype), size=pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]

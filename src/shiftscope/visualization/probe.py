@@ -8,6 +8,7 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.hooks import Watch, capture, channels_last
+from shiftscope.modules import out_of_memory
 from shiftscope.visualization.anatomy import CLASSES, OUTPUT, Anatomy
 from shiftscope.visualization.binding import Target
 
@@ -91,7 +92,7 @@ def in_chunks(make: Callable[[torch.Tensor], T], rows: torch.Tensor, length: int
         try:
             made.append(make(chunk))
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error) or len(chunk) <= least:
+            if not out_of_memory(error) or len(chunk) <= least:
                 raise
             half = None
         else:
@@ -99,7 +100,3 @@ def in_chunks(make: Callable[[torch.Tensor], T], rows: torch.Tensor, length: int
         half = (len(chunk) // least + 1) // 2 * least  # outside the handler: its error holds on to the tensors
         made.extend(in_chunks(make, chunk, half, least))
     return made
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error)

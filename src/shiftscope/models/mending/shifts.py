@@ -17,7 +17,9 @@ from shiftscope.graph.sampling_rules import sample
 from shiftscope.graph.strided import Pair, pair
 from shiftscope.layers.averaging import one_tensor
 from shiftscope.layers.padding import CircularPad2d, Sides
+from shiftscope.models.adapt import adapt
 from shiftscope.models.forward import evaluating, home
+from shiftscope.modules import model_name
 
 SAME = 1e-6
 """A change below this fraction of the spread between images counts as rounding (float64, and sums in float32)."""
@@ -243,20 +245,22 @@ def trying(model: nn.Module) -> Iterator[None]:
 
 
 def check_outputs(model: nn.Module, shape: tuple[int, int, int]) -> None:
-    """Raise a `UsageError` unless a model returns one tensor (batch, classes), which averages need.
+    """Raise a `UsageError` unless a model takes images and returns one tensor (batch, classes), which averages need.
 
     Args:
         shape: (C, H, W).
     """
-    device, dtype = home(model)
-    owner = type(model).__name__
+    adapted = adapt(model, shape=shape)
+    device, dtype = home(adapted)
     try:
-        with trying(model):
-            found = model(torch.zeros(2, *shape, device=device, dtype=dtype))
-    except Exception as error:
+        with trying(adapted):
+            found = adapted(torch.zeros(2, *shape, device=device, dtype=dtype))
+    except UsageError:
+        raise
+    except Exception as error:  # a model of the registry, which `adapt` does not try
         words = " ".join(str(error).split())[:150]
-        raise UsageError(f"{owner} cannot take images of {' x '.join(map(str, shape))} (channels, height, width): "
-                         f"{type(error).__name__}: {words}; choose the canvas and the channels it was built "
+        raise UsageError(f"{model_name(model)} cannot take images of {' x '.join(map(str, shape))} (channels, height, "
+                         f"width): {type(error).__name__}: {words}; choose the canvas and the channels it was built "
                          "for") from error
     one_tensor(found, model)
     require(len(found) == 2, "model", f"{tuple(found.shape)} for a batch of 2", "one that returns a row an image")

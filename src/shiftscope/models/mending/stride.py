@@ -14,6 +14,7 @@ from shiftscope.graph.sampling_rules import sample
 from shiftscope.graph.strided import Pair
 from shiftscope.models.mending.shifts import check_outputs, measured_strides, synthetic_images
 from shiftscope.models.mending.torus import CannotMend, check_canvas
+from shiftscope.modules import model_name
 
 if TYPE_CHECKING:
     from shiftscope.models.mending.mended import Recipe
@@ -39,7 +40,7 @@ def find_stride(model: nn.Module, recipe: "Recipe", samples: torch.Tensor | None
         CannotMend: no strides, or such that do not divide the canvas.
         TraceError: the graph cannot be read, and no stride is given.
     """
-    owner = type(model).__name__
+    owner = model_name(model)
     if recipe.stride is not None:
         check_canvas(owner, recipe.shape, recipe.stride)
         return recipe.stride, []
