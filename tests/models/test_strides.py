@@ -189,7 +189,7 @@ def test_averages_check_what_the_model_returns_when_they_are_made(said, how, str
 
 
 def test_a_model_for_another_canvas_is_refused_when_the_average_is_made():
-    with pytest.raises(UsageError, match="Sequential cannot take images of 1 x 12 x 24"):
+    with pytest.raises(UsageError, match="Sequential cannot take pictures of 1 x 12 x 24"):
         mend(nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), SHAPE, how="placement-average")
 
 
