@@ -319,8 +319,13 @@ def model_error(model: Any, error: Exception) -> ShiftscopeError | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that there is no memory left, in whichever of the ways there are."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+    """Return whether an error says that memory ran out, on any device.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shape mismatch"))
+    (True, False)
+    """
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def memory_error(model: Any) -> ShiftscopeError:

@@ -12,8 +12,8 @@ from shiftscope.auditing.shown import Shown
 from shiftscope.data.base import ImageSet
 from shiftscope.distributed import from_first, group, total
 from shiftscope.errors import ShiftscopeError
-from shiftscope.evaluation.brute import out_of_memory
 from shiftscope.models.forward import home
+from shiftscope.modules import out_of_memory
 from shiftscope.progress import Task
 
 

@@ -14,7 +14,7 @@ from shiftscope.evaluation.pooling import QuickPooling
 from shiftscope.evaluation.windows import Windows
 from shiftscope.hooks import channels_last
 from shiftscope.models.forward import evaluating, home, placed_outputs, to_pixels
-from shiftscope.modules import model_name
+from shiftscope.modules import model_name, out_of_memory
 from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
@@ -245,13 +245,3 @@ def _checked(model: nn.Module, logits: Any, count: int) -> torch.Tensor:
         raise UsageError(f"{model_name(model)} must return a tensor (batch, classes), got {got} for a batch of "
                          f"{count}")
     return as_floats(logits.clone())
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out, on whatever device.
-
-    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shape mismatch"))
-    (True, False)
-    """
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
