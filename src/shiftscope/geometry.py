@@ -17,8 +17,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 
 from shiftscope.errors import CheckpointError, UsageError, require
-
-Mode = Literal["canvas", "circular", "crop"]
+from shiftscope.settings import Mode
 
 MOST_PIXELS = 2**24
 """Pixels of an image or a canvas, at most: sizes may come from a file."""

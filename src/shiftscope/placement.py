@@ -13,8 +13,9 @@ import torch.nn.functional as F
 
 from shiftscope import hashing
 from shiftscope.errors import UsageError, require
-from shiftscope.geometry import Geometry, Mode, Offset, Size, check_size
+from shiftscope.geometry import Geometry, Offset, Size, check_size
 from shiftscope.hashing import Stream
+from shiftscope.settings import Mode
 
 
 @dataclass(frozen=True, kw_only=True)

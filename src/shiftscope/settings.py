@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shiftscope.errors import UsageError, require
-from shiftscope.geometry import Mode
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
+Mode = Literal["canvas", "circular", "crop"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
 Parametrised = Literal["pixels", "fourier", "maco"]

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import nn
 
 import shiftscope
-from bench.record import Bench, compare, growth_line
 from shiftscope import files
 from shiftscope.auditing import audit
 from shiftscope.auditing.commuting import equivariance
@@ -47,8 +46,6 @@ from shiftscope.workflows.subjects import checkpoint_subject
 
 PLACE = Placement(image=(8, 8), canvas=(16, 18))
 NAMES = ("top", "middle", "bottom")
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "leaderboard"
-
 
 @dataclass(frozen=True)
 class Reader:
@@ -143,20 +140,14 @@ def make_run(folder: Path) -> None:
 
 
 def make_records(folder: Path) -> None:
-    """Make one result of each kind that looks inside a model, and a benchmark."""
+    """Make one result of each kind that looks inside a model."""
     net, some = perceptron(), data()
     pixels = torch.rand(2, 1, *PLACE.canvas, generator=torch.Generator().manual_seed(0))
     made = visualize(net, "class:all", settings=SynthesisSettings(steps=2, views=1, seed=1))
     found = find_neighbours(net, ["class:all"], some, placement=PLACE.narrowed(step=4),
                             k=2)[0]
-    bench = Bench(
-        bench="audit", measured="2026-01-02", dataset="bars", drawn=False, repeats=1, settings={}, notes=[],
-        marked=False,
-        comparisons=[compare("x", "s", {"ours": "a", "other": "b"}, {"ours": [1.0], "other": [3.0]})],
-        growth=[growth_line("x", "images", "s", [1, 2], [[1.0], [2.0]])], machine={},
-        others={"before": None, "during": 0.01, "source": "x"})
     for record in (made, found, measure_quality(net, made), attribute(net, pixels, 0, method="saliency"),
-                   equivariance(net, some, placement=PLACE), unit_table(net, some, placement=PLACE), bench):
+                   equivariance(net, some, placement=PLACE), unit_table(net, some, placement=PLACE)):
         record.save(folder / record.kind)
 
 

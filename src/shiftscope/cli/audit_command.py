@@ -21,8 +21,8 @@ from shiftscope.cli.flags import (
     parse_normalize,
     parse_thresholds,
 )
-from shiftscope.geometry import Mode
 from shiftscope.progress import default_progress
+from shiftscope.settings import Mode
 
 if TYPE_CHECKING:
     from shiftscope.results import Audit

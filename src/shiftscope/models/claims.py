@@ -11,7 +11,7 @@ All promises are for a constant background: on a textured or noisy one no placem
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from shiftscope.geometry import Mode
+from shiftscope.settings import Mode
 
 Level = Literal["exact", "approximate", "none"]
 

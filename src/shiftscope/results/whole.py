@@ -8,8 +8,9 @@ import numpy as np
 from msgspec import Meta
 
 from shiftscope.files import UnfitFileError
-from shiftscope.geometry import MOST_PIXELS, Mode
+from shiftscope.geometry import MOST_PIXELS
 from shiftscope.reading import as_type
+from shiftscope.settings import Mode
 
 KINDS = {"i": "iu", "u": "u", "f": "f", "b": "b"}
 """Letters of a layout, and the kinds of NumPy's types that they stand for."""

@@ -106,7 +106,10 @@ def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
     """
     if wrong := wrong_placement(values):
         raise CheckpointError(f"the checkpoint's description is damaged: {wrong[0]}; save the model anew")
-    every = replace(Geometry.from_dict(values), max_shift=None, step=1, offset_list=None)
+    try:
+        every = replace(Geometry.from_dict(values), max_shift=None, step=1, offset_list=None)
+    except CheckpointError as error:
+        raise CheckpointError(f"the checkpoint's description is damaged: {error.__cause__}") from error
     return Placement.of(every, channels)
 
 
