@@ -54,6 +54,18 @@ def test_a_model_that_cannot_be_exported_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_onnxruntime_cannot_load_prints_nothing(tmp_path, monkeypatch, capsys):
+    def fail(*arguments):
+        raise RuntimeError("no kernel")
+
+    path = export_onnx(TwoFullNet(3, canvas=(6, 5)), tmp_path / "net.onnx", (1, 6, 5))
+    monkeypatch.setattr("onnxruntime.InferenceSession._create_inference_session", fail)
+    capsys.readouterr()
+    with pytest.raises(CheckpointError, match=r"net\.onnx is no readable ONNX file \(no kernel\)"):
+        OnnxModel(path)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_bad_files(tmp_path, pixels):
     with pytest.raises(CheckpointError, match=r"there is no file .*gone\.onnx"):
         OnnxModel(tmp_path / "gone.onnx")

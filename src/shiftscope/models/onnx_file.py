@@ -135,7 +135,7 @@ def _session(path: Path) -> Any:
     readable = valid_unicode(str(path)) == str(path)  # onnxruntime opens files with names in UTF-8 only
     try:
         return onnxruntime.InferenceSession(str(path) if readable else path.read_bytes(), options,
-                                            providers=["CPUExecutionProvider"])
+                                            providers=["CPUExecutionProvider"], enable_fallback=0)  # it would print
     except Exception as error:
         raise CheckpointError(f"{path} is no readable ONNX file ({reason_of(error)}); export it "
                               "again") from error
