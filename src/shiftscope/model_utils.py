@@ -1,8 +1,7 @@
 """A drop-in for the helper module that the course's notebooks were written against::
 
     import shiftscope.model_utils as MU
-    from shiftscope.errors import require
-from shiftscope.model_utils import (AttrDict, show, generate_image, train, test, evaluate_model,
+    from shiftscope.model_utils import (AttrDict, show, generate_image, train, test, evaluate_model,
                                         display_classified_images)
 
 State lives in this module's attributes, which a notebook sets (`MU.imgsize = (64, 64)`) and every function reads anew
