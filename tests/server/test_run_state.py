@@ -105,6 +105,13 @@ def test_a_pause_is_over_when_the_run_goes_on(run):
     assert look(run)["phase"] == "training"
 
 
+@pytest.mark.parametrize("settings", [True, "run", ["run"], {"run": 3}])
+def test_a_finished_run_with_settings_of_another_type(run, settings):
+    run.done()
+    run.folder.write_environment({"schema_version": 1, "settings": settings})
+    assert look(run)["phase"] in ("done", "finishing")
+
+
 def test_histories_of_a_run_without_its_log(run):
     run.metrics(models=[{"name": "two-full", "seed": 0, "trained": "moved", "epochs": 2, "history": [
         {"epoch": 1, "train_loss": 1.5, "train_accuracy": 0.5, "val_accuracy": None}, {"epoch": "two"}, 3]}, "strange"])

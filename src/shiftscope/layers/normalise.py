@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from shiftscope.errors import require
+from shiftscope.errors import UsageError, require
 
 
 class Normalise(nn.Module):
@@ -14,6 +14,10 @@ class Normalise(nn.Module):
     Args:
         mean: one number for all channels, or one a channel.
         deviation: the same, above 0.
+
+    Raises:
+        UsageError: a deviation that is not above 0, or means and deviations of different numbers of channels; (in
+            forward) pixels of another number of channels.
 
     Example:
         >>> Normalise(0.5, 0.25)(torch.ones(1, 1, 2, 2)).mean().item()
@@ -27,8 +31,15 @@ class Normalise(nn.Module):
         super().__init__()
         deviations = deviation if isinstance(deviation, Sequence) else [deviation]
         require(all(value > 0 for value in deviations), "deviation", deviation, "above 0 in every channel")
+        means = mean if isinstance(mean, Sequence) else [mean]
+        require(len(means) == len(deviations) or 1 in (len(means), len(deviations)), "mean and deviation",
+                (mean, deviation), "one number each, or as many as there are channels")
+        self.channels = max(len(means), len(deviations))
         for name, value in (("mean", mean), ("deviation", deviation)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32).reshape(1, -1, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if pixels.shape[1] not in (1, self.channels) and self.channels > 1:
+            raise UsageError(f"the normalization is for {self.channels} channels, got pixels of shape "
+                             f"{tuple(pixels.shape)}: give one mean and one deviation for each channel")
         return (pixels - self.mean) / self.deviation

@@ -62,7 +62,8 @@ def _phase(files: RunFiles, environment: Mapping[str, Any], metrics: Mapping[str
     if metrics is not None and metrics.get("paused") and _is_newer(files, "metrics.json", "env.json"):
         return "paused"
     if not unfinished:
-        writes_report = "run" in (environment.get("settings") or {})
+        settings = environment.get("settings")
+        writes_report = isinstance(settings, Mapping) and "run" in settings
         complete = metrics is not None and (not writes_report or files.find("report.html") is not None)
         return "done" if complete else "finishing"
     if unfinished[0].status == "stopped":
