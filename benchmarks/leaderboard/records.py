@@ -50,7 +50,7 @@ def read_standings(folder: Path) -> list[Standing]:
 
     Raises:
         CheckpointError: one of them is unreadable or corrupt.
-        UsageError: two of them were not made alike, and do not belong into one table.
+        UsageError: two of them were not made alike, and do not belong in one table.
     """
     found = [read_standing(path) for path in sorted(folder.glob("*.json"))]
     for standing in found[1:]:
@@ -58,7 +58,7 @@ def read_standings(folder: Path) -> list[Standing]:
             one, other = getattr(found[0], name), getattr(standing, name)
             if one != other:
                 raise UsageError(f"the records {found[0].key} and {standing.key} in {folder} differ in {name} "
-                                 f"({quoted(one)} and {quoted(other)}) and do not belong into one table: give one of "
+                                 f"({quoted(one)} and {quoted(other)}) and do not belong in one table: give one of "
                                  "them a folder of its own with --results")
     return sorted(found, key=lambda standing: (standing.entry, standing.seed))
 

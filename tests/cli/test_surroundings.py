@@ -226,14 +226,19 @@ def test_errors_and_progress_cannot_give_orders_to_a_terminal(workflows, capsys)
 
 
 class Full(io.StringIO):
+    tries = 0
+
     def write(self, text: str) -> int:
+        self.tries += 1
         raise OSError(28, "No space left on device")
 
 
 def test_a_progress_that_cannot_be_shown_ends_no_work(monkeypatch):
-    progress = LineProgress(Full())
+    stream = Full()
+    progress = LineProgress(stream)
     progress.note("hello")
     progress.task("train", 1).close()
+    assert stream.tries >= 2, "it was tried, and went wrong"
     monkeypatch.setattr(sys, "stderr", None)
     default_progress().note("hello")
 
