@@ -89,7 +89,7 @@ def test_under_torchrun_a_process_that_is_left_says_it(tmp_path):
         assert time.monotonic() - killed < 30
     assert torchrun.returncode != 0
     ours = [line for line in said.splitlines() if line.startswith("error:")]
-    assert len(ours) == 1 and "another of the processes that share the work has ended" in ours[0]
+    assert len(ours) == 1 and "another of the processes that share the work has ended" in ours[0], said
     assert epochs_done(tmp_path) >= 1
 
 

@@ -3,8 +3,10 @@
 import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from shiftscope.cli.failures import explain
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 LAUNCHED = "_SHIFTSCOPE_LAUNCHED"
 """Set where `--devices` started the processes: what ended one of them is then told by the one that started them."""
+
+GRACE = 5.0
+"""Seconds in which a process that receives SIGTERM may still report why the work ended."""
 
 
 def processes_started() -> int:
@@ -51,7 +56,7 @@ def run_together(arguments: Sequence[str], command: Callable[[], int]) -> int:
     from shiftscope.training.stopping import StopFlag
 
     flag, code = StopFlag(), 0
-    with joined(flag) as team:
+    with _grace_period(), joined(flag) as team:
         try:
             check_alike(team, arguments, __version__)
             if team.group.first:
@@ -64,6 +69,26 @@ def run_together(arguments: Sequence[str], command: Callable[[], int]) -> int:
         if team.broken:
             _leave(code)
     return code
+
+
+@contextlib.contextmanager
+def _grace_period() -> Iterator[None]:
+    """End within `GRACE` seconds of SIGTERM instead of immediately.
+
+    When one process dies, torchrun sends SIGTERM to the others within a tenth of a second. Without the delay, they
+    could be gone before they report it.
+    """
+
+    def end_later(signal_number: int, frame: object) -> None:
+        timer = threading.Timer(GRACE, os._exit, (128 + signal_number,))
+        timer.daemon = True
+        timer.start()
+
+    before = signal.signal(signal.SIGTERM, end_later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave(code: int) -> NoReturn:
