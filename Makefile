@@ -24,12 +24,12 @@ INSTALLED_VISION := .venv-vision/.installed
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED) ## train and test two classifiers on drawn garments; ends with the report's path
+demo: $(INSTALLED) ## train and test two classifiers on synthetic garments; ends with the report's path
 	$(RUN) -m shiftscope run --data garments --out demo-run --overwrite
 
 setup: $(INSTALLED_DEV) ## create .venv with all that development needs
 
-fmt: $(INSTALLED_DEV) ## sort imports and mend what ruff can mend
+fmt: $(INSTALLED_DEV) ## sort imports and repair what ruff can repair
 	$(RUN) -m ruff check --fix
 
 check: $(INSTALLED_DEV) ## lint, types, layers, sizes

@@ -58,9 +58,9 @@ def tell_apart(model: nn.Module, head: nn.Linear, data: shiftscope.Dataset) -> N
     placement, some = default_placement(data), torch.arange(min(64, len(data.test)))
     canvases = placement.place(data.test.gather(some), placement.sample(some, seed=0))
     logits = model(canvases.float() / 255)
-    deviation, mean = torch.std_mean(logits, 0)
-    head.bias.copy_((head.bias - mean) / deviation)
-    head.weight.div_(deviation[:, None])
+    std, mean = torch.std_mean(logits, 0)
+    head.bias.copy_((head.bias - mean) / std)
+    head.weight.div_(std[:, None])
 
 
 def measure(build: Any, data: shiftscope.Dataset) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def measure(build: Any, data: shiftscope.Dataset) -> dict[str, Any]:
         if index < COMPARED:
             furthest = max(furthest, float((engine.logits(image)[0] - logits).abs().max()))
         top = logits.topk(2).values
-        flipped = logits.argmax(1) != torch.from_numpy(found.answers[index].astype(int))
+        flipped = logits.argmax(1) != torch.from_numpy(found.predictions[index].astype(int))
         differ += int(flipped.sum())
         apart += int((flipped & (top[:, 0] - top[:, 1] > TIE)).sum())
     return {"model": build.__name__, "images": found.images, "placements": found.placements, "engine": found.engine,

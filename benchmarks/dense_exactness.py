@@ -24,7 +24,7 @@ from shiftscope import files
 from shiftscope.dense import build_dense
 from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.brute import BruteEngine
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "dense-exactness.json"
@@ -49,7 +49,7 @@ class Residual(nn.Module):
 
 def strided() -> nn.Module:
     """Return two strided convolutions with batch norm, and linear layers."""
-    return nn.Sequential(Normalise(0.1307, 0.3081), nn.Conv2d(1, 16, 5, stride=2), nn.BatchNorm2d(16), nn.ReLU(),
+    return nn.Sequential(Normalize(0.1307, 0.3081), nn.Conv2d(1, 16, 5, stride=2), nn.BatchNorm2d(16), nn.ReLU(),
                          nn.Conv2d(16, 24, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 12 * 12, 32),
                          nn.ReLU(), nn.Linear(32, 10))
 

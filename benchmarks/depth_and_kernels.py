@@ -27,7 +27,7 @@ from bench.machine import describe_machine
 from marked import replace_marked
 from shiftscope import files
 from shiftscope.devices import resolve_device
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.models import count_parameters
 from shiftscope.reporting.cells import mean_and_spread
 from shiftscope.reporting.save import render_figure
@@ -57,7 +57,7 @@ FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "middle_accura
 
 def net(layers: int, kernel: int, width: int) -> nn.Module:
     """Return stem, layers, the largest value of each channel over all places, and a linear layer to ten classes."""
-    parts: list[nn.Module] = [Normalise(0.1307, 0.3081), *_unit(1, STEM, 5), nn.MaxPool2d(2)]
+    parts: list[nn.Module] = [Normalize(0.1307, 0.3081), *_unit(1, STEM, 5), nn.MaxPool2d(2)]
     for before in (STEM, *[width] * (layers - 1)):
         parts += _unit(before, width, kernel)
     return nn.Sequential(*parts, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(width, 10))
@@ -76,7 +76,7 @@ def measure(name: str, seed: int, data: shiftscope.Dataset) -> dict[str, Any]:
     settings = TrainSettings(seed=seed, learning_rate=RATES[name], **SETTINGS)
     trained = shiftscope.train(model, data, placement=place, settings=settings, name=name)
     begun = time.perf_counter()
-    found = shiftscope.audit(model.eval(), data, placement=place, limit=TEST_IMAGES, name=name, trained="moved")
+    found = shiftscope.audit(model.eval(), data, placement=place, limit=TEST_IMAGES, name=name, trained="random")
     return {"net": name, "layers": layers, "kernel": kernel, "width": width, "seed": seed,
             "parameters": count_parameters(model), "train_seconds": trained.train_seconds,
             "train_images": trained.train_images, "train_accuracy": trained.history[-1]["train_accuracy"],
@@ -93,7 +93,7 @@ def read() -> list[dict[str, Any]]:
 def write(records: Sequence[dict[str, Any]]) -> None:
     """Keep the records, with the machine that made the last one."""
     files.write_json(RESULTS, {
-        "schema_version": 1, "what": f"nets of equal parameters, trained moved on the first {TRAIN_IMAGES} training "
+        "schema_version": 1, "what": f"nets of equal parameters, trained on random placements on the first {TRAIN_IMAGES} training "
         f"images for {EPOCHS} epochs, audited at all placements of the first {TEST_IMAGES} test images; other work "
         "shared the machine, so times say little",
         "measured": datetime.now(UTC).date().isoformat(), "records": list(records),
@@ -108,7 +108,7 @@ def groups(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 
 def table(records: Sequence[dict[str, Any]]) -> str:
     """Return the Markdown table of the records."""
-    lines = ["| between stem and head | width | parameters | mean | worst case | consistency | centred | seeds |",
+    lines = ["| between stem and head | width | parameters | mean | worst case | consistency | centered | seeds |",
              "|---|---|---|---|---|---|---|---|"]
     for name, some in groups(records).items():
         shares = (percent_spread(*mean_and_spread([one[key] for one in some])) for key in FIGURES)
@@ -120,30 +120,30 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 @styled
 def figure(records: Sequence[dict[str, Any]]) -> Figure:
     """Draw mean and worst case of each net: small marks for the seeds, large ones for their means."""
-    drawn = Figure(figsize=(7.2, 3.4))
-    axes = drawn.add_axes((0.21, 0.25, 0.74, 0.5))
+    synthetic = Figure(figsize=(7.2, 3.4))
+    axes = synthetic.add_axes((0.21, 0.25, 0.74, 0.5))
     some = groups(records)
     words = []
     for place, (name, ones) in enumerate(some.items()):
         means = []
-        for key, colour, marker in (("worst_case_accuracy", VERMILLION, "o"), ("mean_accuracy", BLUE, "s")):
+        for key, color, marker in (("worst_case_accuracy", VERMILLION, "o"), ("mean_accuracy", BLUE, "s")):
             shares = [one[key] for one in ones]
             mean = 100 * mean_and_spread(shares)[0]
             means.append(mean)
-            axes.plot([100 * share for share in shares], [place] * len(shares), marker, color=colour, markersize=3.5,
+            axes.plot([100 * share for share in shares], [place] * len(shares), marker, color=color, markersize=3.5,
                       alpha=0.6)
-            axes.plot([mean], [place], marker, color=colour, markersize=9, markeredgecolor=INK, markeredgewidth=0.5)
+            axes.plot([mean], [place], marker, color=color, markersize=9, markeredgecolor=INK, markeredgewidth=0.5)
             axes.annotate(f"{mean:.1f}", (mean, place), (0, 9), textcoords="offset points", ha="center", fontsize=8)
         axes.hlines(place, *means, color=INK, linewidth=1, zorder=0)
         words.append(f"{name}: mean {means[1]:.1f} %, worst case {means[0]:.1f} %")
     axes.set_yticks(range(len(some)), list(some))
     axes.set_ylim(len(some) - 0.5, -0.6)
     axes.set_xlabel("accuracy, %")
-    head(drawn, "Depth and kernel size at equal numbers of parameters",
+    head(synthetic, "Depth and kernel size at equal numbers of parameters",
          "Circles: right at every placement. Squares: mean over all placements.")
-    foot(drawn, f"Small marks: seeds. {records[0]['train_images']:,} training images, {EPOCHS} epochs; the first "
+    foot(synthetic, f"Small marks: seeds. {records[0]['train_images']:,} training images, {EPOCHS} epochs; the first "
          f"{records[0]['images']:,} test images of Fashion-MNIST at all {records[0]['placements']} placements.")
-    return describe(drawn, "; ".join(words))
+    return describe(synthetic, "; ".join(words))
 
 
 def draw(records: Sequence[dict[str, Any]]) -> None:

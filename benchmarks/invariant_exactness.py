@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/invariant_exactness.py [--data fashion-mnist] [--images 50]
 
-Track A's recentred pictures must be the same tensor at all placements and its logits equal to 1e-12, track B's logits
+Track A's recentered pictures must be the same tensor at all placements and its logits equal to 1e-12, track B's logits
 to 1e-9; logits of different images must differ by more than 1e-2, so that a constant cannot pass. Every placement of
 every image goes through the plain model. Writes benchmarks/results/invariant-exactness.json; exits with 1 where one
 fails.
@@ -19,23 +19,23 @@ from torch import nn
 import shiftscope
 from bench.machine import describe_machine
 from shiftscope import files
-from shiftscope.models import RecentredNet, build_model
+from shiftscope.models import RecenteredNet, build_model
 from shiftscope.models.forward import evaluating
 from shiftscope.placement import Placement
 
 RESULTS = Path(__file__).parent / "results" / "invariant-exactness.json"
-ALLOWED = {"recentred": 1e-12, "invariant": 1e-9}
+ALLOWED = {"recentered": 1e-12, "invariant": 1e-9}
 APART = 1e-2
 
 
 def everywhere(model: nn.Module, image: torch.Tensor, place: Placement) -> tuple[torch.Tensor, bool | None]:
-    """Return the logits (P, K) of one image at every placement, and whether all recentred pictures are one tensor."""
+    """Return the logits (P, K) of one image at every placement, and whether all recentered pictures are one tensor."""
     offsets = place.offsets()
     pixels = place.place(image.expand(len(offsets), -1, -1, -1), offsets).double() / 255
     with evaluating(model):
         same = None
-        if isinstance(model, RecentredNet):
-            windows = model.recentre(pixels)
+        if isinstance(model, RecenteredNet):
+            windows = model.recenter(pixels)
             same = all(torch.equal(window, windows[0]) for window in windows)
         parts = [pixels[k:k + 1] for k in range(len(pixels))] if same is not None else list(pixels.split(29))
         return torch.cat([model(part) for part in parts]), same  # one at a time: nothing is looked at once for several
@@ -54,7 +54,7 @@ def measured(name: str, images: torch.Tensor, place: Placement) -> dict[str, obj
     ok = drift <= ALLOWED[name] and apart.min().item() > APART and all(same)
     return {"model": name, "images": len(images), "placements": place.count, "largest_logit_difference": drift,
             "allowed": ALLOWED[name], "least_difference_between_images": apart.min().item(),
-            "recentred_pictures_equal": sum(same) if same else None, "largest_logit": logits.abs().max().item(),
+            "recentered_pictures_equal": sum(same) if same else None, "largest_logit": logits.abs().max().item(),
             "ok": ok}
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 
 
 class ResidualNet(nn.Module):
@@ -15,7 +15,7 @@ class ResidualNet(nn.Module):
     def __init__(self, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10, width: int = 16):
         super().__init__()
         self.picture = (channels, *canvas)
-        self.normalise = Normalise(0.1307, 0.3081)
+        self.normalize = Normalize(0.1307, 0.3081)
         self.stem = nn.Conv2d(channels, width, 5, stride=2, padding=2)
         widths = [width, 2 * width, 2 * width]
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1)
@@ -24,7 +24,7 @@ class ResidualNet(nn.Module):
         self.head = nn.Linear(2 * widths[-1], classes)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        x = self.stem(self.normalise(pixels))
+        x = self.stem(self.normalize(pixels))
         for stage, inner in enumerate(self.inner):
             x = F.relu(x if stage == 0 else self.down[stage - 1](x))
             x = x + F.relu(inner(x))

@@ -80,7 +80,7 @@ def seconds_a_placement(model: nn.Module) -> float:
     images = TensorImages(torch.randint(0, 256, (2 * IMAGES, 3, 224, 224), dtype=torch.uint8, generator=generator),
                           torch.arange(2 * IMAGES))
     data = Dataset(name="noise", class_names=tuple(map(str, range(CLASSES))), train=images, test=images, source="-",
-                   licence="-")
+                   license="-")
 
     def audit(count: int) -> float:
         return timed(lambda: shiftscope.audit(model, data, placement=PLACE, engine="brute", sample=SAMPLE, limit=count))
@@ -97,15 +97,15 @@ def product_speed() -> float:
 def seconds_an_answer() -> float:
     """Return what the statistics take, an answer."""
     generator = np.random.default_rng(0)
-    answers = generator.integers(0, CLASSES, (ANSWERED, PLACE.count)).astype(np.uint16)
+    predictions = generator.integers(0, CLASSES, (ANSWERED, PLACE.count)).astype(np.uint16)
     labels, offsets = generator.integers(0, CLASSES, ANSWERED), PLACE.offsets().numpy()
     rows, columns = (axis.numpy() for axis in PLACE.axes)
 
     def work() -> None:
-        figures(answers, labels, CLASSES, PLACE.count // 2)
-        maps(answers, labels, CLASSES, offsets, rows, columns)
+        figures(predictions, labels, CLASSES, PLACE.count // 2)
+        maps(predictions, labels, CLASSES, offsets, rows, columns)
 
-    return timed(work) / answers.size
+    return timed(work) / predictions.size
 
 
 def merge() -> None:
@@ -141,7 +141,7 @@ def main() -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, *PLACE.canvas))
     operations, each, product = counter.get_total_flops(), seconds_a_placement(model), product_speed()
-    answers = asked.images * PLACE.count
+    predictions = asked.images * PLACE.count
     record = {
         "schema_version": SCHEMA_VERSION, "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(torch.device("cpu")), "images": asked.images, "placements": PLACE.count,
@@ -149,9 +149,9 @@ def main() -> None:
         "share_of_product_speed": operations / each / product, "product_operations_a_second": product,
         "seconds_an_answer": seconds_an_answer(), "merged_bytes_a_second": merged_bytes_a_second()}
     record |= {
-        "operations": operations * answers, "seconds_here": each * answers, "bytes_of_answers": 2 * answers,
-        "seconds_of_statistics": record["seconds_an_answer"] * answers,
-        "seconds_of_merging": 2 * answers / record["merged_bytes_a_second"],
+        "operations": operations * predictions, "seconds_here": each * predictions, "bytes_of_answers": 2 * predictions,
+        "seconds_of_statistics": record["seconds_an_answer"] * predictions,
+        "seconds_of_merging": 2 * predictions / record["merged_bytes_a_second"],
         "bytes_of_images": asked.images * 3 * 224 * 224}
     files.write_json(RESULTS, record)
     print(files.to_json(record))

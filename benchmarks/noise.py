@@ -3,9 +3,9 @@
 Usage: python benchmarks/noise.py CHECKPOINT... [--data fashion-mnist] [--images 500] [--step 7] [--levels 0 2 5]
        python benchmarks/noise.py --draw
 
-Whole canvases get Gaussian noise of so many grey levels (of 255), rounded and clipped as a camera does it, fresh for
+Whole canvases get Gaussian noise of so many gray levels (of 255), rounded and clipped as a camera does it, fresh for
 every image and placement. Promises of exact indifference to place hold for a clean background alone: this measures
-what is left of them. Every `step`-th placement is looked at, from the middle one. A model called `recentred` is
+what is left of them. Every `step`-th placement is looked at, from the middle one. A model called `recentered` is
 measured with its robust form as well. One record a model and level goes to benchmarks/results/noise.json, in place of
 an older one. With --draw nothing is measured: the records are drawn, and their table written into docs/noise.md.
 """
@@ -25,7 +25,7 @@ import shiftscope
 from bench.machine import describe_machine
 from marked import replace_marked
 from shiftscope import files
-from shiftscope.models import RecentredNet, load, load_config
+from shiftscope.models import RecenteredNet, load, load_config
 from shiftscope.models.forward import evaluating, to_pixels
 from shiftscope.placement import Placement
 from shiftscope.reporting.save import render_figure
@@ -38,12 +38,12 @@ PAGE, PICTURE = ROOT / "docs" / "noise.md", ROOT / "docs" / "images" / "noise.pn
 
 
 def noisy(canvases: torch.Tensor, level: float, generator: torch.Generator) -> torch.Tensor:
-    """Return uint8 canvases with Gaussian noise of deviation `level` grey levels."""
+    """Return uint8 canvases with Gaussian noise of std `level` gray levels."""
     noise = torch.randn(canvases.shape, generator=generator) * level
     return (canvases + noise).round().clamp(0, 255).to(torch.uint8)
 
 
-def answers(model: nn.Module, images: torch.Tensor, place: Placement, level: float) -> torch.Tensor:
+def predictions(model: nn.Module, images: torch.Tensor, place: Placement, level: float) -> torch.Tensor:
     """Return the predicted classes (N, P) at every placement of `place`."""
     generator, found = torch.Generator().manual_seed(0), []
     with evaluating(model):
@@ -60,11 +60,11 @@ def consistency(classes: torch.Tensor, count: int) -> float:
 
 
 def variants(folder: Path) -> dict[str, nn.Module]:
-    """Return a checkpoint's model by name, the recentred one in its robust form as well."""
+    """Return a checkpoint's model by name, the recentered one in its robust form as well."""
     model, name = load(folder), load_config(folder).name
     found = {name: model}
-    if isinstance(model, RecentredNet):
-        robust = RecentredNet(**(model.arguments | {"robust": True})).eval()
+    if isinstance(model, RecenteredNet):
+        robust = RecenteredNet(**(model.arguments | {"robust": True})).eval()
         robust.load_state_dict(model.state_dict())
         found[f"{name}, robust"] = robust
     return found
@@ -98,24 +98,24 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 @styled
 def figure(records: Sequence[dict[str, Any]]) -> Figure:
     """Draw accuracy and consistency of each model against the level of noise."""
-    drawn, words = Figure(figsize=(7.2, 3.7)), []
-    panels = [drawn.add_axes((left, 0.26, 0.38, 0.47)) for left in (0.09, 0.58)]
+    synthetic, words = Figure(figsize=(7.2, 3.7)), []
+    panels = [synthetic.add_axes((left, 0.26, 0.38, 0.47)) for left in (0.09, 0.58)]
     for key, axes in zip(("accuracy", "consistency"), panels, strict=True):
-        for (name, some), (colour, marker) in zip(curves(records).items(), SERIES, strict=False):
+        for (name, some), (color, marker) in zip(curves(records).items(), SERIES, strict=False):
             shares = [100 * one[key] for one in some]
-            axes.plot([one["level"] for one in some], shares, marker=marker, color=colour, markersize=5, label=name)
+            axes.plot([one["level"] for one in some], shares, marker=marker, color=color, markersize=5, label=name)
             words.append(f"{name}, {key}: {', '.join(f'{share:.1f}' for share in shares)} %")
         axes.set_title(key)
         axes.set_ylim(0, 103)
-        axes.set_xlabel("noise, grey levels of 255")
+        axes.set_xlabel("noise, gray levels of 255")
     panels[0].set_ylabel("%")
     panels[1].legend(loc="lower left", fontsize=7.5)
-    head(drawn, "Noise on the whole canvas",
+    head(synthetic, "Noise on the whole canvas",
          "What promises on a clean background are worth without one. No model was trained with noise.")
     first = records[0]
-    foot(drawn, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, fresh noise "
+    foot(synthetic, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, fresh noise "
          "for each of them. One trained model a curve.")
-    return describe(drawn, "; ".join(words))
+    return describe(synthetic, "; ".join(words))
 
 
 def draw(records: Sequence[dict[str, Any]]) -> None:
@@ -145,7 +145,7 @@ def main() -> None:
     for folder in asked.checkpoints:
         for name, model in variants(folder).items():
             for level in asked.levels:
-                classes = answers(model, images, place, level)
+                classes = predictions(model, images, place, level)
                 records = [one for one in records if (one["model"], one["level"]) != (name, level)]
                 records.append({"model": name, "level": level, "images": len(images), "placements": place.count,
                                 "accuracy": (classes == labels).double().mean().item(),

@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/packed_training.py [--images 200000] [--steps 40] [--rounds 7] [--folder FOLDER] [--no-epoch]
 
-Draws coloured shapes of 64 x 64 in ten classes (no real pictures), packs them into one file in FOLDER (2.5 GB with
+Draws colored shapes of 64 x 64 in ten classes (no real pictures), packs them into one file in FOLDER (2.5 GB with
 200,000 images, deleted afterwards), and then, each in a process of its own:
 
 1. one epoch from the file, all images, on a 96 x 96 canvas, and the test set, while the process notes its largest
@@ -46,9 +46,9 @@ WAYS = ("memory", "packed, cold", "packed, warm")
 
 
 def draw(first: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images (count, 3, 64, 64) of a shape on a coloured gradient with noise, and their classes.
+    """Return images (count, 3, 64, 64) of a shape on a colored gradient with noise, and their classes.
 
-    The class is the shape's number of lobes; colours, size, turn and noise are random.
+    The class is the shape's number of lobes; colors, size, turn and noise are random.
     """
     generator = torch.Generator().manual_seed(first)
     labels = hashing.draw(7, torch.arange(first, first + count), CLASSES)
@@ -59,9 +59,9 @@ def draw(first: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     edge = (0.35 + 0.25 * one[:, 0]) * (1 + 0.45 * lobes)
     inside = ((x * x + y * y).sqrt() < edge)[:, None]
     ground = 60 + 60 * one[:, 2:5] * (1 + 0.5 * x * one[:, 5:6] + 0.5 * y * one[:, 6:7])
-    colour = 255 * torch.rand(count, 3, 1, 1, generator=generator)
+    color = 255 * torch.rand(count, 3, 1, 1, generator=generator)
     noise = 12 * torch.randn(count, 3, SIDE, SIDE, generator=generator)
-    return (torch.where(inside, colour, ground) + noise).clamp(0, 255).to(torch.uint8), labels
+    return (torch.where(inside, color, ground) + noise).clamp(0, 255).to(torch.uint8), labels
 
 
 def shapes(images: int) -> Source:
@@ -75,8 +75,8 @@ def shapes(images: int) -> Source:
             yield pixels.numpy(), labels.numpy()
 
     return Source(name="shapes", class_names=tuple(f"{k} lobes" for k in range(CLASSES)), size=(SIDE, SIDE),
-                  source="shapes drawn by benchmarks/packed_training.py", licence="MIT", counts=counts, chunks=chunks,
-                  drawn=True)
+                  source="shapes drawn by benchmarks/packed_training.py", license="MIT", counts=counts, chunks=chunks,
+                  synthetic=True)
 
 
 def small_net() -> nn.Module:

@@ -4,7 +4,7 @@ Usage: python benchmarks/report_size.py [--data fashion-mnist] [--limit 60] [--o
 
 The report holds what `shiftscope.report` makes of an evaluation and an audit of four models (the course's perceptron
 and convnet, stored in examples/checkpoints/, the convnet with blurred strides, and the convnet behind a layer that
-recentres the garment) and of the class pictures of the two: 24 images at 841 placements. It is opened from a file in
+recenters the garment) and of the class pictures of the two: 24 images at 841 placements. It is opened from a file in
 Chromium without a window, in a new profile each time; "ready" is when the garment can be dragged, in milliseconds after
 the navigation began. Needs playwright and Chromium. Writes benchmarks/results/report-size.json.
 """
@@ -27,7 +27,7 @@ import shiftscope
 from bench.machine import describe_machine
 from shiftscope import files
 from shiftscope.data import Dataset
-from shiftscope.models.mending import mend
+from shiftscope.models.repair import repair
 from shiftscope.placement import Placement
 from shiftscope.progress import default_progress
 from shiftscope.reporting.explorer import explorer_payload
@@ -41,21 +41,21 @@ READY = "() => performance.getEntriesByName('shiftscope-ready').map(entry => ent
 
 
 def models(place: Placement) -> Iterator[tuple[str, nn.Module]]:
-    """Yield perceptron, convnet, mended and invariant, each with its name in the report."""
+    """Yield perceptron, convnet, repaired and invariant, each with its name in the report."""
     convnet, shape = shiftscope.load(CHECKPOINTS / "two-conv"), (1, *place.canvas)
     yield "two-full", shiftscope.load(CHECKPOINTS / "two-full")
     yield "two-conv", convnet
-    yield "convnet, blurred", mend(convnet, shape, how="blur").eval()
-    yield "convnet, recentred", mend(convnet, shape, how="recentre").eval()
+    yield "convnet, blurred", repair(convnet, shape, method="blur").eval()
+    yield "convnet, recentered", repair(convnet, shape, method="recenter").eval()
 
 
 def records(data: Dataset, place: Placement) -> list[Record]:
     """Return what the report shows; every model is asked about the images that the page shows of the others."""
     known, progress = list(models(place)), default_progress()
-    audits = [shiftscope.audit(model, data, placement=place, name=name, trained="moved", progress=progress)
+    audits = [shiftscope.audit(model, data, placement=place, name=name, trained="random", progress=progress)
               for name, model in known]
     shared, _ = share_images(audits, lambda at: Asked(model=known[at][1], data=data, placement=place), progress)
-    tested = [shiftscope.evaluate(model, data, placement=place, name=name, trained="moved") for name, model in known]
+    tested = [shiftscope.evaluate(model, data, placement=place, name=name, trained="random") for name, model in known]
     looks = [shiftscope.visualize(model, "class:all", class_names=data.class_names, name=name)
              for name, model in known[:2]]
     return [*tested, *shared, *looks]

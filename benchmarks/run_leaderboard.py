@@ -50,7 +50,7 @@ def leaderboard(*, data: DataFlags = DATA, settings: LeaderboardFlags = SETTINGS
                 what_is_there: Annotated[bool, Switch, Parameter(name="--list", group=RESULTS)] = False,
                 table: Annotated[Path | None, Shown] = None,
                 command: Annotated[list[str], Parameter(parse=False)]) -> None:
-    """Train, mend and audit whatever stands on the leaderboard and has no record yet, then show the table of records.
+    """Train, repair and audit whatever stands on the leaderboard and has no record yet, then show the table of records.
 
     It takes hours for all entries; Ctrl-C stops it, and --resume goes on.
 

@@ -6,7 +6,7 @@ The plain path lays uint8 images on whole canvases and runs torch's own layers o
 default layout; dropout draws other masks there. Both are judged by the plain path, on all test images at one random
 placement each. One record a seed is added to benchmarks/results/same-accuracy.json as soon as a path is done: a
 benchmark that was cut off goes on where it was. It exits with 1 where the means of a model lie further apart than the
-larger spread over the seeds (sample deviation).
+larger spread over the seeds (sample standard deviation).
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Does a script written for the course's old helper module run on the drop-in?
 
 Written as such scripts are: state set on the module, DataLoaders and networks of its own, real Fashion-MNIST. First
-grey garments moved on 56 x 56, normalised; then coloured ones of nine classes on 64 x 64 from `random_split`, not
-normalised. Ends with each network's accuracy and how many of its class pictures it takes for their class.
+gray garments moved on 56 x 56, normalized; then colored ones of nine classes on 64 x 64 from `random_split`, not
+normalized. Ends with each network's accuracy and how many of its class pictures it takes for their class.
 
 Usage: python examples/02_course_script.py [--images 6000] [--epochs 3] [--out course-script]
 
@@ -26,22 +26,22 @@ from shiftscope.model_utils import evaluate_model, generate_image, make_grid, sh
 class Moved(Dataset):
     """Garments, each laid at a new random place whenever it is asked for."""
 
-    def __init__(self, images, size, normalise=None, colour=False):
+    def __init__(self, images, size, normalize=None, color=False):
         self.images, self.labels = images.gather(torch.arange(len(images))), images.labels
-        self.size, self.normalise, self.colour = size, normalise, colour
+        self.size, self.normalize, self.color = size, normalize, color
 
     def __len__(self):
         return len(self.labels)
 
     def __getitem__(self, index):
         image = self.images[index].float() / 255
-        if self.colour:
+        if self.color:
             image = image * torch.rand(3, 1, 1).clamp(min=0.3)
         y, x = (int(torch.randint(side - 27, ())) for side in self.size)
         canvas = torch.zeros(len(image), *self.size)
         canvas[:, y:y + 28, x:x + 28] = image
-        if self.normalise:
-            canvas = (canvas - self.normalise[0]) / self.normalise[1]
+        if self.normalize:
+            canvas = (canvas - self.normalize[0]) / self.normalize[1]
         return canvas, int(self.labels[index])
 
 
@@ -77,20 +77,20 @@ class TwoConvTwoFullNet(nn.Module):
         return F.log_softmax(self.fc2(F.dropout(x, training=self.training)), dim=1)
 
 
-def grey(count):
-    """Set the module's state to grey garments on 56 x 56."""
+def gray(count):
+    """Set the module's state to gray garments on 56 x 56."""
     data = load_dataset("fashion-mnist")
     MU.imgsize, MU.class_names = (56, 56), list(data.class_names)
     MU.train_dataset = Subset(Moved(data.train, MU.imgsize, (0.1307, 0.3081)), range(count))
     MU.test_dataset = Subset(Moved(data.test, MU.imgsize, (0.1307, 0.3081)), range(min(count, 10_000)))
 
 
-def colour(count):
-    """Set the module's state to coloured garments of the first nine classes on 64 x 64."""
+def color(count):
+    """Set the module's state to colored garments of the first nine classes on 64 x 64."""
     data = load_dataset("fashion-mnist")
     MU.imgsize, MU.class_names = (64, 64), list(data.class_names[:9])
     nine = (data.train.labels < 9).nonzero().flatten().tolist()[:count]
-    everything = Subset(Moved(data.train, MU.imgsize, colour=True), nine)
+    everything = Subset(Moved(data.train, MU.imgsize, color=True), nine)
     MU.train_dataset, MU.test_dataset = random_split(everything, [0.8, 0.2])
 
 
@@ -120,7 +120,7 @@ chosen.out.mkdir(parents=True, exist_ok=True)
 
 MU.args.batch_size, MU.args.epochs = 125, chosen.epochs
 torch.manual_seed(MU.args.seed)
-for setting, channels in ((grey, 1), (colour, 3)):
+for setting, channels in ((gray, 1), (color, 3)):
     setting(chosen.images)
     MU.train_loader = DataLoader(MU.train_dataset, batch_size=MU.args.batch_size, shuffle=True)
     MU.test_loader = DataLoader(MU.test_dataset, batch_size=MU.args.test_batch_size, shuffle=True)
@@ -134,6 +134,6 @@ for setting, channels in ((grey, 1), (colour, 3)):
         name = f"{setting.__name__}-{type(model).__name__}"
         taken = look_inside(model, name, chosen.out)
         mixed_up = [f"{MU.class_names[k]} for {MU.class_names[said]}" for k, said in enumerate(taken) if k != said]
-        recognised = f"{classes - len(mixed_up)} of {classes} class pictures"
-        print(f"{name}: {history[-1]['test_accuracy']:.1%} right; {recognised} recognised;",
+        recognized = f"{classes - len(mixed_up)} of {classes} class pictures"
+        print(f"{name}: {history[-1]['test_accuracy']:.1%} right; {recognized} recognized;",
               f"mistaken: {', '.join(mixed_up) or 'none'}")

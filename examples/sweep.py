@@ -1,6 +1,6 @@
 """Which learning rate, weight decay and batch size suit a small network?
 
-A sweep with Optuna: each trial trains on drawn garments and is judged by its accuracy on the validation split, never on
+A sweep with Optuna: each trial trains on synthetic garments and is judged by its accuracy on the validation split, never on
 the test set. All trials are kept in a database, so a sweep that was stopped or killed goes on where it was when it is
 started again, and several processes, or machines, share one sweep when they are given the same database. Ends with one
 table (trials.csv), one figure (sweep.png) and the best trial's accuracy on the test set.
@@ -133,7 +133,7 @@ def draw(study: optuna.Study, path: Path, images: str) -> None:
 def report(study: optuna.Study, asked: argparse.Namespace, data: shiftscope.Dataset) -> None:
     """Write table and figure, train the best once more and test it, for the first time."""
     write_table(study, asked.out / "trials.csv")
-    draw(study, asked.out / "sweep.png", f"{data.name} (drawn by Shiftscope)" if data.drawn else data.name)
+    draw(study, asked.out / "sweep.png", f"{data.name} (drawn by Shiftscope)" if data.synthetic else data.name)
     best = study.best_trial
     settings = settings_of(optuna.trial.FixedTrial(best.params), asked)  # pyright: ignore[reportArgumentType]
     model = shiftscope.models.build_model(asked.model, seed=asked.seed)

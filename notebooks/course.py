@@ -48,7 +48,7 @@ SMALL = bool(os.environ.get("COURSE_SMALL"))
 # %%
 data = shiftscope.load_dataset(DATA).limit(2000 if SMALL else None)
 place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
-credit = reporting.image_credit(data.name, drawn=data.drawn)
+credit = reporting.image_credit(data.name, synthetic=data.synthetic)
 
 first = torch.cat([(data.train.labels == label).nonzero()[:4, 0] for label in range(data.classes)])
 canvases = place.place(data.train.gather(first), place.sample(first, seed=0))
@@ -71,21 +71,21 @@ reporting.training_curves([perceptron_training])
 
 # %%
 perceptron_score = shiftscope.evaluate(perceptron, data, placement=place, name="two-full",
-                                       trained="moved")
+                                       trained="random")
 reporting.classified_gallery(perceptron_score, limit=16)
 
 # %% [markdown]
 # ## What it likes to see
 #
 # We turn the question around. The weights stay as they are, and the *picture* climbs: which picture makes one
-# class, or one neuron, answer as loudly as it can? Classes begin with an empty canvas, neurons with an even grey.
+# class, or one neuron, answer as loudly as it can? Classes begin with an empty canvas, neurons with an even gray.
 
 # %%
 classes = shiftscope.visualize(perceptron, "class:all", class_names=data.class_names)
 reporting.class_gallery(classes)
 
 # %% [markdown]
-# The network takes nearly all of them for their class, and we would recognise few. Mind the bright rims: of the real
+# The network takes nearly all of them for their class, and we would recognize few. Mind the bright rims: of the real
 # garments, one in 450 lights a given pixel at the very edge of the canvas, nearly every second one a pixel in its
 # middle. So training hardly told the network what to make of light at the rim; the climb may light any pixel, and uses
 # whatever weights stand there. Such a picture shows what a network *answers to*, not what it has seen.
@@ -122,7 +122,7 @@ reporting.class_neurons(weights.numpy(), bias.numpy(), data.class_names,
 # %%
 for row in parameter_rows(perceptron):
     print(f"{row.name:12} {row.shape!s:14} {row.count:8,} numbers,",
-          f"mean {row.mean:+.4f}, deviation {row.deviation:.4f}")
+          f"mean {row.mean:+.4f}, std {row.std:.4f}")
 
 # %% [markdown]
 # ## Why a move matters so much
@@ -130,7 +130,7 @@ for row in parameter_rows(perceptron):
 # To a perceptron a picture is a list of 3136 numbers. Move the garment, and other numbers of the list are lit: as
 # lists, a T-shirt and the same T-shirt twelve pixels further have no more in common than a T-shirt and a bag.
 #
-# Now weigh not single pixels but *neighbourhoods*, everywhere alike. A **wavelet** is a short wave in a soft
+# Now weigh not single pixels but *neighborhoods*, everywhere alike. A **wavelet** is a short wave in a soft
 # window: it answers to edges of one direction and one size. Sliding it over the picture is a **convolution**, and a
 # convolution has a property worth the whole course: when the picture moves, its answer moves with it, otherwise
 # unchanged. Take the answer's size and average it over the canvas, and the place is gone, but for the little that the
@@ -163,11 +163,11 @@ def laid(label, offset):
 
 
 here, there, bag = laid(0, (8, 8)), laid(0, (20, 20)), laid(8, (8, 8))
-answers = strengths(torch.cat((here, there, bag)))
+predictions = strengths(torch.cat((here, there, bag)))
 
 figure, axes = plt.subplots(2, 4, figsize=(9, 4.8), layout="constrained")
 titles = ("the picture", "waves of 4 pixels", "of 8 pixels", "of 16 pixels")
-for row, picture, answer in zip(axes, (here, there), answers, strict=False):
+for row, picture, answer in zip(axes, (here, there), predictions, strict=False):
     for panel, shown, title in zip(row, (picture[0, 0], *answer[[0, 4, 8]]), titles, strict=True):
         panel.imshow(shown, cmap="gray")
         panel.set_title(title, fontsize=9)
@@ -182,7 +182,7 @@ def apart(a, b):
     return float((a - b).norm() / (0.5 * (a.norm() + b.norm())))
 
 
-averages = answers.mean((2, 3))
+averages = predictions.mean((2, 3))
 for what, (one, moved, other) in (("pixels", (here, there, bag)), ("12 averages", averages)):
     print(f"as {what}: a T-shirt is {apart(one, moved):.2f} from its moved copy,",
           f"{apart(one, other):.2f} from a bag")
@@ -207,7 +207,7 @@ reporting.weight_grid(convnet.conv1.weight.detach().numpy(), title="convnet: fil
 
 # %%
 convnet_score = shiftscope.evaluate(convnet, data, placement=place, name="two-conv",
-                                    trained="moved")
+                                    trained="random")
 reporting.confusion_matrix(convnet_score)
 
 # %%
@@ -251,12 +251,12 @@ _ = figure.supxlabel(f"{note} {credit}", fontsize=7)
 # fully either, for its last layers still weigh every place on its own. How much a network cares, and what makes it
 # stop, is what Shiftscope is for.
 #
-# The closing numbers, on all test images: *moved* asks for each at one random place, *centred* for each in the middle.
+# The closing numbers, on all test images: *moved* asks for each at one random place, *centered* for each in the middle.
 
 # %%
 for model, score in ((perceptron, perceptron_score), (convnet, convnet_score)):
     print(f"{reporting.model_title(score.model):10}  {count_parameters(model):7,} parameters   moved "
-          f"{score.accuracy['random']:.1%}   centred {score.accuracy['centred']:.1%}")
+          f"{score.accuracy['random']:.1%}   centered {score.accuracy['centered']:.1%}")
 lead = 100 * (convnet_score.accuracy["random"] - perceptron_score.accuracy["random"])
 print(f"the convnet leads by {lead:.1f} points")
 assert lead >= 3

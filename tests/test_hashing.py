@@ -26,11 +26,11 @@ def test_mix_is_splitmix64(state):
 
 
 def test_draw_is_uniform_and_within_bounds():
-    drawn = hashing.draw(hashing.stream(3, 4), torch.arange(84100), 841)
-    counts = np.bincount(drawn.numpy(), minlength=841)
+    synthetic = hashing.draw(hashing.stream(3, 4), torch.arange(84100), 841)
+    counts = np.bincount(synthetic.numpy(), minlength=841)
     assert len(counts) == 841
     chi_square = ((counts - 100) ** 2 / 100).sum()
-    assert 841 - 5 * 41 < chi_square < 841 + 5 * 41  # mean 840, deviation sqrt(2 * 840) = 41
+    assert 841 - 5 * 41 < chi_square < 841 + 5 * 41  # mean 840, std sqrt(2 * 840) = 41
 
 
 def test_draw_does_not_depend_on_the_batch():

@@ -115,12 +115,12 @@ def test_inference_mode_is_no_obstacle():
 
 
 def test_a_frozen_model_draws_the_same_numbers_and_generators_are_left_alone():
-    model, drawn = nn.Linear(1, 1), []
+    model, synthetic = nn.Linear(1, 1), []
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     for _ in range(2):
         with frozen(model):
-            drawn.append((random.random(), np.random.rand(), float(torch.rand(1))))
-    assert drawn[0] == drawn[1]
+            synthetic.append((random.random(), np.random.rand(), float(torch.rand(1))))
+    assert synthetic[0] == synthetic[1]
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
 
 

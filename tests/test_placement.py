@@ -87,7 +87,7 @@ def test_the_course_setting_has_841_placements_and_the_middle_is_14():
     assert place.count == 841 and place.middle == (14, 14)
     assert place.offsets()[0].tolist() == [0, 0] and place.offsets()[-1].tolist() == [28, 28]
     assert place.offsets()[29].tolist() == [1, 0]  # row-major
-    assert place.centre_only().offsets().tolist() == [[14, 14]]
+    assert place.center_only().offsets().tolist() == [[14, 14]]
 
 
 @pytest.mark.parametrize("mode, sizes, expected", [
@@ -117,9 +117,9 @@ def test_sampling_is_a_function_of_seed_epoch_and_index_alone():
 
 def test_every_offset_is_equally_likely():
     place = Placement(image=(2, 2), canvas=(4, 5))
-    drawn = place.sample(torch.arange(12000), seed=0)
-    counts = torch.bincount(drawn[:, 0] * 4 + drawn[:, 1], minlength=12)
-    assert ((counts - 1000).abs() < 5 * 31).all()  # deviation sqrt(1000)
+    synthetic = place.sample(torch.arange(12000), seed=0)
+    counts = torch.bincount(synthetic[:, 0] * 4 + synthetic[:, 1], minlength=12)
+    assert ((counts - 1000).abs() < 5 * 31).all()  # std sqrt(1000)
 
 
 def test_textured_background_shows_where_the_image_is_not():

@@ -88,14 +88,14 @@ def _serve(pipe: Connection, threads: int, make: Callable[..., Callable[..., flo
 
 def timed(function: Callable[[], object], device: torch.device) -> float:
     """Return the seconds of a call, to the end of what it started on the device."""
-    synchronise(device)
+    synchronize(device)
     begun = time.perf_counter()
     function()
-    synchronise(device)
+    synchronize(device)
     return time.perf_counter() - begun
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait for what was started on a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

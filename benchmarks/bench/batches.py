@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from bench.apart import Apart, timed
-from bench.notebook_way import DEVIATION, MEAN, notebook_batches
+from bench.notebook_way import MEAN, STD, notebook_batches
 from bench.record import OURS, GrowthLine, compare
 from bench.rounds import doublings, grow, in_turns
 from bench.settings import DataBench
@@ -14,7 +14,7 @@ from bench.stage import Found, Stage, arrays, check_batch
 from shiftscope.models.forward import to_pixels
 
 WHAT = {
-    OURS: "order, placements, one gather and one placement a batch, pixels normalised",
+    OURS: "order, placements, one gather and one placement a batch, pixels normalized",
     "notebook": "PIL crop, ToTensor, Normalize image by image, batches from a DataLoader",
 }
 
@@ -44,8 +44,8 @@ def measure_batches(settings: DataBench, stage: Stage) -> Found:
     return Found(comparisons=[found], growth=growth, notes=[])
 
 
-def make_batches(stage: Stage, batch: int, steps: int, *, normalise: bool = True) -> float:
-    """Make some batches as training does, with whole canvases, and normalise them if asked; return the seconds."""
+def make_batches(stage: Stage, batch: int, steps: int, *, normalize: bool = True) -> float:
+    """Make some batches as training does, with whole canvases, and normalize them if asked; return the seconds."""
     images = stage.data.limit(steps * batch).train.to(stage.device)
 
     def make() -> None:
@@ -53,8 +53,8 @@ def make_batches(stage: Stage, batch: int, steps: int, *, normalise: bool = True
         offsets = stage.placement.sample(order, seed=0)
         for chosen, where in zip(order.split(batch), offsets.split(batch), strict=True):
             pixels = to_pixels(stage.placement.place(images.gather(chosen), where))
-            if normalise:
-                pixels.sub_(MEAN).div_(DEVIATION)
+            if normalize:
+                pixels.sub_(MEAN).div_(STD)
 
     return timed(make, stage.device)
 

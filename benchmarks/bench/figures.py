@@ -97,7 +97,7 @@ def _footer(bench: Bench) -> tuple[str, ...]:
     here = bench.machine
     machine = (f"Measured {bench.measured[:10]} on {here['processor']}, {here['cores']} cores, {here['threads']} "
                f"threads, {here['device']}, torch {here['torch']}.")
-    credit = image_credit(bench.dataset, drawn=bench.drawn)
+    credit = image_credit(bench.dataset, synthetic=bench.synthetic)
     return (machine, *(f"{note[0].upper()}{note[1:]}." for note in bench.notes), credit)
 
 
@@ -195,14 +195,14 @@ def exponent_in_words(exponent: float | None) -> str:
 
 def _lines(axes: Axes, axis: str, lines: list[GrowthLine], styles: dict[str, tuple[str, str]]) -> None:
     for line in lines:
-        colour, marker = styles.get(line["title"], SERIES[-1])
+        color, marker = styles.get(line["title"], SERIES[-1])
         known = np.array(line["medians"]) > 0  # a difference of two times may be lost in noise
         values, medians = np.array(line["values"], float)[known], np.array(line["medians"])[known]
         label = f"{shorten(_name(line['title']), 16)}, {exponent_in_words(line['exponent'])}"
-        axes.loglog(values, medians, linestyle="none", marker=marker, markersize=5, color=colour, label=verbatim(label))
+        axes.loglog(values, medians, linestyle="none", marker=marker, markersize=5, color=color, label=verbatim(label))
         if line["exponent"] is not None:
             middle = np.exp(np.log(medians).mean() - line["exponent"] * np.log(values).mean())
-            axes.loglog(values, middle * values ** line["exponent"], color=colour, linewidth=1.2)
+            axes.loglog(values, middle * values ** line["exponent"], color=color, linewidth=1.2)
     ticks = sorted({value for line in lines for value in line["values"]})
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks], fontsize=7.5)
     axes.xaxis.set_minor_locator(NullLocator())

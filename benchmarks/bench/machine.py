@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.apart import timed
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.workflows.doctor import system
 
 PRODUCT = {"cpu": 2048, "cuda": 8192}
@@ -53,7 +53,7 @@ def count_operations(model: nn.Module, pixels: torch.Tensor, labels: torch.Tenso
     right = {torch.ops.aten.convolution_backward: _convolution_backward}
     counter = FlopCounterMode(display=False, custom_mapping=right)
     with torch.random.fork_rng(), counter:
-        F.cross_entropy(model(pixels.to(home(model)[0])), labels.to(home(model)[0])).backward()
+        F.cross_entropy(model(pixels.to(device_and_dtype(model)[0])), labels.to(device_and_dtype(model)[0])).backward()
     for parameter, grad in zip(model.parameters(), kept, strict=True):
         parameter.grad = grad
     return counter.get_total_flops()

@@ -1,7 +1,7 @@
 """How a course notebook trains: PIL images placed one by one in a Dataset, batches from a DataLoader, a plain loop.
 
 Written out without torchvision, and without any of Shiftscope's shortcuts: crop, ToTensor and Normalize image by
-image, models that take normalised pixels and compute layer by layer in the order in which the course writes them.
+image, models that take normalized pixels and compute layer by layer in the order in which the course writes them.
 """
 
 import itertools
@@ -15,23 +15,23 @@ from PIL import Image, ImageOps
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from bench.apart import synchronise
+from bench.apart import synchronize
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet, build_model
 
-MEAN, DEVIATION = 0.1307, 0.3081
-"""What the course normalises pixels with."""
+MEAN, STD = 0.1307, 0.3081
+"""What the course normalizes pixels with."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class PlacedPictures(Dataset):
-    """Lays each image at a new random place whenever it is asked for, and normalises it.
+    """Lays each image at a new random place whenever it is asked for, and normalizes it.
 
     Args:
         images: uint8 (N, C, h, w).
         labels: (N,).
         canvas: (H, W).
-        normalise: False: pixels stay in [0, 1], for models that normalise for themselves.
+        normalize: False: pixels stay in [0, 1], for models that normalize for themselves.
 
     Example:
         >>> pictures = PlacedPictures(np.zeros((3, 1, 28, 28), np.uint8), np.arange(3), (40, 56))
@@ -40,10 +40,10 @@ class PlacedPictures(Dataset):
         (torch.Size([1, 40, 56]), 2)
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, canvas: tuple[int, int], *, normalise: bool = True):
-        grey = images.shape[1] == 1
-        self.images = torch.from_numpy(images[:, 0] if grey else np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
-        self.labels, self.canvas, self.normalise = torch.from_numpy(labels), canvas, normalise
+    def __init__(self, images: np.ndarray, labels: np.ndarray, canvas: tuple[int, int], *, normalize: bool = True):
+        gray = images.shape[1] == 1
+        self.images = torch.from_numpy(images[:, 0] if gray else np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
+        self.labels, self.canvas, self.normalize = torch.from_numpy(labels), canvas, normalize
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,7 +51,7 @@ class PlacedPictures(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         picture = Image.fromarray(self.images[index].numpy())
         pixels = to_tensor(random_crop(picture, self.canvas))
-        return normalised(pixels) if self.normalise else pixels, int(self.labels[index])
+        return normalized(pixels) if self.normalize else pixels, int(self.labels[index])
 
 
 def random_crop(picture: Image.Image, canvas: tuple[int, int]) -> Image.Image:
@@ -69,14 +69,14 @@ def to_tensor(picture: Image.Image) -> torch.Tensor:
     return bands.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
 
 
-def normalised(pixels: torch.Tensor) -> torch.Tensor:
-    """Return pixels less their mean, over their deviation, channel by channel."""
-    mean, deviation = (torch.as_tensor([value], dtype=pixels.dtype).view(-1, 1, 1) for value in (MEAN, DEVIATION))
-    return pixels.clone().sub_(mean).div_(deviation)
+def normalized(pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels less their mean, over their std, channel by channel."""
+    mean, std = (torch.as_tensor([value], dtype=pixels.dtype).view(-1, 1, 1) for value in (MEAN, STD))
+    return pixels.clone().sub_(mean).div_(std)
 
 
 class NotebookPerceptron(TwoFullNet):
-    """The perceptron for pixels that the loader has normalised already."""
+    """The perceptron for pixels that the loader has normalized already."""
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return log-probabilities (B, classes)."""
@@ -84,7 +84,7 @@ class NotebookPerceptron(TwoFullNet):
 
 
 class NotebookConvnet(TwoConvTwoFullNet):
-    """The convnet for pixels that the loader has normalised already, in the order in which the course writes it."""
+    """The convnet for pixels that the loader has normalized already, in the order in which the course writes it."""
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return log-probabilities (B, classes)."""
@@ -98,7 +98,7 @@ NOTEBOOK_MODELS = {"two-full": NotebookPerceptron, "two-conv": NotebookConvnet}
 
 
 def notebook_model(name: str, *, canvas: tuple[int, int], channels: int, classes: int) -> tuple[nn.Module, bool]:
-    """Return the model as a notebook has it, and whether it wants its pixels normalised by the loader."""
+    """Return the model as a notebook has it, and whether it wants its pixels normalized by the loader."""
     if name in NOTEBOOK_MODELS:
         return NOTEBOOK_MODELS[name](canvas=canvas, channels=channels, classes=classes), True
     return build_model(name, canvas=canvas, channels=channels, classes=classes), False
@@ -108,22 +108,22 @@ def train_steps(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Ite
                 device: torch.device) -> float:
     """Train for so many batches in the plain loop; return the seconds."""
     model.train()
-    synchronise(device)
+    synchronize(device)
     begun = time.perf_counter()
     for pixels, labels in itertools.islice(batches, steps):
         optimizer.zero_grad()
         F.cross_entropy(model(pixels.to(device)), labels.to(device)).backward()
         optimizer.step()
-    synchronise(device)
+    synchronize(device)
     return time.perf_counter() - begun
 
 
 def notebook_training(name: str, images: np.ndarray, labels: np.ndarray, canvas: tuple[int, int], batch_size: int,
                       classes: int, device: str) -> Callable[[int], float]:
     """Return a function that trains for some steps in the notebook way and returns the seconds; to be run `Apart`."""
-    model, normalise = notebook_model(name, canvas=canvas, channels=images.shape[1], classes=classes)
+    model, normalize = notebook_model(name, canvas=canvas, channels=images.shape[1], classes=classes)
     model = model.to(device)
-    pictures = PlacedPictures(images, labels, canvas, normalise=normalise)
+    pictures = PlacedPictures(images, labels, canvas, normalize=normalize)
     loader = DataLoader(pictures, batch_size=batch_size, shuffle=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     return lambda steps: train_steps(model, optimizer, loader, steps, torch.device(device))
@@ -141,5 +141,5 @@ def _draw(loader: Iterable[Batch], steps: int, device: torch.device) -> float:
     for pixels, labels in itertools.islice(loader, steps):
         pixels.to(device)
         labels.to(device)
-    synchronise(device)
+    synchronize(device)
     return time.perf_counter() - begun

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from bench.apart import synchronise
+from bench.apart import synchronize
 from bench.notebook_way import PlacedPictures, notebook_model
 from shiftscope.models.convnet import FILTERS, GROUPS, HIDDEN, KERNEL, POOL
 
@@ -41,8 +41,8 @@ def lightning_training(name: str, images: np.ndarray, labels: np.ndarray, canvas
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")  # of its own use of PyTorch; this process is its alone
-    net, normalise = notebook_model(name, canvas=canvas, channels=images.shape[1], classes=classes)
-    pictures = PlacedPictures(images, labels, canvas, normalise=normalise)
+    net, normalize = notebook_model(name, canvas=canvas, channels=images.shape[1], classes=classes)
+    pictures = PlacedPictures(images, labels, canvas, normalize=normalize)
     loader = DataLoader(pictures, batch_size=batch_size, shuffle=True)
 
     class Module(lightning.LightningModule):
@@ -61,7 +61,7 @@ def lightning_training(name: str, images: np.ndarray, labels: np.ndarray, canvas
             self.begun = time.perf_counter()
 
         def on_train_end(self) -> None:
-            synchronise(torch.device(device))
+            synchronize(torch.device(device))
             self.seconds = time.perf_counter() - self.begun
 
     def run(steps: int) -> float:
@@ -89,7 +89,7 @@ def keras_training(name: str, images: np.ndarray, labels: np.ndarray, canvas: tu
             self.begun = time.perf_counter()
 
         def on_train_end(self, logs: Any = None) -> None:
-            synchronise(torch.device(device))
+            synchronize(torch.device(device))
             self.seconds = time.perf_counter() - self.begun
 
     loader = DataLoader(PlacedPictures(images, labels, canvas), batch_size=batch_size, shuffle=True)

@@ -82,7 +82,7 @@ class Bench(Record):
     measured: str
     """Date and time, UTC."""
     dataset: str
-    drawn: bool
+    synthetic: bool
     repeats: Count
     """Rounds; in each one every contestant has one turn."""
     settings: dict[str, Any]

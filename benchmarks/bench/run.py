@@ -56,7 +56,7 @@ def _measured(settings: BenchSettings, progress: Progress, watch: Callable[[], L
     load = watching.load()
     bench = Bench(
         bench=settings.bench, measured=datetime.now(UTC).isoformat(timespec="seconds"), dataset=stage.data.name,
-        drawn=stage.data.drawn, repeats=settings.repeats, settings=settings.to_dict(), comparisons=found.comparisons,
+        synthetic=stage.data.synthetic, repeats=settings.repeats, settings=settings.to_dict(), comparisons=found.comparisons,
         growth=found.growth, machine=describe_machine(stage.device), others=load, marked=is_busy(load),
         notes=[*found.notes, *remarks(load, settings.repeats)])
     _save(bench, settings.out)

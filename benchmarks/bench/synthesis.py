@@ -12,7 +12,7 @@ from bench.rounds import grow, in_turns
 from bench.settings import VisualizeBench
 from bench.stage import Found, Stage
 from shiftscope.hooks import channels_last, frozen
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import default_objectives, visualize
@@ -80,7 +80,7 @@ def one_by_one(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage
 
 def _loop(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> None:
     anatomy = examine(model, (stage.data.shape[0], *stage.placement.canvas))
-    (device, dtype), silent = home(model), SilentProgress()
+    (device, dtype), silent = device_and_dtype(model), SilentProgress()
     probe = Probe(model, dtype)
     with frozen(model):
         target = bind(objective(goal), anatomy, ask=probe.ask_layer)

@@ -69,7 +69,7 @@ def _compare(name: str, settings: TrainingBench, stage: Stage, peers: dict[str, 
             way: stack.enter_context(Apart(make, *given)) for way, make in ways.items()}
         ours = partial(_ours, stage, stage.build(name), name, batch)
         contestants |= {OURS: ours, "bare": _bare(stage, stage.build(name), batch, _plan(stage, name, batch)),
-                        "batches": partial(make_batches, stage, batch, normalise=False)}
+                        "batches": partial(make_batches, stage, batch, normalize=False)}
         trial = sum(run(min(TRIAL_STEPS, most)) for run in contestants.values()) / min(TRIAL_STEPS, most)
         steps = min(settings.steps or max(round(BUDGET / settings.repeats / trial), 2), most)
         seconds = in_turns({way: (lambda _, run=run: run(steps)) for way, run in contestants.items()},

@@ -1,1 +1,1 @@
-"""The leaderboard: models trained, mended, audited: a record a seed, and the table that is built from the records."""
+"""The leaderboard: models trained, repaired, audited: a record a seed, and the table that is built from the records."""

@@ -16,70 +16,70 @@ class Entry:
     title: str
     model: str
     """Registry name."""
-    centred: bool = False
+    centered: bool = False
     """Train on images in the middle of the canvas only."""
     preset: Preset = "default"
     """Which of the model's recipes."""
-    mend: str | None = None
-    """Name of a mend, as `shiftscope mend` has them."""
+    repair: str | None = None
+    """Name of a repair, as `shiftscope repair` has them."""
     finetune: int = 0
-    """Epochs of training after the mend."""
+    """Epochs of training after the repair."""
 
     @property
     def training(self) -> str:
         """Name of the training that the entry rests on: entries that share it are trained once."""
         preset = "" if self.preset == "default" else f"-{self.preset}"
-        return f"{self.model}{'-centred' if self.centred else ''}{preset}"
+        return f"{self.model}{'-centered' if self.centered else ''}{preset}"
 
     @property
-    def trained(self) -> Literal["moved", "centred"]:
-        return "centred" if self.centred else "moved"
+    def trained(self) -> Literal["random", "centered"]:
+        return "centered" if self.centered else "random"
 
     @property
     def made(self) -> str:
         """How it is made, in a sentence.
 
-        >>> Entry(name="x", title="x", model="two-conv", mend="blur", finetune=2).made
-        'two-conv, trained moved by its default recipe, mended by blur, then 2 epochs of fine-tuning'
+        >>> Entry(name="x", title="x", model="two-conv", repair="blur", finetune=2).made
+        'two-conv, trained on random placements by its default recipe, repaired by blur, then 2 epochs of fine-tuning'
         """
         parts = [f"{self.model}, trained {self.trained} by its {self.preset} recipe"]
-        if self.mend:
-            parts.append(f"mended by {self.mend}")
+        if self.repair:
+            parts.append(f"repaired by {self.repair}")
         if self.finetune:
             parts.append(f"then {self.finetune} epoch{'s' if self.finetune > 1 else ''} of fine-tuning")
         return ", ".join(parts)
 
 
-MENDS = {"two-full": ("placement-average", "recentre"),
-         "two-conv": ("blur", "polyphase", "phase-average", "placement-average", "recentre")}
-"""What can be done to the course's models: the perceptron has no strides to mend."""
+REPAIRS = {"two-full": ("placement-average", "recenter"),
+         "two-conv": ("blur", "polyphase", "phase-average", "placement-average", "recenter")}
+"""What can be done to the course's models: the perceptron has no strides to repair."""
 
 FINETUNED = {"polyphase": 3}
-"""Mends that change what later layers are given, and so are shown fine-tuned as well: epochs of training after them."""
+"""Repairs that change what later layers are given, and so are shown fine-tuned as well: epochs of training after them."""
 
 _COURSE = {"two-full": "perceptron", "two-conv": "convnet"}
 
 
-def _mended(model: str) -> list[Entry]:
+def _repaired(model: str) -> list[Entry]:
     title, found = _COURSE[model], []
-    for mend in MENDS[model]:
-        found.append(Entry(name=f"{model}-{mend}", title=f"{title} + {mend}", model=model, mend=mend))
-        if mend in FINETUNED:
-            found.append(Entry(name=f"{model}-{mend}-finetuned", title=f"{title} + {mend}, fine-tuned", model=model,
-                               mend=mend, finetune=FINETUNED[mend]))
+    for repair in REPAIRS[model]:
+        found.append(Entry(name=f"{model}-{repair}", title=f"{title} + {repair}", model=model, repair=repair))
+        if repair in FINETUNED:
+            found.append(Entry(name=f"{model}-{repair}-finetuned", title=f"{title} + {repair}, fine-tuned", model=model,
+                               repair=repair, finetune=FINETUNED[repair]))
     return found
 
 
 ENTRIES: tuple[Entry, ...] = (
-    Entry(name="two-full-centred", title="perceptron, trained centred", model="two-full", centred=True),
-    Entry(name="two-full-centred-recentre", title="perceptron, centred + recentre", model="two-full",
-          centred=True, mend="recentre"),
+    Entry(name="two-full-centered", title="perceptron, trained centered", model="two-full", centered=True),
+    Entry(name="two-full-centered-recenter", title="perceptron, centered + recenter", model="two-full",
+          centered=True, repair="recenter"),
     *(Entry(name=model, title=title, model=model) for model, title in _COURSE.items()),
-    *_mended("two-full"), *_mended("two-conv"),
+    *_repaired("two-full"), *_repaired("two-conv"),
     Entry(name="scattering-linear", title="scattering + linear", model="scattering-linear"),
     Entry(name="scattering-full", title="scattering + perceptron", model="scattering-full"),
-    Entry(name="recentred-quick", title="track A, recentred, quick", model="recentred", preset="quick"),
-    Entry(name="recentred-best", title="track A, recentred, best", model="recentred", preset="best"),
+    Entry(name="recentered-quick", title="track A, recentered, quick", model="recentered", preset="quick"),
+    Entry(name="recentered-best", title="track A, recentered, best", model="recentered", preset="best"),
     Entry(name="invariant-quick", title="track B, invariant, quick", model="invariant", preset="quick"),
     Entry(name="invariant-best", title="track B, invariant, best", model="invariant", preset="best"),
 )

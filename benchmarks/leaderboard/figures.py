@@ -27,7 +27,7 @@ from shiftscope.reporting.style import (
 from shiftscope.reporting.wording import MISSING, count, image_credit
 
 COLUMNS = {"mean": "mean_accuracy", "worst case": "worst_case_accuracy", "consistency": "consistency",
-           "unanimity": "unanimity", "centred": "middle_accuracy"}
+           "unanimity": "unanimity", "centered": "middle_accuracy"}
 """Headings, and the figures that stand below them."""
 
 WITH_INTERVAL = ("mean_accuracy", "worst_case_accuracy")
@@ -41,7 +41,7 @@ class Share:
     """A share from 0 to 1 and how sure it is."""
 
     mean: float
-    deviation: float | None = None
+    std: float | None = None
     """Over seeds."""
     interval: tuple[float, float] | None = None
     """95 %, over images; of several seeds the mean of theirs."""
@@ -60,7 +60,7 @@ class Row:
     parameters: int | None = None
     epochs: int | None = None
     train_seconds: tuple[float, float | None] | None = None
-    """Mean and deviation over seeds."""
+    """Mean and std over seeds."""
     machine: str = ""
     level: str = ""
     """What is claimed in the leaderboard's mode: exact, approximate or none."""
@@ -68,7 +68,7 @@ class Row:
     flips: int = 0
     """Answers that differ from the middle placement's, over all seeds."""
     ties: int = 0
-    answers: int = 0
+    predictions: int = 0
     """Images times placements, over all seeds."""
     each: Sequence[tuple[float, float]] = ()
     """(mean, worst case) of each seed."""
@@ -84,7 +84,7 @@ class Board:
 
     rows: Sequence[Row]
     dataset: str
-    drawn: bool
+    synthetic: bool
     images: int
     placements: int
     mode: str
@@ -118,7 +118,7 @@ def probability_in_words(p_value: float | None) -> str:
 
 
 def time_in_words(seconds: tuple[float, float | None] | None) -> str:
-    """Return the time of training, mean and deviation.
+    """Return the time of training, mean and std.
 
     >>> time_in_words((24.04, 1.23)), time_in_words((754.0, None)), time_in_words(None)
     ('24 ± 1 s', '12.6 min', '–')
@@ -133,8 +133,8 @@ def time_in_words(seconds: tuple[float, float | None] | None) -> str:
 def _cell(row: Row, name: str) -> str:
     share = row.shares[name]
     text = share_in_words(share.mean)
-    if share.deviation:
-        text += f" ± {100 * share.deviation:.1f}"
+    if share.std:
+        text += f" ± {100 * share.std:.1f}"
     if share.interval is not None and name in WITH_INTERVAL:
         text += " ({:.1f} to {:.1f})".format(*(100 * end for end in share.interval))
     return f"**{text}**" if name in row.bold else text
@@ -160,7 +160,7 @@ def leaderboard_table(board: Board) -> str:
         f"{_how(board)} Mean ± standard deviation over seeds; in brackets 95 % intervals over images.", "",
         *_lines(["model", *COLUMNS, "claim"], figures), "",
         *_lines(["model", "parameters", "trained in", "epochs", "seeds", "machine", "p, worst case", "p, mean",
-                 "answers that differ from the centred one", "ties"], details), "",
+                 "answers that differ from the centered one", "ties"], details), "",
         *(f"- Machine {letter}: {name}." for name, letter in machines.items()), *_notes(board)])
 
 
@@ -168,7 +168,7 @@ def _details(row: Row, machines: Mapping[str, str]) -> list[str]:
     numbers = [count(row.parameters), time_in_words(row.train_seconds), count(row.epochs),
                str(row.seeds) if row.seeds else MISSING, machines.get(row.machine, MISSING)]
     tests = [probability_in_words(row.below.get(name)) for name in ("worst_case_accuracy", "mean_accuracy")]
-    flips = [f"{row.flips:,} of {row.answers:,}", f"{row.ties:,}"] if row.answers else [MISSING, MISSING]
+    flips = [f"{row.flips:,} of {row.predictions:,}", f"{row.ties:,}"] if row.predictions else [MISSING, MISSING]
     return [row.title, *numbers, *tests, *flips]
 
 
@@ -210,7 +210,7 @@ def leaderboard_figure(board: Board) -> Figure:
     title, subtitle = "Right on average, and right wherever it lies", (
         "Circles: images right at every placement. Squares: share right, mean over all placements. The "
         "shorter the line, the less the place matters.")
-    footer = (_how(board), "Strokes: seeds.", image_credit(board.dataset, drawn=board.drawn))
+    footer = (_how(board), "Strokes: seeds.", image_credit(board.dataset, synthetic=board.synthetic))
     top, bottom = head_height(WIDTH, title, subtitle) + 0.15, foot_height(WIDTH, *footer) + 0.45
     tall = ROW * len(board.rows)
     figure = Figure(figsize=(WIDTH, top + tall + bottom))
@@ -226,10 +226,10 @@ def _dumbbells(axes: Axes, rows: Sequence[Row]) -> None:
     for place, row in enumerate(rows):
         mean, worst = (100 * row.shares[name].mean for name in ("mean_accuracy", "worst_case_accuracy"))
         axes.hlines(place, worst, mean, color=MUTED, linewidth=2.2, zorder=1)
-        for value, seeds, colour, marker, size in (
+        for value, seeds, color, marker, size in (
                 (mean, [each[0] for each in row.each], BLUE, "s", 7.5),
                 (worst, [each[1] for each in row.each], VERMILLION, "o", 5.0)):
-            axes.plot([value], [place], marker, color=colour, markersize=size, markeredgecolor=INK, markeredgewidth=0.5,
+            axes.plot([value], [place], marker, color=color, markersize=size, markeredgecolor=INK, markeredgewidth=0.5,
                       zorder=2)
             axes.plot([100 * seed for seed in seeds], [place] * len(seeds), "|", color=INK, markersize=5, zorder=3,
                       markeredgewidth=0.7)

@@ -1,4 +1,4 @@
-"""One record: the training or what was kept of it, the mend, the audit."""
+"""One record: the training or what was kept of it, the repair, the audit."""
 
 import time
 import zlib
@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.machine import describe_machine
 from leaderboard.entries import Entry
-from leaderboard.mending import mended
+from leaderboard.repairing import repaired
 from leaderboard.standing import FIGURES, Standing, pack_counts
 from shiftscope import files
 from shiftscope.auditing import audit
@@ -30,7 +30,7 @@ from shiftscope.settings import TrainSettings
 from shiftscope.training import train
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.jobs import build
-from shiftscope.workflows.mend_checkpoint import finetune_rate, whole_image
+from shiftscope.workflows.repair_checkpoint import finetune_rate, whole_image
 
 HARDWARE_FILE = "hardware.json"
 
@@ -66,8 +66,8 @@ def make_standing(entry: Entry, seed: int, shop: Workshop, stop: StopFlag) -> St
         Interrupted: stopped by a signal; the training is saved in the work folder.
     """
     made = _trained(entry, seed, shop, stop)
-    if entry.mend is not None:
-        made = _mended(made, entry, seed, shop, stop)
+    if entry.repair is not None:
+        made = _repaired(made, entry, seed, shop, stop)
     found = audit(made.model, shop.data, placement=shop.placement, limit=shop.audit_images, name=entry.name,
                   trained=entry.trained, seed=seed, stop=stop, progress=shop.progress)
     if stop:
@@ -81,16 +81,16 @@ def _trained(entry: Entry, seed: int, shop: Workshop, stop: StopFlag) -> Made:
     kept = _kept(key, shop)
     if kept is not None:
         return Made(load(shop.run.checkpoint(key), device=shop.device), *kept)
-    placement = shop.placement.centre_only() if entry.centred else shop.placement
+    placement = shop.placement.center_only() if entry.centered else shop.placement
     model = build(entry.model, shop.data, shop.placement, seed, entry.preset).to(shop.device)
     settings = TrainSettings(preset=entry.preset, epochs=shop.epochs, seed=seed)
     return _fit(model, key, entry, placement, settings, shop, stop)
 
 
-def _mended(made: Made, entry: Entry, seed: int, shop: Workshop, stop: StopFlag) -> Made:
-    """Mend a trained model and, where the entry says so, train it a little more."""
+def _repaired(made: Made, entry: Entry, seed: int, shop: Workshop, stop: StopFlag) -> Made:
+    """Repair a trained model and, where the entry says so, train it a little more."""
     level = shop.placement.background
-    model = mended(made.model, str(entry.mend), (shop.data.shape[0], *shop.placement.canvas),
+    model = repaired(made.model, str(entry.repair), (shop.data.shape[0], *shop.placement.canvas),
                    level if isinstance(level, int) else 0, whole_image(shop.placement))
     if not entry.finetune:
         return replace(made, model=model)
@@ -100,7 +100,7 @@ def _mended(made: Made, entry: Entry, seed: int, shop: Workshop, stop: StopFlag)
         return _after(made, Made(load(shop.run.checkpoint(key), model=model, device=shop.device), *kept))
     first = TrainSettings(preset=entry.preset, seed=seed).resolve(entry.model, shop.data.name)
     settings = TrainSettings(preset=entry.preset, epochs=min(entry.finetune, shop.epochs or entry.finetune), seed=seed,
-                             learning_rate=finetune_rate(str(entry.mend), first.learning_rate))
+                             learning_rate=finetune_rate(str(entry.repair), first.learning_rate))
     return _after(made, _fit(model, key, entry, shop.placement, settings, shop, stop))
 
 
@@ -137,26 +137,26 @@ def _kept(key: str, shop: Workshop) -> tuple[TrainResult, dict[str, Any]] | None
 def standing_of(entry: Entry, made: Made, found: Audit, asked: dict[str, Any]) -> Standing:
     """Return the record that says of an audit what the leaderboard shows and what later comparisons need."""
     training = made.training
-    same = ("dataset", "drawn", "split", "images", "placements", "mode", "placement", "engine", "reason", "intervals",
-            "not_finite", "self_check", "notes", *FIGURES)
+    same = ("dataset", "synthetic", "split", "images", "placements", "mode", "placement", "engine", "reason", "intervals",
+            "nonfinite", "self_check", "notes", *FIGURES)
     return Standing(
-        entry=entry.name, title=entry.title, made=entry.made, model=entry.model, mend=entry.mend, preset=entry.preset,
+        entry=entry.name, title=entry.title, made=entry.made, model=entry.model, repair=entry.repair, preset=entry.preset,
         trained=entry.trained, seed=training.seed, parameters=count_parameters(made.model), epochs=training.epochs,
         train_images=training.train_images, train_seconds=training.train_seconds, settings=training.settings,
         asked=asked, hardware=made.hardware, claims=_claims(entry), measured=datetime.now(UTC).date().isoformat(),
         classes=len(found.class_names), audit_seconds=found.seconds, flips=_flips(found), labels=digest(found.labels),
-        packed_counts=pack_counts(found.right_counts, found.placements), ties=found.ties + found.exact_ties,
+        packed_counts=pack_counts(found.correct_counts, found.placements), ties=found.ties + found.exact_ties,
         **{name: getattr(found, name) for name in same})
 
 
 def _claims(entry: Entry) -> dict[str, dict[str, str]]:
-    return {mode: claim.to_dict() for mode, claim in claims_of(entry.model, entry.mend).items()}
+    return {mode: claim.to_dict() for mode, claim in claims_of(entry.model, entry.repair).items()}
 
 
 def _flips(found: Audit) -> int:
     """Count the answers that differ from the image's answer at the middle placement."""
-    middle = found.answers[:, found.geometry.column(found.offsets)]
-    return int((found.answers != middle[:, None]).sum())
+    middle = found.predictions[:, found.geometry.column(found.offsets)]
+    return int((found.predictions != middle[:, None]).sum())
 
 
 def digest(labels: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""From records to the rows of the table: means over seeds, intervals, tests between neighbours, and what is in bold."""
+"""From records to the rows of the table: means over seeds, intervals, tests between neighbors, and what is in bold."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ def board(standings: Sequence[Standing]) -> Board:
         best = _surely_best(lines, name)
         rows = [replace(row, bold=(*row.bold, name)) if row.entry == best else row for row in rows]
     first = standings[0] if standings else None
-    return Board(rows=rows, dataset=first.dataset if first else "", drawn=bool(first and first.drawn),
+    return Board(rows=rows, dataset=first.dataset if first else "", synthetic=bool(first and first.synthetic),
                  images=first.images if first else 0, placements=first.placements if first else 0,
                  mode=first.mode if first else "", placement=first.placement if first else {},
                  measured=max((standing.measured for standing in standings), default=""))
@@ -87,16 +87,16 @@ def _row(records: Sequence[Standing]) -> Row:
         epochs=first.epochs, train_seconds=seconds, machine=" / ".join(sorted(machines)),
         level=first.claims.get(first.mode, {}).get("level", ""), why=first.claims.get(first.mode, {}).get("why", ""),
         flips=sum(one.flips for one in records), ties=sum(one.ties for one in records),
-        answers=sum(one.images * one.placements for one in records),
+        predictions=sum(one.images * one.placements for one in records),
         each=[(one.mean_accuracy, one.worst_case_accuracy) for one in records],
         shares={name: _share(records, name) for name in FIGURES})
 
 
 def _share(records: Sequence[Standing], name: str) -> Share:
-    """The mean over seeds, its deviation, and the mean of the seeds' intervals, which averaging can only narrow."""
-    mean, deviation = mean_and_spread([getattr(one, name) for one in records])
+    """The mean over seeds, its std, and the mean of the seeds' intervals, which averaging can only narrow."""
+    mean, std = mean_and_spread([getattr(one, name) for one in records])
     low, high = np.mean([one.intervals[name] for one in records], axis=0).tolist()
-    return Share(mean=mean, deviation=deviation, interval=(low, high))
+    return Share(mean=mean, std=std, interval=(low, high))
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:

@@ -36,11 +36,11 @@ class Standing(Record):
     """How the classifier was made, in a sentence."""
     model: str
     """Registry name of what was trained."""
-    mend: str | None
+    repair: str | None
     """What was done to it afterwards."""
     preset: str | None
     trained: str
-    """"moved" or "centred"."""
+    """"random" or "centered"."""
     seed: int
     parameters: Count
     """Of the classifier that was audited."""
@@ -59,7 +59,7 @@ class Standing(Record):
     measured: str
     """Day of the audit."""
     dataset: str
-    drawn: bool
+    synthetic: bool
     split: str
     classes: Count
     images: Count
@@ -79,7 +79,7 @@ class Standing(Record):
     flips: Count
     """Answers, of images times placements, that differ from the image's answer at the middle placement."""
     ties: Count
-    not_finite: Count
+    nonfinite: Count
     self_check: SelfCheck
     notes: list[str]
     labels: int
@@ -93,7 +93,7 @@ class Standing(Record):
         return f"{self.entry}-seed{self.seed}"
 
     @property
-    def right_counts(self) -> np.ndarray:
+    def correct_counts(self) -> np.ndarray:
         """int64 (N,), placements at which each image is classified right."""
         return unpack_counts(self.packed_counts, self.images, self.placements)
 
@@ -104,8 +104,8 @@ class Standing(Record):
         """Raise a `CheckpointError` where the counts of images do not give the figures beside them."""
         if not self.images or not self.placements:
             raise CheckpointError("it is of no images or of no placements")
-        mean = self.right_counts.sum() / (self.images * self.placements)
-        worst = (self.right_counts == self.placements).mean()
+        mean = self.correct_counts.sum() / (self.images * self.placements)
+        worst = (self.correct_counts == self.placements).mean()
         if not (abs(mean - self.mean_accuracy) <= 1e-9 and abs(worst - self.worst_case_accuracy) <= 1e-9):  # NaN too
             raise CheckpointError(f"its images are right at {mean:.6f} of the placements and {worst:.6f} of them at "
                                   f"all, but it says {self.mean_accuracy:.6f} and {self.worst_case_accuracy:.6f}")

@@ -38,7 +38,7 @@ class HelpPage:
 
 
 def as_text(renderable: Any) -> str:
-    """Return what cyclopts would print, without colours and in long lines."""
+    """Return what cyclopts would print, without colors and in long lines."""
     stream = io.StringIO()
     Console(file=stream, width=10_000, no_color=True, highlight=False).print(renderable)
     return "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines())

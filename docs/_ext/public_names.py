@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-PACKAGES = ("shiftscope", "shiftscope.data", "shiftscope.models", "shiftscope.models.mending", "shiftscope.layers",
+PACKAGES = ("shiftscope", "shiftscope.data", "shiftscope.models", "shiftscope.models.repair", "shiftscope.layers",
             "shiftscope.evaluation", "shiftscope.auditing", "shiftscope.visualization", "shiftscope.results",
             "shiftscope.reporting", "shiftscope.training", "shiftscope.runs", "shiftscope.dense", "shiftscope.graph",
             "shiftscope.model_utils")

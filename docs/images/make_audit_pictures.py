@@ -24,7 +24,7 @@ def main(images: int) -> None:
     place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
     models = {name: shiftscope.load(HERE.parents[1] / "examples" / "checkpoints" / name)
               for name in ("two-full", "two-conv")}
-    audits = [shiftscope.audit(model, data, placement=place, name=name, trained="moved")
+    audits = [shiftscope.audit(model, data, placement=place, name=name, trained="random")
               for name, model in models.items()]
     profile = equivariance(models["two-conv"], data, placement=place, name="two-conv")
     for figure in audit_figures(audits, [profile]):

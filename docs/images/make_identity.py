@@ -17,7 +17,7 @@ FIELD, WINDOW, KERNEL, POOL = 12, 9, 2, 2
 SHOWN = (0, 1)
 """Windows that are drawn: an even and an odd one meet different phases of the pool."""
 
-COLOURS = ("#00204d", "#bcad6c")
+COLORS = ("#00204d", "#bcad6c")
 """Ends of cividis; a window has also a hatch of its own."""
 
 HATCHES = ("", "////")
@@ -44,8 +44,8 @@ def twin_lengths(size: int) -> dict[str, int]:
 
 def cell(axes: Axes, x: float, y: float, window: int | None, *, thick: bool = False) -> None:
     """Draw a cell, filled for a window."""
-    colour = PAPER if window is None else COLOURS[window]
-    axes.bar(x, 0.62, width=0.86, bottom=y - 0.31, color=colour, edgecolor=INK if thick else MUTED,
+    color = PAPER if window is None else COLORS[window]
+    axes.bar(x, 0.62, width=0.86, bottom=y - 0.31, color=color, edgecolor=INK if thick else MUTED,
              linewidth=1.8 if thick else 0.6, hatch=None if window is None else HATCHES[window], zorder=3)
 
 

@@ -11,27 +11,27 @@ import torch
 import shiftscope
 from shiftscope.reporting import (
     class_gallery,
-    few_colours,
+    few_colors,
     image_credit,
-    neighbours_figure,
+    neighbors_figure,
     neuron_gallery,
     render_figure,
     weight_grid,
 )
 from shiftscope.reporting.attribution import attribution_figure
-from shiftscope.visualization import attribute, coarser, find_neighbours, visualize
+from shiftscope.visualization import attribute, coarser, find_neighbors, visualize
 from shiftscope.visualization.attribution import default_methods
 from shiftscope.visualization.parameters import weight_pictures
 
 HERE = Path(__file__).parent
-LEARNED = "The model learned from Fashion-MNIST, (c) 2017 Zalando SE, MIT licence"
+LEARNED = "The model learned from Fashion-MNIST, (c) 2017 Zalando SE, MIT license"
 SHOWN = "class:Trouser", "class:Sneaker", "class:Bag", "class:Shirt"
 """Classes beside which real images stand."""
 
 
 def write(figure, name: str) -> None:
     """Write a figure as a small PNG file."""
-    (HERE / f"inside-{name}.png").write_bytes(few_colours(render_figure(figure, "png")))
+    (HERE / f"inside-{name}.png").write_bytes(few_colors(render_figure(figure, "png")))
 
 
 def main() -> None:
@@ -54,13 +54,13 @@ def beside_and_why(convnet: torch.nn.Module, data: shiftscope.Dataset, place: sh
     coarse = coarser(place, 64)
     goal = ",".join(str(data.class_names.index(name.removeprefix("class:"))) for name in SHOWN)
     made = visualize(convnet, f"class:{goal}", class_names=data.class_names, placement=place)
-    near, = find_neighbours(convnet, [made.objective], data, k=7, placement=coarse, images=500, name="two-conv")
-    write(neighbours_figure(made, near, images=7), "neighbours-two-conv")
+    near, = find_neighbors(convnet, [made.objective], data, k=7, placement=coarse, images=500, name="two-conv")
+    write(neighbors_figure(made, near, images=7), "neighbors-two-conv")
     first = torch.arange(3)
     canvases = place.place(data.test.gather(first), place.sample(first, seed=0))
     whys = [attribute(convnet, canvases, method=method, labels=data.test.labels[first].numpy(), name="two-conv",
                       class_names=data.class_names) for method in default_methods(convnet, (1, *place.canvas))]
-    write(attribution_figure(whys, credit=image_credit(data.name, drawn=False), limit=3), "attribution-two-conv")
+    write(attribution_figure(whys, credit=image_credit(data.name, synthetic=False), limit=3), "attribution-two-conv")
 
 
 if __name__ == "__main__":

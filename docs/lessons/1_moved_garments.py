@@ -32,7 +32,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import torch
-from lesson_setting import COLOURS, by_setting, choose_data, credit
+from lesson_setting import COLORS, by_setting, choose_data, credit
 
 import shiftscope
 from shiftscope.data import Subset
@@ -41,14 +41,14 @@ from shiftscope.reporting import classified_gallery, model_title
 
 data = choose_data()
 moved = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
-centred = moved.centre_only()
+centered = moved.center_only()
 print(f"{data.name}: {len(data.train):,} training and {len(data.test):,} test images of {data.classes} classes")
 print(f"{moved.count} places where a garment of 28 x 28 pixels can lie on a canvas of 56 x 56")
-for name in COLOURS:
+for name in COLORS:
     print(f"{model_title(name)}: {count_parameters(shiftscope.models.build_model(name)):,} weights")
 
 # %% [markdown]
-# ## The same garments, centred and moved
+# ## The same garments, centered and moved
 #
 # The upper row is what most data sets look like: everything in the middle. For the lower row each garment was laid at
 # one of the 841 places, drawn at random. Nothing else changed; not a pixel of a garment is lost.
@@ -57,7 +57,7 @@ for name in COLOURS:
 first = torch.arange(8)
 garments = data.test.gather(first)  # (8, 1, 28, 28), uint8
 figure, axes = plt.subplots(2, 8, figsize=(10, 2.9), layout="constrained")
-for row, (title, place) in enumerate({"centred": centred, "moved": moved}.items()):
+for row, (title, place) in enumerate({"centered": centered, "random": moved}.items()):
     canvases = place.place(garments, place.sample(first, seed=3))  # (8, 1, 56, 56)
     for column, canvas in enumerate(canvases[:, 0]):
         axes[row, column].imshow(canvas, cmap="gray", vmin=0, vmax=255)
@@ -73,14 +73,14 @@ plt.show()
 #
 # Write down three numbers before you go on. Ten classes, so blind guessing is right 10 times in 100.
 #
-# 1. A perceptron learns from centred garments and is tested on centred ones. How often is it right?
+# 1. A perceptron learns from centered garments and is tested on centered ones. How often is it right?
 # 2. The same perceptron is tested on moved garments. How often now?
 # 3. Another one learns from moved garments and is tested on moved ones. How often?
 
 # %% [markdown]
 # ## What moving costs
 #
-# Each network is trained twice, once on centred and once on moved garments, and each of the four is tested both ways.
+# Each network is trained twice, once on centered and once on moved garments, and each of the four is tested both ways.
 # In training a moved garment lies at a *new* random place each time it is shown.
 
 # %%
@@ -103,7 +103,7 @@ def train(model, name, images, place):
     return model.eval()
 
 
-def answers(model, name, images, place):
+def predictions(model, name, images, place):
     """Return what the model says of each of the images, at one place of `place` for each, drawn at random."""
     return shiftscope.evaluate(model, replace(data, train=images, test=images), placement=place,
                                name=name)
@@ -111,36 +111,36 @@ def answers(model, name, images, place):
 
 def accuracy(model, name, images, place):
     """Return the share of right answers."""
-    return answers(model, name, images, place).accuracy["random"]
+    return predictions(model, name, images, place).accuracy["random"]
 
 
 models = {}
-for name in COLOURS:
-    for trained, place in {"centred": centred, "moved": moved}.items():
+for name in COLORS:
+    for trained, place in {"centered": centered, "random": moved}.items():
         models[name, trained] = train(new_model(name), name, IMAGES, place)
 
-table = {key: [accuracy(model, key[0], test, place) for place in (centred, moved)] for key, model in models.items()}
+table = {key: [accuracy(model, key[0], test, place) for place in (centered, moved)] for key, model in models.items()}
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-for panel, name in zip(axes, COLOURS, strict=True):
-    shares = [table[name, "centred"], table[name, "moved"]]
+for panel, name in zip(axes, COLORS, strict=True):
+    shares = [table[name, "centered"], table[name, "random"]]
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1.2)
     for row in range(2):
         for column in range(2):
             panel.text(column, row, f"{shares[row][column]:.0%}", ha="center", va="center", fontsize=18)
-    panel.set(title=model_title(name), xticks=[0, 1], xticklabels=["tested centred", "tested moved"], yticks=[0, 1],
-              yticklabels=["trained\ncentred", "trained\nmoved"])
+    panel.set(title=model_title(name), xticks=[0, 1], xticklabels=["tested centered", "tested on random placements"], yticks=[0, 1],
+              yticklabels=["trained\ncentered", "trained\nmoved"])
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# **What we see.** On Fashion-MNIST in the full setting the perceptron that learned from centred garments is right about
-# 86 times in 100 on centred ones, and hardly better than blind guessing once they move. It has not learned what a shirt
+# **What we see.** On Fashion-MNIST in the full setting the perceptron that learned from centered garments is right about
+# 86 times in 100 on centered ones, and hardly better than blind guessing once they move. It has not learned what a shirt
 # is; it has learned which *pixels* are bright when there is a shirt in the middle. Pixels a little further along have
 # weights of their own, and nobody ever told those.
 #
-# The convnet that learned from centred garments does no better. Convolution alone does not make a network indifferent
+# The convnet that learned from centered garments does no better. Convolution alone does not make a network indifferent
 # to place: its last layers weigh the places of the map as a perceptron does. (Lesson 4 is about networks that are
 # indifferent by construction.)
 #
@@ -150,20 +150,20 @@ plt.show()
 # %% [markdown]
 # ## Which errors?
 #
-# First a look at what goes wrong. For each class: the perceptron with centred garments, the perceptron with moved ones,
+# First a look at what goes wrong. For each class: the perceptron with centered garments, the perceptron with moved ones,
 # the convnet with moved ones.
 
 # %%
-centred_perceptron = answers(models["two-full", "centred"], "two-full", test, centred)
-perceptron = answers(models["two-full", "moved"], "two-full", test, moved)
-convnet = answers(models["two-conv", "moved"], "two-conv", test, moved)
-lines = {"perceptron, centred garments": (centred_perceptron, "0.6", "o"),
-         "perceptron, moved garments": (perceptron, COLOURS["two-full"], "o"),
-         "convnet, moved garments": (convnet, COLOURS["two-conv"], "s")}
+centered_perceptron = predictions(models["two-full", "centered"], "two-full", test, centered)
+perceptron = predictions(models["two-full", "random"], "two-full", test, moved)
+convnet = predictions(models["two-conv", "random"], "two-conv", test, moved)
+lines = {"perceptron, centered garments": (centered_perceptron, "0.6", "o"),
+         "perceptron, moved garments": (perceptron, COLORS["two-full"], "o"),
+         "convnet, moved garments": (convnet, COLORS["two-conv"], "s")}
 
 figure, panel = plt.subplots(figsize=(8, 3.8), layout="constrained")
-for title, (found, colour, marker) in lines.items():
-    panel.plot(found.per_class["random"], range(data.classes), marker, color=colour, label=title, markersize=8,
+for title, (found, color, marker) in lines.items():
+    panel.plot(found.per_class["random"], range(data.classes), marker, color=color, label=title, markersize=8,
                markerfacecolor="none", markeredgewidth=2)
 panel.set(yticks=range(data.classes), yticklabels=data.class_names, xlim=(0, 1), xlabel="share of right answers")
 panel.invert_yaxis()
@@ -206,10 +206,10 @@ classified_gallery(perceptron, limit=16)
 
 # %%
 sizes = [IMAGES // part for part in by_setting((4, 1), (48, 6, 1))]
-curves = {name: {"training": [], "test": []} for name in COLOURS}
+curves = {name: {"training": [], "test": []} for name in COLORS}
 for name, curve in curves.items():
     for size in sizes:
-        model = models[name, "moved"] if size == IMAGES else train(new_model(name), name, size, moved)
+        model = models[name, "random"] if size == IMAGES else train(new_model(name), name, size, moved)
         learned = Subset(data.train, torch.arange(size)[:len(test)])
         curve["training"].append(accuracy(model, name, learned, moved))
         curve["test"].append(accuracy(model, name, test, moved))
@@ -223,14 +223,14 @@ for name, curve in curves.items():
 # shown tens of thousands of garments is wrong on more than a quarter of those very garments. It is not that it
 # remembers too much. It cannot do better: it is **too weak** for moved garments.
 #
-# Too weak is not too small. The next lines show the same network with the same 100 neurons on *centred* garments: there
+# Too weak is not too small. The next lines show the same network with the same 100 neurons on *centered* garments: there
 # it does much better, on those that it learned from and on new ones.
 
 # %%
-model = models["two-full", "centred"]
-seen = accuracy(model, "two-full", Subset(data.train, torch.arange(len(test))), centred)
-new = table["two-full", "centred"][0]
-print(f"perceptron, centred garments: training {seen:.1%}, test {new:.1%}, gap {100 * (seen - new):.1f} points")
+model = models["two-full", "centered"]
+seen = accuracy(model, "two-full", Subset(data.train, torch.arange(len(test))), centered)
+new = table["two-full", "centered"][0]
+print(f"perceptron, centered garments: training {seen:.1%}, test {new:.1%}, gap {100 * (seen - new):.1f} points")
 
 # %% [markdown]
 # What makes the difference is the task. A neuron of a perceptron holds one weight for each pixel of the canvas. For a
@@ -249,12 +249,12 @@ print(f"perceptron, centred garments: training {seen:.1%}, test {new:.1%}, gap {
 # %%
 figure, panel = plt.subplots(figsize=(8, 4.8), layout="constrained")
 for (name, curve), marker in zip(curves.items(), "os", strict=True):
-    panel.plot(sizes, curve["training"], "--", marker=marker, mfc="white", color=COLOURS[name],
+    panel.plot(sizes, curve["training"], "--", marker=marker, mfc="white", color=COLORS[name],
                label=f"{model_title(name)}: moved images that it learned from")
-    panel.plot(sizes, curve["test"], "-", marker=marker, color=COLOURS[name],
+    panel.plot(sizes, curve["test"], "-", marker=marker, color=COLORS[name],
                label=f"{model_title(name)}: new moved images")
-    panel.fill_between(sizes, curve["test"], curve["training"], color=COLOURS[name], alpha=0.12)
-panel.axhline(new, color="0.4", linestyle=":", label="perceptron: centred throughout, new images")
+    panel.fill_between(sizes, curve["test"], curve["training"], color=COLORS[name], alpha=0.12)
+panel.axhline(new, color="0.4", linestyle=":", label="perceptron: centered throughout, new images")
 panel.set(xscale="log", xticks=sizes, xticklabels=[f"{size:,}" for size in sizes], xlabel="training images",
           ylabel="share of right answers", title="Too weak, not overfitted: the perceptron and moved garments")
 panel.minorticks_off()
@@ -264,13 +264,13 @@ plt.show()
 
 weak = new - curves["two-full"]["training"][-1]
 print(f"The perceptron is right {100 * weak:.1f} points less often on moved garments THAT IT LEARNED FROM than on "
-      "centred garments that it has never seen.")
+      "centered garments that it has never seen.")
 assert weak > 0.05, "the perceptron learned its moved garments: it would not be too weak"
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. How far?** Take the perceptron that learned from centred garments, and move the test garments by at most 1, 2, 4,
+# **1. How far?** Take the perceptron that learned from centered garments, and move the test garments by at most 1, 2, 4,
 # 8 and 14 pixels. How far may a garment move before every second answer is wrong? (`moved.narrowed(max_shift=4)` keeps
 # the places at most 4 pixels from the middle.)
 #
@@ -279,7 +279,7 @@ assert weak > 0.05, "the perceptron learned its moved garments: it would not be 
 # ```python
 # for shift in (0, 1, 2, 4, 8, 14):
 #     near = moved.narrowed(max_shift=shift)
-#     share = accuracy(models["two-full", "centred"], "two-full", test, near)
+#     share = accuracy(models["two-full", "centered"], "two-full", test, near)
 #     print(f"moved by at most {shift:2d} pixels: {share:.1%} right")
 # ```
 #

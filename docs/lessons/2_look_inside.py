@@ -27,18 +27,18 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from lesson_setting import COLOURS, by_setting, choose_data, credit, trained_model
+from lesson_setting import COLORS, by_setting, choose_data, credit, trained_model
 
 import shiftscope
 from shiftscope.data import Subset
-from shiftscope.reporting import class_gallery, model_title, neighbours_figure, neuron_gallery, weight_grid
+from shiftscope.reporting import class_gallery, model_title, neighbors_figure, neuron_gallery, weight_grid
 from shiftscope.reporting.attribution import attribution_figure
 from shiftscope.reporting.style import SIGNED
-from shiftscope.visualization import attribute, coarser, find_neighbours, unit_table, visualize
+from shiftscope.visualization import attribute, coarser, find_neighbors, unit_table, visualize
 
 data = choose_data()
 place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
-models = {name: trained_model(name, data) for name in COLOURS}  # both learned from moved garments
+models = {name: trained_model(name, data) for name in COLORS}  # both learned from moved garments
 names = data.class_names
 print(f"{data.name}: {', '.join(names)}")
 
@@ -63,20 +63,20 @@ weight_grid(filters.numpy(), title="The 30 filters of the convnet's first layer"
 # %% [markdown]
 # ## Why the templates are smeared
 #
-# Is that how perceptrons are, or does moving do it? Train two small ones on the same few garments: one on centred, one
+# Is that how perceptrons are, or does moving do it? Train two small ones on the same few garments: one on centered, one
 # on moved ones.
 
 # %%
 few = replace(data, train=Subset(data.train, torch.arange(len(data.train))[:by_setting(3_000, 12_000)]))
 short = shiftscope.TrainSettings(epochs=by_setting(8, 20), batch_size=125, validation=0)
 trained = {}
-for title, where in {"centred": place.centre_only(), "moved": place}.items():
+for title, where in {"centered": place.center_only(), "random": place}.items():
     model = shiftscope.models.build_model("two-full", seed=0)
     shiftscope.train(model, few, placement=where, settings=short)
     trained[title] = model.fc1.weight.detach().view(100, 56, 56)
 
 
-def neighbours_alike(weights):
+def neighbors_alike(weights):
     """Return the correlation between weights that stand side by side, in the middle of the canvas."""
     middle = weights[:, 14:42, 14:42]
     return float(np.corrcoef(middle[:, :, 1:].flatten(), middle[:, :, :-1].flatten())[0, 1])
@@ -89,7 +89,7 @@ for row, (title, weights) in enumerate(trained.items()):
         panel.imshow(picture, cmap=SIGNED, vmin=-end, vmax=end)
         panel.set(xticks=[], yticks=[])
     axes[row, 0].set_ylabel(title)
-    print(f"learned from {title} garments: neighbouring weights have a correlation of {neighbours_alike(weights):.2f}")
+    print(f"learned from {title} garments: neighboring weights have a correlation of {neighbors_alike(weights):.2f}")
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
@@ -103,8 +103,8 @@ plt.show()
 # %%
 trousers = (data.train.labels == names.index("Trouser")).nonzero()[:200, 0]
 pixels = data.train.gather(trousers)
-averages = {"one garment": place.place(pixels[:1], place.centred(1))[0, 0],
-            "200 of its class, centred": place.place(pixels, place.centred(len(pixels))).float().mean(0)[0],
+averages = {"one garment": place.place(pixels[:1], place.centered(1))[0, 0],
+            "200 of its class, centered": place.place(pixels, place.centered(len(pixels))).float().mean(0)[0],
             "one garment, at all 841 places":
                 place.place(pixels[:1].expand(841, -1, -1, -1), place.offsets()).float().mean(0)[0]}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
@@ -124,14 +124,14 @@ plt.show()
 # %% [markdown]
 # ## Ask it to draw
 #
-# For all that lies deeper there are no weights that one could look at. But one can *ask*: begin with a grey canvas,
+# For all that lies deeper there are no weights that one could look at. But one can *ask*: begin with a gray canvas,
 # compute how each pixel would have to change to make the network say "pullover" more loudly, change all a little that
 # way, and repeat. This is gradient ascent: training, with the roles exchanged. The network stands still, the picture
 # learns.
 
 # %%
 def draw(model, steps=40, length=1.0):
-    """Return ten pictures, one a class: from mid-grey, uphill for its class."""
+    """Return ten pictures, one a class: from mid-gray, uphill for its class."""
     pictures = torch.full((10, 1, 56, 56), 0.5)
     for _ in range(steps):
         pictures.requires_grad_()
@@ -206,10 +206,10 @@ neuron_gallery(visualize(models["two-conv"], "fc1:0-19", name="two-conv"), credi
 
 # %%
 GOAL = "class:1,6,7,8"
-drawn = visualize(models["two-conv"], GOAL, class_names=names, placement=place, name="two-conv")
-near, = find_neighbours(models["two-conv"], [GOAL], data, k=6, placement=coarser(place, by_setting(9, 49)),
+synthetic = visualize(models["two-conv"], GOAL, class_names=names, placement=place, name="two-conv")
+near, = find_neighbors(models["two-conv"], [GOAL], data, k=6, placement=coarser(place, by_setting(9, 49)),
                         images=by_setting(150, 500), name="two-conv")
-neighbours_figure(replace(drawn, objective=near.objective, units=near.units), near, images=6)
+neighbors_figure(replace(synthetic, objective=near.objective, units=near.units), near, images=6)
 
 # %% [markdown]
 # Mostly the drawing lies to the right of all real images: no garment excites the class so much. It is an exaggeration,
@@ -229,7 +229,7 @@ for (name, model), line in zip(models.items(), ("-", "--"), strict=True):
     layers = [row.layer for row in units.layers]
     before = sum(row.units for row in units.layers[:layers.index("fc1")])
     active = np.sort(units.active[before:before + 100])[::-1]
-    panel.plot(active, line, color=COLOURS[name], label=model_title(name))
+    panel.plot(active, line, color=COLORS[name], label=model_title(name))
     print(f"{model_title(name)}: {(active == 0).sum()} of 100 neurons of fc1 are dead, the median one is active for "
           f"{np.median(active):.0%} of the garments")
 panel.set(xlabel="neurons of fc1, most active first", ylabel="share of garments", title="How often a neuron is active")
@@ -297,17 +297,17 @@ plt.show()
 for (name, kind), (own, other) in right.items():
     print(f"{model_title(name)}, {kind}: itself names {own} of 10 as asked, the other network {other} of 10")
 own, other = (sum(right[name, "plain"][who] for name in models) for who in (0, 1))
-print(f"Of 20 plain drawings the networks that made them recognise {own}, the other ones {other}.")
+print(f"Of 20 plain drawings the networks that made them recognize {own}, the other ones {other}.")
 assert own >= 16, "gradient ascent should convince the network that it climbs"
 assert other <= own - 8, "the drawings would convince any network"
 
 # %% [markdown]
 # Blind guessing would name 2 of 20 as asked. The plain drawings are worth little more to anyone but their maker: they
 # show what *this* set of weights adds up, not what a garment looks like. The careful ones carry over far better, and
-# what carries over is what one can recognise. So a synthesis is a clue. It tells where to look; whether it is true,
+# what carries over is what one can recognize. So a synthesis is a clue. It tells where to look; whether it is true,
 # others must say: real images, and another network.
 #
-# Be fair, though: part of the difference is the ground. Plain drawings begin in grey, which no garment's canvas has,
+# Be fair, though: part of the difference is the ground. Plain drawings begin in gray, which no garment's canvas has,
 # careful ones in black. Begun in black, the perceptron's plain drawings convince the convnet in 3 cases of 10
 # (Fashion-MNIST), still fewer than the careful ones; the convnet's own ascent gets stuck there.
 #

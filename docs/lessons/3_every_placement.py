@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lesson_setting import COLOURS, by_setting, choose_data, credit, trained_model
+from lesson_setting import COLORS, by_setting, choose_data, credit, trained_model
 from torch import nn
 
 import shiftscope
@@ -35,7 +35,7 @@ from shiftscope.reporting import accuracy_map, model_title, phase_tables
 
 data = choose_data()
 place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
-models = {name: trained_model(name, data) for name in COLOURS}  # both learned from moved garments
+models = {name: trained_model(name, data) for name in COLORS}  # both learned from moved garments
 print(f"{place.count} places; {data.name}")
 
 # %% [markdown]
@@ -78,7 +78,7 @@ plt.show()
 
 # %% [markdown]
 # A cell of a map is a place: its row says how far down the garment's corner lies, its column how far right. A network
-# that did not care would have maps of one colour. The numbers are classes.
+# that did not care would have maps of one color. The numbers are classes.
 
 # %% [markdown]
 # ## Many garments: four ways to sum up
@@ -94,15 +94,15 @@ plt.show()
 # **Guess**: a network is right at 85 of 100 places on average. For how many of 100 garments is it right everywhere?
 
 # %%
-found = {name: shiftscope.audit(model, data, placement=place, limit=by_setting(200, 4_000), name=name, trained="moved")
+found = {name: shiftscope.audit(model, data, placement=place, limit=by_setting(200, 4_000), name=name, trained="random")
          for name, model in models.items()}
 for name, audit in found.items():
-    answers, labels = audit.answers, audit.labels[:, None]  # (images, 841) and (images, 1)
-    right = answers == labels
-    shares = np.stack([(answers == label).mean(axis=1) for label in range(10)])  # (10, images)
+    predictions, labels = audit.predictions, audit.labels[:, None]  # (images, 841) and (images, 1)
+    right = predictions == labels
+    shares = np.stack([(predictions == label).mean(axis=1) for label in range(10)])  # (10, images)
     by_hand = {"mean_accuracy": right.mean(), "worst_case_accuracy": right.all(axis=1).mean(),
                "consistency": (shares**2).sum(axis=0).mean(),
-               "unanimity": (answers == answers[:, :1]).all(axis=1).mean()}
+               "unanimity": (predictions == predictions[:, :1]).all(axis=1).mean()}
     for figure_name, value in by_hand.items():
         assert abs(value - getattr(audit, figure_name)) < 1e-9
     told = ", ".join(f"{key.replace('_', ' ')} {value:.1%}" for key, value in by_hand.items())
@@ -154,7 +154,7 @@ for start in range(4):
 # window 1 keeps those at 1, 3, 5, 7. No single pass with stride 2 serves both.
 #
 # **So drop nothing.** Pool with stride 1 over the whole field, and every window's maxima are there, only *two places
-# apart*. The filter that follows must read its neighbours two places apart: with a hole between its taps, in French *à
+# apart*. The filter that follows must read its neighbors two places apart: with a hole between its taps, in French *à
 # trous*.
 
 # %%
@@ -175,8 +175,8 @@ figure, panels = plt.subplots(1, 2, figsize=(12, 2.9), layout="constrained", sha
 for panel, (start, cells) in zip(panels, kept.items(), strict=True):
     for row, (values, used) in enumerate(zip(steps.values(), cells, strict=True)):
         for column, value in enumerate(values):
-            colour = COLOURS["two-conv"] if column in used else "0.93"
-            panel.add_patch(plt.Rectangle((column, -row), 0.94, 0.8, color=colour))
+            color = COLORS["two-conv"] if column in used else "0.93"
+            panel.add_patch(plt.Rectangle((column, -row), 0.94, 0.8, color=color))
             panel.text(column + 0.47, 0.4 - row, f"{value:.0f}", ha="center", va="center", fontsize=9,
                        color="white" if column in used else "0.3")
     panel.set(xlim=(-0.1, 12.1), ylim=(-3.2, 0.9), xticks=[], yticks=[0.4 - row for row in range(4)],
@@ -206,7 +206,7 @@ net = models["two-conv"].double()  # 15 digits, so that nothing can hide behind 
 
 def convnet_twin(field):
     """Logarithms of the probabilities (10, 29, 29) at all places, from one field (1, 1, 84, 84)."""
-    x = F.conv2d(net.normalise(field), net.conv1.weight, net.conv1.bias)  # 80 x 80
+    x = F.conv2d(net.normalize(field), net.conv1.weight, net.conv1.bias)  # 80 x 80
     x = F.max_pool2d(x, 2, stride=1).relu()  # 79
     x = F.conv2d(x, net.conv2.weight, net.conv2.bias, dilation=2, groups=6)  # 71
     x = F.max_pool2d(x, 2, stride=1, dilation=2).relu()  # 69
@@ -259,7 +259,7 @@ def padded(x, layers):
 figure, axes = plt.subplots(1, 3, figsize=(12, 2.4), layout="constrained", sharey=True)
 for layers, panel in enumerate(axes, start=1):
     error = np.abs(padded(signal[6:18], layers) - padded(signal, layers)[6:18])
-    panel.bar(range(12), error, color=[COLOURS["two-full"] if wrong else "0.7" for wrong in error > 1e-12])
+    panel.bar(range(12), error, color=[COLORS["two-full"] if wrong else "0.7" for wrong in error > 1e-12])
     panel.set(title=f"{layers} padded layer{'s' * (layers > 1)}: {(error > 1e-12).sum()} of 12 cells differ",
               xlabel="cell of the window", xlim=(-0.6, 11.6), xticks=range(12))
 axes[0].set_ylabel("difference")
@@ -294,7 +294,7 @@ wide = shiftscope.Placement(image=(28, 28), canvas=(84, 84))
 along = torch.stack((torch.full((17,), 28), torch.arange(20, 37)), dim=1)  # 16 steps of one pixel to the right
 rolled = wide.place(image.expand(len(along), -1, -1, -1), along) / 255
 with torch.no_grad():
-    x = F.max_pool2d(net.conv1(net.normalise(rolled)), 2).relu()
+    x = F.max_pool2d(net.conv1(net.normalize(rolled)), 2).relu()
     counts = F.max_pool2d(net.conv2(x), 2).relu().mean((2, 3))  # (17, 30)
 counts = counts / counts.mean(0).clamp_min(1e-6) * 100
 liveliest = (counts[2:] - counts[:-2]).abs().amax(0).argsort(descending=True)[:4]
@@ -321,7 +321,7 @@ phase_tables(found["two-conv"])
 # %% [markdown]
 # ## The picture, and the number
 #
-# At how many of its 841 places is a garment recognised? If the place did not matter, each garment would be recognised
+# At how many of its 841 places is a garment recognized? If the place did not matter, each garment would be recognized
 # everywhere or nowhere, and all bars but the two at the ends would be empty.
 
 # %%
@@ -329,11 +329,11 @@ figure, panel = plt.subplots(figsize=(8, 4.2), layout="constrained")
 edges = [0, 0.5, 84, 168, 252, 336, 420, 504, 588, 672, 756, 840.5, 841]
 names = ["none", *(f"up to {10 * part}%" for part in range(1, 10)), "nearly all", "all"]
 for shift, (name, audit) in zip((-0.2, 0.2), found.items(), strict=True):
-    shares = np.histogram(audit.right_counts, edges)[0] / audit.images
-    panel.bar(np.arange(12) + shift, shares, 0.4, color=COLOURS[name], hatch="//" if name == "two-full" else "",
+    shares = np.histogram(audit.correct_counts, edges)[0] / audit.images
+    panel.bar(np.arange(12) + shift, shares, 0.4, color=COLORS[name], hatch="//" if name == "two-full" else "",
               edgecolor="white", label=f"{model_title(name)}: mean accuracy {audit.mean_accuracy:.0%}, "
               f"worst case {audit.worst_case_accuracy:.0%}")
-panel.set(xticks=range(12), ylabel="share of garments", title="At how many of the 841 places a garment is recognised")
+panel.set(xticks=range(12), ylabel="share of garments", title="At how many of the 841 places a garment is recognized")
 panel.set_xticklabels(names, rotation=35, ha="right", fontsize=8)
 panel.legend()
 figure.supxlabel(credit(data), fontsize=8)
@@ -347,7 +347,7 @@ assert found["two-conv"].worst_case_accuracy < found["two-conv"].mean_accuracy -
 # %% [markdown]
 # ## Exercises
 #
-# **1. Holes of three.** Change the toy: let the pool take the maximum of two neighbours at every *third* place. Which
+# **1. Holes of three.** Change the toy: let the pool take the maximum of two neighbors at every *third* place. Which
 # windows are there, how large is the hole, and does the identity hold?
 #
 # <details><summary>Solution</summary>
@@ -369,13 +369,13 @@ assert found["two-conv"].worst_case_accuracy < found["two-conv"].mean_accuracy -
 # </details>
 #
 # **2. Why not draw places at random?** Published tests often try a handful of random places an image. Draw 1, 2, 5, 20
-# and 100 places an image from `found["two-conv"].answers` and compute the worst case over those alone. How many are
+# and 100 places an image from `found["two-conv"].predictions` and compute the worst case over those alone. How many are
 # enough?
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# right = found["two-conv"].answers == found["two-conv"].labels[:, None]
+# right = found["two-conv"].predictions == found["two-conv"].labels[:, None]
 # rng = np.random.default_rng(0)
 # for count in (1, 2, 5, 20, 100, 841):
 #     chosen = rng.permuted(np.tile(np.arange(841), (len(right), 1)), axis=1)[:, :count]
@@ -395,7 +395,7 @@ assert found["two-conv"].worst_case_accuracy < found["two-conv"].mean_accuracy -
 # <details><summary>Solution</summary>
 #
 # ```python
-# answers = found["two-conv"].answers
+# answers = found["two-conv"].predictions
 # kinds = np.array([len(np.unique(row)) for row in answers])
 # fickle = int(kinds.argmax())
 # figure, axes = plt.subplots(1, 2, figsize=(6, 3))
@@ -406,7 +406,7 @@ assert found["two-conv"].worst_case_accuracy < found["two-conv"].mean_accuracy -
 # ```
 #
 # In the full setting a bag in the shape of a dog wins, with eight classes. Otherwise it is mostly garments between two
-# classes. Look at single cells and stripes in the maps: neighbouring places that differ by a pixel, the strides at
+# classes. Look at single cells and stripes in the maps: neighboring places that differ by a pixel, the strides at
 # work.
 #
 # </details>

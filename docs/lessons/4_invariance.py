@@ -34,7 +34,7 @@ import shiftscope
 from shiftscope.layers import Scattering2d
 from shiftscope.layers.polyphase import components, strongest_phase
 from shiftscope.layers.scattering import morlet_bank
-from shiftscope.models.mending import mend
+from shiftscope.models.repair import repair
 from shiftscope.reporting.style import BLUE, MUTED, SIGNED, VERMILLION
 
 data = choose_data()
@@ -126,7 +126,7 @@ assert distance(matrices["must commute"]) < distance(matrices["moved rows"]) / 1
 
 # %% [markdown]
 # **What we saw.** The layer that must commute has diagonals of equal weights: each output pixel looks at its
-# neighbours with *the same* weights as every other one. Such a matrix is called circulant, and applying it is a
+# neighbors with *the same* weights as every other one. Such a matrix is called circulant, and applying it is a
 # convolution on the circle: of 576 weights 24 are left, those of its first row. Moved rows pull the same way, but
 # they only ask for it, on average over what happened to be drawn; the matrix stays off by its share of chance.
 #
@@ -183,7 +183,7 @@ few = data.limit(by_setting(1000, 5000))
 settings = shiftscope.TrainSettings(epochs=by_setting(3, 4), batch_size=25, validation=0,
                                     learning_rate=0.01, micro_batch=0)
 garments = few.test.gather(torch.arange(50))
-garments = small_place.place(garments, small_place.centred(50)) / 255
+garments = small_place.place(garments, small_place.centered(50)) / 255
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 4.6), layout="constrained")
@@ -207,7 +207,7 @@ plt.show()
 # %% [markdown]
 # **What we saw.** A large filter spreads its weights evenly to the corners. Many paths lead through a cascade to the
 # middle and only one to each corner, so a deep unit looks at the middle first and at the rim a little. It is a good
-# guess about pictures, neighbours belong together, and it costs no parameter. Between its layers the cascade can also
+# guess about pictures, neighbors belong together, and it costs no parameter. Between its layers the cascade can also
 # say *no* (ReLU) several times, so it may ask for "this corner, and that one below it".
 #
 # How far the accuracies lie apart depends on the images, the training and the seed, and this is one seed of a very
@@ -367,8 +367,8 @@ plt.show()
 # whichever it is. The strongest component moves along with the object. The rest is bookkeeping: padding must run
 # around the torus, and the last layer takes the largest value or the mean over all places. That is `InvariantNet`.
 #
-# The other way is a trick, and a fair one if it is declared: **recentring** finds the object and moves it to one
-# place before the network looks. It needs a background that is known to be empty. That is `RecentredNet`.
+# The other way is a trick, and a fair one if it is declared: **recentering** finds the object and moves it to one
+# place before the network looks. It needs a background that is known to be empty. That is `RecenteredNet`.
 #
 # Both should be indifferent *before training*, with random weights. So let us ask them at all 841 placements, and
 # compare the drift, the largest change of a logit, with the distance between the logits of different images: a model
@@ -398,7 +398,7 @@ images = data.test.gather(torch.arange(by_setting(2, 3)))
 torch.manual_seed(0)
 small = {"widths": (8, 8, 16), "mirror": False}
 untrained = {"polyphase (InvariantNet)": shiftscope.models.InvariantNet(**small),
-             "recentring (RecentredNet)": shiftscope.models.RecentredNet(**small)}
+             "recentering (RecenteredNet)": shiftscope.models.RecenteredNet(**small)}
 for name, model in untrained.items():
     drift, spread = drift_and_spread(model, images, place)
     print(f"{name}: drift {drift:.0e} over {place.count} placements, images {spread:.2g} apart")
@@ -421,7 +421,7 @@ some = place.narrowed(step=by_setting(5, 3))  # prime to the stride of 4: all re
 perceptron = trained_model("two-full", data, epochs=by_setting(2, None))
 convnet = trained_model("two-conv", data, epochs=by_setting(1, None))
 models = {"perceptron, moved images": perceptron, "convnet, moved images": convnet,
-          "its mean over 4 x 4 shifts": mend(convnet, (1, 56, 56), how="phase-average"),
+          "its mean over 4 x 4 shifts": repair(convnet, (1, 56, 56), method="phase-average"),
           "scattering": shiftscope.models.ScatteringLinear(),
           **untrained}
 relative = {}
@@ -435,8 +435,8 @@ figure, axis = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
 for row, value in enumerate(relative.values()):
     built = row >= 3
     axis.plot([FLOOR, max(value, FLOOR)], [row, row], color=MUTED, linewidth=1)
-    marker, colour = ("s", BLUE) if built else ("o", VERMILLION)
-    axis.plot(max(value, FLOOR), row, marker, color=colour, markersize=10)
+    marker, color = ("s", BLUE) if built else ("o", VERMILLION)
+    axis.plot(max(value, FLOOR), row, marker, color=color, markersize=10)
     axis.annotate(f"{value:.1g}" if value else "0", (max(value, FLOOR), row), (10, -4),
                   textcoords="offset points")
 axis.set_yticks(range(len(relative)), relative)
@@ -458,7 +458,7 @@ assert built < 1e-9
 #
 # Indifferent does not mean good: these three know nothing yet. What they reach when they are trained stands on [the
 # leaderboard](../leaderboard.md), and what can be done for a model that exists already is [lesson
-# 5](5_audit_and_mend.py).
+# 5](5_audit_and_repair.py).
 #
 # ## Exercises
 #

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import torch
 
 import shiftscope
-from shiftscope.data import dataset_catalogue
+from shiftscope.data import dataset_catalog
 from shiftscope.reporting import image_credit
 from shiftscope.reporting.style import BLUE, VERMILLION
 
@@ -22,8 +22,8 @@ SMALL = os.environ.get("LESSONS") == "small"
 CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"
 """The course's two models, trained on Fashion-MNIST."""
 
-COLOURS = {"two-full": VERMILLION, "two-conv": BLUE}
-"""Of perceptron and convnet, the same in all pictures; colour-blind people tell them apart."""
+COLORS = {"two-full": VERMILLION, "two-conv": BLUE}
+"""Of perceptron and convnet, the same in all pictures; color-blind people tell them apart."""
 
 Value = TypeVar("Value")
 
@@ -41,7 +41,7 @@ def choose_data() -> shiftscope.Dataset:
 
     Nothing is downloaded: `shiftscope data fetch fashion-mnist` does that.
     """
-    found = {entry["name"]: entry["found"] for entry in dataset_catalogue()}
+    found = {entry["name"]: entry["found"] for entry in dataset_catalog()}
     if found["fashion-mnist"]:
         return shiftscope.load_dataset("fashion-mnist")
     return shiftscope.load_dataset("garments:3000,1000" if SMALL else "garments")
@@ -50,7 +50,7 @@ def choose_data() -> shiftscope.Dataset:
 def trained_model(name: str, data: shiftscope.Dataset, epochs: int | None = None) -> torch.nn.Module:
     """Return the course's model `name` ("two-full", "two-conv"), trained on moved garments, in eval mode.
 
-    For Fashion-MNIST it is read from a checkpoint; on drawn garments it is trained now, which takes seconds.
+    For Fashion-MNIST it is read from a checkpoint; on synthetic garments it is trained now, which takes seconds.
     """
     if data.name == "fashion-mnist":
         return shiftscope.load(CHECKPOINTS / name)
@@ -61,4 +61,4 @@ def trained_model(name: str, data: shiftscope.Dataset, epochs: int | None = None
 
 def credit(data: shiftscope.Dataset) -> str:
     """Return the line under a picture: whose images these are, and whether they were drawn."""
-    return image_credit(data.name, drawn=data.drawn)
+    return image_credit(data.name, synthetic=data.synthetic)

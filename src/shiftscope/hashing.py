@@ -36,7 +36,7 @@ class Stream(IntEnum):
         """What is folded into the state.
 
         It is the number itself but for two streams, which keep what release 0.1 folded: otherwise other images of a
-        folder would be its test set, and all drawn garments would change, with the figures of the documentation. They
+        folder would be its test set, and all synthetic garments would change, with the figures of the documentation. They
         fold another number of counters after it than `ORDER` and `DROPOUT` do, so their states differ.
         """
         return {Stream.FOLDER_SPLIT: 5, Stream.GARMENTS: 4}.get(self, int(self))

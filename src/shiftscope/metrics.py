@@ -7,7 +7,7 @@ import torch
 
 from shiftscope.errors import UsageError
 
-DEVIATIONS = 1.959963984540054
+STDS = 1.959963984540054
 """Of a normal distribution, 95 % lies within so many standard deviations of its mean."""
 
 
@@ -46,10 +46,10 @@ def wilson(hits: int, count: int) -> list[float]:
     References:
         Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
     """
-    z2 = DEVIATIONS**2
-    centre = (hits + z2 / 2) / (count + z2)
-    half = DEVIATIONS / (count + z2) * math.sqrt(hits * (count - hits) / count + z2 / 4)
-    return [0.0 if hits == 0 else centre - half, 1.0 if hits == count else centre + half]
+    z2 = STDS**2
+    center = (hits + z2 / 2) / (count + z2)
+    half = STDS / (count + z2) * math.sqrt(hits * (count - hits) / count + z2 / 4)
+    return [0.0 if hits == 0 else center - half, 1.0 if hits == count else center + half]
 
 
 def mean_interval(values: Sequence[float] | torch.Tensor) -> list[float]:
@@ -65,7 +65,7 @@ def mean_interval(values: Sequence[float] | torch.Tensor) -> list[float]:
     shares = torch.as_tensor(values, dtype=torch.float64)
     if len(shares) < 2:
         return [0.0, 1.0]
-    mean, half = float(shares.mean()), DEVIATIONS * float(shares.std()) / math.sqrt(len(shares))
+    mean, half = float(shares.mean()), STDS * float(shares.std()) / math.sqrt(len(shares))
     return [max(0.0, mean - half), min(1.0, mean + half)]
 
 
@@ -121,7 +121,7 @@ def paired_interval(only_a: int, only_b: int, count: int) -> list[float]:
         data", Journal of Educational and Behavioral Statistics 37, 2012.
     """
     a, b = (only_a + 1) / (count + 2), (only_b + 1) / (count + 2)
-    half = DEVIATIONS * math.sqrt((a + b - (a - b) ** 2) / (count + 2))
+    half = STDS * math.sqrt((a + b - (a - b) ** 2) / (count + 2))
     return [max(-1.0, a - b - half), min(1.0, a - b + half)]
 
 

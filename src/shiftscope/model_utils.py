@@ -5,7 +5,7 @@
                                         display_classified_images)
 
 State lives in this module's attributes, which a notebook sets (`MU.imgsize = (64, 64)`) and every function reads anew
-when it is called. It is thin: the learning rate, the optimisers, the placements, the syntheses and the figures are
+when it is called. It is thin: the learning rate, the optimizers, the placements, the syntheses and the figures are
 the library's own; for new work, use those (`shiftscope.train`, `shiftscope.visualize`, ...).
 """
 
@@ -26,7 +26,7 @@ from shiftscope.course import synthesis
 from shiftscope.course.cell_output import Slot, notebook_progress
 from shiftscope.course.figures import Answered, answer_gallery, curves
 from shiftscope.course.history import EpochScores, History
-from shiftscope.course.images import make_grid, rescale, to_colours, to_tensor
+from shiftscope.course.images import make_grid, rescale, to_colors, to_tensor
 from shiftscope.course.loaders import Source, check_imgsize
 from shiftscope.course.options import DEFAULTS, AttrDict, Options, read_options
 from shiftscope.course.placed import PlacedImages, PlacedLoader
@@ -57,14 +57,14 @@ train_dataset: Any = None
 test_dataset: Any = None
 
 train_loader: Any = None
-"""Yields (images (B, C, H, W), labels (B,)) to train on: any DataLoader, grey or colour, normalised or not."""
+"""Yields (images (B, C, H, W), labels (B,)) to train on: any DataLoader, gray or color, normalized or not."""
 
 test_loader: Any = None
 """The same, to test on."""
 
 _GALLERY = 20
 _sessions: weakref.WeakKeyDictionary[nn.Module, Session] = weakref.WeakKeyDictionary()
-"""The optimiser of each model that `train` was called for, so that it goes on epoch by epoch."""
+"""The optimizer of each model that `train` was called for, so that it goes on epoch by epoch."""
 
 
 # ---------------------------------------------------------------------- data
@@ -73,7 +73,7 @@ _sessions: weakref.WeakKeyDictionary[nn.Module, Session] = weakref.WeakKeyDictio
 def load_fashion_mnist(data_dir: Path | str | None = None, imgsize: Sequence[int] = (56, 56)) -> None:
     """Set datasets, loaders, class names and image size to Fashion-MNIST on canvases.
 
-    `train_dataset[i]` is a (tensor (1, H, W), int), placed anew at each access and normalised as the course does;
+    `train_dataset[i]` is a (tensor (1, H, W), int), placed anew at each access and normalized as the course does;
     a test image keeps one place of its own, so that every model is asked the same. The loaders lay whole batches.
 
     Args:
@@ -199,7 +199,7 @@ def train(model: nn.Module, epoch: int | None = None) -> tuple[float, float]:
 
     Args:
         model: trained in place, on the device where it is.
-        epoch: 1 for the first one, which begins anew with a fresh optimiser; None: the one that comes next. After
+        epoch: 1 for the first one, which begins anew with a fresh optimizer; None: the one that comes next. After
             `args.epochs` of them the learning rate's schedule begins again.
 
     Returns:
@@ -278,7 +278,7 @@ def show(image: Any) -> None:
     import matplotlib.pyplot as plt
 
     axes = plt.gca()
-    axes.imshow(to_colours(rescale(to_tensor(image))), interpolation="nearest")
+    axes.imshow(to_colors(rescale(to_tensor(image))), interpolation="nearest")
     axes.set_axis_off()
 
 
@@ -293,12 +293,12 @@ def generate_image(model: nn.Module, mode: str = "class", target_class: int | No
         target_class: the class to excite, for mode "class".
         target_operator: any submodule of the model, for mode "neuron".
         target_neuron: index into the submodule's output without the batch axis: (i,), or (channel, row, column).
-        seed: where the ascent begins: "zero" (an even grey for the first layer, an empty canvas for all others),
+        seed: where the ascent begins: "zero" (an even gray for the first layer, an empty canvas for all others),
             "random", or an image (H, W) or (H, W, 3) as returned.
         verbose: show the progress.
 
     Returns:
-        float32 (H, W), or (H, W, 3) for colour, in the loader's units.
+        float32 (H, W), or (H, W, 3) for color, in the loader's units.
 
     Raises:
         UsageError: an unknown mode or class, a submodule of another model, a neuron out of range.

@@ -215,7 +215,7 @@ def made_in_inference_mode(model: nn.Module) -> bool:
                for tensor in tensors_of(model))
 
 
-def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     """Return device and floating dtype of a model's pixels: those of its first floating tensor, unless it was tried."""
     tried = model.pixel_dtype if isinstance(model, Wrapper) else None
     device = None

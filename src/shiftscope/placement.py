@@ -121,7 +121,7 @@ class Placement:
         rows, columns = (axis.to(indices.device) for axis in self.axes)
         return torch.stack((rows[chosen // len(columns)], columns[chosen % len(columns)]), dim=1)
 
-    def centred(self, count: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    def centered(self, count: int, device: torch.device | str = "cpu") -> torch.Tensor:
         """Return the middle offset `count` times, int64 (count, 2)."""
         return torch.tensor(self.middle, device=device).expand(count, 2)
 
@@ -177,7 +177,7 @@ class Placement:
     def field(self, images: torch.Tensor) -> torch.Tensor:
         """Return pictures (B, C, ., .) in which each placement of an image is the window at `corners`.
 
-        The empty canvas on all sides (mode canvas), the centred canvas repeated (circular), the image itself (crop).
+        The empty canvas on all sides (mode canvas), the centered canvas repeated (circular), the image itself (crop).
 
         Args:
             images: (B, C, h, w), raw pixels of any dtype.
@@ -197,8 +197,8 @@ class Placement:
         if self.mode == "crop":
             return images
         if self.mode == "circular":
-            centred = self.place(images, torch.zeros(len(images), 2, dtype=torch.int64))
-            tall = torch.cat((centred, centred[:, :, :-1]), 2)
+            centered = self.place(images, torch.zeros(len(images), 2, dtype=torch.int64))
+            tall = torch.cat((centered, centered[:, :, :-1]), 2)
             return torch.cat((tall, tall[..., :-1]), 3)
         (h, w), (H, W) = self.image, self.canvas
         return F.pad(images, (W - w, W - w, H - h, H - h), value=int(self.background))
@@ -237,7 +237,7 @@ class Placement:
 
     # ------------------------------------------------------------------ as plain values
 
-    def centre_only(self) -> "Placement":
+    def center_only(self) -> "Placement":
         """Return the same placement with the middle offset alone."""
         return replace(self, max_shift=0, step=1, offset_list=None)
 
@@ -255,7 +255,7 @@ class Placement:
 
 
 def texture(canvas: tuple[int, int], *, seed: int = 0, channels: int = 1) -> torch.Tensor:
-    """Return a background of smooth seeded noise, uint8 (channels, H, W), grey levels about 20 to 110.
+    """Return a background of smooth seeded noise, uint8 (channels, H, W), gray levels about 20 to 110.
 
     >>> texture((56, 56)).shape
     torch.Size([1, 56, 56])

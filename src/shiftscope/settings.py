@@ -14,7 +14,7 @@ Schedule = Literal["one-cycle", "cosine", "constant"]
 Mode = Literal["canvas", "circular", "crop"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
-Parametrised = Literal["pixels", "fourier", "maco"]
+Parametrized = Literal["pixels", "fourier", "maco"]
 
 
 Background = int | Literal["texture"]
@@ -37,7 +37,7 @@ class TrainSettings:
     epochs: int | None = None
     """Passes over the training images (default: the model's recipe)."""
     batch_size: int | None = None
-    """Images an optimiser step (default: the model's recipe)."""
+    """Images an optimizer step (default: the model's recipe)."""
     optimizer: Optimizer | None = None
     """adamw, or sgd with momentum (default: the model's recipe)."""
     learning_rate: float | None = None
@@ -55,7 +55,7 @@ class TrainSettings:
     erase: float | None = None
     """Share of training images that lose a random rectangle, 0 to 1 (default: the model's recipe)."""
     small_canvas: float | None = None
-    """Share of the epochs, the first ones, that lay images centred on a canvas little larger than they are: for models
+    """Share of the epochs, the first ones, that lay images centered on a canvas little larger than they are: for models
     that are indifferent to place and take any canvas (default: the model's recipe)."""
     preset: Preset = "default"
     """Which of the model's recipes fills in what is left open: default, quick (minutes) or best (an hour or two)."""
@@ -158,7 +158,7 @@ def _lasting(values: dict[str, Any]) -> dict[str, Any]:
 RECIPES: dict[str, Recipe] = {
     "two-full": Recipe(epochs=30, batch_size=250),
     "two-conv": Recipe(epochs=10),
-    "recentred": Recipe(epochs=16, weight_decay=0.05, label_smoothing=0.05, mirror=True, erase=0.3,
+    "recentered": Recipe(epochs=16, weight_decay=0.05, label_smoothing=0.05, mirror=True, erase=0.3,
                         precision="bfloat16"),
     "invariant": Recipe(epochs=12, weight_decay=0.05, label_smoothing=0.05, mirror=True, small_canvas=0.7,
                         precision="bfloat16"),
@@ -168,9 +168,9 @@ RECIPES: dict[str, Recipe] = {
 """Recipes of the registry models, found on the validation split of Fashion-MNIST."""
 
 PRESETS: dict[str, dict[str, Recipe]] = {
-    "quick": {name: RECIPES[name] for name in ("recentred", "invariant")},
+    "quick": {name: RECIPES[name] for name in ("recentered", "invariant")},
     "best": {
-        "recentred": replace(RECIPES["recentred"], epochs=85, erase=0.5),
+        "recentered": replace(RECIPES["recentered"], epochs=85, erase=0.5),
         "invariant": replace(RECIPES["invariant"], epochs=30, erase=0.5),
     },
 }
@@ -178,7 +178,7 @@ PRESETS: dict[str, dict[str, Recipe]] = {
 
 PRESET_ARGUMENTS: dict[Preset, dict[str, dict[str, Any]]] = {
     "default": {}, "quick": {},
-    "best": {"recentred": {"widths": (48, 96, 192), "jitter": 2, "shifts": 1}},
+    "best": {"recentered": {"widths": (48, 96, 192), "jitter": 2, "shifts": 1}},
 }
 """What a registry model is built with for a preset, where that differs from its own defaults."""
 
@@ -190,7 +190,7 @@ def recipe_of(model_name: str, preset: str = "default") -> Recipe:
         UsageError: the preset has no recipe for this model.
 
     Example:
-        >>> recipe_of("recentred", "best").erase
+        >>> recipe_of("recentered", "best").erase
         0.5
     """
     if preset == "default":
@@ -204,7 +204,7 @@ def recipe_of(model_name: str, preset: str = "default") -> Recipe:
 DATASET_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "garments": {"two-full": {"epochs": 15}, "two-conv": {"epochs": 5}},
 }
-"""What differs from `RECIPES` on a dataset: the drawn garments are few and must show their story within a minute."""
+"""What differs from `RECIPES` on a dataset: the synthetic garments are few and must show their story within a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +220,7 @@ class DataSettings:
     canvas: tuple[int, int] = (56, 56)
     """Height and width of the canvas, pixels."""
     mode: Mode = "canvas"
-    """canvas: anywhere fully visible; circular: centred, then rolled; crop: the canvas shows a part of the image."""
+    """canvas: anywhere fully visible; circular: centered, then rolled; crop: the canvas shows a part of the image."""
     background: Background = 0
     """Raw pixel value 0 to 255 of an empty canvas, or texture."""
 
@@ -238,11 +238,11 @@ class RunSettings:
     seeds: int = 1
     """How many seeds to train, one after the other: tables then show mean and spread."""
     controls: bool = False
-    """Train every model on centred images too (the perceptron's control is always trained)."""
+    """Train every model on centered images too (the perceptron's control is always trained)."""
     audit: bool = True
     """End with an audit: every placement of the test images."""
     audit_images: int | None = None
-    """Audit the first N test images only (default: all of them; 500 of the drawn garments)."""
+    """Audit the first N test images only (default: all of them; 500 of the synthetic garments)."""
     max_time: float | None = None
     """End after this many seconds, all that is done saved; resuming goes on (default: no limit)."""
     device: str = "auto"
@@ -270,7 +270,7 @@ class SynthesisSettings:
     The preset is chosen by the model's pictures and by what is asked of it, see `shiftscope.visualization.presets`.
     """
 
-    parametrisation: Parametrised | None = None
+    parametrization: Parametrized | None = None
     """pixels, fourier (frequencies f weighted by 1/f), or maco (the phase alone, needs training images)."""
     steps: int | None = None
     """Steps of gradient ascent."""
@@ -297,11 +297,11 @@ class SynthesisSettings:
     blur: float | None = None
     """Width of the Gaussian that smooths each step, pixels."""
     total_variation: float | None = None
-    """Weight of the penalty on differences between neighbouring pixels; 1 outweighs a typical gradient."""
+    """Weight of the penalty on differences between neighboring pixels; 1 outweighs a typical gradient."""
     l2: float | None = None
     """Weight of the penalty on squared distance from the start, pixels."""
     decay: float | None = None
-    """Share by which the picture fades towards its start each step."""
+    """Share by which the picture fades toward its start each step."""
     radius: float | None = None
     """Largest L2 norm of the change from the start, pixels in [0, 1] (default: no bound)."""
     leak: float | None = None
@@ -330,13 +330,13 @@ class SynthesisSettings:
         self._check_words()
 
     def _check_words(self) -> None:
-        require(self.parametrisation in (None, "pixels", "fourier", "maco"), "parametrisation", self.parametrisation,
+        require(self.parametrization in (None, "pixels", "fourier", "maco"), "parametrization", self.parametrization,
                 "pixels, fourier or maco")
         require(self.jitter_mode in (None, "circular", "crop"), "jitter_mode", self.jitter_mode, "circular or crop")
         require(self.window is None or 0 < self.window <= 1, "window", self.window, "above 0 and at most 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
-        require(self.radius is None or self.parametrisation in (None, "pixels"), "radius", self.radius,
-                f"left open with the parametrisation {self.parametrisation}: only pixels can be bounded")
+        require(self.radius is None or self.parametrization in (None, "pixels"), "radius", self.radius,
+                f"left open with the parametrization {self.parametrization}: only pixels can be bounded")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON."""
@@ -347,26 +347,26 @@ class SynthesisSettings:
 class BesideSettings:
     """What stands beside each synthesis."""
 
-    neighbours: int = 9
+    neighbors: int = 9
     """Real images for each unit, those that excite it most, with their placement; 0: none."""
     placements: int | None = None
     """Look at so many placements of each image at most, thinned out evenly (default: all; the convnet's 841 take a
     minute or two on two cores)."""
     judge: Path | None = None
-    """Checkpoint of another classifier of the same classes, to see how often it recognises the pictures of classes."""
+    """Checkpoint of another classifier of the same classes, to see how often it recognizes the pictures of classes."""
     judge_code: str | None = None
     """Where the judge is of your own code: its model as package.module:object, to be imported."""
     seeds: int = 0
     """Make the pictures again from so many random starts, to see how much they differ; 0: do not."""
 
     def __post_init__(self) -> None:
-        require(self.neighbours >= 0, "neighbours", self.neighbours, "a whole number, 0 or more")
+        require(self.neighbors >= 0, "neighbors", self.neighbors, "a whole number, 0 or more")
         require(self.placements is None or self.placements >= 1, "placements", self.placements,
                 "a whole number of at least 1")
         require(self.seeds == 0 or self.seeds >= 2, "seeds", self.seeds, "0 or at least 2")
 
 
-PLAIN_ASCENT = SynthesisSettings(parametrisation="pixels", steps=20, step_size=0.08, momentum=0.0, views=1, jitter=0,
+PLAIN_ASCENT = SynthesisSettings(parametrization="pixels", steps=20, step_size=0.08, momentum=0.0, views=1, jitter=0,
                                  settle=0.0, scale=0.0, noise=0.0, view_blur=0.0, window=1.0, blur=0.0,
                                  total_variation=0.0, l2=0.0, decay=0.0, leak=0.0, patience=0)
-"""Gradient ascent and nothing else: what a unit's gradient alone says, without any regularisation."""
+"""Gradient ascent and nothing else: what a unit's gradient alone says, without any regularization."""

@@ -24,7 +24,7 @@ def noise(count=7, classes=3, shape=(1, 4, 6), seed=0):
 def dataset(images, labels, classes=3):
     both = TensorImages(images, torch.as_tensor(labels))
     names = tuple("abcdefghij"[:classes])
-    return Dataset(name="made", class_names=names, train=both, test=both, source="-", licence="-")
+    return Dataset(name="made", class_names=names, train=both, test=both, source="-", license="-")
 
 
 def dot(row, column, count=1):

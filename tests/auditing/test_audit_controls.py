@@ -58,7 +58,7 @@ def test_a_model_that_is_right_at_exactly_one_placement(engine, made, place):
                   engine=engine)
     expected = np.zeros((6, 9))
     expected[2, 7] = 1
-    assert (found.accuracy_map == expected).all() and found.right_counts.tolist() == [1]
+    assert (found.accuracy_map == expected).all() and found.correct_counts.tolist() == [1]
     assert found.mean_accuracy == pytest.approx(1 / 54)
     assert found.consistency == pytest.approx((1 + 53**2) / 54**2)
     assert (found.worst_case_accuracy, found.unanimity) == (0, 0)
@@ -81,7 +81,7 @@ def test_a_map_that_is_flipped_or_transposed_would_fail(engine, made, place):
     found = audit(made.linear(weights, [0.0, 0.0, 0.0]), made.dataset(made.dot(0, 0), [0]), placement=place,
                   engine=engine)
     by_hand = [[(dy * 14 + dx) % 3 for dx in range(9)] for dy in range(6)]
-    assert found.answers.reshape(6, 9).tolist() == by_hand
+    assert found.predictions.reshape(6, 9).tolist() == by_hand
     assert found.shown_logits.shape == (1, 54, 3) and found.shown_logits[0, 9].tolist() == [0, 0, 1]  # offset (1, 0)
 
 

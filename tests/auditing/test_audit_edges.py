@@ -28,7 +28,7 @@ def many(classes, labels):
                            generator=torch.Generator().manual_seed(1))
     both = TensorImages(images, torch.tensor(labels))
     return Dataset(name="made", class_names=tuple(map(str, range(classes))), train=both, test=both, source="-",
-                   licence="-")
+                   license="-")
 
 
 def zero_sum(rows, columns, seed):
@@ -55,11 +55,11 @@ def test_more_classes_than_eight_bits_hold(classes, engine, tmp_path):
     found = audit(model, data, placement=PLACE, engine=engine)
     expected = by_loop(model, data, PLACE)
     assert set(np.unique(expected)) == {0, classes - 1}
-    assert (found.answers == expected).all() and found.not_finite == 0
+    assert (found.predictions == expected).all() and found.nonfinite == 0
     assert found.mean_accuracy == (expected == data.test.labels.numpy()[:, None]).mean()
     assert found.per_class[1] is None and np.isnan(found.class_maps[1]).all()  # a class without images
     found.save(tmp_path)
-    assert (Audit.load(tmp_path).answers == expected).all()
+    assert (Audit.load(tmp_path).predictions == expected).all()
 
 
 @ENGINES
@@ -135,5 +135,5 @@ def test_models_with_habits_of_their_own(kind, engine, made, monkeypatch):
     assert model.training == (kind is TrainedMode)
     assert all(value.equal(state[name]) for name, value in model.state_dict().items() if name != "kept")
     expected = by_loop(kind(), data, PLACE)
-    assert (found.answers == expected).all() and len(np.unique(expected)) > 1
+    assert (found.predictions == expected).all() and len(np.unique(expected)) > 1
     assert found.self_check["max_abs_logit_difference"] < 1e-9

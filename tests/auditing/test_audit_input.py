@@ -56,7 +56,7 @@ def test_a_random_model_repeats_with_its_seed(made, place):
     torch.manual_seed(0)
     model = Wrapped(draws)
     first, again, other = (audit(model, made.noise(), placement=place, seed=seed) for seed in (1, 1, 2))
-    assert (first.answers == again.answers).all() and (first.answers != other.answers).any()
+    assert (first.predictions == again.predictions).all() and (first.predictions != other.predictions).any()
 
 
 def test_an_honest_model_gets_no_note(made, place):
@@ -67,7 +67,7 @@ def test_an_honest_model_gets_no_note(made, place):
 
 
 def right_answers(made, data, place):
-    pixels = place.place(data.test.images, place.centred(len(data.test))).double() / 255
+    pixels = place.place(data.test.images, place.centered(len(data.test))).double() / 255
     return type(data.test)(data.test.images, made.SmallNet()(pixels).argmax(1))
 
 
@@ -77,7 +77,7 @@ def test_train_mode_is_left_for_eval_mode_and_restored(made, place):
     found = audit(model, made.noise(), placement=place)
     assert any("came in train mode and was audited in eval mode" in note for note in found.notes)
     assert model.training and not model[1].training and model[2].weight.requires_grad
-    assert (found.answers == audit(model.eval(), made.noise(), placement=place, engine="brute").answers).all()
+    assert (found.predictions == audit(model.eval(), made.noise(), placement=place, engine="brute").predictions).all()
 
 
 def test_answers_that_are_not_finite_count_as_wrong(made, place):
@@ -88,7 +88,7 @@ def test_answers_that_are_not_finite_count_as_wrong(made, place):
 
     images = torch.full((2, 1, 4, 6), 9, dtype=torch.uint8)
     found = audit(Wrapped(broken), made.dataset(images, [1, 0]), placement=place)
-    assert found.not_finite == 2 * 9 and (found.answers[:, :9] == 255).all() and (found.answers[:, 9:] == 1).all()
+    assert found.nonfinite == 2 * 9 and (found.predictions[:, :9] == 255).all() and (found.predictions[:, 9:] == 1).all()
     assert found.mean_accuracy == pytest.approx(45 / 54 / 2) and found.worst_case_accuracy == 0
     assert found.consistency == pytest.approx((45 / 54)**2 + (9 / 54)**2) and found.unanimity == 0
     assert found.worst_offset.tolist() == [[0, 0], [0, 0]] and found.margins.tolist() == [[1, 1], [-1, -1]]
@@ -110,7 +110,7 @@ def test_equal_outputs_give_the_first_of_them_and_are_counted_apart(made, place)
         return torch.tensor([[0.0, 2.0, 2.0]]).repeat(len(pixels), 1)
 
     found = audit(Wrapped(equal), made.noise(), placement=place)
-    assert (found.answers == 1).all() and found.exact_ties == 7 * 54 and found.ties == 0
+    assert (found.predictions == 1).all() and found.exact_ties == 7 * 54 and found.ties == 0
     assert any("378 of 378 predictions are exact ties" in note for note in found.notes)
 
 
@@ -135,13 +135,13 @@ def test_near_chance_and_far_below_what_is_expected(made, place):
     assert any("33.3 %, near chance (33.3 %)" in note for note in chance.notes)
 
 
-def test_normalisation_is_applied(made, place):
+def test_normalization_is_applied(made, place):
     model, data = made.SmallNet(), made.noise()
-    normalised = nn.Sequential(nn.BatchNorm2d(1, affine=False, eps=0).double(), model).eval()
-    normalised[0].running_mean.fill_(0.25)
-    normalised[0].running_var.fill_(0.5**2)
+    normalized = nn.Sequential(nn.BatchNorm2d(1, affine=False, eps=0).double(), model).eval()
+    normalized[0].running_mean.fill_(0.25)
+    normalized[0].running_var.fill_(0.5**2)
     found = audit(model, data, placement=place, normalize=(0.25, 0.5))
-    assert (found.answers == audit(normalised, data, placement=place).answers).all()
+    assert (found.predictions == audit(normalized, data, placement=place).predictions).all()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -172,7 +172,7 @@ def test_stopped_by_a_flag(made, place, monkeypatch):
     asked = iter([False, False, True])
     found = audit(made.SmallNet(), made.noise(), placement=place, engine="brute", stop=lambda: next(asked))
     whole = audit(made.SmallNet(), made.noise(), placement=place, engine="brute", limit=4)
-    assert found.partial and found.images == 4 and (found.answers == whole.answers).all()
+    assert found.partial and found.images == 4 and (found.predictions == whole.predictions).all()
     assert found.mean_accuracy == whole.mean_accuracy and found.shown_index.tolist() == [0, 1, 2, 3]
     assert any("the first 4 of 7 images" in note for note in found.notes)
     with pytest.raises(Interrupted, match="stopped before its first images were done"):

@@ -31,14 +31,14 @@ def by_loop(model, data, offsets, place):
 
 def check(found, data, logits):
     """Every figure of an audit against counts over `logits`."""
-    labels, count, answers = data.test.labels.numpy(), found.placements, logits.argmax(-1).numpy()
-    assert (found.answers == answers).all() and found.answers.dtype == np.uint8
-    right = answers == labels[:, None]
-    assert (found.right_counts == right.sum(1)).all()
+    labels, count, predictions = data.test.labels.numpy(), found.placements, logits.argmax(-1).numpy()
+    assert (found.predictions == predictions).all() and found.predictions.dtype == np.uint8
+    right = predictions == labels[:, None]
+    assert (found.correct_counts == right.sum(1)).all()
     assert found.mean_accuracy == pytest.approx(right.mean(), abs=1e-12)
     assert found.worst_case_accuracy == right.all(1).mean()
-    assert found.unanimity == np.mean([len(set(row)) == 1 for row in answers.tolist()])
-    pairs = [np.mean([a == b for a, b in itertools.product(row, row)]) for row in answers.tolist()]
+    assert found.unanimity == np.mean([len(set(row)) == 1 for row in predictions.tolist()])
+    pairs = [np.mean([a == b for a, b in itertools.product(row, row)]) for row in predictions.tolist()]
     assert found.consistency == pytest.approx(np.mean(pairs), abs=1e-12)
     for column, (dy, dx) in enumerate(found.offsets.tolist()):
         cell = found.rows.tolist().index(dy), found.columns.tolist().index(dx)
@@ -70,7 +70,7 @@ def test_every_count_equals_a_loop_over_offsets(mode, engine, made):
     assert found.offsets.tolist() == place.offsets().tolist() and not found.sampled and not found.partial
     check(found, data, by_loop(model, data, place.offsets(), place))
     middle = place.offsets().tolist().index(list(place.middle))
-    assert found.middle_accuracy == (found.answers[:, middle] == found.labels).mean()
+    assert found.middle_accuracy == (found.predictions[:, middle] == found.labels).mean()
     assert found.self_check["placements"] == 7 * 8 and found.self_check["max_abs_logit_difference"] < 1e-9
 
 
@@ -105,7 +105,7 @@ def test_shown_images_are_the_first_and_those_of_worst_consistency(made, monkeyp
     monkeypatch.setattr("shiftscope.evaluation.brute.IMAGES", 4)
     data, place = made.noise(count=25), PLACES["canvas"]
     found = audit(made.SmallNet(), data, placement=place, engine="brute")
-    consistency = [np.mean([a == b for a, b in itertools.product(row, row)]) for row in found.answers.tolist()]
+    consistency = [np.mean([a == b for a, b in itertools.product(row, row)]) for row in found.predictions.tolist()]
     worst = sorted(range(3, 25), key=lambda index: (consistency[index], index))[:3]
     assert found.shown_index.tolist() == [0, 1, 2, *worst]
     assert (found.shown_images == data.test.images[found.shown_index].numpy()).all()
@@ -135,4 +135,4 @@ def test_real_garments_and_a_trained_model(fashion_mnist_dir):
     expected = by_loop(model.eval(), data.limit(3), place.offsets(), place)
     top = expected.topk(2, -1).values
     clear = (top[..., 0] - top[..., 1] > 1e-5).numpy()
-    assert (found.answers == expected.argmax(-1).numpy())[clear].all() and clear.sum() >= 20
+    assert (found.predictions == expected.argmax(-1).numpy())[clear].all() and clear.sum() >= 20

@@ -60,7 +60,7 @@ def test_an_engine_that_is_wrong_is_found_out(spoil, dense, made, place):
     found = audit(model, data, placement=place)
     assert found.engine == "brute" and "more than rounding explains" in found.reason
     truth = audit(model, data, placement=place, engine="brute")
-    assert (found.answers == truth.answers).all() and found.self_check["max_abs_logit_difference"] < 1e-9
+    assert (found.predictions == truth.predictions).all() and found.self_check["max_abs_logit_difference"] < 1e-9
     dense(spoil)
     with pytest.raises(ShiftscopeError, match="more than rounding explains"):
         audit(model, data, placement=place, engine="dense")
@@ -118,7 +118,7 @@ def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
     dense(later)
     found = audit(model, data, placement=place)
     assert found.engine == "dense" and found.images == 7
-    assert (found.answers == audit(model, data, placement=place, engine="brute").answers).all()
+    assert (found.predictions == audit(model, data, placement=place, engine="brute").predictions).all()
 
 
 def test_memory_that_is_not_there_at_all(dense, made, place):
@@ -146,5 +146,5 @@ def test_a_short_cut_that_is_wrong_is_not_taken(made, place):
 
     found = audit(Wrong(), made.noise(), placement=place, engine="brute")
     truth = audit(made.SmallNet(), made.noise(), placement=place, engine="brute")
-    assert (found.answers == truth.answers).all() and np.allclose(found.margins, truth.margins, atol=1e-5)
+    assert (found.predictions == truth.predictions).all() and np.allclose(found.margins, truth.margins, atol=1e-5)
     assert found.self_check["max_abs_logit_difference"] < 1e-9

@@ -101,9 +101,9 @@ def test_a_layer_that_weighs_by_place_does_not_commute():
 
 
 def test_the_empty_canvas_does_not_count():
-    grey = Placement(image=(6, 5), canvas=(24, 31), background=200)
+    gray = Placement(image=(6, 5), canvas=(24, 31), background=200)
     net = nn.Sequential(nn.ZeroPad2d(1), conv())  # the padding paints a frame, which does not move
-    found = equivariance(net, IMAGES, placement=grey, period=4)
+    found = equivariance(net, IMAGES, placement=gray, period=4)
     assert found.layers == ["1"] and (found.decibels > ROUNDING).all()
 
 
@@ -192,7 +192,7 @@ def test_a_layer_that_shows_nothing_is_named():
     assert found.notes == ["not compared, because they show nothing of the images or are not finite: 1"]
 
 
-def test_normalisation_and_dataset_are_used():
+def test_normalization_and_dataset_are_used():
     data = from_arrays(IMAGES, [0, 1, 0, 1], IMAGES[:3], [0, 1, 1], class_names=("a", "b"))
     seen = []
 

@@ -21,8 +21,8 @@ def test_counts_equal_a_loop_over_images_and_scipy(both, place):
     a, b = both
     found = compare(a, b)
     middle = a.offsets.tolist().index(list(place.middle))
-    right = {"middle": [audit.answers[:, middle] == audit.labels for audit in both],
-             "worst_case": [audit.right_counts == 54 for audit in both]}
+    right = {"middle": [audit.predictions[:, middle] == audit.labels for audit in both],
+             "worst_case": [audit.correct_counts == 54 for audit in both]}
     for test, (ours, theirs) in right.items():
         only_a = sum(x and not y for x, y in zip(ours, theirs, strict=True))
         only_b = sum(y and not x for x, y in zip(ours, theirs, strict=True))
@@ -36,7 +36,7 @@ def test_counts_equal_a_loop_over_images_and_scipy(both, place):
 
 def test_means_are_compared_image_by_image(both):
     a, b = both
-    found, apart = compare(a, b)["mean"], (a.right_counts - b.right_counts) / 54
+    found, apart = compare(a, b)["mean"], (a.correct_counts - b.correct_counts) / 54
     assert found["difference"] == pytest.approx(a.mean_accuracy - b.mean_accuracy)
     error = np.std(apart, ddof=1) / math.sqrt(40)
     assert found["interval"] == pytest.approx([apart.mean() - 1.96 * error, apart.mean() + 1.96 * error], abs=1e-4)

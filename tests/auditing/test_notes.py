@@ -57,7 +57,7 @@ def test_an_honest_model_is_not_doubted(name, engine, made, place):
     torch.manual_seed(0)
     found = audit(HONEST[name](), made.noise(count=10), placement=place, engine=engine)
     said = " ".join([*found.notes, found.reason])
-    for words in ("draws random", "answers", "always", "train mode", "keeps state", "influence"):
+    for words in ("draws random", "predictions", "always", "train mode", "keeps state", "influence"):
         assert words not in said, said
 
 
@@ -131,7 +131,7 @@ def test_a_choice_within_the_model_that_rounding_decides_is_noted(made):
     place, images = Placement(image=(8, 8), canvas=(16, 16)), close_pictures()
     with torch.no_grad():
         net[5].weight *= 1000
-        net[5].bias -= net(place.place(images, place.centred(len(images))) / 255).mean(0)  # no class wins always
+        net[5].bias -= net(place.place(images, place.centered(len(images))) / 255).mean(0)  # no class wins always
     found = audit(net, made.dataset(images, [0, 1, 2] * 4), placement=place)
     assert found.consistency < 1  # the very fault: a shift changes the prediction
     assert any("computed again in float64 change" in note and "a choice within the model" in note
@@ -147,7 +147,7 @@ def test_a_single_placement_has_no_odd_words(made):
     assert found.engine == "brute" and found.reason == (
         "brute force, because there is a single placement, which is one pass anyway")
     asked = audit(model, made.noise(count=3, shape=(1, 9, 14)), placement=place, engine="dense")
-    assert asked.engine == "dense" and (asked.answers == found.answers).all()
+    assert asked.engine == "dense" and (asked.predictions == found.predictions).all()
 
 
 def test_no_ratio_of_one(made, place, monkeypatch):
@@ -211,7 +211,7 @@ def test_generators_are_seeded_and_left_as_they_were(judge, made, place):
     before = states()
     first, again, other = (judge(Draws(), made.noise(), placement=place, seed=seed) for seed in (3, 3, 4))
     assert states() == before
-    labels = [found.answers if judge is audit else found.confidence for found in (first, again, other)]
+    labels = [found.predictions if judge is audit else found.confidence for found in (first, again, other)]
     assert (labels[0] == labels[1]).all() and (labels[0] != labels[2]).any()
     with pytest.raises(UsageError, match="Calls raised ZeroDivisionError in <lambda>.*: correct the model there"):
         judge(model, made.noise(), placement=place, seed=3)

@@ -169,8 +169,8 @@ def test_labels_are_the_argmax_of_what_the_model_returns(kind, mode, engine, mad
     truth = reference(model, data.test.images.numpy(), place)
     found = audit(model, data, placement=place, engine=engine)
     near = found.ties  # only there may rounding decide
-    assert (found.answers != truth).sum() <= near and (near == 0 or kind is Saturated)
-    assert found.not_finite == 0 and len(np.unique(truth)) > 1
+    assert (found.predictions != truth).sum() <= near and (near == 0 or kind is Saturated)
+    assert found.nonfinite == 0 and len(np.unique(truth)) > 1
     labels = data.test.labels.numpy()[:, None]
     if not near:
         assert found.mean_accuracy == pytest.approx((truth == labels).mean())
@@ -185,8 +185,8 @@ def test_evaluations_agree_with_audits(kind, made):
     data = made.noise(count=40, classes=CLASSES, shape=(1, *IMAGE), seed=2)
     found, everywhere = evaluate(model, data, placement=place), audit(model, data, placement=place, engine="brute")
     columns = [np.flatnonzero((everywhere.offsets == offset).all(1))[0] for offset in found.offsets]
-    same = found.predictions == everywhere.answers[np.arange(40), columns]
-    assert (~same).sum() <= found.ties and found.not_finite == 0
+    same = found.predictions == everywhere.predictions[np.arange(40), columns]
+    assert (~same).sum() <= found.ties and found.nonfinite == 0
     assert np.isfinite(found.confidence).all() and found.output_type == everywhere.output_type
 
 
@@ -195,7 +195,7 @@ def test_the_dense_engine_gives_what_the_model_returns(kind, made):
     place, model = placement("canvas"), kind()
     data = made.noise(count=12, classes=CLASSES, shape=(1, *IMAGE), seed=2)
     found = audit(model, data, placement=place, engine="dense")
-    assert (found.answers == reference(model, data.test.images.numpy(), place)).all()
+    assert (found.predictions == reference(model, data.test.images.numpy(), place)).all()
     assert found.self_check["max_abs_logit_difference"] <= found.self_check["tolerance"]
 
 

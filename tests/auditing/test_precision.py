@@ -35,8 +35,8 @@ def test_whoever_uses_the_newer_names_finds_them_as_they_were(switch):
 
 
 def test_random_numbers_are_seeded_and_leave_no_trace():
-    before, drawn = torch.get_rng_state(), []
+    before, synthetic = torch.get_rng_state(), []
     for _ in range(2):
         with exact_arithmetic(torch.device("cpu"), 3):
-            drawn.append(torch.rand(4))
-    assert drawn[0].equal(drawn[1]) and torch.get_rng_state().equal(before)
+            synthetic.append(torch.rand(4))
+    assert synthetic[0].equal(synthetic[1]) and torch.get_rng_state().equal(before)

@@ -13,7 +13,7 @@ def test_scores_are_those_of_the_audit(made, place, engine):
     whole = audit(model, data, placement=place, engine=engine)
     chosen = torch.tensor([17, 3, 11, 0, 5, 9, 14, 1])
     found = scores(model, Subset(data.test, chosen), 3, placement=place, engine=engine)
-    assert found.answers.tolist() == whole.answers[chosen].tolist()
+    assert found.predictions.tolist() == whole.predictions[chosen].tolist()
     rows = [whole.shown_index.tolist().index(number) for number in chosen.tolist()]
     np.testing.assert_allclose(found.logits, whole.shown_logits[rows], atol=2e-3)  # half precision
     assert found.logits.shape == (8, place.count, 3) and found.logits.dtype == np.float16
@@ -24,7 +24,7 @@ def test_sampled_placements_stay_the_same(made, place):
     whole = audit(model, data, placement=place, sample=10, seed=3)
     found = scores(model, Subset(data.test, torch.tensor([6, 2])), 3, placement=place, engine="brute",
                    offsets=torch.from_numpy(whole.offsets))
-    assert found.answers.tolist() == whole.answers[[6, 2]].tolist()
+    assert found.predictions.tolist() == whole.predictions[[6, 2]].tolist()
 
 
 def test_the_model_is_left_in_train_mode(made, place):

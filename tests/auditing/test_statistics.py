@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from shiftscope.auditing.answers import Answers
+from shiftscope.auditing.predictions import Answers
 from shiftscope.auditing.selfcheck import SampleCheck, difference, draw_sample, tolerance
 from shiftscope.auditing.shown import Shown, half, shown_count
 from shiftscope.auditing.statistics import agreement, figures
@@ -12,24 +12,24 @@ from shiftscope.errors import UsageError
 def test_more_classes_than_a_byte_holds():
     logits = torch.zeros(1, 3, 300)
     logits[0, 0, 299], logits[0, 1, 255], logits[0, 2, 0] = 1.0, 1.0, torch.inf
-    answers = Answers(torch.tensor([299]), 3, 300)
-    answers.add(0, logits)
-    assert answers.classes.dtype == np.uint16 and answers.classes.tolist() == [[299, 255, 65535]]
+    predictions = Answers(torch.tensor([299]), 3, 300)
+    predictions.add(0, logits)
+    assert predictions.classes.dtype == np.uint16 and predictions.classes.tolist() == [[299, 255, 65535]]
     with pytest.raises(UsageError, match="at most 65,535 classes apart, got 70,000"):
         Answers(torch.tensor([0]), 1, 70_000)
 
 
 def test_one_class_alone_is_always_right():
-    answers = Answers(torch.tensor([0]), 2, 1)
-    answers.add(0, torch.tensor([[[3.0], [4.0]]]))
-    assert answers.classes.tolist() == [[0, 0]] and answers.ties.tolist() == [0]
+    predictions = Answers(torch.tensor([0]), 2, 1)
+    predictions.add(0, torch.tensor([[[3.0], [4.0]]]))
+    assert predictions.classes.tolist() == [[0, 0]] and predictions.ties.tolist() == [0]
 
 
 def test_an_image_without_a_finite_answer_has_no_margin():
-    answers = Answers(torch.tensor([0, 0]), 2, 2)
-    answers.add(0, torch.tensor([[[torch.nan, 0.0], [0.0, torch.inf]], [[2.0, 1.0], [torch.nan, 1.0]]]))
-    assert np.isnan(answers.margins[0]).all() and answers.margins[1].tolist() == [1, 1]
-    assert answers.worst.tolist() == [0, 1] and answers.classes.tolist() == [[255, 255], [0, 255]]
+    predictions = Answers(torch.tensor([0, 0]), 2, 2)
+    predictions.add(0, torch.tensor([[[torch.nan, 0.0], [0.0, torch.inf]], [[2.0, 1.0], [torch.nan, 1.0]]]))
+    assert np.isnan(predictions.margins[0]).all() and predictions.margins[1].tolist() == [1, 1]
+    assert predictions.worst.tolist() == [0, 1] and predictions.classes.tolist() == [[255, 255], [0, 255]]
 
 
 def test_answers_that_are_not_finite_are_a_class_of_their_own():
@@ -38,10 +38,10 @@ def test_answers_that_are_not_finite_are_a_class_of_their_own():
 
 
 def test_agreement_in_blocks(monkeypatch):
-    answers = np.random.default_rng(0).integers(0, 3, (50, 20)).astype(np.uint8)
-    whole = agreement(answers, 3)
+    predictions = np.random.default_rng(0).integers(0, 3, (50, 20)).astype(np.uint8)
+    whole = agreement(predictions, 3)
     monkeypatch.setattr("shiftscope.results.agreement._AT_ONCE", 70)
-    assert all((a == b).all() for a, b in zip(whole, agreement(answers, 3), strict=True))
+    assert all((a == b).all() for a, b in zip(whole, agreement(predictions, 3), strict=True))
 
 
 def test_intervals_hold_their_figures():
@@ -107,24 +107,24 @@ def test_log_probabilities_of_nothing_are_the_same_by_rounding():
 
 
 def test_the_logarithm_of_no_probability_is_no_missing_prediction():
-    answers = Answers(torch.tensor([0, 1]), 2, 3)
-    answers.add(0, torch.tensor([[[-torch.inf, 1.0, 0.0], [2.0, -torch.inf, -torch.inf]],
+    predictions = Answers(torch.tensor([0, 1]), 2, 3)
+    predictions.add(0, torch.tensor([[[-torch.inf, 1.0, 0.0], [2.0, -torch.inf, -torch.inf]],
                                  [[-torch.inf] * 3, [0.0, torch.inf, 1.0]]]))
-    assert answers.classes.tolist() == [[1, 0], [255, 255]]
-    assert answers.margins[0, 0] == -np.inf and answers.worst.tolist() == [0, 0]
+    assert predictions.classes.tolist() == [[1, 0], [255, 255]]
+    assert predictions.margins[0, 0] == -np.inf and predictions.worst.tolist() == [0, 0]
 
 
 def test_the_worst_placement_is_the_one_that_is_not_finite():
-    answers = Answers(torch.tensor([0]), 3, 2)
-    answers.add(0, torch.tensor([[[-torch.inf, 1.0], [2.0, 1.0], [torch.nan, 1.0]]]))
-    assert answers.worst.tolist() == [2]
+    predictions = Answers(torch.tensor([0]), 3, 2)
+    predictions.add(0, torch.tensor([[[-torch.inf, 1.0], [2.0, 1.0], [torch.nan, 1.0]]]))
+    assert predictions.worst.tolist() == [2]
 
 
 def test_half_precision_and_exact_ties():
-    answers = Answers(torch.tensor([1]), 2, 3, tolerance=0.01)
-    answers.add(0, torch.tensor([[[1.0, 1.0, 0.0], [1.0, 1.0078125, 1.0]]], dtype=torch.bfloat16))
-    assert answers.classes.tolist() == [[0, 1]]
-    assert answers.exact_ties.tolist() == [1] and answers.ties.tolist() == [1]
+    predictions = Answers(torch.tensor([1]), 2, 3, tolerance=0.01)
+    predictions.add(0, torch.tensor([[[1.0, 1.0, 0.0], [1.0, 1.0078125, 1.0]]], dtype=torch.bfloat16))
+    assert predictions.classes.tolist() == [[0, 1]]
+    assert predictions.exact_ties.tolist() == [1] and predictions.ties.tolist() == [1]
 
 
 def test_differences():

@@ -12,9 +12,9 @@ METRICS = {
     "schema_version": 1, "dataset": {"name": "garments", "train_images": 40, "test_images": 20, "canvas": [56, 56]},
     "seed": 0, "device": "cpu", "paused": None,
     "models": [{"name": "two-full", "seeds": [{"train_seconds": 3.4}], "test_accuracy_over_seeds": {
-        "random": {"mean": 0.612, "deviation": None}, "centred": {"mean": 0.875, "deviation": None}}}],
+        "random": {"mean": 0.612, "std": None}, "centered": {"mean": 0.875, "std": None}}}],
     "controls": [{"name": "two-full", "seeds": [{"train_seconds": 3.4}] * 2, "test_accuracy_over_seeds": {
-        "random": {"mean": 0.25, "deviation": 0.0125}, "centred": {"mean": 0.9, "deviation": 0.02}}}],
+        "random": {"mean": 0.25, "std": 0.0125}, "centered": {"mean": 0.9, "std": 0.02}}}],
 }
 
 
@@ -60,8 +60,8 @@ def evaluated():
     square = np.array([[3, 1], [0, 4]])
     return SimpleNamespace(
         model="two-full", images=8, split="test", dataset="garments", class_names=["Bag", "Coat"],
-        accuracy={"random": 0.875, "centred": 1.0}, per_class={"random": [0.75, None], "centred": [1.0, 1.0]},
-        confusion=square, confusion_centred=square, to_dict=lambda: {"schema_version": 1, "images": 8})
+        accuracy={"random": 0.875, "centered": 1.0}, per_class={"random": [0.75, None], "centered": [1.0, 1.0]},
+        confusion=square, confusion_centered=square, to_dict=lambda: {"schema_version": 1, "images": 8})
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_run(workflows, capsys):
     assert shown.splitlines()[-1] == str(Path("a folder/report.html"))
     rows = [" ".join(line.split()) for line in shown.splitlines()]
     assert "two-full random places 61.2 % 87.5 % 3" in rows
-    assert "two-full centred 25.0 % ± 1.2 90.0 % ± 2.0 7" in rows
+    assert "two-full centered 25.0 % ± 1.2 90.0 % ± 2.0 7" in rows
 
 
 def test_a_run_that_its_time_limit_ends_shows_what_is_done_and_ends_with_0(workflows, capsys, monkeypatch):
@@ -95,7 +95,7 @@ def test_predict(workflows, capsys):
     (["run"], None),
     (["train", "two-full"], {"schema_version": 1, "epochs": 2}),
     (["evaluate", "ckpt"], {"schema_version": 1, "images": 8, "confusion": [[3, 1], [0, 4]],
-                            "confusion_centred": [[3, 1], [0, 4]]}),
+                            "confusion_centered": [[3, 1], [0, 4]]}),
     (["predict", "ckpt", "a.png"], {"schema_version": 1, "predictions": [
         {"file": "a[1].png", "offset": [3, 4], "class": "Bag", "confidence": 0.75,
          "scores": {"Bag": 0.75, "Coat": 0.25}}]}),

@@ -1,4 +1,4 @@
-"""`shiftscope data`, on drawn garments and on fakes."""
+"""`shiftscope data`, on synthetic garments and on fakes."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_list(capsys):
     assert main(["data", "list", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema_version"] == 1
-    assert {"name", "description", "licence", "found"} <= set(document["datasets"][0])
+    assert {"name", "description", "license", "found"} <= set(document["datasets"][0])
 
 
 def test_info(capsys):
@@ -53,15 +53,15 @@ def test_pack(capsys, tmp_path):
     assert main(["data", "pack", "garments:20,10", "--quiet"]) == 0
     said = capsys.readouterr()
     assert (said.out, said.err) == ("garments.pack\n", "")
-    assert main(["data", "pack", "packed:garments.pack", "--out", "b/again.pack", "--licence", "CC0", "--json"]) == 0
+    assert main(["data", "pack", "packed:garments.pack", "--out", "b/again.pack", "--license", "CC0", "--json"]) == 0
     said = capsys.readouterr()
     document = json.loads(said.out)
-    assert (document["schema_version"], document["path"], document["licence"]) == (1, "b/again.pack", "CC0")
+    assert (document["schema_version"], document["path"], document["license"]) == (1, "b/again.pack", "CC0")
     assert (document["train_images"], document["test_images"], document["shape"]) == (20, 10, [1, 28, 28])
     assert document["bytes"] == Path("b/again.pack").stat().st_size and "pack garments: 100 %" in said.err
     assert main(["data", "info", "packed:b/again.pack", "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
-    assert (info["name"], info["licence"], info["drawn"]) == ("garments", "CC0", True)
+    assert (info["name"], info["license"], info["synthetic"]) == ("garments", "CC0", True)
     assert info["checksums"] == document["checksums"]
 
 

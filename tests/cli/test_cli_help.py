@@ -89,14 +89,14 @@ def test_defaults_are_shown(capsys):
     assert "[default: None]" not in page and "[default: ]" not in page and "[default: False]" not in page
 
 
-def test_no_color_is_honoured():
+def test_no_color_is_honored():
     line = [sys.executable, "-m", "shiftscope", "--help"]
     seen = {}
-    for name, value in (("coloured", {"FORCE_COLOR": "1"}), ("plain", {"FORCE_COLOR": "1", "NO_COLOR": "1"})):
+    for name, value in (("colored", {"FORCE_COLOR": "1"}), ("plain", {"FORCE_COLOR": "1", "NO_COLOR": "1"})):
         env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")} | value
         seen[name] = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True,
                                     env=env | {"TERM": "xterm-256color"}).stdout
-    assert re.search(r"\x1b\[[\d;]*3\d", seen["coloured"])
+    assert re.search(r"\x1b\[[\d;]*3\d", seen["colored"])
     assert not re.search(r"\x1b\[[\d;]*3\d", seen["plain"])
 
 

@@ -4,7 +4,7 @@ import json
 
 from shiftscope.cli import main
 from shiftscope.models import REGISTRY, build_model, count_parameters
-from shiftscope.models.claims import CLAIMS, MEND_CLAIMS
+from shiftscope.models.claims import CLAIMS, REPAIR_CLAIMS
 
 
 def test_json_holds_every_model_with_its_claims(capsys):
@@ -15,7 +15,7 @@ def test_json_holds_every_model_with_its_claims(capsys):
     for one in found["models"]:
         assert one["parameters"] == count_parameters(build_model(one["name"])) and one["description"]
         assert one["claims"] == {mode: claim.to_dict() for mode, claim in CLAIMS[one["name"]].items()}
-    assert [one["name"] for one in found["mends"]] == list(MEND_CLAIMS)
+    assert [one["name"] for one in found["repairs"]] == list(REPAIR_CLAIMS)
 
 
 def test_the_table_says_which_is_exact_where_and_why(capsys):
@@ -23,7 +23,7 @@ def test_the_table_says_which_is_exact_where_and_why(capsys):
     said = capsys.readouterr().out
     lines = [line.split() for line in said.splitlines()]
     assert ["two-full", "314,710"] in [line[:2] for line in lines]
-    assert any(line[:4] == ["recentred", "canvas,", "circular", "exact"] for line in lines)
+    assert any(line[:4] == ["recentered", "canvas,", "circular", "exact"] for line in lines)
     assert any(line[:4] == ["blur", "canvas,", "circular", "approximate"] for line in lines)
     assert said.count("enters") == 2  # what all share is said once a table
     assert "up to rounding" in said

@@ -19,14 +19,14 @@ def calls(monkeypatch):
         objective="fc1:all", units=["fc1:0", "fc1:1"], seconds=0.25, activations=np.array([2.0, 4.0]),
         activations_start=np.array([0.0, 1.0]), predictions=np.array([1, -1]), confidence=np.array([0.5, 0.0]),
         to_dict=lambda: {"objective": "fc1:all", "units": ["fc1:0", "fc1:1"]})
-    quality = SimpleNamespace(excelled=0.5, transfer=None, dead=0.25, means=lambda: {"placement_stability": 0.75},
-                              summary=lambda: {"excelled": 0.5})
-    neighbours = SimpleNamespace(arrays=("top_index", "top_canvases"), top_index=np.array([[3], [1]]),
+    quality = SimpleNamespace(exceeds_real=0.5, transfer=None, dead=0.25, means=lambda: {"placement_stability": 0.75},
+                              summary=lambda: {"exceeds_real": 0.5})
+    neighbors = SimpleNamespace(arrays=("top_index", "top_canvases"), top_index=np.array([[3], [1]]),
                                  to_dict=lambda: {"images": 12})
 
     def work(*positional, **keywords):
         found.append((positional, keywords))
-        return [SimpleNamespace(synthesis=synthesis, quality=quality, neighbours=neighbours)]
+        return [SimpleNamespace(synthesis=synthesis, quality=quality, neighbors=neighbors)]
 
     module = ModuleType("shiftscope.workflows.visualize_checkpoint")
     module.visualize_checkpoint = work  # pyright: ignore[reportAttributeAccessIssue]
@@ -46,15 +46,15 @@ def test_objectives_and_settings_are_handed_on(calls, capsys):
 
 
 def test_what_stands_beside_is_handed_on(calls):
-    assert main(["visualize", "ckpt", "--neighbours", "3", "--placements", "49", "--judge", "other", "--seeds", "3",
+    assert main(["visualize", "ckpt", "--neighbors", "3", "--placements", "49", "--judge", "other", "--seeds", "3",
                  "--data", "garments", "--data-dir", "here"]) == 0
     (_, keywords), = calls
     beside = keywords["beside"]
-    assert (beside.neighbours, beside.placements, beside.judge, beside.seeds) == (3, 49, Path("other"), 3)
+    assert (beside.neighbors, beside.placements, beside.judge, beside.seeds) == (3, 49, Path("other"), 3)
     assert keywords["overrides"] == {"data": "garments", "data_dir": Path("here")}
 
 
-@pytest.mark.parametrize("option, value", [("--neighbours", "-1"), ("--placements", "0"), ("--seeds", "1")])
+@pytest.mark.parametrize("option, value", [("--neighbors", "-1"), ("--placements", "0"), ("--seeds", "1")])
 def test_what_cannot_stand_beside(calls, capsys, option, value):
     assert main(["visualize", "ckpt", option, value]) == 2
     assert option.removeprefix("--") in capsys.readouterr().err and not calls
@@ -64,7 +64,7 @@ def test_defaults(calls):
     assert main(["visualize", "ckpt"]) == 0
     ((_, objectives), keywords), = calls
     assert tuple(objectives) == () and keywords["start"] is None
-    assert keywords["beside"].neighbours == 9 and keywords["overrides"] == {}
+    assert keywords["beside"].neighbors == 9 and keywords["overrides"] == {}
     assert keywords["out"] == Path("shiftscope-visualize")
 
 
@@ -74,8 +74,8 @@ def test_json(calls, capsys):
     assert document["schema_version"] == 1 and document["out"] == "shiftscope-visualize"
     assert document["syntheses"] == [{"objective": "fc1:all", "units": ["fc1:0", "fc1:1"], "activations": [2.0, 4.0],
                                       "activations_start": [0.0, 1.0], "predictions": [1, -1],
-                                      "confidence": [0.5, 0.0], "quality": {"excelled": 0.5},
-                                      "neighbours": {"images": 12, "top_index": [[3], [1]]}}]
+                                      "confidence": [0.5, 0.0], "quality": {"exceeds_real": 0.5},
+                                      "neighbors": {"images": 12, "top_index": [[3], [1]]}}]
 
 
 def test_a_setting_that_cannot_be(calls, capsys):

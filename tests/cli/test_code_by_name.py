@@ -30,13 +30,13 @@ COMMAND = Path(sys.executable).with_name("shiftscope")
 MARK = "Path(__file__).with_name('ran').write_text(__name__)\n"
 
 NOT_CODE = {
-    "--background", "--data-dir", "--device", "--engine", "--head", "--how", "--jitter-mode", "--judge",
-    "--licence", "--mode", "--optimizer", "--output-type", "--parametrisation", "--precision", "--preset",
+    "--background", "--data-dir", "--device", "--engine", "--head", "--method", "--jitter-mode", "--judge",
+    "--license", "--mode", "--optimizer", "--output-type", "--parametrization", "--precision", "--preset",
     "--schedule", "--split", "--start", "--title", "CHECKPOINT", "FIRST", "IMAGE", "IMAGES",
     "OBJECTIVES", "RUN", "RUNS", "SECOND"}
 """Options with a text or a path as value that is never imported."""
 
-POSITIONAL = {"train": ["x"], "evaluate": ["x"], "audit": ["x"], "mend": ["x", "--how", "blur"], "predict": ["x", "y"],
+POSITIONAL = {"train": ["x"], "evaluate": ["x"], "audit": ["x"], "repair": ["x", "--method", "blur"], "predict": ["x", "y"],
               "visualize": ["x"], "compare": ["x", "y"], "export": ["x"], "data": ["x"]}
 """What commands need to be given."""
 
@@ -172,7 +172,7 @@ def hostile(helper) -> Path:
 
 @pytest.mark.parametrize("line, code", [
     (["evaluate", "ckpt"], 2), (["audit", "ckpt"], 2), (["audit", "ckpt", "--against", "ckpt"], 2),
-    (["mend", "ckpt", "--how", "placement-average"], 2), (["visualize", "ckpt", "--attribute", "1", "--steps", "1"], 2),
+    (["repair", "ckpt", "--method", "placement-average"], 2), (["visualize", "ckpt", "--attribute", "1", "--steps", "1"], 2),
     (["visualize", "ckpt", "class:0", "--steps", "1", "--units"], 2)], ids=str)
 def test_a_checkpoint_names_no_dataset_of_code(hostile, capsys, line, code):
     assert main([*line, "--quiet"]) == code
@@ -182,7 +182,7 @@ def test_a_checkpoint_names_no_dataset_of_code(hostile, capsys, line, code):
 
 @pytest.mark.parametrize("change", [
     {"model": "helper:thing"}, {"model": "foreign", "preprocess": "helper:thing"},
-    {"mended": [{"how": "helper:thing", "shape": [1, 40, 48], "head": "mean", "background": 0, "image": [28, 28]}]},
+    {"repaired": [{"method": "helper:thing", "shape": [1, 40, 48], "head": "mean", "background": 0, "image": [28, 28]}]},
     {"arguments": {"activation": "helper:thing"}}], ids=str)
 def test_a_checkpoint_names_no_model_of_code(hostile, capsys, change):
     path = hostile / "config.json"

@@ -20,9 +20,9 @@ from shiftscope.model_utils import (
 
 
 class Shapes(Dataset):
-    """Moving discs, squares, crosses, ..., normalised where a mean is given; a list of items as many notebooks have."""
+    """Moving discs, squares, crosses, ..., normalized where a mean is given; a list of items as many notebooks have."""
 
-    def __init__(self, count, size, channels, classes, mean=None, deviation=None):
+    def __init__(self, count, size, channels, classes, mean=None, std=None):
         self.items = []
         rows, columns = np.mgrid[:size[0], :size[1]]
         dice = np.random.default_rng(0)
@@ -34,7 +34,7 @@ class Shapes(Dataset):
                 abs(rows - y), abs(columns - x)) < radius
             image = torch.from_numpy(inside.astype(np.float32)).expand(channels, *size).clone()
             image[label % channels] *= 0.5
-            self.items.append(((image if mean is None else (image - mean) / deviation), label))
+            self.items.append(((image if mean is None else (image - mean) / std), label))
 
     def __len__(self):
         return len(self.items)

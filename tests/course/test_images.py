@@ -27,9 +27,9 @@ def test_normalize_stretches_each_picture_by_its_own_range():
 
 
 def test_arrays_of_generate_image_make_a_grid_too():
-    grey, colour = [np.zeros((4, 6), np.float32)] * 3, [np.zeros((4, 6, 3), np.float32)] * 2
-    assert make_grid(grey, 8).shape == (3, 8, 26)
-    assert make_grid(colour, 1, padding=0).shape == (3, 8, 6)
+    gray, color = [np.zeros((4, 6), np.float32)] * 3, [np.zeros((4, 6, 3), np.float32)] * 2
+    assert make_grid(gray, 8).shape == (3, 8, 26)
+    assert make_grid(color, 1, padding=0).shape == (3, 8, 6)
 
 
 @pytest.mark.parametrize("images, expected", [([], "at least one picture"), (torch.zeros(2, 1, 2, 2, 2), "a picture"),
@@ -58,8 +58,8 @@ def test_show_draws_into_the_current_axes_stretched(MU, image):
     plt.sca(right)
     MU.show(image)
     assert not left.images
-    drawn = np.asarray(right.images[0].get_array())
-    assert drawn.shape == (4, 6, 3)
-    assert (drawn.min(), drawn.max()) == (0, 1)
+    synthetic = np.asarray(right.images[0].get_array())
+    assert synthetic.shape == (4, 6, 3)
+    assert (synthetic.min(), synthetic.max()) == (0, 1)
     assert plt.get_fignums() == [figure.number]
     plt.close(figure)

@@ -143,8 +143,8 @@ def test_generate_image_of_a_class_is_classified_as_it(small, make_net):
 def test_generate_image_of_a_neuron_excites_it(small, make_net, neuron):
     model = make_net()
     image = small.generate_image(model, mode="neuron", target_operator=model.fc1, target_neuron=neuron, verbose=False)
-    grey = torch.full((1, 120), (0.5 - 0.1307) / 0.3081)
-    gains = (model.fc1(torch.from_numpy(image).view(1, 120)) - model.fc1(grey))[0]
+    gray = torch.full((1, 120), (0.5 - 0.1307) / 0.3081)
+    gains = (model.fc1(torch.from_numpy(image).view(1, 120)) - model.fc1(gray))[0]
     assert gains.argmax() == 5
     assert gains[5] > 0.3
 

@@ -18,7 +18,7 @@ def corner(image: torch.Tensor) -> tuple[int, int]:
     return int(rows.min()), int(columns.min())
 
 
-def test_an_item_is_a_normalised_canvas_and_its_label():
+def test_an_item_is_a_normalized_canvas_and_its_label():
     image, label = PlacedImages(IMAGES, PLACE)[-2]
     assert image.shape == (1, 12, 10)
     assert type(label) is int
@@ -82,8 +82,8 @@ def test_the_loader_yields_every_image_once_in_a_new_order():
 
 
 def test_the_loader_in_order_labels_what_it_shows():
-    grey = TensorImages((torch.arange(1, 8) * 36).view(7, 1, 1, 1).expand(7, 1, 4, 3).to(torch.uint8), torch.arange(7))
-    for images, labels in PlacedLoader(PlacedImages(grey, PLACE), lambda: 4, shuffle=False):
+    gray = TensorImages((torch.arange(1, 8) * 36).view(7, 1, 1, 1).expand(7, 1, 4, 3).to(torch.uint8), torch.arange(7))
+    for images, labels in PlacedLoader(PlacedImages(gray, PLACE), lambda: 4, shuffle=False):
         brightest = (images.amax((1, 2, 3)) * 0.3081 + 0.1307) * 255
         assert torch.allclose(brightest, (labels + 1) * 36.0, atol=1e-3)
 

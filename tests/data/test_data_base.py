@@ -14,7 +14,7 @@ def numbered(count, classes=2):
 @pytest.fixture
 def data():
     return Dataset(name="numbers", class_names=("even", "odd"), train=numbered(50), test=numbered(10), source="here",
-                   licence="none")
+                   license="none")
 
 
 def pixels(images):

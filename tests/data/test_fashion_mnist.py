@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shiftscope.data import fashion_mnist, load_dataset
-from shiftscope.data.catalogue import dataset_catalogue, fetch_dataset
+from shiftscope.data.catalog import dataset_catalog, fetch_dataset
 from shiftscope.errors import DataError
 from shiftscope.progress import SilentProgress
 
@@ -60,7 +60,7 @@ def test_files_in_a_folder_are_used_without_network(tmp_path, small_files, no_ne
     pixels = np.frombuffer(small_files["t10k-images-idx3-ubyte"], np.uint8, offset=16).reshape(10, 28, 28)
     assert np.array_equal(data.test.gather(torch.tensor([9]))[0, 0].numpy(), pixels[9])
     assert data.checksums == fashion_mnist.UNPACKED_SHA256
-    assert "Zalando" in data.licence and not data.drawn
+    assert "Zalando" in data.license and not data.synthetic
 
 
 def test_folders_are_searched_in_order_and_together(tmp_path, small_files, no_network, monkeypatch, cache):
@@ -112,7 +112,7 @@ def test_the_second_mirror_serves_what_the_first_lacks(small_files, mirror, cach
     count = len(asked)
     assert len(load_dataset("fashion-mnist").test) == 10
     assert len(asked) == count  # what is there is not fetched again
-    entries = {entry["name"]: entry for entry in dataset_catalogue()}
+    entries = {entry["name"]: entry for entry in dataset_catalog()}
     assert entries["fashion-mnist"]["found"] == str(paths[0].parent)
 
 

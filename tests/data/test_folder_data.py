@@ -8,7 +8,7 @@ from shiftscope.errors import DataError, UsageError
 
 
 def fill(folder, count, size=(6, 4), value=0, mode="L", suffix=".png"):
-    """Write `count` pictures of (width, height) `size`, picture k with grey level value + k."""
+    """Write `count` pictures of (width, height) `size`, picture k with gray level value + k."""
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         Image.new(mode, size, value + k if mode == "L" else (value + k, 0, 0)).save(folder / f"{k:03}{suffix}")
@@ -37,9 +37,9 @@ def test_without_them_each_class_is_split_five_to_one_the_same_way(tmp_path):
     assert sorted(levels[0] + levels[1]) == [*range(12), *range(100, 106)]  # each picture once
 
 
-def test_one_coloured_picture_makes_all_coloured_but_grey_rgb_files_do_not(tmp_path):
+def test_one_colored_picture_makes_all_colored_but_gray_rgb_files_do_not(tmp_path):
     fill(tmp_path / "cat", 2)
-    Image.new("RGB", (6, 4), (7, 7, 7)).save(tmp_path / "cat" / "grey.png")
+    Image.new("RGB", (6, 4), (7, 7, 7)).save(tmp_path / "cat" / "gray.png")
     fill(tmp_path / "dog", 2)
     assert read_folder(tmp_path).shape == (1, 4, 6)
     fill(tmp_path / "dog", 2, value=50, mode="RGB")

@@ -36,7 +36,7 @@ def noise(count: int, shape=(3, 5, 7), seed=0, classes=3) -> TensorImages:
 
 def dataset(train=40, test=11, shape=(3, 5, 7)) -> Dataset:
     return Dataset(name="noise", class_names=("a", "b", "ç"), train=noise(train, shape), test=noise(test, shape, 1),
-                   source="made by the test", licence="MIT", checksums={"file.gz": "12ab"}, drawn=True)
+                   source="made by the test", license="MIT", checksums={"file.gz": "12ab"}, synthetic=True)
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def pair(tmp_path) -> tuple[Dataset, Dataset, Path]:
     return data, load_dataset(f"packed:{path}"), path
 
 
-def pictures(folder: Path, colours: list[tuple[int, int, int]], size=(6, 4), start=0) -> None:
+def pictures(folder: Path, colors: list[tuple[int, int, int]], size=(6, 4), start=0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for number, colour in enumerate(colours, start):
-        Image.new("RGB", size, colour).save(folder / f"{number:04}.png")
+    for number, color in enumerate(colors, start):
+        Image.new("RGB", size, color).save(folder / f"{number:04}.png")
 
 
 def same(a, b) -> bool:
@@ -85,7 +85,7 @@ def test_an_index_beyond_the_end_never_reads_the_other_split(pair, index):
         pair[1].train.gather(torch.tensor([3, index]))
 
 
-def test_neighbours_come_in_one_call_and_short_reads_are_gone_on_with(pair, monkeypatch):
+def test_neighbors_come_in_one_call_and_short_reads_are_gone_on_with(pair, monkeypatch):
     data, found, _ = pair
     wanted, calls, real = torch.tensor([9, 3, 5, 4, 20, 3]), [], os.preadv
 
@@ -184,12 +184,12 @@ def test_training_evaluation_and_audit_give_the_same_bits_as_from_memory(tmp_pat
         trained = shiftscope.train(model, data, name="two-full", settings=settings)
         place = shiftscope.Placement(image=(28, 28), canvas=(56, 56)).narrowed(max_shift=2)
         audit = shiftscope.audit(model, data, placement=place)
-        found.append((model.state_dict(), trained.history, shiftscope.evaluate(model, data).predictions, audit.answers,
+        found.append((model.state_dict(), trained.history, shiftscope.evaluate(model, data).predictions, audit.predictions,
                       trained.settings))
-    (weights, history, answers, seen, settings), other = found
+    (weights, history, predictions, seen, settings), other = found
     assert all(value.equal(other[0][name]) for name, value in weights.items())
-    assert history == other[1] and np.array_equal(answers, other[2]) and np.array_equal(seen, other[3])
-    assert settings == other[4]  # the recipe of drawn garments, for the name is kept
+    assert history == other[1] and np.array_equal(predictions, other[2]) and np.array_equal(seen, other[3])
+    assert settings == other[4]  # the recipe of synthetic garments, for the name is kept
 
 
 def test_fewer_images_than_a_batch(tmp_path):
@@ -309,28 +309,28 @@ def test_no_such_file_and_options_that_it_does_not_have(tmp_path):
 
 # ---------------------------------------------------------------------- folders
 
-def grey(levels) -> list[tuple[int, int, int]]:
+def gray(levels) -> list[tuple[int, int, int]]:
     return [(level,) * 3 for level in levels]
 
 
-@pytest.mark.parametrize("coloured", [None, "train", "test"])
-def test_a_folder_is_packed_as_it_is_read(tmp_path, coloured, monkeypatch):
-    """The one coloured picture comes after grey ones have been written, which must then become three channels."""
+@pytest.mark.parametrize("colored", [None, "train", "test"])
+def test_a_folder_is_packed_as_it_is_read(tmp_path, colored, monkeypatch):
+    """The one colored picture comes after gray ones have been written, which must then become three channels."""
     folder = tmp_path / "pets"
     monkeypatch.setattr(packing, "_MOST_IN_CHUNK", 16)  # so that even these few are shared among processes
     for part, count in (("train", 150), ("test", 70)):
-        pictures(folder / part / "cat", grey(range(count)))
-        pictures(folder / part / "dog", grey(range(count, count + 20)), size=(10, 10))
-    if coloured:
-        last = read_order(folder, coloured)
+        pictures(folder / part / "cat", gray(range(count)))
+        pictures(folder / part / "dog", gray(range(count, count + 20)), size=(10, 10))
+    if colored:
+        last = read_order(folder, colored)
         Image.new("RGB", (6, 4), (250, 3, 3)).save(last)
     held = read_folder(folder)
-    done = pack(from_folder(folder, workers=2), tmp_path / "pets.pack", licence="CC0")
+    done = pack(from_folder(folder, workers=2), tmp_path / "pets.pack", license="CC0")
     found = load_dataset(f"packed:{done.path}")
     assert same(found.train, held.train) and same(found.test, held.test)
-    assert found.shape == (3 if coloured else 1, 4, 6)
-    assert replace(found, train=held.train, test=held.test, licence=held.licence, notes=held.notes) == held
-    assert found.licence == "CC0" == done.licence and done.checksums == held.checksums
+    assert found.shape == (3 if colored else 1, 4, 6)
+    assert replace(found, train=held.train, test=held.test, license=held.license, notes=held.notes) == held
+    assert found.license == "CC0" == done.license and done.checksums == held.checksums
     assert (done.train_images, done.test_images, done.bytes) == (170, 90, done.path.stat().st_size)
 
 
@@ -344,7 +344,7 @@ def read_order(folder: Path, part: str) -> Path:
 
 def test_a_given_size(tmp_path):
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, grey(range(4)))
+        pictures(tmp_path / "pets" / name, gray(range(4)))
     pack(from_folder(tmp_path / "pets", image_size=(3, 2)), tmp_path / "pets.pack")
     assert load_dataset(f"packed:{tmp_path}/pets.pack").shape == (1, 3, 2)
     with pytest.raises(UsageError, match="workers must be a whole number of at least 0, got -1"):
@@ -374,7 +374,7 @@ def no_pictures(folder: Path) -> None:
 def test_folders_that_cannot_be_packed_leave_no_file(tmp_path, spoil, problem, workers, monkeypatch):
     monkeypatch.setattr(packing, "_MOST_IN_CHUNK", 1)
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, grey(range(8)))
+        pictures(tmp_path / "pets" / name, gray(range(8)))
     spoil(tmp_path / "pets")
     with pytest.raises(DataError, match=problem):
         pack(from_folder(tmp_path / "pets", workers=workers), tmp_path / "out" / "pets.pack")
@@ -383,7 +383,7 @@ def test_folders_that_cannot_be_packed_leave_no_file(tmp_path, spoil, problem, w
 
 def test_a_worker_process_that_dies(tmp_path, monkeypatch):
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, grey(range(8)))
+        pictures(tmp_path / "pets" / name, gray(range(8)))
     monkeypatch.setattr(packing, "_MOST_IN_CHUNK", 1)
     source = from_folder(tmp_path / "pets", workers=2)
     monkeypatch.setattr(packing, "read_picture", lambda path, size, bits: os.kill(os.getpid(), signal.SIGKILL))
@@ -450,7 +450,7 @@ packing.read_picture = slow
 raise SystemExit(main(["data", "pack", r"folder:{tmp_path}/pets", "--out", r"{tmp_path}/pets.pack"]))
 """
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, grey(range(200)))
+        pictures(tmp_path / "pets" / name, gray(range(200)))
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not [part for part in tmp_path.glob(".pets.pack*") if part.stat().st_size] and time.monotonic() < until:
@@ -494,7 +494,7 @@ def test_the_code_of_the_page_on_scale_runs(tmp_path, monkeypatch, capsys):
     train, test = noise(30, (3, 64, 64), classes=2), noise(6, (3, 64, 64), 1, classes=2)
     for name in ("pictures", "held"):
         pack(from_dataset(Dataset(name=name, class_names=("cup", "plate"), train=train, test=test, source="-",
-                                  licence="-")), tmp_path / f"{name}.pack")
+                                  license="-")), tmp_path / f"{name}.pack")
     (tmp_path / "shards").mkdir()
     for number in range(3):
         rows = slice(10 * number, 10 * number + 10)

@@ -19,7 +19,7 @@ PLACE = shiftscope.Placement(image=(4, 6), canvas=(9, 8))
 
 
 class Numbers(IterableDataset):
-    """Image k has grey level k and label k % 3; workers share the numbers; `spoil` replaces single samples."""
+    """Image k has gray level k and label k % 3; workers share the numbers; `spoil` replaces single samples."""
 
     classes = ("a", "b", "c")
 
@@ -96,7 +96,7 @@ def test_training_on_a_stream_is_training_on_the_same_images_in_that_order(tmp_p
     assert (result.train_images, result.validation_images) == (110, 5)
     monkeypatch.setattr("shiftscope.hashing.permutation", lambda start, length, device="cpu": torch.arange(length))
     held = shiftscope.Dataset(name="stream", class_names=("a", "b", "c"), train=few(110), test=few(), source="-",
-                              licence="-")
+                              license="-")
     other = shiftscope.train(twin, held, placement=PLACE, settings=shiftscope.TrainSettings(
         epochs=2, batch_size=25, validation=0, seed=4))
     assert [epoch["train_loss"] for epoch in result.history] == [epoch["train_loss"] for epoch in other.history]
@@ -144,10 +144,10 @@ def test_what_needs_an_index_is_refused_with_the_way_out():
 
 
 def test_a_stream_can_be_packed_and_limited(tmp_path):
-    data = from_iterable(Numbers(90), few(), name="shards", licence="CC0")
+    data = from_iterable(Numbers(90), few(), name="shards", license="CC0")
     found = load_dataset(f"packed:{pack(from_dataset(data), tmp_path / 'shards.pack').path}")
     assert found.train.gather(torch.arange(90))[:, 0, 0, 0].tolist() == list(range(90))
-    assert (len(found.test), found.name, found.licence) == (12, "shards", "CC0")
+    assert (len(found.test), found.name, found.license) == (12, "shards", "CC0")
     assert found.train.labels.equal(torch.arange(90) % 3)
     assert dataset_info(data)["images_per_class"] == {"test": {"a": 4, "b": 4, "c": 4}}
     some = load_dataset(data, limit=5)

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.dense import NotDense, build_dense, engine
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.placement import Placement
 
 IMAGE, CANVAS = (5, 4), (9, 11)
 PLACEMENTS = {
     "canvas": Placement(image=IMAGE, canvas=CANVAS),
-    "grey": Placement(image=IMAGE, canvas=CANVAS, background=70),
+    "gray": Placement(image=IMAGE, canvas=CANVAS, background=70),
     "near": Placement(image=IMAGE, canvas=CANVAS, background=70, max_shift=2),
     "steps": Placement(image=IMAGE, canvas=CANVAS, step=2),
     "circular": Placement(image=IMAGE, canvas=CANVAS, mode="circular", background=200),
@@ -96,7 +96,7 @@ def one_row(self, x):
 
 
 NETS = {
-    "linear": lambda: nn.Sequential(Normalise([0.2, 0.4], [0.3, 0.5]), nn.Flatten(), nn.Linear(198, 7), nn.ReLU(),
+    "linear": lambda: nn.Sequential(Normalize([0.2, 0.4], [0.3, 0.5]), nn.Flatten(), nn.Linear(198, 7), nn.ReLU(),
                                     nn.Linear(7, 3), nn.LogSoftmax(1)),
     "conv": lambda: net(nn.ReLU(), conv(4, 6, (2, 3), bias=False), nn.Tanh()),
     "strides": lambda: net(nn.ReLU(inplace=True), conv(4, 3, 2, stride=(2, 3)), nn.Sigmoid(), conv(3, 5, 2)),
@@ -164,7 +164,7 @@ def traced_once(monkeypatch):
 @pytest.mark.parametrize("name", NETS)
 def test_every_layer_in_every_mode(name, brute):
     model = made(name)
-    for where in ("canvas", "grey", "circular", "crop"):
+    for where in ("canvas", "gray", "circular", "crop"):
         agree(model, PLACEMENTS[where], images(PLACEMENTS[where]), brute)
 
 
@@ -215,17 +215,17 @@ def test_circular_padding_of_a_canvas_that_strides_do_not_divide_is_refused():
         build_dense(model, Placement(image=(3, 5), canvas=(9, 12), mode="circular"), (1, 3, 5))
 
 
-def padded_first(background, normalise=True):
+def padded_first(background, normalize=True):
     torch.manual_seed(0)
-    first = [Normalise(background / 255, 0.3)] if normalise else []
+    first = [Normalize(background / 255, 0.3)] if normalize else []
     return nn.Sequential(*first, conv(2, 3, 3, padding=(1, 2)), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
                          nn.LazyLinear(3)).double()
 
 
 def test_zero_padding_is_exact_where_it_continues_the_background(brute):
-    for background, normalise in ((0, False), (255, True)):
+    for background, normalize in ((0, False), (255, True)):
         place = Placement(image=IMAGE, canvas=CANVAS, background=background)
-        model = padded_first(background, normalise)
+        model = padded_first(background, normalize)
         model(torch.zeros(1, 2, *CANVAS).double())
         agree(model, place, images(place), brute)
 
@@ -258,7 +258,7 @@ def test_a_roll_of_the_whole_canvas_is_exact_on_a_torus(mode, brute):
 
 
 def test_zero_padding_that_paints_a_frame_is_refused():
-    model = padded_first(80, normalise=True)
+    model = padded_first(80, normalize=True)
     model(torch.zeros(1, 2, *CANVAS).double())
     with pytest.raises(NotDense, match="1 cannot go dense: zero padding differs from what the empty canvas gives"):
         build_dense(model, Placement(image=IMAGE, canvas=CANVAS, background=0), (2, *IMAGE))

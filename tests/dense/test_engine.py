@@ -58,9 +58,9 @@ def test_a_model_that_answers_by_offset_gets_its_map_the_right_way_round():
     found = build_dense(Position(), PLACE, (1, 3, 4)).logits(light)[0]
     expected = PLACE.offsets() + torch.tensor([1, 2])
     torch.testing.assert_close(found, expected.float())
-    answers = found.view(4, 5, 2)  # what a flipped or a transposed map would give is something else
-    assert not torch.allclose(answers.flip(0, 1), answers)
-    assert not torch.allclose(answers.transpose(0, 1).reshape(4, 5, 2), answers)
+    predictions = found.view(4, 5, 2)  # what a flipped or a transposed map would give is something else
+    assert not torch.allclose(predictions.flip(0, 1), predictions)
+    assert not torch.allclose(predictions.transpose(0, 1).reshape(4, 5, 2), predictions)
 
 
 def test_a_stride_of_two_sees_every_second_place_of_an_impulse():
@@ -152,7 +152,7 @@ REFUSED = {
     "ceil": (lambda: ended(nn.MaxPool2d(3, ceil_mode=True), width=6), "0", "with ceil_mode"),
     "transposed": (lambda: ended(nn.ConvTranspose2d(1, 2, 2), width=126), "0", "there is no rule for this operation"),
     "group norm": (lambda: ended(conv(1, 4, 3), nn.GroupNorm(2, 4), width=96), "1", "there is no rule"),
-    "layer norm": (lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 2)), "1", "it normalises over"),
+    "layer norm": (lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 2)), "1", "it normalizes over"),
     "gate": (lambda: Lambda(two_sizes, a=conv(1, 2, 3), out=nn.Linear(48, 2)), "mul",
              "it joins maps of 4 x 6 and 1 x 1: one value for a whole window"),
     "position map": (lambda: Lambda(lambda self, x: self.out((x + self.map).flatten(1)), map=nn.Parameter(

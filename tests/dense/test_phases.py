@@ -6,7 +6,7 @@ from shiftscope.dense.phases import PhasesEngine, build_engine
 from shiftscope.evaluation.brute import BruteEngine
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import TwoConvTwoFullNet
-from shiftscope.models.mending import mend
+from shiftscope.models.repair import repair
 from shiftscope.placement import Placement
 
 
@@ -37,8 +37,8 @@ def test_placements_that_are_no_rolls_are_refused():
             PhasesEngine(average, place, shape)
 
 
-def test_a_mended_model_is_seen_through_and_any_other_goes_dense():
+def test_a_repaired_model_is_seen_through_and_any_other_goes_dense():
     place = Placement(image=(6, 9), canvas=(16, 20))
-    mended = mend(net((16, 20)), (1, 16, 20), how="phase-average")
-    assert isinstance(build_engine(mended, place, (1, 6, 9)), PhasesEngine)
+    repaired = repair(net((16, 20)), (1, 16, 20), method="phase-average")
+    assert isinstance(build_engine(repaired, place, (1, 6, 9)), PhasesEngine)
     assert not isinstance(build_engine(net((16, 20)), place, (1, 6, 9)), PhasesEngine)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from shiftscope.dense import NotDense, build_dense
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.placement import Placement
 
 EXAMPLES = 40
@@ -89,7 +89,7 @@ class Drawn(nn.Module):
         super().__init__()
         self.specs, (self.end, width, hidden, self.soft), channels, _ = net
         self.functional = functional
-        self.normalise = Normalise([0.3] * channels, 0.5)
+        self.normalize = Normalize([0.3] * channels, 0.5)
         self.parts = nn.ModuleList(self.part(spec) for spec in self.specs)
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((width, *hidden, 3)))
 
@@ -109,7 +109,7 @@ class Drawn(nn.Module):
         return modules[kind]()
 
     def forward(self, x):
-        x = self.normalise(x)
+        x = self.normalize(x)
         for spec, part in zip(self.specs, self.parts, strict=True):
             x = self.step(spec, part, x)
         return self.finish(x)

@@ -51,12 +51,12 @@ def test_the_course_convnet_before_any_training():
     torch.manual_seed(0)
     model = TwoConvTwoFullNet(canvas=(18, 20)).double().eval()
     model.fc2.weight.data.mul_(50)  # an average over all shifts of random weights: little would differ
-    mended = placement_average(model, (1, 18, 20)).eval()
+    repaired = placement_average(model, (1, 18, 20)).eval()
     images = torch.randint(0, 256, (2, 1, 6, 7), dtype=torch.uint8)
     place = Placement(image=(6, 7), canvas=(18, 20), step=3)
-    still = mended(place.place(images, torch.zeros(2, 2).long()).double() / 255)
+    still = repaired(place.place(images, torch.zeros(2, 2).long()).double() / 255)
     for offset in place.offsets():
-        found = mended(place.place(images, offset.expand(2, 2)).double() / 255)
+        found = repaired(place.place(images, offset.expand(2, 2)).double() / 255)
         torch.testing.assert_close(found, still, rtol=0, atol=1e-9)
     assert (still[0] - still[1]).abs().max() > 1e-2
 
@@ -81,46 +81,46 @@ def test_float_pixels_are_answered_as_the_images_are_they_came_from():
     lambda model: model.float(),
 ])
 def test_changed_weights_are_seen(change):
-    mended, x = placement_average(net(), (2, 7, 9), of="logits").eval(), torch.rand(2, 2, 7, 9, dtype=torch.float64)
+    repaired, x = placement_average(net(), (2, 7, 9), of="logits").eval(), torch.rand(2, 2, 7, 9, dtype=torch.float64)
     with torch.no_grad():
-        before = mended(x)
-        engine = mended.everywhere.engine()
-        assert mended.everywhere.engine() is engine
-        change(mended.model)
-        x = x.to(mended.model[0].weight.dtype)
-        found = mended(x)
-        torch.testing.assert_close(found, PlacementAverage(mended.model, of="logits")(x), rtol=1e-5, atol=1e-5)
+        before = repaired(x)
+        engine = repaired.everywhere.engine()
+        assert repaired.everywhere.engine() is engine
+        change(repaired.model)
+        x = x.to(repaired.model[0].weight.dtype)
+        found = repaired(x)
+        torch.testing.assert_close(found, PlacementAverage(repaired.model, of="logits")(x), rtol=1e-5, atol=1e-5)
     assert found.dtype != before.dtype or (found - before).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
 def test_a_copy_is_no_longer_tied_to_the_original(copied):
-    mended, x = placement_average(net(), (2, 7, 9)).eval(), torch.rand(2, 2, 7, 9, dtype=torch.float64)
-    other = copied(mended)
-    before = mended(x)
-    nn.init.zeros_(mended.model[0].weight)
+    repaired, x = placement_average(net(), (2, 7, 9)).eval(), torch.rand(2, 2, 7, 9, dtype=torch.float64)
+    other = copied(repaired)
+    before = repaired(x)
+    nn.init.zeros_(repaired.model[0].weight)
     torch.testing.assert_close(other(x), before, rtol=0, atol=1e-12)
-    assert other.everywhere.model is other.model and (mended(x) - before).abs().max() > 1e-3
+    assert other.everywhere.model is other.model and (repaired(x) - before).abs().max() > 1e-3
 
 
 def test_gradients_and_training_take_the_loop():
-    mended, x = placement_average(net(), (2, 7, 9)), torch.rand(1, 2, 7, 9, dtype=torch.float64)
-    mended.train()(x).sum().backward()
-    assert all(p.grad is not None for p in mended.parameters())
+    repaired, x = placement_average(net(), (2, 7, 9)), torch.rand(1, 2, 7, 9, dtype=torch.float64)
+    repaired.train()(x).sum().backward()
+    assert all(p.grad is not None for p in repaired.parameters())
     asked = x.clone().requires_grad_()
-    assert mended.eval()(asked).requires_grad and not mended(x).requires_grad
+    assert repaired.eval()(asked).requires_grad and not repaired(x).requires_grad
 
 
 def test_what_has_no_twin_is_averaged_by_the_loop():
     padded = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(40, 3)).double().eval()
     with pytest.raises(NotDense, match="0 cannot go dense: zero padding"):
         dense_shifts(padded, (1, 4, 5))
-    mended, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
-    assert mended.everywhere is None
-    still = mended(x)
+    repaired, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
+    assert repaired.everywhere is None
+    still = repaired(x)
     for dy in range(4):
         for dx in range(5):
-            torch.testing.assert_close(mended(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-12)
+            torch.testing.assert_close(repaired(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-12)
 
 
 def test_the_dense_engine_follows_a_padding_that_is_the_background(brute):

@@ -20,12 +20,12 @@ from shiftscope.data import from_iterable
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.distributed import from_first, gathered, group, in_step, total
 from shiftscope.errors import ShiftscopeError, UsageError
-from shiftscope.layers import Recentre
+from shiftscope.layers import Recenter
 from shiftscope.settings import SynthesisSettings
 
 CLASSES = ("black", "dark", "light", "white")
 PLACEMENT = Placement(image=(8, 8), canvas=(14, 13))
-ARRAYS = ("answers", "margins", "worst_offset", "shown_index", "shown_logits", "right_counts")
+ARRAYS = ("predictions", "margins", "worst_offset", "shown_index", "shown_logits", "correct_counts")
 
 
 def shades(count: int, seed: int) -> TensorImages:
@@ -36,7 +36,7 @@ def shades(count: int, seed: int) -> TensorImages:
 
 
 DATA = Dataset(name="shades", class_names=CLASSES, train=shades(260, 0), test=shades(300, 1), source="made by the test",
-               licence="MIT", drawn=True)
+               license="MIT", synthetic=True)
 
 
 class Stream(IterableDataset):
@@ -76,7 +76,7 @@ def trained(data: Dataset, out: Path, **changed) -> dict[str, np.ndarray]:
 
 def audited(model: nn.Module, **options) -> dict[str, np.ndarray]:
     found = shiftscope.audit(model, DATA, placement=PLACEMENT, **options)
-    counts = np.array([found.images, found.ties, found.not_finite, found.self_check["placements"]])
+    counts = np.array([found.images, found.ties, found.nonfinite, found.self_check["placements"]])
     return {name: getattr(found, name) for name in ARRAYS} | {"counts": counts, "engine": np.array(found.engine)}
 
 
@@ -86,7 +86,7 @@ def stopped_in_one() -> dict[str, np.ndarray]:
     here = group()
     found = shiftscope.audit(net(), DATA, placement=PLACEMENT, engine="brute", memory=300_000,
                              stop=lambda: here.rank == here.size - 1 and next(asked) >= 2)
-    return {"answers": found.answers, "images": np.array([found.images, found.partial])}
+    return {"predictions": found.predictions, "images": np.array([found.images, found.partial])}
 
 
 def paused() -> int:
@@ -113,14 +113,14 @@ def everything(out: Path) -> dict[str, np.ndarray]:
     """Return all that is compared, by name."""
     stream = from_iterable(Stream(), DATA.test, validation=DATA.test)
     plain = net()
-    recentred = nn.Sequential(Recentre((8, 8)), net_of_image())
+    recentered = nn.Sequential(Recenter((8, 8)), net_of_image())
     synthesis = shiftscope.visualize(net(), "0:all", shape=(1, 14, 13),
                                      settings=SynthesisSettings(steps=6, memory=40_000))
     evaluation = shiftscope.evaluate(plain, DATA, placement=PLACEMENT)
     parts = {
         "train": trained(DATA, out / "indexed"), "stream": trained(stream, out / "streamed", epochs=1),
         "brute": audited(plain, engine="brute", memory=300_000), "dense": audited(plain, engine="dense"),
-        "orbit": audited(recentred), "stopped": stopped_in_one(),
+        "orbit": audited(recentered), "stopped": stopped_in_one(),
         "evaluation": {"classes": evaluation.predictions, "confidence": evaluation.confidence},
         "synthesis": {"images": synthesis.images, "activations": synthesis.activations},
         "basics": {"paused": np.array(paused()), "refused": np.array(refused()),

@@ -67,7 +67,7 @@ def test_an_audit_by_two_processes_is_that_of_one(checkpoint, tmp_path, capsys):
     assert done.returncode == 0 and done.stderr == "" and done.stdout.count("worst-case accuracy") == 1
     assert main([*common, "--out", str(tmp_path / "one")]) == 0
     two, one = Audit.load(tmp_path / "two"), Audit.load(tmp_path / "one")
-    assert (two.answers == one.answers).all() and two.ties == one.ties and two.images == 40
+    assert (two.predictions == one.predictions).all() and two.ties == one.ties and two.images == 40
     assert two.accuracy_map.tolist() == one.accuracy_map.tolist() and two.intervals == one.intervals
 
 

@@ -54,8 +54,8 @@ def test_what_is_counted_is_equal_to_the_last_count(two, one, part):
 
 def test_the_audits_were_those_that_were_meant(one):
     assert [str(one[f"{part}.engine"]) for part in ("brute", "dense", "orbit")] == ["brute", "dense", "dense"]
-    assert one["brute.answers"].shape == (300, 42) and len(np.unique(one["brute.answers"])) == 4
-    assert (one["orbit.answers"] == one["orbit.answers"][:, :1]).all()
+    assert one["brute.predictions"].shape == (300, 42) and len(np.unique(one["brute.predictions"])) == 4
+    assert (one["orbit.predictions"] == one["orbit.predictions"][:, :1]).all()
     assert one["brute.counts"].tolist()[3] == 32 * 8
 
 
@@ -76,7 +76,7 @@ def test_an_audit_that_one_process_is_asked_to_stop_stops_in_all_with_whole_roun
     found = two[1][0]
     images, partial = found["stopped.images"]
     assert partial and 0 < images < 300
-    np.testing.assert_array_equal(found["stopped.answers"], one["brute.answers"][:images])
+    np.testing.assert_array_equal(found["stopped.predictions"], one["brute.predictions"][:images])
 
 
 def test_a_training_pauses_in_all_when_the_time_of_one_is_up(two):

@@ -46,15 +46,15 @@ def pattern(headline: str) -> re.Pattern[str]:
 
 
 def test_every_error_has_a_label_of_its_own():
-    labelled = re.findall(r"^\((error-[a-z0-9-]+)\)=\n### `", PAGE, flags=re.M)
-    assert len(labelled) == len(set(labelled)) == len(HEADLINES) == len(set(HEADLINES)) > 100
+    labeled = re.findall(r"^\((error-[a-z0-9-]+)\)=\n### `", PAGE, flags=re.M)
+    assert len(labeled) == len(set(labeled)) == len(HEADLINES) == len(set(HEADLINES)) > 100
 
 
 def test_a_headline_is_a_message_of_the_source():
     texts = {text for _, node in nodes() if (text := message(node)) is not None and " " in text and "\n" not in text}
     texts |= {text.partition("\n")[0] for _, text in raised(("DataError", "UsageError")) if "\n" in text}  # then code
     gone = [headline for headline in HEADLINES if not any(map(pattern(headline).search, texts))]
-    assert gone == [], "these messages are no longer in the source: mend docs/errors.md"
+    assert gone == [], "these messages are no longer in the source: repair docs/errors.md"
 
 
 def test_what_goes_wrong_with_files_is_explained():

@@ -17,7 +17,7 @@ def dataset(count=120):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 1, 4, 6), dtype=torch.uint8, generator=generator)
     both = TensorImages(images, torch.arange(count) % 3)
-    return Dataset(name="noise", class_names=("a", "b", "c"), train=both, test=both, source="-", licence="-")
+    return Dataset(name="noise", class_names=("a", "b", "c"), train=both, test=both, source="-", license="-")
 
 
 class Net(nn.Module):
@@ -70,14 +70,14 @@ class Broken(nn.Module):
 def test_minus_infinity_at_losing_classes_is_valid():
     found = evaluate(Net(Masked()), dataset(), placement=PLACE)
     allowed = scores(found)[:, 1:]
-    assert found.not_finite == 0 and found.predictions.tolist() == (1 + allowed.argmax(1)).tolist()
+    assert found.nonfinite == 0 and found.predictions.tolist() == (1 + allowed.argmax(1)).tolist()
     assert np.isfinite(found.confidence).all() and found.output_type == "logits"
     np.testing.assert_allclose(found.confidence, allowed.softmax(1).max(1).values, atol=1e-6)
 
 
 def test_a_row_without_a_finite_maximum_has_no_prediction():
     found = evaluate(Net(Broken()), dataset(), placement=PLACE)
-    assert found.not_finite == 3 and found.predictions[:3].tolist() == [-1, -1, -1]
+    assert found.nonfinite == 3 and found.predictions[:3].tolist() == [-1, -1, -1]
     assert found.confidence[:3].tolist() == [0, 0, 0] and (found.predictions[3:] >= 0).all()
     assert any("3 images gave outputs that are not finite" in note for note in found.notes)
 

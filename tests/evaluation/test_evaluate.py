@@ -20,7 +20,7 @@ def dataset(count=300, channels=1):
     images[:, :, 0, 0] = 255  # the brightest pixel marks the corner
     labels = torch.randint(0, 3, (count,), generator=generator)
     both = TensorImages(images, labels)
-    return Dataset(name="noise", class_names=("a", "b", "c"), train=both, test=both, source="-", licence="-")
+    return Dataset(name="noise", class_names=("a", "b", "c"), train=both, test=both, source="-", license="-")
 
 
 class AnswersByColumn(nn.Module):
@@ -50,14 +50,14 @@ def test_figures_equal_a_loop_over_images_and_sklearn():
     assert (found.gallery_canvases[3] == shown).all()
 
 
-def test_random_and_centred_differ_as_worked_out_by_hand():
+def test_random_and_centered_differ_as_worked_out_by_hand():
     data = dataset()
     found = evaluate(AnswersByColumn(), data, placement=PLACE, seed=1)
     offsets = PLACE.sample(torch.arange(300), seed=1)
     by_hand = [(int(offset) + _first_white(image)) % 3 == int(label) for offset, image, label in
                zip(offsets[:, 1], data.test.images, data.test.labels, strict=True)]
     assert found.accuracy["random"] == pytest.approx(np.mean(by_hand))
-    assert found.predictions_centred.tolist() == [(4 + _first_white(image)) % 3 for image in data.test.images]
+    assert found.predictions_centered.tolist() == [(4 + _first_white(image)) % 3 for image in data.test.images]
 
 
 def _first_white(image):
@@ -72,7 +72,7 @@ def test_outputs_that_are_not_finite_count_as_wrong_and_are_reported():
             return outputs
 
     found = evaluate(Broken(), dataset(), placement=PLACE)
-    assert found.accuracy == {"random": 0.0, "centred": 0.0} and found.not_finite == 300
+    assert found.accuracy == {"random": 0.0, "centered": 0.0} and found.nonfinite == 300
     assert found.confusion.sum() == 0 and (found.predictions == -1).all()
     assert any("300 images gave outputs that are not finite" in note for note in found.notes)
 

@@ -10,14 +10,14 @@ from shiftscope.models import build_model
 from shiftscope.placement import Placement
 
 
-def drawn(count=500, classes=3):
+def synthetic(count=500, classes=3):
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(0, classes, (count,), generator=generator)
     return labels, torch.randint(-1, classes, (count,), generator=generator)
 
 
 def test_each_cell_has_its_first_images():
-    labels, said = drawn()
+    labels, said = synthetic()
     seen: Counter = Counter()
     expected = []
     for index, cell in enumerate(zip(labels.tolist(), said.tolist(), strict=True)):
@@ -29,7 +29,7 @@ def test_each_cell_has_its_first_images():
 
 @pytest.mark.parametrize("most, wrong, right", [(6, 6, 0), (20, 20, 0), (24, 24, 0), (27, 24, 3), (30, 24, 6)])
 def test_mistakes_come_first_and_every_cell_before_any_cells_second(most, wrong, right):
-    labels, said = drawn()
+    labels, said = synthetic()
     index = examples(labels, said, 3, (1, 28, 28), most=most)
     cells = Counter(zip(labels[index].tolist(), said[index].tolist(), strict=True))
     assert sum(count for (true, answer), count in cells.items() if true != answer) == wrong
@@ -39,7 +39,7 @@ def test_mistakes_come_first_and_every_cell_before_any_cells_second(most, wrong,
 
 
 def test_large_images_are_kept_within_the_budget():
-    labels, said = drawn()
+    labels, said = synthetic()
     side = int((BYTES / 3 / 5.5) ** 0.5)
     assert len(examples(labels, said, 3, (3, side, side))) == 5
     assert len(examples(labels, said, 3, (3, 4000, 4000))) == 0
@@ -49,7 +49,7 @@ def test_the_record_holds_them_as_the_dataset_does():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (90, 2, 4, 6), dtype=torch.uint8, generator=generator)
     both = TensorImages(images, torch.arange(90) % 3)
-    data = Dataset(name="noise", class_names=("a", "b", "c"), train=both, test=both, source="-", licence="-")
+    data = Dataset(name="noise", class_names=("a", "b", "c"), train=both, test=both, source="-", license="-")
     found = evaluate(build_model("two-full", canvas=(9, 14), channels=2, classes=3), data,
                      placement=Placement(image=(4, 6), canvas=(9, 14)))
     assert torch.from_numpy(found.cell_images).equal(images[found.cell_index])

@@ -266,9 +266,9 @@ class Kind:
 
 
 META = {"all": "meta device", "save": "holds no numbers"}
-REWRITES = ("mend-blur", "mend-polyphase")
-GRAPH = (*REWRITES, "mend-phase-average")
-MENDS = "mend-placement-average mend-recentre mend-blur mend-polyphase mend-phase-average"
+REWRITES = ("repair-blur", "repair-polyphase")
+GRAPH = (*REWRITES, "repair-phase-average")
+REPAIRS = "repair-placement-average repair-recenter repair-blur repair-polyphase repair-phase-average"
 NO_WEIGHTS = {"train": "has no parameters that may change"}
 SCRIPT = dict.fromkeys(GRAPH, "it is TorchScript") | {"onnx": "is TorchScript"}
 NO_GRADIENT = {"visualize": "does not depend on the picture", "attribute": "does not depend on the pixels",
@@ -303,8 +303,8 @@ KINDS: dict[str, Kind] = {
     "mapped": Kind(mapped, refused=dict.fromkeys(REWRITES, "batch"), name="lambda"),
     "double table": Kind(double_table, double_table, "lambda", NO_WEIGHTS | dict.fromkeys(GRAPH, "no strided"),
                          torch.float64),
-    "on meta": Kind(lambda: net().to("meta"), None, refused=META | {"but": MENDS}),
-    "half on meta": Kind(half_on_meta, None, refused=META | dict.fromkeys(GRAPH, "meta") | {"but": MENDS}),
+    "on meta": Kind(lambda: net().to("meta"), None, refused=META | {"but": REPAIRS}),
+    "half on meta": Kind(half_on_meta, None, refused=META | dict.fromkeys(GRAPH, "meta") | {"but": REPAIRS}),
     "int8": Kind(int8, int8, near=0.1, refused=NO_GRADIENT | {"save": "as in quantized models",
                                                               "onnx": "cannot be written"}
                  | dict.fromkeys(GRAPH, "cannot be read")),

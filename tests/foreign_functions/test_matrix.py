@@ -14,13 +14,13 @@ from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.errors import ShiftscopeError
 from shiftscope.evaluation.accuracy import evaluate
 from shiftscope.models import OnnxModel, export_onnx, load, save
-from shiftscope.models.mending import mend
+from shiftscope.models.repair import repair
 from shiftscope.modules import as_module
 from shiftscope.placement import Placement
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training import train
 from shiftscope.visualization import attribute, visualize
-from shiftscope.visualization.neighbours import find_neighbours
+from shiftscope.visualization.neighbors import find_neighbors
 
 from .kinds import CANVAS, CLASSES, KINDS, SHAPE, Kind, net
 
@@ -28,7 +28,7 @@ PLACE = Placement(image=(5, 6), canvas=CANVAS)
 IMAGES = torch.randint(0, 256, (11, 1, 5, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 LABELS = torch.arange(11) % CLASSES
 PARTS = TensorImages(IMAGES, LABELS)
-DATA = Dataset(name="noise", class_names=("a", "b", "c", "d"), train=PARTS, test=PARTS, source="-", licence="-")
+DATA = Dataset(name="noise", class_names=("a", "b", "c", "d"), train=PARTS, test=PARTS, source="-", license="-")
 PICTURES = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1))
 ROUNDING = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Of outputs of size 1; other types 1e-4."""
@@ -71,14 +71,14 @@ def audited(kind: Kind, model: Any) -> None:
     for engine in ("auto", "brute"):
         found = audit(model, DATA, placement=PLACE, engine=engine)
         every = plain_outputs(kind, canvases(torch.from_numpy(found.offsets)).flatten(0, 1))
-        same_labels(found.answers, every.view(found.placements, len(IMAGES), CLASSES).transpose(0, 1), near(kind))
+        same_labels(found.predictions, every.view(found.placements, len(IMAGES), CLASSES).transpose(0, 1), near(kind))
         assert found.model == kind.name
 
 
 def evaluated(kind: Kind, model: Any) -> None:
     found = evaluate(model, DATA, placement=PLACE)
     middle = canvases(torch.tensor([PLACE.middle]))[0]
-    same_labels(found.predictions_centred, plain_outputs(kind, middle), near(kind))
+    same_labels(found.predictions_centered, plain_outputs(kind, middle), near(kind))
     assert found.model == kind.name
 
 
@@ -118,7 +118,7 @@ def attributed(kind: Kind, model: Any) -> None:
 
 
 def neighbored(kind: Kind, model: Any) -> None:
-    (found,) = find_neighbours(model, ["class:1"], DATA, placement=PLACE, k=3)
+    (found,) = find_neighbors(model, ["class:1"], DATA, placement=PLACE, k=3)
     every = plain_outputs(kind, canvases(PLACE.offsets()).flatten(0, 1)).view(-1, len(IMAGES), CLASSES)
     best = every[..., 1].amax(0).sort(descending=True).values[:3]
     scale = 1 + float(best.abs().max())
@@ -136,10 +136,10 @@ def measured(kind: Kind, model: Any) -> None:
 
 def averaged(kind: Kind, model: Any, how: str, rolls: list[tuple[int, int]]) -> None:
     """The logarithm of the mean probabilities over some shifts."""
-    mended = mend(model, SHAPE, how=how)
+    repaired = repair(model, SHAPE, method=how)
     if kind.plain is None:
         return
-    found = asked(mended, kind)
+    found = asked(repaired, kind)
     views = torch.stack([plain_outputs(kind, PICTURES.roll(roll, (2, 3))).softmax(1) for roll in rolls])
     assert found == pytest.approx(views.mean(0).log().numpy(), abs=near(kind))
 
@@ -149,32 +149,32 @@ def asked(model: nn.Module, kind: Kind, pixels: torch.Tensor = PICTURES) -> np.n
     return model(pixels.to(kind.dtype, copy=True)).double().numpy()
 
 
-def mended_by_placements(kind: Kind, model: Any) -> None:
+def repaired_by_placements(kind: Kind, model: Any) -> None:
     averaged(kind, model, "placement-average", [(y, x) for y in range(CANVAS[0]) for x in range(CANVAS[1])])
 
 
-def mended_by_phases(kind: Kind, model: Any) -> None:
+def repaired_by_phases(kind: Kind, model: Any) -> None:
     averaged(kind, model, "phase-average", [(y, x) for y in (0, 1) for x in (0, 1)])
 
 
-def recentred(kind: Kind, model: Any) -> None:
-    mended = mend(model, SHAPE, how="recentre")
+def recentered(kind: Kind, model: Any) -> None:
+    repaired = repair(model, SHAPE, method="recenter")
     if kind.plain is None:
         return
     corner, middle = (canvases(torch.tensor([offset]))[0][:3] for offset in ((0, 0), PLACE.middle))
-    assert asked(mended, kind, corner) == pytest.approx(asked(mended, kind, middle), abs=near(kind))
-    outputs = asked(mended, kind, middle)
+    assert asked(repaired, kind, corner) == pytest.approx(asked(repaired, kind, middle), abs=near(kind))
+    outputs = asked(repaired, kind, middle)
     every = plain_outputs(kind, canvases(PLACE.offsets()).flatten(0, 1)).view(-1, len(IMAGES), CLASSES)[:, :3]
     assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # the plain model's, at some place
 
 
 def rewritten(kind: Kind, model: Any, how: str) -> None:
-    mended = mend(model, SHAPE, how=how)
+    repaired = repair(model, SHAPE, method=how)
     if kind.plain is None:
         return
-    assert len(mended.recipes) == 1 and np.isfinite(asked(mended, kind)).all()
+    assert len(repaired.recipes) == 1 and np.isfinite(asked(repaired, kind)).all()
     if kind.plain is net:
-        assert asked(mended, kind) == pytest.approx(asked(mend(net(), SHAPE, how=how), kind), abs=1e-5)
+        assert asked(repaired, kind) == pytest.approx(asked(repair(net(), SHAPE, method=how), kind), abs=1e-5)
 
 
 def kept(kind: Kind, model: Any, folder: Any) -> None:
@@ -203,11 +203,11 @@ FUNCTIONS: dict[str, Callable[[Kind, Any, Any], None]] = {
     "attribute": lambda kind, model, folder: attributed(kind, model),
     "neighbors": lambda kind, model, folder: neighbored(kind, model),
     "equivariance": lambda kind, model, folder: measured(kind, model),
-    "mend-blur": lambda kind, model, folder: rewritten(kind, model, "blur"),
-    "mend-polyphase": lambda kind, model, folder: rewritten(kind, model, "polyphase"),
-    "mend-phase-average": lambda kind, model, folder: mended_by_phases(kind, model),
-    "mend-placement-average": lambda kind, model, folder: mended_by_placements(kind, model),
-    "mend-recentre": lambda kind, model, folder: recentred(kind, model),
+    "repair-blur": lambda kind, model, folder: rewritten(kind, model, "blur"),
+    "repair-polyphase": lambda kind, model, folder: rewritten(kind, model, "polyphase"),
+    "repair-phase-average": lambda kind, model, folder: repaired_by_phases(kind, model),
+    "repair-placement-average": lambda kind, model, folder: repaired_by_placements(kind, model),
+    "repair-recenter": lambda kind, model, folder: recentered(kind, model),
     "save": kept,
     "onnx": written,
 }

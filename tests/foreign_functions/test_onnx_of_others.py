@@ -9,7 +9,7 @@ import torch
 from shiftscope.auditing import audit
 from shiftscope.errors import CheckpointError
 from shiftscope.models import OnnxModel
-from shiftscope.models.mending import mend
+from shiftscope.models.repair import repair
 
 from .kinds import CANVAS, CLASSES, SHAPE
 from .test_matrix import DATA, PICTURES, PLACE
@@ -64,7 +64,7 @@ def test_an_audit_of_each_order_of_axes_and_of_whole_numbers(tmp_path: Path) -> 
     assert expected.unanimity < 1
     for options in ({"last": True}, {"outputs": ("labels", "scores")}, {"outputs": ("whole",)}):
         found = audit(OnnxModel(file_of(tmp_path / "b.onnx", **options)), DATA, placement=PLACE)
-        assert (found.answers == expected.answers).mean() > 0.99
+        assert (found.predictions == expected.predictions).mean() > 0.99
 
 
 def test_files_without_scores_are_refused_with_what_they_return(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_files_without_scores_are_refused_with_what_they_return(tmp_path: Path) 
         assert len(str(it.value)) < 400
 
 
-def test_an_onnx_file_is_mended_by_averages(tmp_path: Path) -> None:
-    mended = mend(OnnxModel(file_of(tmp_path / "m.onnx")), SHAPE, how="placement-average")
+def test_an_onnx_file_is_repaired_by_averages(tmp_path: Path) -> None:
+    repaired = repair(OnnxModel(file_of(tmp_path / "m.onnx")), SHAPE, method="placement-average")
     views = torch.stack([PICTURES.roll((y, x), (2, 3)) for y in range(CANVAS[0]) for x in range(CANVAS[1])])
     every = torch.from_numpy(views.flatten(2).double().numpy() @ WEIGHTS).softmax(-1).mean(0).log()
-    assert mended(PICTURES).numpy() == pytest.approx(every.numpy(), abs=1e-4)
+    assert repaired(PICTURES).numpy() == pytest.approx(every.numpy(), abs=1e-4)

@@ -16,11 +16,11 @@ from shiftscope.evaluation.accuracy import evaluate
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import build_model, load, save
 from shiftscope.models.adapt import adapt
-from shiftscope.modules import as_module, evaluating, home, in_batches, model_name
+from shiftscope.modules import as_module, device_and_dtype, evaluating, in_batches, model_name
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training import train
 from shiftscope.visualization import activations, attribute, visualize
-from shiftscope.visualization.neighbours import find_neighbours
+from shiftscope.visualization.neighbors import find_neighbors
 
 from .kinds import SHAPE, Bank, InPlace, Lazy, Net, NoBatchOfOne, OneAtATime, Squeezes, TupleInTraining, bands, net
 from .test_matrix import DATA, IMAGES, PICTURES, PLACE
@@ -40,7 +40,7 @@ def test_wrappers_with_hooks_or_methods_of_their_own_are_kept() -> None:
     plain = audit(net(), DATA, placement=PLACE)
     for wrapper in (Reversed(net()), hooked, compiled):
         found = audit(wrapper, DATA, placement=PLACE)
-        assert (found.answers == 3 - plain.answers).all()
+        assert (found.predictions == 3 - plain.predictions).all()
 
 
 def test_wrappers_in_wrappers() -> None:
@@ -79,7 +79,7 @@ def test_generators_of_python_numpy_and_torch_are_seeded_and_left_as_they_were()
         model = net(Draws)
         made = visualize(model, "class:1", shape=SHAPE, settings=SynthesisSettings(steps=2))
         maps = attribute(model, PICTURES, 1, method="saliency").maps
-        (near,) = find_neighbours(model, ["class:1"], DATA, placement=PLACE, k=2)
+        (near,) = find_neighbors(model, ["class:1"], DATA, placement=PLACE, k=2)
         shown = activations(model, PICTURES, ["class"])["class"].numpy()
         train(model, DATA, placement=PLACE, settings=QUICK)
         weights = torch.cat([weight.detach().flatten() for weight in model.parameters()]).numpy()
@@ -112,7 +112,7 @@ def test_what_a_model_raises_later_names_file_and_line(function: str) -> None:
         {"audit": lambda: audit(model, DATA, placement=PLACE),
          "evaluate": lambda: evaluate(model, DATA, placement=PLACE),
          "train": lambda: train(model, DATA, placement=PLACE, settings=QUICK),
-         "neighbors": lambda: find_neighbours(model, ["class:1"], DATA, placement=PLACE)}[function]()
+         "neighbors": lambda: find_neighbors(model, ["class:1"], DATA, placement=PLACE)}[function]()
     assert len(str(refusal.value)) < 400 and "a batch of more than three" in str(refusal.value)
 
 
@@ -167,10 +167,10 @@ def test_lazy_models_are_trained_and_their_checkpoints_load_into_fresh_ones(tmp_
 
 
 def test_the_dtype_is_tried_and_a_bank_of_other_precision_does_not_choose_it() -> None:
-    assert home(adapt(net(Bank), shape=SHAPE))[1] == torch.float32
+    assert device_and_dtype(adapt(net(Bank), shape=SHAPE))[1] == torch.float32
     mixed = net(Bank).half()
     mixed.bank = mixed.bank.float()
-    assert home(adapt(mixed, shape=SHAPE))[1] == torch.float16
+    assert device_and_dtype(adapt(mixed, shape=SHAPE))[1] == torch.float16
     ordinary = net().double()
     assert adapt(ordinary, shape=SHAPE) is ordinary
 
@@ -186,7 +186,7 @@ def test_models_that_work_in_place_leave_the_views_of_an_average_alone() -> None
 @pytest.mark.parametrize("kind", [OneAtATime, NoBatchOfOne, Squeezes])
 def test_layers_of_models_with_quirks_are_those_of_the_plain_model(kind: type[nn.Module]) -> None:
     def seen(model: nn.Module) -> list[np.ndarray]:
-        (found,) = find_neighbours(model, ["conv:all"], DATA, placement=PLACE, k=2)
+        (found,) = find_neighbors(model, ["conv:all"], DATA, placement=PLACE, k=2)
         moved = equivariance(model, DATA, placement=PLACE, period=2, images=5)
         maps = [attribute(model, pictures, 1, method="grad-cam", layer="conv").maps
                 for pictures in (PICTURES[1:2], PICTURES)]
@@ -198,7 +198,7 @@ def test_layers_of_models_with_quirks_are_those_of_the_plain_model(kind: type[nn
 
 def test_one_image_of_a_model_that_squeezes() -> None:
     found = audit(net(Squeezes), DATA, placement=PLACE, limit=1)
-    assert (found.answers == audit(net(), DATA, placement=PLACE, limit=1).answers).all()
+    assert (found.predictions == audit(net(), DATA, placement=PLACE, limit=1).predictions).all()
 
 
 def test_functions_of_pixels_and_factories_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

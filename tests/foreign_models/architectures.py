@@ -136,7 +136,7 @@ class LayerNorms(Net):
         return F.gelu(self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)).flatten(1)
 
 
-@foreign(dense="normalises over places")
+@foreign(dense="normalizes over places")
 class LayerNormOfMaps(Net):
     """Over all values of a picture."""
 

@@ -28,7 +28,7 @@ def subject(model: Foreign, mode: str) -> tuple[Dataset, Placement]:
     images = numbers.integers(0, 256, (count, model.channels, *size)) * numbers.uniform(0.1, 1, (count, 1, 1, 1))
     both = TensorImages(torch.from_numpy(images.astype(np.uint8)), torch.arange(count) % model.classes)
     data = Dataset(name="noise", class_names=tuple(f"class {k}" for k in range(model.classes)), train=both, test=both,
-                   source="-", licence="-")
+                   source="-", license="-")
     return data, Placement(image=size, canvas=model.canvas, mode=mode)
 
 
@@ -108,8 +108,8 @@ def audited(model: Foreign, subjected: Any, mode: str, engine: str) -> tuple[Any
     """Return an audit and its labels (N, P), -1 where not finite."""
     data, placement = subject(model, mode)
     found = shiftscope.audit(subjected, data, placement=placement, engine=engine)
-    labels = found.answers.astype(np.int64)
-    return found, np.where(labels == np.iinfo(found.answers.dtype).max, reference.NONFINITE, labels)
+    labels = found.predictions.astype(np.int64)
+    return found, np.where(labels == np.iinfo(found.predictions.dtype).max, reference.NONFINITE, labels)
 
 
 def check_figures(found: Any, labels: np.ndarray, differing: int) -> None:
@@ -122,7 +122,7 @@ def check_figures(found: Any, labels: np.ndarray, differing: int) -> None:
     whole = differing / images + 1e-9
     assert abs(found.worst_case_accuracy - right.all(1).mean()) <= whole
     assert abs(found.unanimity - (shares.max(1) == 1).mean()) <= whole
-    assert np.abs(found.right_counts - right.sum(1)).sum() <= differing and found.placements == placements
+    assert np.abs(found.correct_counts - right.sum(1)).sum() <= differing and found.placements == placements
 
 
 class Recorder(nn.Module):

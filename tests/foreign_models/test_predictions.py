@@ -109,7 +109,7 @@ def test_evaluate(model, mode):
     found = shiftscope.evaluate(subject, data, placement=placement)
     offsets, images = list(map(tuple, placement.offsets().tolist())), np.arange(len(data.test))
     for labels, where in ((found.predictions, list(map(tuple, found.offsets.tolist()))),
-                          (found.predictions_centred, [placement.middle] * len(images))):
+                          (found.predictions_centered, [placement.middle] * len(images))):
         index = images, [offsets.index(one) for one in where]
         wanted = (checks.expected(model, mode).at(index) if model.kind == "plain" else
                   checks.on_the_same_batches(model, subject, checks.pictures(model, mode)[index]))

@@ -28,7 +28,7 @@ def test_garments(name, engine, fashion_mnist_dir):
     place = Placement(image=(28, 28), canvas=(56, 56))
     found = shiftscope.audit(model.build(), data, placement=place, engine=engine, limit=IMAGES)
     assert found.placements == 841
-    labels = found.answers.astype(np.int64)
+    labels = found.predictions.astype(np.int64)
     checks.check_figures(found, wanted.labels, checks.compare(model, labels, wanted))
 
 

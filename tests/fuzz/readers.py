@@ -23,8 +23,8 @@ from shiftscope.data.idx import read_idx
 from shiftscope.data.packing import from_dataset, pack
 from shiftscope.errors import ShiftscopeError
 from shiftscope.models import InvariantNet, OnnxModel, TwoConvTwoFullNet, TwoFullNet, load, save
-from shiftscope.models.mending import mend
 from shiftscope.models.onnx_file import SUFFIX
+from shiftscope.models.repair import repair
 from shiftscope.notebook.summary import summary
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
@@ -33,14 +33,14 @@ from shiftscope.runs import MetricsLog, RunFolder
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training.fit import train
 from shiftscope.visualization import attribute, visualize
-from shiftscope.visualization.neighbours import find_neighbours
+from shiftscope.visualization.neighbors import find_neighbors
 from shiftscope.visualization.quality import measure_quality
 from shiftscope.visualization.units import unit_table
 from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.compare_runs import compare_runs
 from shiftscope.workflows.figure_shelf import Shelf
 from shiftscope.workflows.make_report import Around, page, report_runs
-from shiftscope.workflows.mend_checkpoint import MendOptions, finetune_settings
+from shiftscope.workflows.repair_checkpoint import RepairOptions, finetune_settings
 from shiftscope.workflows.run_contents import read_run
 from shiftscope.workflows.subjects import checkpoint_subject
 
@@ -97,12 +97,12 @@ def make_state(folder: Path) -> None:
     train(perceptron(), data(), placement=PLACE, settings=TrainSettings(epochs=1, micro_batch=0), folder=folder / "net")
 
 
-def make_mended(folder: Path) -> None:
+def make_repaired(folder: Path) -> None:
     provenance = shiftscope.models.Provenance(name="net", dataset="garments:20,10", class_names=list(NAMES),
                                               placement=PLACE.to_dict(), settings=TrainSettings().to_dict())
     net = TwoConvTwoFullNet(canvas=(16, 16), classes=3)
-    save(mend(net.eval(), (1, 16, 16), how="polyphase"), folder / "polyphase", provenance=provenance)
-    save(mend(perceptron().eval(), (1, *PLACE.canvas), how="placement-average", image=(8, 8)), folder / "average",
+    save(repair(net.eval(), (1, 16, 16), method="polyphase"), folder / "polyphase", provenance=provenance)
+    save(repair(perceptron().eval(), (1, *PLACE.canvas), method="placement-average", image=(8, 8)), folder / "average",
          provenance=provenance)
     save(InvariantNet(canvas=(16, 16), classes=3), folder / "invariant", provenance=provenance)
 
@@ -122,19 +122,19 @@ def make_run(folder: Path) -> None:
                                                           "controls": False, "audit": True}}
     run.path.mkdir()
     run.write_environment({"schema_version": 1, "command": ["shiftscope", "run"], "seed": 0, "settings": settings,
-                           "started": "2026-01-02T03:04:05+00:00", "dataset": {"name": "bars", "drawn": False}})
+                           "started": "2026-01-02T03:04:05+00:00", "dataset": {"name": "bars", "synthetic": False}})
     trained = train(net, data(), placement=PLACE, settings=TrainSettings(epochs=2, micro_batch=0),
                     folder=run.checkpoint(key))
     trained.save(run.result(key, "training"))
     for line in trained.history:
         run.log.append({"job": key, "model": "two-full", "seed": 0, **line, "epochs": 2, "epoch_seconds": 1.0})
     shiftscope.evaluate(net, data(), placement=PLACE, name="two-full").save(run.result(key, "test"))
-    audit(net, data(), placement=PLACE, name="two-full", trained="moved").save(run.result(key, "audit"))
+    audit(net, data(), placement=PLACE, name="two-full", trained="random").save(run.result(key, "audit"))
     files.write_json(run.metrics, {"schema_version": 1, "models": [], "controls": [], "paused": None,
                                    "dataset": {"name": "bars", "canvas": [16, 18]}})
     files.write_json(run.path / "results" / "parameters.json", {
         "schema_version": 1, "model": "two-full", "parameters": [
-            {"name": "fc1.weight", "shape": [5, 288], "count": 1440, "mean": 0.0, "deviation": 0.1, "norm": 1.0}]})
+            {"name": "fc1.weight", "shape": [5, 288], "count": 1440, "mean": 0.0, "std": 0.1, "norm": 1.0}]})
     run.figures.mkdir()
     Image.new("L", (12, 9), 128).save(run.figures / "samples.png")
 
@@ -144,7 +144,7 @@ def make_records(folder: Path) -> None:
     net, some = perceptron(), data()
     pixels = torch.rand(2, 1, *PLACE.canvas, generator=torch.Generator().manual_seed(0))
     made = visualize(net, "class:all", settings=SynthesisSettings(steps=2, views=1, seed=1))
-    found = find_neighbours(net, ["class:all"], some, placement=PLACE.narrowed(step=4),
+    found = find_neighbors(net, ["class:all"], some, placement=PLACE.narrowed(step=4),
                             k=2)[0]
     for record in (made, found, measure_quality(net, made), attribute(net, pixels, 0, method="saliency"),
                    equivariance(net, some, placement=PLACE), unit_table(net, some, placement=PLACE)):
@@ -216,7 +216,7 @@ def look(some: Dataset) -> None:
 
 def read_checkpoint(folder: Path, out: Path) -> None:
     trained = open_checkpoint(folder / "net", device="cpu")
-    finetune_settings(trained, MendOptions(how="recentre", finetune=1))
+    finetune_settings(trained, RepairOptions(method="recenter", finetune=1))
     named = trained.config.provenance.dataset
     subject = checkpoint_subject(trained, {"data": "garments:20,10"} if named == "garments" else {}, SilentProgress())
     found = shiftscope.evaluate(subject.model, subject.data, placement=subject.placement, name=subject.name,
@@ -230,7 +230,7 @@ def try_model(model: nn.Module, shape: tuple[int, int, int]) -> None:
         model(torch.zeros(1, *shape))
 
 
-def read_mended(folder: Path, out: Path) -> None:
+def read_repaired(folder: Path, out: Path) -> None:
     for one in sorted(folder.iterdir()):
         trained = open_checkpoint(one, device="cpu")
         try_model(trained.model, (trained.channels, *getattr(trained.model, "picture", PLACE.canvas)[-2:]))
@@ -281,7 +281,7 @@ def read_records(folder: Path, out: Path) -> None:
 
 
 def read_pages(folder: Path, out: Path) -> None:
-    page([load_record(folder / kind) for kind in ("synthesis", "neighbours", "quality", "equivariance")], Shelf(None),
+    page([load_record(folder / kind) for kind in ("synthesis", "neighbors", "quality", "equivariance")], Shelf(None),
          Around())
 
 
@@ -354,7 +354,7 @@ def cached_in(folder: Path):
 
 
 READERS = (
-    Reader("checkpoint", make_checkpoint, read_checkpoint, 5), Reader("mended", make_mended, read_mended, 1.5),
+    Reader("checkpoint", make_checkpoint, read_checkpoint, 5), Reader("repaired", make_repaired, read_repaired, 1.5),
     Reader("foreign", make_foreign, read_foreign, 2), Reader("state", make_state, read_state, 4),
     Reader("run", make_run, read_whole_run, 4), Reader("report", make_run, read_report, 0.7),
     Reader("records", make_records, read_records, 3), Reader("pages", make_records, read_pages, 0.4),

@@ -8,7 +8,7 @@ from shiftscope.dense.shifts import placement_average
 from shiftscope.errors import UsageError
 from shiftscope.layers import PhaseAverage, PlacementAverage
 from shiftscope.layers.averaging import MeanOfViews
-from shiftscope.models.mending import WholeAverage, mend
+from shiftscope.models.repair import WholeAverage, repair
 
 SHAPE = (1, 5, 6)
 ENDS = {"logits": lambda z: z, "probabilities": lambda z: z.softmax(1), "log-probabilities": lambda z: z.log_softmax(1)}
@@ -64,8 +64,8 @@ def test_whole_placements_too(kind):
     canvas[..., 2:4, 1:4] = 0.1 + torch.rand(2, 1, 2, 3, generator=torch.Generator().manual_seed(1)).double()
     net = WholeAverage(Ended(kind), (2, 3), SHAPE[1:], background=0.0)
     with torch.no_grad():
-        found, centred = net(canvas), net.centre(canvas)
-    expected = views(centred, net.rolls.tolist()).mean(0)
+        found, centered = net(canvas), net.center(canvas)
+    expected = views(centered, net.rolls.tolist()).mean(0)
     torch.testing.assert_close(found if kind == "probabilities" else found.exp(), expected, rtol=0, atol=1e-12)
 
 
@@ -84,12 +84,12 @@ def test_whole_numbers_are_averaged_as_numbers():
     assert mean.result().tolist() == [[1.5, 2.0]]
 
 
-@pytest.mark.parametrize("how", ["phase-average", "placement-average"])
+@pytest.mark.parametrize("method", ["phase-average", "placement-average"])
 @pytest.mark.parametrize("kind", ENDS)
-def test_mended_models_know_what_they_average(how, kind, pixels):
-    mended = mend(Six(kind), (1, 6, 6), how=how)
-    assert mended.recipe.output_type == kind == mended.net.output_type
-    assert mend(Six(kind), (1, 6, 6), how=how, output_type="logits").recipe.output_type == "logits"
+def test_repaired_models_know_what_they_average(how, kind, pixels):
+    repaired = repair(Six(kind), (1, 6, 6), method=how)
+    assert repaired.recipe.output_type == kind == repaired.net.output_type
+    assert repair(Six(kind), (1, 6, 6), method=how, output_type="logits").recipe.output_type == "logits"
 
 
 class Six(Ended):

@@ -50,7 +50,7 @@ def test_a_circular_convolution_commutes_with_all_shifts_and_one_with_zeros_does
     assert worst > 0.1
 
 
-def test_zeros_after_normalisation_are_seen_as_a_frame_and_the_background_is_not():
+def test_zeros_after_normalization_are_seen_as_a_frame_and_the_background_is_not():
     kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64)
     empty = torch.full((1, 1, 4, 6), -0.5, dtype=torch.float64)  # an empty canvas, less a mean of 0.5
     background, zeros = F.conv2d(BackgroundPad2d(1, -0.5).double()(empty), kernel), F.conv2d(empty, kernel, padding=1)

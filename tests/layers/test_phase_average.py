@@ -22,12 +22,12 @@ def flat():
 @pytest.mark.parametrize("of", ["logits", "probabilities"])
 @pytest.mark.parametrize("stride, size", [(1, (3, 5)), (2, (6, 8)), (3, (6, 9)), ((1, 2), (3, 8)), ((3, 2), (6, 4))])
 def test_exact_at_all_shifts_where_the_net_is_indifferent_to_its_stride(stride, size, of):
-    mended, x = PhaseAverage(circular(stride), stride, of=of).eval(), 3 * torch.randn(2, 2, *size, dtype=torch.float64)
+    repaired, x = PhaseAverage(circular(stride), stride, of=of).eval(), 3 * torch.randn(2, 2, *size, dtype=torch.float64)
     with torch.no_grad():
-        still = mended(x)
+        still = repaired(x)
         for dy in range(size[0]):
             for dx in range(size[1]):
-                torch.testing.assert_close(mended(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-9)
+                torch.testing.assert_close(repaired(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-9)
     assert (still[0] - still[1]).abs().max() > 1e-2
 
 
@@ -46,9 +46,9 @@ def test_is_the_mean_over_the_shifts_of_outputs_or_of_probabilities():
     (circular(2), 2, (7, 8)),  # a canvas that the stride does not divide
 ])
 def test_is_not_invariant_where_the_net_is_not_to_shifts_by_its_stride(net, stride, size):
-    mended, x = PhaseAverage(net, stride).eval(), torch.rand(4, 2, *size, dtype=torch.float64)
+    repaired, x = PhaseAverage(net, stride).eval(), torch.rand(4, 2, *size, dtype=torch.float64)
     with torch.no_grad():
-        moved = max(float((mended(x.roll((dy, dx), (2, 3))) - mended(x)).abs().max()) for dy in range(3)
+        moved = max(float((repaired(x.roll((dy, dx), (2, 3))) - repaired(x)).abs().max()) for dy in range(3)
                     for dx in range(3))
     assert moved > 1e-3
 

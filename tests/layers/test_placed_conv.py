@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.layers.placed_conv import fits, placed_conv_pool
 from shiftscope.placement import Placement
 
@@ -16,11 +16,11 @@ from shiftscope.placement import Placement
 def test_equals_the_whole_canvas_at_every_offset(image, room, kernel, pool, channels, background):
     canvas = (max(image[0] + room[0], kernel[0] + pool), max(image[1] + room[1], kernel[1] + pool))
     place = Placement(image=image, canvas=canvas, background=background)
-    conv, normalise = nn.Conv2d(channels, 3, kernel).double(), Normalise(0.3, 0.6).double()
+    conv, normalize = nn.Conv2d(channels, 3, kernel).double(), Normalize(0.3, 0.6).double()
     offsets = place.offsets()
     images = torch.randint(0, 256, (len(offsets), channels, *image), dtype=torch.uint8)
-    expected = F.relu(F.max_pool2d(conv(normalise(place.place(images, offsets).double() / 255)), pool))
-    found = placed_conv_pool(conv, pool, normalise, images, offsets, place)
+    expected = F.relu(F.max_pool2d(conv(normalize(place.place(images, offsets).double() / 255)), pool))
+    found = placed_conv_pool(conv, pool, normalize, images, offsets, place)
     assert found.shape == expected.shape
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     upstream = torch.randn_like(expected)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from shiftscope.errors import UsageError
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.models import TwoFullNet
 from shiftscope.models.forward import placed_pixels
@@ -16,9 +16,9 @@ def test_equals_placing_first_to_the_bit_at_every_offset(image, canvas, backgrou
     place = Placement(image=image, canvas=canvas, background=background)
     offsets = place.offsets()
     images = torch.randint(0, 256, (len(offsets), channels, *image), dtype=torch.uint8)
-    normalise = Normalise([0.3, 0.5, 0.1][:channels], [0.6, 0.2, 0.9][:channels])
+    normalize = Normalize([0.3, 0.5, 0.1][:channels], [0.6, 0.2, 0.9][:channels])
     laid = place.place(images, offsets).float() / 255
-    assert prepared_canvases(images, offsets, place, torch.float32, normalise).equal(normalise(laid))
+    assert prepared_canvases(images, offsets, place, torch.float32, normalize).equal(normalize(laid))
     assert placed_pixels(images, offsets, place).equal(laid)
 
 

@@ -17,12 +17,12 @@ def net(size):
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 2)])
 def test_any_net_becomes_indifferent_to_all_shifts(size, of):
     model, x = net(size), torch.rand(2, 2, *size, dtype=torch.float64)
-    mended = PlacementAverage(model, of=of).eval()
+    repaired = PlacementAverage(model, of=of).eval()
     with torch.no_grad():
-        still = mended(x)
+        still = repaired(x)
         for dy in range(size[0]):
             for dx in range(size[1]):
-                torch.testing.assert_close(mended(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-12)
+                torch.testing.assert_close(repaired(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-12)
         assert (still[0] - still[1]).abs().max() > 1e-2
         if size != (1, 1):
             assert (model(x.roll((1, 1), (2, 3))) - model(x)).abs().max() > 1e-2
@@ -45,10 +45,10 @@ def test_the_fast_way_is_asked_where_no_gradient_is_wanted():
         calls.append(pixels.shape)
         return torch.tensor([[[1.0, 0.0], [3.0, 4.0]]])
 
-    mended, x = PlacementAverage(nn.Flatten(), everywhere=everywhere, of="logits").eval(), torch.zeros(1, 1, 1, 2)
-    assert mended(x).tolist() == [[2.0, 2.0]] and calls == [(1, 1, 1, 2)]
-    mended(x.requires_grad_())
-    mended.train()(x.detach())
+    repaired, x = PlacementAverage(nn.Flatten(), everywhere=everywhere, of="logits").eval(), torch.zeros(1, 1, 1, 2)
+    assert repaired(x).tolist() == [[2.0, 2.0]] and calls == [(1, 1, 1, 2)]
+    repaired(x.requires_grad_())
+    repaired.train()(x.detach())
     assert len(calls) == 1
 
 

@@ -58,7 +58,7 @@ def special(name, channels=2):
         x[0, 1, :, ::2] = x[0, 0, :, 1::2] = torch.rand(6, 6, dtype=torch.float64)
     elif name == "checkers":
         x[:, :, ::2, ::2] = x[:, :, 1::2, 1::2] = 1
-    elif name == "far impulses":  # 4 apart in one component, 6 apart in another: no neighbours in either
+    elif name == "far impulses":  # 4 apart in one component, 6 apart in another: no neighbors in either
         x[0, 0, 0, [0, 4]] = x[0, 0, 1, [1, 7]] = 1
     return x
 

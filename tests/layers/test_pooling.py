@@ -16,7 +16,7 @@ def test_the_same_at_all_shifts_and_not_for_all_maps(pool):
 
 
 @pytest.mark.parametrize("p", [0.5, 1.0, 3.0, 8.0])
-def test_gem_is_the_generalised_mean(p):
+def test_gem_is_the_generalized_mean(p):
     x = torch.rand(2, 3, 4, 5, dtype=torch.float64) + 0.01
     values = x.flatten(2)
     expected = (sum(values[..., k] ** p for k in range(20)) / 20) ** (1 / p)
@@ -29,7 +29,7 @@ def test_gem_runs_from_the_mean_to_the_maximum():
     torch.testing.assert_close(GeM(400.0).double()(x), GlobalMaxPool()(x), rtol=0.01, atol=0)
 
 
-def test_the_exponent_is_learnt_or_not_and_saved_in_both_forms():
+def test_the_exponent_is_learned_or_not_and_saved_in_both_forms():
     assert [name for name, _ in GeM().named_parameters()] == ["p"]
     fixed = GeM(2.0, learn=False)
     assert not list(fixed.parameters()) and fixed.state_dict()["p"].item() == 2.0

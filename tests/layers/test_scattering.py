@@ -131,7 +131,7 @@ def test_no_circular_shift_of_the_canvas_changes_a_mean(pool):
     images = torch.randint(0, 256, (2, 1, 28, 28), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
     images[1, :, 5:20, 3:] //= 4
     scatter = Scattering2d((56, 56), 2, 2, pool=pool)
-    still = scatter(place.place(images, place.centred(2)) / 255)
+    still = scatter(place.place(images, place.centered(2)) / 255)
     assert (still[0] - still[1]).abs().max() > 1e-2
     for image, expected in zip(images, still, strict=True):
         for offsets in place.offsets().split(196):

@@ -14,7 +14,7 @@ from shiftscope.layers import (
     LearnedPolyphase2d,
     PhaseAverage,
     PolyphaseDownsample2d,
-    Recentre,
+    Recenter,
 )
 from shiftscope.placement import Placement
 
@@ -85,12 +85,12 @@ def cases(draw):
 
 
 def two_pictures(case):
-    """Two different images, centred on their canvas, with a background that normalisation leaves other than 0."""
+    """Two different images, centered on their canvas, with a background that normalization leaves other than 0."""
     generator = torch.Generator().manual_seed(case["seed"])
     images = torch.randint(0, 256, (2, case["channels"], *case["image"]), generator=generator, dtype=torch.uint8)
     images[0], images[1] = images[0] // 2 + 128, images[1] // 4 + 40  # no brightness in common, also if one is kept
     place = Placement(image=case["image"], canvas=case["canvas"], background=20)
-    return place.place(images, place.centred(2)).double() / 255
+    return place.place(images, place.centered(2)).double() / 255
 
 
 @settings(max_examples=60, deadline=None)
@@ -112,10 +112,10 @@ def test_strided_nets_averaged_over_their_phases(case, kind):
 
 @settings(max_examples=20, deadline=None)
 @given(cases(), st.booleans())
-def test_any_net_after_recentring(case, robust):
+def test_any_net_after_recentering(case, robust):
     torch.manual_seed(case["seed"])
     height, width = case["canvas"]
-    net = nn.Sequential(Recentre(background=20 / 255, robust=robust), nn.Flatten(),
+    net = nn.Sequential(Recenter(background=20 / 255, robust=robust), nn.Flatten(),
                         nn.Linear(case["channels"] * height * width, CLASSES)).double()
     nn.init.normal_(net[2].weight)
     moved, apart = drift(net, two_pictures(case))

@@ -106,10 +106,10 @@ def setting(monkeypatch):
 
 @pytest.mark.parametrize("found, chosen", [("somewhere", "fashion-mnist"), (None, "garments:3000,1000")])
 def test_lessons_take_real_images_where_there_are_some_and_draw_them_elsewhere(setting, monkeypatch, found, chosen):
-    monkeypatch.setattr(setting, "dataset_catalogue", lambda: [{"name": "fashion-mnist", "found": found}])
+    monkeypatch.setattr(setting, "dataset_catalog", lambda: [{"name": "fashion-mnist", "found": found}])
     assert setting.choose_data() == chosen
 
 
 def test_lessons_on_real_images_use_the_trained_models_of_the_repository(setting):
     assert setting.SMALL and setting.by_setting(1, 2) == 1
-    assert all((setting.CHECKPOINTS / name / "config.json").is_file() for name in setting.COLOURS)
+    assert all((setting.CHECKPOINTS / name / "config.json").is_file() for name in setting.COLORS)

@@ -32,7 +32,7 @@ def edit_config(folder, change):
 
 
 @pytest.mark.parametrize("model", [
-    TwoFullNet(N=7, canvas=(20, 24), channels=3, classes=4, mean=(0.1, 0.2, 0.3), deviation=(0.5, 0.4, 0.3)),
+    TwoFullNet(N=7, canvas=(20, 24), channels=3, classes=4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.3)),
     TwoConvTwoFullNet(dropout=0.2).to(memory_format=torch.channels_last),
 ])
 def test_a_registry_model_comes_back_whole(model, tmp_path):
@@ -76,7 +76,7 @@ def test_a_config_that_names_code_is_refused(name, tmp_path):
 
 @pytest.mark.parametrize("arguments", [
     {"canvas": [10**9, 10**9]}, {"N": 10**12}, {"canvas": "56"}, {"unknown": 1}, {"N": -1}, {"canvas": [56]},
-    {"deviation": 0.0}, {"N": "9" * 50}, {"N": None}, {"N": 2.5}, {"N": 2**70}, {"mean": [0.1] * 100}, {"mean": "x"},
+    {"std": 0.0}, {"N": "9" * 50}, {"N": None}, {"N": 2.5}, {"N": 2**70}, {"mean": [0.1] * 100}, {"mean": "x"},
     {"canvas": [40_000, 40_000]}, {"canvas": [1, 2, 3]}, {"channels": 2**40}, {"channels": [1]}, {"x" * 1000: 1},
 ])
 def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_path):
@@ -88,7 +88,7 @@ def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_p
 
 @pytest.mark.parametrize("name, arguments", [
     ("scattering-linear", {"scales": 2**40}), ("scattering-linear", {"angles": 10**6}),
-    ("invariant", {"widths": [8] * 10**5}), ("recentred", {"widths": "many"}), ("recentred", {"window": [1]}),
+    ("invariant", {"widths": [8] * 10**5}), ("recentered", {"widths": "many"}), ("recentered", {"window": [1]}),
 ])
 def test_hostile_arguments_of_other_models_take_no_time(name, arguments, tmp_path):
     save(TwoFullNet(), tmp_path)
@@ -103,9 +103,9 @@ def test_hostile_arguments_of_other_models_take_no_time(name, arguments, tmp_pat
     ("model.name", 3), ("model.name", ["two-full"]), ("model.arguments", []), ("model.arguments", None),
     ("model.normalize", [0.5]), ("model.normalize", [0.5, 0]), ("model.normalize", ["a", 0.5]), ("model.normalize", 3),
     ("model.normalize", [0.5, [1, [2]]]), ("model.normalize", [0.5, -1]), ("model.preprocess", 3),
-    ("model.mended", 3), ("model.mended", [3]), ("model.mended", [{"how": "blur"}]),
-    ("model.mended", [{"how": "magic", "shape": [1, 56, 56]}]), ("model.mended", [{"how": "blur", "shape": "big"}]),
-    ("model.mended", [{"how": "placement-average", "shape": [1, 8192, 8192], "image": [1, 1]}]),
+    ("model.repaired", 3), ("model.repaired", [3]), ("model.repaired", [{"method": "blur"}]),
+    ("model.repaired", [{"method": "magic", "shape": [1, 56, 56]}]), ("model.repaired", [{"method": "blur", "shape": "big"}]),
+    ("model.repaired", [{"method": "placement-average", "shape": [1, 8192, 8192], "image": [1, 1]}]),
     ("provenance.name", 3), ("provenance.dataset", ["garments"]), ("provenance.class_names", "ab"),
     ("provenance.class_names", [1, 2]), ("provenance.placement", []), ("provenance.trained", None),
     ("provenance.settings", "none"), ("provenance.epochs", "2"), ("provenance.epochs", 2**80),
@@ -231,8 +231,8 @@ def test_preparation_of_pixels_is_kept_and_asked_for(tmp_path):
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     pixels = torch.rand(3, 1, 2, 2)
     expected = net((pixels - 0.5) / 0.25)
-    save(adapt(net, normalize=(0.5, 0.25)), tmp_path / "normalised")
-    loaded = load(tmp_path / "normalised", model=nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    save(adapt(net, normalize=(0.5, 0.25)), tmp_path / "normalized")
+    loaded = load(tmp_path / "normalized", model=nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     torch.testing.assert_close(loaded(pixels), expected)
     save(adapt(net, preprocess=double), tmp_path / "prepared")
     with pytest.raises(CheckpointError, match=r"saved with preprocess=double, .*pass it to load"):

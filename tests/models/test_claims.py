@@ -6,14 +6,14 @@ import torch.nn.functional as F
 
 from shiftscope.dense import NotInvariant, prove_invariance
 from shiftscope.models import DESCRIPTIONS, REGISTRY, TwoConvTwoFullNet
-from shiftscope.models.claims import CLAIMS, MEND_CLAIMS, claims_of
-from shiftscope.models.mending import METHODS, mend
+from shiftscope.models.claims import CLAIMS, REPAIR_CLAIMS, claims_of
+from shiftscope.models.repair import METHODS, repair
 from shiftscope.placement import Placement
 
 MODES = ("canvas", "circular", "crop")
 CANVAS = (24, 16)
 EXACT, NONE, APART = 1e-9, 1e-6, 1e-2
-SMALL = {"two-full": {"N": 8}, "recentred": {"widths": (3, 4, 5)}, "invariant": {"widths": (3, 4, 5)}}
+SMALL = {"two-full": {"N": 8}, "recentered": {"widths": (3, 4, 5)}, "invariant": {"widths": (3, 4, 5)}}
 """Arguments that make the larger models small."""
 
 IMAGE = {"canvas": (15, 11), "circular": (15, 11), "crop": (29, 19)}
@@ -74,8 +74,8 @@ def check(level: str, found: torch.Tensor) -> None:
 
 def test_registry_descriptions_and_claims_name_the_same_models():
     assert set(CLAIMS) == set(REGISTRY) == set(DESCRIPTIONS)
-    assert set(MEND_CLAIMS) == set(METHODS)
-    for claims in (*CLAIMS.values(), *MEND_CLAIMS.values()):
+    assert set(REPAIR_CLAIMS) == set(METHODS)
+    for claims in (*CLAIMS.values(), *REPAIR_CLAIMS.values()):
         assert tuple(claims) == MODES
         for claim in claims.values():
             assert claim.level in ("exact", "approximate", "none")
@@ -98,17 +98,17 @@ def test_each_exact_claim_of_a_model_is_proven(name, mode):
     prove(build(name).eval(), mode)
 
 
-@pytest.mark.parametrize("how, mode", [(how, mode) for how, claims in MEND_CLAIMS.items() for mode in MODES
+@pytest.mark.parametrize("how, mode", [(method, mode) for method, claims in REPAIR_CLAIMS.items() for mode in MODES
                                        if claims[mode].level == "exact"])
-def test_each_exact_claim_of_a_mend_is_proven(how, mode):
-    prove(mend(build("two-conv"), (1, *CANVAS), how=how).eval(), mode)
+def test_each_exact_claim_of_a_repair_is_proven(method, mode):
+    prove(repair(build("two-conv"), (1, *CANVAS), method=method).eval(), mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_not_claimed_to_be_exact_is_not_proven(mode):
     """Negative control."""
     nets = [build(name) for name, claims in CLAIMS.items() if claims[mode].level != "exact"]
-    nets += [mend(build("two-conv"), (1, *CANVAS), how=how) for how, claims in MEND_CLAIMS.items()
+    nets += [repair(build("two-conv"), (1, *CANVAS), method=method) for method, claims in REPAIR_CLAIMS.items()
              if claims[mode].level != "exact"]
     assert len(nets) >= 4
     for net in nets:
@@ -124,12 +124,12 @@ def wobble(found: torch.Tensor, mode: str) -> float:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("how", list(METHODS))
-def test_each_claim_of_a_mend_is_what_it_does(how, mode):
+@pytest.mark.parametrize("method", list(METHODS))
+def test_each_claim_of_a_repair_is_what_it_does(method, mode):
     net = with_random_weights(build("two-conv"))
-    mended = mend(net, (1, *CANVAS), how=how).eval()
-    found = logits(mended, mode, every=11 if how == "placement-average" else 1)  # each is 384 passes
-    level = claims_of("two-conv", how)[mode].level
+    repaired = repair(net, (1, *CANVAS), method=method).eval()
+    found = logits(repaired, mode, every=11 if method == "placement-average" else 1)  # each is 384 passes
+    level = claims_of("two-conv", method)[mode].level
     check(level, found)
     if level == "approximate":
         assert wobble(found, mode) < 0.95 * wobble(logits(net, mode), mode)  # a blur of 3 taps: 0.91 in mode canvas

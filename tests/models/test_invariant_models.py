@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shiftscope.errors import UsageError
-from shiftscope.layers import Recentre
-from shiftscope.models import InvariantNet, RecentredNet, build_model, load, save
+from shiftscope.layers import Recenter
+from shiftscope.models import InvariantNet, RecenteredNet, build_model, load, save
 from shiftscope.models.forward import at_a_glance
-from shiftscope.models.recentred import jittered
+from shiftscope.models.recentered import jittered
 from shiftscope.placement import Placement
 
 DIFFERS = 1e-2
@@ -51,7 +51,7 @@ def between(logits: torch.Tensor) -> float:
     return apart[~torch.eye(len(first), dtype=torch.bool)].min().item()
 
 
-def randomised(model: torch.nn.Module) -> torch.nn.Module:
+def randomized(model: torch.nn.Module) -> torch.nn.Module:
     """Return the model with batch statistics other than 0 and 1, as after training."""
     generator = torch.Generator().manual_seed(5)
     for module in model.modules():
@@ -64,26 +64,26 @@ def randomised(model: torch.nn.Module) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("mode", ["canvas", "circular"])
-@pytest.mark.parametrize("cls, tolerance", [(RecentredNet, 1e-12), (InvariantNet, 1e-9)])
+@pytest.mark.parametrize("cls, tolerance", [(RecenteredNet, 1e-12), (InvariantNet, 1e-9)])
 def test_both_tracks_are_exact_before_training(cls, tolerance, mode):
     place = Placement(image=(11, 9), canvas=(20, 16), mode=mode)
-    model = randomised(cls(canvas=(20, 16), widths=(6, 8, 8)))
+    model = randomized(cls(canvas=(20, 16), widths=(6, 8, 8)))
     logits = logits_everywhere(model, images(4, (11, 9)), place)
     assert spread(logits) <= tolerance
     assert between(logits) > DIFFERS
 
 
-@pytest.mark.parametrize("cls", [RecentredNet, InvariantNet])
+@pytest.mark.parametrize("cls", [RecenteredNet, InvariantNet])
 def test_neither_is_exact_where_parts_of_the_image_leave_the_canvas(cls):
     place = Placement(image=(20, 20), canvas=(12, 12), mode="crop", step=4)
-    logits = logits_everywhere(randomised(cls(canvas=(12, 12), widths=(6, 8, 8))), images(3, (20, 20)), place)
+    logits = logits_everywhere(randomized(cls(canvas=(12, 12), widths=(6, 8, 8))), images(3, (20, 20)), place)
     assert spread(logits) > DIFFERS
 
 
-def test_the_recentred_pictures_are_the_same_tensor_at_every_placement():
+def test_the_recentered_pictures_are_the_same_tensor_at_every_placement():
     place = Placement(image=(12, 10), canvas=(24, 21))
     some = images(5, (12, 10))
-    windows = torch.stack([Recentre((12, 11))(place.place(some, offset.expand(5, 2)).double() / 255)
+    windows = torch.stack([Recenter((12, 11))(place.place(some, offset.expand(5, 2)).double() / 255)
                            for offset in place.offsets()])
     assert all(torch.equal(window, windows[0]) for window in windows)
     assert (windows[0].flatten(1).std(1) > 0).all()
@@ -92,7 +92,7 @@ def test_the_recentred_pictures_are_the_same_tensor_at_every_placement():
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_random_nets_canvases_and_image_sizes(data):
-    cls = data.draw(st.sampled_from([RecentredNet, InvariantNet]))
+    cls = data.draw(st.sampled_from([RecenteredNet, InvariantNet]))
     stages, channels = data.draw(st.integers(1, 2)), data.draw(st.sampled_from([1, 3]))
     step = 2 ** stages if cls is InvariantNet else 1
     canvas = tuple(step * data.draw(st.integers(-(-12 // step), 20 // step)) for _ in range(2))
@@ -103,7 +103,7 @@ def test_random_nets_canvases_and_image_sizes(data):
                       background=data.draw(st.sampled_from([0, 100])), step=3)
     torch.manual_seed(seed)
     given = {} if cls is InvariantNet else {"background": place.background / 255, "window": size}
-    model = randomised(cls(canvas=canvas, channels=channels, widths=widths, **given))
+    model = randomized(cls(canvas=canvas, channels=channels, widths=widths, **given))
     some = torch.randint(0, 256, (2, channels, *size), dtype=torch.uint8,
                          generator=torch.Generator().manual_seed(seed))
     logits = logits_everywhere(model, some, place)
@@ -112,7 +112,7 @@ def test_random_nets_canvases_and_image_sizes(data):
 
 
 def test_equal_pictures_in_a_row_are_looked_at_once():
-    model, seen = RecentredNet(canvas=(16, 16), widths=(4, 4)).eval(), []
+    model, seen = RecenteredNet(canvas=(16, 16), widths=(4, 4)).eval(), []
     model.trunk.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
     place = Placement(image=(8, 8), canvas=(16, 16))
     two = images(2, (8, 8))
@@ -126,7 +126,7 @@ def test_equal_pictures_in_a_row_are_looked_at_once():
 def test_in_training_the_short_cut_gives_what_the_whole_canvas_gives():
     place = Placement(image=(9, 9), canvas=(18, 18))
     some, offsets = images(6, (9, 9)), torch.tensor([[0, 0], [9, 9], [3, 1], [0, 9], [4, 4], [7, 2]])
-    model = RecentredNet(canvas=(18, 18), widths=(4, 6)).double().train()
+    model = RecenteredNet(canvas=(18, 18), widths=(4, 6)).double().train()
     short = model.forward_placed(some, offsets, place)
     whole = model(place.place(some, offsets).double() / 255)
     assert torch.equal(short, whole)
@@ -151,8 +151,8 @@ def test_jitter_moves_each_window_by_a_whole_number_of_pixels_and_brings_in_back
 
 
 def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
-    model = randomised(RecentredNet(canvas=(18, 18), widths=(4, 6), jitter=2)).double()
-    still = RecentredNet(canvas=(18, 18), widths=(4, 6)).double()
+    model = randomized(RecenteredNet(canvas=(18, 18), widths=(4, 6), jitter=2)).double()
+    still = RecenteredNet(canvas=(18, 18), widths=(4, 6)).double()
     still.load_state_dict(model.state_dict())
     place, some = Placement(image=(9, 9), canvas=(18, 18)), images(4, (9, 9))
     offsets = torch.tensor([[0, 0], [9, 9], [3, 1], [0, 9]])
@@ -164,15 +164,15 @@ def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
 
 
 def test_shifts_average_over_the_windows_nearby():
-    model = randomised(RecentredNet(canvas=(18, 18), widths=(4, 6), mirror=False, shifts=1)).double().eval()
-    one = RecentredNet(canvas=(18, 18), widths=(4, 6), mirror=False).double().eval()
+    model = randomized(RecenteredNet(canvas=(18, 18), widths=(4, 6), mirror=False, shifts=1)).double().eval()
+    one = RecenteredNet(canvas=(18, 18), widths=(4, 6), mirror=False).double().eval()
     one.load_state_dict(model.state_dict())
     place, some = Placement(image=(7, 6), canvas=(18, 18)), images(4, (7, 6))  # smaller than the window of 9 x 9
     logits = logits_everywhere(model, some, place)
     assert spread(logits) == 0 and between(logits) > DIFFERS
-    window = one.recentre(place.place(some, torch.tensor([[5, 2]]).expand(4, 2)).double() / 255)
+    window = one.recenter(place.place(some, torch.tensor([[5, 2]]).expand(4, 2)).double() / 255)
     views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing goes over the rim
-    expected = torch.stack([one.trunk(one.normalise(view)) for view in views]).mean(0)
+    expected = torch.stack([one.trunk(one.normalize(view)) for view in views]).mean(0)
     torch.testing.assert_close(logits[:, 0], expected, rtol=0, atol=1e-12)
     with at_a_glance(model):
         assert torch.equal(logits_everywhere(model, some, place), logits_everywhere(one, some, place))
@@ -184,22 +184,22 @@ def test_shifts_average_over_the_windows_nearby():
 @pytest.mark.parametrize("pixels", [-1, 1.5])
 def test_what_is_no_number_of_pixels_is_refused(name, pixels):
     with pytest.raises(UsageError, match=f"{name} must be a whole number of pixels, 0 or more, got {pixels}"):
-        RecentredNet(**{name: pixels})
+        RecenteredNet(**{name: pixels})
 
 
-@pytest.mark.parametrize("name", ["recentred", "invariant"])
+@pytest.mark.parametrize("name", ["recentered", "invariant"])
 def test_mirror_images_get_the_same_answer_where_both_are_averaged(name):
-    model = randomised(build_model(name, canvas=(16, 16), widths=(4, 6))).double().eval()
+    model = randomized(build_model(name, canvas=(16, 16), widths=(4, 6))).double().eval()
     x = torch.zeros(3, 1, 16, 16, dtype=torch.float64)
     x[..., 2:8, 7:13] = torch.rand(3, 1, 6, 6, dtype=torch.float64)  # even sides: it can stand in the very middle
     torch.testing.assert_close(model(x), model(x.flip(3)), rtol=0, atol=1e-12)
-    plain = randomised(build_model(name, canvas=(16, 16), widths=(4, 6), mirror=False)).double().eval()
+    plain = randomized(build_model(name, canvas=(16, 16), widths=(4, 6), mirror=False)).double().eval()
     assert (plain(x) - plain(x.flip(3))).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("name", ["recentred", "invariant"])
+@pytest.mark.parametrize("name", ["recentered", "invariant"])
 def test_checkpoints_load_by_themselves(name, tmp_path):
-    model = randomised(build_model(name, canvas=(16, 24), channels=3, classes=4, widths=(4, 6), mirror=False)).eval()
+    model = randomized(build_model(name, canvas=(16, 24), channels=3, classes=4, widths=(4, 6), mirror=False)).eval()
     found = load(save(model, tmp_path / name))
     x = torch.rand(2, 3, 16, 24)
     assert torch.equal(found(x), model(x))
@@ -213,11 +213,11 @@ def test_bad_sizes_are_named():
     with pytest.raises(UsageError, match="takes pictures of 1 channels"):
         InvariantNet()(torch.zeros(1, 3, 32, 32))
     with pytest.raises(UsageError, match="built for pictures of 1 x 56 x 56"):
-        RecentredNet()(torch.zeros(1, 1, 28, 28))
+        RecenteredNet()(torch.zeros(1, 1, 28, 28))
     with pytest.raises(UsageError, match="widths must be two or more"):
-        RecentredNet(widths=(4,))
+        RecenteredNet(widths=(4,))
 
 
 def test_an_empty_canvas_has_an_answer():
-    for model in (RecentredNet(widths=(4, 4)), InvariantNet(widths=(4, 4))):
+    for model in (RecenteredNet(widths=(4, 4)), InvariantNet(widths=(4, 4))):
         assert model.eval()(torch.zeros(2, 1, 56, 56)).isfinite().all()

@@ -36,7 +36,7 @@ def test_a_written_file_answers_as_the_model_for_any_number_of_pictures(convnet,
         torch.testing.assert_close(read(pixels[:count]), convnet(pixels[:count]), atol=1e-5, rtol=1e-5)
 
 
-def test_a_file_normalises_itself_and_the_model_stays_in_its_mode(tmp_path, pixels):
+def test_a_file_normalizes_itself_and_the_model_stays_in_its_mode(tmp_path, pixels):
     foreign = adapt(nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 24, 2), nn.Dropout(0.9)),
                     normalize=((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))).train()
     read = OnnxModel(export_onnx(foreign, tmp_path / "net.onnx", SHAPE))

@@ -27,7 +27,7 @@ def images(count, seed=0, size=(28, 28), channels=1):
 def seen(model, place=PLACE):
     """The model after one look at some pictures, in float64 and eval mode."""
     model.double().train()
-    model.forward_placed(images(20, size=place.image, channels=model.picture[0]), place.centred(20), place)
+    model.forward_placed(images(20, size=place.image, channels=model.picture[0]), place.centered(20), place)
     return model.eval()
 
 
@@ -55,7 +55,7 @@ def test_before_training_the_answer_is_the_same_at_every_placement(cls, mode):
     model = seen(cls(scales=3, angles=2), place)
     pictures = images(3)
     with torch.no_grad():
-        first = model(place.place(pictures, place.centred(3)).double() / 255)
+        first = model(place.place(pictures, place.centered(3)).double() / 255)
         assert (first[0] - first[1]).abs().max() > 1e-2 and (first[0] - first[2]).abs().max() > 1e-2
         for picture, expected in zip(pictures, first, strict=True):
             for offsets in place.offsets().split(290):
@@ -65,7 +65,7 @@ def test_before_training_the_answer_is_the_same_at_every_placement(cls, mode):
 
 @pytest.mark.parametrize("cls", MODELS)
 def test_it_is_proved_invariant_for_the_audit_and_not_in_mode_crop_or_on_a_texture(cls):
-    assert prove_invariance(cls(), PLACE, (1, 28, 28)).moving == 2  # normalised pixels, and the pixels
+    assert prove_invariance(cls(), PLACE, (1, 28, 28)).moving == 2  # normalized pixels, and the pixels
     crop = Placement(image=(60, 60), canvas=(56, 56), mode="crop")
     model = cls(scales=2, angles=2).eval()
     picture = images(1, size=(60, 60))
@@ -82,12 +82,12 @@ def test_training_lays_images_in_the_middle_which_changes_nothing(cls, mode):
     model = cls(scales=3, angles=2).double().train()
     pictures, offsets = images(12), place.sample(torch.arange(12), seed=0)
     short = model.forward_placed(pictures, offsets, place)
-    kept = model.features.standardise.mean.clone()
+    kept = model.features.standardize.mean.clone()
     torch.manual_seed(0)
     other = cls(scales=3, angles=2).double().train()
     whole = other(place.place(pictures, offsets).double() / 255)
     torch.testing.assert_close(short, whole, rtol=0, atol=1e-9)
-    torch.testing.assert_close(kept, other.features.standardise.mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(kept, other.features.standardize.mean, rtol=0, atol=1e-12)
     assert (short[0] - short[1]).abs().max() > 1e-2
     assert model.eval().forward_placed(pictures, offsets, place) is None  # evaluated at its place
 
@@ -108,12 +108,12 @@ def test_no_short_cut_where_places_matter():
     small = Placement(image=(28, 28), canvas=(40, 56))
     for place in (crop, textured, small):
         pictures = torch.zeros(2, 1, *place.image, dtype=torch.uint8)
-        assert model.forward_placed(pictures, place.centred(2), place) is None
-    assert model.forward_placed(images(2, channels=3), PLACE.centred(2), PLACE) is None
-    assert int(model.features.standardise.seen) == 0
+        assert model.forward_placed(pictures, place.centered(2), place) is None
+    assert model.forward_placed(images(2, channels=3), PLACE.centered(2), PLACE) is None
+    assert int(model.features.standardize.seen) == 0
 
 
-def test_features_of_a_first_look_are_standardised():
+def test_features_of_a_first_look_are_standardized():
     features = ScatteringFeatures(scales=3, angles=2).double()
     found = features.of_placed(images(40), PLACE)
     torch.testing.assert_close(found.mean(0), torch.zeros_like(found[0]), rtol=0, atol=1e-8)
@@ -134,7 +134,7 @@ def test_checkpoints_give_the_same_answers(cls, tmp_path):
     name = {ScatteringLinear: "scattering-linear", ScatteringFull: "scattering-full"}[cls]
     model = build_model(name, seed=3, scales=3, angles=2)
     assert type(model) is cls
-    model.train().forward_placed(images(20), PLACE.centred(20), PLACE)
+    model.train().forward_placed(images(20), PLACE.centered(20), PLACE)
     save(model.eval(), tmp_path / "model")
     again = load(tmp_path / "model")
     pixels = torch.rand(2, 1, 56, 56)

@@ -13,8 +13,8 @@ from shiftscope.graph.editable import editable
 from shiftscope.graph.strided import strides, total_stride
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import load, save
-from shiftscope.models.mending import Recipe, mend
-from shiftscope.models.mending.shifts import measured_strides, synthetic_images
+from shiftscope.models.repair import Recipe, repair
+from shiftscope.models.repair.shifts import measured_strides, synthetic_images
 
 from .strided_nets import ONLY_MEASURED, SHAPE, Net, Saturated, conv, zoo
 
@@ -52,17 +52,17 @@ def test_the_stride_that_is_found_is_the_period_of_the_outputs_and_the_average_i
     assert (period(before, 1), period(before, 2)) == expected  # brute force, nothing of ours
     known = strides(editable(net, SHAPE, any_batch=False))
     assert known == ((1, 1) if name in ONLY_MEASURED else expected)
-    mended = mend(net, SHAPE, how="phase-average")
-    assert mended.net.stride == mended.recipe.stride == expected
+    repaired = repair(net, SHAPE, method="phase-average")
+    assert repaired.net.stride == repaired.recipe.stride == expected
     passes = []
-    mended.net.model.register_forward_hook(lambda *_: passes.append(1))
-    mended(x)
+    repaired.net.model.register_forward_hook(lambda *_: passes.append(1))
+    repaired(x)
     assert len(passes) == expected[0] * expected[1]
-    after = at_all_shifts(mended, x)
+    after = at_all_shifts(repaired, x)
     assert float((after - after[:, :1, :1]).abs().max()) <= ROUNDING
     assert float((after[0] - after[1]).abs().max()) > 1e-6
-    assert any("measured on images they are" in note for note in mended.notes) == (name in ONLY_MEASURED)
-    assert not any("exact" in note for note in mended.notes)
+    assert any("measured on images they are" in note for note in repaired.notes) == (name in ONLY_MEASURED)
+    assert not any("exact" in note for note in repaired.notes)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -78,7 +78,7 @@ def test_an_operation_with_one_output_position_has_no_stride(pool):
     net = Net(lambda self, x: self.fc(pool(self.b(self.a(x))).flatten(1)), a=conv(1, 4, stride=2),
               b=conv(4, 4, stride=2), fc=nn.Linear(4, 3))
     assert total_stride(editable(net, (1, 56, 56))) == 4
-    assert mend(net, (1, 56, 56), how="phase-average").net.stride == (4, 4)  # 16 passes, not 3,136
+    assert repair(net, (1, 56, 56), method="phase-average").net.stride == (4, 4)  # 16 passes, not 3,136
 
 
 def test_pooling_over_the_whole_map_is_global_in_a_polyphase_net_whatever_the_padding_before():
@@ -86,28 +86,28 @@ def test_pooling_over_the_whole_map_is_global_in_a_polyphase_net_whatever_the_pa
     net = Net(lambda self, x: self.fc(F.avg_pool2d(F.relu(self.b(F.max_pool2d(F.relu(self.a(x)), 2))),
                                                    (3, 9)).flatten(1)),
               a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(4, 4, 3), fc=nn.Linear(4, 3)).double().eval()
-    mended, x = mend(net, SHAPE, how="polyphase"), images()
-    after = at_all_shifts(mended, x)
+    repaired, x = repair(net, SHAPE, method="polyphase"), images()
+    after = at_all_shifts(repaired, x)
     assert float((after - after[:, :1, :1]).abs().max()) <= ROUNDING < float((after[0] - after[1]).abs().max())
-    assert mended.notes == []
+    assert repaired.notes == []
     small = Net(lambda self, x: self.fc(self.b(self.a(x)).flatten(1)), a=conv(1, 4, stride=2),
                 b=nn.Conv2d(4, 4, (5, 11), stride=(5, 11)), fc=nn.Linear(4, 3)).double().eval()
-    after = at_all_shifts(mend(small, (1, 10, 22), how="polyphase"), images((1, 10, 22)))
+    after = at_all_shifts(repair(small, (1, 10, 22), method="polyphase"), images((1, 10, 22)))
     assert float((after - after[:, :1, :1]).abs().max()) <= ROUNDING < float((after[0] - after[1]).abs().max())
 
 
 def test_a_stride_may_be_given():
     net = ZOO["twice"][0]().double().eval()
-    assert mend(net, SHAPE, how="phase-average", stride=(2, 4)).net.stride == (2, 4)
-    assert mend(net, SHAPE, how="phase-average", stride=3).net.stride == (3, 3)
+    assert repair(net, SHAPE, method="phase-average", stride=(2, 4)).net.stride == (2, 4)
+    assert repair(net, SHAPE, method="phase-average", stride=3).net.stride == (3, 3)
 
     class Branching(nn.Module):
         def forward(self, x):
             return x.mean((2, 3)).repeat(1, 3) if x.sum() > 0 else x.amax((2, 3)).repeat(1, 3)
 
     with pytest.raises(TraceError, match="cannot be read for an input of .*give it: stride=N, --stride N"):
-        mend(Branching(), SHAPE, how="phase-average")
-    assert mend(Branching(), SHAPE, how="phase-average", stride=2)(images().float()).shape == (2, 3)
+        repair(Branching(), SHAPE, method="phase-average")
+    assert repair(Branching(), SHAPE, method="phase-average", stride=2)(images().float()).shape == (2, 3)
 
 
 @pytest.mark.parametrize("stride, how, said", [
@@ -116,30 +116,30 @@ def test_a_stride_may_be_given():
     ((2, 2, 2), "phase-average", "stride must be a whole number of at least 1, or one for down"),
     (2.0, "phase-average", "stride must be a whole number"),
     (True, "phase-average", "stride must be a whole number"),
-    (5, "phase-average", r"canvas must be multiples of 5, the total stride of Net, got \(12, 24\); choose --how"),
+    (5, "phase-average", r"canvas must be multiples of 5, the total stride of Net, got \(12, 24\); choose --method"),
     ((2, 5), "phase-average", r"multiples of \(2, 5\), the total strides down and right of Net, got \(12, 24\)"),
-    (1, "phase-average", "no strided layer, so there is nothing to mend in it; choose --how recentre or placement"),
+    (1, "phase-average", "no strided layer, so there is nothing to repair in it; choose --method recenter or placement"),
     (2, "blur", "stride must be left out with blur"),
 ])
 def test_a_stride_that_is_not_possible_is_one_sentence(stride, how, said):
     with pytest.raises(UsageError, match=said) as caught:
-        mend(ZOO["twice"][0](), SHAPE, how=how, stride=stride)
+        repair(ZOO["twice"][0](), SHAPE, method=how, stride=stride)
     assert len(str(caught.value)) < 400
 
 
 def test_the_stride_is_saved_and_nothing_is_measured_again(tmp_path, monkeypatch):
     net = ZOO["checkered"][0]().eval()
-    save(mend(net, SHAPE, how="phase-average"), tmp_path)
-    monkeypatch.setattr("shiftscope.models.mending.stride.measured_strides", None)
+    save(repair(net, SHAPE, method="phase-average"), tmp_path)
+    monkeypatch.setattr("shiftscope.models.repair.stride.measured_strides", None)
     loaded = load(tmp_path, model=ZOO["checkered"][0]())
     assert isinstance(loaded.net, PhaseAverage) and loaded.net.stride == (2, 2)
-    assert Recipe(how="phase-average", shape=SHAPE).stride is None  # as in checkpoints of version 0.1
+    assert Recipe(method="phase-average", shape=SHAPE).stride is None  # as in checkpoints of version 0.1
 
 
 # ------------------------------------------------------------------ what is recommended, and what is refused
 
 
-WAYS = ("phase-average", "placement-average", "recentre")
+WAYS = ("phase-average", "placement-average", "recenter")
 
 
 TRACEABLE = [name for name in ZOO if name != "view_max"]  # len(x) fixes its batch, which polyphase and blur refuse
@@ -150,24 +150,24 @@ TRACEABLE = [name for name in ZOO if name != "view_max"]  # len(x) fixes its bat
 def test_every_way_that_a_refusal_recommends_is_possible(name, how):
     net = ZOO[name][0]()
     try:
-        mend(net, SHAPE, how=how)
+        repair(net, SHAPE, method=how)
     except UsageError as error:
-        recommended = re.findall("|".join(WAYS), str(error).split("; choose --how")[1])
+        recommended = re.findall("|".join(WAYS), str(error).split("; choose --method")[1])
         assert recommended and len(str(error)) < 400
         for way in recommended:
-            assert mend(net, SHAPE, how=way)(images().float()).shape == (2, 3)
+            assert repair(net, SHAPE, method=way)(images().float()).shape == (2, 3)
 
 
 def test_what_cannot_be_averaged_over_phases_is_not_recommended_for_it():
     odd = Net(lambda self, x: self.fc(F.interpolate(self.a(x), size=(5, 7)).mean((2, 3))), a=conv(1, 4),
               fc=nn.Linear(4, 3))
-    with pytest.raises(UsageError, match="upsample_nearest2d: .*; choose --how recentre or placement-average$"):
-        mend(odd, SHAPE, how="polyphase")
+    with pytest.raises(UsageError, match="upsample_nearest2d: .*; choose --method recenter or placement-average$"):
+        repair(odd, SHAPE, method="polyphase")
     with pytest.raises(UsageError, match="upsample_nearest2d of Net resizes its maps such that no shift below"):
-        mend(odd, SHAPE, how="phase-average")
+        repair(odd, SHAPE, method="phase-average")
     odd_canvas = Net(lambda self, x: self.fc(self.a(x)[:, :, ::2].mean((2, 3))), a=conv(1, 4), fc=nn.Linear(4, 3))
-    with pytest.raises(UsageError, match="slice: .*; choose --how recentre or placement-average$"):
-        mend(odd_canvas, (1, 13, 24), how="polyphase")
+    with pytest.raises(UsageError, match="slice: .*; choose --method recenter or placement-average$"):
+        repair(odd_canvas, (1, 13, 24), method="polyphase")
 
 
 OUTPUTS = {
@@ -179,25 +179,25 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("said", OUTPUTS)
-@pytest.mark.parametrize("how", ["placement-average", "phase-average"])
+@pytest.mark.parametrize("method", ["placement-average", "phase-average"])
 @pytest.mark.parametrize("stride", [None, 2])
 def test_averages_check_what_the_model_returns_when_they_are_made(said, how, stride):
     net = Net(OUTPUTS[said], a=conv(1, 4, stride=2))
     more = {"stride": stride} if how == "phase-average" else {"image": (5, 5) if stride else None}
     with pytest.raises((UsageError, TraceError), match=f"must return one tensor|returns {said}"):
-        mend(net, SHAPE, how=how, **more)
+        repair(net, SHAPE, method=how, **more)
 
 
 def test_a_model_for_another_canvas_is_refused_when_the_average_is_made():
     with pytest.raises(UsageError, match="Sequential cannot take pictures of 1 x 12 x 24"):
-        mend(nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), SHAPE, how="placement-average")
+        repair(nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), SHAPE, method="placement-average")
 
 
 def test_trying_a_model_leaves_it_as_it_was():
     net = ZOO["twice"][0]().train()
     state, random = {key: value.clone() for key, value in net.state_dict().items()}, torch.get_rng_state()
-    mend(net, SHAPE, how="phase-average")
-    mend(net, SHAPE, how="placement-average")
+    repair(net, SHAPE, method="phase-average")
+    repair(net, SHAPE, method="placement-average")
     assert net.training and torch.get_rng_state().equal(random)
     assert all(value.equal(state[key]) for key, value in net.state_dict().items())
 
@@ -210,9 +210,9 @@ def test_saturated_outputs_are_not_called_exact(ending):
     """On noise such a model does not change at all: two noise images once made it pass."""
     net = Saturated(ending).double()
     dark = 0.2 * images()
-    notes = mend(net, SHAPE, how="phase-average").notes + mend(net, SHAPE, how="phase-average", samples=dark).notes
+    notes = repair(net, SHAPE, method="phase-average").notes + repair(net, SHAPE, method="phase-average", samples=dark).notes
     assert not any("exact" in note or "indifferent" in note for note in notes)
-    found = mend(net, SHAPE, how="phase-average", samples=dark).notes[-1]
+    found = repair(net, SHAPE, method="phase-average", samples=dark).notes[-1]
     with torch.no_grad():
         still = net(dark)
         moved = max(float((net(dark.roll(shift, (2, 3))) - still).abs().max()) for shift in ((2, 0), (0, 2)))

@@ -13,20 +13,20 @@ from PIL import Image
 
 from shiftscope.notebook.display import MOST, mimebundle
 from shiftscope.notebook.summary import LINES, WIDTH, summary
-from shiftscope.results import NOT_FINITE
+from shiftscope.results import NONFINITE
 from shiftscope.results.base import KINDS, Record
 
 EVIL = "</iframe></script><img src=x onerror=alert(1)>\x1b[31m"
 TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
 
-WITHOUT_FIGURE = {"neighbours", "units"}  # reporting draws these from several results only, or not at all
+WITHOUT_FIGURE = {"neighbors", "units"}  # reporting draws these from several results only, or not at all
 
 SAYS = {
     "audit": r"two-full on garments: 60 test images at all 24 placements \(exact\), mode canvas\naccuracy: mean",
-    "evaluation": r"60 test images, .*\nright: \d.* % at random placements, \d.* % centred\nhardest class: ",
+    "evaluation": r"60 test images, .*\nright: \d.* % at random placements, \d.* % centered\nhardest class: ",
     "training": r"Training of \S+ on garments: 2 epochs, .* 6,214 parameters.*\nlast epoch: loss \d",
     "synthesis": r"class:all in \S+: 10 pictures of 1 x 33 x 31, .*\nactivation .* at the start",
-    "neighbours": r"the 9 best images of each of 10 units\nThe first 60 test images at all 24 placements. garments.",
+    "neighbors": r"the 9 best images of each of 10 units\nThe first 60 test images at all 24 placements. garments.",
     "quality": r"class:all in \S+: 10 units\nmeans: .*selectivity 0",
     "units": r"garments: 60 test images, \d layers?\nfc1: 6 units, \d dead",
     "equivariance": r"garments: 5 layers, 32 test images, shifts of 0 to 3 pixels, mode.*\n.*\n"
@@ -66,7 +66,7 @@ def test_an_audits_figures_stand_under_their_own_names(results):
     names = ("mean_accuracy", "worst_case_accuracy", "middle_accuracy", "consistency", "unanimity")
     audit = dataclasses.replace(results["audit"], **{name: step / 10 for step, name in enumerate(names, 1)})
     assert summary(audit).splitlines()[1] == (
-        "accuracy: mean 10.0 %, worst case 20.0 %, centred 30.0 %; consistency 40.0 %, unanimity 50.0 %")
+        "accuracy: mean 10.0 %, worst case 20.0 %, centered 30.0 %; consistency 40.0 %, unanimity 50.0 %")
 
 
 @pytest.mark.parametrize("kind", sorted(SAYS))
@@ -126,9 +126,9 @@ def test_hostile_names_stay_words(results):
 def test_figures_that_are_not_numbers_are_dashes(results):
     nan = float("nan")
     audit = results["audit"]
-    audit = dataclasses.replace(audit, mean_accuracy=nan, consistency=nan, seconds=nan, not_finite=24,
+    audit = dataclasses.replace(audit, mean_accuracy=nan, consistency=nan, seconds=nan, nonfinite=24,
                                 accuracy_map=np.full_like(audit.accuracy_map, nan),
-                                answers=np.full_like(audit.answers, NOT_FINITE))
+                                predictions=np.full_like(audit.predictions, NONFINITE))
     assert "mean –, worst case" in summary(audit) and "24 answers not finite" in summary(audit)
     training = dataclasses.replace(results["training"], history=[
         {"epoch": 1, "train_loss": nan, "train_accuracy": 0.5, "val_accuracy": None}])
@@ -148,7 +148,7 @@ def test_a_result_without_anything_to_draw_is_words(results):
 
 def test_one_image_is_enough(results):
     audit = results["audit"]
-    one = dataclasses.replace(audit, images=1, labels=audit.labels[:1], answers=audit.answers[:1],
+    one = dataclasses.replace(audit, images=1, labels=audit.labels[:1], predictions=audit.predictions[:1],
                               shown_index=audit.shown_index[:1], shown_images=audit.shown_images[:1],
                               shown_logits=audit.shown_logits[:1])
     data, _ = mimebundle(one)

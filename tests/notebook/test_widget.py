@@ -8,7 +8,7 @@ import pytest
 import shiftscope
 from shiftscope.errors import UsageError
 from shiftscope.notebook.widget import explorer
-from shiftscope.results import NOT_FINITE
+from shiftscope.results import NONFINITE
 
 anywidget = pytest.importorskip("anywidget", reason="needs anywidget: pip install -e .[dev]")
 
@@ -44,8 +44,8 @@ def test_the_answers_are_those_of_the_audit(audit):
         for place, (dy, dx) in enumerate(audit.offsets.tolist()):
             widget.image, widget.dy, widget.dx = image, dy, dx
             number = widget.payload["groups"][0]["images"]["numbers"][image]
-            said, label = int(audit.answers[number, place]), int(audit.labels[number])
-            (answer,) = widget.answers
+            said, label = int(audit.predictions[number, place]), int(audit.labels[number])
+            (answer,) = widget.predictions
             assert answer["model"] == "two-full" and answer["answer"] == audit.class_names[said]
             assert answer["right"] is (said == label) and widget.label == audit.class_names[label]
             logits = audit.shown_logits[audit.shown_index == number][0, place].astype(float)
@@ -82,9 +82,9 @@ def test_a_value_that_is_not_there_is_one_sentence_and_changes_nothing(audit, na
 
 
 def test_models_stand_side_by_side_where_they_saw_the_same(audit):
-    other = dataclasses.replace(audit, model="other", answers=(audit.answers + 1) % 10)
+    other = dataclasses.replace(audit, model="other", predictions=(audit.predictions + 1) % 10)
     widget = explorer([audit, other])
-    one, two = widget.answers
+    one, two = widget.predictions
     assert (one["model"], two["model"]) == ("two-full", "other") and one["answer"] != two["answer"]
     names = audit.class_names
     assert names.index(two["answer"]) == (names.index(one["answer"]) + 1) % 10
@@ -114,14 +114,14 @@ def test_a_circle_has_no_end(around):
 def test_what_was_not_computed_or_not_finite_has_no_answer(audit):
     kept = np.arange(1, 24)
     sampled = dataclasses.replace(audit, sampled=True, placements=23, offsets=audit.offsets[kept],
-                                  answers=audit.answers[:, kept].copy(), shown_logits=audit.shown_logits[:, kept])
-    sampled.answers[:, 0] = NOT_FINITE
+                                  predictions=audit.predictions[:, kept].copy(), shown_logits=audit.shown_logits[:, kept])
+    sampled.predictions[:, 0] = NONFINITE
     widget = sampled.widget()
     widget.dy, widget.dx = 0, 0
-    assert widget.answers[0] == {"model": "two-full", "answer": None, "right": None, "confidence": None,
+    assert widget.predictions[0] == {"model": "two-full", "answer": None, "right": None, "confidence": None,
                                  "confidences": {}}
     widget.dx = 1
-    assert widget.answers[0]["answer"] is None and widget.answers[0]["right"] is False
+    assert widget.predictions[0]["answer"] is None and widget.predictions[0]["right"] is False
 
 
 def test_where_no_kernel_runs_the_figure_stands_instead(audit):

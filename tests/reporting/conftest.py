@@ -7,29 +7,29 @@ import numpy as np
 import pytest
 
 from shiftscope.geometry import Geometry
-from shiftscope.results import NOT_FINITE, Audit, Evaluation, TrainResult
+from shiftscope.results import NONFINITE, Audit, Evaluation, TrainResult
 
 PLACEMENT = {"image": [28, 28], "canvas": [56, 56], "mode": "canvas", "background": 0}
 
 
 def _evaluation(classes: int = 3, images: int = 12, channels: int = 1, canvas: tuple[int, int] = (20, 20),
                 **changed: Any) -> Evaluation:
-    """Labels run 0, 1, 2, ...; every third image is taken for the next class; all centred images are right."""
+    """Labels run 0, 1, 2, ...; every third image is taken for the next class; all centered images are right."""
     labels = np.arange(images) % classes
     predictions = np.where(np.arange(images) % 3 == 2, (labels + 1) % classes, labels)
-    confusion, centred = np.zeros((classes, classes), int), np.zeros((classes, classes), int)
+    confusion, centered = np.zeros((classes, classes), int), np.zeros((classes, classes), int)
     np.add.at(confusion, (labels, predictions), 1)
-    np.add.at(centred, (labels, labels), 1)
+    np.add.at(centered, (labels, labels), 1)
     shown = min(images, 8)
     canvases = np.arange(shown * channels * canvas[0] * canvas[1]).reshape(shown, channels, *canvas) % 256
     values: dict[str, Any] = {
-        "model": "two-full", "dataset": "fashion-mnist", "drawn": False, "split": "test", "trained": "moved",
+        "model": "two-full", "dataset": "fashion-mnist", "synthetic": False, "split": "test", "trained": "random",
         "images": images, "seed": 0, "placement": PLACEMENT, "class_names": [f"class {k}" for k in range(classes)],
-        "accuracy": {"random": float((predictions == labels).mean()), "centred": 1.0},
-        "per_class": {"random": [0.5] * classes, "centred": [1.0] * classes}, "not_finite": 0, "notes": [],
+        "accuracy": {"random": float((predictions == labels).mean()), "centered": 1.0},
+        "per_class": {"random": [0.5] * classes, "centered": [1.0] * classes}, "nonfinite": 0, "notes": [],
         "labels": labels, "predictions": predictions, "confidence": np.full(images, 0.75, np.float32),
-        "offsets": np.zeros((images, 2), int), "predictions_centred": labels, "confusion": confusion,
-        "confusion_centred": centred, "gallery_index": np.arange(shown), "gallery_canvases": canvases.astype(np.uint8),
+        "offsets": np.zeros((images, 2), int), "predictions_centered": labels, "confusion": confusion,
+        "confusion_centered": centered, "gallery_index": np.arange(shown), "gallery_canvases": canvases.astype(np.uint8),
     }
     return Evaluation(**(values | changed))
 
@@ -40,7 +40,7 @@ def _training(epochs: int = 3, final: float | None = 0.75, **changed: Any) -> Tr
                for epoch in range(1, epochs + 1)]
     values: dict[str, Any] = {
         "model": "two-full", "dataset": "fashion-mnist", "parameters": 314710, "epochs": epochs, "seed": 0,
-        "trained": "moved", "train_images": 100, "validation_images": 20, "train_seconds": 30.0,
+        "trained": "random", "train_images": 100, "validation_images": 20, "train_seconds": 30.0,
         "images_per_second": 5000.0, "history": history, "settings": {"learning_rate": 0.003}, "placement": PLACEMENT,
         "device": "cpu", "checkpoint": None, "notes": [],
     }
@@ -60,11 +60,11 @@ def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np
     kept = np.arange(len(offsets)) if computed is None else computed
     logits, offsets = logits[:, kept].astype(float), offsets[kept]
     finite = np.isfinite(logits).all(axis=-1)
-    answers = np.where(finite, np.nan_to_num(logits).argmax(axis=-1), NOT_FINITE).astype(np.uint8)
-    right = answers == labels[:, None]
+    predictions = np.where(finite, np.nan_to_num(logits).argmax(axis=-1), NONFINITE).astype(np.uint8)
+    right = predictions == labels[:, None]
     own = np.take_along_axis(logits, labels[:, None, None].repeat(logits.shape[1], 1), axis=-1)[..., 0]
     margin = own - np.where(np.arange(classes) == labels[:, None, None], -np.inf, logits).max(axis=-1)
-    shares = (answers[:, :, None] == np.arange(256)).mean(axis=1)
+    shares = (predictions[:, :, None] == np.arange(256)).mean(axis=1)
     consistency = np.square(shares).sum(axis=1)
     maps = np.full((classes + 1, grid[0] * grid[1]), np.nan)
     maps[classes, kept] = right.mean(axis=0)
@@ -77,7 +77,7 @@ def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np
                "consistency": consistency.mean(), "unanimity": (shares.max(axis=1) == 1).mean(),
                "middle_accuracy": right[:, 0 if changed.get("mode") == "circular" else len(kept) // 2].mean()}
     values: dict[str, Any] = {
-        "model": "two-full", "dataset": "fashion-mnist", "drawn": False, "split": "test", "trained": "moved",
+        "model": "two-full", "dataset": "fashion-mnist", "synthetic": False, "split": "test", "trained": "random",
         "class_names": [f"class {k}" for k in range(classes)], "images": count, "placements": len(kept),
         "mode": "canvas", "placement": Geometry(image=(28, 28), canvas=canvas).to_dict(),
         "sampled": computed is not None, "partial": False, "engine": "brute", "reason": "made up", "seconds": 1.0,
@@ -85,11 +85,11 @@ def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np
         "per_class": [None if np.isnan(part).all() else float(np.nanmean(part)) for part in maps[:classes]],
         "by_phase": {str(s): [[_mean(maps[classes, kept], (offsets % s == (y, x)).all(axis=1)) for x in range(s)]
                               for y in range(s)] for s in (2, 4, 8)},
-        "not_finite": int((~finite).sum()), "ties": 0, "notes": [],
+        "nonfinite": int((~finite).sum()), "ties": 0, "notes": [],
         "self_check": {"placements": 0, "max_abs_logit_difference": 0.0, "tolerance": 1e-5},
         "rows": rows, "columns": columns, "offsets": offsets, "accuracy_map": maps[classes].reshape(grid),
-        "class_maps": maps[:classes].reshape(classes, *grid).astype(np.float32), "labels": labels, "answers": answers,
-        "right_counts": right.sum(axis=1).astype(np.int32), "worst_offset": offsets[margin.argmin(axis=1)],
+        "class_maps": maps[:classes].reshape(classes, *grid).astype(np.float32), "labels": labels, "predictions": predictions,
+        "correct_counts": right.sum(axis=1).astype(np.int32), "worst_offset": offsets[margin.argmin(axis=1)],
         "margins": np.stack([margin.min(axis=1), margin.mean(axis=1)], axis=1).astype(np.float32),
         "shown_index": shown, "shown_images": images[shown], "shown_logits": logits[shown].astype(np.float16),
     }
@@ -112,8 +112,8 @@ def make_audit() -> Callable[..., Audit]:
         labels, rows, columns = np.arange(12) % 3, np.arange(5), np.arange(7)
         reach = (rows[:, None] + columns).ravel()
         right = (reach < np.arange(12)[:, None]) | (reach == 0)
-        answers = np.where(right, labels[:, None], (labels[:, None] + 1) % 3)
-        return _audit(np.eye(3)[answers], labels, rows, columns, **changed)
+        predictions = np.where(right, labels[:, None], (labels[:, None] + 1) % 3)
+        return _audit(np.eye(3)[predictions], labels, rows, columns, **changed)
 
     return make
 

@@ -28,7 +28,7 @@ def texts(figure):
 
 
 def test_a_row_a_picture_and_a_column_a_method():
-    figure = attribution_figure([made(), made("grad-cam"), made("occlusion")], credit="drawn garments (synthetic)")
+    figure = attribution_figure([made(), made("grad-cam"), made("occlusion")], credit="synthetic garments (synthetic)")
     page = figure.axes[0]
     assert len(page.images) == 3 * 4
     down = [image.get_extent()[3] for image in page.images]
@@ -43,15 +43,15 @@ def test_a_row_a_picture_and_a_column_a_method():
     assert "misses the score's rise by 1.0 % of it" in " ".join(" ".join(said).split())
 
 
-def test_for_and_against_differ_by_colour_and_by_sign():
+def test_for_and_against_differ_by_color_and_by_sign():
     maps = np.zeros((1, 16, 20), np.float32)
     maps[0, :4, :5], maps[0, 12:, 15:] = 1.0, -1.0
     figure = attribution_figure([made(count=1, labels=[0], maps=maps)])
     page = figure.axes[0]
-    drawn = page.images[1]
-    low, high = drawn.get_clim()
+    synthetic = page.images[1]
+    low, high = synthetic.get_clim()
     assert low == -high == -1
-    left, right, bottom, top = drawn.get_extent()
+    left, right, bottom, top = synthetic.get_extent()
     for text in page.texts:
         x, y = text.get_position()
         if text.get_text() == "+":

@@ -19,7 +19,7 @@ from shiftscope.reporting import (
 )
 from shiftscope.reporting.audit_grid import Grid, common_scale, how_audited
 from shiftscope.reporting.audit_histogram import count_bars
-from shiftscope.reporting.audit_images import LABEL_COLOURS, outline, shown_consistency
+from shiftscope.reporting.audit_images import LABEL_COLORS, outline, shown_consistency
 from shiftscope.results import Equivariance
 
 
@@ -62,14 +62,14 @@ def test_figures_mode_set_and_credit_are_written(make_audit):
     for part in ("Where the perceptron is right",
                  "12 test images at all 35 placements (exact), mode canvas, 28 x 28 on 32 x 34.",
                  "worst case", "consistency", "unanimity",
-                 "MIT licence", "highest 100.0 % at dy 0, dx 0",
+                 "MIT license", "highest 100.0 % at dy 0, dx 0",
                  f"{100 * audit.mean_accuracy:.1f} %", f"{100 * audit.worst_case_accuracy:.1f} %",
                  f"({100 * audit.mean_accuracy - 1:.1f}–{100 * audit.mean_accuracy + 1:.1f})"):
         assert part in text, part
-    drawn = make_audit(drawn=True, dataset="garments")
-    for figure in (accuracy_map([drawn]), class_maps(drawn), right_counts_histogram([drawn]), wavering_images(drawn),
-                   phase_tables(drawn)):
-        assert "drawn garments (synthetic)" in words(figure) and "drawn garments (synthetic)" in alt_text(figure)
+    synthetic = make_audit(synthetic=True, dataset="garments")
+    for figure in (accuracy_map([synthetic]), class_maps(synthetic), right_counts_histogram([synthetic]), wavering_images(synthetic),
+                   phase_tables(synthetic)):
+        assert "synthetic garments (synthetic)" in words(figure) and "synthetic garments (synthetic)" in alt_text(figure)
         assert "(exact)" in words(figure) and "mode canvas" in words(figure)
 
 
@@ -94,7 +94,7 @@ def test_in_circular_mode_the_unmoved_image_is_in_the_middle(audit_of):
     assert np.array_equal(grid.spread(audit.accuracy_map.ravel()), picture)
     assert "highest 100.0 % at dy -1, dx 1" in words(accuracy_map([audit]))
     labels = wavering_images(audit).axes[2].images[0].get_array()
-    assert np.argwhere((np.asarray(labels) == to_rgb(LABEL_COLOURS[0])).all(axis=-1)).tolist() == [[0, 3]]
+    assert np.argwhere((np.asarray(labels) == to_rgb(LABEL_COLORS[0])).all(axis=-1)).tolist() == [[0, 3]]
 
 
 def test_a_sample_is_called_one_and_holes_are_not_filled(make_audit, audit_of):
@@ -150,7 +150,7 @@ def test_the_histogram_writes_both_ends(make_audit):
     audit = make_audit()
     figure = right_counts_histogram([audit, make_audit(model="two-conv")])
     ends = [text.get_text() for text in figure.axes[0].texts if text.get_weight() == "bold"]
-    assert ends == ["0.0", f"{100 * (audit.right_counts == 35).mean():.1f}"]
+    assert ends == ["0.0", f"{100 * (audit.correct_counts == 35).mean():.1f}"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["perceptron", "convnet"]
 
@@ -165,9 +165,9 @@ def test_wavering_images_are_those_of_lowest_consistency(make_audit, audit_of):
         assert f"image {audit.shown_index[place]}" in words(figure)
     true = int(audit.labels[audit.shown_index[0]])
     assert f"({'ABC'[true]})" in words(figure)
-    drawn = np.asarray(figure.axes[2].images[0].get_array())
-    right = (audit.answers[audit.shown_index[0]] == true).reshape(5, 7)
-    assert np.array_equal((drawn == to_rgb(LABEL_COLOURS[true])).all(axis=-1), right)
+    synthetic = np.asarray(figure.axes[2].images[0].get_array())
+    right = (audit.predictions[audit.shown_index[0]] == true).reshape(5, 7)
+    assert np.array_equal((synthetic == to_rgb(LABEL_COLORS[true])).all(axis=-1), right)
     assert sorted(map(np.ndarray.tolist, figure.axes[2].collections[0].get_segments())) == sorted(
         [list(point) for point in edge] for edge in outline(right))
     with pytest.raises(UsageError, match="limit must be at least 1"):
@@ -205,7 +205,7 @@ def test_phase_tables_have_dy_down(make_audit):
 def profile() -> Equivariance:
     inf, nan = math.inf, math.nan
     return Equivariance(
-        model="two-conv", dataset="garments", drawn=True, split="test", mode="canvas", images=4, start=[0, 0],
+        model="two-conv", dataset="garments", synthetic=True, split="test", mode="canvas", images=4, start=[0, 0],
         placement={"image": [4, 5], "canvas": [8, 9], "mode": "canvas"},
         shifts=[0, 1, 2], layers=["conv", "pool", "$dead$", "fc"],
         kinds=["map", "map", "map", "units"], shapes=[[1, 6, 7], [1, 3, 2], [1, 3, 2], [4]],
@@ -224,7 +224,7 @@ def test_the_profile_has_a_row_a_layer_and_names_the_one_that_loses_most(profile
         "conv, stride 1", "pool, stride 2 x 3", r"\$dead\$, stride 2 x 3", "fc •"]
     assert [text.get_text() for text in down.texts][6] == "−4"
     assert [text.get_text() for text in losses.texts] == ["0", "38 most"]
-    assert "pool loses most" in words(figure) and "drawn garments" in words(figure)
+    assert "pool loses most" in words(figure) and "synthetic garments" in words(figure)
     assert "conv, stride 1: ∞ dB; pool, stride 2 x 3: 12 dB" in alt_text(figure)
     assert render_figure(figure, "svg")
 

@@ -31,12 +31,12 @@ def test_the_right_answers_are_framed(make_evaluation):
     assert [patch.get_xy() for patch in figure.axes[0].patches] == [(k - 0.5, k - 0.5) for k in range(3)]
 
 
-def test_centred_shows_the_other_matrix(make_evaluation):
+def test_centered_shows_the_other_matrix(make_evaluation):
     evaluation = make_evaluation()
-    assert numbers(confusion_matrix(evaluation, centred=True)).tolist() == [
+    assert numbers(confusion_matrix(evaluation, centered=True)).tolist() == [
         ["100", "·", "·"], ["·", "100", "·"], ["·", "·", "100"]]
     assert "in the middle, 100.0 % right. Most often mixed up: nothing" in alt_text(
-        confusion_matrix(evaluation, centred=True))
+        confusion_matrix(evaluation, centered=True))
     assert "at random places, 66.7 % right" in alt_text(confusion_matrix(evaluation))
 
 

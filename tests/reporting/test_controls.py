@@ -7,9 +7,9 @@ from shiftscope.reporting import ControlCell, alt_text, control_cells, controls_
 from shiftscope.reporting.story import conclusion
 from shiftscope.reporting.tables import control_tables
 
-CELLS = [ControlCell("two-full", "centred", "centred", 0.88), ControlCell("two-full", "centred", "moved", 0.26),
-         ControlCell("two-full", "moved", "centred", 0.79), ControlCell("two-full", "moved", "moved", 0.767),
-         ControlCell("two-conv", "moved", "moved", 0.827)]
+CELLS = [ControlCell("two-full", "centered", "centered", 0.88), ControlCell("two-full", "centered", "random", 0.26),
+         ControlCell("two-full", "random", "centered", 0.79), ControlCell("two-full", "random", "random", 0.767),
+         ControlCell("two-conv", "random", "random", 0.827)]
 
 
 def words(figure) -> str:
@@ -17,29 +17,29 @@ def words(figure) -> str:
 
 
 def test_the_table_says_what_moving_costs():
-    figure = controls_table(CELLS, credit="drawn garments (synthetic)")
+    figure = controls_table(CELLS, credit="synthetic garments (synthetic)")
     perceptron, convnet = (" | ".join(text.get_text() for text in axes.texts) for axes in figure.axes)
     assert "88.0 % | 26.0 % | −62.0\npoints" in perceptron
     assert "79.0 % | 76.7 % | −2.3\npoints" in perceptron
     assert "−11.3 points (88.0 % → 76.7 %)" in perceptron
     assert convnet.count("not measured") == 3 and "points" not in convnet
-    assert any("drawn garments" in text.get_text() for text in figure.texts)
-    assert "trained centred, tested moved 26.0 %" in alt_text(figure)
+    assert any("synthetic garments" in text.get_text() for text in figure.texts)
+    assert "trained centered, tested on random placements 26.0 %" in alt_text(figure)
 
 
 def test_cells_stand_where_their_row_and_column_say():
     axes = controls_table(CELLS[:4]).axes[0]
     at = {text.get_text(): text.get_position() for text in axes.texts}
-    for column, row, number in (("tested centred", "trained\ncentred", "88.0 %"),
-                                ("tested moved", "trained\ncentred", "26.0 %"),
-                                ("tested centred", "trained\nmoved", "79.0 %"),
-                                ("tested moved", "trained\nmoved", "76.7 %")):
+    for column, row, number in (("tested centered", "trained\ncentered", "88.0 %"),
+                                ("tested on random placements", "trained\ncentered", "26.0 %"),
+                                ("tested centered", "trained\nmoved", "79.0 %"),
+                                ("tested on random placements", "trained\nmoved", "76.7 %")):
         assert at[number][0] == pytest.approx(at[column][0], abs=0.02)
         assert at[number][1] == pytest.approx(at[row][1], abs=0.02)
 
 
 def test_seeds_show_their_spread_and_nan_is_no_number():
-    cells = [ControlCell("net", "moved", "moved", 0.5, 0.012, 3), ControlCell("net", "moved", "centred", math.nan)]
+    cells = [ControlCell("net", "random", "random", 0.5, 0.012, 3), ControlCell("net", "random", "centered", math.nan)]
     figure = controls_table(cells)
     assert "± 1.2" in words(figure) and "not a number" in words(figure) and "nan" not in words(figure)
     assert any("over 3 seeds" in text.get_text() for text in figure.texts)
@@ -47,49 +47,49 @@ def test_seeds_show_their_spread_and_nan_is_no_number():
 
 
 def test_cells_come_from_evaluations_of_the_test_set(make_evaluation):
-    accuracies = [{"random": 0.6, "centred": 0.8}, {"random": 0.7, "centred": 0.8}]
+    accuracies = [{"random": 0.6, "centered": 0.8}, {"random": 0.7, "centered": 0.8}]
     evaluations = [make_evaluation(accuracy=accuracy, seed=seed) for seed, accuracy in enumerate(accuracies)]
     evaluations += [make_evaluation(split="train"), make_evaluation(trained="unknown")]
-    moved, centred = sorted(control_cells(evaluations), key=lambda cell: cell.mean)
-    assert (moved.trained, moved.tested, moved.seeds) == ("moved", "moved", 2)
+    moved, centered = sorted(control_cells(evaluations), key=lambda cell: cell.mean)
+    assert (moved.trained, moved.tested, moved.seeds) == ("random", "random", 2)
     assert (moved.mean, moved.spread) == (pytest.approx(0.65), pytest.approx(math.sqrt(0.005)))
-    assert (centred.tested, centred.spread) == ("centred", pytest.approx(0.0))
+    assert (centered.tested, centered.spread) == ("centered", pytest.approx(0.0))
     assert control_cells([make_evaluation()])[0].spread is None
 
 
 def test_moving_cost_is_the_diagonal_and_missing_where_a_cell_is():
     assert moving_cost(CELLS, "two-full") == pytest.approx(0.113)
     assert moving_cost(CELLS, "two-conv") is None
-    assert moving_cost([*CELLS[:3], ControlCell("two-full", "moved", "moved", math.nan)], "two-full") is None
+    assert moving_cost([*CELLS[:3], ControlCell("two-full", "random", "random", math.nan)], "two-full") is None
 
 
 def test_the_conclusion_is_computed():
     assert conclusion(CELLS, "garments") == [
         "Moving the garment costs the perceptron 11.3 points: it gets 88.0 % right when trained and tested in the "
         "middle, 76.7 % at random places.",
-        "Trained only on centred images, the perceptron falls from 88.0 % to 26.0 % when the garment moves.",
+        "Trained only on centered images, the perceptron falls from 88.0 % to 26.0 % when the garment moves.",
         "At random places the convnet gets 82.7 % right, 6.0 points more than the perceptron.",
     ]
     assert conclusion([], "garments") == []
-    free = [ControlCell("net", "centred", "centred", 0.8), ControlCell("net", "moved", "moved", 0.8)]
+    free = [ControlCell("net", "centered", "centered", 0.8), ControlCell("net", "random", "random", 0.8)]
     assert conclusion(free, "folder:x")[0].startswith("Moving the object costs the net nothing")
 
 
 def test_the_same_numbers_as_text():
     perceptron, convnet = control_tables(CELLS)
-    assert perceptron.rows == [("centred", "88.0 %", "26.0 %", "−62.0 points"),
-                               ("moved", "79.0 %", "76.7 %", "−2.3 points")]
-    assert convnet.rows[0] == ("centred", "not measured", "not measured", "–")
+    assert perceptron.rows == [("centered", "88.0 %", "26.0 %", "−62.0 points"),
+                               ("random", "79.0 %", "76.7 %", "−2.3 points")]
+    assert convnet.rows[0] == ("centered", "not measured", "not measured", "–")
 
 
-@pytest.mark.parametrize(("moved", "change"), [(0.7, "−10.0\npoints"), (0.9, "+10.0\npoints"), (0.8, "0.0\npoints")])
+@pytest.mark.parametrize(("random", "change"), [(0.7, "−10.0\npoints"), (0.9, "+10.0\npoints"), (0.8, "0.0\npoints")])
 def test_a_change_has_its_sign(moved, change):
-    cells = [ControlCell("net", "moved", "centred", 0.8), ControlCell("net", "moved", "moved", moved)]
+    cells = [ControlCell("net", "random", "centered", 0.8), ControlCell("net", "random", "random", moved)]
     assert change in [text.get_text() for text in controls_table(cells).axes[0].texts]
 
 
 def test_bad_cells_are_errors():
-    with pytest.raises(UsageError, match="tested must be centred or moved, got 'random'"):
-        ControlCell("net", "moved", "random", 0.5)
+    with pytest.raises(UsageError, match="tested must be centered or moved, got 'random'"):
+        ControlCell("net", "random", "random", 0.5)
     with pytest.raises(UsageError, match="cells must hold at least one control, got none"):
         controls_table([])

@@ -23,7 +23,7 @@ def test_both_models_are_in_one_figure_with_units_and_their_final_accuracy(make_
     assert "convnet ends at 81.0 %" in alt_text(figure)
 
 
-def test_lines_differ_in_more_than_colour(make_training):
+def test_lines_differ_in_more_than_color(make_training):
     _, accuracy = training_curves([make_training(), make_training(model="two-conv")]).axes
     looks = {(line.get_marker(), line.get_linestyle()) for line in accuracy.lines}
     assert len(looks) == 4
@@ -38,9 +38,9 @@ def test_seeds_become_a_mean_and_a_band_from_lowest_to_highest(make_training):
     assert any("3 seeds" in text.get_text() for text in figure.texts)
 
 
-def test_a_centred_control_has_a_line_of_its_own(make_training):
-    figure = training_curves([make_training(), make_training(trained="centred", final=0.88)])
-    assert "perceptron, trained centred: validation, ends at 88.0 %" in legend(figure)
+def test_a_centered_control_has_a_line_of_its_own(make_training):
+    figure = training_curves([make_training(), make_training(trained="centered", final=0.88)])
+    assert "perceptron, trained centered: validation, ends at 88.0 %" in legend(figure)
 
 
 @pytest.mark.parametrize(("final", "shown"), [(None, 1), (float("nan"), 1), (0.5, 2)])
@@ -50,7 +50,7 @@ def test_a_missing_validation_has_no_line(make_training, final, shown):
     assert render_figure(figure, "png")
 
 
-def test_more_models_than_colours_and_hostile_names_are_drawn(make_training):
+def test_more_models_than_colors_and_hostile_names_are_drawn(make_training):
     figure = training_curves([make_training(model=f"$\\bad{{{k}$ </script>") for k in range(9)])
     assert len(legend(figure)) == 18
     assert render_figure(figure, "svg").count(b"</script>") == 0
@@ -58,7 +58,7 @@ def test_more_models_than_colours_and_hostile_names_are_drawn(make_training):
 
 def test_drawn_garments_are_called_so(make_training):
     figure = training_curves([make_training(dataset="garments")])
-    assert any("drawn garments (synthetic)" in text.get_text() for text in figure.texts)
+    assert any("synthetic garments (synthetic)" in text.get_text() for text in figure.texts)
 
 
 def test_no_results_are_an_error():

@@ -11,7 +11,7 @@ from shiftscope.reporting.confused import confusion_payload
 from shiftscope.reporting.explorer import chosen_images, explorer_payload
 from shiftscope.reporting.histories import histories
 from shiftscope.reporting.page_data import pack, script_json
-from shiftscope.results import NOT_FINITE
+from shiftscope.results import NONFINITE
 
 
 def unpack(packed) -> np.ndarray:
@@ -31,12 +31,12 @@ def random_audit(audit_of):
 
 
 def test_every_answer_of_every_model_is_that_of_its_audit(random_audit):
-    audits = [random_audit(0), random_audit(1, model="two-conv"), random_audit(2, trained="centred")]
+    audits = [random_audit(0), random_audit(1, model="two-conv"), random_audit(2, trained="centered")]
     (group,) = explorer_payload(audits)["groups"]
-    assert [model["title"] for model in group["models"]] == ["perceptron", "convnet", "perceptron, trained centred"]
+    assert [model["title"] for model in group["models"]] == ["perceptron", "convnet", "perceptron, trained centered"]
     for audit, model in zip(audits, group["models"], strict=True):
-        answers = audit.answers[group["images"]["numbers"]]
-        assert np.array_equal(unpack(model["classes"])[0], answers)
+        predictions = audit.predictions[group["images"]["numbers"]]
+        assert np.array_equal(unpack(model["classes"])[0], predictions)
         assert unpack(model["map"]) == pytest.approx(10_000 * audit.accuracy_map.ravel(), abs=0.5)
     assert unpack(group["images"]["pixels"]).shape == (20, 1, 28, 28)
     assert group["images"]["labels"] == [number % 5 for number in group["images"]["numbers"]]
@@ -59,7 +59,7 @@ def test_an_answer_stands_first_though_rounded_scores_would_turn_it_around(rando
     scores = audit.shown_logits.copy()
     scores[:, 0] = 0.0
     place = int(np.flatnonzero(audit.shown_index == 7)[0])
-    audit.answers[7, 0] = 4  # the first of equal scores would be class 0
+    audit.predictions[7, 0] = 4  # the first of equal scores would be class 0
     (group,) = explorer_payload([dataclasses.replace(audit, shown_logits=scores)])["groups"]
     at = group["images"]["numbers"].index(7)
     assert place < 20 and unpack(group["models"][0]["classes"])[:, at, 0].tolist() == [4, 0, 1]
@@ -68,26 +68,26 @@ def test_an_answer_stands_first_though_rounded_scores_would_turn_it_around(rando
 
 def test_answers_that_are_not_finite_not_computed_or_not_kept_say_so(random_audit):
     audit = random_audit(computed=np.array([0, 3, 9, 23]))
-    audit.answers[0, 1] = NOT_FINITE
+    audit.predictions[0, 1] = NONFINITE
     other = random_audit(1, model="two-conv", computed=np.array([0, 3, 9, 23]))
     other = dataclasses.replace(other, **{name: getattr(other, name)[other.shown_index != 0]
                                           for name in ("shown_images", "shown_logits", "shown_index")})
     (group,) = explorer_payload([audit, other])["groups"]
     at, codes = group["images"]["numbers"].index(0), group["codes"]
     classes, shares = (unpack(group["models"][0][name])[:, at] for name in ("classes", "shares"))
-    assert classes[0, [3, 1]].tolist() == [codes["not_finite"], codes["not_computed"]]
+    assert classes[0, [3, 1]].tolist() == [codes["nonfinite"], codes["not_computed"]]
     assert (shares[:, [3, 1]] == 65535).all() and (shares[:, [0, 9, 23]] <= 1000).all()
     classes, shares = (unpack(group["models"][1][name])[:, at] for name in ("classes", "shares"))
-    assert np.array_equal(classes[0, [0, 3, 9, 23]], other.answers[0]) and (shares == 65535).all()
+    assert np.array_equal(classes[0, [0, 3, 9, 23]], other.predictions[0]) and (shares == 65535).all()
     assert any("sampled" in note for note in group["notes"])
 
 
 def test_half_of_the_images_are_the_first_and_half_those_of_worst_consistency(audit_of):
     labels = np.zeros(60, int)
-    answers = (np.arange(24) < np.arange(60)[:, None] % 13).astype(int)  # most undecided where 12 of 24
-    audit = audit_of(np.eye(2)[answers], labels, np.arange(4), np.arange(6))
+    predictions = (np.arange(24) < np.arange(60)[:, None] % 13).astype(int)  # most undecided where 12 of 24
+    audit = audit_of(np.eye(2)[predictions], labels, np.arange(4), np.arange(6))
     audit = dataclasses.replace(audit, shown_index=np.arange(60), shown_images=np.zeros((60, 1, 28, 28), np.uint8),
-                                shown_logits=np.eye(2)[answers].astype(np.float16))
+                                shown_logits=np.eye(2)[predictions].astype(np.float16))
     numbers, first = chosen_images([audit])
     assert first == 12 and numbers[:12].tolist() == list(range(12))
     assert numbers[12:].tolist()[:4] == [12, 25, 38, 51] and len(set(numbers.tolist())) == 24
@@ -115,9 +115,9 @@ def test_more_models_than_fit_are_named(random_audit):
 
 def test_in_circular_mode_the_unmoved_image_is_in_the_middle(audit_of):
     labels = np.array([0, 1])
-    answers = np.where(np.arange(12) == 0, labels[:, None], 2)  # right where nothing is moved, only
+    predictions = np.where(np.arange(12) == 0, labels[:, None], 2)  # right where nothing is moved, only
     place = {"image": [2, 3], "canvas": [3, 4], "mode": "circular", "background": 7}
-    audit = audit_of(np.eye(3)[answers], labels, np.arange(3), np.arange(4), mode="circular", placement=place,
+    audit = audit_of(np.eye(3)[predictions], labels, np.arange(3), np.arange(4), mode="circular", placement=place,
                      images=np.zeros((2, 1, 2, 3), np.uint8))
     (group,) = explorer_payload([audit])["groups"]
     assert (group["rows"], group["columns"], group["middle"]) == ([-1, 0, 1], [-1, 0, 1, 2], [1, 1])
@@ -169,9 +169,9 @@ def test_too_many_images_are_thinned_evenly(make_evaluation, monkeypatch):
 
 
 def test_curves_are_means_over_seeds_and_a_missing_number_stays_missing(make_training):
-    lines = histories([make_training(), make_training(final=0.25, epochs=2), make_training(trained="centred",
+    lines = histories([make_training(), make_training(final=0.25, epochs=2), make_training(trained="centered",
                                                                                            final=None)])
-    assert [line["title"] for line in lines] == ["perceptron, mean of 2 seeds", "perceptron, trained centred"]
+    assert [line["title"] for line in lines] == ["perceptron, mean of 2 seeds", "perceptron, trained centered"]
     assert [epoch["val_accuracy"] for epoch in lines[0]["epochs"]] == [0.5, 0.5]
     assert [epoch["val_accuracy"] for epoch in lines[1]["epochs"]] == [None, None, None]
 
@@ -185,7 +185,7 @@ def test_confidences_follow_from_what_the_outputs_are(kind, random_audit):
     (group,) = explorer_payload([dataclasses.replace(plain, output_type=kind, shown_logits=kept.astype(np.float16))])[
         "groups"]
     numbers = [list(plain.shown_index).index(number) for number in group["images"]["numbers"]]
-    expected = np.take_along_axis(share[numbers], plain.answers[group["images"]["numbers"]][..., None].astype(int), -1)
+    expected = np.take_along_axis(share[numbers], plain.predictions[group["images"]["numbers"]][..., None].astype(int), -1)
     np.testing.assert_allclose(unpack(group["models"][0]["shares"])[0], 1000 * expected[..., 0], atol=2)
 
 
@@ -193,18 +193,18 @@ def test_minus_infinity_is_no_confidence(random_audit):
     plain = random_audit()
     masked = plain.shown_logits.copy()
     masked[..., 4] = -np.inf
-    answers = np.where(plain.answers == 4, 0, plain.answers)
-    (group,) = explorer_payload([dataclasses.replace(plain, shown_logits=masked, answers=answers)])["groups"]
+    predictions = np.where(plain.predictions == 4, 0, plain.predictions)
+    (group,) = explorer_payload([dataclasses.replace(plain, shown_logits=masked, predictions=predictions)])["groups"]
     assert unpack(group["models"][0]["shares"]).max() <= 1000
     json.dumps(group, allow_nan=False)
 
 
 def test_consistency_is_that_of_the_audit_also_of_missing_predictions(random_audit):
     plain = random_audit()
-    answers = plain.answers.copy()
-    answers[0, :12], answers[1] = NOT_FINITE, NOT_FINITE
-    (group,) = explorer_payload([dataclasses.replace(plain, answers=answers)])["groups"]
+    predictions = plain.predictions.copy()
+    predictions[0, :12], predictions[1] = NONFINITE, NONFINITE
+    (group,) = explorer_payload([dataclasses.replace(plain, predictions=predictions)])["groups"]
     shown = dict(zip(group["images"]["numbers"], group["images"]["consistency"], strict=True))
     assert shown[1] == 1
-    counts = np.bincount(answers[0], minlength=256)
+    counts = np.bincount(predictions[0], minlength=256)
     assert shown[0] == pytest.approx(np.square(counts / 24).sum(), abs=1e-4)

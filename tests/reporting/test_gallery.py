@@ -47,23 +47,23 @@ def test_many_classes_are_cut_and_the_figure_says_so():
 
 
 @pytest.mark.parametrize(("channels", "size"), [(3, (20, 40)), (1, (60, 8)), (4, (8, 60)), (2, (1, 1))])
-def test_colour_and_rectangular_canvases_keep_their_proportions(channels, size):
+def test_color_and_rectangular_canvases_keep_their_proportions(channels, size):
     figure = sample_gallery(samples(3, channels, size), np.arange(3), HOSTILE, caption="$5")
     left, right, bottom, top = figure.axes[0].images[0].get_extent()
     assert (bottom - top) / (right - left) == pytest.approx(size[0] / size[1])
     assert render_figure(figure, "png") and render_figure(figure, "svg")
 
 
-def test_to_pictures_keeps_colours_and_averages_two_channels():
-    colour = samples(2, 3)
-    np.testing.assert_array_equal(to_pictures(colour)[1, 4, 5], colour[1, :, 4, 5])
+def test_to_pictures_keeps_colors_and_averages_two_channels():
+    color = samples(2, 3)
+    np.testing.assert_array_equal(to_pictures(color)[1, 4, 5], color[1, :, 4, 5])
     two = np.array([10, 20], np.uint8).reshape(1, 2, 1, 1)
     assert to_pictures(two).tolist() == [[[[15, 15, 15]]]]
     with pytest.raises(UsageError, match=r"uint8 of shape \(N, C, H, W\), got float64 \(1, 2, 3\)"):
         to_pictures(np.zeros((1, 2, 3)))
 
 
-def test_classified_gallery_marks_errors_by_colour_frame_sign_and_word(make_evaluation):
+def test_classified_gallery_marks_errors_by_color_frame_sign_and_word(make_evaluation):
     evaluation = make_evaluation()
     figure = classified_gallery(evaluation)
     (axes,) = figure.axes
@@ -99,24 +99,24 @@ def test_classified_gallery_looks_up_images_by_their_index(make_evaluation):
 
 def test_an_answer_that_is_not_finite_is_wrong_and_says_so(make_evaluation):
     evaluation = make_evaluation(images=1, predictions=np.array([-1]), confidence=np.array([np.nan], np.float32),
-                                 accuracy={"random": float("nan"), "centred": 0.0}, class_names=HOSTILE)
+                                 accuracy={"random": float("nan"), "centered": 0.0}, class_names=HOSTILE)
     figure = classified_gallery(evaluation)
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words[0] == "✗ wrong" and words[2] == "said nothing (NaN)"
     assert "nan" not in " ".join(texts(figure))
-    assert max(map(len, words)) <= 19  # a longer one would run into its neighbour
+    assert max(map(len, words)) <= 19  # a longer one would run into its neighbor
     assert render_figure(figure, "svg")
 
 
-@pytest.mark.parametrize(("dataset", "drawn", "credit"), [
-    ("fashion-mnist", False, "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT licence"),
-    ("garments", True, "drawn garments (synthetic)"),
-    ("anything", True, "drawn garments (synthetic)"),
+@pytest.mark.parametrize(("dataset", "synthetic", "credit"), [
+    ("fashion-mnist", False, "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license"),
+    ("garments", True, "synthetic garments (synthetic)"),
+    ("anything", True, "synthetic garments (synthetic)"),
 ])
-def test_figures_say_where_their_images_come_from(make_evaluation, dataset, drawn, credit):
-    figure = classified_gallery(make_evaluation(dataset=dataset, drawn=drawn))
+def test_figures_say_where_their_images_come_from(make_evaluation, dataset, synthetic, credit):
+    figure = classified_gallery(make_evaluation(dataset=dataset, synthetic=synthetic))
     assert any(credit in text for text in texts(figure)) and credit in alt_text(figure)
-    assert image_credit(dataset, drawn=drawn) == credit
+    assert image_credit(dataset, synthetic=synthetic) == credit
 
 
 def test_cells_of_a_layout_do_not_overlap():

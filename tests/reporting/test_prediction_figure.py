@@ -7,10 +7,10 @@ from shiftscope.reporting import alt_text, prediction_figure, render_figure
 
 def test_the_three_likeliest_classes_stand_under_the_picture_in_their_order():
     scores = {"a": 0.1, "b": 0.6, "c": 0.05, "$d$": 0.25}
-    answers = [{"file": "some/where/boot.png", "offset": (3, 4), "scores": scores},
+    predictions = [{"file": "some/where/boot.png", "offset": (3, 4), "scores": scores},
                {"file": "x" * 99, "offset": (0, 0), "scores": {"a": 0.5, "b": 0.5}}]
     canvases = np.arange(2 * 3 * 12 * 20).reshape(2, 3, 12, 20).astype(np.uint8)
-    figure = prediction_figure(answers, canvases)
+    figure = prediction_figure(predictions, canvases)
     axes = figure.axes[0]
     words = [text.get_text() for text in axes.texts]
     assert words[:4] == ["boot.png, at (3, 4)", "b 60.0 %", r"\$d\$ 25.0 %", "a 10.0 %"]
@@ -26,7 +26,7 @@ def test_no_pictures_are_an_error():
 
 
 def test_the_predicted_class_comes_first_also_among_equal_shares_and_without_one_nothing_is_said():
-    answers = [{"file": "a.png", "offset": (0, 0), "class": "b", "scores": {"a": 0.5, "b": 0.5}},
+    predictions = [{"file": "a.png", "offset": (0, 0), "class": "b", "scores": {"a": 0.5, "b": 0.5}},
                {"file": "b.png", "offset": (0, 0), "class": None, "scores": None}]
-    words = [text.get_text() for text in prediction_figure(answers, np.zeros((2, 1, 4, 4), np.uint8)).axes[0].texts]
+    words = [text.get_text() for text in prediction_figure(predictions, np.zeros((2, 1, 4, 4), np.uint8)).axes[0].texts]
     assert words[1:3] == ["b 50.0 %", "a 50.0 %"] and words[4].startswith("nothing (NaN)")

@@ -23,7 +23,7 @@ from shiftscope.reporting.report import SECTIONS
 from shiftscope.reporting.tables import model_rows
 
 EVIL = "</style></script><img src=x onerror=alert(1)>"
-DATASET = {"name": "fashion-mnist", "drawn": False, "licence": "MIT", "class_names": ["a", "b"], "canvas": (56, 56)}
+DATASET = {"name": "fashion-mnist", "synthetic": False, "license": "MIT", "class_names": ["a", "b"], "canvas": (56, 56)}
 
 
 class Page(HTMLParser):
@@ -48,13 +48,13 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def data(make_evaluation, make_training) -> ReportData:
-    evaluations = [make_evaluation(trained=trained, accuracy={"random": share, "centred": 0.88}, split=split, seed=seed)
-                   for trained, share, split, seed in (("moved", 0.76, "test", 0), ("moved", 0.78, "test", 1),
-                                                        ("centred", 0.26, "test", 0), ("moved", 0.8, "train", 0))]
+    evaluations = [make_evaluation(trained=trained, accuracy={"random": share, "centered": 0.88}, split=split, seed=seed)
+                   for trained, share, split, seed in (("random", 0.76, "test", 0), ("random", 0.78, "test", 1),
+                                                        ("centered", 0.26, "test", 0), ("random", 0.8, "train", 0))]
     figures = {f"pic-{section}": ReportFigure(section, b"png " + section.encode(), f"alt of {section}", "words")
                for section in reversed(SECTIONS)}
     return ReportData(title="A run", dataset=DATASET, evaluations=evaluations, controls=control_cells(evaluations),
-                      training=[make_training(), make_training(seed=1), make_training(trained="centred")],
+                      training=[make_training(), make_training(seed=1), make_training(trained="centered")],
                       figures=figures, environment={"seed": 0, "versions": {"torch": "2.13"}}, notes=["Mind the gap."])
 
 
@@ -67,11 +67,11 @@ def test_a_newcomer_reads_the_conclusion_first(data):
 
 
 def test_rows_keep_splits_and_ways_of_training_apart(data):
-    moved, centred = model_rows(data.training, data.evaluations)
-    assert (moved.title, moved.trained, moved.seeds, moved.seconds) == ("perceptron", "moved", 2, "0:30")
-    assert moved.accuracy == {"test random": "77.0 ± 1.4 %", "test centred": "88.0 ± 0.0 %", "train random": "80.0 %",
-                              "train centred": "88.0 %"}
-    assert centred.accuracy["test random"] == "26.0 %" and centred.accuracy["train random"] == "–"
+    moved, centered = model_rows(data.training, data.evaluations)
+    assert (moved.title, moved.trained, moved.seeds, moved.seconds) == ("perceptron", "random", 2, "0:30")
+    assert moved.accuracy == {"test random": "77.0 ± 1.4 %", "test centered": "88.0 ± 0.0 %", "train random": "80.0 %",
+                              "train centered": "88.0 %"}
+    assert centered.accuracy["test random"] == "26.0 %" and centered.accuracy["train random"] == "–"
 
 
 def test_figures_are_inlined_in_reading_order_with_their_words(data):
@@ -104,7 +104,7 @@ def test_hostile_words_stay_words(make_evaluation, make_training):
     data = ReportData(
         title=EVIL, dataset={"name": EVIL, "class_names": [EVIL], "source": EVIL, "checksums": {EVIL: EVIL}},
         evaluations=[evaluation], training=[make_training(model=EVIL, dataset=EVIL)], notes=[EVIL],
-        controls=[ControlCell(EVIL, "moved", "moved", 0.5)], environment={EVIL: {EVIL: EVIL}},
+        controls=[ControlCell(EVIL, "random", "random", 0.5)], environment={EVIL: {EVIL: EVIL}},
         figures={EVIL: report_figure("confusion", confusion_matrix(evaluation), EVIL)})
     page = Page(render_report(data))
     assert len(page.all("img")) == 1 and [script["type"] for script in page.all("script")] == [
@@ -143,7 +143,7 @@ def test_an_empty_report_and_missing_figures_still_make_a_page():
 
 
 def test_numbers_that_are_not_finite_are_dashes(make_evaluation, make_training):
-    evaluation = make_evaluation(accuracy={"random": math.nan, "centred": 0.5}, not_finite=3)
+    evaluation = make_evaluation(accuracy={"random": math.nan, "centered": 0.5}, nonfinite=3)
     data = ReportData(title="broken", dataset=DATASET, evaluations=[evaluation], controls=control_cells([evaluation]),
                       training=[make_training(images_per_second=math.nan)], environment={"speed": math.inf})
     text = Page(render_report(data)).text
@@ -152,9 +152,9 @@ def test_numbers_that_are_not_finite_are_dashes(make_evaluation, make_training):
 
 
 def test_drawn_garments_are_called_so(data):
-    html = render_report(ReportData(title="drawn", dataset={"name": "garments", "drawn": True}))
-    assert html.count("drawn garments (synthetic)") >= 2 and "no photographs" in html
-    assert "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT licence" in render_report(data)
+    html = render_report(ReportData(title="synthetic", dataset={"name": "garments", "synthetic": True}))
+    assert html.count("synthetic garments (synthetic)") >= 2 and "no photographs" in html
+    assert "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license" in render_report(data)
 
 
 def test_a_report_is_a_pure_function_of_its_data(data):
@@ -177,20 +177,20 @@ def test_audits_have_a_table_with_intervals_and_say_how_they_were_made(data, mak
 
 
 def test_a_note_names_its_model_and_is_said_once(make_audit, make_evaluation):
-    notes = ["centred accuracy is 8 %: one advice"]
+    notes = ["centered accuracy is 8 %: one advice"]
     data = ReportData(title="t", dataset=DATASET, evaluations=[make_evaluation(model="two-full", notes=notes)],
-                      audits=[make_audit(model="two-full", notes=["centred accuracy is 8 %: other advice"]),
-                              make_audit(model="two-conv", notes=["centred accuracy is 8 %: other advice"])])
+                      audits=[make_audit(model="two-full", notes=["centered accuracy is 8 %: other advice"]),
+                              make_audit(model="two-conv", notes=["centered accuracy is 8 %: other advice"])])
     text = Page(render_report(data)).text
-    assert "perceptron: centred accuracy is 8 %: one advice" in text
-    assert "convnet: centred accuracy is 8 %: other advice" in text
-    assert text.count("centred accuracy is 8 %") == 2
+    assert "perceptron: centered accuracy is 8 %: one advice" in text
+    assert "convnet: centered accuracy is 8 %: other advice" in text
+    assert text.count("centered accuracy is 8 %") == 2
 
 
 def test_audits_of_several_seeds_share_a_row(data, make_audit):
-    seeds = [make_audit(), dataclasses.replace(make_audit(), mean_accuracy=0.25), make_audit(trained="centred")]
+    seeds = [make_audit(), dataclasses.replace(make_audit(), mean_accuracy=0.25), make_audit(trained="centered")]
     page = Page(render_report(dataclasses.replace(data, audits=seeds, figures={})))
     mean = (seeds[0].mean_accuracy + 0.25) / 2
-    deviation = abs(seeds[0].mean_accuracy - 0.25) / 2**0.5
-    assert f"{100 * mean:.1f} %± {100 * deviation:.1f}" in page.text
+    std = abs(seeds[0].mean_accuracy - 0.25) / 2**0.5
+    assert f"{100 * mean:.1f} %± {100 * std:.1f}" in page.text
     assert "standard deviation over 2 seeds" in page.text and page.text.count("placements (exact)") == 2

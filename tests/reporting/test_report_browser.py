@@ -26,7 +26,7 @@ from shiftscope.reporting import (
     report_figure,
     training_curves,
 )
-from shiftscope.results import NOT_FINITE, Audit
+from shiftscope.results import NONFINITE, Audit
 from shiftscope.settings import TrainSettings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
@@ -54,11 +54,11 @@ def run() -> ReportData:
     for name, arguments in (("two-full", {"N": 16}), ("two-conv", {})):
         model = build_model(name, canvas=PLACE.canvas, seed=0, **arguments)
         training.append(shiftscope.train(model, garments, placement=PLACE, settings=TrainSettings(epochs=2)))
-        evaluations.append(shiftscope.evaluate(model, garments, placement=PLACE, trained="moved"))
-        audits.append(shiftscope.audit(model, garments, placement=PLACE, limit=40, trained="moved"))
+        evaluations.append(shiftscope.evaluate(model, garments, placement=PLACE, trained="random"))
+        audits.append(shiftscope.audit(model, garments, placement=PLACE, limit=40, trained="random"))
     figures = {"map": report_figure("audit", accuracy_map(audits), "Accuracy."),
                "curves": report_figure("curves", training_curves(training), "Curves.")}
-    return ReportData(title="Does it care?", dataset={"name": "garments", "drawn": True}, training=training,
+    return ReportData(title="Does it care?", dataset={"name": "garments", "synthetic": True}, training=training,
                       evaluations=evaluations, controls=control_cells(evaluations), audits=audits, figures=figures)
 
 
@@ -89,7 +89,7 @@ class Opened:
     def __exit__(self, *_) -> None:
         self.page.context.close()
 
-    def answers(self) -> list[str]:
+    def predictions(self) -> list[str]:
         return [str(card.get_attribute("data-answer")) for card in self.page.locator(".ss-card").all()]
 
     def offset(self) -> tuple[int, int]:
@@ -138,7 +138,7 @@ def opened(browser, report):
 
 def answers_at(audits: list[Audit], image: int, offset: tuple[int, int]) -> list[str]:
     place = [int(np.flatnonzero((audit.offsets == offset).all(axis=1))[0]) for audit in audits]
-    return [str(audit.answers[image, at]) for audit, at in zip(audits, place, strict=True)]
+    return [str(audit.predictions[image, at]) for audit, at in zip(audits, place, strict=True)]
 
 
 def test_shown_classes_are_the_answers_of_the_audit_wherever_the_garment_is_moved(opened, run):
@@ -157,9 +157,9 @@ def test_shown_classes_are_the_answers_of_the_audit_wherever_the_garment_is_move
                 for shift in ["Shift+"] * leaps + [""] * single:
                     opened.page.keyboard.press(f"{shift}Arrow{keys[steps < 0]}")
         assert opened.offset() == (dy, dx)
-        assert opened.answers() == answers_at(run.audits, opened.image(), (dy, dx))
-        seen.add((opened.image(), dy, dx, *opened.answers()))
-    assert len(seen) > 40 and len({answers for *_, answers, _ in seen}) > 3  # the checks saw many places and classes
+        assert opened.predictions() == answers_at(run.audits, opened.image(), (dy, dx))
+        seen.add((opened.image(), dy, dx, *opened.predictions()))
+    assert len(seen) > 40 and len({predictions for *_, predictions, _ in seen}) > 3  # the checks saw many places and classes
     assert any(one != other for *_, one, other in seen)
     assert opened.complaints == [] and all(url.startswith(("file:", "data:")) for url in opened.requests)
 
@@ -170,7 +170,7 @@ def test_a_click_into_a_map_jumps_there_and_home_goes_back(opened, run):
         box = place.bounding_box()
         place.click(position={"x": box["width"] * 12.5 / 13, "y": box["height"] * (1.5 + number) / 9})
         assert opened.offset() == (1 + number, 12)
-        assert opened.answers() == answers_at(run.audits, opened.image(), (1 + number, 12))
+        assert opened.predictions() == answers_at(run.audits, opened.image(), (1 + number, 12))
     place.press("ArrowUp")
     assert opened.offset() == (1, 12)
     place.press("Home")
@@ -300,7 +300,7 @@ def test_the_canvas_shows_what_the_model_saw(browser, audit_of, tmp_path, mode, 
             offset, image = opened.offset(), opened.image()
             pixels = torch.from_numpy(audit.shown_images[audit.shown_index == image])
             assert np.array_equal(opened.pixels(), place.place(pixels, torch.tensor([offset]))[0].numpy())
-            assert opened.answers() == answers_at([audit], image, offset)
+            assert opened.predictions() == answers_at([audit], image, offset)
             moved.add(offset)
         assert len(moved) > 3 and place.middle in moved and opened.complaints == []
 
@@ -327,17 +327,17 @@ def test_answers_that_are_not_finite_or_not_computed_say_so(browser, audit_of, t
     logits = np.random.default_rng(1).normal(size=(1, 12, 3))
     logits[0, 5] = np.nan
     audit = made(audit_of, place, images=1, logits=logits, computed=np.array([0, 1, 5, 7]))
-    assert audit.answers[0, 2] == NOT_FINITE
+    assert audit.predictions[0, 2] == NONFINITE
     with Opened(browser, write(tmp_path, audit)) as opened:
         stage, card = opened.page.locator(".ss-stage"), opened.page.locator(".ss-card")
-        assert opened.offset() == (1, 1) and opened.answers() == ["not finite"]
+        assert opened.offset() == (1, 1) and opened.predictions() == ["not finite"]
         assert "no finite answer" in card.inner_text() and "✗ wrong" in card.inner_text()
         stage.press("ArrowDown")
-        assert opened.answers() == ["not computed"] and "not computed here" in card.inner_text()
+        assert opened.predictions() == ["not computed"] and "not computed here" in card.inner_text()
         stage.press("ArrowUp")
         stage.press("ArrowRight")
         stage.press("ArrowRight")
-        assert opened.answers() == [str(audit.answers[0, 3])]
+        assert opened.predictions() == [str(audit.predictions[0, 3])]
         assert not re.search(r"NaN|undefined|null", opened.page.locator("#explore").inner_text())
         assert opened.complaints == []
 
@@ -361,7 +361,7 @@ def test_a_hundred_classes_have_a_list_of_mistakes(browser, audit_of, make_evalu
     audit = made(audit_of, Placement(image=(6, 6), canvas=(8, 9)), classes=100, images=2)
     evaluation = make_evaluation(classes=100, images=300)
     with Opened(browser, write(tmp_path, audit, evaluations=[evaluation])) as opened:
-        answer = int(opened.answers()[0])
+        answer = int(opened.predictions()[0])
         assert f"class {answer}" in opened.page.locator(".ss-answer").inner_text()
         assert opened.page.locator(".ss-matrix tbody tr").count() == 60
         opened.page.locator(".ss-cell").first.click()

@@ -12,8 +12,8 @@ from shiftscope.reporting.save import render_figure
 from shiftscope.reporting.weights import weight_grid
 
 
-def luminance(colour) -> float:
-    return float(np.dot(matplotlib.colors.to_rgb(colour), (0.2126, 0.7152, 0.0722)))
+def luminance(color) -> float:
+    return float(np.dot(matplotlib.colors.to_rgb(color), (0.2126, 0.7152, 0.0722)))
 
 
 def test_importing_reporting_needs_neither_torch_nor_pyplot():
@@ -33,7 +33,7 @@ def test_figures_change_no_global_setting_and_heed_none():
     assert not any(text.get_usetex() for text in figure.texts)
 
 
-def test_colour_maps_survive_a_grey_print():
+def test_color_maps_survive_a_gray_print():
     shares = [luminance(style.SHARES(share)) for share in np.linspace(0, 1, 30)]
     assert all(left > right for left, right in itertools.pairwise(shares))
     assert style.SIGNED(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.02)
@@ -42,8 +42,8 @@ def test_colour_maps_survive_a_grey_print():
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.64, 0.66, 0.8, 1.0])
 def test_numbers_stand_out_from_their_cell(share):
-    def relative(colour) -> float:
-        channels = np.array(matplotlib.colors.to_rgb(colour))
+    def relative(color) -> float:
+        channels = np.array(matplotlib.colors.to_rgb(color))
         linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
         return float(linear @ (0.2126, 0.7152, 0.0722))
 

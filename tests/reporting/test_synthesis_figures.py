@@ -26,13 +26,13 @@ def words(figure) -> list[str]:
 
 def test_class_gallery_says_what_each_picture_is_taken_for():
     found = synthesis(["class:Bag", "class:Coat", "class:$hirt"], predictions=np.array([0, 2, 2]))
-    figure = class_gallery(found, credit="drawn garments (synthetic)")
+    figure = class_gallery(found, credit="synthetic garments (synthetic)")
     text = words(figure)
     assert {"Bag", "Coat", r"\$hirt", "✓ taken for it, 97 %", r"✗ \$hirt, 97 %"} <= set(text)
     assert sum(line.startswith("✓") for line in text) == 2
     assert "2 of 3 pictures are taken for their class" in alt_text(figure)
     assert any("from a black canvas" in line for line in text)
-    assert any("drawn garments (synthetic)" in line for line in text)
+    assert any("synthetic garments (synthetic)" in line for line in text)
 
 
 def test_classes_without_names_and_outputs_without_classes():
@@ -67,7 +67,7 @@ def test_class_neurons_names_the_loudest_on_a_symmetric_scale():
     weights[0, [3, 7]] = 0.5, 0.2
     weights[0, 11] = -0.4
     bias = np.array([-2.0, 1.0])
-    figure = class_neurons(weights, bias, ["Bag", "Coat"], title="who speaks", credit="drawn garments (synthetic)")
+    figure = class_neurons(weights, bias, ["Bag", "Coat"], title="who speaks", credit="synthetic garments (synthetic)")
     matrix, beside, scale = figure.axes
     assert matrix.images[0].get_clim() == beside.images[0].get_clim() == (-2.0, 2.0)
     np.testing.assert_array_equal(matrix.images[0].get_array(), weights)

@@ -18,13 +18,13 @@ def test_the_scale_is_symmetric_with_zero_white():
 
 def test_every_neuron_has_its_picture_and_number():
     weights = np.random.default_rng(0).normal(size=(7, 12, 10))
-    figure = weight_grid(weights, title="neurons", columns=3, limit=5, credit="drawn garments (synthetic)")
+    figure = weight_grid(weights, title="neurons", columns=3, limit=5, credit="synthetic garments (synthetic)")
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.texts] == ["0", "1", "2", "3", "4"]
     for picture, array in zip(axes.images, weights, strict=False):
         np.testing.assert_array_equal(picture.get_array(), array)
     assert any("The first 5 of 7, each 12 x 10 weights" in text.get_text() for text in figure.texts)
-    assert "drawn garments (synthetic)" in alt_text(figure)
+    assert "synthetic garments (synthetic)" in alt_text(figure)
 
 
 def test_small_filters_carry_a_sign_in_every_negative_pixel():
@@ -42,7 +42,7 @@ def test_one_stray_weight_does_not_bleach_the_others():
     assert weight_grid(weights, title="neurons").axes[0].images[0].get_clim() == (-0.1, 0.1)
 
 
-def test_colours_are_averaged():
+def test_colors_are_averaged():
     weights = np.stack([np.full((12, 12), value) for value in (1.0, 2.0, 6.0)])[None]
     figure = weight_grid(weights, title="filters")
     assert float(np.asarray(figure.axes[0].images[0].get_array())[0, 0]) == pytest.approx(3.0)

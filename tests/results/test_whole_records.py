@@ -22,12 +22,12 @@ def records():
     generator = torch.Generator().manual_seed(0)
     images = TensorImages(torch.randint(0, 256, (20, 1, 4, 6), dtype=torch.uint8, generator=generator),
                           torch.arange(20) % 3)
-    data = Dataset(name="noise", class_names=("a", "b", "c"), train=images, test=images, source="-", licence="-")
+    data = Dataset(name="noise", class_names=("a", "b", "c"), train=images, test=images, source="-", license="-")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(56, 3))
     training = TrainResult(
-        model="net", dataset="noise", parameters=171, epochs=1, seed=0, trained="moved", train_images=20,
+        model="net", dataset="noise", parameters=171, epochs=1, seed=0, trained="random", train_images=20,
         validation_images=0, train_seconds=1.0, images_per_second=20.0, settings={}, placement=PLACE.to_dict(),
         history=[{"epoch": 1, "train_loss": float("nan"), "train_accuracy": 0.5, "val_accuracy": None}], device="cpu",
         checkpoint=None, notes=[])
@@ -79,9 +79,9 @@ def test_fields_without_a_default_must_be_there(saved):
     ("evaluation", {"class_names": ["a", 1, "c"]}, r"class_names\[1\]: expected str, got int"),
     ("evaluation", {"images": "many"}, "images: expected int, got str"),
     ("evaluation", {"images": True}, "images: expected int, got bool"),
-    ("evaluation", {"accuracy": {"random": 0.5}}, "accuracy: object missing required field centred"),
+    ("evaluation", {"accuracy": {"random": 0.5}}, "accuracy: object missing required field centered"),
     ("evaluation", {"placement": {"image": [4, 6]}}, "placement lacks canvas, mode"),
-    ("evaluation", {"per_class": {"random": [0.5], "centred": [0.5]}},
+    ("evaluation", {"per_class": {"random": [0.5], "centered": [0.5]}},
      r"per_class\.random: expected array of length >= 3"),
     ("evaluation", {"images": 21}, r"labels is int64 \(20,\), expected i N with N = 21"),
     ("audit", {"engine": "guessed"}, "engine: invalid enum value 'guessed'"),
@@ -114,7 +114,7 @@ def test_changed_values_are_refused_by_name(saved, name, values, message):
     ("evaluation", {"predictions": np.full(20, 99)}, "predictions goes from 99 to 99, expected -1 to 2"),
     ("evaluation", {"gallery_canvases": np.zeros((20, 1, 7, 8))}, "gallery_canvases is float64"),
     ("evaluation", {"cell_images": np.zeros((1, 1, 4, 6), np.uint8)}, "cell_images is uint8"),
-    ("audit", {"answers": np.zeros((20, 5), np.uint8)}, r"answers is uint8 \(20, 5\), expected u N P"),
+    ("audit", {"predictions": np.zeros((20, 5), np.uint8)}, r"answers is uint8 \(20, 5\), expected u N P"),
     ("audit", {"shown_index": np.full(20, 50)}, "shown_index goes from 50 to 50, expected 0 to 19"),
 ])
 def test_changed_arrays_are_refused_by_name(saved, name, values, message):
@@ -143,7 +143,7 @@ def test_a_file_with_flipped_bytes_is_refused_or_whole(saved, records):
         except CheckpointError:
             refused += 1
         else:  # a byte that nobody reads, such as a date
-            np.testing.assert_array_equal(found.answers, records["audit"].answers)
+            np.testing.assert_array_equal(found.predictions, records["audit"].predictions)
     assert refused > 20
 
 

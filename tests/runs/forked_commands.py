@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-import torch._dynamo  # noqa: F401  (an optimiser's first step would import it)
+import torch._dynamo  # noqa: F401  (an optimizer's first step would import it)
 
 import shiftscope.workflows.audit_model
 import shiftscope.workflows.evaluate_checkpoint

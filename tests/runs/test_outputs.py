@@ -31,7 +31,7 @@ def checkpoint(data, tmp_path_factory) -> Path:
     torch.manual_seed(0)
     return save(TwoFullNet(5, canvas=PLACE.canvas, classes=3), tmp_path_factory.mktemp("model") / "net",
                 provenance=Provenance(name="net", dataset=f"npz:{data}", class_names=["a", "b", "c"],
-                                      placement=PLACE.to_dict(), trained="centred"))
+                                      placement=PLACE.to_dict(), trained="centered"))
 
 
 def refused(line: list[str], capsys, fingerprint, folder: Path, name: str) -> None:
@@ -65,8 +65,8 @@ def test_a_file_that_is_there_is_refused_before_anything_is_read(command, name, 
     refused([part.format(GONE) for part in LINES[command][0]], capsys, fingerprint, tmp_path, str(path))
 
 
-@pytest.mark.parametrize("name", ["accuracy-map.png", "class-maps-net-centred.svg", "layers-net.png",
-                                  "changes-net-centred-again-1.png"])
+@pytest.mark.parametrize("name", ["accuracy-map.png", "class-maps-net-centered.svg", "layers-net.png",
+                                  "changes-net-centered-again-1.png"])
 def test_figures_of_an_audit_are_refused_before_it_begins(name, checkpoint, capsys, fingerprint, tmp_path):
     Path("d").mkdir()
     Path("d", name).write_text("mine")
@@ -75,7 +75,7 @@ def test_figures_of_an_audit_are_refused_before_it_begins(name, checkpoint, caps
 
 
 @pytest.mark.parametrize("line", [["evaluate", "{}", "--out", "d", "--quiet"],
-                                  ["visualize", "{}", "class:a", "--steps", "1", "--neighbours", "0", "--out", "d",
+                                  ["visualize", "{}", "class:a", "--steps", "1", "--neighbors", "0", "--out", "d",
                                    "--quiet"]])
 def test_the_same_command_twice_needs_overwrite_which_leaves_other_files_alone(line, checkpoint, capsys, fingerprint,
                                                                              tmp_path):
@@ -98,7 +98,7 @@ def test_the_same_command_twice_needs_overwrite_which_leaves_other_files_alone(l
 def test_results_lie_side_by_side_and_figures_come_to_others(checkpoint, capsys):
     Path("d").mkdir()
     Path("d", "mine.png").write_text("mine")
-    visualize = ["--steps", "1", "--neighbours", "0", "--out", "d", "--quiet"]
+    visualize = ["--steps", "1", "--neighbors", "0", "--out", "d", "--quiet"]
     for line in (["evaluate", str(checkpoint), "--out", "d/test"],
                  ["evaluate", str(checkpoint), "--out", "d", "--quiet"],
                  ["visualize", str(checkpoint), "class:a", *visualize],
@@ -124,8 +124,8 @@ def test_compare(checkpoint, capsys, fingerprint, tmp_path):
     figure, = Path("d").glob("disagreements-*.png") if list(Path("d").glob("*.png")) else [None]
     refused(line, capsys, fingerprint, tmp_path, "d/comparison.json")
     Path("d/comparison.json").unlink()
-    files.write_text(Path("d/disagreements-net-centred-net-centred-seed0.svg"), "mine")
-    refused(line, capsys, fingerprint, tmp_path, str(figure or "d/disagreements-net-centred-net-centred-seed0.svg"))
+    files.write_text(Path("d/disagreements-net-centered-net-centered-seed0.svg"), "mine")
+    refused(line, capsys, fingerprint, tmp_path, str(figure or "d/disagreements-net-centered-net-centered-seed0.svg"))
     assert main([*line, "--overwrite"]) == 0
 
 
@@ -140,11 +140,11 @@ def test_export_replaces_a_file_when_told_to(checkpoint, monkeypatch, capsys):
     assert "folder.onnx is a folder" in capsys.readouterr().err
 
 
-def test_a_mend_does_not_remove_the_model_that_it_begins_with(checkpoint, data, capsys, fingerprint, tmp_path):
+def test_a_repair_does_not_remove_the_model_that_it_begins_with(checkpoint, data, capsys, fingerprint, tmp_path):
     assert main(["train", "two-full", "--data", f"npz:{data}", "--canvas", "12", "--epochs", "1", "--out", "d",
                  "--quiet"]) == 0
     before = fingerprint(tmp_path)
-    assert main(["mend", "d", "--how", "recentre", "--out", "d", "--overwrite", "--quiet"]) == 2
+    assert main(["repair", "d", "--method", "recenter", "--out", "d", "--overwrite", "--quiet"]) == 2
     assert "holds the checkpoint" in capsys.readouterr().err and fingerprint(tmp_path) == before
 
 
@@ -195,4 +195,4 @@ def test_the_names_of_an_audits_figures_are_those_that_it_writes(checkpoint, mon
     written = []
     monkeypatch.setattr("shiftscope.workflows.audit_model.save_figure", lambda _, folder, name: written.append(name))
     assert main(["audit", str(checkpoint), "--out", "d", "--quiet"]) == 0
-    assert set(written) <= set(audit_figure_names([("net", "centred")])) and len(written) >= 5
+    assert set(written) <= set(audit_figure_names([("net", "centered")])) and len(written) >= 5

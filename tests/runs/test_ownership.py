@@ -18,11 +18,11 @@ ENVIRONMENT = {"schema_version": 1, "command": ["shiftscope", "run"],
 
 OF_0_1 = [
     "env.json", "metrics.json", "metrics.jsonl", "report.html", "figures/samples.png", "figures/curves.svg",
-    "figures/accuracy-map.png", "figures/confusion-two-full.png", "figures/class-maps-two-full-centred.svg",
+    "figures/accuracy-map.png", "figures/confusion-two-full.png", "figures/class-maps-two-full-centered.svg",
     "figures/weights-my.nets-Net.png", "checkpoints/two-full-seed0/config.json",
-    "checkpoints/two-full-centred-seed0/model.safetensors", "checkpoints/my.nets-Net-seed12/training-state.pt",
+    "checkpoints/two-full-centered-seed0/model.safetensors", "checkpoints/my.nets-Net-seed12/training-state.pt",
     "results/two-full-seed0/training/result.json", "results/two-full-seed0/test/arrays.npz",
-    "results/two-full-seed0/audit/arrays.npz", "results/two-full-seed0/class-all/neighbours/arrays.npz",
+    "results/two-full-seed0/audit/arrays.npz", "results/two-full-seed0/class-all/neighbors/arrays.npz",
     "results/my.nets-Net-seed0/fc1-0-99/quality/result.json", "results/two-full-seed0/parameters.json"]
 """Some of what release 0.1 writes."""
 
@@ -115,12 +115,12 @@ def test_models_of_earlier_calls_are_known_from_the_log(tmp_path):
     assert names_in(tmp_path) == {".lock", "manifest.json", "figures/changes-x.png"}
 
 
-def test_a_mended_model_of_0_1(tmp_path):
+def test_a_repaired_model_of_0_1(tmp_path):
     ours = ["checkpoints/net-blur-finetuned/config.json", "results/net/audit/result.json", "results/comparison.json",
             "results/net-blur-finetuned/training/result.json", "figures/class-maps-net.png"]
     mine = ["checkpoints/net-blurred/config.json", "results/other/audit/result.json", "figures/class-maps-other.png"]
     fill(tmp_path, ours + mine)
-    settings = {"checkpoint": "net", "data": {}, "mend": {"how": "blur", "finetune": 2}}
+    settings = {"checkpoint": "net", "data": {}, "repair": {"method": "blur", "finetune": 2}}
     (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT | {"settings": settings}))
     run = RunFolder(tmp_path)
     run.claim(overwrite=True)

@@ -32,7 +32,7 @@ def _png() -> bytes:
 class FakeRun:
     """The files that `shiftscope run` writes, one step after the other."""
 
-    jobs = (Job(model="two-full", seed=0), Job(model="two-full", seed=0, centred=True), Job(model="two-conv", seed=0))
+    jobs = (Job(model="two-full", seed=0), Job(model="two-full", seed=0, centered=True), Job(model="two-conv", seed=0))
     pixel = _png()
 
     def __init__(self, path: Path):

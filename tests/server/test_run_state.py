@@ -10,7 +10,7 @@ from shiftscope.server.run_files import RunFiles
 from shiftscope.server.run_state import run_state
 from shiftscope.server.watcher import Watcher
 
-FIRST, CONTROL, LAST = (Job(model="two-full", seed=0), Job(model="two-full", seed=0, centred=True),
+FIRST, CONTROL, LAST = (Job(model="two-full", seed=0), Job(model="two-full", seed=0, centered=True),
                         Job(model="two-conv", seed=0))
 
 
@@ -26,7 +26,7 @@ def statuses(state: dict) -> list[str]:
 def test_a_run_from_its_beginning_to_its_end(run):
     state = look(run)
     assert (state["phase"], statuses(state)) == ("training", ["training", "waiting", "waiting"])
-    assert [t["title"] for t in state["trainings"]] == ["perceptron", "perceptron, trained centred", "convnet"]
+    assert [t["title"] for t in state["trainings"]] == ["perceptron", "perceptron, trained centered", "convnet"]
     run.log(FIRST, 1, 2, 3, seconds=2.5)
     state = look(run)
     first = state["trainings"][0]
@@ -113,7 +113,7 @@ def test_a_finished_run_with_settings_of_another_type(run, settings):
 
 
 def test_histories_of_a_run_without_its_log(run):
-    run.metrics(models=[{"name": "two-full", "seed": 0, "trained": "moved", "epochs": 2, "history": [
+    run.metrics(models=[{"name": "two-full", "seed": 0, "trained": "random", "epochs": 2, "history": [
         {"epoch": 1, "train_loss": 1.5, "train_accuracy": 0.5, "val_accuracy": None}, {"epoch": "two"}, 3]}, "strange"])
     first = look(run)["trainings"][0]
     assert (first["epoch"], first["epochs"], first["best"], first["images_per_second"]) == (1, 2, None, None)
@@ -140,7 +140,7 @@ def test_garbage_in_the_log_is_counted_and_left_out(run):
     None, [], {}, {"run": []}, {"run": {"models": "two-full", "seed": 0, "seeds": 1}},
     {"run": {"models": [], "seed": 0, "seeds": 1}}, {"run": {"models": [1], "seed": 0, "seeds": 1}},
     {"run": {"models": ["a"], "seed": 0, "seeds": 10**12}}, {"run": {"models": ["a"], "seed": 10**400, "seeds": 1}},
-    {"model": "a", "training": {"seed": "0"}}, {"checkpoint": "x", "mend": {}}])
+    {"model": "a", "training": {"seed": "0"}}, {"checkpoint": "x", "repair": {}}])
 def test_settings_that_ask_for_no_training_still_show_what_is_logged(run, settings):
     run.folder.write_environment({"schema_version": 1, "settings": settings, "dataset": 3, "started": []})
     state = look(run)

@@ -17,4 +17,4 @@ def bright_spot(count: int, seed: int) -> TensorImages:
 @pytest.fixture(scope="session")
 def spots() -> Dataset:
     return Dataset(name="spots", class_names=("nw", "ne", "sw", "se"), train=bright_spot(260, 0),
-                   test=bright_spot(60, 1), source="made by the test", licence="MIT", drawn=True)
+                   test=bright_spot(60, 1), source="made by the test", license="MIT", synthetic=True)

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-import torch._dynamo  # noqa: F401  (an optimiser's first step would: most of the time that a process takes)
+import torch._dynamo  # noqa: F401  (an optimizer's first step would: most of the time that a process takes)
 
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, TrainSettings

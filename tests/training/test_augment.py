@@ -21,7 +21,7 @@ def test_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them():
     turned = (found == images.flip(3)).flatten(1).all(1)
     same = (found == images).flatten(1).all(1)
     assert (turned ^ same).all()
-    assert abs(turned.double().mean().item() - 0.5) < 4 * 0.5 / len(INDICES) ** 0.5  # four deviations
+    assert abs(turned.double().mean().item() - 0.5) < 4 * 0.5 / len(INDICES) ** 0.5  # four stds
 
 
 @pytest.mark.parametrize("change", [
@@ -76,11 +76,11 @@ def test_a_training_with_augmentation_repeats_bit_for_bit_and_differs_from_one_w
 
 
 def test_presets_fill_in_what_is_left_open():
-    settings = TrainSettings(preset="best", epochs=3).resolve("recentred")
-    assert (settings.epochs, settings.erase) == (3, PRESETS["best"]["recentred"].erase)
+    settings = TrainSettings(preset="best", epochs=3).resolve("recentered")
+    assert (settings.epochs, settings.erase) == (3, PRESETS["best"]["recentered"].erase)
     assert TrainSettings(preset="quick").resolve("invariant").epochs == PRESETS["quick"]["invariant"].epochs
-    assert TrainSettings().resolve("recentred").mirror is RECIPES["recentred"].mirror
-    assert TrainSettings(mirror=False).resolve("recentred").mirror is False
+    assert TrainSettings().resolve("recentered").mirror is RECIPES["recentered"].mirror
+    assert TrainSettings(mirror=False).resolve("recentered").mirror is False
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -93,5 +93,5 @@ def test_wrong_settings_are_named(changes, message):
 
 
 def test_a_preset_that_a_model_lacks_says_which_have_one():
-    with pytest.raises(UsageError, match="preset 'quick' has no recipe for two-full: .* recentred, invariant"):
+    with pytest.raises(UsageError, match="preset 'quick' has no recipe for two-full: .* recentered, invariant"):
         TrainSettings(preset="quick").resolve("two-full")

@@ -24,5 +24,5 @@ def load_script():
 @pytest.mark.parametrize("background", [0, 40])
 def test_losses_of_ten_steps_equal_those_of_the_plain_loop(name, background, spots):
     place = Placement(image=(8, 8), canvas=(20, 24), background=background)
-    few = replace(spots.limit(60), drawn=False)
+    few = replace(spots.limit(60), synthetic=False)
     assert load_script().largest_difference(name, few, place, 10, torch.float64) < 1e-9

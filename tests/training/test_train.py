@@ -31,10 +31,10 @@ def digest(model):
 
 def test_it_learns(spots):
     model = build_model("two-full", canvas=(20, 20), classes=4, seed=0)
-    place = PLACE.centre_only()
+    place = PLACE.center_only()
     result = train(model, spots, placement=place, settings=TrainSettings(epochs=15, batch_size=20), name="two-full")
     assert result.history[-1]["val_accuracy"] > 0.9 > result.history[0]["train_accuracy"]
-    assert result.trained == "centred" and result.epochs == 15
+    assert result.trained == "centered" and result.epochs == 15
     assert (result.train_images, result.validation_images) == (208, 52)
     assert result.history[-1]["train_loss"] < 0.5 * result.history[0]["train_loss"]
 

@@ -26,9 +26,9 @@ def tell_apart(model, images, place):
     """Random weights answer one class everywhere: shift and scale the classes so that several are answered."""
     head = next(part for part in reversed(list(model.modules())) if isinstance(part, nn.Linear))
     logits = torch.cat([model(place.place(images, offset.expand(4, 2)) / 255) for offset in place.offsets()])
-    deviation, mean = torch.std_mean(logits, 0)
-    head.bias.copy_((head.bias - mean) / deviation)
-    head.weight.div_(deviation[:, None])
+    std, mean = torch.std_mean(logits, 0)
+    head.bias.copy_((head.bias - mean) / std)
+    head.weight.div_(std[:, None])
 
 
 @pytest.mark.parametrize("build", [resnet18, regnet])
@@ -43,7 +43,7 @@ def test_auto_names_its_engine_and_agrees_with_a_plain_loop(build):
     tell_apart(model.eval(), images, place)
     found = shiftscope.audit(model.train(), data, placement=place, expected=0.1)
     assert found.engine == "brute" and "pad" in found.reason
-    assert model.training and len(set(found.answers.flatten().tolist())) > 2
+    assert model.training and len(set(found.predictions.flatten().tolist())) > 2
     model.eval()
     for column, (dy, dx) in enumerate(place.offsets().tolist()):
         canvas = torch.zeros(4, 1, 32, 34)
@@ -51,5 +51,5 @@ def test_auto_names_its_engine_and_agrees_with_a_plain_loop(build):
         logits = model(canvas)
         top = logits.topk(2).values
         clear = top[:, 0] - top[:, 1] > 1e-5
-        answers = torch.from_numpy(found.answers[:, column].astype(int))
-        assert clear.any() and (logits.argmax(1) == answers)[clear].all()
+        predictions = torch.from_numpy(found.predictions[:, column].astype(int))
+        assert clear.any() and (logits.argmax(1) == predictions)[clear].all()

@@ -74,6 +74,6 @@ def test_layers_are_recorded(case):
     with capture(model, images(2), [channel], normalize=IMAGENET) as batches:
         torch.testing.assert_close(next(batches)[channel], found[channel], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
-        mean, deviation = (torch.tensor(part).view(1, 3, 1, 1) for part in IMAGENET)
-        torch.testing.assert_close(model.eval()((images(2) / 255 - mean) / deviation), found["class"], rtol=1e-3,
+        mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in IMAGENET)
+        torch.testing.assert_close(model.eval()((images(2) / 255 - mean) / std), found["class"], rtol=1e-3,
                                    atol=1e-3)

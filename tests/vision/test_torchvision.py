@@ -60,7 +60,7 @@ def test_a_dataset_arrives_bit_for_bit(root, as_tensor):
     assert data.test.labels.tolist() == labels.tolist()
 
 
-def test_colour_images_keep_their_channels():
+def test_color_images_keep_their_channels():
     from torchvision.datasets import FakeData
     from torchvision.transforms import ToTensor
 
@@ -72,14 +72,14 @@ def test_colour_images_keep_their_channels():
     assert data.test.gather(torch.tensor([4]))[0].equal(expected)
 
 
-def test_normalised_pixels_are_refused(root):
+def test_normalized_pixels_are_refused(root):
     from torchvision.transforms import Compose, Normalize, ToTensor
 
     with pytest.raises(DataError, match="leave Normalize out of the transform"):
         shiftscope.from_torch(*fashion(root, Compose([ToTensor(), Normalize((0.5,), (0.2,))])))
 
 
-def grey_resnet18() -> torch.nn.Module:
+def gray_resnet18() -> torch.nn.Module:
     """A resnet18 for one channel; its batch statistics are quick enough for a few steps of training."""
     from torchvision.models import resnet18
 
@@ -93,7 +93,7 @@ def grey_resnet18() -> torch.nn.Module:
 def test_a_resnet_is_trained_and_evaluated(root):
     data = shiftscope.from_torch(*fashion(root, None))
     place = shiftscope.Placement(image=(SIZE, SIZE), canvas=(32, 32))
-    model = grey_resnet18().eval()
+    model = gray_resnet18().eval()
     before = model.fc.weight.detach().clone()
     settings = shiftscope.TrainSettings(epochs=4, batch_size=30, learning_rate=2e-3)
     result = shiftscope.train(model, data, placement=place, settings=settings)
@@ -103,7 +103,7 @@ def test_a_resnet_is_trained_and_evaluated(root):
     assert not model.training
 
     score = shiftscope.evaluate(model, data, placement=place)
-    assert score.accuracy["centred"] > 0.5  # chance is 0.1
+    assert score.accuracy["centered"] > 0.5  # chance is 0.1
     assert score.confusion.sum() == 50
     with torch.no_grad():
         pixels = place.place(data.test.gather(torch.arange(50)), torch.as_tensor(score.offsets)) / 255

@@ -169,12 +169,12 @@ def test_a_unit_of_any_layer(convnet):
     neuron = attribute(convnet, x, "fc1:17", method="saliency")
     leaf = x.clone().requires_grad_()
     rest = convnet.eval()
-    hidden = F.relu(F.max_pool2d(rest.conv2(F.relu(F.max_pool2d(rest.conv1(rest.normalise(leaf)), 2))), 2)).flatten(1)
+    hidden = F.relu(F.max_pool2d(rest.conv2(F.relu(F.max_pool2d(rest.conv1(rest.normalize(leaf)), 2))), 2)).flatten(1)
     (slope,) = torch.autograd.grad(rest.fc1(hidden)[:, 17].sum(), leaf)
     np.testing.assert_allclose(neuron.maps, slope.sum(1), rtol=1e-4, atol=1e-7)
     assert neuron.target == "fc1" and neuron.targets.tolist() == [17, 17]
     channel = attribute(convnet, x, "conv1:2")
-    np.testing.assert_allclose(channel.scores, rest.conv1(rest.normalise(x)).mean((2, 3))[:, 2].detach(), rtol=1e-4)
+    np.testing.assert_allclose(channel.scores, rest.conv1(rest.normalize(x)).mean((2, 3))[:, 2].detach(), rtol=1e-4)
     assert abs(channel.residuals).max() < 1e-4
 
 
@@ -192,7 +192,7 @@ def test_a_picture_as_baseline(perceptron):
                                attribute(perceptron, x, 0, baseline=51).maps, atol=1e-6)
 
 
-def test_normalised_input_is_prepared_and_the_baseline_with_it():
+def test_normalized_input_is_prepared_and_the_baseline_with_it():
     model, x = linear(), pictures(2, 1, 6, 9)
     found = attribute(model, x, 1, normalize=(0.2, 0.5), steps=2)
     w = model[1].weight.detach().view(3, 6, 9)

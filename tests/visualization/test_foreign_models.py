@@ -12,7 +12,7 @@ from shiftscope.visualization.attribution import attribute
 from shiftscope.visualization.recordings import activations
 
 FEW = SynthesisSettings(steps=8)
-COLOUR, GREY = (3, 18, 22), (1, 28, 28)
+COLOR, GRAY = (3, 18, 22), (1, 28, 28)
 
 
 class Block(nn.Module):
@@ -32,7 +32,7 @@ class Block(nn.Module):
 
 
 class Residual(nn.Module):
-    """A user's own residual net: additions and ReLUs in place, batch normalisation, logits."""
+    """A user's own residual net: additions and ReLUs in place, batch normalization, logits."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ class CourseNet(nn.Module):
         return F.log_softmax(self.fc2(x), dim=1)
 
 
-MODELS = [(Residual, COLOUR, "blocks.0.conv1", "blocks.1.conv2", 5), (CourseNet, GREY, "conv2", "conv2", 10)]
+MODELS = [(Residual, COLOR, "blocks.0.conv1", "blocks.1.conv2", 5), (CourseNet, GRAY, "conv2", "conv2", 10)]
 
 
 def made(build):
@@ -114,7 +114,7 @@ def test_all_four_methods_explain(build, shape, channel, last, classes):
 
 def test_a_layer_whose_output_is_changed_in_place_is_recorded_as_it_was_given():
     model = made(Residual).eval()
-    images = torch.rand(2, *COLOUR, generator=torch.Generator().manual_seed(3))
+    images = torch.rand(2, *COLOR, generator=torch.Generator().manual_seed(3))
     found = activations(model, images, ["blocks.0.conv2", "blocks.0.bn2", "blocks.0"])
     with torch.no_grad():
         torch.testing.assert_close(found["blocks.0.bn2"], model.blocks[0].bn2(found["blocks.0.conv2"]))

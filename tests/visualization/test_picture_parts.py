@@ -1,4 +1,4 @@
-"""Parametrisation, transforms and ascent, each on its own."""
+"""Parametrization, transforms and ascent, each on its own."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
 from shiftscope.settings import PLAIN_ASCENT, SynthesisSettings
 from shiftscope.visualization.ascent import ascend, bounded
-from shiftscope.visualization.parametrisation import Frame, Pixels, soft_window, to_logits, to_pixels
+from shiftscope.visualization.parametrization import Frame, Pixels, soft_window, to_logits, to_pixels
 from shiftscope.visualization.presets import resolve
 from shiftscope.visualization.spectrum import Fourier, Maco, maco, mean_magnitude
 from shiftscope.visualization.starts import start_pixels
@@ -167,7 +167,7 @@ def test_the_gradient_of_the_variation_is_the_gradient():
     torch.testing.assert_close(variation_gradient(pictures.detach()), expected)
 
 
-# ------------------------------------------------------------------ parametrisations
+# ------------------------------------------------------------------ parametrizations
 
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 9), (5, 4)])
@@ -212,7 +212,7 @@ def test_the_mean_magnitude_is_that_of_the_images_wherever_they_lie(images):
     offsets = torch.tensor([[0, 0], [4, 6], [1, 2], [2, 3], [3, 3], [0, 5]])
     logits = to_logits(place.place(images.images, offsets).double() / 255)
     torch.testing.assert_close(found, torch.fft.rfft2(logits, norm="ortho").abs().mean(0))
-    with pytest.raises(UsageError, match="the parametrisation maco takes its spectrum from training images: pass"):
+    with pytest.raises(UsageError, match="the parametrization maco takes its spectrum from training images: pass"):
         maco(None, shape)
 
 
@@ -313,7 +313,7 @@ def test_slopes_too_small_or_large_to_square_still_count():
     torch.testing.assert_close(found.parameters, climb(linear(weights), start, settings_of()).parameters)
 
 
-def test_the_l2_penalty_pulls_towards_the_ground():
+def test_the_l2_penalty_pulls_toward_the_ground():
     weights, start = random_pictures(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, dtype=torch.float64)
     free, held = (to_pixels(climb(linear(weights), start, settings_of(l2=l2)).parameters) - 0.5 for l2 in (0.0, 3.0))
     assert float(held.norm()) < 0.8 * float(free.norm())
@@ -326,7 +326,7 @@ def test_relus_leak_in_the_first_quarter_only():
         leaks.append(leak)
         return pixels.sum((1, 2, 3))
 
-    ascend(score, start, Frame(to_pixels(start)), settings_of(steps=8, leak=0.2), parametrisation=Pixels())
+    ascend(score, start, Frame(to_pixels(start)), settings_of(steps=8, leak=0.2), parametrization=Pixels())
     assert leaks == [0.2, 0.2, 0, 0, 0, 0, 0, 0]
 
 
@@ -336,7 +336,7 @@ def test_relus_leak_in_the_first_quarter_only():
 @pytest.mark.parametrize("name, value", [
     ("steps", 0), ("step_size", 0.0), ("momentum", 1.0), ("blur", -1.0), ("jitter", -1), ("decay", 1.0), ("leak", -0.1),
     ("total_variation", -1.0), ("views", 0), ("window", 0.0), ("window", 1.5), ("radius", 0.0), ("patience", -1),
-    ("parametrisation", "wavelets"), ("jitter_mode", "roll"), ("memory", 0), ("noise", -0.1), ("scale", 1.0)])
+    ("parametrization", "wavelets"), ("jitter_mode", "roll"), ("memory", 0), ("noise", -0.1), ("scale", 1.0)])
 def test_settings_that_cannot_be(name, value):
     with pytest.raises(UsageError, match=f"{name} must be"):
         SynthesisSettings(**{name: value})
@@ -346,11 +346,11 @@ def test_presets_follow_the_pictures_and_give_way_to_what_is_set():
     open_ = SynthesisSettings()
     assert resolve(open_, (1, 56, 56)).preset == "small units"
     assert resolve(open_, (1, 56, 56), first=True).start == "zero"
-    assert resolve(open_, (3, 32, 32), classes=True).preset == "small colour"
-    assert resolve(open_, (3, 224, 224)).parametrisation == "fourier"
+    assert resolve(open_, (3, 32, 32), classes=True).preset == "small color"
+    assert resolve(open_, (3, 224, 224)).parametrization == "fourier"
     chosen = resolve(SynthesisSettings(steps=7, window=0.8, jitter=1), (1, 56, 60), classes=True)
     assert (chosen.preset, chosen.steps, chosen.window, chosen.jitter) == ("small classes", 7, (0.8, 0.8), 1)
-    assert resolve(SynthesisSettings(parametrisation="maco"), (1, 56, 56)).decay == 0
+    assert resolve(SynthesisSettings(parametrization="maco"), (1, 56, 56)).decay == 0
 
 
 def test_the_window_of_a_class_is_the_size_of_its_images():

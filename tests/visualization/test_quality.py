@@ -14,7 +14,7 @@ from shiftscope.placement import Placement
 from shiftscope.results import Quality, Synthesis
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import visualize
-from shiftscope.visualization.neighbours import find_neighbours
+from shiftscope.visualization.neighbors import find_neighbors
 from shiftscope.visualization.quality import judge_pictures, mean_correlation, measure_quality, same_settings
 
 FEW = SynthesisSettings(steps=4)
@@ -58,15 +58,15 @@ def neurons() -> Synthesis:
 def real() -> Dataset:
     """One image of 2 x 3, all white: it lights half a row at most."""
     part = TensorImages(torch.full((1, 1, 2, 3), 255, dtype=torch.uint8), torch.tensor([0]))
-    return Dataset(name="white", class_names=NAMES, train=part, test=part, source="-", licence="-")
+    return Dataset(name="white", class_names=NAMES, train=part, test=part, source="-", license="-")
 
 
 def test_figures_worked_out_by_hand():
     model = Rows()
-    near = find_neighbours(model, ["fc:0-1"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
-    found = measure_quality(model, neurons(), neighbours=near, shift=1)
+    near = find_neighbors(model, ["fc:0-1"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
+    found = measure_quality(model, neurons(), neighbors=near, shift=1)
     np.testing.assert_allclose(found.over_best, [1.0, 2.2])  # the image reaches 3 - 0.5
-    assert found.excelled == 0.5 and found.seconds_per_unit == 3.0
+    assert found.exceeds_real == 0.5 and found.seconds_per_unit == 3.0
     np.testing.assert_allclose(found.selectivity, [1.0, 5.5 / (5.5 + 2.5)])
     # rolled sideways nothing changes, up and down row 0 is dark: 2 of 8 ways keep 2.5, six give -0.5;
     # row 1 gets the half-lit row when rolled up, else nothing
@@ -97,9 +97,9 @@ def classes() -> Synthesis:
 def test_a_judge_that_always_says_the_same():
     found = measure_quality(Rows(), classes(), judge=Always(), judge_name="stubborn")
     assert found.transfer == pytest.approx(1 / 3) and found.judged.tolist() == [1, 1, 1]
-    assert found.judged_right.tolist() == [False, True, False] and found.judge == "stubborn"
+    assert found.judged_correct.tolist() == [False, True, False] and found.judge == "stubborn"
     itself = measure_quality(Rows(), classes(), judge=Rows())
-    assert itself.transfer == 1.0 and itself.judge == "Rows" and itself.dead is None and itself.excelled is None
+    assert itself.transfer == 1.0 and itself.judge == "Rows" and itself.dead is None and itself.exceeds_real is None
     np.testing.assert_allclose(itself.selectivity, np.exp(5.5) / (np.exp(5.5) + 2), rtol=1e-5)
     neither = measure_quality(Rows(), neurons(), judge=Always())
     assert neither.transfer is None and neither.judged.tolist() == [-1, -1]
@@ -126,17 +126,17 @@ def test_stability_over_seeds():
     assert found.seeds == 3 and same_settings(made, 7).seed == 7
 
 
-def test_pictures_of_one_colour_have_no_correlation():
+def test_pictures_of_one_color_have_no_correlation():
     flat, other = np.ones((1, 4)), np.arange(4.0)[None]
     assert np.isnan(mean_correlation([flat, other], 1)).all() and np.isnan(mean_correlation([], 1)).all()
 
 
 def test_nothing_above_zero_and_sums_have_no_share():
     silent = synthesis(["fc:3"], np.zeros((1, 1, 4, 6)), [-0.5], "fc:3")
-    near = find_neighbours(Rows(), ["fc:3"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
-    found = measure_quality(Rows(), silent, neighbours=near)
+    near = find_neighbors(Rows(), ["fc:3"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
+    found = measure_quality(Rows(), silent, neighbors=near)
     assert np.isnan([found.over_best, found.selectivity, found.placement_stability]).all()
-    assert found.means() == dict.fromkeys(found.means()) and found.excelled == 0.0
+    assert found.means() == dict.fromkeys(found.means()) and found.exceeds_real == 0.0
     both = synthesis(["fc:0 - fc:1"], neurons().images[:1], [3.0], "fc:0 - fc:1")
     assert np.isnan(measure_quality(Rows(), both).selectivity).all()
 
@@ -145,7 +145,7 @@ def test_saved_and_as_plain_values(tmp_path):
     found = measure_quality(Rows(), classes(), judge=Always())
     found.save(tmp_path)
     again = Quality.load(tmp_path)
-    assert again.to_dict() == found.to_dict() and again.judged_right.tolist() == found.judged_right.tolist()
+    assert again.to_dict() == found.to_dict() and again.judged_correct.tolist() == found.judged_correct.tolist()
     plain = json.loads(json.dumps(found.to_dict()))
     assert plain["transfer"] == found.transfer and plain["kind"] == "quality"
     assert found.summary()["means"]["selectivity"] == pytest.approx(float(found.selectivity.mean()))
@@ -159,10 +159,10 @@ def test_what_cannot_be(given, message):
         measure_quality(Rows(), neurons(), **given)
 
 
-def test_neighbours_of_other_units():
-    near = find_neighbours(Rows(), ["fc:0-2"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
-    with pytest.raises(UsageError, match="the neighbours are of fc:0-2, the pictures of fc:0-1"):
-        measure_quality(Rows(), neurons(), neighbours=near)
+def test_neighbors_of_other_units():
+    near = find_neighbors(Rows(), ["fc:0-2"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
+    with pytest.raises(UsageError, match="the neighbors are of fc:0-2, the pictures of fc:0-1"):
+        measure_quality(Rows(), neurons(), neighbors=near)
 
 
 def test_models_are_left_as_they_were_also_after_errors():

@@ -31,7 +31,7 @@ def test_weights_of_zero_units_that_cancel_and_units_that_are_off_count():
     assert boxes(model, "2:0@0,0", (1, 5, 7)) == [[0, 0, 3, 3]]
 
 
-def test_normalisation_over_places_reads_them_all():
+def test_normalization_over_places_reads_them_all():
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU6(), nn.AdaptiveMaxPool2d(1))
     assert boxes(model, "0:1", (1, 9, 12)) == [[3, 5, 6, 8]]
     assert boxes(model, "1:1", (1, 9, 12)) == boxes(model, "3:1", (1, 9, 12)) == [[0, 0, 9, 12]]

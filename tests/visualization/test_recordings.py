@@ -15,7 +15,7 @@ def test_all_batches_together_are_what_the_layers_give(convnet):
     found = activations(convnet, images, ["conv1", "fc2", "class"], batch_size=3)
     assert convnet.training
     with torch.no_grad():
-        x = convnet.eval().normalise(images / 255)
+        x = convnet.eval().normalize(images / 255)
         torch.testing.assert_close(found["conv1"], convnet.conv1(x))
         torch.testing.assert_close(found["class"].log_softmax(1), convnet(images / 255))
     torch.testing.assert_close(found["class"], found["fc2"])

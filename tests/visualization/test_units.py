@@ -19,7 +19,7 @@ PLACE = Placement(image=(4, 5), canvas=(9, 11))
 def dataset(count=40, channels=1):
     pixels = torch.randint(0, 256, (count, channels, 4, 5), generator=torch.Generator().manual_seed(0))
     part = TensorImages(pixels.to(torch.uint8), torch.arange(count) % 2)
-    return Dataset(name="noise", class_names=("a", "b"), train=part, test=part, source="-", licence="-")
+    return Dataset(name="noise", class_names=("a", "b"), train=part, test=part, source="-", license="-")
 
 
 class Net(nn.Module):
@@ -99,7 +99,7 @@ def test_the_model_is_left_as_it_was(net):
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_half_precision_and_colour():
+def test_half_precision_and_color():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 9, 2))
@@ -141,8 +141,8 @@ def test_weights_as_pictures(layer, size, convnet):
 def test_templates_of_neurons_answer_to_the_map_that_they_read(convnet, perceptron):
     x = torch.rand(2, 1, 11, 14)
     template = weight_pictures(perceptron, "fc1")
-    z = (template[None] * perceptron.normalise(x)[:, None]).sum((2, 3, 4)) + perceptron.fc1.bias
-    torch.testing.assert_close(z, perceptron.fc1(perceptron.normalise(x).flatten(1)))
+    z = (template[None] * perceptron.normalize(x)[:, None]).sum((2, 3, 4)) + perceptron.fc1.bias
+    torch.testing.assert_close(z, perceptron.fc1(perceptron.normalize(x).flatten(1)))
     for layer, message in (("fc2", "reads 100 numbers that are no map of pixels"), ("conv2_drop", "is a Dropout2d"),
                            ("fc3", "unknown layer")):
         with pytest.raises(UsageError, match=message):

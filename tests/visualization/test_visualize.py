@@ -52,7 +52,7 @@ def test_reached_activations_are_those_of_the_pictures(convnet):
     convnet.eval()
     with torch.no_grad():
         pixels = torch.from_numpy(found.images)
-        pooled = nn.functional.relu(nn.functional.max_pool2d(convnet.conv1(convnet.normalise(pixels)), 2))
+        pooled = nn.functional.relu(nn.functional.max_pool2d(convnet.conv1(convnet.normalize(pixels)), 2))
         expected = convnet.conv2(pooled).mean((2, 3)).diagonal()
         outputs = convnet(pixels).softmax(1)
     np.testing.assert_allclose(found.activations, expected, rtol=1e-4, atol=1e-5)
@@ -279,11 +279,11 @@ def test_errors_of_the_model_are_told_and_leave_no_trace(kind, at):
     assert state_of(model) == before
 
 
-def test_a_dead_relu_unit_wakes_up_and_is_not_grey():
+def test_a_dead_relu_unit_wakes_up_and_is_not_gray():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.ReLU(), nn.Linear(2, 2))
     with torch.no_grad():
         model[1].weight[0] = torch.linspace(-1, 1, 12)
-        model[1].bias[0] = -0.5  # silent on grey
+        model[1].bias[0] = -0.5  # silent on gray
     settings = SynthesisSettings(jitter=0, blur=0.0)
     found = visualize(model, "2:0", shape=(1, 3, 4), start="zero", settings=settings)
     assert found.activations_start[0] == 0 and found.activations[0] > 1 and not found.notes
@@ -356,7 +356,7 @@ def test_weights_that_are_not_finite_are_said():
         visualize(model, "class:0", shape=(1, 3, 4), settings=FEW)
 
 
-def test_models_that_want_normalised_pixels(perceptron):
+def test_models_that_want_normalized_pixels(perceptron):
     bare = nn.Sequential(nn.Flatten(), perceptron.fc1, nn.ReLU(), perceptron.fc2)
     found = visualize(bare, "1:all", shape=perceptron.picture, normalize=(0.1307, 0.3081), settings=FEW, start="zero")
     expected = visualize(perceptron, "fc1:all", settings=FEW, start="zero")
@@ -377,7 +377,7 @@ def test_starts_chosen_for_the_caller(convnet):
     assert visualize(convnet, "conv1:0", settings=FEW, placement=place).start == "zero"
     assert visualize(convnet, "fc1:0", settings=FEW, placement=place).start == "black"
     assert visualize(convnet, "class:0", settings=FEW, placement=place).start == "black"
-    assert visualize(convnet, "class:0", settings=FEW).start == "zero"  # colour that fills its field
+    assert visualize(convnet, "class:0", settings=FEW).start == "zero"  # color that fills its field
     assert visualize(convnet, "class:0", settings=FEW, start=np.zeros((3, 20, 24))).start == "image"
 
 
@@ -402,8 +402,8 @@ def test_the_record_saves_and_loads(perceptron, tmp_path):
 
 def test_the_result_says_what_was_chosen(convnet):
     settings = visualize(convnet, "class:0", settings=FEW).settings
-    assert (settings["preset"], settings["steps"], settings["start"]) == ("small colour", 6, "zero")
-    assert None not in [settings[name] for name in ("views", "jitter", "window", "patience", "parametrisation")]
+    assert (settings["preset"], settings["steps"], settings["start"]) == ("small color", 6, "zero")
+    assert None not in [settings[name] for name in ("views", "jitter", "window", "patience", "parametrization")]
 
 
 def test_inversion_finds_what_a_layer_keeps(convnet):
@@ -422,23 +422,23 @@ def test_pictures_of_one_unit_differ_where_diversity_is_asked_for(convnet):
         found = visualize(convnet, goal, settings=settings, copies=3)
         assert found.images.shape == (6, 3, 20, 24) and found.units[0].endswith("#1")
         with torch.no_grad(), frozen(convnet):
-            answers = Probe(convnet, torch.float32).ask(torch.from_numpy(found.images), ["conv2"])
-        unlike.append(float(unlikeness(answers["conv2"], 3).mean()))
+            predictions = Probe(convnet, torch.float32).ask(torch.from_numpy(found.images), ["conv2"])
+        unlike.append(float(unlikeness(predictions["conv2"], 3).mean()))
     assert unlike[1] > unlike[0] + 0.02
 
 
-@pytest.mark.parametrize("parametrisation", ["fourier", "maco"])
-def test_spectral_pictures_excite_their_units(convnet, perceptron, parametrisation):
+@pytest.mark.parametrize("parametrization", ["fourier", "maco"])
+def test_spectral_pictures_excite_their_units(convnet, perceptron, parametrization):
     draw = torch.Generator().manual_seed(0)
     for model in (convnet, perceptron):
         channels, height, width = model.picture
         images = TensorImages(torch.randint(0, 256, (9, channels, height - 4, width - 5), generator=draw,
                                             dtype=torch.uint8), torch.zeros(9, dtype=torch.int64))
-        found = visualize(model, "fc1:0-5", settings=SynthesisSettings(parametrisation=parametrisation, steps=20),
+        found = visualize(model, "fc1:0-5", settings=SynthesisSettings(parametrization=parametrization, steps=20),
                           images=images, start="random")
         assert (found.activations > found.activations_start).all()
         assert found.images.min() >= 0 and found.images.max() <= 1
-        assert found.settings["parametrisation"] == parametrisation
+        assert found.settings["parametrization"] == parametrization
 
 
 def test_channels_that_answer_somewhere_are_not_dead_though_their_mean_is_below_zero():
@@ -451,7 +451,7 @@ def test_channels_that_answer_somewhere_are_not_dead_though_their_mean_is_below_
 
 def test_maco_needs_images(convnet):
     with pytest.raises(UsageError, match="pass images="):
-        visualize(convnet, "fc1:0", settings=SynthesisSettings(parametrisation="maco"))
+        visualize(convnet, "fc1:0", settings=SynthesisSettings(parametrization="maco"))
 
 
 def test_transforms_of_the_caller_are_applied(convnet):
@@ -489,7 +489,7 @@ def test_parameter_table_is_what_numpy_says(convnet):
     values = convnet.conv2.weight.detach().double().numpy()
     row = rows["conv2.weight"]
     assert (row.shape, row.count) == ((30, 5, 5, 5), 3750)
-    np.testing.assert_allclose((row.mean, row.deviation, row.norm),
+    np.testing.assert_allclose((row.mean, row.std, row.norm),
                                (values.mean(), values.std(), np.linalg.norm(values)), rtol=1e-9)
     assert sum(row.count for row in rows.values()) == sum(p.numel() for p in convnet.parameters())
 

@@ -17,7 +17,7 @@ PLACE = Placement(image=(12, 12), canvas=(16, 15))
 
 def bars_reader(scale: float = 1.0) -> TwoFullNet:
     """A perceptron that reads the bars by the rows in which they lie when the image is in the middle."""
-    net = TwoFullNet(3, canvas=PLACE.canvas, classes=3, mean=0.0, deviation=1.0)
+    net = TwoFullNet(3, canvas=PLACE.canvas, classes=3, mean=0.0, std=1.0)
     with torch.no_grad():
         net.fc1.weight.zero_()
         for cls in range(3):
@@ -32,7 +32,7 @@ def bars_reader(scale: float = 1.0) -> TwoFullNet:
 def checkpoint(npz, tmp_path_factory):
     return save(bars_reader(), tmp_path_factory.mktemp("audit") / "reader", provenance=Provenance(
         name="reader", dataset=f"npz:{npz}", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict(),
-        trained="moved"))
+        trained="random"))
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_json_has_the_keys_that_others_rely_on_and_the_figures_of_the_naive_loop
 def test_out_holds_a_record_and_figures(checkpoint, tmp_path, capsys):
     assert main(["audit", str(checkpoint), "--out", "found", "--limit", "20", "--engine", "brute"]) == 0
     record = Audit.load(tmp_path / "found")
-    assert (record.images, record.engine, record.trained) == (20, "brute", "moved")
+    assert (record.images, record.engine, record.trained) == (20, "brute", "random")
     assert {"accuracy-map.png", "placements-right.svg"} <= {path.name for path in (tmp_path / "found").iterdir()}
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == "found" and "worst-case accuracy" in said and "20 test images" in said
@@ -132,7 +132,7 @@ def test_bad_input(checkpoint, capsys):
             (["audit", "gone.onnx"], 3, "there is no file gone.onnx"),
             (["audit", "gone_module:Net"], 2, "cannot import 'gone_module'"),
             (["audit", str(checkpoint), "--normalize", "0.5/0.5"], 2, "leave out --normalize"),
-            (["audit", str(checkpoint), "--normalize", "half"], 2, "normalize must be MEAN/DEVIATION"),
+            (["audit", str(checkpoint), "--normalize", "half"], 2, "normalize must be MEAN/STD"),
             (["audit", str(checkpoint), "--canvas", "8"], 2, "the image does not fit"),
             (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2, "tells top, middle")):
         assert main([*line, "--quiet"]) == code
@@ -152,7 +152,7 @@ def test_interrupted_keeps_what_was_audited(checkpoint, tmp_path, monkeypatch, c
     assert main(["audit", str(checkpoint), "--out", "part", "--quiet"]) == 130
     assert "interrupted after 10 images; what was audited until then lies in part" in capsys.readouterr().err
     record = Audit.load(tmp_path / "part")
-    assert record.partial and record.images == 10 and record.answers.shape == (10, 20)
+    assert record.partial and record.images == 10 and record.predictions.shape == (10, 20)
 
 
 def test_export_writes_a_file_that_audits_alike(checkpoint, npz, capsys):

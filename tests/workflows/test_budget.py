@@ -84,7 +84,7 @@ def test_a_run_in_steps_of_next_to_no_time_becomes_the_run_without_a_limit(npz, 
         assert all({"test_accuracy", "history", "checkpoint", "seeds"} <= set(entry) and entry["epochs"] == 2
                    and (out / entry["checkpoint"] / "model.safetensors").is_file() for entry in done)
         states.append((len(made["models"]), len(made["controls"]), sum("audit" in entry for entry in done)))
-    # an epoch is one step: pause, train and evaluate; the same for the centred twin; one audit, and the other
+    # an epoch is one step: pause, train and evaluate; the same for the centered twin; one audit, and the other
     assert states == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
     said = [line for line in notes.said if line.startswith("the run paused")]
     assert len(said) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in said[0]
@@ -92,12 +92,12 @@ def test_a_run_in_steps_of_next_to_no_time_becomes_the_run_without_a_limit(npz, 
     for kind in ("models", "controls"):
         assert [timeless(entry) for entry in made[kind]] == [timeless(entry) for entry in whole[kind]]
     assert made["two_by_two"] == whole["two_by_two"] and whole["paused"] is None
-    for job in ("two-full-seed3", "two-full-centred-seed3"):
+    for job in ("two-full-seed3", "two-full-centered-seed3"):
         weights = [tmp_path / name / "checkpoints" / job / "model.safetensors" for name in ("whole", "parts")]
         assert weights[0].read_bytes() == weights[1].read_bytes()
     log = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert sorted((line["job"], line["epoch"]) for line in log) == [
-        ("two-full-centred-seed3", 1), ("two-full-centred-seed3", 2), ("two-full-seed3", 1), ("two-full-seed3", 2)]
+        ("two-full-centered-seed3", 1), ("two-full-centered-seed3", 2), ("two-full-seed3", 1), ("two-full-seed3", 2)]
 
 
 def test_what_is_done_stands_although_a_model_before_it_is_paused(npz, tmp_path):

@@ -38,7 +38,7 @@ def picture(path, label, *, inverted=False, size=(12, 12)):
 def test_a_trained_checkpoint_is_evaluated_on_what_it_was_trained_on(trained, npz, tmp_path):
     out, training = trained
     found = evaluate_checkpoint(out, {"data": f"npz:{npz}"}, out=tmp_path / "figures", progress=QUIET)
-    assert found.images == 60 and found.trained == "moved" and found.accuracy["random"] > 0.9
+    assert found.images == 60 and found.trained == "random" and found.accuracy["random"] > 0.9
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "result.json", "arrays.npz", "confusion.png", "confusion.svg", "classified.png", "classified.svg"}
     validation = evaluate_checkpoint(out, {"data": f"npz:{npz}"}, split="validation", progress=QUIET)

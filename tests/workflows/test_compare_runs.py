@@ -40,7 +40,7 @@ def test_two_models_of_one_run_seed_by_seed(done, both, audits):
     assert [(pair["a"]["model"], pair["b"]["model"], pair["a"]["seed"], pair["b"]["seed"])
             for pair in found["pairs"]] == [("two-full", "two-conv", seed, seed) for seed in (4, 5)]
     pair = found["pairs"][0]
-    for key, name in (("random", "predictions"), ("centred", "predictions_centred")):
+    for key, name in (("random", "predictions"), ("centered", "predictions_centered")):
         a, b = (getattr(part, name) == part.labels for part in both)
         only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
         part = pair[key]
@@ -63,9 +63,9 @@ def copy_of(folder, *records):
 
 def test_models_are_matched_by_name_training_and_seed(done, both, tmp_path):
     other = replace(both[0], predictions=both[0].labels)
-    found = compare_runs(done[0], copy_of(tmp_path, other, replace(both[1], trained="centred")), progress=QUIET)
+    found = compare_runs(done[0], copy_of(tmp_path, other, replace(both[1], trained="centered")), progress=QUIET)
     (pair,) = found["pairs"]
-    assert pair["a"] == pair["b"] == {"model": "two-full", "trained": "moved", "seed": 4}
+    assert pair["a"] == pair["b"] == {"model": "two-full", "trained": "random", "seed": 4}
     assert pair["random"]["b"] == 1.0 and pair["random"]["only_a"] == 0 and pair["audit"] is None
 
 
@@ -96,7 +96,7 @@ def test_pictures_are_those_that_one_model_alone_gets_right(both, npz):
 def test_audits_show_each_image_at_the_nearest_place_of_disagreement(audits, npz):
     a, b = audits
     found = between_audits(a, b)
-    right = [part.answers == part.labels[:, None] for part in audits]
+    right = [part.predictions == part.labels[:, None] for part in audits]
     expected = []
     for number in sorted({*a.shown_index.tolist(), *b.shown_index.tolist()}):
         columns = np.flatnonzero(right[0][number] != right[1][number])
@@ -141,7 +141,7 @@ def test_audits_are_compared_where_evaluations_cannot_be(both, audits, tmp_path)
 
 
 @pytest.mark.parametrize("models, message", [
-    ((), "was given twice: choose two of its models with --models, from two-full, two-full-centred, two-conv"),
+    ((), "was given twice: choose two of its models with --models, from two-full, two-full-centered, two-conv"),
     (("two-full",), "models must be two names, one of each run, got 1: two-full"),
     (("two-full", "two-cnv"), "unknown model 'two-cnv': did you mean 'two-conv'"),
     (("two-full", "two-full"), "two-full would be compared with itself"),

@@ -14,11 +14,11 @@ def test_the_main_job_looks_at_a_twentieth_of_the_test_images_at_some_placements
         model = TwoFullNet(5, canvas=(24, 26), classes=3)
     classes, neurons = looks(model, data, place, "two-full")
     for look in (classes, neurons):
-        assert look.neighbours is not None and look.neighbours.images == 60 // 20
-        assert look.neighbours.placements <= 64 and look.neighbours.possible == place.count == 13 * 15
-        assert look.quality.units == look.neighbours.units == look.synthesis.units
+        assert look.neighbors is not None and look.neighbors.images == 60 // 20
+        assert look.neighbors.placements <= 64 and look.neighbors.possible == place.count == 13 * 15
+        assert look.quality.units == look.neighbors.units == look.synthesis.units
     assert neurons.quality.dead is not None and classes.quality.dead is None
     assert classes.synthesis.class_names == ["top", "middle", "bottom"]
     classes.save(tmp_path)
-    kinds = {folder: load_record(tmp_path / folder).kind for folder in ("", "neighbours", "quality")}
-    assert kinds == {"": "synthesis", "neighbours": "neighbours", "quality": "quality"}
+    kinds = {folder: load_record(tmp_path / folder).kind for folder in ("", "neighbors", "quality")}
+    assert kinds == {"": "synthesis", "neighbors": "neighbors", "quality": "quality"}

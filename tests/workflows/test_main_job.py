@@ -28,7 +28,7 @@ def test_metrics_have_the_keys_that_others_rely_on(done):
     assert [model["name"] for model in metrics["models"]] == ["two-full", "two-conv"]
     for model in metrics["models"]:
         assert model["epochs"] == 2 and model["train_seconds"] > 0 and model["images_per_second"] > 0
-        assert set(model["test_accuracy"]) == {"random", "centred"}
+        assert set(model["test_accuracy"]) == {"random", "centered"}
         assert [set(epoch) for epoch in model["history"]] == [
             {"epoch", "train_loss", "train_accuracy", "val_accuracy"}] * 2
         assert [seed["seed"] for seed in model["seeds"]] == [4, 5]
@@ -36,7 +36,7 @@ def test_metrics_have_the_keys_that_others_rely_on(done):
         assert model["test_accuracy_over_seeds"]["random"]["mean"] == pytest.approx(mean)
     assert [control["name"] for control in metrics["controls"]] == ["two-full"]
     cells = {(cell["model"], cell["trained"], cell["tested"]) for cell in metrics["two_by_two"]}
-    assert len(cells) == 6 and ("two-full", "centred", "moved") in cells
+    assert len(cells) == 6 and ("two-full", "centered", "random") in cells
 
 
 def test_checkpoints_give_the_accuracy_that_was_reported(done, npz):
@@ -71,7 +71,7 @@ def test_every_model_is_audited_at_every_placement(done, npz):
 def test_the_models_of_the_first_seed_share_the_images_that_the_report_shows(done):
     out, *_ = done
     audits = [Audit.load(out / "results" / f"{name}-seed4" / "audit")
-              for name in ("two-full", "two-full-centred", "two-conv")]
+              for name in ("two-full", "two-full-centered", "two-conv")]
     index = shared_index(audits)
     assert len(index) == 24 and index[:12].tolist() == list(range(12))
     for audit in audits:
@@ -105,9 +105,9 @@ def test_report_and_figures_stand_alone(done):
         "samples", "two-by-two", "curves", "confusion-two-full", "confusion-two-conv", "classified-two-full",
         "classified-two-conv", "classes-two-full", "classes-two-conv", "neurons-two-full", "neurons-two-conv",
         "class-neurons-two-full", "class-neurons-two-conv", "weights-two-full", "weights-two-conv",
-        "neighbours-two-full", "neighbours-two-conv", "accuracy-map", "placements-right",
+        "neighbors-two-full", "neighbors-two-conv", "accuracy-map", "placements-right",
         *(f"{kind}-{model}" for kind in ("class-maps", "changes", "remainders")
-          for model in ("two-full", "two-full-centred", "two-conv"))}
+          for model in ("two-full", "two-full-centered", "two-conv"))}
     in_the_folder_only = {name for name in names if name.startswith(("class-maps", "remainders"))}
     assert len(in_the_folder_only) == 6
     assert html.count("<img") == len(names) - 6 and "All parameters of the convnet" in html
@@ -183,5 +183,5 @@ def test_unknown_names_are_refused_before_anything_is_written(npz, tmp_path):
                                                             ("best", (48, 96, 192), 2, 1)])
 def test_a_preset_decides_what_a_model_is_built_with(npz, preset, widths, jitter, shifts):
     place = Placement(image=(12, 12), canvas=(24, 24))
-    model = build("recentred", load_dataset(f"npz:{npz}"), place, seed=0, preset=preset)
+    model = build("recentered", load_dataset(f"npz:{npz}"), place, seed=0, preset=preset)
     assert (model.arguments["widths"], model.jitter, model.shifts) == (widths, jitter, shifts)

@@ -31,9 +31,9 @@ def runs(done, npz, tmp_path_factory):
     lines = {"train": ["train", "two-full", "--data", f"npz:{npz}", "--canvas", "24x26", "--epochs", "1", "--out"],
              "audit": ["audit", str(checkpoints / "two-full-seed4"), "--data", f"npz:{npz}", "--limit", "30", "--out"],
              "evaluate": ["evaluate", str(checkpoints / "two-conv-seed4"), "--data", f"npz:{npz}", "--out"],
-             "visualize": ["visualize", str(checkpoints / "two-full-seed4"), "class:top", "--neighbours", "0",
+             "visualize": ["visualize", str(checkpoints / "two-full-seed4"), "class:top", "--neighbors", "0",
                            "--steps", "3", "--out"],
-             "mend": ["mend", str(checkpoints / "two-conv-seed4"), "--data", f"npz:{npz}", "--how", "recentre",
+             "repair": ["repair", str(checkpoints / "two-conv-seed4"), "--data", f"npz:{npz}", "--method", "recenter",
                       "--out"]}
     for name, line in lines.items():
         assert main([*line, str(folder / name), "--quiet"]) == 0, name
@@ -79,25 +79,25 @@ def again(done, tmp_path_factory):
 
 def test_a_run_gives_its_page_again(done, again):
     out = (done[0] / "report.html").read_text()
-    for text in ("perceptron", "convnet", "All parameters of the convnet", "trained centred", "default-src 'none'"):
+    for text in ("perceptron", "convnet", "All parameters of the convnet", "trained centered", "default-src 'none'"):
         assert text in again and text in out
     assert again.count("<img") == out.count("<img") and explorer(again) == explorer(out)
 
 
 def test_models_of_several_folders_stand_side_by_side(runs, tmp_path):
-    html = made(tmp_path, runs["mend"], runs["train"], runs["audit"], title="Mine <b>")
+    html = made(tmp_path, runs["repair"], runs["train"], runs["audit"], title="Mine <b>")
     assert "Mine &lt;b&gt;" in html
     (group,) = explorer(html)
-    assert [model["model"] for model in group["models"]] == ["two-conv", "two-conv-recentre", "perceptron (audit)"]
+    assert [model["model"] for model in group["models"]] == ["two-conv", "two-conv-recenter", "perceptron (audit)"]
     assert "perceptron (train)" in html  # nothing says that it is the one that was audited
     numbers = group["images"]["numbers"]
     assert len(numbers) == 24 and numbers[:12] == list(range(12))
 
 
 def test_the_audit_of_one_model_counts_once(runs):
-    found = merged([read_run(runs["run"]), read_run(runs["mend"]), read_run(runs["audit"])])
+    found = merged([read_run(runs["run"]), read_run(runs["repair"]), read_run(runs["audit"])])
     audits = [one.record.model for one in found.stored if isinstance(one.record, Audit)]
-    assert sorted(audits) == sorted(["two-full", "two-full", "two-conv"] * 2 + ["two-conv-recentre"])
+    assert sorted(audits) == sorted(["two-full", "two-full", "two-conv"] * 2 + ["two-conv-recenter"])
 
 
 def test_seeds_in_different_folders_remain_seeds(done, runs, tmp_path):

@@ -50,16 +50,16 @@ def asking(models, data, asked=None):
 def wavering_by_hand(audit):
     """Images from the most to the least fickle, by a loop."""
     found = []
-    for index, answers in enumerate(audit.answers):
-        counts = [int((answers == cls).sum()) for cls in range(3)]
-        if max(counts) < len(answers):
+    for index, predictions in enumerate(audit.predictions):
+        counts = [int((predictions == cls).sum()) for cls in range(3)]
+        if max(counts) < len(predictions):
             found.append((sum(count**2 for count in counts), index))
     return [index for _, index in sorted(found)]
 
 
 def test_half_are_the_first_ones_and_the_models_take_turns_with_the_others(audits):
     draw = np.random.default_rng(0)
-    audits = [replace(found, answers=draw.choice(3, found.answers.shape, p=shares).astype(np.uint8))
+    audits = [replace(found, predictions=draw.choice(3, found.predictions.shape, p=shares).astype(np.uint8))
               for found, shares in zip(audits, ([0.9, 0.1, 0], [0.6, 0.2, 0.2], [0.95, 0, 0.05]), strict=True)]
     index = shared_index(audits, 14).tolist()
     assert index[:7] == list(range(7)) and len(set(index)) == 14
@@ -73,10 +73,10 @@ def test_half_are_the_first_ones_and_the_models_take_turns_with_the_others(audit
 
 
 def test_where_nothing_changes_a_mind_more_of_the_first_are_shown(audits):
-    still = [replace(found, answers=np.zeros_like(found.answers)) for found in audits]
+    still = [replace(found, predictions=np.zeros_like(found.predictions)) for found in audits]
     assert shared_index(still, 14).tolist() == list(range(14))
     assert len(shared_index(audits, 100)) == 48 and len(shared_index([replace(
-        found, images=5, answers=found.answers[:5]) for found in audits])) == 5
+        found, images=5, predictions=found.predictions[:5]) for found in audits])) == 5
 
 
 def test_all_models_then_have_scores_of_the_same_images(audits, data, models):

@@ -8,7 +8,7 @@ from PIL import Image
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
 from shiftscope.placement import Placement
-from shiftscope.results import Neighbours, Quality, Synthesis
+from shiftscope.results import Neighbors, Quality, Synthesis
 from shiftscope.settings import BesideSettings, SynthesisSettings
 from shiftscope.workflows.visualize_checkpoint import visualize_checkpoint
 
@@ -77,7 +77,7 @@ def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"class-all.png", "fc1-all.svg", "class-neurons-fc1-all.png", "parameters.json", "quality.json",
             "quality-fc1-all.png"} <= names
-    assert not any(name.startswith("neighbours") for name in names)
+    assert not any(name.startswith("neighbors") for name in names)
     table = json.loads((tmp_path / "out" / "parameters.json").read_text())
     assert [row["name"] for row in table["parameters"]] == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
     assert table["parameters"][0]["shape"] == [12, 320]
@@ -86,16 +86,16 @@ def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path)
 def test_real_images_and_a_judge_stand_beside_the_pictures(dots, tmp_path):
     model, judge = stored(tmp_path / "ckpt", dots), stored(tmp_path / "judge", dots, seed=1)
     out = tmp_path / "out"
-    classes, neurons = look(model, out, "class:all", "fc1:0-3", neighbours=2, placements=20, judge=judge, seeds=2)
-    assert classes.neighbours is not None and classes.neighbours.top_index.shape == (3, 2)
-    assert classes.neighbours.images == 12 and classes.neighbours.placements <= 20 < classes.neighbours.possible == 99
-    assert classes.quality.transfer == pytest.approx(classes.quality.judged_right.mean())
+    classes, neurons = look(model, out, "class:all", "fc1:0-3", neighbors=2, placements=20, judge=judge, seeds=2)
+    assert classes.neighbors is not None and classes.neighbors.top_index.shape == (3, 2)
+    assert classes.neighbors.images == 12 and classes.neighbors.placements <= 20 < classes.neighbors.possible == 99
+    assert classes.quality.transfer == pytest.approx(classes.quality.judged_correct.mean())
     assert classes.quality.judged.min() >= 0
     assert classes.quality.judge == "two-full" and neurons.quality.transfer is None
     assert np.isfinite(neurons.quality.seed_stability).all() and neurons.quality.dead is not None
-    assert Neighbours.load(out / "fc1-0-3" / "neighbours").units == neurons.synthesis.units
+    assert Neighbors.load(out / "fc1-0-3" / "neighbors").units == neurons.synthesis.units
     assert Quality.load(out / "class-all" / "quality").to_dict() == classes.quality.to_dict()
-    assert (out / "neighbours-class-all.png").is_file() and (out / "neighbours-fc1-0-3.svg").is_file()
+    assert (out / "neighbors-class-all.png").is_file() and (out / "neighbors-fc1-0-3.svg").is_file()
     merits = json.loads((out / "quality.json").read_text())
     assert [part["objective"] for part in merits["objectives"]] == ["class:all", "fc1:0-3"]
     assert len(merits["objectives"][1]["selectivity"]) == 4 and merits["objectives"][0]["judged"]
@@ -108,13 +108,13 @@ def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
                             "name a dataset with --data"]
     gone = stored(tmp_path / "gone", f"npz:{tmp_path / 'nowhere.npz'}")
     (found,) = look(gone, tmp_path / "b", "fc1:0", progress=missing)
-    assert found.neighbours is None and len(missing.notes) == 1
+    assert found.neighbors is None and len(missing.notes) == 1
     assert "no real images beside the pictures: npz:" in missing.notes[0] and "could not be used" in missing.notes[0]
     (named,) = look(gone, tmp_path / "c", "fc1:0", overrides={"data": dots}, placements=4)
-    assert named.neighbours is not None
+    assert named.neighbors is not None
     with pytest.raises(DataError):
         look(checkpoint, tmp_path / "d", "fc1:0", overrides={"data": f"npz:{tmp_path / 'nowhere.npz'}"})
-    assert not look(checkpoint, tmp_path / "e", "fc1:0", neighbours=0, progress=(none := Notes()))[0].neighbours
+    assert not look(checkpoint, tmp_path / "e", "fc1:0", neighbors=0, progress=(none := Notes()))[0].neighbors
     assert none.notes == []
 
 

@@ -35,9 +35,9 @@ def alone(tmp_path, monkeypatch):
 
 
 def checkpoint(path, class_names):
-    net = TwoFullNet(3, canvas=PLACE.canvas, classes=len(class_names), mean=0.0, deviation=1.0).eval()
+    net = TwoFullNet(3, canvas=PLACE.canvas, classes=len(class_names), mean=0.0, std=1.0).eval()
     return save(net, path, provenance=Provenance(name="net", dataset="folder:pets", class_names=list(class_names),
-                                                 placement=PLACE.to_dict(), trained="moved"))
+                                                 placement=PLACE.to_dict(), trained="random"))
 
 
 def pets(root, names=("cat", "dog"), size=(6, 4)):

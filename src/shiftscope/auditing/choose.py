@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 
 from shiftscope.auditing.engine import Engine
-from shiftscope.auditing.orbit import OrbitEngine
+from shiftscope.auditing.proven import ProofEngine
 from shiftscope.auditing.selfcheck import check_now, fastest, passed
 from shiftscope.auditing.subject import Subject
 from shiftscope.dense import NotInvariant
 from shiftscope.dense.phases import build_engine
 from shiftscope.distributed import from_first
 from shiftscope.errors import ShiftscopeError, reason_of
-from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recentre
+from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recenter
 from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.results.audit import SelfCheck
 
@@ -26,7 +26,7 @@ ratio is usually far from 1."""
 FASTER = 1.2
 """Smaller ratios of two times that were measured once are no difference."""
 
-MEANT = (LearnedPolyphase2d, PhaseAverage, PhaseToOrigin, PlacementAverage, PolyphaseDownsample2d, Recentre)
+MEANT = (LearnedPolyphase2d, PhaseAverage, PhaseToOrigin, PlacementAverage, PolyphaseDownsample2d, Recenter)
 """Layers of models that are meant to be indifferent to place: their owners want to know where the proof of it ends."""
 
 
@@ -76,21 +76,21 @@ def choose_together(subject: Subject, asked: str, doubts: list[str]) -> Choice:
 
     def choose() -> tuple[bool, str, str]:
         mine.append(choose_engine(subject, asked, doubts))
-        return isinstance(mine[0].engine, OrbitEngine), mine[0].engine.name, mine[0].reason
+        return isinstance(mine[0].engine, ProofEngine), mine[0].engine.name, mine[0].reason
 
     orbit, name, reason = from_first(choose)
     if mine:
         return mine[0]
     if name == "brute":
         return brute_force(subject, reason)
-    build = OrbitEngine if orbit else lambda of: build_engine(of.model, of.placement, of.images.shape)
+    build = ProofEngine if orbit else lambda of: build_engine(of.model, of.placement, of.images.shape)
     return Choice(build(subject), subject, reason)
 
 
 def _orbit(subject: Subject) -> tuple[Choice | None, str]:
     """Return the engine that computes each image once; where there is none, what to say about it."""
     try:
-        engine = OrbitEngine(subject)
+        engine = ProofEngine(subject)
         check, _ = check_now(engine, subject.check(TRIED))
     except NotInvariant as refusal:
         meant = any(isinstance(module, MEANT) for module in subject.model.modules())

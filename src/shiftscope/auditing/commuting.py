@@ -16,7 +16,7 @@ from shiftscope.errors import UsageError, require
 from shiftscope.evaluation.accuracy import split_images
 from shiftscope.hooks import frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt
-from shiftscope.models.forward import home, to_pixels
+from shiftscope.models.forward import device_and_dtype, to_pixels
 from shiftscope.modules import Classifier, described, model_name, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task
@@ -94,7 +94,7 @@ def equivariance(model: Classifier, data: Dataset | torch.Tensor, *, placement: 
     name = name or model_name(model)
     batch = _images(data, split, validation, images)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(batch.shape[1], *placement.canvas))
-    probe = _Probe(prepared, batch.to(home(prepared)[0]), placement, period)
+    probe = _Probe(prepared, batch.to(device_and_dtype(prepared)[0]), placement, period)
     task = (progress or SilentProgress()).task(f"equivariance of {name}", len(batch))
     try:
         with frozen(prepared), torch.no_grad():
@@ -105,13 +105,13 @@ def equivariance(model: Classifier, data: Dataset | torch.Tensor, *, placement: 
     drops = _drops(found, overall)
     known_data = data if isinstance(data, Dataset) else None
     return Equivariance(
-        model=name, dataset=known_data.name if known_data else "images", drawn=bool(known_data and known_data.drawn),
+        model=name, dataset=known_data.name if known_data else "images", synthetic=bool(known_data and known_data.synthetic),
         split=split if known_data else "given", mode=placement.mode, placement=placement.to_dict(), images=len(batch),
         start=list(probe.start), shifts=list(range(period)), layers=[layer.name for layer in found],
         kinds=["map" if layer.strides else "units" for layer in found], shapes=[list(layer.shape) for layer in found],
         strides=[list(layer.strides) if layer.strides else None for layer in found],
         overall=[value if math.isfinite(value) else None for value in overall], drops=drops,
-        loses_most=_largest(found, drops), seconds=time.perf_counter() - began, device=str(home(prepared)[0]),
+        loses_most=_largest(found, drops), seconds=time.perf_counter() - began, device=str(device_and_dtype(prepared)[0]),
         notes=_notes(found, overall), decibels=decibels.numpy())
 
 
@@ -153,7 +153,7 @@ class _Probe:
 
     def _run(self, canvases: torch.Tensor, wanted: set[str] | None) -> Steps:
         try:
-            return run_steps(self.model, to_pixels(canvases, home(self.model)[1]), wanted)
+            return run_steps(self.model, to_pixels(canvases, device_and_dtype(self.model)[1]), wanted)
         except UsageError:
             raise
         except Exception as error:
@@ -191,10 +191,10 @@ class _Probe:
         still = self.responses(noise, _along(axis, start), patch)
         clear: dict[str, list[float]] = {name: [] for name in maps}
         for stride in range(1, span + 1):
-            answers = self.responses(noise, _along(axis, start + stride), patch)
+            predictions = self.responses(noise, _along(axis, start + stride), patch)
             for name in (name for name in maps if stride <= most[name]):
                 around = self._wraps(maps[name][axis], stride, axis)
-                clear[name].append(decibel(*_powers(still[name], answers[name], Fraction(1), axis, around)))
+                clear[name].append(decibel(*_powers(still[name], predictions[name], Fraction(1), axis, around)))
         return {name: _clearest(values) for name, values in clear.items()}
 
     def _noise(self, axis: int) -> tuple[torch.Tensor, Placement, int]:
@@ -224,19 +224,19 @@ class _Probe:
                 for shift in range(self.period):
                     down, right = _along(axis, shift)
                     offset = (self.start[0] + down, self.start[1] + right)
-                    answers = self.responses(images, offset, self.placement)
+                    predictions = self.responses(images, offset, self.placement)
                     for row, layer in enumerate(layers):
-                        sums[:, row, place, shift] += self._compare(layer, still, answers, place, shift)
+                        sums[:, row, place, shift] += self._compare(layer, still, predictions, place, shift)
             task.advance(len(images))
         for row, power in spread.powers().items():
             sums[0, row] = power
         decibels = torch.tensor([decibel(*pair) for pair in sums.flatten(1).T.tolist()], dtype=torch.float64)
         return decibels.view(sums.shape[1:]), [decibel(*pair) for pair in sums[..., 1:].sum(dim=(2, 3)).T.tolist()]
 
-    def _compare(self, layer: _Layer, still: dict[str, torch.Tensor], answers: dict[str, torch.Tensor], place: int,
+    def _compare(self, layer: _Layer, still: dict[str, torch.Tensor], predictions: dict[str, torch.Tensor], place: int,
                  shift: int) -> torch.Tensor:
         """The powers of signal and error, summed over images, channels and pixels."""
-        before, after, axis = still[layer.name], answers[layer.name], _AXES[place]
+        before, after, axis = still[layer.name], predictions[layer.name], _AXES[place]
         if layer.strides is None:
             return torch.tensor([0.0, (after - before).square().sum().item()], dtype=torch.float64)
         stride = layer.strides[place]
@@ -253,11 +253,11 @@ class _Spread:
         self.sums: dict[str, torch.Tensor] = {}
         self.squares: dict[str, float] = {}
 
-    def add(self, answers: dict[str, torch.Tensor]) -> None:
-        self.count += len(next(iter(answers.values())))
+    def add(self, predictions: dict[str, torch.Tensor]) -> None:
+        self.count += len(next(iter(predictions.values())))
         for name in self.rows:
-            self.sums[name] = self.sums.get(name, 0) + answers[name].sum(dim=0)
-            self.squares[name] = self.squares.get(name, 0.0) + answers[name].square().sum().item()
+            self.sums[name] = self.sums.get(name, 0) + predictions[name].sum(dim=0)
+            self.squares[name] = self.squares.get(name, 0.0) + predictions[name].square().sum().item()
 
     def powers(self) -> dict[int, float]:
         """By row of the layer; what is left of rounding counts as none."""

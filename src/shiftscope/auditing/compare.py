@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from shiftscope.errors import UsageError
-from shiftscope.metrics import DEVIATIONS, mcnemar
+from shiftscope.metrics import STDS, mcnemar
 from shiftscope.results import Audit
 
 
@@ -41,7 +41,7 @@ class Counted(Protocol):
     def placements(self) -> int: ...
 
     @property
-    def right_counts(self) -> np.ndarray:
+    def correct_counts(self) -> np.ndarray:
         """Placements right of each image, (N,)."""
         ...
 
@@ -51,7 +51,7 @@ class Counted(Protocol):
 
 def compare_worst_case(a: Counted, b: Counted) -> dict[str, Any]:
     """Return McNemar's test of the images right at every placement, see `compare`; they must be the same images."""
-    return _shares(*(counted.right_counts == counted.placements for counted in (a, b)))
+    return _shares(*(counted.correct_counts == counted.placements for counted in (a, b)))
 
 
 def _check(a: Audit, b: Audit) -> None:
@@ -68,7 +68,7 @@ def _check(a: Audit, b: Audit) -> None:
 
 
 def _middle(audit: Audit) -> np.ndarray:
-    return audit.answers[:, audit.geometry.column(audit.offsets)] == audit.labels
+    return audit.predictions[:, audit.geometry.column(audit.offsets)] == audit.labels
 
 
 def _shares(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
@@ -78,10 +78,10 @@ def _shares(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
 
 def compare_means(a: Counted, b: Counted) -> dict[str, Any]:
     """Return the paired z-test of shares of placements right, see `compare`; they must be the same images."""
-    difference = (a.right_counts - b.right_counts) / a.placements
+    difference = (a.correct_counts - b.correct_counts) / a.placements
     mean, images = float(difference.mean()), len(difference)
     error = float(difference.std(ddof=1)) / math.sqrt(images) if images > 1 else math.inf
     p_value = math.erfc(abs(mean) / (error * math.sqrt(2))) if error > 0 else float(mean == 0)
-    half = min(2.0, DEVIATIONS * error)
+    half = min(2.0, STDS * error)
     return {"a": a.mean_accuracy, "b": b.mean_accuracy, "difference": mean,
             "interval": [max(-1.0, mean - half), min(1.0, mean + half)], "p_value": p_value}

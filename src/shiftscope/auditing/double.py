@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 
 
 def in_double(model: nn.Module) -> nn.Module | None:
@@ -21,7 +21,7 @@ def in_double(model: nn.Module) -> nn.Module | None:
         >>> in_double(nn.Linear(2, 1).double()) is None
         True
     """
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     if dtype == torch.float64 or device.type == "mps":
         return None
     if not any(value.is_floating_point() for value in (*model.parameters(), *model.buffers())):

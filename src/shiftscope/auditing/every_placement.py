@@ -20,7 +20,7 @@ from shiftscope.errors import Interrupted, ShiftscopeError, require, unknown
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.evaluation.brute import MEMORY
 from shiftscope.models.adapt import Normalization, adapt, title_of
-from shiftscope.models.forward import check_model, home
+from shiftscope.models.forward import check_model, device_and_dtype
 from shiftscope.modules import Classifier, in_train_mode, says_model_errors
 from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.placement import Placement
@@ -57,11 +57,11 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         sample: so many placements drawn at random, the middle one among them: then no figure is exact. Unless given,
             all of them, and 1,000 where there are more than 10,000 and the engine is brute force.
         memory: bytes for the placements that brute force makes at once, with all that the model computes from them.
-        normalize: (mean, deviation), for a foreign model that wants normalised pixels.
+        normalize: (mean, std), for a foreign model that wants normalized pixels.
         preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
         name: the model's name in tables (the registry's, or its class, unless given).
-        trained: "moved" or "centred", for tables.
-        expected: accuracy of centred images, as a share, that the model is known for: a note says if it is far below.
+        trained: "random" or "centered", for tables.
+        expected: accuracy of centered images, as a share, that the model is known for: a note says if it is far below.
         output_type: what the model returns: "logits", "probabilities" or "log-probabilities"; determined on a batch of
             images unless given. It serves confidences; a label is the first largest output, whatever it is.
         seed: fixes the sampled placements, the sample that is checked, and what a model draws at random from the
@@ -83,7 +83,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         >>> from torch import nn
         >>> from shiftscope.data.base import TensorImages
         >>> images = TensorImages(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1] * 3))
-        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", licence="-")
+        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", license="-")
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(6 * 7, 2))
         >>> found = audit(model, data, placement=Placement(image=(4, 4), canvas=(6, 7)))
         >>> found.placements, found.mean_accuracy, found.worst_case_accuracy, found.consistency
@@ -106,7 +106,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
     training = layers_that_change(prepared) if in_train_mode(prepared) else []
     images = _first(split_images(data, split, validation), limit)
-    device, _ = home(prepared)
+    device, _ = device_and_dtype(prepared)
     subject = Subject(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
                       seed=seed, memory=memory)
     work = _Work(subject if sample is None else subject.at_sample(sample), data.classes,
@@ -157,7 +157,7 @@ class _Work:
         """Say where rounding changes outputs by more than is usual, or predictions."""
         allowed, apart_by = check["tolerance"], check["max_abs_logit_difference"]
         notes = [] if passed(check) else [contradiction(sweep.check, apart_by, allowed)]
-        return notes + unsettled(sweep.check, sweep.answers.classes[:sweep.count], allowed)
+        return notes + unsettled(sweep.check, sweep.predictions.classes[:sweep.count], allowed)
 
     def _sweep(self, choice: Choice) -> tuple[Sweep, SelfCheck]:
         subject = choice.subject

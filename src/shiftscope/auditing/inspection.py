@@ -11,7 +11,7 @@ from torch import nn
 from shiftscope.auditing.double import in_double
 from shiftscope.auditing.selfcheck import EACH, SampleCheck, difference
 from shiftscope.evaluation.rounding import tolerance
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import model_name
 from shiftscope.outputs import NONE, OutputType, predicted_classes, resolve_output_type, top_two
 from shiftscope.results.agreement import agreement
@@ -50,13 +50,13 @@ def inspect_model(check: SampleCheck, output_type: str | None = None) -> Inspect
     first = check.batch(EACH)
     images, columns = check.sample.images[EACH:].split(EACH), check.sample.columns[EACH:, 0].split(EACH)
     every = torch.cat([first, *(check.at(*some) for some in zip(images, columns, strict=True) if len(some[0]))])
-    return Inspection(resolve_output_type(output_type, every), tolerance(every, home(check.model)[1]),
+    return Inspection(resolve_output_type(output_type, every), tolerance(every, device_and_dtype(check.model)[1]),
                       _doubts(check, first))
 
 
 def _doubts(check: SampleCheck, first: torch.Tensor) -> list[str]:
     again, alone = check.batch(EACH), _first_twice(check)
-    allowed = tolerance(first, home(check.model)[1])
+    allowed = tolerance(first, device_and_dtype(check.model)[1])
     name = model_name(check.model)
     if (apart := difference(again, first)) > allowed:
         return [f"{name} answers the same pictures otherwise when asked twice (outputs {apart:.3g} apart): it draws "

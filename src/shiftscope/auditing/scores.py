@@ -13,7 +13,7 @@ from shiftscope.auditing.sweep import Sweep
 from shiftscope.data.base import ImageSet
 from shiftscope.errors import Interrupted
 from shiftscope.evaluation.brute import MEMORY
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 
@@ -22,8 +22,8 @@ from shiftscope.progress import Progress, SilentProgress
 class Scores:
     """What a model gives for S images at P placements."""
 
-    answers: np.ndarray
-    """uint8 or uint16 (S, P), as in `Audit.answers`."""
+    predictions: np.ndarray
+    """uint8 or uint16 (S, P), as in `Audit.predictions`."""
     logits: np.ndarray
     """float16 (S, P, K), as in `Audit.shown_logits`."""
 
@@ -57,7 +57,7 @@ def scores(model: nn.Module, images: ImageSet, classes: int, *, placement: Place
     subject = Subject(model=model, images=images, placement=placement, offsets=where,
                       sampled=len(where) < placement.count, seed=seed, memory=memory)
     task = (progress or SilentProgress()).task(f"scores of {len(images)} images for the report", len(images))
-    with exact_arithmetic(home(model)[0], seed):
+    with exact_arithmetic(device_and_dtype(model)[0], seed):
         choice = choose_engine(subject, engine, [])
         sweep = Sweep(choice.engine, images, len(choice.subject.offsets), classes, choice.subject.check(0))
         try:
@@ -67,4 +67,4 @@ def scores(model: nn.Module, images: ImageSet, classes: int, *, placement: Place
     if sweep.interrupted:
         raise Interrupted("interrupted while computing scores for the report")
     index, logits = sweep.shown.arrays(sweep.count)
-    return Scores(sweep.answers.classes, logits[np.argsort(index)])
+    return Scores(sweep.predictions.classes, logits[np.argsort(index)])

@@ -14,7 +14,7 @@ from shiftscope.distributed import gathered
 from shiftscope.evaluation.brute import plain_logits
 from shiftscope.evaluation.rounding import tolerance
 from shiftscope.hashing import Stream
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.outputs import determine_output_type
 from shiftscope.placement import Placement
 from shiftscope.results.audit import SelfCheck
@@ -111,7 +111,7 @@ class SampleCheck:
         pairs = [(logits, self.plain(row).to(logits.device)) for row, logits in sorted(self.found.items())]
         engine, plain = (torch.cat(parts) for parts in zip(*pairs, strict=True)) if pairs else (torch.zeros(0, 1),) * 2
         return SelfCheck(placements=len(engine), max_abs_logit_difference=difference(engine, plain),
-                         tolerance=tolerance(plain, home(self.model)[1]))
+                         tolerance=tolerance(plain, device_and_dtype(self.model)[1]))
 
     def plain(self, row: int) -> torch.Tensor:
         """Return the plain model's outputs (m, K) for an image of the sample at its placements."""
@@ -126,7 +126,7 @@ class SampleCheck:
             columns: int64 (n,), placements.
             model: another one, instead of the plain model.
         """
-        device, _ = home(self.model)
+        device, _ = device_and_dtype(self.model)
         pixels, offsets = self.images.gather(images).to(device), self.offsets[columns].to(device)
         return plain_logits(model or self.model, pixels, offsets, self.placement)
 
@@ -150,7 +150,7 @@ def check_now(engine: Engine, check: SampleCheck) -> tuple[SelfCheck, float]:
     Returns:
         How far it lies from the plain model, and its seconds an image once it is warm.
     """
-    device, _ = home(check.model)
+    device, _ = device_and_dtype(check.model)
     batch = check.images.gather(check.sample.images[:engine.images_at_once]).to(device)
     found, columns = engine.logits(batch), check.sample.columns.to(device)
     check.found = {row: found[row, columns[row]] for row in range(len(batch))}

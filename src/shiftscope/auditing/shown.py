@@ -41,10 +41,10 @@ class Shown:
         self.consistency = np.zeros(0)
         self.logits = np.zeros((0, placements, classes), np.float16)
 
-    def add(self, begin: int, logits: torch.Tensor, answers: np.ndarray) -> None:
+    def add(self, begin: int, logits: torch.Tensor, predictions: np.ndarray) -> None:
         """Look at the images from number `begin` on: logits (B, P, K) and answers (B, P)."""
-        indices = np.arange(begin, begin + len(answers))
-        consistency, _ = agreement(answers, self.classes)
+        indices = np.arange(begin, begin + len(predictions))
+        consistency, _ = agreement(predictions, self.classes)
         consistency[indices < self.first] = -1.0  # the first ones stay, in front
         rank = np.concatenate((self.consistency, consistency))
         every = np.concatenate((self.index, indices))

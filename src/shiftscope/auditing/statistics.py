@@ -11,7 +11,7 @@ STRIDES = (2, 4, 8)
 """Of the phases that `by_phase` tells apart: what most networks sample by."""
 
 
-def figures(answers: np.ndarray, labels: np.ndarray, classes: int, middle: int) -> dict[str, Any]:
+def figures(predictions: np.ndarray, labels: np.ndarray, classes: int, middle: int) -> dict[str, Any]:
     """Return the five figures of an audit and their 95 % confidence intervals over images.
 
     Shares of images have Wilson's interval, means over images that of the normal approximation.
@@ -26,29 +26,29 @@ def figures(answers: np.ndarray, labels: np.ndarray, classes: int, middle: int) 
         >>> found["mean_accuracy"], found["worst_case_accuracy"], found["consistency"], found["middle_accuracy"]
         (0.75, 0.5, 0.75, 0.5)
     """
-    images, placements = answers.shape
-    right_counts = (answers == labels[:, None]).sum(1, dtype=np.int32)
-    consistency, unanimous = agreement(answers, classes)
-    means = {"mean_accuracy": right_counts / placements, "consistency": consistency}
-    shares = {"worst_case_accuracy": right_counts == placements, "unanimity": unanimous,
-              "middle_accuracy": answers[:, middle] == labels}
+    images, placements = predictions.shape
+    correct_counts = (predictions == labels[:, None]).sum(1, dtype=np.int32)
+    consistency, unanimous = agreement(predictions, classes)
+    means = {"mean_accuracy": correct_counts / placements, "consistency": consistency}
+    shares = {"worst_case_accuracy": correct_counts == placements, "unanimity": unanimous,
+              "middle_accuracy": predictions[:, middle] == labels}
     intervals = {name: mean_interval(values.tolist()) for name, values in means.items()}
     intervals |= {name: wilson(int(hits.sum()), images) for name, hits in shares.items()}
-    mean = float(right_counts.sum(dtype=np.int64) / (images * placements))
+    mean = float(correct_counts.sum(dtype=np.int64) / (images * placements))
     return {"mean_accuracy": mean, "consistency": float(consistency.mean()),
             **{name: float(hits.mean()) for name, hits in shares.items()},
-            "intervals": intervals, "right_counts": right_counts}
+            "intervals": intervals, "correct_counts": correct_counts}
 
 
-def right_by_class(answers: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def right_by_class(predictions: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Return int64 (K, P): images of each class that are right at each placement."""
-    found = np.zeros((classes, answers.shape[1]), np.int64)
+    found = np.zeros((classes, predictions.shape[1]), np.int64)
     for cls in range(classes):
-        found[cls] = (answers[labels == cls] == cls).sum(0)
+        found[cls] = (predictions[labels == cls] == cls).sum(0)
     return found
 
 
-def maps(answers: np.ndarray, labels: np.ndarray, classes: int, offsets: np.ndarray, rows: np.ndarray,
+def maps(predictions: np.ndarray, labels: np.ndarray, classes: int, offsets: np.ndarray, rows: np.ndarray,
          columns: np.ndarray) -> dict[str, Any]:
     """Return accuracy by placement: of all images, of each class, and by the offset's phase.
 
@@ -60,7 +60,7 @@ def maps(answers: np.ndarray, labels: np.ndarray, classes: int, offsets: np.ndar
     Returns:
         accuracy_map (R, Q), class_maps (K, R, Q), per_class (K), by_phase, as `Audit` has them.
     """
-    hits = right_by_class(answers, labels, classes)
+    hits = right_by_class(predictions, labels, classes)
     totals = np.bincount(labels, minlength=classes)
     where = np.searchsorted(rows, offsets[:, 0]), np.searchsorted(columns, offsets[:, 1])
     accuracy = np.full((len(rows), len(columns)), np.nan)
@@ -68,7 +68,7 @@ def maps(answers: np.ndarray, labels: np.ndarray, classes: int, offsets: np.ndar
     each = np.full((classes, len(rows), len(columns)), np.nan, np.float32)
     present = np.flatnonzero(totals)
     each[present[:, None], where[0], where[1]] = hits[present] / totals[present, None]
-    per_class = [int(hit) / (int(total) * answers.shape[1]) if total else None
+    per_class = [int(hit) / (int(total) * predictions.shape[1]) if total else None
                  for hit, total in zip(hits.sum(1), totals, strict=True)]
     return {"accuracy_map": accuracy, "class_maps": each, "per_class": per_class,
             "by_phase": by_phase(hits.sum(0) / len(labels), offsets)}

@@ -5,14 +5,14 @@ from typing import Protocol
 
 import torch
 
-from shiftscope.auditing.answers import Answers
 from shiftscope.auditing.engine import Engine
+from shiftscope.auditing.predictions import Answers
 from shiftscope.auditing.selfcheck import SampleCheck
 from shiftscope.auditing.shown import Shown
 from shiftscope.data.base import ImageSet
 from shiftscope.distributed import from_first, group, total
 from shiftscope.errors import ShiftscopeError
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import out_of_memory
 from shiftscope.progress import Task
 
@@ -56,7 +56,7 @@ class Sweep:
     def __init__(self, engine: Engine, images: ImageSet, placements: int, classes: int, check: SampleCheck,
                  tolerance: float = 0.0):
         self.engine, self.images, self.check, self.group = engine, images, check, group()
-        self.answers = Answers(images.labels, placements, classes, tolerance)
+        self.predictions = Answers(images.labels, placements, classes, tolerance)
         self.shown = Shown(len(images), placements, classes)
         self.block = from_first(lambda: engine.images_at_once)
         self.size = self.block
@@ -80,7 +80,7 @@ class Sweep:
             done, hits, goes_on = self._round(stop)
             self.count, right = self.count + done, right + hits
             if done:
-                task.advance(done, accuracy=right / (self.count * self.answers.classes.shape[1]))
+                task.advance(done, accuracy=right / (self.count * self.predictions.classes.shape[1]))
 
     def _round(self, stop: Stop | None) -> tuple[int, int, bool]:
         """Return, of all processes, images done, right answers, and whether to go on."""
@@ -102,15 +102,15 @@ class Sweep:
         while at < end:
             logits = self._next(at, end)
             self.check.add(at, logits)
-            answers = self.answers.add(at, logits)
-            self.shown.add(at, logits, answers)
-            hits += int((answers == self.images.labels[at:at + len(logits)].numpy()[:, None]).sum())
+            predictions = self.predictions.add(at, logits)
+            self.shown.add(at, logits, predictions)
+            hits += int((predictions == self.images.labels[at:at + len(logits)].numpy()[:, None]).sum())
             at += len(logits)
         return hits
 
     def _next(self, begin: int, end: int) -> torch.Tensor:
         """Return the logits (B, P, K) of the next images; fewer of them where memory runs out."""
-        device, _ = home(self.check.model)
+        device, _ = device_and_dtype(self.check.model)
         while True:
             indices = torch.arange(begin, min(begin + self.size, end))
             try:
@@ -127,6 +127,6 @@ class Sweep:
     def _merge(self) -> None:
         """Put together what all processes found."""
         owner = torch.arange(len(self.images)) // self.block % self.group.size
-        self.answers.merge(owner == self.group.rank)
+        self.predictions.merge(owner == self.group.rank)
         self.shown.merge()
         self.check.merge()

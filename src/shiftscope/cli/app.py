@@ -12,11 +12,11 @@ from shiftscope.cli.doctor_command import doctor
 from shiftscope.cli.evaluate_command import evaluate
 from shiftscope.cli.export_command import export
 from shiftscope.cli.flags import ONE_PROCESS, show_default
-from shiftscope.cli.mend_command import mend
 from shiftscope.cli.models_command import show_models
 from shiftscope.cli.output import console
 from shiftscope.cli.predict_command import predict
 from shiftscope.cli.processes import LAUNCHED, starts_several
+from shiftscope.cli.repair_command import repair
 from shiftscope.cli.report_command import report
 from shiftscope.cli.run_command import run
 from shiftscope.cli.sources import TomlFile, Variables
@@ -41,8 +41,8 @@ COMMANDS = (
     Command(("evaluate",), evaluate, ("evaluate shiftscope-train/two-conv --out figures",)),
     Command(("audit",), audit, ("audit shiftscope-train/two-conv --out figures",
                                 "audit my_models:Net --data folder:pictures --fail-under mean=0.9,worst=0.8")),
-    Command(("mend",), mend, ("mend shiftscope-train/two-conv --how recentre",
-                              "mend shiftscope-train/two-conv --how polyphase --finetune 3")),
+    Command(("repair",), repair, ("repair shiftscope-train/two-conv --method recenter",
+                              "repair shiftscope-train/two-conv --method polyphase --finetune 3")),
     Command(("predict",), predict, ("predict shiftscope-train/two-conv shirt.png --offset 0 14",)),
     Command(("visualize",), visualize, ("visualize shiftscope-train/two-full", "visualize ckpt class:Bag conv2:0-9")),
     Command(("report",), report, ("report shiftscope-run", "report run-a run-b --out both.html")),

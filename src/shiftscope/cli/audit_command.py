@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Shown = Parameter(group=RESULTS)
 Images = Parameter(group=IMAGES)
 Thresholds = Parameter(converter=parse_thresholds, n_tokens=1, metavar="SHARES", group=RESULTS)
-Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/DEVIATION", group=IMAGES)
+Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/STD", group=IMAGES)
 
 
 def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
@@ -55,11 +55,11 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         step: Keep every N-th placement, counted from the middle one.
         sample: Compute this many placements, chosen at random; no figure is then exact.
         split: Which images.
-        normalize: What your own model wants its pixels normalised with, as in 0.5/0.5.
+        normalize: What your own model wants its pixels normalized with, as in 0.5/0.5.
         engine: dense: one pass for all placements; brute: every placement by itself; auto: dense where it is exact.
         against: Another model for the same images: both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a figure is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
-        expected: Accuracy of centred images that you know the model for: a warning is given if it is far below.
+        expected: Accuracy of centered images that you know the model for: a warning is given if it is far below.
         output_type: What the model returns (default: determined on a batch of images); for confidences.
         seed: Fixes what is sampled, and which answers are computed twice as a check.
         device: One of auto, cpu, cuda or mps.
@@ -105,7 +105,7 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     how = f"{first.placements:,} sampled placements" if first.sampled else every
     rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in (
         ("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
-        ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centred", "middle_accuracy"))]
+        ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centered", "middle_accuracy"))]
     rows.append(("engine", *(audit.engine for audit in audits)))
     rows.append(("seconds", *(f"{audit.seconds:.1f}" for audit in audits)))
     columns = [audit.model for audit in audits]
@@ -125,7 +125,7 @@ def show_comparison(audits: "Sequence[Audit]", comparison: dict[str, Any] | None
     """Print how many images only one of the two models gets right, and whether that may be chance."""
     if comparison is None:
         return
-    names = {"middle": "centred", "worst_case": "right at every placement"}
+    names = {"middle": "centered", "worst_case": "right at every placement"}
     rows = [(title, str(comparison[key]["only_a"]), str(comparison[key]["only_b"]), f"{comparison[key]['p_value']:.2g}")
             for key, title in names.items()]
     columns = (f"only {audits[0].model}", f"only {audits[1].model}", "p (McNemar)")

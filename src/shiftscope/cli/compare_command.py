@@ -12,7 +12,7 @@ from shiftscope.progress import default_progress
 Shown = Parameter(group=RESULTS)
 Names = Parameter(converter=parse_names, consume_multiple=True, metavar="NAME", group=RESULTS)
 
-ROWS = (("random", "random places"), ("centred", "centred"), ("middle", "audit, centred"),
+ROWS = (("random", "random places"), ("centered", "centered"), ("middle", "audit, centered"),
         ("worst_case", "audit, everywhere"), ("mean", "audit, mean"))
 """(key, title) of what is compared, in the order of the table."""
 
@@ -25,7 +25,7 @@ def compare(first: Path, second: Path, /, *, models: Annotated[tuple[str, ...], 
     Both must have been evaluated or audited on the same images at the same places.
 
     Args:
-        first: Folder that shiftscope run, evaluate, audit or mend wrote.
+        first: Folder that shiftscope run, evaluate, audit or repair wrote.
         second: Another one, or the same with --models.
         models: Which model of the first and which of the second (default: those of the same name and seed).
         out: Folder for the comparison and a figure of the disagreements (default: none are written).
@@ -50,7 +50,7 @@ def compare(first: Path, second: Path, /, *, models: Annotated[tuple[str, ...], 
 def show_pair(pair: dict[str, Any], runs: list[str]) -> None:
     """Print a row for each way in which two models were compared: shares in percent, differences in points."""
     audit = pair["audit"] or {}
-    parts = {"random": pair["random"], "centred": pair["centred"]} | {
+    parts = {"random": pair["random"], "centered": pair["centered"]} | {
         key: audit.get(key) for key in ("middle", "worst_case", "mean")}
     rows = [_row(title, part) for key, title in ROWS if (part := parts[key]) is not None]
     names = [_name(pair[side], run) for side, run in zip("ab", runs, strict=True)]
@@ -59,8 +59,8 @@ def show_pair(pair: dict[str, Any], runs: list[str]) -> None:
 
 
 def _name(side: dict[str, Any], run: str) -> str:
-    centred = ", trained centred" if side["trained"] == "centred" else ""
-    return f"{side['model']}{centred}, seed {side['seed']}, of {run}"
+    centered = ", trained centered" if side["trained"] == "centered" else ""
+    return f"{side['model']}{centered}, seed {side['seed']}, of {run}"
 
 
 def _row(title: str, part: dict[str, Any]) -> tuple[str, ...]:

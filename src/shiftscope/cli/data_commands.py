@@ -23,10 +23,10 @@ def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
         data_dir: Folder to look for datasets in, before the usual ones.
         json: Print the list as one JSON document.
     """
-    from shiftscope.data import dataset_catalogue
+    from shiftscope.data import dataset_catalog
 
     with shown.clean_stdout(json):
-        datasets = dataset_catalogue(data_dir)
+        datasets = dataset_catalog(data_dir)
     if json:
         _document({"datasets": datasets})
     else:
@@ -36,7 +36,7 @@ def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
 
 def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None = None,
               output: OutputFlags = OUTPUT) -> None:
-    """Show the source, licence, checksums and counts of one dataset.
+    """Show the source, license, checksums and counts of one dataset.
 
     Args:
         name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE, packed:FILE or
@@ -85,7 +85,7 @@ def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = O
 
 
 def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[int, int] | None, Size] = None,
-         licence: str | None = None, workers: int | None = None, data_dir: Path | None = None,
+         license: str | None = None, workers: int | None = None, data_dir: Path | None = None,
          overwrite: Annotated[bool, Switch] = False, output: OutputFlags = OUTPUT) -> None:
     """Write a dataset into one file of raw images, to be used as packed:FILE without ever being in memory as a whole.
 
@@ -93,7 +93,7 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
         name: folder:PATH, npz:FILE, fashion-mnist, garments, packed:FILE or package.module:object.
         out: The file (default: the dataset's name with .pack).
         image_size: Size that the pictures of a folder are stretched to: 64, or height and width as in 48x64.
-        licence: Licence of the images (default: what the dataset says of itself).
+        license: License of the images (default: what the dataset says of itself).
         workers: Processes that decode the pictures of a folder (default: one a core; 0: this one).
         data_dir: Folder that holds the dataset's files.
         overwrite: Replace the file that is there.
@@ -101,7 +101,7 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
     from shiftscope.workflows.pack_data import pack_data
 
     with shown.clean_stdout(output.json):
-        done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, licence=licence,
+        done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, license=license,
                          overwrite=overwrite, progress=default_progress(quiet=output.quiet))
     if output.json:
         _document(vars(done))

@@ -12,7 +12,7 @@ NAMES_SHOWN = 6
 
 
 def doctor(*, data_dir: Path | None = None, json: Annotated[bool, Parameter(negative=())] = False) -> None:
-    """Show what Shiftscope finds on this machine, and how to mend what is missing.
+    """Show what Shiftscope finds on this machine, and how to repair what is missing.
 
     Args:
         data_dir: A folder of datasets to look into as well.

@@ -32,7 +32,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
              device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
              overwrite: Annotated[bool, Switch, Shown] = False,
              allow_code: Annotated[str | None, Shown] = None) -> None:
-    """Measure how often a trained model is right, with images at random places and centred.
+    """Measure how often a trained model is right, with images at random places and centered.
 
     Args:
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
@@ -51,7 +51,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
             checkpoint, data.given(), split=split, out=out, overwrite=overwrite, seed=seed, device=device,
             output_type=output_type, allow_code=allow_code, progress=default_progress(quiet=output.quiet))
     if output.json:
-        confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centred")}
+        confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centered")}
         shown.write_document(evaluation.to_dict() | confusion)
         return
     show_evaluation(evaluation)
@@ -61,11 +61,11 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
 
 def show_evaluation(evaluation: "Evaluation") -> None:
     """Print the accuracies, overall and per class."""
-    columns = [evaluation.per_class["random"], evaluation.per_class["centred"]]
-    rows = [("all classes", evaluation.accuracy["random"], evaluation.accuracy["centred"])]
+    columns = [evaluation.per_class["random"], evaluation.per_class["centered"]]
+    rows = [("all classes", evaluation.accuracy["random"], evaluation.accuracy["centered"])]
     rows += zip(evaluation.class_names, *columns, strict=True)
-    shown.write_table(("class", "random places", "centred"),
-                      [(name, shown.percent(random), shown.percent(centred)) for name, random, centred in rows],
-                      numbers=("random places", "centred"),
+    shown.write_table(("class", "random places", "centered"),
+                      [(name, shown.percent(random), shown.percent(centered)) for name, random, centered in rows],
+                      numbers=("random places", "centered"),
                       title=f"Accuracy of {evaluation.model} on {evaluation.images:,} {evaluation.split} images of "
                             f"{evaluation.dataset}")

@@ -13,7 +13,7 @@ Shown = Parameter(group=RESULTS)
 
 def export(checkpoint: Path, /, *, onnx: Annotated[Path, Shown], batch: Annotated[int | None, Shown] = None,
            overwrite: Annotated[bool, Switch, Shown] = False, allow_code: Annotated[str | None, Shown] = None) -> None:
-    """Write a trained model as an ONNX file that takes pixels from 0 to 1 and normalises them itself.
+    """Write a trained model as an ONNX file that takes pixels from 0 to 1 and normalizes them itself.
 
     Args:
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.

@@ -63,14 +63,14 @@ def parse_thresholds(type_: Any, tokens: Sequence[Token]) -> dict[str, float]:
 
 
 def parse_normalize(type_: Any, tokens: Sequence[Token]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Read `MEAN/DEVIATION`, each one number or one a channel: `0.5/0.5`, `0.485,0.456,0.406/0.229,0.224,0.225`."""
+    """Read `MEAN/STD`, each one number or one a channel: `0.5/0.5`, `0.485,0.456,0.406/0.229,0.224,0.225`."""
     text = ",".join(token.value for token in tokens)
     try:
-        mean, deviation = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
+        mean, std = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
     except ValueError as error:
-        raise UsageError("normalize must be MEAN/DEVIATION, each one number or one a channel, as in 0.5/0.5, got "
+        raise UsageError("normalize must be MEAN/STD, each one number or one a channel, as in 0.5/0.5, got "
                          f"{text!r}") from error
-    return mean, deviation
+    return mean, std
 
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}

@@ -15,15 +15,15 @@ def show_models(*, json: Annotated[bool, Switch] = False) -> None:
     from shiftscope.results import SCHEMA_VERSION
     from shiftscope.workflows.model_list import model_list
 
-    models, mends = model_list()
+    models, repairs = model_list()
     if json:
-        shown.write_document({"schema_version": SCHEMA_VERSION, "models": models, "mends": mends})
+        shown.write_document({"schema_version": SCHEMA_VERSION, "models": models, "repairs": repairs})
         return
     shown.write_table(("name", "parameters", "what it is"),
                       [(one["name"], f"{one['parameters']:,}", one["description"]) for one in models],
                       numbers=("parameters",), title="Models, with their parameters on a canvas of 56 x 56")
     _show_claims("The same answer at every placement?", models)
-    _show_claims("And of a model of the course after shiftscope mend --how ...", mends)
+    _show_claims("And of a model of the course after shiftscope repair --method ...", repairs)
     shown.write_line(PROMISED)
 
 

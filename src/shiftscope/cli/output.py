@@ -30,7 +30,7 @@ def write_document(values: dict[str, Any]) -> None:
 
 
 def write_line(text: str) -> None:
-    """Print a line that other programs may read: never wrapped or coloured."""
+    """Print a line that other programs may read: never wrapped or colored."""
     sys.stdout.write(printable(text) + "\n")
 
 
@@ -40,7 +40,7 @@ def write_path(path: Path | str) -> None:
 
 
 def console() -> "Console":
-    """Return the console for tables; it honours NO_COLOR."""
+    """Return the console for tables; it honors NO_COLOR."""
     from rich.console import Console
 
     found = Console(highlight=False, emoji=False)

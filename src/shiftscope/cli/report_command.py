@@ -22,7 +22,7 @@ def report(*runs: Path, output: OutputFlags = OUTPUT, out: Annotated[Path, Shown
     dataset are still there, every model is asked about the same images.
 
     Args:
-        runs: Folders that shiftscope run, train, evaluate, audit, visualize or mend wrote.
+        runs: Folders that shiftscope run, train, evaluate, audit, visualize or repair wrote.
         out: The page.
         title: Its headline.
         overwrite: Replace a page that is there.

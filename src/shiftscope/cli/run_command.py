@@ -29,20 +29,20 @@ def run(*, data: DataFlags = DATA, run: RunFlags = RUN, output: OutputFlags = OU
 
 
 def show_accuracies(metrics: dict[str, Any]) -> None:
-    """Print one row a trained model: accuracy at random places and centred, and the time it took."""
+    """Print one row a trained model: accuracy at random places and centered, and the time it took."""
     rows = [_row(model, "random places") for model in metrics["models"]]
-    rows += [_row(model, "centred") for model in metrics["controls"]]
-    columns = ("tested at random places", "tested centred", "seconds of training")
+    rows += [_row(model, "centered") for model in metrics["controls"]]
+    columns = ("tested at random places", "tested centered", "seconds of training")
     shown.write_table(("model", "trained", *columns), rows, title="Accuracy on the test images", numbers=columns)
 
 
 def _row(model: dict[str, Any], trained: str) -> tuple[str, ...]:
     seeds = model["seeds"]
-    accuracies = [_accuracy(model["test_accuracy_over_seeds"][which], len(seeds)) for which in ("random", "centred")]
+    accuracies = [_accuracy(model["test_accuracy_over_seeds"][which], len(seeds)) for which in ("random", "centered")]
     return model["name"], trained, *accuracies, f"{sum(seed['train_seconds'] for seed in seeds):.0f}"
 
 
 def _accuracy(over_seeds: dict[str, Any], seeds: int) -> str:
-    """The accuracy of one seed, or mean and sample deviation of several."""
+    """The accuracy of one seed, or mean and sample standard deviation of several."""
     mean = shown.percent(over_seeds["mean"])
-    return mean if seeds == 1 else f"{mean} ± {100 * over_seeds['deviation']:.1f}"
+    return mean if seeds == 1 else f"{mean} ± {100 * over_seeds['std']:.1f}"

@@ -58,9 +58,9 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
             fc1+relu:7 after the ReLU), a channel (conv2:7), at one row and column of its map (conv2:7@3,4), a whole
             layer ("conv2:*"), or a weighted sum as in "class:Bag - 0.5 class:Shirt" (default: class:all and all
             neurons of the first fully connected layer).
-        start: What the pictures begin with: zero (mid-grey), black, random, mean (of the training images), or a PNG or
+        start: What the pictures begin with: zero (mid-gray), black, random, mean (of the training images), or a PNG or
             JPEG file of the canvas's or the image's size (default: zero for units of the first layer, else what the
-            preset says: black for small grey nets, zero for colour).
+            preset says: black for small gray nets, zero for color).
         attribute: Explain so many test images by the pixels that decide (default: none).
         units: Table the layers' units on real images too: which are dead, which are duplicates.
         out: Folder for figures, pictures as arrays, the figures of merit (quality.json), and the table of parameters.
@@ -109,24 +109,24 @@ def _further(checkpoint: Path, attribute: int, units: bool, **common: Any) -> No
 
 
 def _numbers(look: "Look") -> dict:
-    """All of a synthesis, its figures of merit and its neighbours but the pictures."""
-    synthesis, near = look.synthesis, look.neighbours
+    """All of a synthesis, its figures of merit and its neighbors but the pictures."""
+    synthesis, near = look.synthesis, look.neighbors
     arrays = {key: getattr(synthesis, key).tolist() for key in (
         "activations", "activations_start", "predictions", "confidence")}
-    neighbours = None if near is None else near.to_dict() | {key: getattr(near, key).tolist() for key in near.arrays
+    neighbors = None if near is None else near.to_dict() | {key: getattr(near, key).tolist() for key in near.arrays
                                                              if key != "top_canvases"}
-    return synthesis.to_dict() | arrays | {"quality": look.quality.summary(), "neighbours": neighbours}
+    return synthesis.to_dict() | arrays | {"quality": look.quality.summary(), "neighbors": neighbors}
 
 
 def show_looks(looks: "Sequence[Look]") -> None:
     """Print one row an objective: units, mean activation, pictures that beat all real ones, what is left of the
     activation when they move, how many a judge names right, dead units of the layer, time."""
-    columns = ("pictures", "mean", "beat real", "moved", "judge", "dead", "seconds")
+    columns = ("pictures", "mean", "beat real", "random", "judge", "dead", "seconds")
     shown.write_table(("objective", *columns), [_row(look) for look in looks], numbers=columns)
 
 
 def _row(look: "Look") -> tuple[str, ...]:
     synthesis, quality = look.synthesis, look.quality
     return (synthesis.objective, str(len(synthesis.units)), f"{float(synthesis.activations.mean()):.3g}",
-            shown.percent(quality.excelled), shown.percent(quality.means()["placement_stability"]),
+            shown.percent(quality.exceeds_real), shown.percent(quality.means()["placement_stability"]),
             shown.percent(quality.transfer), shown.percent(quality.dead), f"{synthesis.seconds:.1f}")

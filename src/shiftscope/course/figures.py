@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from shiftscope.course.history import History
-from shiftscope.course.images import rescale, to_colours
+from shiftscope.course.images import rescale, to_colors
 from shiftscope.outputs import classify
 from shiftscope.progress import duration
 from shiftscope.reporting.sheet import Layout, Sheet
@@ -55,10 +55,10 @@ def curves(model: str, history: History, epochs: int) -> Figure:
 
 def _lines(axes: Axes, history: History, key: str, scale: float) -> None:
     epochs = [line["epoch"] for line in history]
-    for part, colour, marker, dash, label in (_TRAIN, _TEST):
+    for part, color, marker, dash, label in (_TRAIN, _TEST):
         values = [scale * float(line[f"{part}_{key}"]) for line in history]  # pyright: ignore[reportGeneralTypeIssues]
-        filled = colour if dash == "-" else "white"
-        axes.plot(epochs, values, color=colour, linestyle=dash, marker=marker, markersize=4.5, markerfacecolor=filled,
+        filled = color if dash == "-" else "white"
+        axes.plot(epochs, values, color=color, linestyle=dash, marker=marker, markersize=4.5, markerfacecolor=filled,
                   markevery=max(1, len(epochs) // 12), linewidth=1.6, label=label)
     if key == "loss":
         axes.set_ylim(bottom=0)
@@ -91,7 +91,7 @@ def answer_gallery(model: str, answered: Answered, class_names: Sequence[str]) -
     note = "Percentages: how sure the model is. Each picture is stretched from its darkest to its brightest pixel."
     sheet = Sheet(layout, title=title, subtitle="The first images of the test loader, not picked.", footer=(note,))
     for cell, image in enumerate(answered.images.cpu()):
-        sheet.show(cell, to_colours(rescale(image.float())))
+        sheet.show(cell, to_colors(rescale(image.float())))
         true, said = int(labels[cell]), int(classes[cell])
         mark_answer(sheet, cell, right=true == said, true=_names(class_names, true), said=_names(class_names, said),
                     confidence=float(confidence[cell]))

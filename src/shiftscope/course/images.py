@@ -41,10 +41,10 @@ def rescale(picture: torch.Tensor) -> torch.Tensor:
     return (picture - low) / (high - low) if high > low else torch.zeros_like(picture)
 
 
-def to_colours(picture: torch.Tensor) -> np.ndarray:
+def to_colors(picture: torch.Tensor) -> np.ndarray:
     """Return a picture (C, H, W) in [0, 1] as float RGB (H, W, 3): two channels show their mean, four and more three.
 
-    >>> to_colours(torch.zeros(1, 4, 6)).shape
+    >>> to_colors(torch.zeros(1, 4, 6)).shape
     (4, 6, 3)
     """
     if len(picture) < 3:
@@ -64,7 +64,7 @@ def make_grid(images: Iterable[Any], nrow: int = 8, normalize: bool = False, pad
         pad_value: the value of these pixels.
 
     Returns:
-        float (C, H', W'); grey pictures get three channels.
+        float (C, H', W'); gray pictures get three channels.
 
     Raises:
         UsageError: no pictures, or of different sizes.

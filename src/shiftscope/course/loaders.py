@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from shiftscope.course.placed import DEVIATION, MEAN
+from shiftscope.course.placed import MEAN, STD
 from shiftscope.errors import DataError, UsageError, require
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import model_name
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -55,7 +55,7 @@ class Source:
             UsageError: images of another size than `imgsize`, or on another device than the model.
             DataError: no batch at all, no (images, labels), labels that are no class.
         """
-        device, dtype = home(model)
+        device, dtype = device_and_dtype(model)
         if classes is None and self.class_names is not None:
             classes = len(self.class_names)
         empty = True
@@ -163,6 +163,6 @@ def units_of(images: torch.Tensor) -> Units:
 
 
 def course_units(channels: int) -> Units:
-    """Return the units of the course's normalisation, for where no loader tells."""
-    ends = ((value - MEAN) / DEVIATION for value in (0.0, 1.0))
+    """Return the units of the course's normalization, for where no loader tells."""
+    ends = ((value - MEAN) / STD for value in (0.0, 1.0))
     return Units(*(torch.full((channels, 1, 1), end) for end in ends))

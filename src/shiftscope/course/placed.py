@@ -7,18 +7,18 @@ import torch
 from torch.utils.data import Dataset
 
 from shiftscope.data.base import ImageSet
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.models.forward import to_pixels
 from shiftscope.placement import Placement
 
-MEAN, DEVIATION = 0.1307, 0.3081
-"""The normalisation of the course's notebooks, of pixels in [0, 1]."""
+MEAN, STD = 0.1307, 0.3081
+"""The normalization of the course's notebooks, of pixels in [0, 1]."""
 
 _FIXED_SEED = 0
 
 
 class PlacedImages(Dataset[tuple[torch.Tensor, int]]):
-    """Images on their canvases, normalised; with `random_split` and `DataLoader` as any torch Dataset.
+    """Images on their canvases, normalized; with `random_split` and `DataLoader` as any torch Dataset.
 
     As these do, it draws from torch's global generator: `torch.manual_seed` repeats what follows.
 
@@ -37,7 +37,7 @@ class PlacedImages(Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(self, images: ImageSet, placement: Placement, *, moving: bool = True):
         self.images, self.placement, self.moving = images, placement, moving
-        self.normalise = Normalise(MEAN, DEVIATION)
+        self.normalize = Normalize(MEAN, STD)
         self._offsets = placement.offsets()
 
     def __len__(self) -> int:
@@ -55,13 +55,13 @@ class PlacedImages(Dataset[tuple[torch.Tensor, int]]):
         return list(zip(images, labels.tolist(), strict=True))
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return normalised float32 (B, C, H, W) and labels int64 (B,) of the images at `indices`."""
+        """Return normalized float32 (B, C, H, W) and labels int64 (B,) of the images at `indices`."""
         if self.moving:
             offsets = self._offsets[torch.randint(len(self._offsets), (len(indices),))]
         else:
             offsets = self.placement.sample(indices, seed=_FIXED_SEED)
         canvases = self.placement.place(self.images.gather(indices), offsets)
-        return self.normalise(to_pixels(canvases)), self.images.labels[indices]
+        return self.normalize(to_pixels(canvases)), self.images.labels[indices]
 
 
 class PlacedLoader:

@@ -11,7 +11,7 @@ from shiftscope.course.loaders import Units, course_units, units_of
 from shiftscope.course.training_loop import ask
 from shiftscope.errors import UsageError, require
 from shiftscope.hooks import capture
-from shiftscope.models.forward import evaluating, home
+from shiftscope.models.forward import device_and_dtype, evaluating
 from shiftscope.modules import model_name
 from shiftscope.progress import Progress
 from shiftscope.visualization import visualize
@@ -145,11 +145,11 @@ def generate(model: nn.Module, sample: torch.Tensor | None, imgsize: tuple[int, 
         sample: a batch of the loader (B, C, H, W), whose units the image gets; None: those of the course.
         imgsize: (H, W), for where there is no sample.
     """
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     shape = picture_shape(model, imgsize) if sample is None else (sample.shape[1], sample.shape[2], sample.shape[3])
     units = course_units(shape[0]) if sample is None else units_of(sample)
-    grey = units.from_pixels(torch.full((1, *shape), 0.5, device=device, dtype=dtype))
-    asked, goal = _goal(model, grey, mode, target_class, operator, neuron)
+    gray = units.from_pixels(torch.full((1, *shape), 0.5, device=device, dtype=dtype))
+    asked, goal = _goal(model, gray, mode, target_class, operator, neuron)
     found = visualize(asked, goal, start=_start(seed, units, shape), shape=shape, preprocess=units.from_pixels,
                       progress=progress)
     image = units.from_pixels(torch.from_numpy(found.images[0]))

@@ -1,4 +1,4 @@
-"""Epochs over a foreign loader. Schedule, optimisers, layout and the way to stop are those of the library's training.
+"""Epochs over a foreign loader. Schedule, optimizers, layout and the way to stop are those of the library's training.
 
 What the library's own loop needs beyond a loader (uint8 images by their index) a foreign one does not give; hence this.
 """
@@ -18,7 +18,7 @@ from shiftscope.course.options import Options
 from shiftscope.errors import Interrupted, TrainingError, UsageError
 from shiftscope.generators import seed_generators
 from shiftscope.hashing import Stream
-from shiftscope.models.forward import evaluating, home
+from shiftscope.models.forward import device_and_dtype, evaluating
 from shiftscope.modules import model_name
 from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement
@@ -70,7 +70,7 @@ class Tally:
 
 
 class Session:
-    """One model in training: its optimiser, its memory layout, and the epoch that comes next."""
+    """One model in training: its optimizer, its memory layout, and the epoch that comes next."""
 
     def __init__(self, model: nn.Module, options: Options, source: Source):
         self.options, self.name = options, model_name(model)
@@ -121,7 +121,7 @@ class Session:
         """
         keep_memory()
         settings, steps = self.options.settings, len(source)
-        device, _ = home(self.model)
+        device, _ = device_and_dtype(self.model)
         tally = Tally(device)
         torch.manual_seed(hashing.stream(Stream.NOTEBOOK_STEP, settings.seed, epoch))  # the order of a shuffling loader
         self.model.train()
@@ -135,7 +135,7 @@ class Session:
             _report(task, step, epoch, tally, self.options.log_interval)
             if stop:
                 raise Interrupted(f"{self.name} stopped in epoch {epoch + 1}, after batch {step + 1} of {steps}; it "
-                                  "keeps what it has learnt", stop.exit_code)
+                                  "keeps what it has learned", stop.exit_code)
         self.next_epoch = epoch + 1
         return tally.score()
 
@@ -167,7 +167,7 @@ def score_epoch(model: nn.Module, source: Source, classes: int, task: Task, stop
     Raises:
         Interrupted: asked to stop.
     """
-    tally = Tally(home(model)[0])
+    tally = Tally(device_and_dtype(model)[0])
     with evaluating(model):
         for step, (images, labels) in enumerate(source.batches(model, classes)):
             outputs = model(images)

@@ -1,8 +1,8 @@
-"""Datasets: labelled uint8 images behind one interface, wherever they come from."""
+"""Datasets: labeled uint8 images behind one interface, wherever they come from."""
 
 from shiftscope.data.arrays import from_arrays, from_torch, read_npz
 from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages, class_counts
-from shiftscope.data.catalogue import dataset_catalogue, dataset_info, fetch_dataset, load_dataset
+from shiftscope.data.catalog import dataset_catalog, dataset_info, fetch_dataset, load_dataset
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import read_folder
 from shiftscope.data.garments import load_garments
@@ -20,7 +20,7 @@ __all__ = [
     "TensorImages",
     "cache_folder",
     "class_counts",
-    "dataset_catalogue",
+    "dataset_catalog",
     "dataset_info",
     "fetch_dataset",
     "from_arrays",

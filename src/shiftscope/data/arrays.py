@@ -27,7 +27,7 @@ _MOST_NAMED = 6  # arrays of an .npz file, in an error
 
 def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_labels: Any,
                 class_names: Sequence[str] | None = None, *, name: str = "arrays",
-                source: str = "arrays in memory", licence: str = "unknown") -> Dataset:
+                source: str = "arrays in memory", license: str = "unknown") -> Dataset:
     """Return a dataset made of arrays.
 
     Args:
@@ -40,7 +40,7 @@ def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_lab
         class_names: K names; unless given, the names that `train_labels` holds, sorted, or "class 0", "class 1", ...
         name: what results call the dataset.
         source: where the images come from, for people.
-        licence: the images' licence.
+        license: the images' license.
 
     Raises:
         DataError: another dtype, range or shape, NaN, labels that are no integers or out of range, fewer than two
@@ -56,11 +56,11 @@ def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_lab
               for part, given in zip(_SPLITS, (train_images, test_images), strict=True)]
     labels = [to_labels(given, f"{part}_labels of {name}")
               for part, given in zip(_SPLITS, (train_labels, test_labels), strict=True)]
-    return _dataset(images, labels, class_names, scale, name=name, source=source, licence=licence)
+    return _dataset(images, labels, class_names, scale, name=name, source=source, license=license)
 
 
 def _dataset(images: list[Levels], labels: list[Any], class_names: Sequence[str] | None, scale: Scale, *, name: str,
-             source: str, licence: str) -> Dataset:
+             source: str, license: str) -> Dataset:
     """Return a dataset of a training and a test set whose levels and labels were read."""
     scale.check()
     *numbers, names = number_labels(labels[0], labels[1], class_names, name)
@@ -70,7 +70,7 @@ def _dataset(images: list[Levels], labels: list[Any], class_names: Sequence[str]
     train, test = (TensorImages(part.finish(), part_labels) for part, part_labels in zip(images, numbers, strict=True))
     checksums = {f"{which}_images": checksum(part.images) for which, part in (("train", train), ("test", test))}
     notes = [*scale.notes(), *_class_notes(train, names), *_dark_note(train)]
-    return Dataset(name=name, class_names=names, train=train, test=test, source=source, licence=licence,
+    return Dataset(name=name, class_names=names, train=train, test=test, source=source, license=license,
                    checksums=checksums, notes=tuple(notes))
 
 
@@ -123,7 +123,7 @@ def read_npz(path: Path | str) -> Dataset:
 
 
 def from_torch(train: MapDataset, test: MapDataset, class_names: Sequence[str] | None = None, *,
-               name: str = "torch-dataset", source: str = "a torch Dataset", licence: str = "unknown") -> Dataset:
+               name: str = "torch-dataset", source: str = "a torch Dataset", license: str = "unknown") -> Dataset:
     """Return a dataset that holds every (image, label) of two map-style torch Datasets.
 
     An image is a PIL image of any mode, a tensor (C, H, W) or (H, W), or a NumPy array (H, W, C) or (H, W), with pixels
@@ -140,7 +140,7 @@ def from_torch(train: MapDataset, test: MapDataset, class_names: Sequence[str] |
     found = [collect(dataset, part, scale) for part, dataset in zip(_SPLITS, (train, test), strict=True)]
     labels = [to_labels(numbers, f"{part}_labels of {name}") for part, (_, numbers) in zip(_SPLITS, found, strict=True)]
     return _dataset([images for images, _ in found], labels, class_names, scale, name=name, source=source,
-                    licence=licence)
+                    license=license)
 
 
 def shared_classes(train: Any, test: Any, name: str) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ _VALIDATION_START = hashing.stream(Stream.VALIDATION)
 
 
 class ImageSet(Protocol):
-    """Labelled images. Training, evaluation and audit read them through these names alone."""
+    """Labeled images. Training, evaluation and audit read them through these names alone."""
 
     @property
     def labels(self) -> torch.Tensor:
@@ -107,7 +107,7 @@ class Subset:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A training and a test set of labelled images, with their origin.
+    """A training and a test set of labeled images, with their origin.
 
     Raises:
         DataError: train and test differ in shape, or a label has no class name.
@@ -119,10 +119,10 @@ class Dataset:
     test: ImageSet
     source: str
     """Where the images come from, for people."""
-    licence: str
+    license: str
     checksums: dict[str, str] = field(default_factory=dict)
     """SHA-256 by file name, or of the arrays themselves."""
-    drawn: bool = False
+    synthetic: bool = False
     """True where our own code drew the images: every figure says so."""
     notes: tuple[str, ...] = ()
     """What a user should know about how the images were read: what was left out, scaled or stretched."""
@@ -131,10 +131,10 @@ class Dataset:
         if self.train.shape != self.test.shape:
             raise DataError(f"training and test images of {self.name} differ in shape: {self.train.shape} and "
                             f"{self.test.shape}, expected the same (channels, height, width)")
-        for which, images in self._labelled().items():
+        for which, images in self._labeled().items():
             check_labels(images.labels, len(self.class_names), f"the {which} set of {self.name}")
 
-    def _labelled(self) -> dict[str, ImageSet]:
+    def _labeled(self) -> dict[str, ImageSet]:
         """Return the sets whose labels are known beforehand."""
         return {"training": self.train, "test": self.test}
 

@@ -101,7 +101,7 @@ def _shaped(levels: np.ndarray, tensor: bool, what: str) -> np.ndarray:
 
 
 def shape_error(shape: tuple[int, ...], tensor: bool, what: str, many: str) -> DataError:
-    """Return the error for images of a shape that is none; with the line that mends it where there is one.
+    """Return the error for images of a shape that is none; with the line that repairs it where there is one.
 
     Args:
         many: "N, " for many images at once, "" for one.

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747): 60,000 + 10,000 garments, grey, 28 x 28.
+"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747): 60,000 + 10,000 garments, gray, 28 x 28.
 
 Its four files are used where they are found, plain or gzipped, and fetched where they are not. Every file that is used
 is checked by its SHA-256.
@@ -19,7 +19,7 @@ from shiftscope.progress import Progress, SilentProgress
 NAME = "fashion-mnist"
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 SOURCE = "Fashion-MNIST by Zalando Research, https://github.com/zalandoresearch/fashion-mnist"
-LICENCE = "MIT, Copyright 2017 Zalando SE"
+LICENSE = "MIT, Copyright 2017 Zalando SE"
 
 MIRRORS = (
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
@@ -66,7 +66,7 @@ def load_fashion_mnist(data_dir: Path | str | None = None, progress: Progress | 
         contents[name] = torch.from_numpy(idx.parse(read_checked(name, path), path, dimensions, _remedy(path)))
     train, test = (TensorImages(contents[f"{part}-images-idx3-ubyte"][:, None], contents[f"{part}-labels-idx1-ubyte"])
                    for part in ("train", "t10k"))
-    return Dataset(name=NAME, class_names=CLASS_NAMES, train=train, test=test, source=SOURCE, licence=LICENCE,
+    return Dataset(name=NAME, class_names=CLASS_NAMES, train=train, test=test, source=SOURCE, license=LICENSE,
                    checksums=dict(UNPACKED_SHA256))
 
 

@@ -15,7 +15,7 @@ from shiftscope.data.picture import Header, measure, read_pixels, see_levels, sh
 from shiftscope.errors import DataError, require, some_of
 from shiftscope.text import valid_unicode
 
-LICENCE = "unknown"
+LICENSE = "unknown"
 MOST_BYTES = 8 * 2**30
 """Pixels of a folder that are read into memory at most."""
 
@@ -75,7 +75,7 @@ def read_folder(path: Path | str, *, image_size: Size | None = None, check_size:
     train_set, test_set = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels, _ in splits)
     checksums = {"train_images": checksum(train_set.images), "test_images": checksum(test_set.images)}
     return Dataset(name=plan.name, class_names=tuple(layout.train), train=train_set, test=test_set, source=plan.source,
-                   licence=LICENCE, checksums=checksums, notes=plan.notes)
+                   license=LICENSE, checksums=checksums, notes=plan.notes)
 
 
 def files_of(layout: Layout) -> list[Path]:

@@ -45,7 +45,7 @@ REMEDY = "pack it anew with `shiftscope data pack`"
 
 RESIDENT_SHARE = 0.25
 """A set moves to a GPU as a whole where it takes at most this share of the memory that is free there: model,
-activations and the optimiser need the rest."""
+activations and the optimizer need the rest."""
 
 _IN_MEMORY = 13  # bytes an image: label, checksum and whether it was checked
 _MOST_BUFFERS = 1024  # of one preadv, by POSIX's IOV_MAX on Linux and macOS
@@ -195,7 +195,7 @@ class PackedImages:
         return images
 
     def _fill(self, wanted: np.ndarray, rows: np.ndarray) -> None:
-        """Read image `wanted[i]` into `rows[i]`: neighbours in one call, each image once."""
+        """Read image `wanted[i]` into `rows[i]`: neighbors in one call, each image once."""
         if not len(wanted):
             return
         order = np.argsort(wanted, kind="stable")
@@ -241,7 +241,7 @@ class PackedImages:
 
 
 def _runs(found: np.ndarray) -> Iterable[tuple[int, int]]:
-    """Return (begin, end) of the runs of neighbours in ascending indices.
+    """Return (begin, end) of the runs of neighbors in ascending indices.
 
     >>> list(_runs(np.array([3, 4, 7])))
     [(0, 2), (2, 3)]
@@ -299,7 +299,7 @@ class MovedImages:
 def read_packed(path: Path | str) -> Dataset:
     """Return the dataset in a packed file; its images stay there until they are asked for.
 
-    Name, classes, source, licence and checksums are those of the dataset that was packed.
+    Name, classes, source, license and checksums are those of the dataset that was packed.
 
     Raises:
         DataError: missing, no packed file, of another version, truncated or damaged.
@@ -328,9 +328,9 @@ class _Header(TypedDict):
     name: str
     class_names: list[str]
     source: str
-    licence: str
+    license: str
     checksums: dict[str, str]
-    drawn: bool
+    synthetic: bool
     arrays: _Arrays
     splits: dict[str, tuple[Count, Count]]
 
@@ -364,8 +364,8 @@ def _dataset(file: PackedFile, header: _Header) -> Dataset:
             raise ValueError(f"the split {split} from {begin} to {end}")
         parts[split] = PackedImages(file, place + begin * prod(shape), shape, labels[begin:end], sums[begin:end], split)
     return Dataset(name=header["name"], class_names=tuple(header["class_names"]), train=parts["train"],
-                   test=parts["test"], source=header["source"], licence=header["licence"],
-                   checksums=header["checksums"], drawn=header["drawn"])
+                   test=parts["test"], source=header["source"], license=header["license"],
+                   checksums=header["checksums"], synthetic=header["synthetic"])
 
 
 def _read_array(file: PackedFile, name: str, told: _Array, count: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from shiftscope import files
 from shiftscope.data import packed
 from shiftscope.data.base import Dataset
-from shiftscope.data.folder import LICENCE, Size, files_of, plan_folder
+from shiftscope.data.folder import LICENSE, Size, files_of, plan_folder
 from shiftscope.data.layout import list_layout, pictures, shuffled
 from shiftscope.data.picture import Header, measure, read_picture
 from shiftscope.data.streamed import StreamedImages, leave_signals
@@ -46,13 +46,13 @@ _Found = TypeVar("_Found")
 class Source:
     """What is packed: what a `Dataset` tells of itself, and its images, chunk by chunk.
 
-    Chunks may differ in channels: grey ones (one channel) beside coloured ones are repeated to three.
+    Chunks may differ in channels: gray ones (one channel) beside colored ones are repeated to three.
     """
 
     name: str
     class_names: tuple[str, ...]
     source: str
-    licence: str
+    license: str
     size: Size
     """(height, width) of every image."""
     counts: dict[str, int]
@@ -60,7 +60,7 @@ class Source:
     chunks: Callable[[str], Iterator[Chunk]]
     """From the name of a split to its chunks."""
     checksums: dict[str, str] = field(default_factory=dict)
-    drawn: bool = False
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Packed:
     """(C, h, w) of every image."""
     train_images: int
     test_images: int
-    licence: str
+    license: str
     checksums: dict[str, str]
 
 
@@ -91,9 +91,9 @@ def from_dataset(data: Dataset) -> Source:
         for rows in torch.arange(len(images)).split(_chunk_length(data.shape)):
             yield images.gather(rows).cpu().numpy(), images.labels[rows].numpy()
 
-    return Source(name=data.name, class_names=data.class_names, source=data.source, licence=data.licence,
+    return Source(name=data.name, class_names=data.class_names, source=data.source, license=data.license,
                   size=data.shape[1:], counts={"train": len(data.train), "test": len(data.test)}, chunks=chunks,
-                  checksums=data.checksums, drawn=data.drawn)
+                  checksums=data.checksums, synthetic=data.synthetic)
 
 
 def from_folder(path: Path | str, *, image_size: Size | None = None, workers: int | None = None,
@@ -128,7 +128,7 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
         decode = partial(_decode, size=plan.size, bits=plan.bits)
         return _in_order(decode, _pieces(shuffled(listings[split]), (3, *plan.size)), count)
 
-    return Source(name=plan.name, class_names=tuple(layout.train), source=plan.source, licence=LICENCE, size=plan.size,
+    return Source(name=plan.name, class_names=tuple(layout.train), source=plan.source, license=LICENSE, size=plan.size,
                   counts={split: len(pictures(listing)) for split, listing in listings.items()}, chunks=chunks)
 
 
@@ -158,10 +158,10 @@ def _measure(some: list[Path]) -> list[Header]:
 
 
 def _decode(some: list[tuple[Path, int]], size: Size, bits: int) -> Chunk:
-    """Return a few pictures, with one channel where none of them is coloured, else three."""
+    """Return a few pictures, with one channel where none of them is colored, else three."""
     images = np.stack([read_picture(path, size, bits=bits).numpy() for path, _ in some])
-    coloured = bool((images != images[:, :1]).any())
-    return images if coloured else images[:, :1], np.array([label for _, label in some])
+    colored = bool((images != images[:, :1]).any())
+    return images if colored else images[:, :1], np.array([label for _, label in some])
 
 
 class _Work(torch.utils.data.Dataset):
@@ -200,14 +200,14 @@ def _in_order(work: Callable[[Any], _Found], pieces: Sequence[Any], workers: int
 
 # ---------------------------------------------------------------------- the file
 
-def pack(source: Source, path: Path | str, *, licence: str | None = None, progress: Progress | None = None,
+def pack(source: Source, path: Path | str, *, license: str | None = None, progress: Progress | None = None,
          stop: Stop | None = None) -> Packed:
     """Write a dataset into one packed file, whole or not at all.
 
     Args:
         source: what `from_dataset` or `from_folder` returned.
         path: the file; one that is there is replaced when the new one is complete.
-        licence: the images' licence (default: what the source says).
+        license: the images' license (default: what the source says).
         stop: asked between chunks whether to stop.
 
     Raises:
@@ -224,7 +224,7 @@ def pack(source: Source, path: Path | str, *, licence: str | None = None, progre
         20
     """
     path = Path(path).expanduser()
-    source = replace(source, licence=licence) if licence is not None else source
+    source = replace(source, license=license) if license is not None else source
     task = (progress or SilentProgress()).task(f"pack {source.name}", sum(source.counts.values()))
     try:
         with files.replacing(path) as handle:
@@ -239,7 +239,7 @@ def pack(source: Source, path: Path | str, *, licence: str | None = None, progre
             size = writer.finish(source)
     finally:
         task.close()
-    return Packed(path=path, bytes=size, name=source.name, shape=writer.shape, licence=source.licence,
+    return Packed(path=path, bytes=size, name=source.name, shape=writer.shape, license=source.license,
                   train_images=writer.counts["train"], test_images=writer.counts["test"],
                   checksums=source.checksums | writer.checksums())
 
@@ -259,7 +259,7 @@ def _require_space(path: Path, source: Source) -> None:
 
 
 class _Writer:
-    """Appends images; they have one channel until the first coloured one comes.
+    """Appends images; they have one channel until the first colored one comes.
 
     Args:
         handle: the file, open for writing and reading.
@@ -321,7 +321,7 @@ class _Writer:
         splits = {split: [end - count, end] for (split, count), end in zip(self.counts.items(), ends, strict=True)}
         return json.dumps(files.plain({
             "schema_version": FORMATTED, "name": source.name, "class_names": list(source.class_names),
-            "source": source.source, "licence": source.licence, "drawn": source.drawn,
+            "source": source.source, "license": source.license, "synthetic": source.synthetic,
             "checksums": source.checksums | self.checksums(), "splits": splits, "arrays": arrays})).encode()
 
     def _place(self, index: int) -> int:

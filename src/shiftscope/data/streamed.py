@@ -209,7 +209,7 @@ class StreamedDataset(Dataset):
     held_out: ImageSet | None = None
     """Validation images: none can be cut out of a stream."""
 
-    def _labelled(self) -> dict[str, ImageSet]:
+    def _labeled(self) -> dict[str, ImageSet]:
         return {"test": self.test} | ({"validation": self.held_out} if self.held_out is not None else {})
 
     def split(self, validation: int) -> tuple[ImageSet, ImageSet | None]:
@@ -231,7 +231,7 @@ class StreamedDataset(Dataset):
 def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names: Sequence[str] | None = None, *,
                   images: int | None = None, validation: ImageSet | MapDataset | None = None, workers: int = 0,
                   shuffle: int = 0, name: str = "stream", source: str = "a torch IterableDataset",
-                  licence: str = "unknown") -> StreamedDataset:
+                  license: str = "unknown") -> StreamedDataset:
     """Return a dataset that trains on an IterableDataset, and is tested on images that have an index.
 
     Args:
@@ -268,7 +268,7 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
     return StreamedDataset(
         name=name, class_names=class_names, train=stream, test=_indexed(test, "test", name, class_names, notes),
         held_out=_indexed(validation, "validation", name, class_names, notes) if validation is not None else None,
-        source=source, licence=licence, notes=tuple(notes))
+        source=source, license=license, notes=tuple(notes))
 
 
 def _indexed(images: ImageSet | MapDataset, which: str, name: str, class_names: Sequence[str],

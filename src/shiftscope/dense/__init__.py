@@ -3,7 +3,7 @@ the logits of every window that can be cut out of it, and the proof that all of 
 """
 
 from shiftscope.dense.engine import DenseEngine, build_dense
-from shiftscope.dense.orbit import NotInvariant, Proof, prove_invariance
+from shiftscope.dense.invariance_proof import NotInvariant, Proof, prove_invariance
 from shiftscope.dense.refusal import NotDense
 from shiftscope.dense.shifts import placement_average
 

@@ -126,7 +126,7 @@ class Correlation:
 
     Args:
         kernel: (O, C/groups, kh, kw), floating point; device and dtype of all that is computed.
-        dilation: (dy, dx), distance of neighbouring taps of the kernel.
+        dilation: (dy, dx), distance of neighboring taps of the kernel.
         groups: groups of channels, as in `torch.nn.functional.conv2d`.
         support: (sh, sw), size of the inputs; they are zero outside.
         lead: (ly, lx), coordinate of the inputs' first row and column; output (0, 0) reads coordinates from (0, 0).
@@ -142,8 +142,8 @@ class Correlation:
 
     Example:
         >>> ramp = torch.arange(4.0).view(1, 1, 1, 4)
-        >>> add_neighbour = Correlation(torch.ones(1, 1, 1, 2), support=(1, 4), lead=(0, 1), out=(1, 5))
-        >>> add_neighbour(ramp).flatten().tolist()  # the ramp lies at coordinates 1 to 4
+        >>> add_neighbor = Correlation(torch.ones(1, 1, 1, 2), support=(1, 4), lead=(0, 1), out=(1, 5))
+        >>> add_neighbor(ramp).flatten().tolist()  # the ramp lies at coordinates 1 to 4
         [0.0, 1.0, 3.0, 5.0, 3.0]
 
     References:

@@ -11,7 +11,7 @@ from shiftscope.dense.source import Source, sources
 from shiftscope.dense.walk import walk
 from shiftscope.errors import UsageError
 from shiftscope.graph import Graph, TraceError, trace
-from shiftscope.models.forward import home, to_pixels
+from shiftscope.models.forward import device_and_dtype, to_pixels
 from shiftscope.modules import Classifier, as_module, model_name
 from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
@@ -120,7 +120,7 @@ def build_dense(model: Classifier, placement: Placement, shape: tuple[int, int, 
         raise NotDense(model_name(model), str(error)) from error
     if graph.changes:
         raise NotDense(model_name(model), f"it changes its own {graph.changes[0]} each time it is called")
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     if device.type == "meta":
         raise NotDense(model_name(model), "its weights are on the meta device and hold no numbers")
     refused = None

@@ -1,7 +1,7 @@
 """Fields: what all windows together hold of one layer's output, stored once.
 
 In a field, the value at place (p, q) of the map that window (i, j) would compute lies at coordinate
-(i + sy*p, j + sx*q), with (sy, sx) the stride of all layers so far. Neighbouring windows therefore share nearly all of
+(i + sy*p, j + sx*q), with (sy, sx) the stride of all layers so far. Neighboring windows therefore share nearly all of
 it: that is the à-trous identity (Giusti et al. 2013, arXiv:1302.1700). A layer of stride s becomes one of stride 1, all
 later kernels and pools are spread by s. A field stores the rectangle that the image reaches; around it each channel
 is one constant.
@@ -39,7 +39,7 @@ class Field:
         slot: where its numbers are kept while the engine runs.
         channels: how many.
         local: (hl, wl), size of one window's own map.
-        stride: (sy, sx), steps on the field between neighbours on that map.
+        stride: (sy, sx), steps on the field between neighbors on that map.
         lead: coordinate of the first stored row and column.
         size: rows and columns that are stored.
         const: (channels,), the value everywhere else; None where all that windows read is stored.

@@ -11,7 +11,7 @@ from shiftscope.dense.program import Program, Shape
 from shiftscope.dense.refusal import NeedsTorus, Refused
 
 ROUNDING = 8
-"""Units of rounding within which a background and a padding are the same value: normalised in other steps."""
+"""Units of rounding within which a background and a padding are the same value: normalized in other steps."""
 
 Sides = Sequence[Sequence[int]]
 """[[top, bottom], [left, right]]; below 0 it crops."""
@@ -66,7 +66,7 @@ def _prove(field: Field, windows: Windows, sides: Sides, value: float) -> None:
         raise Refused(f"{name} differs from what the empty canvas gives there, so each window has a border of its own")
     for axis in (0, 1):
         if _touches(field, windows, sides[axis], axis):
-            raise Refused(f"{name} hides what the image reaches there in neighbouring windows")
+            raise Refused(f"{name} hides what the image reaches there in neighboring windows")
 
 
 def _touches(field: Field, windows: Windows, side: Sequence[int], axis: int) -> bool:

@@ -11,8 +11,8 @@ from shiftscope.dense.shifts import DenseShifts
 from shiftscope.layers import PhaseAverage
 from shiftscope.layers.averaging import MeanOfViews
 from shiftscope.layers.phase_average import phases
-from shiftscope.models.forward import home, placed_pixels
-from shiftscope.models.mending import Mended
+from shiftscope.models.forward import device_and_dtype, placed_pixels
+from shiftscope.models.repair import Repaired
 from shiftscope.placement import Placement
 
 
@@ -45,7 +45,7 @@ class PhasesEngine:
             images: uint8 (B, C, h, w) on the model's device.
         """
         place, device = self.placement, images.device
-        pixels = placed_pixels(images, place.centred(len(images), device), place, home(self.average)[1])
+        pixels = placed_pixels(images, place.centered(len(images), device), place, device_and_dtype(self.average)[1])
         everywhere = self._shifts(pixels)  # (B, H*W, K)
         height, width = place.canvas
         rolls = place.offsets().to(device) - torch.tensor(place.middle, device=device)  # (P, 2)
@@ -68,6 +68,6 @@ def build_engine(model: nn.Module, placement: Placement, shape: tuple[int, int, 
     Raises:
         NotDense: the model or the placements have no exact twin; layer and reason are named.
     """
-    inner = model.net if isinstance(model, Mended) else model
+    inner = model.net if isinstance(model, Repaired) else model
     return PhasesEngine(inner, placement, shape) if isinstance(inner, PhaseAverage) else build_dense(
         model, placement, shape)

@@ -123,7 +123,7 @@ def _per_channel(value: torch.Tensor, layout: tuple[str, ...]) -> torch.Tensor:
 
 
 def batch_norm(program: Program, args: dict[str, Any], shape: Shape) -> Field:
-    """Batch normalisation with fixed statistics: a factor and an addend for each channel."""
+    """Batch normalization with fixed statistics: a factor and an addend for each channel."""
     field = args["input"]
     _require_channels_first(field.layout)
     mean, variance = args["running_mean"], args["running_var"]
@@ -154,10 +154,10 @@ def along_channels(op: str, target: Callable[..., Any]) -> Rule:
 
 
 def layer_norm(program: Program, args: dict[str, Any], shape: Shape) -> Field:
-    """Layer normalisation over the channels alone, which are the model's last axis."""
+    """Layer normalization over the channels alone, which are the model's last axis."""
     field = args["input"]
     if len(args["normalized_shape"]) != 1 or field.layout[-1] != "c":
-        raise Refused("it normalises over places of the window")
+        raise Refused("it normalizes over places of the window")
 
     def compute(data: torch.Tensor) -> torch.Tensor:
         last = torch.nn.functional.layer_norm(data.movedim(1, -1), args["normalized_shape"], args["weight"],

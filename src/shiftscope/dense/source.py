@@ -46,7 +46,7 @@ def sources(placement: Placement) -> list[Source]:
     """Return the ways to lay all placements out on one field, the cheapest first.
 
     Mode canvas has two: an image on an empty plane, and, since an image that lies wholly on the canvas is a roll of the
-    centred one, a torus, which suits nets with circular padding.
+    centered one, a torus, which suits nets with circular padding.
 
     Raises:
         NotDense: the placements share no field, or so few of its windows are asked for that nothing is won.
@@ -93,7 +93,7 @@ def _plane(placement: Placement) -> Source:
 
 
 def _torus(placement: Placement) -> Source:
-    """The centred image, repeated with the canvas as period; window i shows the roll by `high - i`."""
+    """The centered image, repeated with the canvas as period; window i shows the roll by `high - i`."""
     rows, columns = _shifts(placement, 0), _shifts(placement, 1)
     _, high, count = _ranges([rows, columns])
     order = _order(high[0] - rows, high[1] - columns, count[1])

@@ -1,4 +1,4 @@
-"""Accuracy at random placements and centred, by class, with confusions and a gallery."""
+"""Accuracy at random placements and centered, by class, with confusions and a gallery."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from shiftscope.evaluation.predictions import Predictions, predict
 from shiftscope.generators import seeded
 from shiftscope.metrics import class_shares, confusion_counts, wilson
 from shiftscope.models.adapt import Normalization, adapt
-from shiftscope.models.forward import check_model, evaluating, home, placed_outputs
+from shiftscope.models.forward import check_model, device_and_dtype, evaluating, placed_outputs
 from shiftscope.modules import Classifier, model_name, says_model_errors
 from shiftscope.outputs import OutputType, as_floats, resolve_output_type
 from shiftscope.placement import Placement
@@ -38,7 +38,7 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
              validation: int = 5000, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
              output_type: OutputType | None = None, progress: Progress | None = None) -> Evaluation:
-    """Measure a model at one seeded random placement an image, and with every image centred.
+    """Measure a model at one seeded random placement an image, and with every image centered.
 
     Args:
         model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, put into eval mode meanwhile, or any
@@ -50,8 +50,8 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
         seed: fixes the random placements, and what a model draws at random from the generators of torch, NumPy and
             Python, which are left as they were.
         name: the model's name in tables (its class unless given).
-        trained: "moved" or "centred", for tables.
-        normalize: (mean, deviation), for a foreign model that wants normalised pixels.
+        trained: "random" or "centered", for tables.
+        normalize: (mean, std), for a foreign model that wants normalized pixels.
         preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
         output_type: what the model returns: "logits", "probabilities" or "log-probabilities"; determined on a batch of
             images unless given. It serves confidences; a label is the first largest output, whatever it is.
@@ -63,16 +63,16 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
     Example:
         >>> from shiftscope.data.base import TensorImages
         >>> images = TensorImages(torch.zeros(6, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1] * 3))
-        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", licence="-")
+        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", license="-")
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(56 * 56, 2))
-        >>> evaluate(model, data).accuracy["centred"]
+        >>> evaluate(model, data).accuracy["centered"]
         0.5
     """
     placement = placement or default_placement(data)
     images = split_images(data, split, validation)
     name = name or model_name(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
-    device, _ = home(prepared)
+    device, _ = device_and_dtype(prepared)
     offsets = placement.sample(torch.arange(len(images)), seed=seed)
     task = (progress or SilentProgress()).task(f"evaluate {name} ({split})", 2 * len(images))
     try:
@@ -80,11 +80,11 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
             check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
             kind, tolerance = from_first(lambda: _inspect(prepared, images, offsets, placement, output_type))
             moved = predict(prepared, images, offsets, placement, output_type=kind, task=task)
-            centred = predict(prepared, images, placement.centred(len(images)), placement, output_type=kind, task=task)
+            centered = predict(prepared, images, placement.centered(len(images)), placement, output_type=kind, task=task)
     finally:
         task.close()
     shown = torch.arange(min(GALLERY, len(images)))
-    return _record(data, images, moved, centred, offsets, shown, placement, tolerance, model=name, split=split,
+    return _record(data, images, moved, centered, offsets, shown, placement, tolerance, model=name, split=split,
                    seed=seed, trained=trained, output_type=kind)
 
 
@@ -92,7 +92,7 @@ def _inspect(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placemen
              given: str | None) -> tuple[OutputType, float]:
     """Return what the model's outputs are, and the difference of two outputs that rounding explains."""
     first = torch.arange(min(INSPECTED, len(images)))
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     with evaluating(model):
         outputs = placed_outputs(model, images.gather(first).to(device), offsets[first].to(device), placement)
     return resolve_output_type(given, outputs), rounding.tolerance(as_floats(outputs), dtype)
@@ -115,23 +115,23 @@ def split_images(data: Dataset, split: str, validation: int) -> ImageSet:
     return chosen
 
 
-def _record(data: Dataset, images: ImageSet, moved: Predictions, centred: Predictions, offsets: torch.Tensor,
+def _record(data: Dataset, images: ImageSet, moved: Predictions, centered: Predictions, offsets: torch.Tensor,
             shown: torch.Tensor, placement: Placement, tolerance: float, **described: Any) -> Evaluation:
     labels, classes = images.labels, data.classes
     described |= moved.ties(tolerance)
-    right = {"random": moved.right(labels), "centred": centred.right(labels)}
+    right = {"random": moved.right(labels), "centered": centered.right(labels)}
     accuracy = {which: hits.double().mean().item() for which, hits in right.items()}
     canvases = placement.place(images.gather(shown).cpu(), offsets[shown])
     behind = examples(labels, moved.classes, classes, images.shape)
     return Evaluation(
-        dataset=data.name, drawn=data.drawn, images=len(images), **described,
+        dataset=data.name, synthetic=data.synthetic, images=len(images), **described,
         placement=placement.to_dict(), class_names=list(data.class_names), accuracy=accuracy,
         per_class={which: class_shares(labels, hits, classes) for which, hits in right.items()},
-        not_finite=int((moved.classes < 0).sum()), notes=_warnings(right["centred"], moved, labels, data, tolerance),
+        nonfinite=int((moved.classes < 0).sum()), notes=_warnings(right["centered"], moved, labels, data, tolerance),
         labels=labels.numpy(), predictions=moved.classes.numpy(), confidence=moved.confidence.numpy(),
-        offsets=offsets.numpy(), predictions_centred=centred.classes.numpy(),
+        offsets=offsets.numpy(), predictions_centered=centered.classes.numpy(),
         confusion=confusion_counts(labels, moved.classes, classes).numpy(),
-        confusion_centred=confusion_counts(labels, centred.classes, classes).numpy(),
+        confusion_centered=confusion_counts(labels, centered.classes, classes).numpy(),
         gallery_index=shown.numpy(), gallery_canvases=canvases.numpy(),
         cell_index=behind.numpy(), cell_images=images.gather(behind).cpu().numpy())
 

@@ -13,7 +13,7 @@ from shiftscope.evaluation.footprint import HELD, Footprint
 from shiftscope.evaluation.pooling import QuickPooling
 from shiftscope.evaluation.windows import Windows
 from shiftscope.hooks import channels_last
-from shiftscope.models.forward import evaluating, home, placed_outputs, to_pixels
+from shiftscope.models.forward import device_and_dtype, evaluating, placed_outputs, to_pixels
 from shiftscope.modules import model_name, out_of_memory
 from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
@@ -72,16 +72,16 @@ class BruteEngine:
     def __init__(self, model: nn.Module, placement: Placement, shape: Sequence[int],
                  offsets: torch.Tensor | None = None, *, memory: int = MEMORY, short_cuts: bool = True):
         self.model, self.placement, self.short_cuts = model, placement, short_cuts
-        self.device, _ = home(model)
+        self.device, _ = device_and_dtype(model)
         self.offsets = (placement.offsets() if offsets is None else offsets).to(self.device)
         trial = torch.zeros(2, *shape, dtype=torch.uint8, device=self.device)
         self.by_model = short_cuts and self._has_short_cut(trial)
         self._lay_out(trial, memory, channels_last=short_cuts and _convolves(model))
         with self._layout(), Footprint(model.parameters()) as footprint:
-            answers = self.at(trial, self.offsets[:1].expand(2, 2))
+            predictions = self.at(trial, self.offsets[:1].expand(2, 2))
         self.chunk = self._chunk_for(max(1, footprint.bytes // len(trial)), memory)
-        strips = 0 if self.windows is None else STRIPS * self.windows.values(shape[0]) * home(model)[1].itemsize
-        held = max(8 * len(self.offsets) * answers[0].nbytes, strips)
+        strips = 0 if self.windows is None else STRIPS * self.windows.values(shape[0]) * device_and_dtype(model)[1].itemsize
+        held = max(8 * len(self.offsets) * predictions[0].nbytes, strips)
         self.images_at_once = max(1, min(IMAGES, memory // held))
         if self.channels_last and self.device.type == "cpu":
             self._prefer_plain_if_faster(trial, memory)
@@ -98,7 +98,7 @@ class BruteEngine:
         self.channels_last, self.windows = channels_last, None
         if self.short_cuts and self.placement.has_field and not self.by_model:
             windows = Windows(self.placement, self.offsets, channels_last=channels_last)
-            if STRIPS * windows.values(trial.shape[1]) * home(self.model)[1].itemsize <= memory:
+            if STRIPS * windows.values(trial.shape[1]) * device_and_dtype(self.model)[1].itemsize <= memory:
                 self.windows = windows
         if channels_last:
             try:
@@ -153,7 +153,7 @@ class BruteEngine:
         """
         if self.windows is None:
             return self._in_chunks(pairs, lambda some: self._ask(images[some[:, 0]], self.offsets[some[:, 1]]))
-        windows, strips = self.windows, self.windows.strips(images, home(self.model)[1])
+        windows, strips = self.windows, self.windows.strips(images, device_and_dtype(self.model)[1])
         return self._in_chunks(pairs, lambda some: self._show(windows.read(strips, some[:, 0], some[:, 1])))
 
     def at(self, images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
@@ -208,7 +208,7 @@ class BruteEngine:
         if self.by_model:
             return self._quickly(lambda: placed_outputs(self.model, images, offsets, self.placement,
                                                         channels_last=self.channels_last), len(images))
-        pixels = to_pixels(self.placement.place(images, offsets), home(self.model)[1])
+        pixels = to_pixels(self.placement.place(images, offsets), device_and_dtype(self.model)[1])
         return self._show(pixels.contiguous(memory_format=torch.channels_last) if self.channels_last else pixels)
 
     def _show(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -230,7 +230,7 @@ def plain_logits(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor, 
         offsets: int64 (B, 2).
     """
     with evaluating(model):
-        outputs = model(to_pixels(placement.place(images, offsets), home(model)[1]))
+        outputs = model(to_pixels(placement.place(images, offsets), device_and_dtype(model)[1]))
     return _checked(model, outputs, len(images))
 
 

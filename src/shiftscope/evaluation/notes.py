@@ -11,9 +11,9 @@ OFTEN = 0.001
 """Share of the predictions above which ties are noted."""
 
 FAR_BELOW = 0.03
-"""So much may the centred accuracy lie below what the user states, beyond its confidence interval."""
+"""So much may the centered accuracy lie below what the user states, beyond its confidence interval."""
 
-REMEDY = "check that the model wants pixels in [0, 1] and was given its own normalisation (normalize=)"
+REMEDY = "check that the model wants pixels in [0, 1] and was given its own normalization (normalize=)"
 
 
 def few_images(count: int) -> list[str]:
@@ -61,21 +61,21 @@ def one_class(predictions: np.ndarray, labels: np.ndarray, class_names: Sequence
             "then"]
 
 
-def doubtful(centred: float, interval: Sequence[float], classes: int, expected: float | None = None) -> list[str]:
-    """Say where the centred accuracy makes all figures doubtful.
+def doubtful(centered: float, interval: Sequence[float], classes: int, expected: float | None = None) -> list[str]:
+    """Say where the centered accuracy makes all figures doubtful.
 
     It is near chance where it is below 1.5 times chance and its interval ends below the middle between chance and 1: so
     few images may well be wrong by accident.
 
     Args:
-        centred: accuracy of centred images.
+        centered: accuracy of centered images.
         interval: its 95 % confidence interval.
         classes: K; chance is 1 / K.
         expected: what the caller knows.
     """
     chance, high = 1 / classes, interval[1]
-    if centred < 1.5 * chance and high < (1 + chance) / 2:
-        return [f"centred accuracy is {100 * centred:.1f} %, near chance ({100 * chance:.1f} %): {REMEDY}"]
+    if centered < 1.5 * chance and high < (1 + chance) / 2:
+        return [f"centered accuracy is {100 * centered:.1f} %, near chance ({100 * chance:.1f} %): {REMEDY}"]
     if expected is not None and high + FAR_BELOW < expected:
-        return [f"centred accuracy is {100 * centred:.1f} %, far below the {100 * expected:.1f} % expected: {REMEDY}"]
+        return [f"centered accuracy is {100 * centered:.1f} %, far below the {100 * expected:.1f} % expected: {REMEDY}"]
     return []

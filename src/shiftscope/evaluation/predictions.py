@@ -10,7 +10,7 @@ from torch import nn
 from shiftscope.data.base import ImageSet
 from shiftscope.distributed import group, total
 from shiftscope.hooks import channels_last
-from shiftscope.models.forward import evaluating, home, placed_outputs
+from shiftscope.models.forward import device_and_dtype, evaluating, placed_outputs
 from shiftscope.outputs import as_floats, classify, top_two
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
@@ -52,7 +52,7 @@ def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement
     Returns:
         One class and one confidence an image, in order.
     """
-    device, _ = home(model)
+    device, _ = device_and_dtype(model)
     here, count = group(), len(images)
     classes = torch.zeros(count, dtype=torch.int64, device=device)
     confidence = torch.zeros(count, device=device)

@@ -59,7 +59,7 @@ class Editable:
 
         Its shape passes for that of `source`, which its readers knew.
         """
-        name = f"mended_{sum(isinstance(part, nn.Module) for part in self.parts.values())}"
+        name = f"repaired_{sum(isinstance(part, nn.Module) for part in self.parts.values())}"
         self.parts[name] = module
         with self.graph.inserting_after(source):
             node = self.graph.call_module(name, (source,))

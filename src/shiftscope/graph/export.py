@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import ShiftscopeError
-from shiftscope.modules import described, evaluating, home, model_name
+from shiftscope.modules import described, device_and_dtype, evaluating, model_name
 
 BATCH = 2
 """Images in the batch that is traced: one would let a reshape hide that it mixes images."""
@@ -35,7 +35,7 @@ def silenced() -> Iterator[None]:
 
 def example(model: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:
     """Return zeros (2, C, H, W) with the device and dtype of the model's pixels."""
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     return torch.zeros(BATCH, *shape, dtype=dtype, device=device)
 
 

@@ -1,6 +1,6 @@
 """What lies beyond the border of a map: its other side, or the empty canvas, but not zeros.
 
-Padding with zeros paints a frame around every map: the background is rarely zero after normalisation and never after a
+Padding with zeros paints a frame around every map: the background is rarely zero after normalization and never after a
 bias, so near the border a filter answers to the frame. A net can read the place of an object from that.
 """
 

@@ -42,8 +42,8 @@ class PhaseAverage(nn.Module):
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 3, 2, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
-        >>> mended, x = PhaseAverage(net, 2), torch.rand(1, 1, 6, 8, dtype=torch.float64)
-        >>> torch.allclose(mended(x), mended(x.roll((3, 5), (2, 3))), atol=1e-12)
+        >>> repaired, x = PhaseAverage(net, 2), torch.rand(1, 1, 6, 8, dtype=torch.float64)
+        >>> torch.allclose(repaired(x), repaired(x.roll((3, 5), (2, 3))), atol=1e-12)
         True
 
     References:

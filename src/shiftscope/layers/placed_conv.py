@@ -89,14 +89,14 @@ class PatchGeometry:
         return table((fh, fw), (nh, nw), -first), table((nh, nw), (fh, fw), first)
 
 
-def placed_conv_pool(conv: nn.Conv2d, pool: int, normalise: nn.Module, images: torch.Tensor, offsets: torch.Tensor,
+def placed_conv_pool(conv: nn.Conv2d, pool: int, normalize: nn.Module, images: torch.Tensor, offsets: torch.Tensor,
                      placement: Placement) -> torch.Tensor:
-    """Return `relu(max_pool2d(conv(normalise(place(images, offsets) / 255)), pool))`, the reach alone computed.
+    """Return `relu(max_pool2d(conv(normalize(place(images, offsets) / 255)), pool))`, the reach alone computed.
 
     Args:
         conv: a convolution for which `fits` holds.
         pool: side and stride of the max pooling.
-        normalise: what the model does to pixels in [0, 1] first, the same for every position.
+        normalize: what the model does to pixels in [0, 1] first, the same for every position.
         images: uint8 (B, C, h, w).
         offsets: int64 (B, 2).
         placement: mode canvas, constant background.
@@ -107,11 +107,11 @@ def placed_conv_pool(conv: nn.Conv2d, pool: int, normalise: nn.Module, images: t
     geometry = PatchGeometry(conv, pool, placement)
     first, inside = geometry.split(offsets)
     dtype = conv.weight.dtype
-    pixels = _patches(images, inside, geometry.patch, dtype, normalise).contiguous(memory_format=torch.channels_last)
+    pixels = _patches(images, inside, geometry.patch, dtype, normalize).contiguous(memory_format=torch.channels_last)
     bias = conv.bias if conv.bias is not None else conv.weight.new_zeros(conv.out_channels)
     pooled = F.max_pool2d(F.conv2d(pixels, conv.weight, bias), pool)  # (B, filters, n, n)
     empty = torch.full((1, images.shape[1], 1, 1), int(placement.background) / 255, dtype=dtype, device=images.device)
-    constant = bias + (conv.weight * normalise(empty)).sum((1, 2, 3))  # (filters,)
+    constant = bias + (conv.weight * normalize(empty)).sum((1, 2, 3))  # (filters,)
     rows = pooled.permute(0, 2, 3, 1).reshape(-1, conv.out_channels)
     constant = constant.to(rows.dtype)  # under autocast the convolution gives half precision
     field = _ReluPaste.apply(rows, constant, *geometry.indices(first))
@@ -119,8 +119,8 @@ def placed_conv_pool(conv: nn.Conv2d, pool: int, normalise: nn.Module, images: t
 
 
 def _patches(images: torch.Tensor, inside: torch.Tensor, patch: Placement, dtype: torch.dtype,
-             normalise: nn.Module) -> torch.Tensor:
-    """Return the normalised images, each laid on its patch."""
+             normalize: nn.Module) -> torch.Tensor:
+    """Return the normalized images, each laid on its patch."""
     if laid_in_rows(patch, images.device):
-        return prepared_canvases(images, inside, patch, dtype, normalise)
-    return normalise(patch.place(images, inside).to(dtype) / 255)
+        return prepared_canvases(images, inside, patch, dtype, normalize)
+    return normalize(patch.place(images, inside).to(dtype) / 255)

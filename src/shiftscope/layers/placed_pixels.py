@@ -1,6 +1,6 @@
 """Pixels prepared before they are laid on the canvas: an image is a quarter of its canvas or less.
 
-What a model does to every pixel alike (scaling, normalising) gives the same numbers before and after placing; done
+What a model does to every pixel alike (scaling, normalizing) gives the same numbers before and after placing; done
 before, it touches the image alone. Placing then writes whole rows of the image.
 """
 

@@ -1,4 +1,4 @@
-"""From a map to one number a channel, whatever the place: the largest value, or a mean that leans towards it.
+"""From a map to one number a channel, whatever the place: the largest value, or a mean that leans toward it.
 
 Written with `amax` and `mean`, whose gradients on CUDA do not depend on the order of threads, as those of adaptive
 pooling do.
@@ -27,12 +27,12 @@ class GlobalMaxPool(nn.Module):
 
 
 class GeM(nn.Module):
-    """Return each channel's generalised mean, `mean(max(x, eps) ** p) ** (1 / p)`: (B, C, H, W) -> (B, C).
+    """Return each channel's generalized mean, `mean(max(x, eps) ** p) ** (1 / p)`: (B, C, H, W) -> (B, C).
 
     p = 1 is the mean (of positive values), and the larger p the nearer it comes to the largest value.
 
     Args:
-        p: exponent above 0, where it starts if it is learnt.
+        p: exponent above 0, where it starts if it is learned.
         learn: whether p is a parameter; else it is a buffer.
         eps: values below it count as it.
 

@@ -17,7 +17,7 @@ from torch import nn
 from shiftscope.errors import UsageError, require
 
 WIDTH, FREQUENCY, LOWPASS = 0.8, 0.75 * math.pi, 0.8
-"""Deviation (pixels) and centre (radians a pixel) of the finest wavelet, deviation of phi over 2^(J-1): as is usual."""
+"""Deviation (pixels) and center (radians a pixel) of the finest wavelet, std of phi over 2^(J-1): as is usual."""
 
 COPIES = 2
 """Copies of the spectrum that are wrapped onto [-pi, pi) from each side: what is left out is below 1e-24."""
@@ -52,8 +52,8 @@ def morlet_bank(shape: tuple[int, int], scales: int, angles: int) -> tuple[torch
     psi = []
     for j in range(scales):
         for angle in (math.pi * number / angles for number in range(angles)):
-            centre = (FREQUENCY / 2**j * math.sin(angle), FREQUENCY / 2**j * math.cos(angle))
-            wave = _gaussian(shape, centre, WIDTH * 2**j, angle, narrow)
+            center = (FREQUENCY / 2**j * math.sin(angle), FREQUENCY / 2**j * math.cos(angle))
+            wave = _gaussian(shape, center, WIDTH * 2**j, angle, narrow)
             still = _gaussian(shape, (0.0, 0.0), WIDTH * 2**j, angle, narrow)
             psi.append(wave - wave[0, 0] / still[0, 0] * still)
     bank = torch.stack(psi).unflatten(0, (scales, angles))
@@ -68,17 +68,17 @@ def littlewood_paley(phi: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
     return phi.square() + (squares + _mirrored(squares)) / 2
 
 
-def _gaussian(shape: tuple[int, int], centre: tuple[float, float], width: float, angle: float,
+def _gaussian(shape: tuple[int, int], center: tuple[float, float], width: float, angle: float,
               narrow: float) -> torch.Tensor:
-    """Return the Fourier transform of a Gaussian window around `centre` (radians a pixel), wrapped, (H, W).
+    """Return the Fourier transform of a Gaussian window around `center` (radians a pixel), wrapped, (H, W).
 
     Args:
-        width: deviation along the angle, pixels; across it is `width / narrow`.
+        width: std along the angle, pixels; across it is `width / narrow`.
     """
     rows, columns = (2 * math.pi * (torch.fft.fftfreq(size, dtype=torch.float64)
                                     + torch.arange(-COPIES, COPIES + 1)[:, None]) for size in shape)
-    down = (rows - centre[0])[:, None, :, None]  # (copies, 1, H, 1)
-    right = (columns - centre[1])[None, :, None, :]
+    down = (rows - center[0])[:, None, :, None]  # (copies, 1, H, 1)
+    right = (columns - center[1])[None, :, None, :]
     along = math.sin(angle) * down + math.cos(angle) * right
     across = math.cos(angle) * down - math.sin(angle) * right
     return (-width**2 / 2 * (along.square() + (across / narrow).square())).exp().sum((0, 1))

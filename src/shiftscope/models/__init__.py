@@ -5,10 +5,10 @@ from shiftscope.models.convnet import TwoConvTwoFullNet
 from shiftscope.models.invariant import InvariantNet
 from shiftscope.models.onnx_file import OnnxModel, export_onnx
 from shiftscope.models.perceptron import TwoFullNet
-from shiftscope.models.recentred import RecentredNet
+from shiftscope.models.recentered import RecenteredNet
 from shiftscope.models.registry import DESCRIPTIONS, REGISTRY, build_model, count_parameters, registry_name
 from shiftscope.models.scattering_net import ScatteringFull, ScatteringLinear
 
-__all__ = ["DESCRIPTIONS", "REGISTRY", "CheckpointConfig", "InvariantNet", "OnnxModel", "Provenance", "RecentredNet",
+__all__ = ["DESCRIPTIONS", "REGISTRY", "CheckpointConfig", "InvariantNet", "OnnxModel", "Provenance", "RecenteredNet",
            "ScatteringFull", "ScatteringLinear", "TwoConvTwoFullNet", "TwoFullNet",
            "build_model", "count_parameters", "export_onnx", "load", "load_config", "registry_name", "save"]

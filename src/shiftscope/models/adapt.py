@@ -1,4 +1,4 @@
-"""Models of others that want their input prepared: normalised, changed by a function, of another type, in twos."""
+"""Models of others that want their input prepared: normalized, changed by a function, of another type, in twos."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from torch.nn.parameter import UninitializedTensorMixin  # pyright: ignore[repor
 
 from shiftscope.errors import ShiftscopeError, UsageError, reason_of, require
 from shiftscope.generators import seeded
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.models.registry import registry_name
 from shiftscope.modules import (
     Classifier,
     Wrapper,
     as_module,
     described,
+    device_and_dtype,
     evaluating,
-    home,
     in_train_mode,
     made_in_inference_mode,
     memory_error,
@@ -30,7 +30,7 @@ from shiftscope.modules import (
 )
 
 Normalization = tuple[float | Sequence[float], float | Sequence[float]]
-"""(mean, deviation) of pixels in [0, 1]: a number each, or one a channel."""
+"""(mean, std) of pixels in [0, 1]: a number each, or one a channel."""
 
 _SHAPES = ("shape", "size", "channel", "dimension", "mat1", "elements")
 """Words of errors that say that a model takes other images."""
@@ -57,7 +57,7 @@ class Adapted(Wrapper):
 
     Args:
         model: what is asked in the end.
-        normalize: (mean, deviation).
+        normalize: (mean, std).
         preprocess: pixels (B, C, H, W) -> whatever the model takes, applied instead of `normalize`.
         quirks: what else it wants.
 
@@ -72,12 +72,12 @@ class Adapted(Wrapper):
         super().__init__()
         require(normalize is None or preprocess is None, "normalize and preprocess", "both", "given one at a time")
         self.model, self.normalize, self.preprocess = model, normalize, preprocess
-        self.prepare = Normalise(*normalize) if normalize is not None else preprocess or nn.Identity()
+        self.prepare = Normalize(*normalize) if normalize is not None else preprocess or nn.Identity()
         self.quirks = quirks or Quirks()
         self.pixel_dtype, self.twice, self.asked = self.quirks.dtype, False, 0
         self.training = in_train_mode(model)
         if isinstance(self.prepare, nn.Module):
-            self.prepare.train(self.training).to(home(model)[0])
+            self.prepare.train(self.training).to(device_and_dtype(model)[0])
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.quirks.in_twos and len(pixels) == 1:
@@ -103,7 +103,7 @@ class Adapted(Wrapper):
     def _ask(self, pixels: torch.Tensor) -> torch.Tensor:
         prepared = self.prepare(pixels)
         if self.normalize is not None:
-            prepared = prepared.to(home(self)[1])  # mean and deviation are float32
+            prepared = prepared.to(device_and_dtype(self)[1])  # mean and std are float32
         outputs = self.model(prepared)
         return outputs.double() if self.quirks.whole else outputs
 
@@ -128,7 +128,7 @@ def adapt(model: Classifier, *, normalize: Normalization | None = None,
 
     Args:
         model: a module, a wrapper of one, or a function.
-        normalize: (mean, deviation) that it wants its pixels normalised with.
+        normalize: (mean, std) that it wants its pixels normalized with.
         preprocess: what else it wants done to them, instead of `normalize`.
         shape: (C, H, W): it is tried on such pictures, so that what it wants besides is found; None: it is not tried.
 
@@ -162,7 +162,7 @@ def _check_weights(model: nn.Module) -> None:
 
 
 def without_quirks(model: Classifier) -> nn.Module:
-    """Return a model as a module that other models are made of: normalised as it was, but not adapted in other ways.
+    """Return a model as a module that other models are made of: normalized as it was, but not adapted in other ways.
 
     A checkpoint does not hold quirks; they are found again.
     """
@@ -201,7 +201,7 @@ def initialize(model: nn.Module, shape: Sequence[int], seed: int) -> None:
     """Give lazy layers their weights, as the first call of a model does: a function of `seed`."""
     if not any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors_of(model)):
         return
-    with seeded([home(model)[0]], seed):
+    with seeded([device_and_dtype(model)[0]], seed):
         found = _try(model, shape, 2)
     if isinstance(found, Exception):
         raise _refusal(model, shape, found)
@@ -213,7 +213,7 @@ def fitted(model: nn.Module, shape: Sequence[int]) -> nn.Module:
     Raises:
         UsageError: it raises on such pictures in every way.
     """
-    with seeded([home(model)[0]], 0):
+    with seeded([device_and_dtype(model)[0]], 0):
         quirks, pair = _first_that_works(model, shape)
         if isinstance(pair, torch.Tensor) and pair.ndim == 2 and len(pair) == 2:
             kind = pair.dtype
@@ -230,7 +230,7 @@ def _first_that_works(model: nn.Module, shape: Sequence[int]) -> tuple[Quirks, A
     errors = []
     for alone in (False, True):
         for dtype in _dtypes(model):
-            quirks = Quirks(dtype=None if dtype == home(model)[1] else dtype, alone=alone)
+            quirks = Quirks(dtype=None if dtype == device_and_dtype(model)[1] else dtype, alone=alone)
             found = _try(_with(model, quirks), shape, 2)
             if not isinstance(found, Exception):
                 return quirks, found
@@ -268,7 +268,7 @@ def _with(model: nn.Module, quirks: Quirks) -> nn.Module:
 
 def _try(model: nn.Module, shape: Sequence[int], count: int) -> Any:
     """Return what a model returns for a few pictures of noise, or what it raises."""
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     noise = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
     try:
         with evaluating(model):

@@ -20,8 +20,8 @@ from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, near
 from shiftscope.files import UnfitFileError
 from shiftscope.geometry import MOST_PIXELS
 from shiftscope.models.adapt import Adapted, Normalization, adapt
-from shiftscope.models.mending import Mended, Recipe, mend_again
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
+from shiftscope.models.repair import Recipe, Repaired, repair_again
 from shiftscope.models.sizes import LARGEST
 from shiftscope.modules import Classifier, as_module, made_in_inference_mode, model_name
 from shiftscope.reading import as_type, read_json, typed_dict
@@ -38,7 +38,7 @@ _SLACK = 64 * 2**20
 _MOST_NUMBERS = 64
 """Of one argument of a registry model."""
 
-_Deviation = Annotated[float, Meta(gt=0)]
+_Std = Annotated[float, Meta(gt=0)]
 
 
 class _Described(TypedDict):
@@ -46,9 +46,9 @@ class _Described(TypedDict):
 
     name: str
     arguments: dict[str, Any]
-    normalize: NotRequired[tuple[float | list[float], _Deviation | list[_Deviation]] | None]
+    normalize: NotRequired[tuple[float | list[float], _Std | list[_Std]] | None]
     preprocess: NotRequired[str | None]
-    mended: NotRequired[list[Recipe]]
+    repaired: NotRequired[list[Recipe]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +80,11 @@ class CheckpointConfig:
     """Arguments of the registry model."""
     provenance: Provenance
     normalize: Normalization | None = None
-    """(mean, deviation) that a foreign model's pixels are normalised with."""
+    """(mean, std) that a foreign model's pixels are normalized with."""
     preprocess: str | None = None
     """Name of the function that a foreign model's pixels went through; only the caller can bring it."""
-    mended: tuple[Recipe, ...] = ()
-    """How the model was mended, one way after the other; "model" is what it was before."""
+    repaired: tuple[Recipe, ...] = ()
+    """How the model was repaired, one way after the other; "model" is what it was before."""
 
     @property
     def name(self) -> str:
@@ -146,9 +146,9 @@ def _written(model: nn.Module) -> bytes:
 
 
 def _described(model: nn.Module) -> dict[str, Any]:
-    """Return what builds a model again: its name and arguments, how its pixels are prepared, how it was mended."""
-    mended = [recipe.to_dict() for recipe in model.recipes] if isinstance(model, Mended) else []
-    model = model.base if isinstance(model, Mended) else model
+    """Return what builds a model again: its name and arguments, how its pixels are prepared, how it was repaired."""
+    repaired = [recipe.to_dict() for recipe in model.recipes] if isinstance(model, Repaired) else []
+    model = model.base if isinstance(model, Repaired) else model
     normalize = preprocess = None
     if isinstance(model, Adapted):
         normalize = model.normalize
@@ -158,7 +158,7 @@ def _described(model: nn.Module) -> dict[str, Any]:
     described = {"name": name or FOREIGN, "class": f"{type(model).__module__}:{type(model).__qualname__}",
                  "arguments": getattr(model, "arguments", {}) if name else {}, "normalize": normalize,
                  "preprocess": preprocess}
-    return described | ({"mended": mended} if mended else {})
+    return described | ({"repaired": repaired} if repaired else {})
 
 
 def load_config(folder: Path | str) -> CheckpointConfig:
@@ -176,11 +176,11 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         values = read_json(path)
         check_version(values, f"the checkpoint {folder}")
         model = as_type(values.get("model"), _Described, "model")
-        _check_recipes(values["model"].get("mended", []))
+        _check_recipes(values["model"].get("repaired", []))
         config = CheckpointConfig(
             model=model["name"], arguments=model["arguments"], normalize=model.get("normalize"),
             provenance=as_type(values.get("provenance"), Provenance, "provenance"), preprocess=model.get("preprocess"),
-            mended=tuple(model.get("mended", ())))
+            repaired=tuple(model.get("repaired", ())))
     except (OSError, UsageError) as error:
         why = files.reason(error) if isinstance(error, OSError) else error
         raise CheckpointError(f"{path} is not readable as a checkpoint's description ({why}); save the model "
@@ -192,12 +192,12 @@ def load_config(folder: Path | str) -> CheckpointConfig:
 
 
 def _check_recipes(steps: list[dict[str, Any]]) -> None:
-    """Raise a `UsageError` for what no recipe has: a model mended without it could compute something else."""
+    """Raise a `UsageError` for what no recipe has: a model repaired without it could compute something else."""
     known = {part.name for part in fields(Recipe)}
     for number, step in enumerate(steps):
         strange = sorted(step.keys() - known)
         if strange:
-            raise UsageError(f"model.mended[{number}] has the unknown setting {quoted(strange[0])}")
+            raise UsageError(f"model.repaired[{number}] has the unknown setting {quoted(strange[0])}")
 
 
 def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str | None = None,
@@ -229,8 +229,8 @@ def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str
                               "checkpoint cannot hold: pass it to load(folder, preprocess=...)")
     model = _registry_model(config, folder) if model is None else as_module(model)
     prepare = {"normalize": config.normalize, "preprocess": preprocess}
-    if config.mended and getattr(model, "recipes", ()) != config.mended:  # else the caller's model is mended already
-        model, prepare = _mended(adapt(model, **prepare), config, folder), {}
+    if config.repaired and getattr(model, "recipes", ()) != config.repaired:  # else the caller's model is repaired already
+        model, prepare = _repaired(adapt(model, **prepare), config, folder), {}
     weights = _read_weights(folder / WEIGHTS_FILE, model)
     _check_fit(model, weights, folder)
     try:
@@ -242,13 +242,13 @@ def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str
     return adapt(model, **prepare).to(device).eval()
 
 
-def _mended(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Module:
-    """Mend a model as the checkpoint says, before it has its weights."""
+def _repaired(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Module:
+    """Repair a model as the checkpoint says, before it has its weights."""
     try:
-        for recipe in config.mended:
-            model = mend_again(model.eval(), recipe)
+        for recipe in config.repaired:
+            model = repair_again(model.eval(), recipe)
     except (ShiftscopeError, RuntimeError, ValueError, TypeError) as error:
-        raise CheckpointError(f"the model in {folder} cannot be mended as its {CONFIG_FILE} says: {error}; mend it "
+        raise CheckpointError(f"the model in {folder} cannot be repaired as its {CONFIG_FILE} says: {error}; repair it "
                               "anew") from error
     return model
 

@@ -44,7 +44,7 @@ CLAIMS: dict[str, Claims] = {
     "two-full": _on_torus("none", "the first layer has a weight of its own for each pixel of the canvas"),
     "two-conv": _on_torus("none", "its fully connected layer has a weight of its own for each place of the map, and "
                                   "its pools step by 2"),
-    "recentred": _on_torus("exact", "the object is shown at one fixed place: the net behind it is given the same "
+    "recentered": _on_torus("exact", "the object is shown at one fixed place: the net behind it is given the same "
                                     "pixels, to the bit"),
     "invariant": _on_torus("exact", "every layer commutes with shifts of the torus, polyphase downsampling included, "
                                     "and the largest value of a channel does not depend on where it stands"),
@@ -53,7 +53,7 @@ CLAIMS: dict[str, Claims] = {
 }
 """Claims of the registry models, by name and mode."""
 
-MEND_CLAIMS: dict[str, Claims] = {
+REPAIR_CLAIMS: dict[str, Claims] = {
     "blur": _on_torus("approximate", "a blur before each step leaves less for the step to alias, but layers that read "
                                      "positions stay"),
     "polyphase": _on_torus("exact", "all padding is circular, each step begins at its strongest phase, and a layer "
@@ -61,16 +61,16 @@ MEND_CLAIMS: dict[str, Claims] = {
     "phase-average": _on_torus("approximate", "the mean over all phases takes away what the steps cause, but layers "
                                               "that read positions stay"),
     "placement-average": _on_torus("exact", "a shift only reorders the answers that are averaged"),
-    "recentre": _on_torus("exact", "the object is moved to one fixed place first: the net behind it is given the same "
+    "recenter": _on_torus("exact", "the object is moved to one fixed place first: the net behind it is given the same "
                                    "pixels, to the bit"),
 }
-"""Claims of the models of the course after a mend, by its name and the mode."""
+"""Claims of the models of the course after a repair, by its name and the mode."""
 
 
-def claims_of(model: str, mend: str | None = None) -> Claims:
-    """Return the claims of a registry model, or of a model of the course after a mend.
+def claims_of(model: str, repair: str | None = None) -> Claims:
+    """Return the claims of a registry model, or of a model of the course after a repair.
 
-    >>> claims_of("two-conv")["canvas"].level, claims_of("two-conv", "recentre")["canvas"].level
+    >>> claims_of("two-conv")["canvas"].level, claims_of("two-conv", "recenter")["canvas"].level
     ('none', 'exact')
     """
-    return CLAIMS[model] if mend is None else MEND_CLAIMS[mend]
+    return CLAIMS[model] if repair is None else REPAIR_CLAIMS[repair]

@@ -7,10 +7,10 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
-from shiftscope.modules import described, evaluating, home, model_name
+from shiftscope.modules import described, device_and_dtype, evaluating, model_name
 from shiftscope.placement import Placement
 
-__all__ = ["at_a_glance", "check_model", "evaluating", "home", "placed_outputs", "placed_pixels", "to_pixels"]
+__all__ = ["at_a_glance", "check_model", "device_and_dtype", "evaluating", "placed_outputs", "placed_pixels", "to_pixels"]
 
 
 def to_pixels(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -47,7 +47,7 @@ def placed_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor
         outputs = short_cut(images, offsets, placement)
         if outputs is not None:
             return outputs
-    pixels = placed_pixels(images, offsets, placement, home(model)[1])
+    pixels = placed_pixels(images, offsets, placement, device_and_dtype(model)[1])
     if channels_last:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     return model(pixels)
@@ -64,7 +64,7 @@ def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, cl
     """
     name = model_name(model)
     shape = (images.shape[1], *placement.canvas)
-    offsets = placement.centred(len(images), images.device)
+    offsets = placement.centered(len(images), images.device)
     try:
         with evaluating(model):
             outputs = placed_outputs(model, images, offsets, placement)

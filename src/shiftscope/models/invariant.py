@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.layers import CircularConv2d, Normalise, PhaseToOrigin
+from shiftscope.layers import CircularConv2d, Normalize, PhaseToOrigin
 from shiftscope.models.residual import ResidualTrunk, mirror_average
 
 WIDTHS = (32, 64, 128)
@@ -21,11 +21,11 @@ class InvariantNet(nn.Module):
 
     Args:
         canvas: (H, W) of the pictures it takes, multiples of the total stride (2 a stage). The weights fit any.
-        channels: colour channels.
+        channels: color channels.
         classes: number of classes.
         widths: channels of the stem and of each stage.
         mirror: average over the picture and its mirror image in eval mode.
-        mean, deviation: of the pixels in [0, 1], one number or one a channel.
+        mean, std: of the pixels in [0, 1], one number or one a channel.
 
     Raises:
         UsageError: a canvas that the total stride does not divide; (in forward) pictures of other channels or of a size
@@ -43,15 +43,15 @@ class InvariantNet(nn.Module):
 
     def __init__(self, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
                  widths: Sequence[int] = WIDTHS, mirror: bool = True, mean: float | Sequence[float] = 0.0,
-                 deviation: float | Sequence[float] = 0.35):
+                 std: float | Sequence[float] = 0.35):
         super().__init__()
         self.channels, self.canvas, self.stride = channels, (canvas[0], canvas[1]), 2 ** (len(widths) - 1)
         require(all(size % self.stride == 0 for size in canvas), "canvas", tuple(canvas),
                 f"multiples of the model's total stride, {self.stride}")
         self.arguments = {"canvas": tuple(canvas), "channels": channels, "classes": classes, "widths": tuple(widths),
-                          "mirror": mirror, "mean": mean, "deviation": deviation}
+                          "mirror": mirror, "mean": mean, "std": std}
         self.mirror = mirror
-        self.normalise = Normalise(mean, deviation)
+        self.normalize = Normalize(mean, std)
         self.trunk = ResidualTrunk(channels, widths, classes, conv=lambda a, b: CircularConv2d(a, b, 3, bias=False),
                                    down=lambda: nn.Sequential(PhaseToOrigin(2), nn.MaxPool2d(2)))
 
@@ -61,6 +61,6 @@ class InvariantNet(nn.Module):
             raise UsageError(f"InvariantNet takes pictures of {self.channels} channels with rows and columns in "
                              f"multiples of its total stride, {self.stride}, and was given {tuple(pixels.shape)}: "
                              "choose such a canvas, or build the model with channels=C of your pictures")
-        x = self.normalise(pixels)
+        x = self.normalize(pixels)
         return mirror_average(self.trunk, x) if self.mirror and not self.training else self.trunk(x)
 

@@ -16,7 +16,7 @@ from shiftscope.geometry import MOST_PIXELS
 from shiftscope.graph.export import silenced
 from shiftscope.models.adapt import adapt, without_quirks
 from shiftscope.models.sizes import LARGEST
-from shiftscope.modules import Classifier, evaluating, home, in_batches, model_name, says_model_errors
+from shiftscope.modules import Classifier, device_and_dtype, evaluating, in_batches, model_name, says_model_errors
 from shiftscope.text import valid_unicode
 
 SUFFIX = ".onnx"
@@ -143,7 +143,7 @@ def _session(path: Path) -> Any:
 
 @says_model_errors
 def export_onnx(model: Classifier, path: Path | str, shape: tuple[int, int, int], *, batch: int | None = None) -> Path:
-    """Write a model as an ONNX file that takes pixels in [0, 1] and normalises them itself, whole or not at all.
+    """Write a model as an ONNX file that takes pixels in [0, 1] and normalizes them itself, whole or not at all.
 
     The file takes float32, whatever the model computes in.
 
@@ -161,7 +161,7 @@ def export_onnx(model: Classifier, path: Path | str, shape: tuple[int, int, int]
         OutputError: the file cannot be written.
     """
     adapted = adapt(model, shape=shape)
-    device, dtype = home(adapted)
+    device, dtype = device_and_dtype(adapted)
     module = without_quirks(adapted)
     if isinstance(module, torch.jit.ScriptModule):
         raise UsageError(f"{model_name(module)} is TorchScript, which cannot be written as ONNX: export the model that "

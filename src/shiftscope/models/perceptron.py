@@ -8,21 +8,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import require
-from shiftscope.layers import Normalise
+from shiftscope.layers import Normalize
 from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.models.sizes import check_pixels
 from shiftscope.placement import Placement
 
 
 class TwoFullNet(nn.Module):
-    """Flatten -> Linear N -> ReLU -> Linear classes -> log-softmax, after normalisation.
+    """Flatten -> Linear N -> ReLU -> Linear classes -> log-softmax, after normalization.
 
     Args:
         N: hidden neurons.
         canvas: (H, W) of the pictures it takes.
-        channels: colour channels.
+        channels: color channels.
         classes: number of classes.
-        mean, deviation: of the pixels in [0, 1], one number or one a channel.
+        mean, std: of the pixels in [0, 1], one number or one a channel.
 
     Raises:
         UsageError: (in forward) the pictures are not (batch, channels, H, W).
@@ -34,22 +34,22 @@ class TwoFullNet(nn.Module):
     """
 
     def __init__(self, N: int = 100, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
-                 mean: float | Sequence[float] = 0.1307, deviation: float | Sequence[float] = 0.3081):
+                 mean: float | Sequence[float] = 0.1307, std: float | Sequence[float] = 0.3081):
         super().__init__()
         require(N >= 1, "N", N, "a whole number of at least 1")
         self.picture = (channels, *canvas)
         self.arguments = {"N": N, "canvas": tuple(canvas), "channels": channels, "classes": classes, "mean": mean,
-                          "deviation": deviation}
-        self.normalise = Normalise(mean, deviation)
+                          "std": std}
+        self.normalize = Normalize(mean, std)
         self.fc1 = nn.Linear(math.prod(self.picture), N)
         self.fc2 = nn.Linear(N, classes)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         check_pixels(self, pixels, self.picture)
-        return self._rest(self.normalise(pixels))
+        return self._rest(self.normalize(pixels))
 
     def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
-        """Return what `forward` gives for the images at their offsets, normalised before they are laid.
+        """Return what `forward` gives for the images at their offsets, normalized before they are laid.
 
         Args:
             images: uint8 (B, C, h, w).
@@ -62,8 +62,8 @@ class TwoFullNet(nn.Module):
         if not laid_in_rows(placement, images.device) or (images.shape[1], *placement.canvas) != self.picture:
             return None
         dtype = self.fc1.weight.dtype
-        return self._rest(prepared_canvases(images, offsets, placement, dtype, self.normalise))
+        return self._rest(prepared_canvases(images, offsets, placement, dtype, self.normalize))
 
-    def _rest(self, normalised: torch.Tensor) -> torch.Tensor:
-        hidden = F.relu(self.fc1(normalised.flatten(1)))
+    def _rest(self, normalized: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.fc1(normalized.flatten(1)))
         return F.log_softmax(self.fc2(hidden), dim=1)

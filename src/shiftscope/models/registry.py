@@ -11,20 +11,20 @@ from shiftscope.errors import ShiftscopeError, UsageError, reason_of, unknown, w
 from shiftscope.models.convnet import TwoConvTwoFullNet
 from shiftscope.models.invariant import InvariantNet
 from shiftscope.models.perceptron import TwoFullNet
-from shiftscope.models.recentred import RecentredNet
+from shiftscope.models.recentered import RecenteredNet
 from shiftscope.models.scattering_net import ScatteringFull, ScatteringLinear
 from shiftscope.modules import as_module
 from shiftscope.resolve import is_object_name, resolve_object
 
 REGISTRY: dict[str, type[nn.Module]] = {
-    "two-full": TwoFullNet, "two-conv": TwoConvTwoFullNet, "recentred": RecentredNet, "invariant": InvariantNet,
+    "two-full": TwoFullNet, "two-conv": TwoConvTwoFullNet, "recentered": RecenteredNet, "invariant": InvariantNet,
     "scattering-linear": ScatteringLinear, "scattering-full": ScatteringFull}
 """Models that a checkpoint may name."""
 
 DESCRIPTIONS = {
     "two-full": "perceptron of the course: two fully connected layers, 100 hidden neurons",
     "two-conv": "convnet of the course: two 5 x 5 convolutions, two fully connected layers",
-    "recentred": "finds the object, shows it at a fixed place to a small residual convnet",
+    "recentered": "finds the object, shows it at a fixed place to a small residual convnet",
     "invariant": "circular convolutions, polyphase downsampling, global pooling: a shift changes nothing",
     "scattering-linear": "means of wavelet scattering maps, filters not learned, then one linear layer",
     "scattering-full": "means of wavelet scattering maps, filters not learned, then a perceptron, 100 hidden neurons",

@@ -16,7 +16,7 @@ MakeConv = Callable[[int, int], nn.Module]
 class ResidualTrunk(nn.Module):
     """Stem, then a stage a width: downsample -> conv -> x + conv(x); the largest value of each channel -> linear.
 
-    Each convolution is followed by batch normalisation and ReLU. Max pooling over the map is kinder than the mean here:
+    Each convolution is followed by batch normalization and ReLU. Max pooling over the map is kinder than the mean here:
     most of a canvas is empty.
 
     Args:
@@ -48,7 +48,7 @@ class ResidualTrunk(nn.Module):
 
 
 class _Unit(nn.Module):
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalization, ReLU."""
 
     def __init__(self, conv: nn.Module, width: int):
         super().__init__()

@@ -11,24 +11,24 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import require
-from shiftscope.layers.normalise import Normalise
+from shiftscope.layers.normalize import Normalize
 from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
 from shiftscope.layers.scattering import Scattering2d
-from shiftscope.layers.standardise import Standardise
+from shiftscope.layers.standardize import Standardize
 from shiftscope.models.sizes import check_pixels
 from shiftscope.placement import Placement
 
-MEAN, DEVIATION = 0.1307, 0.3081
+MEAN, STD = 0.1307, 0.3081
 
 SCALES, ANGLES = 5, 6
 """On the validation split of Fashion-MNIST 3 scales lose 2 to 3 points; 8 angles take twice as long as 6."""
 
 
 class ScatteringFeatures(nn.Module):
-    """Pixels -> normalised -> one standardised coefficient a path, (B, channels * paths): the same for all shifts.
+    """Pixels -> normalized -> one standardized coefficient a path, (B, channels * paths): the same for all shifts.
 
     Args:
-        canvas, channels, scales, angles, mean, deviation: see `ScatteringLinear`.
+        canvas, channels, scales, angles, mean, std: see `ScatteringLinear`.
 
     Attributes:
         count: features a picture.
@@ -44,20 +44,20 @@ class ScatteringFeatures(nn.Module):
 
     def __init__(self, canvas: tuple[int, int] = (56, 56), *, channels: int = 1, scales: int | None = None,
                  angles: int = ANGLES, mean: float | Sequence[float] = MEAN,
-                 deviation: float | Sequence[float] = DEVIATION):
+                 std: float | Sequence[float] = STD):
         super().__init__()
         require(min(canvas) >= 2, "canvas", tuple(canvas), "at least 2 x 2")
         scales = min(SCALES, min(canvas).bit_length() - 1) if scales is None else scales
         self.picture = (channels, *canvas)
         self.arguments = {"scales": scales, "angles": angles, "canvas": tuple(canvas), "channels": channels,
-                          "mean": mean, "deviation": deviation}
-        self.normalise = Normalise(mean, deviation)
+                          "mean": mean, "std": std}
+        self.normalize = Normalize(mean, std)
         self.scattering = Scattering2d(canvas, scales, angles, pool="rms")
         self.count = channels * len(self.scattering.paths)
-        self.standardise = Standardise(self.count)
+        self.standardize = Standardize(self.count)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self._of_normalised(self.normalise(pixels))
+        return self._of_normalized(self.normalize(pixels))
 
     def of_placed(self, images: torch.Tensor, placement: Placement) -> torch.Tensor | None:
         """Return the features that uint8 images (B, C, h, w) have at each of their placements, from the middle one.
@@ -68,28 +68,28 @@ class ScatteringFeatures(nn.Module):
         same = placement.mode != "crop" and isinstance(placement.background, int)
         if not self.training or not same or (images.shape[1], *placement.canvas) != self.picture:
             return None
-        middle, dtype = placement.centred(len(images), images.device), self.standardise.mean.dtype
+        middle, dtype = placement.centered(len(images), images.device), self.standardize.mean.dtype
         if laid_in_rows(placement, images.device):
-            return self._of_normalised(prepared_canvases(images, middle, placement, dtype, self.normalise))
+            return self._of_normalized(prepared_canvases(images, middle, placement, dtype, self.normalize))
         return self(placement.place(images, middle).to(dtype) / 255)
 
-    def _of_normalised(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.standardise(self.scattering(pixels).flatten(1))
+    def _of_normalized(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.standardize(self.scattering(pixels).flatten(1))
 
 
 class ScatteringLinear(nn.Module):
-    """Normalise -> scattering -> one mean a map -> standardise -> Linear classes -> log-softmax.
+    """Normalize -> scattering -> one mean a map -> standardize -> Linear classes -> log-softmax.
 
     Exact, up to rounding, under all circular shifts, hence at all placements on an empty canvas. Not in mode crop, nor
     on a texture that stays in place. The mean is the modulus's own for order 1, its root mean square for order 2.
 
     Args:
         canvas: (H, W) of the pictures it takes.
-        channels: colour channels.
+        channels: color channels.
         classes: number of classes.
         scales: J of the scattering (default: 5, or as many as fit on the canvas).
         angles: L of the scattering.
-        mean, deviation: of the pixels in [0, 1], one number or one a channel.
+        mean, std: of the pixels in [0, 1], one number or one a channel.
 
     Raises:
         UsageError: (in forward) the pictures are not (batch, channels, H, W).
@@ -105,10 +105,10 @@ class ScatteringLinear(nn.Module):
 
     def __init__(self, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
                  scales: int | None = None, angles: int = ANGLES, mean: float | Sequence[float] = MEAN,
-                 deviation: float | Sequence[float] = DEVIATION):
+                 std: float | Sequence[float] = STD):
         super().__init__()
         self.features = ScatteringFeatures(canvas, channels=channels, scales=scales, angles=angles, mean=mean,
-                                           deviation=deviation)
+                                           std=std)
         self.picture = self.features.picture
         self.arguments = self.features.arguments | {"classes": classes}
         self.fc = nn.Linear(self.features.count, classes)
@@ -140,7 +140,7 @@ class ScatteringFull(nn.Module):
 
     Args:
         N: hidden neurons.
-        canvas, channels, classes, scales, angles, mean, deviation: see `ScatteringLinear`.
+        canvas, channels, classes, scales, angles, mean, std: see `ScatteringLinear`.
 
     Raises:
         UsageError: (in forward) the pictures are not (batch, channels, H, W).
@@ -152,11 +152,11 @@ class ScatteringFull(nn.Module):
 
     def __init__(self, N: int = 100, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
                  scales: int | None = None, angles: int = ANGLES, mean: float | Sequence[float] = MEAN,
-                 deviation: float | Sequence[float] = DEVIATION):
+                 std: float | Sequence[float] = STD):
         super().__init__()
         require(N >= 1, "N", N, "a whole number of at least 1")
         self.features = ScatteringFeatures(canvas, channels=channels, scales=scales, angles=angles, mean=mean,
-                                           deviation=deviation)
+                                           std=std)
         self.picture = self.features.picture
         self.arguments = self.features.arguments | {"N": N, "classes": classes}
         self.fc1 = nn.Linear(self.features.count, N)

@@ -110,10 +110,10 @@ def _picture(record: Record) -> Picture | None:
         figure = draw(record)
     except (ShiftscopeError, ImportError):  # nothing to draw, or matplotlib does not load: the words stand alone
         return None
-    from shiftscope.reporting import alt_text, few_colours, render_figure
+    from shiftscope.reporting import alt_text, few_colors, render_figure
 
     width, height = (round(CSS_DPI * inches) for inches in figure.get_size_inches())
-    return Picture(few_colours(render_figure(figure, "png")), alt_text(figure), width, height)
+    return Picture(few_colors(render_figure(figure, "png")), alt_text(figure), width, height)
 
 
 def _page(record: Record, picture: Picture) -> str:

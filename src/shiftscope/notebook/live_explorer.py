@@ -11,9 +11,9 @@ import anywidget
 import traitlets
 
 from shiftscope.errors import UsageError
-from shiftscope.notebook.answers import Answer, Answers
+from shiftscope.notebook.predictions import Answer, Answers
 from shiftscope.notebook.summary import summary
-from shiftscope.reporting import accuracy_map, few_colours, render_figure
+from shiftscope.reporting import accuracy_map, few_colors, render_figure
 from shiftscope.reporting.assets import asset
 from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.results import Audit
@@ -64,7 +64,7 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(payload=payload, image=0, dy=dy, dx=dx)
 
     @property
-    def answers(self) -> list[Answer]:
+    def predictions(self) -> list[Answer]:
         """What each model says of the image where it lies now: class names and confidences."""
         return self.choices.at(self.image, self.dy, self.dx)
 
@@ -79,13 +79,13 @@ class Explorer(anywidget.AnyWidget):
         data, metadata = found if isinstance(found, tuple) else (found, {})
         if data is None:
             return found
-        png = few_colours(render_figure(accuracy_map(self.choices.audits), "png"))
+        png = few_colors(render_figure(accuracy_map(self.choices.audits), "png"))
         words = "\n".join(summary(audit) for audit in self.choices.audits)
         return data | {"text/plain": words, "image/png": base64.b64encode(png).decode("ascii")}, metadata
 
 
 def _begin(group: dict[str, Any]) -> Sequence[int]:
-    """The cell of the centred image, or the one in the middle of the grid."""
+    """The cell of the centered image, or the one in the middle of the grid."""
     return group["middle"] or (len(group["rows"]) // 2, len(group["columns"]) // 2)
 
 

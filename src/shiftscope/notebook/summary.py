@@ -17,7 +17,7 @@ from shiftscope.results import (
     Audit,
     Equivariance,
     Evaluation,
-    Neighbours,
+    Neighbors,
     Quality,
     Record,
     Synthesis,
@@ -57,14 +57,14 @@ def _audit(audit: Audit) -> Iterable[str]:
     begun = ", interrupted" if audit.partial else ""
     yield (f"Audit of {_short(audit.model)} on {_short(audit.dataset)}: {_many(audit.images, f'{audit.split} image')} "
            f"at {where}, mode {audit.mode}{begun}")
-    yield (f"accuracy: mean {_percent(audit.mean_accuracy)}, worst case {_percent(audit.worst_case_accuracy)}, centred "
+    yield (f"accuracy: mean {_percent(audit.mean_accuracy)}, worst case {_percent(audit.worst_case_accuracy)}, centered "
            f"{_percent(audit.middle_accuracy)}; consistency {_percent(audit.consistency)}, unanimity "
            f"{_percent(audit.unanimity)}")
     if np.isfinite(audit.accuracy_map).any():
         row, column = np.unravel_index(np.nanargmin(audit.accuracy_map), audit.accuracy_map.shape)
         yield (f"least accurate at (dy, dx) = ({audit.rows[row]}, {audit.columns[column]}): "
                f"{_percent(audit.accuracy_map[row, column])}")
-    lost = f"; {audit.not_finite:,} answers not finite, counted as wrong" if audit.not_finite else ""
+    lost = f"; {audit.nonfinite:,} answers not finite, counted as wrong" if audit.nonfinite else ""
     yield f"engine {audit.engine}, {_time(audit.seconds)} on {audit.device}{lost}"
 
 
@@ -72,15 +72,15 @@ def _evaluation(evaluation: Evaluation) -> Iterable[str]:
     yield (f"Evaluation of {_short(evaluation.model)} on {_short(evaluation.dataset)}: "
            f"{_many(evaluation.images, f'{evaluation.split} image')}, trained {evaluation.trained}")
     accuracy = evaluation.accuracy
-    yield (f"right: {_percent(accuracy.get('random'))} at random placements, {_percent(accuracy.get('centred'))} "
-           "centred")
+    yield (f"right: {_percent(accuracy.get('random'))} at random placements, {_percent(accuracy.get('centered'))} "
+           "centered")
     known = [(share, name) for share, name in zip(evaluation.per_class.get("random", ()), evaluation.class_names,
                                                   strict=False) if share is not None and math.isfinite(share)]
     if known:
         share, name = min(known)
         yield f"hardest class: {_short(name)}, {_percent(share)} right at random placements"
-    if evaluation.not_finite:
-        yield f"{evaluation.not_finite:,} answers not finite, counted as wrong"
+    if evaluation.nonfinite:
+        yield f"{evaluation.nonfinite:,} answers not finite, counted as wrong"
 
 
 def _training(result: TrainResult) -> Iterable[str]:
@@ -136,13 +136,13 @@ def _quality(quality: Quality) -> Iterable[str]:
         yield f"means: {', '.join(means)}"
     if quality.transfer is not None:
         yield f"{_percent(quality.transfer)} named right by the judge, {_short(quality.judge or MISSING)}"
-    if quality.excelled is not None:
-        yield f"{_percent(quality.excelled)} of the units are excited more than by any real image"
+    if quality.exceeds_real is not None:
+        yield f"{_percent(quality.exceeds_real)} of the units are excited more than by any real image"
     yield f"{quality.seconds_per_unit:.2g} s a unit"
 
 
-def _neighbours(found: Neighbours) -> Iterable[str]:
-    yield (f"Neighbours of {_short(found.objective)} in {_short(found.model)}: the {found.top_index.shape[1]} best "
+def _neighbors(found: Neighbors) -> Iterable[str]:
+    yield (f"Neighbors of {_short(found.objective)} in {_short(found.model)}: the {found.top_index.shape[1]} best "
            f"images of each of {_many(len(found.units), 'unit')}")
     yield f"{found.words} {_short(found.dataset)}."
     yield f"largest activation of a unit {_span(found.maximum)}"
@@ -166,7 +166,7 @@ def _small_values(record: Record) -> Iterable[str]:
 
 _LINES: dict[type[Record], Callable[[Any], Iterable[str]]] = {
     Attribution: _attribution, Audit: _audit, Equivariance: _equivariance, Evaluation: _evaluation,
-    Neighbours: _neighbours, Quality: _quality, Synthesis: _synthesis, TrainResult: _training,
+    Neighbors: _neighbors, Quality: _quality, Synthesis: _synthesis, TrainResult: _training,
     UnitTable: _units,
 }
 

@@ -29,7 +29,7 @@ def explorer(audits: Audit | Sequence[Audit]) -> "Explorer":
 
             widget = explorer([shiftscope.audit(perceptron, data), shiftscope.audit(convnet, data)])
             widget.dy, widget.dx = 0, 28
-            widget.answers[0]["answer"]
+            widget.predictions[0]["answer"]
     """
     try:
         from shiftscope.notebook.live_explorer import Explorer

@@ -12,11 +12,11 @@
 
 // ---------------------------------------------------------------- constants
 
-/** Paul Tol, "Colour Schemes", 2021: the muted scheme and its grey. With more classes they begin anew: letters tell. */
-const LABEL_COLOURS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255",
+/** Paul Tol, "Color Schemes", 2021: the muted scheme and its gray. With more classes they begin anew: letters tell. */
+const LABEL_COLORS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255",
   "#AA4499", "#DDDDDD"];
 
-/** Nine stops of cividis (Nunez, Anderton and Renslow, 2018): even steps to all eyes, and rising in grey. */
+/** Nine stops of cividis (Nunez, Anderton and Renslow, 2018): even steps to all eyes, and rising in gray. */
 const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120],
   [165, 156, 116], [195, 179, 105], [253, 231, 55]];
 
@@ -89,14 +89,14 @@ function channels(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
-/** The text colour that is readable on a colour [r, g, b] from 0 to 255 (relative luminance of WCAG 2). */
-function readableOn(colour) {
-  const linear = colour.map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92
+/** The text color that is readable on a color [r, g, b] from 0 to 255 (relative luminance of WCAG 2). */
+function readableOn(color) {
+  const linear = color.map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92
     : ((part + 0.055) / 1.055) ** 2.4);
   return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 ? INK : PAPER;
 }
 
-/** The colour [r, g, b] at a share of the way through some stops. */
+/** The color [r, g, b] at a share of the way through some stops. */
 function blend(stops, share) {
   const at = clamp(share, 0, 1) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
   return stops[low].map((part, index) => Math.round(part + (at - low) * (stops[low + 1][index] - part)));
@@ -104,20 +104,20 @@ function blend(stops, share) {
 
 const cividis = (share) => blend(CIVIDIS, share);
 
-/** Colour an element by a share, from the page's own colour to a strong one: light or dark as the page is. */
+/** Color an element by a share, from the page's own color to a strong one: light or dark as the page is. */
 function shade(node, share) {
   const [light, dark] = SHADES.map((stops) => blend(stops, share));
   node.style.backgroundColor = `light-dark(rgb(${light.join()}), rgb(${dark.join()}))`;
   node.style.color = `light-dark(${readableOn(light)}, ${readableOn(dark)})`;
 }
 
-const labelColour = (cls) => LABEL_COLOURS[cls % LABEL_COLOURS.length];
+const labelColor = (cls) => LABEL_COLORS[cls % LABEL_COLORS.length];
 
-/** A small coloured square with the letter of a class. */
+/** A small colored square with the letter of a class. */
 function badge(cls, name) {
   const made = element("span", {class: "ss-badge", text: letterOf(cls), title: name, "aria-hidden": "true"});
-  made.style.backgroundColor = labelColour(cls);
-  made.style.color = readableOn(channels(labelColour(cls)));
+  made.style.backgroundColor = labelColor(cls);
+  made.style.color = readableOn(channels(labelColor(cls)));
   return made;
 }
 
@@ -178,24 +178,24 @@ function sharpen(canvas) {
   return {context, width, height};
 }
 
-function write(context, text, x, y, size, colour) {
+function write(context, text, x, y, size, color) {
   context.font = `600 ${size}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.lineJoin = "round";
   context.lineWidth = 2.5;
-  context.strokeStyle = colour === INK ? "rgba(255,255,255,0.75)" : "rgba(0,0,0,0.55)";
+  context.strokeStyle = color === INK ? "rgba(255,255,255,0.75)" : "rgba(0,0,0,0.55)";
   context.strokeText(text, x, y);
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.fillText(text, x, y);
 }
 
-/** Fill a cell of a map; one without a colour was not computed and is crossed out. */
-function fillCell(context, across, down, row, column, colour) {
+/** Fill a cell of a map; one without a color was not computed and is crossed out. */
+function fillCell(context, across, down, row, column, color) {
   const [left, right] = [across[column], across[column + 1]], [top, bottom] = [down[row], down[row + 1]];
-  context.fillStyle = colour ?? PAPER;
+  context.fillStyle = color ?? PAPER;
   context.fillRect(left, top, right - left, bottom - top);
-  if (colour) return;
+  if (color) return;
   context.lineWidth = 1;
   context.strokeStyle = "#8c959f";
   context.beginPath();
@@ -204,7 +204,7 @@ function fillCell(context, across, down, row, column, colour) {
   context.stroke();
 }
 
-/** Draw one answer a cell: a colour and a letter for the class, a line around the cells where it is right. */
+/** Draw one answer a cell: a color and a letter for the class, a line around the cells where it is right. */
 function drawLabels(canvas, labels, shape, truth, codes) {
   const sharp = sharpen(canvas);
   if (!sharp) return;
@@ -212,18 +212,18 @@ function drawLabels(canvas, labels, shape, truth, codes) {
   const down = edges(R, height), across = edges(Q, width);
   for (let row = 0; row < R; row++) {
     for (let column = 0; column < Q; column++) {
-      const label = labels[row * Q + column], lost = label === codes.not_finite;
-      const colour = label === codes.not_computed ? null : lost ? INK : labelColour(label);
-      fillCell(context, across, down, row, column, colour);
+      const label = labels[row * Q + column], lost = label === codes.nonfinite;
+      const color = label === codes.not_computed ? null : lost ? INK : labelColor(label);
+      fillCell(context, across, down, row, column, color);
     }
   }
   outline(context, labels, shape, truth, down, across);
   for (const {label, row, column, reach} of regions(labels, shape, codes)) {
     const size = clamp(reach * 1.5 * Math.min(width / Q, height / R), 9, 15);
-    const lost = label === codes.not_finite;
-    const colour = lost ? PAPER : readableOn(channels(labelColour(label)));
+    const lost = label === codes.nonfinite;
+    const color = lost ? PAPER : readableOn(channels(labelColor(label)));
     write(context, lost ? "?" : letterOf(label), (across[column] + across[column + 1]) / 2,
-      (down[row] + down[row + 1]) / 2 + 0.5, size, colour);
+      (down[row] + down[row + 1]) / 2 + 0.5, size, color);
   }
 }
 
@@ -243,8 +243,8 @@ function outline(context, labels, [R, Q], truth, down, across) {
     }
   }
   context.lineCap = "square";
-  for (const [colour, thick] of [["#ffffff", 3.2], ["#000000", 1.6]]) {
-    context.strokeStyle = colour;
+  for (const [color, thick] of [["#ffffff", 3.2], ["#000000", 1.6]]) {
+    context.strokeStyle = color;
     context.lineWidth = thick;
     context.stroke(lines);
   }
@@ -264,7 +264,7 @@ function regions(labels, [R, Q], codes) {
       const cell = stack.pop();
       size += 1;
       if (depth[cell] > depth[best]) best = cell;
-      for (const next of neighbours(cell, R, Q)) {
+      for (const next of neighbors(cell, R, Q)) {
         if (!seen[next] && labels[next] === labels[start]) {
           seen[next] = 1;
           stack.push(next);
@@ -279,7 +279,7 @@ function regions(labels, [R, Q], codes) {
   return found;
 }
 
-function neighbours(cell, R, Q) {
+function neighbors(cell, R, Q) {
   const row = Math.floor(cell / Q), column = cell % Q, found = [];
   if (row > 0) found.push(cell - Q);
   if (row < R - 1) found.push(cell + Q);
@@ -293,7 +293,7 @@ function depths(labels, R, Q) {
   const depth = new Uint16Array(R * Q), middle = Math.floor(R / 2) * Q + Math.floor(Q / 2);
   let ring = [];
   for (let cell = 0; cell < R * Q; cell++) {
-    const near = neighbours(cell, R, Q);
+    const near = neighbors(cell, R, Q);
     if (near.length < 4 || cell === middle || near.some((next) => labels[next] !== labels[cell])) {
       depth[cell] = 1;
       ring.push(cell);
@@ -302,7 +302,7 @@ function depths(labels, R, Q) {
   while (ring.length) {
     const further = [];
     for (const cell of ring) {
-      for (const next of neighbours(cell, R, Q)) {
+      for (const next of neighbors(cell, R, Q)) {
         if (!depth[next]) {
           depth[next] = depth[cell] + 1;
           further.push(next);
@@ -314,17 +314,17 @@ function depths(labels, R, Q) {
   return depth;
 }
 
-/** Draw a share a cell: a colour, and numbers in percent on some cells. */
+/** Draw a share a cell: a color, and numbers in percent on some cells. */
 function drawShares(canvas, shares, shape, [low, high]) {
   const sharp = sharpen(canvas);
   if (!sharp) return;
   const {context, width, height} = sharp, [R, Q] = shape;
   const down = edges(R, height), across = edges(Q, width);
-  const colourOf = (share) => cividis((share - low) / (high - low || 1));
+  const colorOf = (share) => cividis((share - low) / (high - low || 1));
   for (let cell = 0; cell < R * Q; cell++) {
     const row = Math.floor(cell / Q), column = cell % Q;
-    const colour = shares[cell] === UNKNOWN ? null : `rgb(${colourOf(shares[cell] / 10000).join()})`;
-    fillCell(context, across, down, row, column, colour);
+    const color = shares[cell] === UNKNOWN ? null : `rgb(${colorOf(shares[cell] / 10000).join()})`;
+    fillCell(context, across, down, row, column, color);
   }
   for (const row of spots(R, height)) {
     for (const column of spots(Q, width)) {
@@ -333,7 +333,7 @@ function drawShares(canvas, shares, shape, [low, high]) {
       if (share === UNKNOWN || covered) continue;  // the marker begins in the middle
       const x = clamp((across[column] + across[column + 1]) / 2, 12, width - 12);
       const y = clamp((down[row] + down[row + 1]) / 2, 9, height - 8);
-      write(context, String(Math.round(share / 100)), x, y, 10.5, readableOn(colourOf(share / 10000)));
+      write(context, String(Math.round(share / 100)), x, y, 10.5, readableOn(colorOf(share / 10000)));
     }
   }
 }
@@ -612,7 +612,7 @@ class Explorer {
     card.all = element("figcaption");
     card.pads = [[card.labels, "its answers"], [card.shares, "accuracy over all images"]].map(
       ([canvas, what]) => this.buildMap(canvas, `${model.title}, map of ${what}`));
-    card.node = element("article", {class: "ss-card", "aria-labelledby": name, "data-model": model.title},
+    card.node = element("article", {class: "ss-card", "aria-labeledby": name, "data-model": model.title},
       element("h3", {id: name, text: model.title}), card.answer, card.bars,
       element("div", {class: "ss-maps"}, element("figure", {}, card.pads[0].node, card.own),
         element("figure", {}, card.pads[1].node, card.all)));
@@ -697,7 +697,7 @@ class Explorer {
     const known = often.slice(0, MOST_COLUMNS).sort((one, other) => one - other), more = often.length - known.length;
     const entry = (label) => element("span", {class: "ss-entry"}, badge(label, classes[label]),
       element("span", {text: classes[label] + (label === this.truth ? " (true)" : "")}));
-    const lost = said.has(codes.not_finite) && element("span", {class: "ss-entry"},
+    const lost = said.has(codes.nonfinite) && element("span", {class: "ss-entry"},
       element("span", {class: "ss-badge ss-lost", text: "?", "aria-hidden": "true"}), "no finite answer");
     const others = more > 0 && element("span", {class: "ss-entry ss-quiet", text: `and ${more} classes more seldom`});
     this.legend.replaceChildren(...[...known.map(entry), others, lost].filter(Boolean),
@@ -722,7 +722,7 @@ class Explorer {
     this.showPicks();
   }
 
-  /** The frame of the image's own pixels on the canvas, whose background may have the same colour. */
+  /** The frame of the image's own pixels on the canvas, whose background may have the same color. */
   placeFrame(dy, dx) {
     const [h, w] = this.group.image, [H, W] = this.group.canvas;
     this.frame.hidden = this.group.mode !== "canvas";
@@ -746,8 +746,8 @@ class Explorer {
   showAnswer(card) {
     const ranking = this.ranking(card), [{label, share}] = ranking, {codes, classes} = this.group;
     const known = label < codes.not_computed, right = label === this.truth;
-    card.node.dataset.answer = known ? label : label === codes.not_finite ? "not finite" : "not computed";
-    card.said = known ? classes[label] : label === codes.not_finite ? "no finite answer" : "not computed here";
+    card.node.dataset.answer = known ? label : label === codes.nonfinite ? "not finite" : "not computed";
+    card.said = known ? classes[label] : label === codes.nonfinite ? "no finite answer" : "not computed here";
     card.verdict = label === codes.not_computed ? "" : right ? "right" : "wrong";
     card.share = share;
     card.answer.className = `ss-answer ss-${card.verdict || "unknown"}`;

@@ -25,7 +25,7 @@ _CLEAR = 0.4  # of the strongest field: from there on a field gets its sign
 def attribution_figure(attributions: Sequence[Attribution], *, credit: str = "", limit: int = 12) -> Figure:
     """Draw a row for each picture: the picture with its true and predicted class, then a map from each method.
 
-    Colour and sign both tell for from against. A thin line is the outline of the picture.
+    Color and sign both tell for from against. A thin line is the outline of the picture.
 
     Args:
         attributions: of the same pictures and model, one a method.
@@ -49,10 +49,10 @@ def attribution_figure(attributions: Sequence[Attribution], *, credit: str = "",
     for row, picture in enumerate(pictures):
         sheet.show(row * columns, picture)
         _answer(sheet, row * columns, first, row)
-        drawn = [_map(sheet, row * columns + 1 + step, found, row) for step, found in enumerate(attributions)]
+        synthetic = [_map(sheet, row * columns + 1 + step, found, row) for step, found in enumerate(attributions)]
         if row == 0:
             _heads(sheet, attributions)
-            _scale(sheet, drawn[0])
+            _scale(sheet, synthetic[0])
     return describe(sheet.figure, _told(title, attributions, shown, credit))
 
 
@@ -65,7 +65,7 @@ def _subtitle(found: Attribution) -> str:
 def _how(attributions: Sequence[Attribution]) -> list[str]:
     """Say in a line a method what its map is, and for all how to read them."""
     return [*(_explained(found) for found in attributions),
-            "Each map has its own scale: colours compare places, not pictures. The thin line is the picture's outline.",
+            "Each map has its own scale: colors compare places, not pictures. The thin line is the picture's outline.",
             *(f"{METHOD_TITLES[found.method]}: {note}." for found in attributions for note in found.notes)]
 
 
@@ -90,7 +90,7 @@ def _ground(options: dict) -> str:
     ground = options["baseline"]
     if ground == "picture":
         return "an empty canvas with its texture"
-    return "an empty canvas" if ground == 0 else f"an empty canvas of grey {ground}"
+    return "an empty canvas" if ground == 0 else f"an empty canvas of gray {ground}"
 
 
 def _miss(found: Attribution) -> str:
@@ -124,24 +124,24 @@ def _answer(sheet: Sheet, cell: int, found: Attribution, row: int) -> None:
 def _map(sheet: Sheet, cell: int, found: Attribution, row: int) -> AxesImage:
     values = found.maps[row]
     end = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
-    drawn = sheet.show(cell, values / end, cmap=SIGNED, vmin=-1, vmax=1)
+    synthetic = sheet.show(cell, values / end, cmap=SIGNED, vmin=-1, vmax=1)
     _outline(sheet, cell, found.images[row].mean(axis=0))
     _signs(sheet, cell, values)
     sheet.frame(cell, MUTED, 0.5)
     write_lines(sheet, cell, (f"for {_target(found, row)}", INK, "normal"))
-    return drawn
+    return synthetic
 
 
-def _outline(sheet: Sheet, cell: int, grey: np.ndarray) -> None:
+def _outline(sheet: Sheet, cell: int, gray: np.ndarray) -> None:
     """Draw a thin line around what is brighter than the middle between the darkest and the brightest tenth."""
-    low, high = np.quantile(grey, (0.1, 0.9))
-    level = float(low + high) / 2 if high > low else float(grey.min() + grey.max()) / 2
-    if min(grey.shape) < 2 or grey.max() <= grey.min():
+    low, high = np.quantile(gray, (0.1, 0.9))
+    level = float(low + high) / 2 if high > low else float(gray.min() + gray.max()) / 2
+    if min(gray.shape) < 2 or gray.max() <= gray.min():
         return
     down, right = sheet.layout.corner(cell)
-    (tall, wide), (rows, columns) = sheet.layout.picture, grey.shape
+    (tall, wide), (rows, columns) = sheet.layout.picture, gray.shape
     x, y = right + (np.arange(columns) + 0.5) * wide / columns, down + (np.arange(rows) + 0.5) * tall / rows
-    sheet.axes.contour(x, y, grey, levels=[level], colors=[INK], linewidths=0.5, alpha=0.45)
+    sheet.axes.contour(x, y, gray, levels=[level], colors=[INK], linewidths=0.5, alpha=0.45)
 
 
 def sign_fields(values: np.ndarray) -> list[tuple[float, float, bool]]:
@@ -190,13 +190,13 @@ def _detail(found: Attribution) -> str:
             "integrated-gradients": f"{found.options.get('steps')} steps"}.get(found.method, "gradient")
 
 
-def _scale(sheet: Sheet, drawn: AxesImage) -> None:
-    bar = sheet.figure.colorbar(drawn, cax=side_axes(sheet), ticks=[-1, 0, 1], extend="both")
+def _scale(sheet: Sheet, synthetic: AxesImage) -> None:
+    bar = sheet.figure.colorbar(synthetic, cax=side_axes(sheet), ticks=[-1, 0, 1], extend="both")
     bar.ax.set_yticklabels(["− against", "0", "+ for"])
 
 
 def _told(title: str, attributions: Sequence[Attribution], shown: int, credit: str) -> str:
     first = attributions[0]
     methods = listing([METHOD_TITLES[found.method] for found in attributions])
-    answers = listing([_name(first, int(first.predictions[row])) for row in range(shown)])
-    return f"{title}. {shown} pictures, taken for {answers}, beside maps from {methods}. {credit}".strip()
+    predictions = listing([_name(first, int(first.predictions[row])) for row in range(shown)])
+    return f"{title}. {shown} pictures, taken for {predictions}, beside maps from {methods}. {credit}".strip()

@@ -25,7 +25,7 @@ from shiftscope.results import Audit
 
 _COLUMNS, _SIDE, _ACROSS, _DOWN = 5, 1.3, 0.34, 0.62
 _MOST = 25  # classes; more no longer fit on a page
-_NOTE = (f"Rows: {DOWN}; columns: {RIGHT_OF}. The framed cell is the centred image. Over each map: its mean, and in "
+_NOTE = (f"Rows: {DOWN}; columns: {RIGHT_OF}. The framed cell is the centered image. Over each map: its mean, and in "
          "brackets its lowest and highest placement. All maps have one scale.")
 
 
@@ -42,7 +42,7 @@ def class_maps(audit: Audit, *, limit: int = _MOST) -> Figure:
     columns, rows = min(_COLUMNS, max(len(shown), 1)), max(-(-len(shown) // _COLUMNS), 1)
     high, wide = picture_size(grid.shape, _SIDE)
     width = max(0.5 + columns * (wide + _ACROSS) + 0.75, 5.6)
-    title = f"Where the {audit_title(audit)} recognises each class"
+    title = f"Where the {audit_title(audit)} recognizes each class"
     cut = f" Of {len(audit.class_names)} classes the {limit} hardest are shown." if len(shown) < _present(audit) else ""
     subtitle = how_audited(audit) + cut
     footer = (_NOTE, audit_credit(audit))

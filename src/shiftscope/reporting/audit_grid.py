@@ -19,7 +19,7 @@ from shiftscope.reporting.wording import image_credit, percent, series_title, sh
 from shiftscope.results import Audit
 
 MAPS: Colormap = colormaps["cividis"].with_extremes(bad="#e3e6ea")
-"""Of all maps: the same to colour-blind eyes, and rising in grey."""
+"""Of all maps: the same to color-blind eyes, and rising in gray."""
 
 DOWN, RIGHT_OF = "offset dy (down)", "offset dx (right)"
 
@@ -40,7 +40,7 @@ def audit_title(audit: Audit) -> str:
 
 def audit_credit(audit: Audit) -> str:
     """Return the line that says where the images come from."""
-    return image_credit(audit.dataset, drawn=audit.drawn)
+    return image_credit(audit.dataset, synthetic=audit.synthetic)
 
 
 def how_audited(audit: Audit) -> str:
@@ -102,7 +102,7 @@ class Grid:
 
     @property
     def middle(self) -> tuple[int, int] | None:
-        """(row, column) of the centred image, None where it is not among the placements."""
+        """(row, column) of the centered image, None where it is not among the placements."""
         offset = [self._signed(np.array(value), axis) for axis, value in enumerate(self.audit.geometry.middle)]
         found = [np.flatnonzero(values == at) for values, at in zip(self.axes, offset, strict=True)]
         return (int(found[0][0]), int(found[1][0])) if all(len(part) for part in found) else None
@@ -131,13 +131,13 @@ def common_scale(maps: Sequence[np.ndarray]) -> Normalize:
     return Normalize(low, max(high, low + 0.1))
 
 
-def readable_on(colour: tuple[float, ...]) -> str:
-    """Return the text colour that is readable on an RGB colour from 0 to 1 (relative luminance of WCAG 2).
+def readable_on(color: tuple[float, ...]) -> str:
+    """Return the text color that is readable on an RGB color from 0 to 1 (relative luminance of WCAG 2).
 
     >>> readable_on((0, 0, 0)) == PAPER, readable_on((1, 1, 0.8)) == INK
     (True, True)
     """
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color[:3]]
     bright = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return INK if bright > 0.19 else PAPER  # where both have the same contrast
 
@@ -167,7 +167,7 @@ def is_sparse(picture: np.ndarray) -> bool:
 
 
 def draw_map(axes: Axes, grid: Grid, picture: np.ndarray, scale: Normalize) -> None:
-    """Draw a map (R, Q) as coloured cells, or as dots where most of it was not computed; mark the middle."""
+    """Draw a map (R, Q) as colored cells, or as dots where most of it was not computed; mark the middle."""
     rows, columns = grid.shape
     if is_sparse(picture):
         at = np.argwhere(np.isfinite(picture))
@@ -182,12 +182,12 @@ def draw_map(axes: Axes, grid: Grid, picture: np.ndarray, scale: Normalize) -> N
 
 
 def mark_middle(axes: Axes, grid: Grid) -> None:
-    """Frame the placement of the centred image, black on white."""
+    """Frame the placement of the centered image, black on white."""
     if grid.middle is None:
         return
     row, column = grid.middle
-    for colour, width in ((PAPER, 3.2), (INK, 1.4)):
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=colour, linewidth=width,
+    for color, width in ((PAPER, 3.2), (INK, 1.4)):
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=color, linewidth=width,
                                  zorder=4))
 
 
@@ -230,7 +230,7 @@ def extremes(audit: Audit) -> str:
 
 
 def scale_bar(figure: Figure, left: float, bottom: float, height: float, scale: Normalize, label: str) -> None:
-    """Draw the colour scale of shares as a thin bar that counts in percent."""
+    """Draw the color scale of shares as a thin bar that counts in percent."""
     axes = inches(figure, left, bottom, 0.14, height)
     low, high = 100 * float(scale.vmin or 0.0), 100 * float(scale.vmax or 1.0)
     axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=MAPS, aspect="auto", extent=(0, 1, low, high))

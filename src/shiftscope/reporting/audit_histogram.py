@@ -44,22 +44,22 @@ class Bars:
     """(B,) shares of images: those right somewhere, not everywhere; a bar holds its left edge, not its right one."""
 
 
-def count_bars(right_counts: np.ndarray, placements: int) -> Bars:
+def count_bars(correct_counts: np.ndarray, placements: int) -> Bars:
     """Sort images by the number of placements at which they are right.
 
     >>> bars = count_bars(np.array([0, 1, 2, 2, 4]), 4)
     >>> bars.never, bars.always, bars.between.tolist()
     (0.2, 0.2, [0.2, 0.4, 0.0])
     """
-    never, always = (right_counts == 0).mean(), (right_counts == placements).mean()
-    middle = right_counts[(right_counts > 0) & (right_counts < placements)]
+    never, always = (correct_counts == 0).mean(), (correct_counts == placements).mean()
+    middle = correct_counts[(correct_counts > 0) & (correct_counts < placements)]
     if placements - 1 <= _BINS:  # a bar for every count, half a step to both sides of it
         between = np.bincount(middle, minlength=placements + 1)[1:placements]
         edges = (np.arange(placements) + 0.5) / placements
     else:
         between = np.bincount(middle.astype(np.int64) * _BINS // placements, minlength=_BINS)
         edges = np.arange(_BINS + 1) / _BINS
-    return Bars(float(never), float(always), edges, between / max(len(right_counts), 1))
+    return Bars(float(never), float(always), edges, between / max(len(correct_counts), 1))
 
 
 @styled
@@ -70,7 +70,7 @@ def right_counts_histogram(audits: Sequence[Audit]) -> Figure:
         UsageError: no audits.
     """
     check_audits(audits)
-    bars = [count_bars(audit.right_counts, audit.placements) for audit in audits]
+    bars = [count_bars(audit.correct_counts, audit.placements) for audit in audits]
     width = 7.6
     title, subtitle = "At how many placements is an image classified right?", how_all_audited(audits)
     footer = (_NOTE, audit_credit(audits[0]))
@@ -92,13 +92,13 @@ def right_counts_histogram(audits: Sequence[Audit]) -> Figure:
 
 def _panel(axes: Axes, audit: Audit, bars: Bars) -> None:
     widths = 100 * np.diff(bars.edges)
-    centres = 100 * (bars.edges[:-1] + bars.edges[1:]) / 2
-    axes.bar(centres, 100 * bars.between, width=widths * 0.94, color=SKY, edgecolor=INK, linewidth=0.5)
+    centers = 100 * (bars.edges[:-1] + bars.edges[1:]) / 2
+    axes.bar(centers, 100 * bars.between, width=widths * 0.94, color=SKY, edgecolor=INK, linewidth=0.5)
     axes.bar([-7], [100 * bars.never], width=6, color=WRONG, edgecolor=INK, linewidth=0.5, hatch="xx")
     axes.bar([107], [100 * bars.always], width=6, color=RIGHT, edgecolor=INK, linewidth=0.5)
     for x, share, weight in ((-7.0, bars.never, "bold"), (107.0, bars.always, "bold"),
                              *((float(x), float(share), "normal") for x, share in
-                               zip(centres, bars.between, strict=True))):
+                               zip(centers, bars.between, strict=True))):
         if share >= 0.005 or weight == "bold":
             axes.annotate(f"{100 * share:.1f}", (x, 100 * share), (0, 2), textcoords="offset points", ha="center",
                           fontsize=8.5 if weight == "bold" else 6.8, weight=weight)

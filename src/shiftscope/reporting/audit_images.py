@@ -28,26 +28,26 @@ from shiftscope.reporting.audit_grid import (
 from shiftscope.reporting.sheet import to_pictures
 from shiftscope.reporting.style import INK, PAPER, describe, foot, foot_height, head, head_height, styled, verbatim
 from shiftscope.reporting.wording import listing, percent, shorten
-from shiftscope.results import NOT_FINITE, Audit
+from shiftscope.results import NONFINITE, Audit
 from shiftscope.results.agreement import agreement
 
-LABEL_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499",
+LABEL_COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499",
                  "#DDDDDD")
-"""Paul Tol, "Colour Schemes", 2021: the muted scheme and its grey. With more classes they begin anew: letters tell."""
+"""Paul Tol, "Color Schemes", 2021: the muted scheme and its gray. With more classes they begin anew: letters tell."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 _NO_ANSWER = "?"
 _COLUMNS, _IMAGE, _MAP, _CELL, _ABOVE, _BELOW = 2, 0.95, 2.1, 3.75, 0.36, 0.32
 _LETTERS_ACROSS = 6  # letters in a row of a map: more would hide it
-_NOTE = (f"Left the image, right its map of answers. Rows: {DOWN}; columns: {RIGHT_OF}. A colour and a letter stand "
-         "for an answer; the black line runs around the placements where it is right; the framed cell is the centred "
+_NOTE = (f"Left the image, right its map of answers. Rows: {DOWN}; columns: {RIGHT_OF}. A color and a letter stand "
+         "for an answer; the black line runs around the placements where it is right; the framed cell is the centered "
          "image.")
 
 
 def shown_consistency(audit: Audit) -> np.ndarray:
     """Return for each shown image the probability that two random placements get the same label, float64 (S,)."""
-    return agreement(audit.answers[audit.shown_index], len(audit.class_names))[0]
+    return agreement(audit.predictions[audit.shown_index], len(audit.class_names))[0]
 
 
 def letter(cls: int) -> str:
@@ -70,7 +70,7 @@ def wavering_images(audit: Audit, *, limit: int = 8) -> Figure:
     require(limit >= 1, "limit", limit, "at least 1")
     consistency = shown_consistency(audit)
     chosen = np.argsort(consistency, kind="stable")[:limit].tolist()
-    said = sorted({int(label) for place in chosen for label in np.unique(audit.answers[audit.shown_index[place]])})
+    said = sorted({int(label) for place in chosen for label in np.unique(audit.predictions[audit.shown_index[place]])})
     rows = -(-max(len(chosen), 1) // _COLUMNS)
     width = 0.25 + _COLUMNS * _CELL
     title = f"Where the {audit_title(audit)} changes its mind"
@@ -96,7 +96,7 @@ def _cell(figure: Figure, left: float, low: float, audit: Audit, place: int, pic
           consistency: float) -> str:
     """Draw one image with its map; return what it shows in words."""
     index = int(audit.shown_index[place])
-    true, answers = int(audit.labels[index]), audit.answers[index]
+    true, predictions = int(audit.labels[index]), audit.predictions[index]
     name = audit.class_names[true]
     grid = Grid(audit)
     high, wide = picture_size(grid.shape, _MAP)
@@ -105,20 +105,20 @@ def _cell(figure: Figure, left: float, low: float, audit: Audit, place: int, pic
     image.imshow(picture, interpolation="none")
     image.set_axis_off()
     axes = inches(figure, left + _IMAGE + 0.38, low + _MAP - high, wide, high)
-    label_map(axes, grid, grid.spread(answers.astype(float)), true, lost=_lost(audit))
+    label_map(axes, grid, grid.spread(predictions.astype(float)), true, lost=_lost(audit))
     offset_ticks(axes, grid, size=6.5, labels=False)
-    right = float((answers == true).mean())
+    right = float((predictions == true).mean())
     wide_page, tall_page = figure.get_size_inches()
     lines = (f"Is {shorten(name, 26)} ({letter(true)}), image {index}",
              f"right at {percent(right, 0)} of the placements, consistency {percent(consistency, 0)}")
     for row, line in enumerate(lines):
         figure.text(left / wide_page, (low + _MAP + 0.29 - 0.145 * row) / tall_page, verbatim(line), va="top",
                     fontsize=7.8 - 0.6 * row, weight="bold" if row == 0 else "normal")
-    return f"{name} (image {index}): right at {percent(right)} of the placements, {_most(audit, answers)}."
+    return f"{name} (image {index}): right at {percent(right)} of the placements, {_most(audit, predictions)}."
 
 
-def _most(audit: Audit, answers: np.ndarray) -> str:
-    labels, counts = np.unique(answers, return_counts=True)
+def _most(audit: Audit, predictions: np.ndarray) -> str:
+    labels, counts = np.unique(predictions, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:3]
     return listing([f"{_name(audit, int(labels[place]))} {percent(float(counts[place] / counts.sum()), 0)}"
                     for place in order])
@@ -129,16 +129,16 @@ def _name(audit: Audit, label: int) -> str:
 
 
 def _lost(audit: Audit) -> int:
-    return NOT_FINITE if audit.answers.dtype == np.uint8 else 65535
+    return NONFINITE if audit.predictions.dtype == np.uint8 else 65535
 
 
-def colour_of(label: int, lost: int) -> str:
-    """Return the colour of an answer; white where there was none."""
-    return PAPER if label == lost else LABEL_COLOURS[label % len(LABEL_COLOURS)]
+def color_of(label: int, lost: int) -> str:
+    """Return the color of an answer; white where there was none."""
+    return PAPER if label == lost else LABEL_COLORS[label % len(LABEL_COLORS)]
 
 
-def label_map(axes: Axes, grid: Grid, picture: np.ndarray, true: int, *, lost: int = NOT_FINITE) -> None:
-    """Draw labels (R, Q) as colours and letters, with a line around the cells of the true class.
+def label_map(axes: Axes, grid: Grid, picture: np.ndarray, true: int, *, lost: int = NONFINITE) -> None:
+    """Draw labels (R, Q) as colors and letters, with a line around the cells of the true class.
 
     Args:
         picture: classes as floats, NaN where nothing was computed.
@@ -146,26 +146,26 @@ def label_map(axes: Axes, grid: Grid, picture: np.ndarray, true: int, *, lost: i
         lost: stands for an answer that was not finite.
     """
     rows, columns = picture.shape
-    colours = np.full((rows, columns, 3), 0.93)
+    colors = np.full((rows, columns, 3), 0.93)
     for label in np.unique(picture[np.isfinite(picture)]).astype(int):
-        colours[picture == label] = _rgb(colour_of(label, lost))
-    axes.imshow(colours, interpolation="none", aspect="auto")
+        colors[picture == label] = _rgb(color_of(label, lost))
+    axes.imshow(colors, interpolation="none", aspect="auto")
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.grid(False)
     edges = outline(picture == true)
-    for colour, width in ((PAPER, 1.9), (INK, 0.9)):
-        axes.add_collection(LineCollection(edges, colors=colour, linewidths=width, capstyle="projecting"))
+    for color, width in ((PAPER, 1.9), (INK, 0.9)):
+        axes.add_collection(LineCollection(edges, colors=color, linewidths=width, capstyle="projecting"))
     for row, column in _lettered(picture):
         _letter(axes, row, column, int(picture[row, column]), lost)
     mark_middle(axes, grid)
 
 
 def _letter(axes: Axes, row: int, column: int, label: int, lost: int) -> None:
-    colour = colour_of(label, lost)
+    color = color_of(label, lost)
     text = axes.text(column, row, _NO_ANSWER if label == lost else letter(label), ha="center", va="center", fontsize=7,
-                     weight="bold", color=readable_on(_rgb(colour)), zorder=5)
-    text.set_path_effects([withStroke(linewidth=2.0, foreground=colour)])  # keeps lines off the letter
+                     weight="bold", color=readable_on(_rgb(color)), zorder=5)
+    text.set_path_effects([withStroke(linewidth=2.0, foreground=color)])  # keeps lines off the letter
 
 
 def _lettered(picture: np.ndarray) -> Iterable[tuple[int, int]]:
@@ -177,8 +177,8 @@ def _lettered(picture: np.ndarray) -> Iterable[tuple[int, int]]:
     return [(row, column) for row in _every(rows) for column in _every(columns) if np.isfinite(picture[row, column])]
 
 
-def _rgb(colour: str) -> tuple[float, float, float]:
-    red, green, blue = (int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5))
+def _rgb(color: str) -> tuple[float, float, float]:
+    red, green, blue = (int(color[at:at + 2], 16) / 255 for at in (1, 3, 5))
     return red, green, blue
 
 
@@ -204,7 +204,7 @@ def outline(inside: np.ndarray) -> list[list[tuple[float, float]]]:
 
 
 def _legend(figure: Figure, audit: Audit, said: Sequence[int], bottom: float, height: float) -> None:
-    """Explain letters and colours, four in a row."""
+    """Explain letters and colors, four in a row."""
     width = float(figure.get_size_inches()[0])
     axes = inches(figure, 0.0, bottom, width, height)
     axes.set_xlim(0, width)
@@ -215,8 +215,8 @@ def _legend(figure: Figure, audit: Audit, said: Sequence[int], bottom: float, he
         row, column = divmod(place, 4)
         x, y = 0.15 + column * (width - 0.3) / 4, 0.06 + 0.2 * row
         lost = label == _lost(audit)
-        colour = colour_of(label, _lost(audit))
-        axes.add_patch(Rectangle((x, y), 0.17, 0.15, facecolor=colour, edgecolor=INK, linewidth=0.5))
+        color = color_of(label, _lost(audit))
+        axes.add_patch(Rectangle((x, y), 0.17, 0.15, facecolor=color, edgecolor=INK, linewidth=0.5))
         axes.text(x + 0.085, y + 0.078, _NO_ANSWER if lost else letter(label), ha="center", va="center", fontsize=6.5,
-                  color=readable_on(_rgb(colour)))
+                  color=readable_on(_rgb(color)))
         axes.text(x + 0.23, y + 0.078, "no answer (NaN)" if lost else verbatim(names[label]), va="center", fontsize=7.5)

@@ -34,18 +34,18 @@ FIGURES = (("mean_accuracy", "mean", "over images and placements"),
            ("worst_case_accuracy", "worst case", "of images right at every placement"),
            ("consistency", "consistency", "two random placements: same label"),
            ("unanimity", "unanimity", "of images: one label everywhere"),
-           ("middle_accuracy", "centred", "of the centred images right"))
+           ("middle_accuracy", "centered", "of the centered images right"))
 """(field of an audit, its name, what it says), in the order in which they are written."""
 
 _SIDE, _LEFT, _GAP, _LINES = 3.1, 0.62, 0.55, 1.55
 _LARGE = 9  # cells a side; in smaller maps a number fits into its cell
-_NOTE = ("A cell is the image's top-left corner on the canvas, its colour the share of images classified right there; "
-         "numbers: the same in percent. The framed cell is the centred image.")
-_NOTE_CROP = ("A cell is the corner of the window that the model sees, its colour the share of images classified right "
+_NOTE = ("A cell is the image's top-left corner on the canvas, its color the share of images classified right there; "
+         "numbers: the same in percent. The framed cell is the centered image.")
+_NOTE_CROP = ("A cell is the corner of the window that the model sees, its color the share of images classified right "
               "there; numbers: the same in percent. The framed cell is the middle window.")
-_NOTE_CIRCULAR = ("A cell is how far the centred image was rolled, its colour the share of images classified right "
+_NOTE_CIRCULAR = ("A cell is how far the centered image was rolled, its color the share of images classified right "
                   "there; numbers: the same in percent. The framed cell is the unmoved image, in the middle.")
-_HOLES = "Grey cells were not computed."
+_HOLES = "Gray cells were not computed."
 
 
 @styled

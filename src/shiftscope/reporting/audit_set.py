@@ -58,8 +58,8 @@ def audit_figure_names(subjects: Sequence[tuple[str, str]]) -> list[str]:
         subjects: name of each model, and how it was trained, in the order of the audits.
 
     Example:
-        >>> audit_figure_names([("net", "centred")])[2:]
-        ['class-maps-net-centred', 'changes-net-centred', 'remainders-net-centred', 'layers-net']
+        >>> audit_figure_names([("net", "centered")])[2:]
+        ['class-maps-net-centered', 'changes-net-centered', 'remainders-net-centered', 'layers-net']
     """
     own = [f"{kind}-{key}" for key in _keys([_name(*subject) for subject in subjects])
            for kind in ("class-maps", "changes", "remainders")]
@@ -84,7 +84,7 @@ def _model(audit: Audit) -> str:
 
 
 def _name(model: str, trained: str) -> str:
-    return f"{model}-centred" if trained == "centred" else model
+    return f"{model}-centered" if trained == "centered" else model
 
 
 def _keys(models: Sequence[str]) -> list[str]:

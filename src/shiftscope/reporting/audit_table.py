@@ -9,7 +9,7 @@ from shiftscope.reporting.wording import percent
 from shiftscope.results import Audit
 
 COLUMNS = {"Mean": "mean_accuracy", "Worst case": "worst_case_accuracy", "Consistency": "consistency",
-           "Unanimity": "unanimity", "Centred": "middle_accuracy"}
+           "Unanimity": "unanimity", "Centered": "middle_accuracy"}
 """Headings, and the figures of an audit that stand below them."""
 
 
@@ -19,7 +19,7 @@ class AuditCell:
 
     share: str
     spread: str
-    """The interval over images of one audit, the deviation over seeds of several, or nothing."""
+    """The interval over images of one audit, the std over seeds of several, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def audit_rows(audits: Sequence[Audit]) -> list[AuditRow]:
 
 
 def _cell(group: Sequence[Audit], name: str) -> AuditCell:
-    """The mean over seeds with its deviation: "76.7 %", "± 0.4"; of a single one the interval: "75.9 to 77.5"."""
-    mean, deviation = mean_and_spread([getattr(audit, name) for audit in group])
-    if deviation is not None:
-        return AuditCell(percent(mean), f"± {100 * deviation:.1f}")
+    """The mean over seeds with its std: "76.7 %", "± 0.4"; of a single one the interval: "75.9 to 77.5"."""
+    mean, std = mean_and_spread([getattr(audit, name) for audit in group])
+    if std is not None:
+        return AuditCell(percent(mean), f"± {100 * std:.1f}")
     if name not in group[0].intervals:
         return AuditCell(percent(mean), "")
     low, high = group[0].intervals[name]

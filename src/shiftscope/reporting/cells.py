@@ -8,7 +8,7 @@ from typing import Any
 from shiftscope.errors import require
 from shiftscope.results import Evaluation
 
-PLACES = ("centred", "moved")
+PLACES = ("centered", "random")
 """Rows and columns of the table: in the middle of the canvas, or at random places."""
 
 
@@ -17,14 +17,14 @@ class ControlCell:
     """One number of a model's 2 x 2 table.
 
     Raises:
-        UsageError: `trained` or `tested` is neither "centred" nor "moved".
+        UsageError: `trained` or `tested` is neither "centered" nor "random".
     """
 
     model: str
     trained: str
-    """"centred" or "moved"."""
+    """"centered" or "random"."""
     tested: str
-    """"centred" or "moved"."""
+    """"centered" or "random"."""
     mean: float
     """Accuracy on the test set, a share from 0 to 1, mean over the seeds."""
     spread: float | None = None
@@ -34,7 +34,7 @@ class ControlCell:
     def __post_init__(self) -> None:
         for name in ("trained", "tested"):
             value = getattr(self, name)
-            require(value in PLACES, name, value, "centred or moved")
+            require(value in PLACES, name, value, "centered or moved")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cell as plain JSON."""
@@ -61,7 +61,7 @@ def control_cells(evaluations: Iterable[Evaluation]) -> list[ControlCell]:
     values: dict[tuple[str, str, str], list[float]] = {}
     for evaluation in evaluations:
         if evaluation.split == "test" and evaluation.trained in PLACES:
-            for tested, key in (("centred", "centred"), ("moved", "random")):
+            for tested, key in (("centered", "centered"), ("random", "random")):
                 cell = (evaluation.model, evaluation.trained, tested)
                 values.setdefault(cell, []).append(evaluation.accuracy[key])
     return [ControlCell(*cell, *mean_and_spread(found), len(found)) for cell, found in values.items()]
@@ -80,9 +80,9 @@ def models_of(cells: Iterable[ControlCell]) -> list[str]:
 def moving_cost(cells: Sequence[ControlCell], model: str) -> float | None:
     """Return what moving costs a model that trains as it is tested, a share; None where a figure is missing.
 
-    It is the accuracy trained and tested centred, minus the accuracy trained and tested moved.
+    It is the accuracy trained and tested centered, minus the accuracy trained and tested on random placements.
 
-    >>> cells = [ControlCell("net", "centred", "centred", 0.75), ControlCell("net", "moved", "moved", 0.5)]
+    >>> cells = [ControlCell("net", "centered", "centered", 0.75), ControlCell("net", "random", "random", 0.5)]
     >>> moving_cost(cells, "net")
     0.25
     """

@@ -51,23 +51,23 @@ def mix_ups(confusion: np.ndarray, class_names: list[str], most: int = 3) -> lis
 
 
 @styled
-def confusion_matrix(evaluation: Evaluation, *, centred: bool = False) -> Figure:
+def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figure:
     """Draw the confusion matrix of an evaluation: rows true, columns predicted, numbers in percent of the row.
 
     Args:
         evaluation: of one model.
-        centred: draw the answers to the centred images, not those at random places.
+        centered: draw the answers to the centered images, not those at random places.
     """
-    counts = evaluation.confusion_centred if centred else evaluation.confusion
+    counts = evaluation.confusion_centered if centered else evaluation.confusion
     shares = row_shares(counts)
     names = [shorten(name, 20) for name in evaluation.class_names]
-    where = "in the middle" if centred else "at random places"
-    accuracy = percent(evaluation.accuracy["centred" if centred else "random"])
+    where = "in the middle" if centered else "at random places"
+    accuracy = percent(evaluation.accuracy["centered" if centered else "random"])
     title = f"What the {series_title(evaluation.model, evaluation.trained)} takes for what"
     worst = mix_ups(counts, evaluation.class_names)
     subtitle = (f"{evaluation.images:,} {evaluation.split} images {where}, {accuracy} right. Most often mixed up: "
                 f"{listing(worst) if worst else 'nothing'}.")
-    footer = (_how_to_read(len(names)), image_credit(evaluation.dataset, drawn=evaluation.drawn))
+    footer = (_how_to_read(len(names)), image_credit(evaluation.dataset, synthetic=evaluation.synthetic))
     figure, axes, scale = _page(len(names), max(len(name) for name in names), title, subtitle, footer)
     image = axes.imshow(100 * shares, cmap=SHARES.with_extremes(bad="#eceff2"), vmin=0, vmax=100)
     figure.colorbar(image, cax=scale, label="share of the true class (%)")
@@ -76,7 +76,7 @@ def confusion_matrix(evaluation: Evaluation, *, centred: bool = False) -> Figure
         _diagonal(axes, len(names))
         _numbers(axes, shares)
     return describe(figure, f"Confusion matrix. {title}: {subtitle} "
-                            f"{image_credit(evaluation.dataset, drawn=evaluation.drawn)}")
+                            f"{image_credit(evaluation.dataset, synthetic=evaluation.synthetic)}")
 
 
 def _how_to_read(classes: int) -> str:
@@ -88,7 +88,7 @@ def _how_to_read(classes: int) -> str:
 
 def _page(classes: int, longest: int, title: str, subtitle: str,
           footer: tuple[str, ...]) -> tuple[Figure, Axes, Axes]:
-    """Return a figure, the axes of the matrix and those of the colour scale, laid out in inches."""
+    """Return a figure, the axes of the matrix and those of the color scale, laid out in inches."""
     side = min(max(0.44 * classes, 2.6), 8.8)
     names = 0.4 + 0.075 * longest  # room for the longest class name
     width = names + side + 0.95

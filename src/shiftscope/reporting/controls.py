@@ -31,7 +31,7 @@ _SUBTITLE = "Test images classified right, by where the images lay in training a
 
 @styled
 def controls_table(cells: Sequence[ControlCell], *, credit: str = "") -> Figure:
-    """Draw trained centred or moved against tested centred or moved, one panel a model.
+    """Draw trained centered or moved against tested centered or moved, one panel a model.
 
     Args:
         cells: of one or several models; a missing one is shown as not measured.
@@ -41,7 +41,7 @@ def controls_table(cells: Sequence[ControlCell], *, credit: str = "") -> Figure:
         UsageError: no cells.
     """
     if not cells:
-        raise UsageError("cells must hold at least one control, got none: evaluate a model centred and moved first")
+        raise UsageError("cells must hold at least one control, got none: evaluate a model centered and moved first")
     models = models_of(cells)
     columns = min(2, len(models))
     rows = -(-len(models) // columns)
@@ -114,7 +114,7 @@ def _closing(cells: Sequence[ControlCell], model: str) -> str:
         return ""
     still, moved = (find_cell(cells, model, place, place) for place in PLACES)
     ends = f"({percent(still.mean)} → {percent(moved.mean)})" if still and moved else ""
-    return f"Trained and tested moved, not centred: {change(cost)} {ends}"
+    return f"Trained and tested on random placements, not centered: {change(cost)} {ends}"
 
 
 def _in_words(cells: Sequence[ControlCell], model: str) -> str:

@@ -85,15 +85,15 @@ def _draw(loss: Axes, accuracy: Axes, series: str, group: Sequence[TrainResult],
 
 def _line(axes: Axes, group: Sequence[TrainResult], key: str, scale: float, style: tuple[str, str], dash: str,
           label: str | None) -> None:
-    colour, marker = style
+    color, marker = style
     values = scale * _values(group, key)
     mean = values.mean(axis=0)
     epochs = np.array([line["epoch"] for line in group[0].history[:len(mean)]])
-    filled = colour if dash == "-" else "white"
-    axes.plot(epochs, mean, color=colour, linestyle=dash, marker=marker, markersize=4.5, markerfacecolor=filled,
+    filled = color if dash == "-" else "white"
+    axes.plot(epochs, mean, color=color, linestyle=dash, marker=marker, markersize=4.5, markerfacecolor=filled,
               markevery=max(1, len(epochs) // 12), linewidth=1.6, label=label)
     if len(group) > 1:
-        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0)
 
 
 def _legend(figure: Figure, accuracy: Axes, low: float) -> None:

@@ -88,10 +88,10 @@ def _block(sheet: Sheet, found: Disagreements, pictures: np.ndarray, block: int,
         sheet.show(cell, pictures[row])
         sheet.frame(cell, MUTED, 0.5)
         label = int(found.labels[row])
-        answers = [(f"{'✓' if said == label else '✗'} {name}: {_named(found, said)}",
+        predictions = [(f"{'✓' if said == label else '✗'} {name}: {_named(found, said)}",
                     RIGHT if said == label else WRONG, "normal")
                    for name, said in zip(NAMES, found.said[row].tolist(), strict=True)]
-        write_lines(sheet, cell, (f"is {_named(found, label)}", INK, "bold"), *answers)
+        write_lines(sheet, cell, (f"is {_named(found, label)}", INK, "bold"), *predictions)
 
 
 def _named(found: Disagreements, answer: int) -> str:

@@ -63,7 +63,7 @@ def layer_profile(found: Equivariance, *, credit: str = "") -> Figure:
     width = max(_NAMES + 2 * block + 0.25 + 1.35, 7.0)
     title = f"How far each layer of the {model_title(found.model)} is from commuting with shifts"
     subtitle = _subtitle(found, len(rows))
-    footer = (_NOTE, credit or image_credit(found.dataset, drawn=found.drawn))
+    footer = (_NOTE, credit or image_credit(found.dataset, synthetic=found.synthetic))
     top, bottom = head_height(width, title, subtitle) + 0.45, foot_height(width, *footer) + 0.45
     height = _ROW * max(len(rows), 1)
     figure = Figure(figsize=(width, top + height + bottom))
@@ -97,7 +97,7 @@ def _row_name(found: Equivariance, row: int) -> str:
 
 
 def _block(axes: Axes, values: np.ndarray, shifts: list[int], name: str) -> None:
-    """Draw layers x shifts as numbers on colours; infinity has the brightest colour."""
+    """Draw layers x shifts as numbers on colors; infinity has the brightest color."""
     axes.imshow(np.clip(values, 0.0, PIXELS_DB), cmap=LEVELS, norm=_SCALE, aspect="auto", interpolation="none")
     axes.set_xticks(range(len(shifts)), [str(shift) for shift in shifts], fontsize=7.5)
     axes.set_yticks([])

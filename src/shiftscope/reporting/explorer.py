@@ -38,7 +38,7 @@ def explorer_payload(audits: Sequence[Audit]) -> dict[str, Any]:
         {"groups": [...]}, the largest group first. A group of S images, K classes and a grid of R x Q placements
         holds: title, dataset, credit, thing, mode, image [h, w], canvas [H, W], background, classes (K names);
         rows, columns (dy and dx of the grid, rising, in circular mode the nearer way around), middle ([row, column] of
-        the centred image, or null); codes {not_finite, not_computed} that stand for a class; scale [low, high] of the
+        the centered image, or null); codes {nonfinite, not_computed} that stand for a class; scale [low, high] of the
         accuracy maps; images {numbers, labels, first (so many are the first ones, the others those of worst
         consistency), consistency, pixels (S, C, h, w)}; models [{title, model, trained, images, accuracy, map (R * Q,
         in ten-thousandths), classes (3, S, R * Q), shares (3, S, R * Q, in thousandths)}]; notes. 65535 is a number
@@ -96,7 +96,7 @@ def chosen_images(audits: Sequence[Audit], limit: int = IMAGES) -> tuple[np.ndar
         Numbers of the images, int64: the first ones, then the others by rising consistency; how many come first.
     """
     limit = max(2, limit)
-    answered = min(len(audit.answers) for audit in audits)
+    answered = min(len(audit.predictions) for audit in audits)
     known = np.unique(np.concatenate([audit.shown_index for audit in audits]))
     known = known[known < answered]
     rest = known[limit - limit // 2:]
@@ -109,7 +109,7 @@ def chosen_images(audits: Sequence[Audit], limit: int = IMAGES) -> tuple[np.ndar
 
 def _consistency(audits: Sequence[Audit], numbers: np.ndarray) -> np.ndarray:
     """Consistency of some images, mean over the models, float64."""
-    return np.mean([agreement(audit.answers[numbers], len(audit.class_names))[0] for audit in audits], axis=0)
+    return np.mean([agreement(audit.predictions[numbers], len(audit.class_names))[0] for audit in audits], axis=0)
 
 
 def _images(audits: Sequence[Audit], numbers: np.ndarray, first: int) -> dict[str, Any]:
@@ -123,14 +123,14 @@ def _images(audits: Sequence[Audit], numbers: np.ndarray, first: int) -> dict[st
 
 def _codes(audit: Audit) -> dict[str, int]:
     most = 255 if len(audit.class_names) <= 254 else 65535
-    return {"not_finite": most, "not_computed": most - 1}
+    return {"nonfinite": most, "not_computed": most - 1}
 
 
 def _model(audit: Audit, numbers: np.ndarray, codes: dict[str, int]) -> dict[str, Any]:
     grid = Grid(audit)
     ranks = min(RANKS, len(audit.class_names))
     cells = grid.shape[0] * grid.shape[1]
-    dtype = np.uint8 if codes["not_finite"] == 255 else np.uint16
+    dtype = np.uint8 if codes["nonfinite"] == 255 else np.uint16
     classes = np.full((ranks, len(numbers), cells), codes["not_computed"], dtype)
     shares = np.full((ranks, len(numbers), cells), _UNKNOWN, np.uint16)
     where = grid.places[0] * grid.shape[1] + grid.places[1]
@@ -150,11 +150,11 @@ def _ranked(audit: Audit, number: int, ranks: int, codes: dict[str, int]) -> tup
 
     The answer comes from the audit itself: scores are kept in half precision, which may turn a close call around.
     """
-    answer = audit.answers[number].astype(np.int64)
-    finite = answer != np.iinfo(audit.answers.dtype).max
+    answer = audit.predictions[number].astype(np.int64)
+    finite = answer != np.iinfo(audit.predictions.dtype).max
     classes = np.full((ranks, len(answer)), codes["not_computed"])
     shares = np.full((ranks, len(answer)), _UNKNOWN)
-    classes[0] = np.where(finite, answer, codes["not_finite"])
+    classes[0] = np.where(finite, answer, codes["nonfinite"])
     kept = np.flatnonzero(audit.shown_index == number)
     if len(kept) and finite.any():
         confidence = probabilities(audit.shown_logits[kept[0]][finite], audit.output_type)
@@ -169,7 +169,7 @@ def _ranked(audit: Audit, number: int, ranks: int, codes: dict[str, int]) -> tup
 def _notes(audits: Sequence[Audit], every: Sequence[Audit], different: Sequence[Audit]) -> list[str]:
     notes = []
     if audits[0].geometry.background == "texture":
-        notes.append("The models saw a textured background. It is not kept: here the canvas is plain grey.")
+        notes.append("The models saw a textured background. It is not kept: here the canvas is plain gray.")
     if len(different) > len(audits):
         left_out = ", ".join(audit_title(audit) for audit in different[MODELS:])
         notes.append(f"The first {MODELS} of {len(different)} models are shown; not here: {left_out}.")

@@ -16,7 +16,7 @@ _CELLS = 14  # pictures and names side by side, as wide as the other figures
 @styled
 def filter_grid(weights: np.ndarray, *, title: str, groups: int = 1, limit: int = 30, channels: int = 12,
                 unit: str = "filter", credit: str = "") -> Figure:
-    """Draw the weights of each unit for each input channel, all on one colour scale that is symmetric about zero.
+    """Draw the weights of each unit for each input channel, all on one color scale that is symmetric about zero.
 
     Args:
         weights: float (N, C, h, w), from C channels to N units; of a grouped convolution, C channels of the group.
@@ -36,15 +36,15 @@ def filter_grid(weights: np.ndarray, *, title: str, groups: int = 1, limit: int 
     units, read, height, width = weights.shape
     across = min(read, channels)
     shown, beside = _arrange(min(units, limit), across)
-    drawn = weights[:shown, :across].astype(float)
+    synthetic = weights[:shown, :across].astype(float)
     layout = Layout(count=-(-shown // beside) * beside * (across + 1), columns=beside * (across + 1),
                     size=(height, width), side=0.62, gap=0.06, right=0.95, top=0.2 if groups == 1 else 0.0,
                     above=0.0 if groups == 1 else 0.14, least_width=6.4)
     small = max(height, width) <= _SIGNS_UP_TO
     sheet = Sheet(layout, title=title, subtitle=_subtitle(weights.shape, shown, across, unit),
                   footer=(_how_to_read(small), credit))
-    end = scale_end(drawn)
-    images = [draw_weights(sheet, row * (across + 1) + 1 + step, drawn[row, step], end, signs=small)
+    end = scale_end(synthetic)
+    images = [draw_weights(sheet, row * (across + 1) + 1 + step, synthetic[row, step], end, signs=small)
               for row in range(shown) for step in range(across)]
     _label(sheet, beside, across, unit, first=[row // (units // groups) * read for row in range(shown)])
     sheet.figure.colorbar(images[0], cax=side_axes(sheet), label="weight", extend="both")

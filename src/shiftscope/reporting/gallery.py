@@ -54,7 +54,7 @@ def sample_gallery(
 def classified_gallery(evaluation: Evaluation, *, limit: int = 40) -> Figure:
     """Draw the gallery images of an evaluation with their true and predicted class and the model's confidence.
 
-    Errors carry a thick dashed frame, a cross and the word "wrong", besides their colour.
+    Errors carry a thick dashed frame, a cross and the word "wrong", besides their color.
 
     Args:
         evaluation: of one model; its gallery holds the first images of the set, not picked ones.
@@ -72,12 +72,12 @@ def classified_gallery(evaluation: Evaluation, *, limit: int = 40) -> Figure:
                 f"{evaluation.images:,}: {percent(evaluation.accuracy['random'])} right.")
     sheet = Sheet(layout, title=title, subtitle=subtitle,
                   footer=("Percentages: how sure the model is of its answer.",
-                          image_credit(evaluation.dataset, drawn=evaluation.drawn)))
+                          image_credit(evaluation.dataset, synthetic=evaluation.synthetic)))
     for cell, (index, picture) in enumerate(zip(chosen, to_pictures(canvases), strict=True)):
         sheet.show(cell, picture)
         _mark(sheet, cell, evaluation, int(index), bool(right[cell]))
     return describe(sheet.figure, f"{title}. {subtitle} Wrong answers have a dashed frame, a cross and the word wrong. "
-                                  f"{image_credit(evaluation.dataset, drawn=evaluation.drawn)}")
+                                  f"{image_credit(evaluation.dataset, synthetic=evaluation.synthetic)}")
 
 
 def _mark(sheet: Sheet, cell: int, evaluation: Evaluation, index: int, right: bool) -> None:

@@ -64,7 +64,7 @@ def class_neurons(weights: np.ndarray, bias: np.ndarray, class_names: Sequence[s
 
 
 def _page(classes: int, title: str, subtitle: str, footer: tuple[str, ...]) -> tuple[Figure, Axes, Axes, Axes]:
-    """Axes of the matrix, of the bias and of the colour scale, laid out in inches."""
+    """Axes of the matrix, of the bias and of the color scale, laid out in inches."""
     width, tall = 11.3, max(0.34 * classes, 1.4)
     top, bottom = head_height(width, title, subtitle) + 0.25, foot_height(width, *footer) + 0.45
     height = top + tall + bottom
@@ -113,13 +113,13 @@ def _loudest(axes: Axes, weights: np.ndarray, class_names: Sequence[str]) -> lis
 
 
 def parameter_cells(rows: Sequence[ParameterRow]) -> list[tuple[str, str, str, str, str, str]]:
-    """Return the table of parameters as text: name, shape, count, mean, deviation, norm.
+    """Return the table of parameters as text: name, shape, count, mean, std, norm.
 
     >>> parameter_cells([ParameterRow("fc2.bias", (10,), 10, 0.01234, 0.5, 1.6)])
     [('fc2.bias', '10', '10', '0.0123', '0.5', '1.6')]
     """
     return [(row.name, " x ".join(map(str, row.shape)) or "1", count(row.count), f"{row.mean:.3g}",
-             f"{row.deviation:.3g}", f"{row.norm:.3g}") for row in rows]
+             f"{row.std:.3g}", f"{row.norm:.3g}") for row in rows]
 
 
 UNIT_COLUMNS = ("layer", "measured", "units", "dead", "double another", "mean activation", "silent")

@@ -16,7 +16,7 @@ _CHOICES = 3
 
 
 @styled
-def prediction_figure(answers: Sequence[Mapping[str, Any]], canvases: np.ndarray) -> Figure:
+def prediction_figure(predictions: Sequence[Mapping[str, Any]], canvases: np.ndarray) -> Figure:
     """Draw pictures as a model saw them, under the file's name, over the three likeliest classes.
 
     Args:
@@ -27,12 +27,12 @@ def prediction_figure(answers: Sequence[Mapping[str, Any]], canvases: np.ndarray
     Raises:
         UsageError: no pictures.
     """
-    layout = Layout(count=len(answers), columns=min(4, len(answers)), size=canvases.shape[2:], side=2.0,
+    layout = Layout(count=len(predictions), columns=min(4, len(predictions)), size=canvases.shape[2:], side=2.0,
                     above=0.24, below=0.62, gap=0.2)
     sheet = Sheet(layout, title="What the model says", subtitle="The pictures as the model saw them.",
                   footer=("Percentages: how sure the model is. It knows no other classes, and must choose one.",))
     told = []
-    for cell, (answer, picture) in enumerate(zip(answers, to_pictures(canvases), strict=True)):
+    for cell, (answer, picture) in enumerate(zip(predictions, to_pictures(canvases), strict=True)):
         sheet.show(cell, picture)
         name = PurePath(answer["file"]).name
         choices = _choices(answer)
@@ -54,6 +54,6 @@ def _write(sheet: Sheet, cell: int, name: str, choices: Sequence[tuple[str, floa
     sheet.axes.text(x, down - 0.05, verbatim(name), fontsize=8, color=MUTED, va="bottom")
     y = down + sheet.layout.picture[0] + 0.06
     for rank, (choice, share) in enumerate(choices):
-        size, weight, colour = (10, "bold", INK) if rank == 0 else (8.5, "normal", MUTED)
+        size, weight, color = (10, "bold", INK) if rank == 0 else (8.5, "normal", MUTED)
         sheet.axes.text(x, y + rank * 0.18, verbatim(f"{shorten(choice, 22)} {percent(share)}"), va="top",
-                        fontsize=size, weight=weight, color=colour)
+                        fontsize=size, weight=weight, color=color)

@@ -64,8 +64,8 @@ def quality_figure(quality: Quality, *, credit: str = "") -> Figure:
 def quality_sentence(quality: Quality) -> str:
     """Return the figures that hold for all units together, in words."""
     parts = []
-    if quality.excelled is not None:
-        parts.append(f"{percent(quality.excelled, 0)} of the units are excited more by their picture than by any real "
+    if quality.exceeds_real is not None:
+        parts.append(f"{percent(quality.exceeds_real, 0)} of the units are excited more by their picture than by any real "
                      "one.")
     if quality.transfer is not None:
         judge = shorten(model_title(quality.judge or MISSING), 40)
@@ -96,4 +96,4 @@ def _label(quality: Quality, row: int) -> str:
     name = shorten(quality.units[row].removeprefix("class:"), 16)
     if quality.transfer is None:
         return name
-    return f"{name} {'✓' if quality.judged_right[row] else '✗'}"
+    return f"{name} {'✓' if quality.judged_correct[row] else '✗'}"

@@ -65,7 +65,7 @@ def report_figure(section: str, figure: Figure, caption: str) -> ReportFigure:
 class ReportData:
     """All that a report shows.
 
-    The dataset is described by the keys name, drawn, source, licence, class_names, train_images, test_images, image
+    The dataset is described by the keys name, drawn, source, license, class_names, train_images, test_images, image
     (C, h, w), canvas (H, W) and checksums; a missing one is left out. The environment is any JSON, for
     instance what `env.json` holds.
     """
@@ -98,7 +98,7 @@ def render_report(data: ReportData) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
     name = str(data.dataset.get("name", "unknown"))
-    drawn = bool(data.dataset.get("drawn", False))
+    synthetic = bool(data.dataset.get("synthetic", False))
     figures = {section: [(key, figure) for key, figure in data.figures.items() if figure.section == section]
                for section in SECTIONS}
     return environment.from_string(asset("template.html")).render(
@@ -107,7 +107,7 @@ def render_report(data: ReportData) -> str:
         conclusion=conclusion(data.controls, name), rows=model_rows(data.training, data.evaluations),
         tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(COLUMNS),
         parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
-        credit=image_credit(name, drawn=drawn), drawn=drawn, thing=thing(name),
+        credit=image_credit(name, synthetic=synthetic), synthetic=synthetic, thing=thing(name),
         facts=_facts(data), recipes=_recipes(data.training), notes=_notes(data),
         seeds=max((cell.seeds for cell in data.controls), default=1))
 
@@ -133,15 +133,15 @@ def _notes(data: ReportData) -> list[str]:
             said.setdefault((title, note.partition(":")[0]), f"{title}: {note}")
     found = [*data.notes, *said.values()]
     for evaluation in data.evaluations:
-        if evaluation.not_finite:
-            found.append(f"{evaluation.model}: the answer to {evaluation.not_finite:,} of {evaluation.images:,} "
+        if evaluation.nonfinite:
+            found.append(f"{evaluation.model}: the answer to {evaluation.nonfinite:,} of {evaluation.images:,} "
                          f"{evaluation.split} images was not finite; they count as wrong.")
     return list(dict.fromkeys(found))
 
 
 def _facts(data: ReportData) -> list[tuple[str, str]]:
     """(what, value) of how the run was made: dataset first, then the environment, nested keys joined by dots."""
-    labels = {"name": "dataset", "source": "source", "licence": "licence", "train_images": "training images",
+    labels = {"name": "dataset", "source": "source", "license": "license", "train_images": "training images",
               "test_images": "test images", "image": "image size (channels, height, width)",
               "canvas": "canvas (height, width)", "class_names": "classes"}
     facts = [(label, readable(data.dataset[key])) for key, label in labels.items() if key in data.dataset]

@@ -25,8 +25,8 @@ def render_figure(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def few_colours(png: bytes) -> bytes:
-    """Return a PNG file with 256 colours at most: a third of the size, and the eye hardly sees it on grey pictures.
+def few_colors(png: bytes) -> bytes:
+    """Return a PNG file with 256 colors at most: a third of the size, and the eye hardly sees it on gray pictures.
 
     The description inside is lost.
     """

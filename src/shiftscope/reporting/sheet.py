@@ -20,7 +20,7 @@ def to_pictures(images: np.ndarray) -> np.ndarray:
     """Return raw images as RGB pictures.
 
     Args:
-        images: uint8 (N, C, H, W). One channel is grey, three or more show the first three as red, green and blue,
+        images: uint8 (N, C, H, W). One channel is gray, three or more show the first three as red, green and blue,
             two show their mean.
 
     Returns:
@@ -57,7 +57,7 @@ class Layout:
     least_width: float = 5.2
     """Width of the page, at least: titles need it."""
     right: float = 0.0
-    """Room at the right of the pictures, for a colour scale."""
+    """Room at the right of the pictures, for a color scale."""
     top: float = 0.0
     """Room above the first row, for the names of columns."""
     left: float = 0.0
@@ -118,16 +118,16 @@ class Sheet:
         return self.axes.imshow(picture, extent=(right, right + width, down + height, down), aspect="auto",
                                 interpolation="none", **options)  # the pixels themselves, also inside an SVG
 
-    def frame(self, cell: int, colour: str, width: float, style: LineStyleType = "solid") -> None:
+    def frame(self, cell: int, color: str, width: float, style: LineStyleType = "solid") -> None:
         """Draw a frame of `width` points around the picture in a cell."""
         down, right = self.layout.corner(cell)
         tall, wide = self.layout.picture
-        self.axes.add_patch(Rectangle((right, down), wide, tall, fill=False, edgecolor=colour, linewidth=width,
+        self.axes.add_patch(Rectangle((right, down), wide, tall, fill=False, edgecolor=color, linewidth=width,
                                       linestyle=style, clip_on=False))
 
 
 def side_axes(sheet: Sheet) -> Axes:
-    """Return axes for a colour scale, right of the first pictures; the layout keeps room for them."""
+    """Return axes for a color scale, right of the first pictures; the layout keeps room for them."""
     width, height = sheet.figure.get_size_inches()
     box = sheet.axes.get_position()
     tall = min(box.height, 3.0 / height)

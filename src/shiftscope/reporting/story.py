@@ -9,7 +9,7 @@ from shiftscope.reporting.wording import is_number, model_title, percent, points
 def conclusion(cells: Sequence[ControlCell], dataset: str) -> list[str]:
     """Return the few sentences that a reader should take away, the most important first.
 
-    >>> cells = [ControlCell("two-full", "centred", "centred", 0.88), ControlCell("two-full", "moved", "moved", 0.767)]
+    >>> cells = [ControlCell("two-full", "centered", "centered", 0.88), ControlCell("two-full", "random", "random", 0.767)]
     >>> conclusion(cells, "garments")[0]
     'Moving the garment costs the perceptron 11.3 points: it gets 88.0 % right when trained and tested in the middle, \
 76.7 % at random places.'
@@ -30,7 +30,7 @@ def _cost(cells: Sequence[ControlCell], model: str, what: str) -> str:
     cost = moving_cost(cells, model)
     if cost is None:
         return ""
-    still, moved = (percent(_accuracy(cells, model, place, place)) for place in ("centred", "moved"))
+    still, moved = (percent(_accuracy(cells, model, place, place)) for place in ("centered", "random"))
     what_it_costs = "nothing" if cost <= 0 else points(cost)
     return (f"Moving the {what} costs the {model_title(model)} {what_it_costs}: it gets {still} right when trained and "
             f"tested in the middle, {moved} at random places.")
@@ -38,17 +38,17 @@ def _cost(cells: Sequence[ControlCell], model: str, what: str) -> str:
 
 def _surprise(cells: Sequence[ControlCell], model: str, what: str) -> str:
     """What happens to a model that never saw a moved object."""
-    still, moved = (_accuracy(cells, model, "centred", tested) for tested in ("centred", "moved"))
+    still, moved = (_accuracy(cells, model, "centered", tested) for tested in ("centered", "random"))
     if still is None or moved is None or moved >= still:
         return ""
-    return (f"Trained only on centred images, the {model_title(model)} falls from {percent(still)} to {percent(moved)} "
+    return (f"Trained only on centered images, the {model_title(model)} falls from {percent(still)} to {percent(moved)} "
             f"when the {what} moves.")
 
 
 def _best(cells: Sequence[ControlCell]) -> str:
     """Who is ahead at random places."""
     ranking = [(mean, model_title(model)) for model in models_of(cells)
-               if (mean := _accuracy(cells, model, "moved", "moved")) is not None]
+               if (mean := _accuracy(cells, model, "random", "random")) is not None]
     ranking.sort(key=lambda entry: -entry[0])
     if not ranking:
         return ""

@@ -1,4 +1,4 @@
-"""How all figures look: colours that colour-blind people tell apart, shapes that survive a grey print, one type.
+"""How all figures look: colors that color-blind people tell apart, shapes that survive a gray print, one type.
 
 Nothing global changes: a figure is built and drawn inside `context()`.
 """
@@ -21,16 +21,16 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", 
 """Okabe & Ito, "Color Universal Design", 2008."""
 
 RIGHT, WRONG = BLUE, VERMILLION
-"""Answers; a frame, a sign and a word always say the same as the colour."""
+"""Answers; a frame, a sign and a word always say the same as the color."""
 
 SERIES = ((VERMILLION, "o"), (BLUE, "s"), (ORANGE, "^"), (GREEN, "D"), (PURPLE, "v"), (SKY, "P"))
-"""(colour, marker) of the curves of a figure, in their order."""
+"""(color, marker) of the curves of a figure, in their order."""
 
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#c6dcee", "#6aa5d2", "#1f6aa8", "#08306b"])
-"""0 to 1, lighter to darker: as readable in grey as in colour."""
+"""0 to 1, lighter to darker: as readable in gray as in color."""
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#06245a", "#2f74b5", "#ffffff", "#f4a259", "#c8500a"])
-"""-1 to 1 with white at zero. Blue against orange suits colour-blind eyes; in grey the negative end is the darker."""
+"""-1 to 1 with white at zero. Blue against orange suits color-blind eyes; in gray the negative end is the darker."""
 
 DPI = 112.0
 """Of PNG files: a canvas of 56 pixels then fills one inch with exactly two dots a pixel."""
@@ -78,14 +78,14 @@ def verbatim(text: str) -> str:
 
 
 def ink_on(share: float) -> str:
-    """Return the text colour that is readable on `SHARES(share)`."""
+    """Return the text color that is readable on `SHARES(share)`."""
     return PAPER if share > 0.65 else INK  # where both have the same contrast
 
 
 def _head_lines(width: float, title: str, subtitle: str) -> list[tuple[str, float, str, str]]:
-    """The lines at the top of a figure `width` inches wide: (text, size in points, colour, weight)."""
+    """The lines at the top of a figure `width` inches wide: (text, size in points, color, weight)."""
     styles = ((title, 11.5, INK, "bold"), (subtitle, 8.5, MUTED, "normal"))
-    return [(line, size, colour, weight) for text, size, colour, weight in styles
+    return [(line, size, color, weight) for text, size, color, weight in styles
             for line in wrap(text, int(width * 110 / size))]
 
 
@@ -98,8 +98,8 @@ def head(figure: Figure, title: str, subtitle: str = "") -> None:
     """Write a bold title and a muted line under it at the top left."""
     width, height = figure.get_size_inches()
     down = _EDGE
-    for line, size, colour, weight in _head_lines(width, title, subtitle):
-        figure.text(_EDGE / width, 1 - down / height, verbatim(line), fontsize=size, color=colour, weight=weight,
+    for line, size, color, weight in _head_lines(width, title, subtitle):
+        figure.text(_EDGE / width, 1 - down / height, verbatim(line), fontsize=size, color=color, weight=weight,
                     va="top")
         down += size / 72 * 1.35
 

@@ -8,7 +8,7 @@ from shiftscope.reporting.style import INK, MUTED, RIGHT, WRONG, describe, style
 from shiftscope.reporting.wording import model_title, percent, shorten
 from shiftscope.results import Synthesis
 
-_STARTS = {"zero": "mid-grey: where it stayed so, pixels do not matter", "black": "a black canvas",
+_STARTS = {"zero": "mid-gray: where it stayed so, pixels do not matter", "black": "a black canvas",
            "random": "noise", "mean": "the mean of the images", "image": "a given picture"}
 _GROUNDS = {"zero": 0.5, "black": 0.0}
 

@@ -22,7 +22,7 @@ class ModelRow:
     seconds: str
     rate: str
     accuracy: dict[str, str]
-    """By "test random", "test centred", "train random", "train centred"."""
+    """By "test random", "test centered", "train random", "train centered"."""
 
 
 def model_rows(training: Sequence[TrainResult], evaluations: Sequence[Evaluation]) -> list[ModelRow]:
@@ -36,7 +36,7 @@ def model_rows(training: Sequence[TrainResult], evaluations: Sequence[Evaluation
 def _row(model: str, trained: str, training: list[TrainResult], evaluations: list[Evaluation]) -> ModelRow:
     accuracy = {}
     for split in ("test", "train"):
-        for place in ("random", "centred"):
+        for place in ("random", "centered"):
             values = [found.accuracy[place] for found in evaluations if found.split == split]
             accuracy[f"{split} {place}"] = percent_spread(*mean_and_spread(values)) if values else MISSING
     seconds = [result.train_seconds for result in training]
@@ -52,11 +52,11 @@ def _row(model: str, trained: str, training: list[TrainResult], evaluations: lis
 
 @dataclass(frozen=True)
 class ControlTable:
-    """The 2 x 2 table of one model as text: rows trained centred and moved."""
+    """The 2 x 2 table of one model as text: rows trained centered and moved."""
 
     title: str
     rows: list[tuple[str, str, str, str]]
-    """(trained, tested centred, tested moved, what moving in the test costs)."""
+    """(trained, tested centered, tested on random placements, what moving in the test costs)."""
 
 
 def control_tables(cells: Sequence[ControlCell]) -> list[ControlTable]:

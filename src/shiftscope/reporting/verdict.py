@@ -1,4 +1,4 @@
-"""The answer of a model under a picture: right or wrong by colour, frame, sign and word."""
+"""The answer of a model under a picture: right or wrong by color, frame, sign and word."""
 
 import math
 
@@ -9,7 +9,7 @@ from shiftscope.reporting.wording import percent, shorten
 NO_ANSWER = "nothing (NaN)"
 """What a model said whose scores are not finite."""
 
-_WIDTH = 19  # characters under a picture of an inch: a longer line would run into its neighbour
+_WIDTH = 19  # characters under a picture of an inch: a longer line would run into its neighbor
 
 
 def mark_answer(sheet: Sheet, cell: int, *, right: bool, true: str, said: str, confidence: float) -> None:
@@ -19,17 +19,17 @@ def mark_answer(sheet: Sheet, cell: int, *, right: bool, true: str, said: str, c
         right: whether `said` is `true`; names alone may be the same for two classes.
         confidence: share; left out where it is not finite.
     """
-    colour = RIGHT if right else WRONG
-    sheet.frame(cell, colour, 1.2 if right else 2.6, "solid" if right else (0, (2.2, 1.1)))
+    color = RIGHT if right else WRONG
+    sheet.frame(cell, color, 1.2 if right else 2.6, "solid" if right else (0, (2.2, 1.1)))
     verdict = "✓ right" if right else "✗ wrong"
     if math.isfinite(confidence):
         verdict += f", {percent(confidence, 0)}"
-    write_lines(sheet, cell, (verdict, colour, "bold"), (f"is {true}", INK, "normal"),
+    write_lines(sheet, cell, (verdict, color, "bold"), (f"is {true}", INK, "normal"),
                 (f"said {said}", INK if right else WRONG, "normal"))
 
 
 def write_lines(sheet: Sheet, cell: int, *lines: tuple[str, str, str]) -> None:
-    """Write small lines (text, colour, weight) under the picture in a cell."""
+    """Write small lines (text, color, weight) under the picture in a cell."""
     down, x = sheet.layout.corner(cell)
     y = down + sheet.layout.picture[0]
     for row, (line, ink, weight) in enumerate(lines):

@@ -14,13 +14,13 @@ _SIGNS_UP_TO = 9  # pixels: filters this small have room for a sign in every pix
 @styled
 def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, limit: int = 100,
                 credit: str = "") -> Figure:
-    """Draw weights as pictures on one colour scale that is symmetric about zero, which is white.
+    """Draw weights as pictures on one color scale that is symmetric about zero, which is white.
 
     The scale ends at the 99.7th percentile of the sizes, so that one stray weight does not bleach all others; the
-    colour bar's pointed ends say so. Small filters carry a minus sign in every negative pixel.
+    color bar's pointed ends say so. Small filters carry a minus sign in every negative pixel.
 
     Args:
-        weights: float (N, C, h, w) or (N, h, w), one picture each of N neurons or filters; C colours are averaged.
+        weights: float (N, C, h, w) or (N, h, w), one picture each of N neurons or filters; C colors are averaged.
         title: line at the top.
         columns: pictures in a row; chosen by their number unless given.
         limit: pictures drawn at most, the first ones.
@@ -51,8 +51,8 @@ def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, 
 
 def _subtitle(shown: int, total: int, size: tuple[int, int], channels: int) -> str:
     which = f"The first {shown} of {total}" if shown < total else f"All {total}"
-    colours = f", mean over {channels} channels" if channels > 1 else ""
-    return f"{which}, each {size[0]} x {size[1]} weights{colours}, numbered from 0, all on one scale."
+    colors = f", mean over {channels} channels" if channels > 1 else ""
+    return f"{which}, each {size[0]} x {size[1]} weights{colors}, numbered from 0, all on one scale."
 
 
 def _how_to_read(signs: bool, beyond: bool) -> str:
@@ -65,7 +65,7 @@ def _how_to_read(signs: bool, beyond: bool) -> str:
 
 
 def scale_end(pictures: np.ndarray) -> float:
-    """The weight at the ends of the colour scale; 1 where all weights are zero or not finite."""
+    """The weight at the ends of the color scale; 1 where all weights are zero or not finite."""
     sizes = np.abs(pictures[np.isfinite(pictures)])
     end = float(np.percentile(sizes, 99.7)) if sizes.size else 0.0
     return end or float(sizes.max(initial=0.0)) or 1.0

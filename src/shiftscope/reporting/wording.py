@@ -7,27 +7,27 @@ from collections.abc import Sequence
 MODEL_TITLES = {"two-full": "perceptron", "two-conv": "convnet"}
 """What the course calls its two models."""
 
-DRAWN = "drawn garments (synthetic)"
+DRAWN = "synthetic garments (synthetic)"
 """What every figure of our own drawings says."""
 
 _CREDITS = {
     "garments": DRAWN,
-    "fashion-mnist": "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT licence",
+    "fashion-mnist": "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license",
 }
 
 MISSING = "–"
 """Stands where there is no number."""
 
 
-def image_credit(dataset: str, *, drawn: bool = False) -> str:
+def image_credit(dataset: str, *, synthetic: bool = False) -> str:
     """Return the line that says where the pictures of a figure come from.
 
     >>> image_credit("garments")
-    'drawn garments (synthetic)'
+    'synthetic garments (synthetic)'
     >>> image_credit("folder:cats")
     'Images: folder:cats'
     """
-    return DRAWN if drawn else _CREDITS.get(dataset, f"Images: {shorten(dataset, 80)}")
+    return DRAWN if synthetic else _CREDITS.get(dataset, f"Images: {shorten(dataset, 80)}")
 
 
 def thing(dataset: str) -> str:
@@ -47,10 +47,10 @@ def model_title(model: str) -> str:
 def series_title(model: str, trained: str) -> str:
     """Return the name of a model together with how it was trained, where that is not the usual way.
 
-    >>> series_title("two-full", "centred")
-    'perceptron, trained centred'
+    >>> series_title("two-full", "centered")
+    'perceptron, trained centered'
     """
-    return f"{model_title(model)}, trained centred" if trained == "centred" else model_title(model)
+    return f"{model_title(model)}, trained centered" if trained == "centered" else model_title(model)
 
 
 def shorten(text: str, width: int) -> str:

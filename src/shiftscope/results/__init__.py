@@ -1,17 +1,17 @@
 """Frozen records of what was found out: plain JSON with arrays beside it, readable without torch."""
 
 from shiftscope.results.attribution import Attribution
-from shiftscope.results.audit import NOT_FINITE, Audit
+from shiftscope.results.audit import NONFINITE, Audit
 from shiftscope.results.base import SCHEMA_VERSION, Record, load_record
 from shiftscope.results.equivariance import Equivariance
 from shiftscope.results.evaluation import Evaluation
-from shiftscope.results.neighbours import Neighbours
+from shiftscope.results.neighbors import Neighbors
 from shiftscope.results.parameters import ParameterRow
 from shiftscope.results.quality import Quality
 from shiftscope.results.synthesis import Synthesis
 from shiftscope.results.training import EpochRecord, TrainResult
 from shiftscope.results.units import UnitRow, UnitTable
 
-__all__ = ["NOT_FINITE", "SCHEMA_VERSION", "Attribution", "Audit", "EpochRecord", "Equivariance", "Evaluation",
-           "Neighbours", "ParameterRow", "Quality", "Record", "Synthesis", "TrainResult", "UnitRow", "UnitTable",
+__all__ = ["NONFINITE", "SCHEMA_VERSION", "Attribution", "Audit", "EpochRecord", "Equivariance", "Evaluation",
+           "Neighbors", "ParameterRow", "Quality", "Record", "Synthesis", "TrainResult", "UnitRow", "UnitTable",
            "load_record"]

@@ -5,7 +5,7 @@ import numpy as np
 _AT_ONCE = 2**22  # predictions whose counts are taken at once: tens of MB
 
 
-def agreement(answers: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def agreement(predictions: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the consistency of each image, and whether it gets a single label at all placements.
 
     The consistency sum_k (n_k / P)^2, n_k of the P placements with label k, is the probability that two independent
@@ -22,11 +22,11 @@ def agreement(answers: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray
         >>> agreement(np.array([[0, 0, 1, 255], [255, 255, 255, 255]], dtype=np.uint8), 3)
         (array([0.375, 1.   ]), array([False,  True]))
     """
-    images, placements = answers.shape
+    images, placements = predictions.shape
     step = max(1, _AT_ONCE // max(placements, classes + 1))
     squares, largest = np.zeros(images), np.zeros(images, np.int64)
     for begin in range(0, images, step):
-        part = np.minimum(answers[begin:begin + step].astype(np.int64), classes)
+        part = np.minimum(predictions[begin:begin + step].astype(np.int64), classes)
         flat = part + np.arange(len(part))[:, None] * (classes + 1)
         counts = np.bincount(flat.ravel(), minlength=len(part) * (classes + 1)).reshape(len(part), -1)
         squares[begin:begin + step] = np.square(counts).sum(1) / placements**2

@@ -12,8 +12,8 @@ from shiftscope.reading import typed_dict
 from shiftscope.results.base import NOTEBOOK, Record
 from shiftscope.results.whole import Count, Seconds, table, unlike, wrong_placement
 
-NOT_FINITE = 255
-"""Stands in `Audit.answers` for an answer that was not finite (NaN or infinity)."""
+NONFINITE = 255
+"""Stands in `Audit.predictions` for an answer that was not finite (NaN or infinity)."""
 
 
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
@@ -43,20 +43,20 @@ class Audit(Record):
 
     kind: ClassVar[str] = "audit"
     arrays: ClassVar[tuple[str, ...]] = (
-        "rows", "columns", "offsets", "accuracy_map", "class_maps", "labels", "answers", "right_counts", "worst_offset",
+        "rows", "columns", "offsets", "accuracy_map", "class_maps", "labels", "predictions", "correct_counts", "worst_offset",
         "margins", "shown_index", "shown_images", "shown_logits")
     layout: ClassVar[Mapping[str, str]] = {
         "rows": "i R", "columns": "i Q", "offsets": "i P 2", "accuracy_map": "f R Q", "class_maps": "f K R Q",
-        "labels": "i N", "answers": "u N P", "right_counts": "i N", "worst_offset": "i N 2", "margins": "f N 2",
+        "labels": "i N", "predictions": "u N P", "correct_counts": "i N", "worst_offset": "i N 2", "margins": "f N 2",
         "shown_index": "i S", "shown_images": "u S C h w", "shown_logits": "f S P K"}
 
     model: str
     dataset: str
-    drawn: bool
+    synthetic: bool
     """True where the images were drawn by our own code: every figure says so."""
     split: str
     trained: str
-    """"moved", "centred" or "unknown"."""
+    """"random", "centered" or "unknown"."""
     class_names: list[str]
     images: Count
     placements: Count
@@ -81,14 +81,14 @@ class Audit(Record):
     unanimity: float
     """Share of images that get one and the same label at every placement."""
     middle_accuracy: float
-    """Accuracy of the centred images."""
+    """Accuracy of the centered images."""
     intervals: dict[str, list[float]]
     """95 % confidence intervals over images, [low, high], of the five figures above, by their names."""
     per_class: list[float | None]
     """Mean accuracy of each class, None for a class without images."""
     by_phase: dict[str, list[list[float | None]]]
     """Accuracy by (dy mod s, dx mod s) for strides s = "2", "4", "8": aliasing shows there."""
-    not_finite: Count
+    nonfinite: Count
     """Non-finite predictions: the output holds a NaN or its maximum is infinite. They count as wrong."""
     ties: Count
     """Near ties: predictions whose two largest outputs differ by at most `tie_tolerance`, so rounding may decide them.
@@ -115,9 +115,9 @@ class Audit(Record):
     """float32 (K, R, Q), the same for the images of each class; NaN also for a class without images."""
     labels: np.ndarray
     """int64 (N,), true classes."""
-    answers: np.ndarray
-    """uint8 (N, P), predicted classes, `NOT_FINITE` where a prediction is non-finite (uint16 and 65535 for K > 255)."""
-    right_counts: np.ndarray
+    predictions: np.ndarray
+    """uint8 (N, P), predicted classes, `NONFINITE` where a prediction is non-finite (uint16 and 65535 for K > 255)."""
+    correct_counts: np.ndarray
     """int32 (N,), placements at which the image is classified right."""
     worst_offset: np.ndarray
     """int64 (N, 2), the placement with the smallest margin."""
@@ -147,7 +147,7 @@ class Audit(Record):
 
     def ranges(self) -> dict[str, tuple[int, int]]:
         return {"labels": (0, len(self.class_names)), "shown_index": (0, self.images),
-                "right_counts": (0, self.placements + 1)}
+                "correct_counts": (0, self.placements + 1)}
 
     def misfits(self) -> list[str]:
         return [*unlike("intervals", self.intervals, INTERVALS), *unlike("by_phase", self.by_phase, _BY_PHASE),

@@ -27,7 +27,7 @@ class Equivariance(Record):
 
     model: str
     dataset: str
-    drawn: bool
+    synthetic: bool
     split: str
     mode: str
     placement: dict[str, Any]

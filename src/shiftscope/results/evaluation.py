@@ -17,47 +17,47 @@ class _Places(TypedDict):
     """What an evaluation measures twice."""
 
     random: float
-    centred: float
+    centered: float
 
 
 @cache
 def _per_class(classes: int) -> Any:
-    return typed_dict({"random": table(classes), "centred": table(classes)})
+    return typed_dict({"random": table(classes), "centered": table(classes)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Record):
-    """Accuracy of one model on one set of images, at one random placement an image and centred.
+    """Accuracy of one model on one set of images, at one random placement an image and centered.
 
     Shapes: N images, K classes, G gallery pictures, M pictures behind cells of the confusion matrix.
     """
 
     kind: ClassVar[str] = "evaluation"
     arrays: ClassVar[tuple[str, ...]] = (
-        "labels", "predictions", "confidence", "offsets", "predictions_centred", "confusion", "confusion_centred",
+        "labels", "predictions", "confidence", "offsets", "predictions_centered", "confusion", "confusion_centered",
         "gallery_index", "gallery_canvases", "cell_index", "cell_images")
     layout: ClassVar[Mapping[str, str]] = {
-        "labels": "i N", "predictions": "i N", "confidence": "f N", "offsets": "i N 2", "predictions_centred": "i N",
-        "confusion": "i K K", "confusion_centred": "i K K", "gallery_index": "i G", "gallery_canvases": "u G C H W",
+        "labels": "i N", "predictions": "i N", "confidence": "f N", "offsets": "i N 2", "predictions_centered": "i N",
+        "confusion": "i K K", "confusion_centered": "i K K", "gallery_index": "i G", "gallery_canvases": "u G C H W",
         "cell_index": "i M", "cell_images": "u M c h w"}
 
     model: str
     dataset: str
-    drawn: bool
+    synthetic: bool
     """True where the images were drawn by our own code: every figure says so."""
     split: str
     """"test", "train" or "validation"."""
     trained: str
-    """"moved" or "centred": how the model was trained; "unknown" for a foreign one."""
+    """"random" or "centered": how the model was trained; "unknown" for a foreign one."""
     images: Count
     seed: int
     placement: dict[str, Any]
     class_names: list[str]
     accuracy: dict[str, float]
-    """{"random": ..., "centred": ...}, shares from 0 to 1."""
+    """{"random": ..., "centered": ...}, shares from 0 to 1."""
     per_class: dict[str, list[float | None]]
-    """{"random": K shares, "centred": K shares}; None for a class without images."""
-    not_finite: Count
+    """{"random": K shares, "centered": K shares}; None for a class without images."""
+    nonfinite: Count
     """Images whose prediction at the random placement is non-finite: counted as wrong."""
     output_type: str = UNKNOWN
     """"logits", "probabilities" or "log-probabilities"; "unknown" in records of release 0.1."""
@@ -75,11 +75,11 @@ class Evaluation(Record):
     """float32 (N,), probability of the predicted class, see `output_type`."""
     offsets: np.ndarray
     """int64 (N, 2), the random placements."""
-    predictions_centred: np.ndarray
+    predictions_centered: np.ndarray
     """int64 (N,)."""
     confusion: np.ndarray
     """int64 (K, K), rows true, columns predicted, random placements; images that are not finite are left out."""
-    confusion_centred: np.ndarray
+    confusion_centered: np.ndarray
     """int64 (K, K)."""
     gallery_index: np.ndarray
     """int64 (G,), which images the gallery shows: the first G, not picked."""
@@ -96,7 +96,7 @@ class Evaluation(Record):
 
     def ranges(self) -> dict[str, tuple[int, int]]:
         images, classes = self.images, len(self.class_names)
-        return {"labels": (0, classes), "predictions": (-1, classes), "predictions_centred": (-1, classes),
+        return {"labels": (0, classes), "predictions": (-1, classes), "predictions_centered": (-1, classes),
                 "gallery_index": (0, images), "cell_index": (0, images)}
 
     def misfits(self) -> list[str]:

@@ -11,7 +11,7 @@ class ParameterRow:
     shape: tuple[int, ...]
     count: int
     mean: float
-    deviation: float
-    """Standard deviation over all its numbers (population)."""
+    std: float
+    """Standard std over all its numbers (population)."""
     norm: float
     """Root of the sum of squares."""

@@ -19,17 +19,17 @@ class Quality(Record):
 
     kind: ClassVar[str] = "quality"
     arrays: ClassVar[tuple[str, ...]] = (
-        "over_best", "selectivity", "seed_stability", "placement_stability", "judged", "judged_right")
+        "over_best", "selectivity", "seed_stability", "placement_stability", "judged", "judged_correct")
     layout: ClassVar[Mapping[str, str]] = {
         "over_best": "f U", "selectivity": "f U", "seed_stability": "f U", "placement_stability": "f U",
-        "judged": "i U", "judged_right": "b U"}
+        "judged": "i U", "judged_correct": "b U"}
 
     model: str
     objective: str
     units: list[str]
     seconds_per_unit: Seconds
     """Time of the synthesis over its units."""
-    excelled: float | None
+    exceeds_real: float | None
     """Share of the units whose picture excites them more than every real image did; None without real images."""
     dead: float | None
     """Share of the layer's units that were never above 0 for a real image: behind a ReLU they are silent. None for
@@ -59,7 +59,7 @@ class Quality(Record):
     eight directions; NaN where the activation is not above 0."""
     judged: np.ndarray
     """int64 (U,), class that the judge takes each picture for; -1 without a judge."""
-    judged_right: np.ndarray
+    judged_correct: np.ndarray
     """bool (U,), whether that is the class that the picture was made for."""
 
     def sizes(self) -> dict[str, int]:

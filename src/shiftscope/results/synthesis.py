@@ -12,7 +12,7 @@ from shiftscope.results.whole import Seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis(Record):
-    """One picture a unit, made by gradient ascent on its pixels (activation maximisation).
+    """One picture a unit, made by gradient ascent on its pixels (activation maximization).
 
     Shapes: U units, pictures of C channels and H x W pixels.
     """
@@ -32,7 +32,7 @@ class Synthesis(Record):
     class_names: list[str]
     """Names of the model's classes; empty where they are not known."""
     start: str
-    """"zero" (mid-grey), "black", "random", "mean" or "image": what the ascent began with."""
+    """"zero" (mid-gray), "black", "random", "mean" or "image": what the ascent began with."""
     settings: dict[str, Any]
     """Everything that decided how: the settings, and under "preset" what they were taken from where left open."""
     seconds: Seconds

@@ -34,7 +34,7 @@ class TrainResult(Record):
     """Epochs done."""
     seed: int
     trained: str
-    """"moved" (random placements) or "centred" (the middle placement only)."""
+    """"random" (random placements) or "centered" (the middle placement only)."""
     train_images: Count
     """Images trained on, validation not counted."""
     validation_images: Count

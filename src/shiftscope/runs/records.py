@@ -68,7 +68,7 @@ def find_records(run: Path | str) -> list[StoredRecord]:
     found = [StoredRecord(load_record(path.parent), path.parent, run) for path in sorted(run.rglob(RESULT_FILE))]
     if not found:
         raise CheckpointError(f"{run} holds no results{_begun(run)}: give a folder that shiftscope run, train, "
-                              "evaluate, audit, visualize or mend wrote with --out")
+                              "evaluate, audit, visualize or repair wrote with --out")
     return sorted(found, key=lambda one: order.index(one.job) if one.job in order else len(order))
 
 

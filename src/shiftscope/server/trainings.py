@@ -105,11 +105,11 @@ def _is_whole(value: object) -> TypeGuard[int]:
 def job_titles(jobs: Sequence[Job]) -> dict[str, str]:
     """Return what people call each training; the seed is said where there are several.
 
-    >>> job_titles([Job(model="two-full", seed=1), Job(model="two-full", seed=1, centred=True)])
-    {'two-full-seed1': 'perceptron', 'two-full-centred-seed1': 'perceptron, trained centred'}
+    >>> job_titles([Job(model="two-full", seed=1), Job(model="two-full", seed=1, centered=True)])
+    {'two-full-seed1': 'perceptron', 'two-full-centered-seed1': 'perceptron, trained centered'}
     """
     several = len({job.seed for job in jobs}) > 1
-    return {job.key: series_title(job.model, "centred" if job.centred else "moved")
+    return {job.key: series_title(job.model, "centered" if job.centered else "random")
             + (f", seed {job.seed}" if several else "") for job in jobs}
 
 
@@ -143,7 +143,7 @@ def _finished_histories(metrics: Mapping[str, Any]) -> dict[str, list[dict[str, 
     for entry in [*_entries(metrics, "models"), *_entries(metrics, "controls")]:
         name, seed, history = entry.get("name"), entry.get("seed"), entry.get("history")
         if isinstance(name, str) and _is_whole(seed) and isinstance(history, list):
-            job = Job(model=name, seed=seed, centred=entry.get("trained") == "centred")
+            job = Job(model=name, seed=seed, centered=entry.get("trained") == "centered")
             lines = [line for line in history if isinstance(line, dict) and _is_epoch(line.get("epoch"))]
             found[job.key] = [line | {"epochs": entry.get("epochs")} for line in lines]
     return found

@@ -24,7 +24,7 @@ from shiftscope.generators import seed_generators, seeded
 from shiftscope.hooks import laid_out
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.checkpoint import Provenance, save
-from shiftscope.models.forward import at_a_glance, check_model, home
+from shiftscope.models.forward import at_a_glance, check_model, device_and_dtype
 from shiftscope.models.registry import count_parameters
 from shiftscope.modules import Classifier, as_module, modes_kept, says_model_errors, set_mode
 from shiftscope.outputs import first_maximum
@@ -77,7 +77,7 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         name: the model's name in tables and for its recipe (the registry's unless given).
         folder: where to keep a checkpoint and the training state, after every epoch and when stopped; None: nowhere.
         resume: go on from the state in `folder`, if there is one.
-        normalize: (mean, deviation), for a foreign model that wants normalised pixels.
+        normalize: (mean, std), for a foreign model that wants normalized pixels.
         preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
         progress: where to report to.
         on_epoch: called after every epoch with its record, before the state is saved.
@@ -94,14 +94,14 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     Example:
         >>> from shiftscope.data.base import TensorImages
         >>> images = TensorImages(torch.zeros(50, 1, 28, 28, dtype=torch.uint8), torch.arange(50) % 2)
-        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", licence="-")
+        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", license="-")
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(56 * 56, 2))
         >>> train(model, data, settings=TrainSettings(epochs=2)).epochs
         2
     """
     name, settings = name or title_of(model), settings or TrainSettings()
     placement = placement or default_placement(data)
-    with seeded([home(as_module(model))[0]], settings.seed):
+    with seeded([device_and_dtype(as_module(model))[0]], settings.seed):
         prepared = prepare(adapt(model, normalize=normalize, preprocess=preprocess), (data.shape[0], *placement.canvas),
                            settings.seed)
         fit = _Fit(prepared, data, placement, settings, name, Path(folder) if folder is not None else None,
@@ -111,14 +111,14 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
 
 
 class _Fit:
-    """One training: what is fixed is set here, what changes is in `state`, the model and the optimiser."""
+    """One training: what is fixed is set here, what changes is in `state`, the model and the optimizer."""
 
     def __init__(self, model: nn.Module, data: Dataset, placement: Placement, settings: TrainSettings,
                  name: str, folder: Path | None, progress: Progress):
         self.model, self.data, self.placement, self.folder, self.progress = model, data, placement, folder, progress
         self.name = name
         self.settings = settings.resolve(self.name, data.name)
-        self.device, _ = home(model)
+        self.device, _ = device_and_dtype(model)
         train_images, self.validation = data.split(settings.validation)
         self.batches = batches_of(train_images, self.device)
         self.few, _ = self.batches.first(2)
@@ -130,7 +130,7 @@ class _Fit:
         self.state = TrainingState(sums=torch.zeros_like(self.fresh))
         self.epochs = self.settings.epochs
         self.steps = -(-len(self.batches) // self.settings.batch_size)
-        self.centred = placement.count == 1
+        self.centered = placement.count == 1
         self.small = small_placement(placement) if self.settings.small_canvas else placement
         if self.small != placement:
             check_model(model, self.few, self.small, data.classes)
@@ -138,7 +138,7 @@ class _Fit:
 
     @property
     def trained(self) -> str:
-        return "centred" if self.centred else "moved"
+        return "centered" if self.centered else "random"
 
     # ------------------------------------------------------------------ the loop
 
@@ -234,7 +234,7 @@ class _Fit:
             self.progress.note(f"train {self.name}: {sentence}")
 
     def _step(self, indices: torch.Tensor, offsets: torch.Tensor) -> None:
-        """One optimiser step; the gradient is summed over micro-batches."""
+        """One optimizer step; the gradient is summed over micro-batches."""
         state, settings = self.state, self.settings
         position = state.epoch * self.steps + state.step
         rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)

@@ -1,4 +1,4 @@
-"""Optimisers by name."""
+"""Optimizers by name."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from shiftscope.settings import ResolvedSettings
 
 
 def build_optimizer(model: nn.Module, settings: ResolvedSettings) -> torch.optim.Optimizer:
-    """Return the optimiser that resolved settings ask for; biases and gains do not decay.
+    """Return the optimizer that resolved settings ask for; biases and gains do not decay.
 
     Raises:
         UsageError: the model has nothing to train.

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from shiftscope.errors import UsageError
 from shiftscope.hooks import laid_out
-from shiftscope.models.forward import evaluating, home, placed_outputs, placed_pixels
+from shiftscope.models.forward import device_and_dtype, evaluating, placed_outputs, placed_pixels
 from shiftscope.modules import model_name
 from shiftscope.placement import Placement
 from shiftscope.settings import Precision, ResolvedSettings
@@ -110,7 +110,7 @@ def choose_plan(model: nn.Module, settings: ResolvedSettings, images: torch.Tens
     if layout and not _takes_channels_last(model, images, placement):
         layout = False
         notes.append("the model raises with images in channels-last layout (reshape(...) instead of view(...) would "
-                     "mend it); it is trained in the plain layout, more slowly")
+                     "repair it); it is trained in the plain layout, more slowly")
     micro = settings.micro_batch
     if micro is None:
         micro = MICRO_BATCH if convolves and not statistics and images.device.type == "cpu" else 0
@@ -148,7 +148,7 @@ def _takes_bfloat16(model: nn.Module, images: torch.Tensor, placement: Placement
     """Try a forward and a backward pass in training mode on a copy: gradients and batch statistics stay as they are."""
     try:
         twin = copy.deepcopy(model).train()
-        offsets = placement.centred(len(images), images.device)
+        offsets = placement.centered(len(images), images.device)
         planned_outputs(twin, images, offsets, placement, replace(plan, channels_last=False)).sum().backward()
     except Exception:  # whatever a foreign module raises
         return False
@@ -157,7 +157,7 @@ def _takes_bfloat16(model: nn.Module, images: torch.Tensor, placement: Placement
 
 def compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the model's forward compiled by `torch.compile`, on a GPU into CUDA graphs."""
-    return torch.compile(model, mode="reduce-overhead" if home(model)[0].type == "cuda" else None)
+    return torch.compile(model, mode="reduce-overhead" if device_and_dtype(model)[0].type == "cuda" else None)
 
 
 def compiling() -> AbstractContextManager[Any]:
@@ -169,7 +169,7 @@ def _no_compilation(model: nn.Module, images: torch.Tensor, placement: Placement
     """Return why a model cannot be compiled, "" where it can be: a forward and a backward pass of a copy are tried."""
     try:
         twin = copy.deepcopy(model).train()
-        pixels = placed_pixels(images, placement.centred(len(images), images.device), placement, home(model)[1])
+        pixels = placed_pixels(images, placement.centered(len(images), images.device), placement, device_and_dtype(model)[1])
         with compiling():
             compiled(twin)(pixels).sum().backward()
     except Exception as error:  # whatever the compiler, or a foreign module, raises
@@ -186,14 +186,14 @@ def uses_all_parameters(model: nn.Module, images: torch.Tensor, placement: Place
     """
     try:
         twin = copy.deepcopy(model).train()
-        planned_outputs(twin, images, placement.centred(len(images), images.device), placement, plan).sum().backward()
+        planned_outputs(twin, images, placement.centered(len(images), images.device), placement, plan).sum().backward()
     except Exception:  # whatever a foreign module raises
         return False
     return all(parameter.grad is not None for parameter in twin.parameters() if parameter.requires_grad)
 
 
 def _takes_channels_last(model: nn.Module, images: torch.Tensor, placement: Placement) -> bool:
-    offsets = placement.centred(len(images), images.device)
+    offsets = placement.centered(len(images), images.device)
     try:
         with evaluating(model), laid_out(model, channels_last=True):
             placed_outputs(model, images, offsets, placement, channels_last=True)

@@ -60,7 +60,7 @@ def rehearse(model: nn.Module, images: torch.Tensor, placement: Placement, count
 
 
 def _outputs(model: nn.Module, images: torch.Tensor, placement: Placement) -> Any:
-    return placed_outputs(model, images, placement.centred(len(images), images.device), placement)
+    return placed_outputs(model, images, placement.centered(len(images), images.device), placement)
 
 
 def _check_learns(twin: nn.Module, outputs: torch.Tensor) -> None:

@@ -44,7 +44,7 @@ def save_state(folder: Path, state: TrainingState, tensors: dict[str, Any], iden
     """Write the state file.
 
     Args:
-        tensors: state dictionaries of model and optimiser.
+        tensors: state dictionaries of model and optimizer.
         identity: what must not change between beginning and resuming.
     """
     buffer = io.BytesIO()

@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM as a flag that the loop reads between steps.
 
-An exception inside an optimiser step would leave it half applied, so the first signal only asks; a second Ctrl-C
+An exception inside an optimizer step would leave it half applied, so the first signal only asks; a second Ctrl-C
 leaves at once, without saving.
 """
 

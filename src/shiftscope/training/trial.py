@@ -47,8 +47,8 @@ def tried_plan(model: nn.Module, plan: Plan, batch: int, steps: int, shape: tupl
     Only plans that split batches on the CPU are tried. The model is copied: weights, buffers and gradients stay.
 
     Args:
-        batch: images an optimiser step.
-        steps: optimiser steps of the whole training.
+        batch: images an optimizer step.
+        steps: optimizer steps of the whole training.
         shape: (C, H, W) of the canvases.
         one_batch: computes the gradients of one batch.
     """

@@ -1,8 +1,8 @@
-"""What units of a model like to see: objective, parametrisation, transforms and ascent, each on its own."""
+"""What units of a model like to see: objective, parametrization, transforms and ascent, each on its own."""
 
 from shiftscope.visualization.attribution import attribute
 from shiftscope.visualization.language import objective
-from shiftscope.visualization.neighbours import coarser, find_neighbours
+from shiftscope.visualization.neighbors import coarser, find_neighbors
 from shiftscope.visualization.objectives import Objective, direction, diversity, match
 from shiftscope.visualization.parameters import class_weights, parameter_rows
 from shiftscope.visualization.quality import measure_quality
@@ -12,5 +12,5 @@ from shiftscope.visualization.synthesize import default_objectives, visualize
 from shiftscope.visualization.units import unit_table
 
 __all__ = ["Objective", "activations", "attribute", "capture", "class_weights", "coarser", "default_objectives",
-           "direction", "diversity", "find_neighbours", "match", "measure_quality", "objective", "parameter_rows",
+           "direction", "diversity", "find_neighbors", "match", "measure_quality", "objective", "parameter_rows",
            "receptive_fields", "unit_table", "visualize"]

@@ -7,7 +7,7 @@ from torch import nn
 
 from shiftscope.errors import ShiftscopeError
 from shiftscope.hooks import Watch, capture
-from shiftscope.models.forward import home, placed_outputs
+from shiftscope.models.forward import device_and_dtype, placed_outputs
 from shiftscope.placement import Placement
 from shiftscope.visualization.anatomy import CLASSES, Anatomy, examine
 from shiftscope.visualization.binding import Target, bind
@@ -27,7 +27,7 @@ def read(goal: str | Objective, model: nn.Module, anatomy: Anatomy) -> Target:
         UsageError: an unknown layer or class, a unit out of range.
     """
     parsed = objective(goal, anatomy.class_names) if isinstance(goal, str) else goal
-    return bind(parsed, anatomy, ask=Probe(model, home(model)[1]).ask_layer)
+    return bind(parsed, anatomy, ask=Probe(model, device_and_dtype(model)[1]).ask_layer)
 
 
 def lone_units(target: Target) -> UnitTerm | None:
@@ -57,7 +57,7 @@ class Readout:
 
     def __init__(self, model: nn.Module, goals: Sequence[str | Objective], shape: tuple[int, int, int],
                  class_names: Sequence[str] = ()):
-        self.model, self.shape, self.probe = model, shape, Probe(model, home(model)[1])
+        self.model, self.shape, self.probe = model, shape, Probe(model, device_and_dtype(model)[1])
         self.anatomy = examine(model, shape, class_names)
         self.targets = [read(goal, model, self.anatomy) for goal in goals]
         self.layers = sorted({layer for target in self.targets for layer in target.layers})
@@ -75,7 +75,7 @@ class Readout:
             outputs[CLASSES] = watch.logits(placed_outputs(self.model, images, offsets, placement))
         if all(self._complete(name, outputs.get(name)) for name in self.layers):
             return outputs
-        return self.ask(placement.place(images, offsets).to(home(self.model)[1]) / 255)
+        return self.ask(placement.place(images, offsets).to(device_and_dtype(self.model)[1]) / 255)
 
     def _complete(self, layer: str, output: torch.Tensor | None) -> bool:
         return output is not None and tuple(output.shape[1:]) == self.anatomy.layers[layer].shape

@@ -9,7 +9,7 @@ from torch import nn
 
 from shiftscope.errors import UsageError, require
 from shiftscope.hooks import capture, find_layer, frozen
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import model_name
 
 CLASSES = "class"
@@ -94,7 +94,7 @@ def picture_shape(model: nn.Module, shape: Sequence[int] | None) -> tuple[int, i
 
 
 def examine(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence[str] = ()) -> Anatomy:
-    """Show the model one grey picture and note what its layers give.
+    """Show the model one gray picture and note what its layers give.
 
     Args:
         model: any module that takes (batch, C, H, W); what it raises is not caught.
@@ -106,10 +106,10 @@ def examine(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence
     """
     names = [name for name, module in model.named_modules(remove_duplicate=False)
              if name and not isinstance(module, torch.jit.ScriptModule)]
-    device, dtype = home(model)
-    grey = torch.full((1, *shape), 0.5, device=device, dtype=dtype)
+    device, dtype = device_and_dtype(model)
+    gray = torch.full((1, *shape), 0.5, device=device, dtype=dtype)
     with frozen(model), torch.no_grad(), capture(model, names) as outputs:
-        outputs[CLASSES] = model(grey)
+        outputs[CLASSES] = model(gray)
     layers = {name: _layer(outputs.get(name), name, model) for name in (*names, CLASSES)}
     known = layers[CLASSES].shape
     if class_names and known and known[0] != len(class_names):

@@ -1,7 +1,7 @@
 """Gradient ascent on pictures: each climbs its own score, all of them in one batch.
 
 Symbols: theta parameters, z logits of the pixels, x pixels, f score summed over the step's views, r(.) root mean
-square over the pixels that have a slope, J what the parametrisation makes of a slope (for pixels: the slope itself).
+square over the pixels that have a slope, J what the parametrization makes of a slope (for pixels: the slope itself).
 
     g = df/dz / r(df/dz) - total_variation * dTV/dx - l2 * (x - ground)
     v = momentum * v + step_size * J blur(g)
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shiftscope.visualization.parametrisation import Frame, Parametrisation, Pixels
+from shiftscope.visualization.parametrization import Frame, Parametrization, Pixels
 from shiftscope.visualization.presets import ResolvedSynthesis
 from shiftscope.visualization.transforms import Transform, blur, in_order, key_of, variation_gradient
 
@@ -75,7 +75,7 @@ class _State:
 
 
 def ascend(score: Score, start: torch.Tensor, frame: Frame, settings: ResolvedSynthesis, *,
-           parametrisation: Parametrisation | None = None, view: Callable[[int], Transform] | None = None,
+           parametrization: Parametrization | None = None, view: Callable[[int], Transform] | None = None,
            copies: int = 1, advance: Callable[[int], None] = lambda steps: None) -> Climb:
     """Return the parameters after `settings.steps` steps, or when the score of a picture has stopped rising.
 
@@ -85,19 +85,19 @@ def ascend(score: Score, start: torch.Tensor, frame: Frame, settings: ResolvedSy
         score: what each picture climbs; no picture's score depends on another picture, but on those of its unit.
         start: parameters (B, ...).
         frame: lays the pictures on their ground.
-        parametrisation: gives logits of the parameters; `Pixels` unless given.
+        parametrization: gives logits of the parameters; `Pixels` unless given.
         view: step -> what happens to pixels on their way to the model; nothing unless given.
         copies: pictures of a unit, which lie one after the other and stop together.
         advance: called with the number of steps done.
     """
-    parametrisation = parametrisation or Pixels()
+    parametrization = parametrization or Pixels()
     result = Climb(start.clone(), torch.zeros(len(start), dtype=torch.int64, device=start.device),
                    torch.zeros(len(start), dtype=torch.bool, device=start.device))
     state = _State.begin(start, frame)
     for step in range(settings.steps):
         leak = settings.leak if step < WARM_UP * settings.steps else 0.0
         transform = view(step) if view else in_order([])
-        _move(state, score, parametrisation, transform, settings, step, leak)
+        _move(state, score, parametrization, transform, settings, step, leak)
         advance(1)
         stopped = _stopped(state, settings, copies) if not leak else None
         if stopped is not None and stopped.any():
@@ -114,10 +114,10 @@ def _keep(result: Climb, state: _State, steps: int) -> None:
     result.parameters[state.rows], result.steps[state.rows], result.felt[state.rows] = state.theta, steps, state.felt
 
 
-def _move(state: _State, score: Score, parametrisation: Parametrisation, view: Transform, settings: ResolvedSynthesis,
+def _move(state: _State, score: Score, parametrization: Parametrization, view: Transform, settings: ResolvedSynthesis,
           step: int, leak: float) -> None:
     """Take one step with all pictures of the state."""
-    z = parametrisation.logits(state.theta)
+    z = parametrization.logits(state.theta)
     x = state.frame.pixels(z)
     reached, by_pixels = _views(score, state, x, view, settings, step, leak)
     g, felt = unit(state.frame.slope(z, by_pixels))
@@ -128,7 +128,7 @@ def _move(state: _State, score: Score, parametrisation: Parametrisation, view: T
         g -= settings.total_variation * variation_gradient(x)
     if settings.l2:
         g -= settings.l2 * (x - state.frame.ground)
-    pull = parametrisation.pull(state.theta, blur(g, settings.blur))
+    pull = parametrization.pull(state.theta, blur(g, settings.blur))
     state.v = settings.momentum * state.v + settings.step_size * pull
     state.theta = state.start + (1 - settings.decay) * (state.theta - state.start) + state.v
     if settings.radius is not None:

@@ -11,7 +11,7 @@ from torch import nn
 from shiftscope.errors import ShiftscopeError, UsageError, require, unknown
 from shiftscope.hooks import find_layer, frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import Classifier, as_module, says_model_errors
 from shiftscope.outputs import first_maximum
 from shiftscope.progress import Progress, SilentProgress
@@ -48,14 +48,14 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
         method: "integrated-gradients", "grad-cam", "occlusion" or "saliency".
         layer: for Grad-CAM, the layer whose map is shown, after its ReLU where it has one; the last convolution
             unless given.
-        baseline: what an absent pixel looks like, before normalisation: a raw value from 0 to 255, or a picture
+        baseline: what an absent pixel looks like, before normalization: a raw value from 0 to 255, or a picture
             (C, H, W) or (H, W), as `Placement.background` has it. For integrated gradients and occlusion.
         labels: true classes (B,), kept for figures.
         class_names: for targets like "class:Bag", and for figures.
         steps: of integrated gradients.
         window: side, or (height, width), of an occlusion window; an eighth of the picture unless given. It moves by
             half of itself.
-        normalize: (mean, deviation) for a model that wants its pixels normalised.
+        normalize: (mean, std) for a model that wants its pixels normalized.
         preprocess: instead of `normalize`, whatever the model wants done to pixels first.
         name: of the model, in tables and figures.
 
@@ -87,7 +87,7 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
     require(steps >= 1, "steps", steps, "at least 1")
     title, given = name or title_of(model), as_pixels(images)
     prepared = differentiable(adapt(model, normalize=normalize, preprocess=preprocess, shape=given.shape[1:]))
-    device, dtype = home(prepared)
+    device, dtype = device_and_dtype(prepared)
     pixels = given.to(device, torch.float64 if dtype == torch.float64 else torch.float32)
     anatomy = examine(prepared, picture_shape(prepared, pixels.shape[1:]), class_names)
     aim = aim_at(target, anatomy, len(pixels))
@@ -211,8 +211,8 @@ def _explain_chunk(question: Question, method: str, pixels: torch.Tensor,
                    units: torch.Tensor | None) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         (given, outputs), empty = question.score.ask(pixels), question.score(question.baseline)[0]
-    answers = answers_of(outputs, len(pixels))
-    units = _chosen(given, answers["predictions"], question.score.aim.layer) if units is None else units
+    predictions = answers_of(outputs, len(pixels))
+    units = _chosen(given, predictions["predictions"], question.score.aim.layer) if units is None else units
     scores, nothing = given.gather(1, units[:, None])[:, 0], empty[units]
     if method != "occlusion":
         _check_gradient(question, pixels[:1], int(units[0]))
@@ -220,7 +220,7 @@ def _explain_chunk(question: Question, method: str, pixels: torch.Tensor,
     complete = method == "integrated-gradients"
     residuals = maps.double().sum((1, 2)) - (scores - nothing) if complete else torch.full_like(scores, torch.nan)
     return {"maps": maps.float(), "targets": units, "scores": scores.float(), "scores_baseline": nothing.float(),
-            "residuals": residuals.float(), **answers}
+            "residuals": residuals.float(), **predictions}
 
 
 def _chosen(given: torch.Tensor, predictions: torch.Tensor, layer: str) -> torch.Tensor:

@@ -22,7 +22,7 @@ from shiftscope.errors import ShiftscopeError
 from shiftscope.visualization.questions import Score
 
 MOST_PIXELS = 2**20
-"""Pixels that go through the model at once: some 300 pictures of 56 x 56, or 6 colour ones of 224 x 224."""
+"""Pixels that go through the model at once: some 300 pictures of 56 x 56, or 6 color ones of 224 x 224."""
 
 
 @dataclass(frozen=True, kw_only=True)

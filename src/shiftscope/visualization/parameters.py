@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from shiftscope.errors import UsageError
 from shiftscope.hooks import find_layer, frozen
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.results import ParameterRow
 from shiftscope.visualization.anatomy import picture_shape
 
@@ -22,7 +22,7 @@ def parameter_rows(model: nn.Module) -> list[ParameterRow]:
         >>> with torch.no_grad():
         ...     _ = layer.weight.copy_(torch.tensor([[3.0, 4.0]])), layer.bias.fill_(2.0)
         >>> parameter_rows(layer)[0]
-        ParameterRow(name='weight', shape=(1, 2), count=2, mean=3.5, deviation=0.5, norm=5.0)
+        ParameterRow(name='weight', shape=(1, 2), count=2, mean=3.5, std=0.5, norm=5.0)
     """
     return [_row(name, parameter.detach()) for name, parameter in model.named_parameters()]
 
@@ -30,7 +30,7 @@ def parameter_rows(model: nn.Module) -> list[ParameterRow]:
 def _row(name: str, values: torch.Tensor) -> ParameterRow:
     exact = values.double()
     return ParameterRow(name=name, shape=tuple(values.shape), count=values.numel(), mean=float(exact.mean()),
-                        deviation=float(exact.std(correction=0)), norm=float(exact.norm()))
+                        std=float(exact.std(correction=0)), norm=float(exact.norm()))
 
 
 def class_weights(model: nn.Module, *, neurons: int, classes: int) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -85,13 +85,13 @@ def weight_pictures(model: nn.Module, layer: str, *, shape: Sequence[int] | None
 
 def _map_read(model: nn.Module, layer: nn.Linear, shape: tuple[int, int, int]) -> torch.Size | None:
     """Return (C, h, w) of the map that a fully connected layer reads, flattened; None where there is none."""
-    device, dtype = home(model)
-    grey = torch.full((1, *shape), 0.5, device=device, dtype=dtype)
+    device, dtype = device_and_dtype(model)
+    gray = torch.full((1, *shape), 0.5, device=device, dtype=dtype)
     read: list[torch.Size | None] = []
-    with frozen(model), torch.no_grad(), _Maps(grey) as maps:
+    with frozen(model), torch.no_grad(), _Maps(gray) as maps:
         hook = layer.register_forward_pre_hook(lambda module, inputs: read.append(maps.shapes.get(inputs[0].numel())))
         try:
-            model(grey)
+            model(gray)
         finally:
             hook.remove()
     return read[0] if read and read[0] is not None and read[0][1] * read[0][2] > 1 else None

@@ -13,7 +13,7 @@ from shiftscope.progress import Task
 from shiftscope.visualization.anatomy import OUTPUT, Anatomy
 from shiftscope.visualization.ascent import ascend
 from shiftscope.visualization.binding import Target
-from shiftscope.visualization.parametrisation import Frame, Parametrisation, Pixels, soft_window, to_logits
+from shiftscope.visualization.parametrization import Frame, Parametrization, Pixels, soft_window, to_logits
 from shiftscope.visualization.presets import ResolvedSynthesis
 from shiftscope.visualization.probe import Probe, chunk_length
 from shiftscope.visualization.spectrum import Fourier, maco
@@ -36,7 +36,7 @@ class Plan:
     frame: Frame
     logits: torch.Tensor
     """(B, C, H, W), of the starts."""
-    parametrisation: Parametrisation
+    parametrization: Parametrization
     transforms: tuple[Transform, ...] = ()
     chunk: int = 1
 
@@ -77,26 +77,26 @@ def make_plan(target: Target, chosen: ResolvedSynthesis, anatomy: Anatomy, *, de
     window = soft_window(*shape[1:], chosen.window)
     frame = Frame(ground.to(device), None if window is None else window.to(device, precise))
     return Plan(target=target, settings=chosen, frame=frame, logits=logits.to(device), transforms=tuple(transforms),
-                 parametrisation=_parametrisation(chosen, shape, images, placement),
+                 parametrization=_parametrization(chosen, shape, images, placement),
                  chunk=chunk_length(anatomy, target.copies, dtype, device, chosen.memory))
 
 
-def _parametrisation(chosen: ResolvedSynthesis, shape: tuple[int, int, int], images: ImageSet | None,
-                     placement: Placement | None) -> Parametrisation:
-    if chosen.parametrisation == "maco":
+def _parametrization(chosen: ResolvedSynthesis, shape: tuple[int, int, int], images: ImageSet | None,
+                     placement: Placement | None) -> Parametrization:
+    if chosen.parametrization == "maco":
         return maco(images, shape, placement, one_image=min(chosen.window) < 1)
-    return Fourier((shape[1], shape[2])) if chosen.parametrisation == "fourier" else Pixels()
+    return Fourier((shape[1], shape[2])) if chosen.parametrization == "fourier" else Pixels()
 
 
 def climb(probe: Probe, plan: Plan, rows: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
     """Make the pictures of some rows, int64 (B,); return them with what they reach, by name."""
-    target, how, frame = plan.target, plan.parametrisation, plan.frame.rows(rows)
+    target, how, frame = plan.target, plan.parametrization, plan.frame.rows(rows)
 
     def score(pixels: torch.Tensor, leak: float, within: torch.Tensor) -> torch.Tensor:
         return target.scores(probe.ask(pixels, target.layers, leak), rows[within], leak)
 
     start = how.start(plan.logits[rows])
-    ended = ascend(score, start, frame, plan.settings, parametrisation=how, view=plan.view(rows), copies=target.copies,
+    ended = ascend(score, start, frame, plan.settings, parametrization=how, view=plan.view(rows), copies=target.copies,
                    advance=task.advance)
     with torch.no_grad():
         pixels = frame.pixels(how.logits(ended.parameters))

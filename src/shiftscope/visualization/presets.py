@@ -2,9 +2,9 @@
 
 | preset | for |
 |---|---|
-| small classes | classes of nets with sides below 128, grey or on a known canvas: one garment on a dark canvas |
+| small classes | classes of nets with sides below 128, gray or on a known canvas: one garment on a dark canvas |
 | small units | all other units of such nets: they look at fixed places, so pictures fill the canvas |
-| small colour | other nets on several channels, sides below 128 |
+| small color | other nets on several channels, sides below 128 |
 | large | sides of 128 and more, as the 224 pixels of ImageNet's nets |
 """
 
@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from shiftscope.placement import Placement
-from shiftscope.settings import Parametrised, SynthesisSettings
+from shiftscope.settings import Parametrized, SynthesisSettings
 
 LARGE = 128
 """Sides from here on are large: natural images, whose frequencies want the 1/f of their spectrum."""
 
 CANVAS = 40
-"""Grey pictures with sides from here on are canvases twice as large as their images, unless a placement says else:
-those of Shiftscope are, and grey datasets themselves have 28 or 32 pixels."""
+"""Gray pictures with sides from here on are canvases twice as large as their images, unless a placement says else:
+those of Shiftscope are, and gray datasets themselves have 28 or 32 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Preset:
     """Values for what is left open."""
 
     preset: str
-    parametrisation: Parametrised = "pixels"
+    parametrization: Parametrized = "pixels"
     steps: int = 20
     step_size: float = 0.25
     momentum: float = 0.5
@@ -67,8 +67,8 @@ class ResolvedSynthesis(Preset):
 UNITS = Preset(preset="small units")
 CLASSES = Preset(preset="small classes", steps=60, views=2, jitter_mode="crop", settle=0.7,
                  total_variation=0.3, decay=0.03)
-COLOUR = Preset(preset="small colour", steps=60, start="zero")
-LARGE_COLOUR = Preset(preset="large", parametrisation="fourier", steps=128, step_size=1.0, jitter=8, scale=0.1,
+COLOR = Preset(preset="small color", steps=60, start="zero")
+LARGE_COLOR = Preset(preset="large", parametrization="fourier", steps=128, step_size=1.0, jitter=8, scale=0.1,
                       blur=0.0, total_variation=0.0, decay=0.02, start="zero")
 
 
@@ -79,7 +79,7 @@ def resolve(settings: SynthesisSettings, shape: tuple[int, int, int], *, classes
     Args:
         shape: (C, H, W) of the model's pictures.
         classes: whether classes are asked for, and nothing else.
-        first: whether units of the first layer are, which weigh pixels up and down alike: they begin in mid-grey.
+        first: whether units of the first layer are, which weigh pixels up and down alike: they begin in mid-gray.
         placed: whether units are asked for at one place: the picture then stays where it is, and keeps its details.
         anchored: whether the model weighs each place by itself, as a perceptron: no picture works everywhere, and one
             that should looks like nothing, so that it moves a third as far.
@@ -103,9 +103,9 @@ def resolve(settings: SynthesisSettings, shape: tuple[int, int, int], *, classes
         preset = replace(preset, jitter=0, blur=0.0, total_variation=0.02, step_size=0.06)  # larger ones saturate
     if first:
         preset = replace(preset, start="zero")
-    if given.get("parametrisation", preset.parametrisation) == "maco":
+    if given.get("parametrization", preset.parametrization) == "maco":
         preset = replace(preset, **MACO)
-    elif given.get("parametrisation") == "fourier":
+    elif given.get("parametrization") == "fourier":
         preset = replace(preset, blur=0.0, step_size=2.0)
     return ResolvedSynthesis(**(asdict(preset) | given))
 
@@ -124,9 +124,9 @@ def choose_preset(shape: tuple[int, int, int], *, classes: bool = False, canvas:
     """
     channels, height, width = shape
     if max(height, width) >= LARGE:
-        return LARGE_COLOUR
+        return LARGE_COLOR
     if channels > 1 and not canvas:
-        return COLOUR
+        return COLOR
     return CLASSES if classes else UNITS
 
 

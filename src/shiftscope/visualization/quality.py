@@ -13,11 +13,11 @@ from shiftscope.data import ImageSet
 from shiftscope.errors import UsageError, require
 from shiftscope.hooks import frozen
 from shiftscope.models import registry_name
-from shiftscope.models.forward import evaluating, home
+from shiftscope.models.forward import device_and_dtype, evaluating
 from shiftscope.modules import model_name
 from shiftscope.outputs import determine_output_type, predicted_classes, probabilities
 from shiftscope.placement import Placement
-from shiftscope.results import Neighbours, Quality, Synthesis
+from shiftscope.results import Neighbors, Quality, Synthesis
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization.activations import Readout, lone_units, term_values
 from shiftscope.visualization.anatomy import CLASSES
@@ -31,7 +31,7 @@ _CHUNK = 256  # pictures at once
 
 
 def measure_quality(model: nn.Module, synthesis: Synthesis, *, goal: str | Objective | None = None,
-                    neighbours: Neighbours | None = None, judge: nn.Module | None = None,
+                    neighbors: Neighbors | None = None, judge: nn.Module | None = None,
                     judge_name: str | None = None, seeds: int = 0, shift: int = SHIFT,
                     images: ImageSet | None = None, placement: Placement | None = None) -> Quality:
     """Return the figures of merit of the pictures that `visualize` made.
@@ -40,7 +40,7 @@ def measure_quality(model: nn.Module, synthesis: Synthesis, *, goal: str | Objec
         model: the one that they were made for; left as it was.
         synthesis: the pictures.
         goal: what `visualize` was asked for; what the synthesis says unless given.
-        neighbours: what real images do to the same units, for `over_best`, `excelled` and `dead`.
+        neighbors: what real images do to the same units, for `over_best`, `exceeds_real` and `dead`.
         judge: an independent classifier of the same classes that takes the same pictures, for `transfer`.
         judge_name: what figures call it.
         seeds: make the pictures again from this many random starts, 0 or at least 2, for `seed_stability`: costs as
@@ -49,7 +49,7 @@ def measure_quality(model: nn.Module, synthesis: Synthesis, *, goal: str | Objec
         images, placement: what `visualize` was given, for `seeds`.
 
     Raises:
-        UsageError: neighbours of other units; a judge that tells another number of classes apart or cannot take the
+        UsageError: neighbors of other units; a judge that tells another number of classes apart or cannot take the
             pictures; a number of seeds or a shift that cannot be.
 
     Example:
@@ -62,20 +62,20 @@ def measure_quality(model: nn.Module, synthesis: Synthesis, *, goal: str | Objec
     """
     require(seeds == 0 or seeds >= 2, "seeds", seeds, "0 or at least 2: one picture has nothing to be compared with")
     require(shift >= 1, "shift", shift, "a whole number of at least 1")
-    if neighbours is not None and neighbours.units != synthesis.units:
-        raise UsageError(f"the neighbours are of {neighbours.objective}, the pictures of {synthesis.objective}: find "
-                         "the neighbours of the same units")
+    if neighbors is not None and neighbors.units != synthesis.units:
+        raise UsageError(f"the neighbors are of {neighbors.objective}, the pictures of {synthesis.objective}: find "
+                         "the neighbors of the same units")
     goal = synthesis.objective if goal is None else goal
     shape = (synthesis.images.shape[1], synthesis.images.shape[2], synthesis.images.shape[3])
     readout = Readout(model, [goal], shape, synthesis.class_names)
-    pictures = torch.from_numpy(synthesis.images).to(home(model)[0])
+    pictures = torch.from_numpy(synthesis.images).to(device_and_dtype(model)[0])
     with frozen(model), torch.no_grad():
         shares = _selectivity(readout, pictures)
         kept = _kept(readout, pictures, shift)
     again = [_again(model, goal, synthesis, seed, images, placement) for seed in range(seeds)]
     return Quality(
         model=synthesis.model, objective=synthesis.objective, units=synthesis.units,
-        seconds_per_unit=synthesis.seconds / len(synthesis.units), **_beside(synthesis, neighbours),
+        seconds_per_unit=synthesis.seconds / len(synthesis.units), **_beside(synthesis, neighbors),
         judge=None if judge is None else judge_name or registry_name(judge) or model_name(judge),
         seeds=seeds, shift=shift, selectivity=shares.cpu().numpy(), placement_stability=kept.cpu().numpy(),
         seed_stability=mean_correlation(again, len(pictures)), **_verdict(readout, judge, pictures))
@@ -87,7 +87,7 @@ def judge_pictures(judge: nn.Module, pictures: torch.Tensor, classes: int) -> to
     Raises:
         UsageError: it raises on such pictures, or tells another number of classes apart.
     """
-    name, (device, dtype) = model_name(judge), home(judge)
+    name, (device, dtype) = model_name(judge), device_and_dtype(judge)
     try:
         with evaluating(judge):
             outputs = torch.cat([judge(part.to(device, dtype)) for part in pictures.split(_CHUNK)])
@@ -103,7 +103,7 @@ def judge_pictures(judge: nn.Module, pictures: torch.Tensor, classes: int) -> to
 def mean_correlation(sets: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Return for each picture the mean correlation over all pairs of sets (count, ...), float32 (count,).
 
-    NaN without pairs, and where a picture is of one colour throughout.
+    NaN without pairs, and where a picture is of one color throughout.
 
     Example:
         >>> picture = np.array([[0.0, 1.0, 2.0]])
@@ -146,10 +146,10 @@ def _verdict(readout: Readout, judge: nn.Module | None, pictures: torch.Tensor) 
     asked = _classes(readout)
     if judge is None or asked is None:
         nothing = np.full(len(pictures), -1)
-        return {"transfer": None, "judged": nothing, "judged_right": nothing >= 0}
+        return {"transfer": None, "judged": nothing, "judged_correct": nothing >= 0}
     judged = judge_pictures(judge, pictures, readout.anatomy.units(CLASSES)).cpu()
     right = judged == asked
-    return {"transfer": float(right.float().mean()), "judged": judged.numpy(), "judged_right": right.numpy()}
+    return {"transfer": float(right.float().mean()), "judged": judged.numpy(), "judged_correct": right.numpy()}
 
 
 def _selectivity(readout: Readout, pictures: torch.Tensor) -> torch.Tensor:
@@ -178,13 +178,13 @@ def _own(readout: Readout, pictures: torch.Tensor) -> torch.Tensor:
     return torch.cat([readout.values(readout.ask(part)) for part in pictures.split(_CHUNK)]).diagonal()
 
 
-def _beside(synthesis: Synthesis, neighbours: Neighbours | None) -> dict:
+def _beside(synthesis: Synthesis, neighbors: Neighbors | None) -> dict:
     """What real images tell."""
-    if neighbours is None:
-        return {"excelled": None, "dead": None, "dead_units": [], "pictures": "",
+    if neighbors is None:
+        return {"exceeds_real": None, "dead": None, "dead_units": [], "pictures": "",
                 "over_best": np.full(len(synthesis.units), np.nan, np.float32)}
-    best, silent = neighbours.maximum, neighbours.peaks <= 0
+    best, silent = neighbors.maximum, neighbors.peaks <= 0
     over = np.divide(synthesis.activations, best, out=np.full_like(best, np.nan), where=best > 0)
-    return {"excelled": float((synthesis.activations > best).mean()), "over_best": over,
+    return {"exceeds_real": float((synthesis.activations > best).mean()), "over_best": over,
             "dead": float(silent.mean()) if len(silent) else None, "dead_units": np.flatnonzero(silent).tolist(),
-            "pictures": neighbours.words}
+            "pictures": neighbors.words}

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from shiftscope.errors import UsageError
 from shiftscope.hooks import capture, frozen
 from shiftscope.models.adapt import adapt, differentiable
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.visualization.activations import by_unit, read
 from shiftscope.visualization.anatomy import CLASSES, examine
@@ -30,14 +30,14 @@ _POOLS = {"max_pool1d": F.avg_pool1d, "max_pool2d": F.avg_pool2d, "max_pool3d": 
           "amax": torch.mean}
 _NORMS = {"layer_norm": lambda x, shape, *_: tuple(range(x.ndim - len(shape), x.ndim)),
           "group_norm": lambda x, *_: tuple(range(1, x.ndim)), "instance_norm": lambda x, *_: tuple(range(2, x.ndim))}
-"""Axes over which a normalisation takes its mean."""
+"""Axes over which a normalization takes its mean."""
 
 
 class Paths(TorchFunctionMode):
     """Lets gradients count paths: pointwise functions pass, maxima become means, weights are all the same.
 
     A weight is 1 over its fan-in, so that no path is lost to a weight of zero or cancels with another, and numbers
-    stay in range however deep the model is. A softmax passes and a normalisation adds its mean for the same reason.
+    stay in range however deep the model is. A softmax passes and a normalization adds its mean for the same reason.
     """
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
@@ -75,7 +75,7 @@ def receptive_fields(model: Classifier, goal: str | Objective, shape: tuple[int,
 
     It is what the model's structure allows: a weight that happens to be zero counts. Exact for models of convolutions,
     pooling, fully connected layers, and pointwise functions; what else there is counts as far as a gradient flows
-    through it for a grey picture. Of a unit with places, a channel, it is the field of the one in the middle,
+    through it for a gray picture. Of a unit with places, a channel, it is the field of the one in the middle,
     unless the objective names a place.
 
     Args:
@@ -114,7 +114,7 @@ def fields_of(model: nn.Module, target: Target, shape: tuple[int, int, int]) -> 
 
 def _reach(model: nn.Module, target: Target, rows: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
     """Whether each pixel reaches the units in `rows`, bool (B, H, W)."""
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     pixels = torch.full((len(rows), *shape), 0.5, device=device, dtype=dtype, requires_grad=True)
     with capture(model, target.layers) as outputs, Paths():
         outputs[CLASSES] = model(pixels.clone())  # it may work in place

@@ -11,7 +11,7 @@ from torch import nn
 from shiftscope import hooks
 from shiftscope.errors import UsageError, require
 from shiftscope.models.adapt import Normalization, adapt
-from shiftscope.models.forward import home
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import Classifier, model_errors, model_name
 from shiftscope.visualization.anatomy import CLASSES
 
@@ -42,7 +42,7 @@ def as_pixels(images: Any, what: str = "images") -> torch.Tensor:
     finite = bool(pixels.isfinite().all())
     inside = finite and bool(((pixels >= 0) & (pixels <= 1)).all())
     found = f"{pixels.min():g} to {pixels.max():g}" if finite else "NaN or infinity"
-    require(inside, what, found, "pixels from 0 to 1, or uint8: a model that wants them normalised is given normalize=")
+    require(inside, what, found, "pixels from 0 to 1, or uint8: a model that wants them normalized is given normalize=")
     return pixels
 
 
@@ -60,7 +60,7 @@ def capture(model: Classifier, images: Any, layers: Iterable[str], *, batch_size
         images: (N, C, H, W), uint8 or floats in [0, 1].
         layers: names of submodules; "class" is the model's output before its softmax.
         batch_size: pictures a forward pass.
-        normalize: (mean, deviation) for a model that wants its pixels normalised.
+        normalize: (mean, std) for a model that wants its pixels normalized.
         preprocess: instead of `normalize`, whatever the model wants done to pixels first.
 
     Yields:
@@ -86,7 +86,7 @@ def capture(model: Classifier, images: Any, layers: Iterable[str], *, batch_size
 
 def _batches(model: nn.Module, pixels: torch.Tensor, names: list[str], outputs: dict[str, Any],
              batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     for batch in pixels.split(batch_size):
         outputs.clear()
         with torch.no_grad(), model_errors(model), hooks.Watch() as watch:

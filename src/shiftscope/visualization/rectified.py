@@ -50,7 +50,7 @@ class _Follower(TorchFunctionMode):
 def after_relu(model: nn.Module, layers: Iterable[str], tap: Tap) -> Iterator[None]:
     """Hand what the ReLU after each layer gives to `tap`, in each forward pass inside the `with` block.
 
-    Pooling by maxima, dropout and batch normalisation may stand between a layer and its ReLU. A layer without a ReLU of
+    Pooling by maxima, dropout and batch normalization may stand between a layer and its ReLU. A layer without a ReLU of
     its own, for instance one whose output is added to something first, is not handed over. Enter the block anew for
     each pass: it keeps the tensors that it follows.
 

@@ -43,7 +43,7 @@ def class_score(logits: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
     """Return how far each row's class stands out: z_k - (mean of all z + logsumexp of the other z) / 2.
 
     The mean alone gives the best garments, but a rival may score higher still; the log-odds z_k - logsumexp alone
-    always win, but by silencing rivals. Half of each is recognisable and wins. A constant added to all logits changes
+    always win, but by silencing rivals. Half of each is recognizable and wins. A constant added to all logits changes
     nothing, so log-probabilities give the same as logits.
 
     Args:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from shiftscope.data import ImageSet
 from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
-from shiftscope.visualization.parametrisation import to_logits
+from shiftscope.visualization.parametrization import to_logits
 from shiftscope.visualization.starts import on_canvas
 
 _SPECTRUM_IMAGES = 2000  # the mean magnitude of 2,000 garments lies within 1 % of that of all 60,000
@@ -111,7 +111,7 @@ class Maco:
 def mean_magnitude(images: ImageSet, shape: tuple[int, int, int], placement: Placement | None = None) -> torch.Tensor:
     """Return the mean magnitude of the spectra of images on their canvas: which frequencies a model knows.
 
-    Of the pixels' logits, which is what parametrisations give. Where an image lies does not matter: moving it around
+    Of the pixels' logits, which is what parametrizations give. Where an image lies does not matter: moving it around
     changes phases alone.
 
     Args:
@@ -142,7 +142,7 @@ def mean_magnitude(images: ImageSet, shape: tuple[int, int, int], placement: Pla
 
 def maco(images: ImageSet | None, shape: tuple[int, int, int], placement: Placement | None = None, *,
          one_image: bool = False) -> Maco:
-    """Return the parametrisation whose spectrum is that of the images on their canvas.
+    """Return the parametrization whose spectrum is that of the images on their canvas.
 
     Args:
         one_image: the spectrum of the images themselves: the picture is one of them, not a whole canvas.
@@ -151,7 +151,7 @@ def maco(images: ImageSet | None, shape: tuple[int, int, int], placement: Placem
         UsageError: no images.
     """
     if images is None:
-        raise UsageError("the parametrisation maco takes its spectrum from training images: pass images=, a set of "
+        raise UsageError("the parametrization maco takes its spectrum from training images: pass images=, a set of "
                          "them, or choose pixels or fourier")
     height, width = images.shape[1:]
     if one_image and height <= shape[1] and width <= shape[2]:

@@ -13,7 +13,7 @@ from shiftscope.placement import Placement
 
 STARTS = ("zero", "black", "random", "mean")
 
-_MEAN_IMAGES = 10_000  # more would change the mean image by less than a grey level
+_MEAN_IMAGES = 10_000  # more would change the mean image by less than a gray level
 
 
 def start_name(start: Any) -> str:
@@ -31,7 +31,7 @@ def start_pixels(start: Any, shape: tuple[int, int, int], names: list[str], *, s
     """Return what an ascent begins with, on the CPU.
 
     Args:
-        start: "zero" (mid-grey everywhere), "black", "random" (noise around mid-grey, another one for each name),
+        start: "zero" (mid-gray everywhere), "black", "random" (noise around mid-gray, another one for each name),
             "mean" (of the images), the number of one of the images, or one picture (C, H, W), for C = 1 also (H, W):
             uint8, or floats in [0, 1].
         shape: (C, H, W) of the pictures.
@@ -90,7 +90,7 @@ def on_canvas(images: ImageSet, indices: torch.Tensor, shape: tuple[int, int, in
         raise UsageError(f"the images have {channels} channels, the model takes {shape[0]}: give images of its kind")
     placement = placement or Placement(image=(height, width), canvas=shape[1:])
     chosen = images.gather(indices)
-    return placement.place(chosen, placement.centred(len(chosen), chosen.device)).cpu().double() / 255
+    return placement.place(chosen, placement.centered(len(chosen), chosen.device)).cpu().double() / 255
 
 
 def mean_picture(images: ImageSet, shape: tuple[int, int, int], placement: Placement | None = None) -> torch.Tensor:

@@ -13,7 +13,7 @@ from shiftscope.distributed import gathered, group, together
 from shiftscope.errors import ShiftscopeError
 from shiftscope.hooks import channels_last, frozen
 from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
-from shiftscope.models.forward import evaluating, home
+from shiftscope.models.forward import device_and_dtype, evaluating
 from shiftscope.modules import Classifier, as_module, says_model_errors
 from shiftscope.outputs import predicted_classes
 from shiftscope.placement import Placement
@@ -50,16 +50,16 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
         model: takes pixels (batch, C, H, W) in [0, 1]; on any device.
         goal: "class:2", "class:Bag", "class:all", "fc1:0-99", "conv2:7", "conv2:7@3,4", "conv2:*", a sum as in
             "class:Bag - 0.5 class:Shirt", see `language.objective`; or `Objective`s put together.
-        start: "zero" (mid-grey), "black", "random", "mean" (of the images), the number of an image, or a picture
+        start: "zero" (mid-gray), "black", "random", "mean" (of the images), the number of an image, or a picture
             (C, H, W), uint8 or in [0, 1]. Unless given: zero for units of the first layer, which weigh pixels up and
-            down alike, and what the preset says for all others: black, an empty canvas, for grey nets.
+            down alike, and what the preset says for all others: black, an empty canvas, for gray nets.
         settings: how; what is open in them is taken from the preset that suits the model's pictures.
         shape: (C, H, W) of the model's pictures; its attribute `picture` unless given.
         class_names: for objectives like "class:Bag".
-        normalize: (mean, deviation) for a model that wants its pixels normalised.
+        normalize: (mean, std) for a model that wants its pixels normalized.
         preprocess: instead of `normalize`, whatever the model wants done to pixels first.
         name: of the model, in tables and figures.
-        images: the training images, for starts made of them and for the parametrisation maco.
+        images: the training images, for starts made of them and for the parametrization maco.
         placement: how such images lie on the model's canvas; says how large the picture of a class is to be.
         copies: pictures of each unit, which begin apart; add `diversity` to the goal to keep them so.
         transforms: done to each view besides what the settings say, see `transforms`.
@@ -87,7 +87,7 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
     prepared = differentiable(adapt(model, normalize=normalize, preprocess=preprocess, shape=sizes))
     goal = objective(goal, class_names) if isinstance(goal, str) else goal
     anatomy = examine(prepared, sizes, class_names)
-    device, dtype = home(prepared)
+    device, dtype = device_and_dtype(prepared)
     probe = Probe(prepared, dtype)
     with frozen(prepared):
         target = bind(goal, anatomy, copies=copies, ask=probe.ask_layer)
@@ -152,7 +152,7 @@ def _merged(parts: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
 def _judged(judge: Classifier, images: np.ndarray) -> np.ndarray:
     """Return the class that another model takes each picture for."""
     judge = adapt(judge, shape=images.shape[1:])
-    device, dtype = home(judge)
+    device, dtype = device_and_dtype(judge)
     with evaluating(judge):
         return predicted_classes(judge(torch.from_numpy(images).to(device, dtype))).cpu().numpy()
 

@@ -12,7 +12,7 @@ import torch
 from shiftscope.errors import require
 from shiftscope.hashing import draw, stream
 
-_FAR = 6  # deviations: weights from here on are below 1e-8; still further out they are denormal, 20 times slower
+_FAR = 6  # stds: weights from here on are below 1e-8; still further out they are denormal, 20 times slower
 
 Transform = Callable[[torch.Tensor, int], torch.Tensor]
 """(pixels (B, C, H, W), key) -> pixels of the same shape; gradients flow through it."""
@@ -75,12 +75,12 @@ class Scale:
 class Noise:
     """Adds normal noise, the same to every picture."""
 
-    deviation: float
+    std: float
 
     def __call__(self, pixels: torch.Tensor, key: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(key & (2**63 - 1))
         noise = torch.randn(pixels.shape[1:], generator=generator, dtype=torch.float64)
-        return pixels + self.deviation * noise.to(pixels)
+        return pixels + self.std * noise.to(pixels)
 
 
 def shift_of(key: int, most: int) -> tuple[int, int]:
@@ -173,9 +173,9 @@ def _resampling(size: int, factor: float, like: torch.Tensor) -> torch.Tensor:
 
 
 def variation_gradient(pictures: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of the total variation: how far each pixel stands out from its four neighbours, -4 to 4.
+    """Return the gradient of the total variation: how far each pixel stands out from its four neighbors, -4 to 4.
 
-    The total variation here is the sum of sqrt(d^2 + e^2) - e over the differences d of neighbouring pixels, e = 0.05
+    The total variation here is the sum of sqrt(d^2 + e^2) - e over the differences d of neighboring pixels, e = 0.05
     of the range: smooth at 0, so that flat areas are left alone.
     """
     gradient = torch.zeros_like(pictures)

@@ -13,7 +13,7 @@ from shiftscope.errors import UsageError, require
 from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.hooks import capture, frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt, title_of
-from shiftscope.models.forward import home, to_pixels
+from shiftscope.models.forward import device_and_dtype, to_pixels
 from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -39,7 +39,7 @@ def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None 
     """Show a model real images, each at one seeded random place, and note what the units of its layers do.
 
     A unit is a neuron of a fully connected layer or a channel of a convolution. Its activation is what the ReLU after
-    the layer gives; pooling by maxima, dropout and batch normalisation may stand between. Where no ReLU follows, as
+    the layer gives; pooling by maxima, dropout and batch normalization may stand between. Where no ReLU follows, as
     after the classes, it is what the layer gives, and a unit is dead if that never changes.
 
     Args:
@@ -51,7 +51,7 @@ def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None 
         images: how many, the first ones of the split.
         seed: fixes the random placements.
         layers: names of submodules; all convolutions and fully connected layers unless given.
-        normalize: (mean, deviation) for a model that wants its pixels normalised.
+        normalize: (mean, std) for a model that wants its pixels normalized.
         preprocess: instead of `normalize`, whatever the model wants done to pixels first.
         name: of the model, in tables.
 
@@ -63,7 +63,7 @@ def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None 
         >>> from shiftscope.models import TwoFullNet
         >>> pictures = torch.arange(4 * 9, dtype=torch.uint8).view(4, 1, 3, 3)
         >>> parts = TensorImages(pictures, torch.tensor([0, 1] * 2))
-        >>> data = Dataset(name="dots", class_names=("a", "b"), train=parts, test=parts, source="-", licence="-")
+        >>> data = Dataset(name="dots", class_names=("a", "b"), train=parts, test=parts, source="-", license="-")
         >>> place = Placement(image=(3, 3), canvas=(6, 6))
         >>> table = unit_table(TwoFullNet(20, canvas=(6, 6), classes=2), data, placement=place)
         >>> [(row.layer, row.after_relu, row.units) for row in table.layers]
@@ -108,7 +108,7 @@ def _layers(anatomy: Anatomy, layers: Sequence[str] | None) -> list[str]:
 
 def _observe(model: nn.Module, canvases: torch.Tensor, tallies: dict[str, "_Tally"]) -> None:
     """Show the model one batch and count."""
-    device, dtype = home(model)
+    device, dtype = device_and_dtype(model)
     rectified: dict[str, torch.Tensor] = {}
 
     def tap(layer: str, values: torch.Tensor) -> torch.Tensor:
@@ -164,9 +164,9 @@ class _Tally:
         """Return pairs of units with a correlation of at least `SAME` either way."""
         shift = self.total / self.samples
         covariance = self.products / self.samples - shift[:, None] * shift
-        deviation = covariance.diagonal().clamp_min(0).sqrt()
-        moves = deviation > STILL * deviation.max()
-        correlation = covariance / (deviation[:, None] * deviation)
+        std = covariance.diagonal().clamp_min(0).sqrt()
+        moves = std > STILL * std.max()
+        correlation = covariance / (std[:, None] * std)
         pairs = (correlation.abs() >= SAME) & moves[:, None] & moves
         return [(first, second) for first, second in pairs.triu(1).nonzero().tolist()]
 

@@ -82,7 +82,7 @@ def _folder(method: str) -> str:
 def _files(images: Sequence[Path], trained: Trained, progress: Progress) -> torch.Tensor:
     """Return picture files on their canvases, uint8 (B, C, H, W)."""
     pixels, _ = fit_pictures(images, trained, progress)
-    return trained.placement.place(pixels, trained.placement.centred(len(pixels)))
+    return trained.placement.place(pixels, trained.placement.centered(len(pixels)))
 
 
 def _test_images(trained: Trained, count: int, overrides: dict[str, Any], seed: int,
@@ -92,5 +92,5 @@ def _test_images(trained: Trained, count: int, overrides: dict[str, Any], seed: 
     subject = checkpoint_subject(trained, overrides, progress)
     rows = torch.arange(min(count, len(subject.data.test)))
     canvases = subject.placement.place(subject.data.test.gather(rows), subject.placement.sample(rows, seed=seed))
-    credit = image_credit(subject.data.name, drawn=subject.data.drawn)
+    credit = image_credit(subject.data.name, synthetic=subject.data.synthetic)
     return canvases, subject.data.test.labels[rows].numpy(), credit

@@ -18,7 +18,7 @@ from shiftscope.workflows.budget import Budget
 from shiftscope.workflows.jobs import JobResult, stored_model
 
 DRAWN_IMAGES = 500
-"""Drawn garments are audited on so many: the demo is to be over within a minute and a half."""
+"""Synthetic garments are audited on so many: the demo is to be over within a minute and a half."""
 
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
 
@@ -35,7 +35,7 @@ def audit_jobs(results: Sequence[JobResult], data: Dataset, placement: Placement
     """
     if not run.audit:
         return {}
-    images = data.limit(run.audit_images or (DRAWN_IMAGES if data.drawn else None))
+    images = data.limit(run.audit_images or (DRAWN_IMAGES if data.synthetic else None))
     found = {}
     for result in results:
         where = folder.result(result.job.key, "audit")
@@ -74,6 +74,6 @@ def audit_summary(audits: Mapping[str, Audit], jobs: Sequence[Job]) -> dict[str,
     if not made:
         return {}
     keys = ("images", "placements", "mode", "engine", "seconds", *FIGURES)
-    over_seeds = {name: dict(zip(("mean", "deviation"), mean_and_spread([getattr(part, name) for part in made]),
+    over_seeds = {name: dict(zip(("mean", "std"), mean_and_spread([getattr(part, name) for part in made]),
                                  strict=True)) for name in FIGURES}
     return {"audit": {key: getattr(made[0], key) for key in keys}, "audit_over_seeds": over_seeds}

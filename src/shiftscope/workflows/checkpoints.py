@@ -18,7 +18,7 @@ from shiftscope.geometry import Geometry
 from shiftscope.layers import PlacementAverage
 from shiftscope.models import CheckpointConfig, load, load_config
 from shiftscope.models.adapt import adapt
-from shiftscope.models.mending import Mended, WholeAverage
+from shiftscope.models.repair import Repaired, WholeAverage
 from shiftscope.placement import Placement
 from shiftscope.reading import as_type
 from shiftscope.results.whole import Size, wrong_placement
@@ -85,20 +85,20 @@ def channels_of(model: nn.Module, config: CheckpointConfig) -> int:
 
 
 def in_one_pass(model: AnyModel) -> AnyModel:
-    """Let a model that was mended by averaging over all placements compute them in one pass, where that is possible.
+    """Let a model that was repaired by averaging over all placements compute them in one pass, where that is possible.
 
     Returns:
         The model, changed in place; any other as it is.
     """
-    average = model.net if isinstance(model, Mended) else None
-    if isinstance(model, Mended) and isinstance(average, PlacementAverage | WholeAverage):
+    average = model.net if isinstance(model, Repaired) else None
+    if isinstance(model, Repaired) and isinstance(average, PlacementAverage | WholeAverage):
         with suppress(ShiftscopeError):  # the loop over all placements stays
             average.everywhere = dense_shifts(average.model.eval(), model.picture)
     return model
 
 
 def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
-    """Return the placement that `Placement.to_dict` described, over all its offsets: a model trained on centred images
+    """Return the placement that `Placement.to_dict` described, over all its offsets: a model trained on centered images
     is asked about moved ones as well.
 
     Raises:

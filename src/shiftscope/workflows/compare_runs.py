@@ -38,7 +38,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The model's name, with how it was trained where that was not the usual way."""
-        return f"{self.model}-centred" if self.trained == "centred" else self.model
+        return f"{self.model}-centered" if self.trained == "centered" else self.model
 
     @property
     def key(self) -> tuple[str, int]:
@@ -53,7 +53,7 @@ def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: 
     """Compare models of two runs, or of one, image by image.
 
     Args:
-        first, second: folders that `shiftscope run`, `evaluate --out`, `audit --out` or `mend --out` left.
+        first, second: folders that `shiftscope run`, `evaluate --out`, `audit --out` or `repair --out` left.
         models: which model of the first, and which of the second; unless given, models of the same name, way of
             training and seed, or the only one of each.
         out: folder for the comparison and a figure of each pair's disagreements.
@@ -61,7 +61,7 @@ def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: 
 
     Returns:
         Plain JSON: {"schema_version", "runs", "pairs", "notes"}. A pair holds "a" and "b" (model, trained, seed);
-        from evaluations "random" and "centred" (McNemar's exact test, see `shares`); from audits "audit" (see
+        from evaluations "random" and "centered" (McNemar's exact test, see `shares`); from audits "audit" (see
         `auditing.compare`). What cannot be compared is None, and a note says why.
 
     Raises:
@@ -153,7 +153,7 @@ def _chosen(ours: dict[tuple[str, int], Candidate], theirs: dict[tuple[str, int]
 
 def _compared(a: Candidate, b: Candidate, notes: list[str]) -> dict[str, Any]:
     """Compare what two models have in common; where nothing can be compared, say why."""
-    found: dict[str, Any] = {"a": a.described(), "b": b.described(), "images": None, "random": None, "centred": None,
+    found: dict[str, Any] = {"a": a.described(), "b": b.described(), "images": None, "random": None, "centered": None,
                              "audit": None}
     refused: list[UsageError] = []
     try:
@@ -204,9 +204,9 @@ def _of_evaluations(a: Candidate, b: Candidate) -> dict[str, Any]:
     both = evaluations_of(a, b)
     if both is None:
         return {}
-    random, centred = ([getattr(part, name) == part.labels for part in both]
-                       for name in ("predictions", "predictions_centred"))
-    return {"images": both[0].images, "random": shares(*random), "centred": shares(*centred)}
+    random, centered = ([getattr(part, name) == part.labels for part in both]
+                       for name in ("predictions", "predictions_centered"))
+    return {"images": both[0].images, "random": shares(*random), "centered": shares(*centered)}
 
 
 def _of_audits(a: Audit, b: Audit) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def between_evaluations(a: Evaluation, b: Evaluation) -> Disagreements:
         totals=(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())),
         of=f"{a.images:,} {a.split} images, each at one random place", each="image", labels=a.labels[index],
         said=np.stack((a.predictions[index], b.predictions[index]), 1), canvases=_stacked(canvases),
-        credit=image_credit(a.dataset, drawn=a.drawn))
+        credit=image_credit(a.dataset, synthetic=a.synthetic))
 
 
 def _gallery(found: Evaluation) -> dict[int, np.ndarray]:
@@ -53,7 +53,7 @@ def between_audits(a: Audit, b: Audit) -> Disagreements:
     """
     shown = dict(zip(a.shown_index.tolist(), a.shown_images, strict=True)) | dict(
         zip(b.shown_index.tolist(), b.shown_images, strict=True))
-    right = [audit.answers == audit.labels[:, None] for audit in (a, b)]
+    right = [audit.predictions == audit.labels[:, None] for audit in (a, b)]
     place = stored_placement(a.placement, next(iter(shown.values())).shape[0]) if shown else None
     nearest = np.abs(a.offsets - np.array(place.middle)).sum(1).argsort(kind="stable") if place else []
     index, columns = [], []
@@ -68,10 +68,10 @@ def between_audits(a: Audit, b: Audit) -> Disagreements:
     return Disagreements(
         models=(series_title(a.model, a.trained), series_title(b.model, b.trained)), class_names=a.class_names,
         totals=(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())),
-        of=f"{a.answers.size:,} answers ({a.images:,} {a.split} images at {a.placements:,} placements)", each="answer",
+        of=f"{a.predictions.size:,} answers ({a.images:,} {a.split} images at {a.placements:,} placements)", each="answer",
         labels=a.labels[index], said=np.stack(said, 1), canvases=canvases,
-        credit=image_credit(a.dataset, drawn=a.drawn))
+        credit=image_credit(a.dataset, synthetic=a.synthetic))
 
 
 def _said(audit: Audit, index: list[int], columns: list[int]) -> np.ndarray:
-    return audit.answers[index, columns].astype(np.int64)
+    return audit.predictions[index, columns].astype(np.int64)

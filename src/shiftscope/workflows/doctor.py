@@ -1,4 +1,4 @@
-"""What Shiftscope finds on this machine: versions, devices, folders, and how to mend what is missing."""
+"""What Shiftscope finds on this machine: versions, devices, folders, and how to repair what is missing."""
 
 import contextlib
 import os

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from shiftscope.reporting import ReportFigure, alt_text, few_colours, render_figure, save_figure
+from shiftscope.reporting import ReportFigure, alt_text, few_colors, render_figure, save_figure
 from shiftscope.results import ParameterRow
 
 
@@ -22,7 +22,7 @@ class Shelf:
         self.notes: list[str] = []
 
     def add(self, section: str, name: str, figure: Figure, caption: str) -> None:
-        """Keep a figure, with fewer colours, so that the report can be sent by mail; write it into the folder."""
+        """Keep a figure, with fewer colors, so that the report can be sent by mail; write it into the folder."""
         png = render_figure(figure, "png") if self.folder is None else (
             save_figure(figure, self.folder, name)[0].read_bytes())
         self.put(section, name, png, alt_text(figure), caption)
@@ -31,7 +31,7 @@ class Shelf:
         """Keep a picture; a second one of a name is numbered."""
         again = sum(known == name or known.startswith(f"{name}-again") for known in self.figures)
         key = f"{name}-again-{again}" if again else name
-        self.figures[key] = ReportFigure(section, few_colours(png), alt, caption)
+        self.figures[key] = ReportFigure(section, few_colors(png), alt, caption)
 
     def file_only(self, name: str, figure: Figure) -> None:
         """Write a figure that the report has no room for."""

@@ -58,7 +58,7 @@ def _draw_weights(subject: Subject, layer: str, out: Path) -> None:
     module = find_layer(subject.model, layer)
     convolution = isinstance(module, nn.Conv2d)
     what = f"{'Filters' if convolution else 'Templates of the neurons'} of {layer} in the {model_title(subject.name)}"
-    credit = learned_from(subject.data.name, drawn=subject.data.drawn)
+    credit = learned_from(subject.data.name, synthetic=subject.data.synthetic)
     if weights.shape[1] == 1 and not (convolution and module.groups > 1):
         figure = weight_grid(weights, title=what, credit=credit)
     else:

@@ -83,7 +83,7 @@ def train_job(job: Job, data: Dataset, placement: Placement, settings: TrainSett
     resolved, images = settings.resolve(job.model, data.name), len(data.split(settings.validation)[0])
     log = EpochLog(run.log, {"job": job.key, "model": job.model, "seed": job.seed}, epochs=resolved.epochs,
                    images=images, done=stored["state"].step * resolved.batch_size if stored else 0)
-    training = train(model.to(device), data, placement=placement.centre_only() if job.centred else placement,
+    training = train(model.to(device), data, placement=placement.center_only() if job.centered else placement,
                      settings=replace(settings, seed=job.seed), name=job.model, folder=folder, resume=True,
                      progress=progress, on_epoch=log.add)
     return replace(training, checkpoint=str(folder.relative_to(run.path))), model

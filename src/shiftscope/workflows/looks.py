@@ -12,9 +12,9 @@ from shiftscope.data import Dataset, ImageSet
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.reporting import class_neurons, image_credit, model_title
-from shiftscope.results import Neighbours, Quality, Synthesis
+from shiftscope.results import Neighbors, Quality, Synthesis
 from shiftscope.visualization import class_weights, default_objectives, visualize
-from shiftscope.visualization.neighbours import IMAGES, coarser, find_neighbours
+from shiftscope.visualization.neighbors import IMAGES, coarser, find_neighbors
 from shiftscope.visualization.quality import measure_quality
 
 RUN_PLACEMENTS = 64
@@ -27,7 +27,7 @@ class Look:
     """A synthesis and what stands beside it."""
 
     synthesis: Synthesis
-    neighbours: Neighbours | None
+    neighbors: Neighbors | None
     """None where there are no real images."""
     quality: Quality
 
@@ -35,8 +35,8 @@ class Look:
         """Write the synthesis into `folder` and the rest into subfolders of it."""
         self.synthesis.save(folder)
         self.quality.save(folder / "quality")
-        if self.neighbours is not None:
-            self.neighbours.save(folder / "neighbours")
+        if self.neighbors is not None:
+            self.neighbors.save(folder / "neighbors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +65,13 @@ class Beside:
 def look_beside(model: nn.Module, made: Sequence[Synthesis], beside: Beside, *,
                 progress: Progress | None = None) -> list[Look]:
     """Find the real images that excite the units of syntheses most, and measure how good their pictures are."""
-    near: Sequence[Neighbours | None] = [None] * len(made)
+    near: Sequence[Neighbors | None] = [None] * len(made)
     if beside.data is not None and beside.placement is not None and made:
-        near = find_neighbours(model, [synthesis.objective for synthesis in made], beside.data, k=beside.k,
+        near = find_neighbors(model, [synthesis.objective for synthesis in made], beside.data, k=beside.k,
                                placement=beside.placement, images=beside.images, name=made[0].model,
                                progress=progress)
-    return [Look(synthesis=synthesis, neighbours=found, quality=measure_quality(
-        model, synthesis, neighbours=found, judge=beside.judge, judge_name=beside.judge_name, seeds=beside.seeds,
+    return [Look(synthesis=synthesis, neighbors=found, quality=measure_quality(
+        model, synthesis, neighbors=found, judge=beside.judge, judge_name=beside.judge_name, seeds=beside.seeds,
         images=beside.train, placement=beside.canvas))
         for synthesis, found in zip(made, near, strict=True)]
 
@@ -93,13 +93,13 @@ def looks(model: nn.Module, data: Dataset, placement: Placement, name: str) -> l
     return look_beside(model, made, Beside(data=data, placement=coarser(placement, RUN_PLACEMENTS), images=few))
 
 
-def learned_from(dataset: str, *, drawn: bool = False) -> str:
+def learned_from(dataset: str, *, synthetic: bool = False) -> str:
     """Return the line that says what a model was trained on, for pictures that are none of its images.
 
     >>> learned_from("folder:cats")
     'The model learned from folder:cats'
     """
-    return f"The model learned from {image_credit(dataset, drawn=drawn).removeprefix('Images: ')}"
+    return f"The model learned from {image_credit(dataset, synthetic=synthetic).removeprefix('Images: ')}"
 
 
 def class_neurons_figure(model: nn.Module, synthesis: Synthesis, *, credit: str) -> Figure | None:

@@ -11,7 +11,7 @@ from shiftscope.errors import UsageError
 from shiftscope.progress import Progress
 from shiftscope.reporting import ReportData, control_cells, image_credit, render_report, thing
 from shiftscope.reporting.side_by_side import first_seeds
-from shiftscope.results import Audit, Equivariance, Evaluation, Neighbours, Quality, Record, Synthesis, TrainResult
+from shiftscope.results import Audit, Equivariance, Evaluation, Neighbors, Quality, Record, Synthesis, TrainResult
 from shiftscope.workflows.figure_shelf import Shelf
 from shiftscope.workflows.looks import learned_from
 from shiftscope.workflows.record_figures import (
@@ -26,7 +26,7 @@ from shiftscope.workflows.run_contents import RunContents, merged, read_run
 from shiftscope.workflows.shared_images import share_images, shown_alike
 from shiftscope.workflows.stored_models import asked_of
 
-SHOWN = (TrainResult, Evaluation, Audit, Equivariance, Synthesis, Neighbours, Quality)
+SHOWN = (TrainResult, Evaluation, Audit, Equivariance, Synthesis, Neighbors, Quality)
 """Kinds of results that a report shows."""
 
 
@@ -61,7 +61,7 @@ def report(results: Record | Sequence[Record], path: Path | str = "report.html",
         >>> from shiftscope.data.base import TensorImages
         >>> images = TensorImages(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1] * 3))
         >>> data = shiftscope.Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-",
-        ...                           licence="-")
+        ...                           license="-")
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6 * 7, 2))
         >>> place = shiftscope.Placement(image=(4, 4), canvas=(6, 7))
         >>> found = [shiftscope.audit(model, data, placement=place), shiftscope.evaluate(model, data, placement=place)]
@@ -143,7 +143,7 @@ def page(records: Sequence[Record], shelf: Shelf, around: Around) -> str:
     dataset = dict(described(shown)) | dict(around.dataset)
     training, evaluations, audits = (_of(kind, shown) for kind in (TrainResult, Evaluation, Audit))
     cells = control_cells(evaluations)
-    _draw(shown, shelf, str(dataset.get("name", "unknown images")), drawn=bool(dataset.get("drawn")))
+    _draw(shown, shelf, str(dataset.get("name", "unknown images")), synthetic=bool(dataset.get("synthetic")))
     left_out = sorted({record.kind for record in records if not isinstance(record, SHOWN)})
     notes = [f"Not shown here: results of the kind {kind}; their figures lie beside them." for kind in left_out]
     return render_report(ReportData(
@@ -165,7 +165,7 @@ def described(records: Sequence[Record]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for record in records:
         told = {key: value for key, value in (
-            ("name", getattr(record, "dataset", None)), ("drawn", getattr(record, "drawn", None)),
+            ("name", getattr(record, "dataset", None)), ("synthetic", getattr(record, "synthetic", None)),
             ("class_names", getattr(record, "class_names", None)), *_sizes(record)) if value or value is False}
         for key in ("name", "class_names"):
             if key in told and found.get(key, told[key]) != told[key]:
@@ -180,18 +180,18 @@ def _sizes(record: Record) -> list[tuple[str, Any]]:
     return [("canvas", place.get("canvas"))] if isinstance(place, Mapping) else []
 
 
-def _draw(records: Sequence[Record], shelf: Shelf, dataset: str, *, drawn: bool) -> None:
+def _draw(records: Sequence[Record], shelf: Shelf, dataset: str, *, synthetic: bool) -> None:
     """Draw the figures of all results, of several seeds those of the first."""
     evaluations = _of(Evaluation, records)
-    controls_figure(control_cells(evaluations), shelf, credit=image_credit(dataset, drawn=drawn))
+    controls_figure(control_cells(evaluations), shelf, credit=image_credit(dataset, synthetic=synthetic))
     audits_figures(first_seeds(_of(Audit, records)), shelf, _of(Equivariance, records))
     curves_figure(_of(TrainResult, records), shelf)
     for evaluation in first_seeds(sorted(evaluations, key=lambda one: one.split != "test")):
-        alone = all(other.trained == "centred" for other in evaluations if other.model == evaluation.model)
-        if evaluation.trained != "centred" or alone:
+        alone = all(other.trained == "centered" for other in evaluations if other.model == evaluation.model)
+        if evaluation.trained != "centered" or alone:
             evaluation_figures(evaluation, shelf)
     for seen in seen_together(records):
-        synthesis_figures(seen, shelf, credit="" if dataset == "unknown images" else learned_from(dataset, drawn=drawn))
+        synthesis_figures(seen, shelf, credit="" if dataset == "unknown images" else learned_from(dataset, synthetic=synthetic))
 
 
 def seen_together(records: Sequence[Record]) -> list[Seen]:
@@ -200,5 +200,5 @@ def seen_together(records: Sequence[Record]) -> list[Seen]:
         return next((record for record in _of(kind, records) if (record.model, record.objective, record.units) == (
             synthesis.model, synthesis.objective, synthesis.units)), None)
 
-    return [Seen(synthesis=synthesis, neighbours=beside(synthesis, Neighbours), quality=beside(synthesis, Quality))
+    return [Seen(synthesis=synthesis, neighbors=beside(synthesis, Neighbors), quality=beside(synthesis, Quality))
             for synthesis in _of(Synthesis, records)]

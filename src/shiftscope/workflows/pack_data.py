@@ -13,7 +13,7 @@ SUFFIX = ".pack"
 
 
 def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = None, workers: int | None = None,
-              image_size: tuple[int, int] | None = None, licence: str | None = None, overwrite: bool = False,
+              image_size: tuple[int, int] | None = None, license: str | None = None, overwrite: bool = False,
               progress: Progress) -> Packed:
     """Write the dataset called `name` into one file.
 
@@ -22,7 +22,7 @@ def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = Non
         out: the file (default: the dataset's name with .pack, in the current folder).
         workers: processes that decode the pictures of a folder (default: one a core).
         image_size: (height, width) that the pictures of a folder are stretched to.
-        licence: the images' licence (default: what the dataset says of itself).
+        license: the images' license (default: what the dataset says of itself).
         overwrite: replace the file that is there.
 
     Raises:
@@ -43,7 +43,7 @@ def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = Non
                 source = from_dataset(load_dataset(name, data_dir=data_dir, progress=progress, image_size=image_size))
             path = out if out is not None else Path(source.name + SUFFIX)
             _require_free(path, overwrite)
-            return pack(source, path, licence=licence, progress=progress, stop=flag.__bool__)
+            return pack(source, path, license=license, progress=progress, stop=flag.__bool__)
         except KeyboardInterrupt as error:
             raise Interrupted(f"packing {name} was stopped; nothing of the new file is left",
                               flag.exit_code or Interrupted("").exit_code) from error

@@ -41,7 +41,7 @@ def samples_figure(data: Dataset, placement: Placement, seed: int) -> Figure:
     chosen = torch.cat([(labels == cls).nonzero()[:SAMPLES_PER_CLASS, 0] for cls in range(data.classes)])
     canvases = placement.place(data.train.gather(chosen).cpu(), placement.sample(chosen, seed=seed))
     return sample_gallery(canvases.numpy(), labels[chosen].numpy(), data.class_names,
-                          caption=image_credit(data.name, drawn=data.drawn), per_class=SAMPLES_PER_CLASS)
+                          caption=image_credit(data.name, synthetic=data.synthetic), per_class=SAMPLES_PER_CLASS)
 
 
 def first_weights(model: nn.Module, picture: tuple[int, ...]) -> np.ndarray | None:
@@ -65,12 +65,12 @@ def run_figures(data: Dataset, placement: Placement, results: Sequence[JobResult
     """
     shelf = Shelf(run.figures)
     shelf.add("samples", "samples", samples_figure(data, placement, seed), SAMPLES)
-    controls_figure(cells, shelf, credit=image_credit(data.name, drawn=data.drawn))
+    controls_figure(cells, shelf, credit=image_credit(data.name, synthetic=data.synthetic))
     audits_figures([audits[result.job.key] for result in results
                     if result.job.seed == seed and result.job.key in audits], shelf)
     curves_figure([result.training for result in results], shelf)
     for result in results:
-        if result.job.seed == seed and not result.job.centred:
+        if result.job.seed == seed and not result.job.centered:
             _model_figures(result, data, placement, run, shelf)
     return shelf
 
@@ -79,11 +79,11 @@ def _model_figures(result: JobResult, data: Dataset, placement: Placement, run: 
     name, title = slug(result.job.model), model_title(result.job.model)
     evaluation_figures(result.test, shelf)
     model = stored_model(result.job, data, placement, run)
-    picture, credit = (data.shape[0], *placement.canvas), image_credit(data.name, drawn=data.drawn)
+    picture, credit = (data.shape[0], *placement.canvas), image_credit(data.name, synthetic=data.synthetic)
     try:
         for look in looks(model, data, placement, result.job.model):
             look.save(run.result(result.job.key, slug(look.synthesis.objective)))
-            _look_figures(model, look, name, learned_from(data.name, drawn=data.drawn), shelf)
+            _look_figures(model, look, name, learned_from(data.name, synthetic=data.synthetic), shelf)
     except UsageError as error:  # a model of one's own may have nothing to climb: the rest of the run still counts
         shelf.notes.append(f"{title}: no pictures of what it likes to see: {error}")
     weights = first_weights(model, picture)
@@ -97,7 +97,7 @@ def _model_figures(result: JobResult, data: Dataset, placement: Placement, run: 
 def _look_figures(model: nn.Module, look: Look, name: str, credit: str, shelf: Shelf) -> None:
     """Draw a synthesis; for neurons that feed the classes also which of them speak for which class."""
     synthesis = look.synthesis
-    synthesis_figures(Seen(synthesis=synthesis, neighbours=look.neighbours, quality=look.quality), shelf,
+    synthesis_figures(Seen(synthesis=synthesis, neighbors=look.neighbors, quality=look.quality), shelf,
                       credit=credit)
     speakers = class_neurons_figure(model, synthesis, credit=credit)
     if speakers is not None:

@@ -51,11 +51,11 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
     kind = resolve_output_type(output_type, outputs)
     known = {"offset": list(where), "output_type": kind}
     classes, scores = predicted_classes(outputs).tolist(), probabilities(outputs, kind)
-    answers = [{"file": valid_unicode(str(path)), "inverted": was, **known, **_answer(best, found, trained.class_names)}
+    predictions = [{"file": valid_unicode(str(path)), "inverted": was, **known, **_answer(best, found, trained.class_names)}
                for path, was, best, found in zip(images, inverted, classes, scores, strict=True)]
     if out is not None:
-        _draw(answers, trained.placement.place(pixels, offsets).cpu().numpy(), out)
-    return answers
+        _draw(predictions, trained.placement.place(pixels, offsets).cpu().numpy(), out)
+    return predictions
 
 
 def fit_pictures(paths: Sequence[Path], trained: Trained,
@@ -80,8 +80,8 @@ def fit_picture(path: Path, trained: Trained, bits: int) -> tuple[torch.Tensor, 
     Args:
         bits: depth of a picture with more than 8 bits a channel.
     """
-    colour = Image.fromarray(read_picture(path, bits=bits).permute(1, 2, 0).numpy())
-    picture = colour.convert("L") if trained.channels == 1 else colour
+    color = Image.fromarray(read_picture(path, bits=bits).permute(1, 2, 0).numpy())
+    picture = color.convert("L") if trained.channels == 1 else color
     ground = trained.placement.background if isinstance(trained.placement.background, int) else 0
     inverted = ground < 64 and _rim_level(picture) > 160
     if inverted:
@@ -94,8 +94,8 @@ def fit_picture(path: Path, trained: Trained, bits: int) -> tuple[torch.Tensor, 
 
 
 def _rim_level(picture: Image.Image) -> float:
-    grey = np.asarray(picture.convert("L"))
-    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    gray = np.asarray(picture.convert("L"))
+    return float(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
 
 
 def _check_offset(offset: tuple[int, int], trained: Trained) -> None:
@@ -113,7 +113,7 @@ def _answer(best: int, scores: torch.Tensor, names: list[str]) -> dict[str, Any]
             "scores": dict(zip(names, scores.tolist(), strict=True))}
 
 
-def _draw(answers: list[dict[str, Any]], canvases: np.ndarray, out: Path) -> None:
+def _draw(predictions: list[dict[str, Any]], canvases: np.ndarray, out: Path) -> None:
     from shiftscope.reporting import prediction_figure, save_figure
 
-    save_figure(prediction_figure(answers, canvases), out, "predictions")
+    save_figure(prediction_figure(predictions, canvases), out, "predictions")

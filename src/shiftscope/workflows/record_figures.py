@@ -11,12 +11,12 @@ from shiftscope.reporting import (
     confusion_matrix,
     controls_table,
     model_title,
-    neighbours_figure,
+    neighbors_figure,
     neuron_gallery,
     quality_sentence,
     training_curves,
 )
-from shiftscope.results import Audit, Equivariance, Evaluation, Neighbours, Quality, Synthesis, TrainResult
+from shiftscope.results import Audit, Equivariance, Evaluation, Neighbors, Quality, Synthesis, TrainResult
 from shiftscope.runs import slug
 from shiftscope.workflows.figure_shelf import Shelf
 
@@ -40,13 +40,13 @@ class Seen:
     """A synthesis and what was stored beside it."""
 
     synthesis: Synthesis
-    neighbours: Neighbours | None = None
+    neighbors: Neighbors | None = None
     quality: Quality | None = None
 
 
 def controls_figure(cells: Sequence[ControlCell], shelf: Shelf, *, credit: str) -> None:
-    """Draw the 2 x 2 table where a model was trained centred."""
-    if any(cell.trained == "centred" for cell in cells):
+    """Draw the 2 x 2 table where a model was trained centered."""
+    if any(cell.trained == "centered" for cell in cells):
         shelf.add("controls", "two-by-two", controls_table(cells, credit=credit),
                   "Test accuracy by where the garment lay in training and in testing.")
 
@@ -87,10 +87,10 @@ def synthesis_figures(seen: Seen, shelf: Shelf, *, credit: str) -> None:
         shelf.add("classes", f"classes-{name}", class_gallery(synthesis, credit=credit),
                   f"{title}: for each class a picture that it takes for that class, made by gradient ascent. Where a "
                   "model hardly ever saw anything in training, as a perceptron at the rim, it may hold anything.")
-        if seen.neighbours is not None:
-            figure = neighbours_figure(synthesis, seen.neighbours, images=BESIDE_IMAGES)
+        if seen.neighbors is not None:
+            figure = neighbors_figure(synthesis, seen.neighbors, images=BESIDE_IMAGES)
             told = "" if seen.quality is None else f" {quality_sentence(seen.quality)}"
-            shelf.add("classes", f"neighbours-{name}", figure,
+            shelf.add("classes", f"neighbors-{name}", figure,
                       f"{title}: real images beside the pictures above.{told}")
         return
     shelf.add("neurons", f"neurons-{name}", neuron_gallery(synthesis, credit=credit),

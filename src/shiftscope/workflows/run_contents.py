@@ -133,10 +133,10 @@ def merged(runs: Sequence[RunContents]) -> RunContents:
 
 
 def _without_copies(runs: Sequence[RunContents]) -> tuple[list[RunContents], set[tuple[int, str]]]:
-    """Leave out what an earlier folder holds as well: a mended model's run also holds the audit of the model before.
+    """Leave out what an earlier folder holds as well: a repaired model's run also holds the audit of the model before.
 
     Returns:
-        The runs, and (place of the run, name) of the models that were recognised by it.
+        The runs, and (place of the run, name) of the models that were recognized by it.
     """
     found: list[RunContents] = []
     same: set[tuple[int, str]] = set()
@@ -153,9 +153,9 @@ def is_copy(a: Record, b: Record) -> bool:
     that both are about."""
     if isinstance(a, Audit) and isinstance(b, Audit):
         count, same = min(a.images, b.images), ("model", "trained", "dataset", "split", "placement", "class_names")
-        return _equal(a, b, same, ("offsets",)) and bool((a.answers[:count] != b.answers[:count]).mean() <= DIFFERING)
+        return _equal(a, b, same, ("offsets",)) and bool((a.predictions[:count] != b.predictions[:count]).mean() <= DIFFERING)
     if isinstance(a, Evaluation) and isinstance(b, Evaluation):
-        return _equal(a, b, ("model", "trained", "dataset", "split"), ("offsets", "predictions", "predictions_centred"))
+        return _equal(a, b, ("model", "trained", "dataset", "split"), ("offsets", "predictions", "predictions_centered"))
     return False
 
 

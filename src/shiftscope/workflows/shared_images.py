@@ -68,7 +68,7 @@ def shared_index(audits: Sequence[Audit], most: int = IMAGES) -> np.ndarray:
 
 def _wavering(audit: Audit, images: int) -> list[int]:
     """Return those of the first images that get more than one label, by rising consistency."""
-    consistency, unanimous = agreement(audit.answers[:images], len(audit.class_names))
+    consistency, unanimous = agreement(audit.predictions[:images], len(audit.class_names))
     order = np.argsort(consistency, kind="stable")
     return order[~unanimous[order]].tolist()
 
@@ -107,9 +107,9 @@ def extended(audit: Audit, index: np.ndarray, asked: Asked, progress: Progress |
 
 def _check(audit: Audit, index: np.ndarray, found: Scores) -> None:
     """The answers to these images are known from the audit: a model that gives others is another one."""
-    if found.answers.shape != (len(index), audit.placements):
+    if found.predictions.shape != (len(index), audit.placements):
         raise CheckpointError("its placements are not those that were audited")
-    differing = float((found.answers != audit.answers[index]).mean())
+    differing = float((found.predictions != audit.predictions[index]).mean())
     if differing > DIFFERING:
         raise CheckpointError(f"{100 * differing:.1f} % of its answers are not those of the audit")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from shiftscope.data import dataset_catalogue
+from shiftscope.data import dataset_catalog
 from shiftscope.data.fashion_mnist import NAME as FASHION_MNIST
 from shiftscope.errors import CheckpointError, DataError
 from shiftscope.placement import Placement
@@ -54,6 +54,6 @@ def _check_here(dataset: str, data_dir: Path | None) -> None:
     check_drawings(dataset)
     if is_object_name(dataset):
         raise DataError(f"the images come from code, {dataset}, which is not imported for a report")
-    found = {entry["name"]: entry["found"] for entry in dataset_catalogue(data_dir)}
+    found = {entry["name"]: entry["found"] for entry in dataset_catalog(data_dir)}
     if dataset == FASHION_MNIST and found[FASHION_MNIST] is None:
         raise DataError("the files of Fashion-MNIST are not on this machine: name their folder with --data-dir")

@@ -36,7 +36,7 @@ class Subject:
     name: str
     """In tables and figures."""
     trained: str
-    """"moved", "centred" or "unknown"."""
+    """"random", "centered" or "unknown"."""
     data: Dataset
     placement: Placement
     validation: int
@@ -50,7 +50,7 @@ def open_subject(what: str, overrides: dict[str, Any], *, device: str = "auto", 
     Args:
         what: checkpoint or run folder, package.module:object, or an ONNX file.
         overrides: fields of `DataSettings` that were given; for a checkpoint the others are as it was trained.
-        normalize: (mean, deviation) that a model of one's own or an ONNX file wants.
+        normalize: (mean, std) that a model of one's own or an ONNX file wants.
 
     Raises:
         CheckpointError, DataError, UsageError: missing or unfit, see `load`, `load_dataset` and `build_model`.
@@ -61,7 +61,7 @@ def open_subject(what: str, overrides: dict[str, Any], *, device: str = "auto", 
     if is_object_name(what) and not path.exists():
         return _object_subject(what, overrides, device, normalize, progress)
     if normalize is not None:
-        raise UsageError(f"{what} is a checkpoint, which knows how its pixels are normalised: leave out --normalize")
+        raise UsageError(f"{what} is a checkpoint, which knows how its pixels are normalized: leave out --normalize")
     return checkpoint_subject(open_checkpoint(path, device=device, allow_code=allow_code), overrides, progress)
 
 
@@ -117,7 +117,7 @@ def _named_in(dataset: str) -> str:
 
 
 def check_drawings(dataset: str) -> None:
-    """Raise a `UsageError` where a file asks for more drawn garments than there usually are: they take time to draw."""
+    """Raise a `UsageError` where a file asks for more synthetic garments than there usually are: they take time to draw."""
     kind, _, counts = dataset.partition(":")
     usual = TRAIN_IMAGES + TEST_IMAGES
     if kind == GARMENTS and counts and sum(named_counts(counts)) > usual:

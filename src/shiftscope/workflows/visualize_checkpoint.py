@@ -15,13 +15,13 @@ from shiftscope.data import Dataset, read_picture
 from shiftscope.errors import DataError, UsageError
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting import class_gallery, neighbours_figure, neuron_gallery, quality_figure, save_figure
+from shiftscope.reporting import class_gallery, neighbors_figure, neuron_gallery, quality_figure, save_figure
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files, record_files
 from shiftscope.settings import BesideSettings, SynthesisSettings
 from shiftscope.visualization import default_objectives, parameter_rows, visualize
-from shiftscope.visualization.neighbours import coarser
+from shiftscope.visualization.neighbors import coarser
 from shiftscope.visualization.starts import STARTS
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.looks import Beside, Look, class_neurons_figure, learned_from, look_beside
@@ -66,8 +66,8 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
 
 def _names(goals: Sequence[str]) -> list[str]:
     names = [slug(goal) for goal in goals]
-    figures = [f"{begin}{name}" for name in names for begin in ("", "quality-", "neighbours-", "class-neurons-")]
-    records = [f"{name}{part}" for name in names for part in ("", "/quality", "/neighbours")]
+    figures = [f"{begin}{name}" for name in names for begin in ("", "quality-", "neighbors-", "class-neurons-")]
+    records = [f"{name}{part}" for name in names for part in ("", "/quality", "/neighbors")]
     return [*figure_files(*figures), *record_files(*records)]
 
 
@@ -77,7 +77,7 @@ def _looks(trained: Trained, goals: Sequence[str], start: str | None, settings: 
     shape = (trained.channels, *trained.placement.canvas)
     begin: Any = start if start is None or start in STARTS else start_picture(Path(start), trained)
     judge = None if given.judge is None else open_judge(given.judge, trained, device, given.judge_code)
-    wants = given.neighbours or start == "mean" or settings.parametrisation == "maco"
+    wants = given.neighbors or start == "mean" or settings.parametrization == "maco"
     real = real_images(trained, overrides, progress) if wants else None
     train = None if real is None else real[0].train
     made = [visualize(trained.model, goal, start=begin, settings=settings, shape=shape, progress=progress, images=train,
@@ -85,9 +85,9 @@ def _looks(trained: Trained, goals: Sequence[str], start: str | None, settings: 
             for goal in goals]
     plan = Beside(judge=judge and judge.model, judge_name=judge and judge.config.name, seeds=given.seeds, train=train,
                   canvas=trained.placement)
-    if real is not None and given.neighbours:
+    if real is not None and given.neighbors:
         thin = real[1] if given.placements is None else coarser(real[1], given.placements)
-        plan = replace(plan, data=real[0], placement=thin, k=given.neighbours)
+        plan = replace(plan, data=real[0], placement=thin, k=given.neighbors)
     return look_beside(trained.model, made, plan, progress=progress)
 
 
@@ -149,8 +149,8 @@ def _draw(look: Look, model: nn.Module, credit: str, out: Path, name: str) -> No
     draw = class_gallery if synthesis.units[0].startswith("class:") else neuron_gallery
     save_figure(draw(synthesis, credit=credit), out, name)
     save_figure(quality_figure(look.quality, credit=credit), out, f"quality-{name}")
-    if look.neighbours is not None:
-        save_figure(neighbours_figure(synthesis, look.neighbours, limit=ROWS), out, f"neighbours-{name}")
+    if look.neighbors is not None:
+        save_figure(neighbors_figure(synthesis, look.neighbors, limit=ROWS), out, f"neighbors-{name}")
     speakers = class_neurons_figure(model, synthesis, credit=credit)
     if speakers is not None:
         save_figure(speakers, out, f"class-neurons-{name}")
@@ -167,8 +167,8 @@ def start_picture(path: Path, trained: Trained) -> torch.Tensor:
         raise DataError(f"there is no file {path} to start from: give zero, black, random, or a PNG or JPEG file")
     picture = read_picture(path)
     if trained.channels == 1:
-        grey = Image.fromarray(picture.permute(1, 2, 0).numpy()).convert("L")
-        picture = torch.from_numpy(np.array(grey))[None]
+        gray = Image.fromarray(picture.permute(1, 2, 0).numpy()).convert("L")
+        picture = torch.from_numpy(np.array(gray))[None]
     size, placement = tuple(picture.shape[1:]), trained.placement
     if size == placement.canvas:
         return picture
@@ -176,4 +176,4 @@ def start_picture(path: Path, trained: Trained) -> torch.Tensor:
         raise UsageError(f"the start picture {path} is {size[0]} x {size[1]} pixels: give one of the canvas's size, "
                          f"{placement.canvas[0]} x {placement.canvas[1]}, or of the image's size, "
                          f"{placement.image[0]} x {placement.image[1]}")
-    return placement.place(picture[None], placement.centred(1, picture.device))[0]
+    return placement.place(picture[None], placement.centered(1, picture.device))[0]

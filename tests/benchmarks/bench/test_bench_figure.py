@@ -13,7 +13,7 @@ def record(**changed) -> Bench:
         seconds = {"notebook": [8.0 * scale, 9.0 * scale], "ours": [2.0 * scale, 2.0 * scale], "bare": [1.0, 1.2]}
         return compare(model, "seconds an epoch", WHAT, seconds, {"arithmetic_seconds": 0.4, "pipeline_share": 0.125})
 
-    values = {"bench": "training", "measured": "2026-01-02T03:04:05+00:00", "dataset": "garments", "drawn": True,
+    values = {"bench": "training", "measured": "2026-01-02T03:04:05+00:00", "dataset": "garments", "synthetic": True,
               "repeats": 2, "settings": {}, "comparisons": [part("two-full", 1), part("two-conv", 10)],
               "machine": {"processor": "$chip$", "cores": 2, "threads": 2, "device": "cpu", "torch": "2"},
               "others": {"before": 0.0, "during": 0.3, "source": "x"}, "marked": True, "notes": ["marked: busy"],
@@ -39,7 +39,7 @@ def test_bars_are_medians_and_lines_are_ranges():
 def test_the_mark_and_the_machine_are_on_the_figure_and_in_its_words():
     for figure in (bench_figure(record()), growth_figure(record())):
         written = " ".join(text.get_text() for text in figure.texts)
-        assert "Marked: busy." in written and "2 cores" in written and "drawn garments (synthetic)" in written
+        assert "Marked: busy." in written and "2 cores" in written and "synthetic garments (synthetic)" in written
         assert "Marked: busy." in alt_text(figure) and r"\$chip\$" in written
         assert render_figure(figure, "svg")
 

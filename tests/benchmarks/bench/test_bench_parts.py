@@ -172,7 +172,7 @@ def test_the_speed_of_a_product_is_operations_over_seconds(monkeypatch):
 
 def test_the_notebook_lays_pictures_as_we_do():
     images = np.random.default_rng(0).integers(1, 256, (40, 1, 5, 7), dtype=np.uint8)
-    pictures = PlacedPictures(images, np.arange(40), (9, 8), normalise=False)
+    pictures = PlacedPictures(images, np.arange(40), (9, 8), normalize=False)
     place = Placement(image=(5, 7), canvas=(9, 8))
     seen = set()
     for index in range(40):
@@ -184,12 +184,12 @@ def test_the_notebook_lays_pictures_as_we_do():
     assert {y for y, _ in seen} == set(range(5)) and {x for _, x in seen} == {0, 1}
 
 
-def test_the_notebook_normalises_colours_alike():
+def test_the_notebook_normalizes_colors_alike():
     images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
-    plain, normalised = (PlacedPictures(images, np.zeros(2, np.int64), (4, 4), normalise=how)[1][0]
+    plain, normalized = (PlacedPictures(images, np.zeros(2, np.int64), (4, 4), normalize=how)[1][0]
                          for how in (False, True))
     assert torch.equal(plain, torch.from_numpy(images[1]) / 255)
-    assert torch.allclose(normalised, (plain - 0.1307) / 0.3081)
+    assert torch.allclose(normalized, (plain - 0.1307) / 0.3081)
 
 
 @pytest.mark.parametrize("plain, ours", [(NotebookPerceptron, TwoFullNet), (NotebookConvnet, TwoConvTwoFullNet)])
@@ -197,8 +197,8 @@ def test_the_notebooks_models_are_the_same_functions(plain, ours):
     model, twin = ours(canvas=(20, 24)).double().eval(), plain(canvas=(20, 24)).double().eval()
     twin.load_state_dict(model.state_dict())
     pixels = torch.rand(3, 1, 20, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    mean, deviation = (getattr(model.normalise, key) for key in ("mean", "deviation"))
-    assert torch.allclose(twin((pixels - mean) / deviation), model(pixels), atol=1e-12)
+    mean, std = (getattr(model.normalize, key) for key in ("mean", "std"))
+    assert torch.allclose(twin((pixels - mean) / std), model(pixels), atol=1e-12)
     assert notebook_model("two-full", canvas=(20, 24), channels=1, classes=10)[1]
 
 
@@ -230,7 +230,7 @@ def test_wide_models_are_the_course_models_at_the_courses_width():
 
 
 def test_models_of_ones_own_keep_their_pixels():
-    model, normalise = notebook_model("torch.nn:Flatten", canvas=(4, 4), channels=1, classes=2)
-    assert isinstance(model, nn.Flatten) and not normalise
+    model, normalize = notebook_model("torch.nn:Flatten", canvas=(4, 4), channels=1, classes=2)
+    assert isinstance(model, nn.Flatten) and not normalize
     with pytest.raises(UsageError, match="unknown model"):
         notebook_model("two-ful", canvas=(4, 4), channels=1, classes=2)

@@ -50,7 +50,7 @@ def test_a_record_is_marked_above_five_percent(before, during, busy):
 
 
 def test_a_record_comes_back_as_it_was(tmp_path):
-    bench = Bench(bench="data", measured="2026-01-02T03:04:05+00:00", dataset="garments", drawn=True, repeats=2,
+    bench = Bench(bench="data", measured="2026-01-02T03:04:05+00:00", dataset="garments", synthetic=True, repeats=2,
                   settings={"steps": 3}, machine={"cores": 2}, notes=["n"], marked=False,
                   comparisons=[compare("net", "s", WHAT, {"ours": [1.0, 2.0], "bare": [3.0, 4.0]}, {"steps": 3})],
                   growth=[growth_line("net", "images", "s", [1, 2], [[1.0], [2.0]])],

@@ -1,4 +1,4 @@
-"""Whole benchmarks of drawn garments, as small as they go: structure and files, never times."""
+"""Whole benchmarks of synthetic garments, as small as they go: structure and files, never times."""
 
 import json
 

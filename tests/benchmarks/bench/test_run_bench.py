@@ -11,7 +11,7 @@ from bench.record import Bench, compare, growth_line
 from run_bench import main
 
 FOUND = Bench(
-    bench="training", measured="2026-01-02T03:04:05+00:00", dataset="garments", drawn=True, repeats=2, settings={},
+    bench="training", measured="2026-01-02T03:04:05+00:00", dataset="garments", synthetic=True, repeats=2, settings={},
     comparisons=[compare("two-full", "seconds an epoch", {"notebook": "n", "ours": "o"},
                          {"notebook": [8.0, 9.0], "ours": [2.0, 2.0]}, {"steps": 7, "pipeline_share": 0.125})],
     growth=[growth_line("two-full", "images", "seconds", [100, 2000], [[1.0], [20.0]])], marked=True,

@@ -13,17 +13,17 @@ def standing(entry="two-full", seed=0, counts=(4, 4, 2, 0), placements=4, **chan
     mean, worst = float(counts.mean() / placements), float((counts == placements).mean())
     values = {
         "entry": entry, "title": entry.replace("-", " "), "made": f"{entry}, somehow", "model": "two-full",
-        "mend": None,
-        "preset": "default", "trained": "moved", "seed": seed, "parameters": 1234, "epochs": 1, "train_images": 10,
+        "repair": None,
+        "preset": "default", "trained": "random", "seed": seed, "parameters": 1234, "epochs": 1, "train_images": 10,
         "train_seconds": 2.0 + seed, "settings": {}, "asked": {"data": "x"},
         "hardware": {"processor": "chip", "cores": 2, "device": "cpu", "torch": "2"},
         "claims": {"canvas": {"level": "none", "why": "so it is"}}, "measured": f"2026-01-0{seed + 1}",
         "dataset": "garments",
-        "drawn": True, "split": "test", "classes": 10, "images": len(counts), "placements": placements,
+        "synthetic": True, "split": "test", "classes": 10, "images": len(counts), "placements": placements,
         "mode": "canvas", "placement": {"image": [2, 2], "canvas": [3, 3]}, "engine": "dense", "reason": "because",
         "audit_seconds": 1.0, "mean_accuracy": mean, "worst_case_accuracy": worst, "consistency": 0.5,
         "unanimity": 0.25, "middle_accuracy": 0.75, "intervals": {name: [0.125, 0.875] for name in FIGURES},
-        "flips": 3, "ties": 0, "not_finite": 0,
+        "flips": 3, "ties": 0, "nonfinite": 0,
         "self_check": {"placements": 1, "max_abs_logit_difference": 0.0, "tolerance": 1.0}, "notes": [], "labels": 7,
         "packed_counts": pack_counts(counts, placements)}
     return Standing(**(values | changed))

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from leaderboard import make, run
-from leaderboard.entries import ENTRIES, MENDS, entries_named
-from leaderboard.mending import mended
+from leaderboard.entries import ENTRIES, REPAIRS, entries_named
 from leaderboard.records import read_standing
+from leaderboard.repairing import repaired
 from leaderboard.settings import LeaderboardSettings
 from marked import marks
 from run_leaderboard import main
@@ -19,11 +19,11 @@ from shiftscope.auditing import audit
 from shiftscope.data import load_dataset
 from shiftscope.errors import Interrupted
 from shiftscope.models import build_model, load
-from shiftscope.models.mending import METHODS
+from shiftscope.models.repair import METHODS
 from shiftscope.placement import Placement
 
 CANVAS = (24, 20)
-QUICK = ("two-full-centred", "two-full", "two-full-recentre")
+QUICK = ("two-full-centered", "two-full", "two-full-recenter")
 
 
 @pytest.fixture
@@ -51,31 +51,31 @@ def test_records_hold_what_an_audit_of_the_checkpoint_says(board, npz, tmp_path)
     for seed in (0, 1):
         one = read_standing(tmp_path / "records" / f"two-full-seed{seed}.json")
         alone = audit(load(tmp_path / "work" / "checkpoints" / f"two-full-seed{seed}"), data, placement=place)
-        assert one.right_counts.tolist() == alone.right_counts.tolist()
+        assert one.correct_counts.tolist() == alone.correct_counts.tolist()
         assert (one.images, one.placements, one.epochs, one.train_images) == (60, 13 * 9, 1, 160)
         assert (one.mean_accuracy, one.consistency) == (alone.mean_accuracy, alone.consistency)
         middle = alone.offsets.tolist().index(list(place.middle))
-        assert one.flips == int((alone.answers != alone.answers[:, [middle]]).sum()) > 0
+        assert one.flips == int((alone.predictions != alone.predictions[:, [middle]]).sum()) > 0
         assert one.hardware["cores"] >= 1 and one.hardware["torch"] == torch.__version__ and one.train_seconds > 0
         assert one.claims["canvas"]["level"] == "none"
-    assert read_standing(tmp_path / "records" / "two-full-centred-seed0.json").trained == "centred"
+    assert read_standing(tmp_path / "records" / "two-full-centered-seed0.json").trained == "centered"
 
 
-def test_a_mend_reuses_the_training_and_is_exact_where_it_claims_so(board, tmp_path, monkeypatch):
+def test_a_repair_reuses_the_training_and_is_exact_where_it_claims_so(board, tmp_path, monkeypatch):
     board("--entries", "two-full", "--seeds", "1")
     trained = []
     train = make.train
     monkeypatch.setattr(make, "train", lambda *a, **k: trained.append(k["name"]) or train(*a, **k))
-    board("--entries", "two-full-recentre", "--seeds", "1", "--resume")
+    board("--entries", "two-full-recenter", "--seeds", "1", "--resume")
     plain, after = (read_standing(tmp_path / "records" / f"{name}-seed0.json")
-                    for name in ("two-full", "two-full-recentre"))
-    assert trained == [] and after.train_seconds == plain.train_seconds and after.mend == "recentre"
+                    for name in ("two-full", "two-full-recenter"))
+    assert trained == [] and after.train_seconds == plain.train_seconds and after.repair == "recenter"
     assert after.claims["canvas"]["level"] == "exact" and after.flips == 0
     assert after.mean_accuracy == after.worst_case_accuracy and after.consistency == 1.0
     assert plain.worst_case_accuracy < plain.mean_accuracy
 
 
-def test_fine_tuning_goes_on_from_the_mended_model(board, tmp_path):
+def test_fine_tuning_goes_on_from_the_repaired_model(board, tmp_path):
     board("--entries", "two-conv-polyphase,two-conv-polyphase-finetuned", "--seeds", "1")
     before, tuned = (read_standing(tmp_path / "records" / f"two-conv-polyphase{end}-seed0.json")
                      for end in ("", "-finetuned"))
@@ -102,7 +102,7 @@ def test_a_session_that_is_cut_off_goes_on(board, tmp_path, monkeypatch):
         return make_standing(entry, seed, shop, stop)
 
     monkeypatch.setattr(run, "make_standing", cut_off)
-    said = board("--entries", "two-full", "two-full-recentre", "--seeds", "2", code=130)
+    said = board("--entries", "two-full", "two-full-recenter", "--seeds", "2", code=130)
     assert said.err == "interrupted while training\n"
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["two-full-seed0.json"]
     monkeypatch.undo()
@@ -158,7 +158,7 @@ def test_the_page_is_made_from_the_records(board, tmp_path):
     page.write_text(f"before\n{begin}\nwas here\n{end}\nafter\n")
     said = board("--table", "docs/page.md", code=2).err
     assert "there are no records to show" in said and "was here" in page.read_text()
-    board("--entries", "two-full", "two-full-recentre", "--seeds", "2")
+    board("--entries", "two-full", "two-full-recenter", "--seeds", "2")
     assert board("--table", "docs/page.md").out.splitlines()[-1] == "docs/page.md"
     text = page.read_text()
     assert text.startswith(f"before\n{begin}\n") and text.endswith(f"{end}\nafter\n") and "was here" not in text
@@ -175,20 +175,20 @@ def test_the_page_is_made_from_the_records(board, tmp_path):
 def test_entries_have_names_of_their_own_and_trainings_in_common():
     names = [entry.name for entry in ENTRIES]
     assert len(set(names)) == len(names)
-    assert {entry.mend for entry in ENTRIES if entry.mend} == set(METHODS)
-    for model, mends in MENDS.items():
-        assert {f"{model}-{mend}" for mend in mends} <= set(names)
-        assert {entry.training for entry in ENTRIES if entry.model == model and not entry.centred} == {model}
+    assert {entry.repair for entry in ENTRIES if entry.repair} == set(METHODS)
+    for model, repairs in REPAIRS.items():
+        assert {f"{model}-{repair}" for repair in repairs} <= set(names)
+        assert {entry.training for entry in ENTRIES if entry.model == model and not entry.centered} == {model}
     assert len(entries_named(())) == len(ENTRIES)
     assert LeaderboardSettings(entries=("two-conv",)).seeds == 3
 
 
-def test_every_mend_that_is_listed_can_be_made():
-    for model, mends in MENDS.items():
+def test_every_repair_that_is_listed_can_be_made():
+    for model, repairs in REPAIRS.items():
         net = build_model(model, canvas=CANVAS, classes=3).eval()
         pixels = torch.rand(2, 1, *CANVAS, generator=torch.Generator().manual_seed(0))
-        for mend in mends:
-            outputs = mended(net, mend, (1, *CANVAS))(pixels)
+        for repair in repairs:
+            outputs = repaired(net, repair, (1, *CANVAS))(pixels)
             assert outputs.shape == (2, 3) and np.isfinite(outputs.detach().numpy()).all()
 
 

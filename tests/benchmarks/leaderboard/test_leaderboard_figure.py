@@ -18,17 +18,17 @@ from shiftscope.reporting import alt_text, render_figure
 
 def row(entry, mean, worst, **changed):
     shares = dict.fromkeys(COLUMNS.values(), Share(mean=0.5, interval=(0.4, 0.6)))
-    shares |= {"mean_accuracy": Share(mean=mean, deviation=0.0012, interval=(0.25, 0.75)),
-               "worst_case_accuracy": Share(mean=worst, deviation=0.0034)}
+    shares |= {"mean_accuracy": Share(mean=mean, std=0.0012, interval=(0.25, 0.75)),
+               "worst_case_accuracy": Share(mean=worst, std=0.0034)}
     values = {"entry": entry, "title": f"{entry} $x$", "shares": shares, "seeds": 2, "parameters": 1234567, "epochs": 9,
-              "train_seconds": (754.0, 6.0), "machine": "chip", "level": "exact", "flips": 7, "answers": 1000,
+              "train_seconds": (754.0, 6.0), "machine": "chip", "level": "exact", "flips": 7, "predictions": 1000,
               "each": [(mean - 0.01, worst), (mean + 0.01, worst)],
               "below": {"worst_case_accuracy": 1e-9, "mean_accuracy": 0.25}, "bold": ("worst_case_accuracy",)}
     return Row(**(values | changed))
 
 
 def board(*rows):
-    return Board(rows=rows, dataset="fashion-mnist", drawn=False, images=10, placements=100, mode="canvas",
+    return Board(rows=rows, dataset="fashion-mnist", synthetic=False, images=10, placements=100, mode="canvas",
                  placement={"image": [28, 28], "canvas": [56, 56], "mode": "canvas"}, measured="2026-01-02")
 
 
@@ -61,9 +61,9 @@ def test_the_picture_shows_mean_worst_case_and_seeds():
     figure = leaderboard_figure(board(*ROWS))
     axes, = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [r"first \$x\$", r"second \$x\$", "chance"]
-    drawn = [(line.get_marker(), [round(float(x), 6) for x in line.get_xdata()], line.get_ydata()[0])
+    synthetic = [(line.get_marker(), [round(float(x), 6) for x in line.get_xdata()], line.get_ydata()[0])
              for line in axes.lines if len(line.get_xdata())]
-    assert ("s", [80.0], 1) in drawn and ("o", [60.0], 1) in drawn and ("|", [79.0, 81.0], 1) in drawn
+    assert ("s", [80.0], 1) in synthetic and ("o", [60.0], 1) in synthetic and ("|", [79.0, 81.0], 1) in synthetic
     assert [text.get_text() for text in axes.texts] == ["90.0", "80.0", "60.0", "10.0"]
     assert "second $x$: mean 80.0 %, worst case 60.0 %." in alt_text(figure) and "Fashion-MNIST" in alt_text(figure)
     assert render_figure(figure, "png") == render_figure(leaderboard_figure(board(*ROWS)), "png")

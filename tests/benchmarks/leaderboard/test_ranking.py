@@ -1,4 +1,4 @@
-"""From records to rows: order, spread, tests between neighbours, bold, chance."""
+"""From records to rows: order, spread, tests between neighbors, bold, chance."""
 
 import itertools
 import math
@@ -23,8 +23,8 @@ def rows_of(*standings):
 
 def test_rows_are_ordered_by_worst_case_then_mean(made):
     found = board([made("two-full", counts=many(30, 70)), made("two-conv", counts=many(30, 60, 10)),
-                   made("recentred-quick", counts=many(50, 50))])
-    assert [row.entry for row in found.rows] == ["recentred-quick", "two-conv", "two-full", "chance-constant",
+                   made("recentered-quick", counts=many(50, 50))])
+    assert [row.entry for row in found.rows] == ["recentered-quick", "two-conv", "two-full", "chance-constant",
                                                  "chance-guess"]
 
 
@@ -34,22 +34,22 @@ def test_mean_and_sample_deviation_over_seeds_and_the_interval_over_images(made)
     row = rows_of(*(made(seed=seed, counts=c, intervals=i) for seed, (c, i) in enumerate(
         zip(counts, intervals, strict=True))))["two-full"]
     share = row.shares["worst_case_accuracy"]
-    assert share.mean == pytest.approx(0.4) and share.deviation == pytest.approx(np.std([0.3, 0.5], ddof=1))
+    assert share.mean == pytest.approx(0.4) and share.std == pytest.approx(np.std([0.3, 0.5], ddof=1))
     assert share.interval == (0.25, 0.75)  # the mean of the seeds' own
-    assert row.shares["consistency"].deviation == 0
+    assert row.shares["consistency"].std == 0
     assert row.train_seconds == (pytest.approx(2.5), pytest.approx(math.sqrt(0.5))) and row.seeds == 2
-    assert row.each == [(0.3, 0.3), (0.5, 0.5)] and (row.flips, row.answers) == (6, 800)
+    assert row.each == [(0.3, 0.3), (0.5, 0.5)] and (row.flips, row.predictions) == (6, 800)
 
 
 def test_one_seed_shows_the_interval_of_its_audit(made):
     row = rows_of(made())["two-full"]
-    assert all(share.interval == (0.125, 0.875) and share.deviation is None for share in row.shares.values())
+    assert all(share.interval == (0.125, 0.875) and share.std is None for share in row.shares.values())
 
 
-def test_the_test_between_neighbours_is_mcnemars_on_the_same_images(made):
+def test_the_test_between_neighbors_is_mcnemars_on_the_same_images(made):
     a, b = made("two-conv", counts=many(60, 40)), made("two-full", counts=[0] * 10 + many(40, 50))
-    only_a = sum(x == P and y != P for x, y in zip(a.right_counts, b.right_counts, strict=True))
-    only_b = sum(y == P and x != P for x, y in zip(a.right_counts, b.right_counts, strict=True))
+    only_a = sum(x == P and y != P for x, y in zip(a.correct_counts, b.correct_counts, strict=True))
+    only_b = sum(y == P and x != P for x, y in zip(a.correct_counts, b.correct_counts, strict=True))
     expected = binomtest(only_a, only_a + only_b).pvalue
     rows = rows_of(a, b)
     assert only_a == 20 and rows["two-conv"].below["worst_case_accuracy"] == pytest.approx(expected)

@@ -35,7 +35,7 @@ def test_a_record_of_all_test_images_is_small(draw, made, tmp_path):
     counts = draw(np.random.default_rng(0))
     path = write_standing(made(counts=counts, placements=841), tmp_path)
     assert path.stat().st_size < 30_000
-    assert read_standing(path).right_counts.tolist() == counts.tolist()
+    assert read_standing(path).correct_counts.tolist() == counts.tolist()
 
 
 def test_a_record_comes_back_as_it_was(made, tmp_path):

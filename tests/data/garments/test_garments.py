@@ -11,38 +11,38 @@ QUIET = SilentProgress()
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def synthetic():
     return draw(600, seed=0, split=0, progress=QUIET)
 
 
-def test_an_image_does_not_depend_on_how_many_are_drawn(drawn):
+def test_an_image_does_not_depend_on_how_many_are_drawn(synthetic):
     images, labels = draw(37, seed=0, split=0, progress=QUIET)
-    assert images.equal(drawn[0][:37])
-    assert labels.equal(drawn[1][:37])
+    assert images.equal(synthetic[0][:37])
+    assert labels.equal(synthetic[1][:37])
 
 
-def test_an_image_does_not_depend_on_its_batch(drawn, monkeypatch):
+def test_an_image_does_not_depend_on_its_batch(synthetic, monkeypatch):
     monkeypatch.setattr("shiftscope.data.garments.drawing._BATCH", 7)
-    assert draw(200, seed=0, split=0, progress=QUIET)[0].equal(drawn[0][:200])
+    assert draw(200, seed=0, split=0, progress=QUIET)[0].equal(synthetic[0][:200])
 
 
-def test_seed_and_split_change_the_images(drawn):
+def test_seed_and_split_change_the_images(synthetic):
     for seed, split in ((1, 0), (0, 1)):
-        assert not draw(10, seed=seed, split=split, progress=QUIET)[0].equal(drawn[0][:10])
+        assert not draw(10, seed=seed, split=split, progress=QUIET)[0].equal(synthetic[0][:10])
 
 
-def test_every_ten_images_hold_each_class_once_in_changing_order(drawn):
-    blocks = drawn[1].view(-1, 10)
+def test_every_ten_images_hold_each_class_once_in_changing_order(synthetic):
+    blocks = synthetic[1].view(-1, 10)
     assert blocks.sort(dim=1).values.equal(torch.arange(10).expand(60, 10))
     assert len(blocks.unique(dim=0)) > 50
 
 
-def test_no_two_images_are_alike(drawn):
-    assert len(drawn[0].unique(dim=0)) == 600
+def test_no_two_images_are_alike(synthetic):
+    assert len(synthetic[0].unique(dim=0)) == 600
 
 
-def test_garments_fill_their_frame_and_leave_the_ground_black(drawn):
-    images = drawn[0][:, 0]
+def test_garments_fill_their_frame_and_leave_the_ground_black(synthetic):
+    images = synthetic[0][:, 0]
     upright = images[:, 0].any(dim=1) & images[:, -1].any(dim=1)
     across = images[:, :, 0].any(dim=1) & images[:, :, -1].any(dim=1)
     assert (upright | across).float().mean() > 0.97
@@ -96,7 +96,7 @@ def test_a_cache_folder_that_cannot_be_written_is_no_error(cache):
 
 def test_the_dataset_says_that_it_was_drawn():
     data = load_dataset("garments:20,10")
-    assert data.drawn and "drawn by Shiftscope" in data.source and data.licence.startswith("MIT")
+    assert data.synthetic and "drawn by Shiftscope" in data.source and data.license.startswith("MIT")
     assert data.class_names[0] == "T-shirt/top" and data.class_names[9] == "Ankle boot"
     assert np.isin(data.train.labels.numpy(), range(10)).all()
 

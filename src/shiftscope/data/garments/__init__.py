@@ -1,7 +1,7 @@
 """Garments drawn by our own code: the dataset that is always there, without a download."""
 
 from shiftscope.data.garments.cache import (
-    LICENCE,
+    LICENSE,
     NAME,
     TEST_IMAGES,
     TRAIN_IMAGES,
@@ -11,4 +11,4 @@ from shiftscope.data.garments.cache import (
 )
 from shiftscope.data.garments.drawing import draw
 
-__all__ = ["LICENCE", "NAME", "TEST_IMAGES", "TRAIN_IMAGES", "cache_path", "draw", "load_garments", "named_counts"]
+__all__ = ["LICENSE", "NAME", "TEST_IMAGES", "TRAIN_IMAGES", "cache_path", "draw", "load_garments", "named_counts"]

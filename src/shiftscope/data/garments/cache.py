@@ -1,4 +1,4 @@
-"""The drawn garments as a dataset, kept in the user's cache folder once drawn."""
+"""The synthetic garments as a dataset, kept in the user's cache folder once drawn."""
 
 import hashlib
 import io
@@ -24,13 +24,13 @@ TRAIN_IMAGES, TEST_IMAGES = 12_000, 2_000
 MOST_IMAGES = 200_000
 """Training and test images together. So many take minutes to draw and 160 MB of memory."""
 
-LICENCE = "MIT, The Shiftscope developers"
+LICENSE = "MIT, The Shiftscope developers"
 _SPLITS = ("train", "test")
 
 
 def load_garments(*, train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES, seed: int = 0,
                   progress: Progress | None = None) -> Dataset:
-    """Return drawn garments: ten classes with Fashion-MNIST's names, grey, 28 x 28, filling the frame.
+    """Return synthetic garments: ten classes with Fashion-MNIST's names, gray, 28 x 28, filling the frame.
 
     Image i of a split depends on the seed alone, not on how many are asked for.
 
@@ -49,7 +49,7 @@ def load_garments(*, train_images: int = TRAIN_IMAGES, test_images: int = TEST_I
     train, test = (TensorImages(torch.from_numpy(arrays[f"{split}_images"])[:, None],
                                 torch.from_numpy(arrays[f"{split}_labels"])) for split in _SPLITS)
     checksums = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
-    return Dataset(name=NAME, class_names=tuple(PAINTERS), train=train, test=test, licence=LICENCE, drawn=True,
+    return Dataset(name=NAME, class_names=tuple(PAINTERS), train=train, test=test, license=LICENSE, synthetic=True,
                    source=f"drawn by Shiftscope's own code (version {VERSION} of the drawings, seed {seed})",
                    checksums=checksums)
 

@@ -1,4 +1,4 @@
-"""Draws any number of labelled garments."""
+"""Draws any number of labeled garments."""
 
 import torch
 

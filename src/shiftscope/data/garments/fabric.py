@@ -9,14 +9,14 @@ from shiftscope.data.garments.raster import SIZE, Array, X, Y, per_image
 
 
 class Picture:
-    """Grey images (B, 28, 28) on black, painted layer upon layer."""
+    """Gray images (B, 28, 28) on black, painted layer upon layer."""
 
     def __init__(self, count: int):
         self.value = np.zeros((count, SIZE, SIZE), dtype=np.float32)
         self.cover = np.zeros_like(self.value)
 
     def paint(self, mask: Array, tone: Array) -> None:
-        """Lay `tone`, grey 0 to 255, (B,) or (B, 28, 28), over what `mask` covers."""
+        """Lay `tone`, gray 0 to 255, (B,) or (B, 28, 28), over what `mask` covers."""
         tone = per_image(tone) if tone.ndim == 1 else tone
         self.value += mask * (tone - self.value)
         np.maximum(self.cover, mask, out=self.cover)
@@ -41,17 +41,17 @@ Painter = Callable[[Dice], Picture]
 
 
 def tone(dice: Dice, dark: float = 0.25) -> Array:
-    """Return the grey level of the cloth, (B,): mostly light, a share of `dark` ones."""
+    """Return the gray level of the cloth, (B,): mostly light, a share of `dark` ones."""
     light = dice.between("tone light", 130, 240)
     return np.where(dice.chance("tone dark?", dark), dice.between("tone dark", 65, 125), light)
 
 
-def cloth(dice: Dice, grey: Array, *, stripes: float = 0.1, checks: float = 0.03, print_: float = 0.1) -> Array:
-    """Return cloth of mean level `grey` with pattern, folds and light, (B, 28, 28).
+def cloth(dice: Dice, gray: Array, *, stripes: float = 0.1, checks: float = 0.03, print_: float = 0.1) -> Array:
+    """Return cloth of mean level `gray` with pattern, folds and light, (B, 28, 28).
 
     Args:
         dice: the random numbers.
-        grey: grey level (B,).
+        gray: gray level (B,).
         stripes: share of images with horizontal or vertical stripes.
         checks: share with checks.
         print_: share with an all-over print of blotches.
@@ -65,7 +65,7 @@ def cloth(dice: Dice, grey: Array, *, stripes: float = 0.1, checks: float = 0.03
     along = np.where(checked | (striped & upright), strength, 0)
     field = 1 + per_image(across) * _waves(dice, "across", Y) + per_image(along) * _waves(dice, "along", X)
     field += per_image(np.where(blotched, 2.2 * strength, 0.06)) * _blotches(dice)
-    return per_image(grey) * field * _light(dice)
+    return per_image(gray) * field * _light(dice)
 
 
 def _waves(dice: Dice, name: str, coordinate: Array) -> Array:
@@ -76,7 +76,7 @@ def _waves(dice: Dice, name: str, coordinate: Array) -> Array:
 
 
 def _blotches(dice: Dice) -> Array:
-    """Noise with spots about three pixels wide, deviation about 0.3."""
+    """Noise with spots about three pixels wide, std about 0.3."""
     noise = dice.grain("blotches")
     for axis in (1, 2):
         noise = noise + np.roll(noise, 1, axis) + np.roll(noise, -1, axis)

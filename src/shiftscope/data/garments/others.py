@@ -40,8 +40,8 @@ def bag(dice: Dice) -> Picture:
     top = np.where(wide, 14 - 0.5 * (tall + handle) + handle, handle)
     bottom, middle = top + tall, np.full(len(dice), 14.0)
     picture = Picture(len(dice))
-    grey = fabric.tone(dice, dark=0.3)
-    cloth = fabric.cloth(dice, grey, stripes=0.08, checks=0.05, print_=0.14)
+    gray = fabric.tone(dice, dark=0.3)
+    cloth = fabric.cloth(dice, gray, stripes=0.08, checks=0.05, print_=0.14)
     _handle(dice, picture, top, handle, across, cloth)
     slant = dice.between("slant", -0.2, 0.16) * across
     upper, lower = across - np.clip(slant, 0, None), across + np.clip(slant, None, 0)

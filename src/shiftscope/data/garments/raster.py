@@ -14,9 +14,9 @@ SUBROWS = 4
 
 Array = np.ndarray
 
-_CENTRES = (np.arange(SIZE, dtype=np.float32) + 0.5)
-X, Y = _CENTRES[None, None, :], _CENTRES[None, :, None]
-"""Pixel centres, shapes (1, 1, 28) and (1, 28, 1)."""
+_CENTERS = (np.arange(SIZE, dtype=np.float32) + 0.5)
+X, Y = _CENTERS[None, None, :], _CENTERS[None, :, None]
+"""Pixel centers, shapes (1, 1, 28) and (1, 28, 1)."""
 
 
 def per_image(values: Array) -> Array:
@@ -82,7 +82,7 @@ def ellipse(x: Array, y: Array, across: Array, down: Array) -> Array:
 
 def box(left: Array, right: Array, top: Array, bottom: Array) -> Array:
     """Return the mask of upright boxes: exact coverage."""
-    def cover(low: Array, high: Array, centres: Array) -> Array:
+    def cover(low: Array, high: Array, centers: Array) -> Array:
         low, high = per_image(low), per_image(high)
-        return np.clip(np.minimum(centres + 0.5, high) - np.maximum(centres - 0.5, low), 0, 1)
+        return np.clip(np.minimum(centers + 0.5, high) - np.maximum(centers - 0.5, low), 0, 1)
     return cover(left, right, X) * cover(top, bottom, Y)

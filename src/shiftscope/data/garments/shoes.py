@@ -29,11 +29,11 @@ def _high(toe_height: Array, instep: Array, ankle: Array, top: Array, tilt: Arra
         (back - 1.6, top), (back - 0.6, top), (back - 1.3, 0.5 * (top + base)), (back - 0.3, base - 4), (back, base))))
 
 
-def _sole(dice: Dice, picture: Picture, base: Array, height: Array, grey: Array) -> None:
+def _sole(dice: Dice, picture: Picture, base: Array, height: Array, gray: Array) -> None:
     """Lay the sole along the bottom, a little raised at the toe."""
     left, right, lift = np.zeros(len(dice)), np.full(len(dice), SIZE), dice.between("toe lift", 0, 1.4)
     picture.paint(polygon(points((left, base - height - lift), (left + 6, base - height), (right, base - height),
-                                 (right, base), (left + 4, base), (left + 0.6, base - 0.8 * lift))), grey)
+                                 (right, base), (left + 4, base), (left + 0.6, base - 0.8 * lift))), gray)
 
 
 def _laces(dice: Dice, picture: Picture, instep: Array, top: Array, toe_height: Array, base: Array,
@@ -81,14 +81,14 @@ def ankle_boot(dice: Dice) -> Picture:
     top, instep = base - height, dice.between("instep", 12.5, 18.5)
     toe_height = dice.between("toe height", 3.8, 6.5)
     ankle = base - np.minimum(toe_height + dice.between("vamp", 4, 8), height - 1.5)
-    picture, grey = Picture(len(dice)), fabric.tone(dice, dark=0.4)
+    picture, gray = Picture(len(dice)), fabric.tone(dice, dark=0.4)
     picture.paint(_high(toe_height, instep, ankle, top, dice.between("tilt", -0.8, 1.5), base),
-                  fabric.cloth(dice, grey, stripes=0.02, checks=0.02, print_=0.12))
+                  fabric.cloth(dice, gray, stripes=0.02, checks=0.02, print_=0.12))
     _laces(dice, picture, instep, ankle - 2, toe_height, base, share=0.4)
     wide = instep + 2 + 0.4 * (SIZE - instep)
     elastic = polygon(points((wide - 2.5, top + 0.5), (wide + 2.5, top + 0.5), (wide, top + 0.5 * height)))
     picture.shade(elastic * dice.chance("elastic", 0.3)[:, None, None], dice.between("elastic tone", 0.4, 0.75))
-    _sole(dice, picture, base, dice.between("sole", 0.8, 1.8), grey * dice.between("sole tone", 0.3, 1.6))
+    _sole(dice, picture, base, dice.between("sole", 0.8, 1.8), gray * dice.between("sole tone", 0.3, 1.6))
     _raise_heel(dice, picture, base)
     return picture
 
@@ -107,8 +107,8 @@ def sandal(dice: Dice) -> Picture:
     heel = np.where(dice.chance("heeled", 0.5), dice.between("heel", 4, 15), dice.between("flat", 0, 2))
     tall = heel + dice.between("straps", 5, 11)
     base = np.minimum(14 + 0.5 * tall + dice.between("base", 0, 1.5), SIZE - 0.3)
-    grey, width = fabric.tone(dice, dark=0.3), dice.between("strap width", 1.1, 2.4)
-    shine = fabric.cloth(dice, grey, print_=0.2)
+    gray, width = fabric.tone(dice, dark=0.3), dice.between("strap width", 1.1, 2.4)
+    shine = fabric.cloth(dice, gray, print_=0.2)
     picture, zero = Picture(len(dice)), np.zeros(len(dice))
     ball = dice.between("ball", 8, 11)
     tread = points((zero + 0.5, base - 0.7), (ball, base - 1), (ball + 7, base - 1 - 0.55 * heel),

@@ -88,14 +88,14 @@ def neckline(dice: Dice, picture: Picture, cut: Cut, pointed: float = 0.2, trim:
 
 def chest_print(dice: Dice, picture: Picture, cut: Cut, share: float) -> None:
     """Put a box or a roundel on the chest of a share of the images."""
-    grey = np.where(dice.chance("motif dark", 0.5), dice.between("motif low", 15, 90),
+    gray = np.where(dice.chance("motif dark", 0.5), dice.between("motif low", 15, 90),
                     dice.between("motif high", 190, 250))
     x, y = cut.middle + dice.between("motif x", -1, 1), dice.between("motif y", 8, 14)
     across, down = dice.between("motif across", 1.5, 4.5), dice.between("motif down", 0.8, 4)
     there = dice.chance("motif", share)
     boxed = there & dice.chance("motif box", 0.5)
-    picture.paint(box(x - across, x + across, y - down, y + down) * boxed[:, None, None], grey)
-    picture.paint(ellipse(x, y, across, down) * (there & ~boxed)[:, None, None], grey)
+    picture.paint(box(x - across, x + across, y - down, y + down) * boxed[:, None, None], gray)
+    picture.paint(ellipse(x, y, across, down) * (there & ~boxed)[:, None, None], gray)
 
 
 def front(dice: Dice, picture: Picture, cut: Cut, *, visible: tuple[float, float], width: tuple[float, float],

@@ -1,0 +1,125 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shiftscope.errors import UsageError
+from shiftscope.reporting import (
+    alt_text,
+    few_colors,
+    neighbors_figure,
+    quality_figure,
+    quality_sentence,
+    render_figure,
+)
+from shiftscope.results import Neighbors, Quality, Synthesis
+
+
+def synthesis(units: list[str], **changed: Any) -> Synthesis:
+    count = len(units)
+    values: dict[str, Any] = {
+        "model": "two-conv", "objective": "x", "units": units, "class_names": ["Bag", "Coat"], "start": "black",
+        "settings": {"steps": 32}, "seconds": 1.0, "device": "cpu", "notes": [],
+        "images": np.linspace(0, 1, count * 48, dtype=np.float32).reshape(count, 1, 6, 8),
+        "activations": np.full(count, 9.0, np.float32), "activations_start": np.zeros(count, np.float32),
+        "predictions": np.zeros(count, int), "confidence": np.ones(count, np.float32)}
+    return Synthesis(**(values | changed))
+
+
+def near(units: list[str], **changed: Any) -> Neighbors:
+    count = len(units)
+    values: dict[str, Any] = {
+        "model": "two-conv", "objective": "x", "units": units, "dataset": "fashion-mnist", "synthetic": False,
+        "split": "test", "class_names": ["Bag", "$Coat"], "images": 50, "placements": 4, "possible": 9, "placement": {},
+        "seconds": 1.0, "device": "cpu", "top_index": np.zeros((count, 3), int),
+        "top_offset": np.zeros((count, 3, 2), int), "top_activation": np.ones((count, 3), np.float32),
+        "top_labels": np.tile([0, 1, 1], (count, 1)), "top_canvases": np.zeros((count, 3, 1, 6, 8), np.uint8),
+        "counts": np.tile([0, 5, 3, 0, 1, 0], (count, 1)), "edges": np.tile(np.arange(-3.0, 4.0), (count, 1)),
+        "mean": np.zeros(count, np.float32), "maximum": np.full(count, 1.5, np.float32),
+        "fields": np.tile([1, 2, 4, 7], (count, 1)), "peaks": np.ones(count, np.float32)}
+    return Neighbors(**(values | changed))
+
+
+def words(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts] + [t.get_text() for t in figure.texts]
+
+
+def test_a_row_a_unit():
+    units = ["conv2:4", "conv2:5", "conv2:6"]
+    figure = neighbors_figure(synthesis(units), near(units), limit=2, images=2)
+    text = words(figure)
+    assert text.count("Bag") == text.count(r"\$Coat") == 2 and "conv2:4" in text and "conv2:6" not in text
+    assert text.count("▼ 9, real up to 1.5") == 2 and text.count("3 x 5") == 2
+    axes = figure.axes[0]
+    assert len(axes.images) == 2 * (1 + 2)
+    field = axes.patches[-1]  # the frame of the last unit
+    canvas = axes.patches[-2]
+    assert (field.get_width() / canvas.get_width(),
+            field.get_height() / canvas.get_height()) == pytest.approx((5/8, 3/6))
+    assert ((field.get_x() - canvas.get_x()) / canvas.get_width(),
+            (field.get_y() - canvas.get_y()) / canvas.get_height()) == pytest.approx((2/8, 1/6))
+    line = " ".join(" ".join(text).split())
+    assert "The first 50 test images at 4 of 9 placements. 3 of 3 syntheses" in line and "Zalando" in line
+    assert "the first 2 of 3 units of conv2, convnet" in alt_text(figure)
+
+
+def test_where_all_reads_all_no_frame_is_drawn():
+    units = ["class:Bag", "class:Coat"]
+    figure = neighbors_figure(synthesis(units), near(units, fields=np.tile([0, 0, 6, 8], (2, 1)), placements=9))
+    line = " ".join(" ".join(words(figure)).split())
+    assert "The whole canvas can reach every class." in line and "at all 9 placements" in line
+    assert len(figure.axes[0].patches) == 2 * 3  # filled bins of the histograms
+
+
+def test_the_mark_stands_at_the_activation():
+    figure = neighbors_figure(synthesis(["fc1:0"], activations=np.array([2.0], np.float32)), near(["fc1:0"]))
+    dashed, solid, marker = figure.axes[0].lines[1:4]
+    bins = sorted((patch.get_x(), patch.get_width()) for patch in figure.axes[0].patches[:3])
+    per_unit = bins[0][1]
+    zero = bins[0][0] + 2 * per_unit  # the first filled bin begins at -2
+    assert solid.get_xdata()[0] == pytest.approx(zero + 2.0 * per_unit) == marker.get_xdata()[0]
+    assert dashed.get_xdata()[0] == pytest.approx(zero + 1.5 * per_unit)
+
+
+def test_records_of_other_units():
+    with pytest.raises(UsageError, match="draw those of the same units together"):
+        neighbors_figure(synthesis(["fc1:0"]), near(["fc1:1"]))
+
+
+def merits(count: int, **changed: Any) -> Quality:
+    values: dict[str, Any] = {
+        "model": "two-full", "objective": "class:all", "units": [f"class:{k}" for k in range(count)],
+        "seconds_per_unit": 0.25, "exceeds_real": 0.9, "dead": None, "dead_units": [], "judge": "two-conv", "transfer": 0.5,
+        "seeds": 0, "shift": 2, "pictures": "The first 50 test images.", "over_best": np.linspace(0.5, 2, count),
+        "selectivity": np.full(count, 0.5), "placement_stability": np.full(count, np.nan),
+        "seed_stability": np.full(count, np.nan), "judged": np.zeros(count, int),
+        "judged_correct": np.arange(count) == 0}
+    return Quality(**(values | changed))
+
+
+def test_quality_has_a_panel_a_figure_and_names_few_units():
+    figure = quality_figure(merits(2), credit="synthetic garments (synthetic)")
+    assert len(figure.axes) == 2
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["0 ✓", "1 ✗"]
+    assert "The judge, convnet, names 50 % of the pictures right." in alt_text(figure)
+    many = quality_figure(merits(60, over_best=np.linspace(2, 0.5, 60)))
+    assert not many.axes[0].get_yticklabels()
+    dots = many.axes[0].collections[0].get_offsets()
+    assert (np.diff(dots[:, 0]) >= 0).all() and len(dots) == 60
+
+
+def test_quality_in_words():
+    text = quality_sentence(merits(2, dead=0.25, transfer=None))
+    assert text == ("90 % of the units are excited more by their picture than by any real one. 25 % of the layer's "
+                    "units are silent for every real image. 0.25 seconds a unit.")
+
+
+def test_few_colors_keeps_the_size_and_nearly_the_colors():
+    import io
+
+    from PIL import Image
+
+    png = render_figure(quality_figure(merits(4)), "png")
+    small = few_colors(png)
+    before, after = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (png, small))
+    assert before.shape == after.shape and np.abs(before - after).mean() < 2 and len(small) < len(png)
