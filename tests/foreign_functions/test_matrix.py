@@ -134,9 +134,9 @@ def measured(kind: Kind, model: Any) -> None:
         assert found.overall[-1] == pytest.approx(plain.overall[-1], abs=0.01)
 
 
-def averaged(kind: Kind, model: Any, how: str, rolls: list[tuple[int, int]]) -> None:
+def averaged(kind: Kind, model: Any, method: str, rolls: list[tuple[int, int]]) -> None:
     """The logarithm of the mean probabilities over some shifts."""
-    repaired = repair(model, SHAPE, method=how)
+    repaired = repair(model, SHAPE, method=method)
     if kind.plain is None:
         return
     found = asked(repaired, kind)
@@ -168,13 +168,13 @@ def recentered(kind: Kind, model: Any) -> None:
     assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # the plain model's, at some place
 
 
-def rewritten(kind: Kind, model: Any, how: str) -> None:
-    repaired = repair(model, SHAPE, method=how)
+def rewritten(kind: Kind, model: Any, method: str) -> None:
+    repaired = repair(model, SHAPE, method=method)
     if kind.plain is None:
         return
     assert len(repaired.recipes) == 1 and np.isfinite(asked(repaired, kind)).all()
     if kind.plain is net:
-        assert asked(repaired, kind) == pytest.approx(asked(repair(net(), SHAPE, method=how), kind), abs=1e-5)
+        assert asked(repaired, kind) == pytest.approx(asked(repair(net(), SHAPE, method=method), kind), abs=1e-5)
 
 
 def kept(kind: Kind, model: Any, folder: Any) -> None:

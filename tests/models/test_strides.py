@@ -110,7 +110,7 @@ def test_a_stride_may_be_given():
     assert repair(Branching(), SHAPE, method="phase-average", stride=2)(images().float()).shape == (2, 3)
 
 
-@pytest.mark.parametrize("stride, how, said", [
+@pytest.mark.parametrize("stride, method, said", [
     (0, "phase-average", "stride must be a whole number from 1 to the size of the canvas"),
     ((2, 25), "phase-average", "stride must be a whole number from 1 to the size of the canvas"),
     ((2, 2, 2), "phase-average", "stride must be a whole number of at least 1, or one for down"),
@@ -121,9 +121,9 @@ def test_a_stride_may_be_given():
     (1, "phase-average", "no strided layer, so there is nothing to repair in it; choose --method recenter or placement"),
     (2, "blur", "stride must be left out with blur"),
 ])
-def test_a_stride_that_is_not_possible_is_one_sentence(stride, how, said):
+def test_a_stride_that_is_not_possible_is_one_sentence(stride, method, said):
     with pytest.raises(UsageError, match=said) as caught:
-        repair(ZOO["twice"][0](), SHAPE, method=how, stride=stride)
+        repair(ZOO["twice"][0](), SHAPE, method=method, stride=stride)
     assert len(str(caught.value)) < 400
 
 
@@ -145,12 +145,12 @@ WAYS = ("phase-average", "placement-average", "recenter")
 TRACEABLE = [name for name in ZOO if name != "view_max"]  # len(x) fixes its batch, which polyphase and blur refuse
 
 
-@pytest.mark.parametrize("name, how", [*((name, "polyphase") for name in TRACEABLE), ("slices", "blur"),
+@pytest.mark.parametrize("name, method", [*((name, "polyphase") for name in TRACEABLE), ("slices", "blur"),
                                        ("by_axis", "blur"), ("view_mean", "blur"), ("spectrum", "blur")])
-def test_every_way_that_a_refusal_recommends_is_possible(name, how):
+def test_every_way_that_a_refusal_recommends_is_possible(name, method):
     net = ZOO[name][0]()
     try:
-        repair(net, SHAPE, method=how)
+        repair(net, SHAPE, method=method)
     except UsageError as error:
         recommended = re.findall("|".join(WAYS), str(error).split("; choose --method")[1])
         assert recommended and len(str(error)) < 400
@@ -181,11 +181,11 @@ OUTPUTS = {
 @pytest.mark.parametrize("said", OUTPUTS)
 @pytest.mark.parametrize("method", ["placement-average", "phase-average"])
 @pytest.mark.parametrize("stride", [None, 2])
-def test_averages_check_what_the_model_returns_when_they_are_made(said, how, stride):
+def test_averages_check_what_the_model_returns_when_they_are_made(said, method, stride):
     net = Net(OUTPUTS[said], a=conv(1, 4, stride=2))
-    more = {"stride": stride} if how == "phase-average" else {"image": (5, 5) if stride else None}
+    more = {"stride": stride} if method == "phase-average" else {"image": (5, 5) if stride else None}
     with pytest.raises((UsageError, TraceError), match=f"must return one tensor|returns {said}"):
-        repair(net, SHAPE, method=how, **more)
+        repair(net, SHAPE, method=method, **more)
 
 
 def test_a_model_for_another_canvas_is_refused_when_the_average_is_made():
