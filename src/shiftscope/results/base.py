@@ -14,12 +14,11 @@ from shiftscope import files
 from shiftscope.errors import CheckpointError, quoted
 from shiftscope.files import UnfitFileError
 from shiftscope.geometry import Geometry
+from shiftscope.migration import KEYS as RENAMED
+from shiftscope.migration import SCHEMA_VERSION, migrate
 from shiftscope.npz import read_arrays
 from shiftscope.reading import as_type, object_of, read_json
 from shiftscope.results.whole import misfits, outside, wrong_placement
-
-SCHEMA_VERSION = 1
-"""Rises when a key is removed or changes its meaning."""
 
 RESULT_FILE, ARRAYS_FILE = "result.json", "arrays.npz"
 
@@ -125,6 +124,13 @@ def _no_whole(kind: str, why: str) -> CheckpointError:
     return CheckpointError(f"this is no whole result of kind {kind!r}: {why}; make it anew")
 
 
+def _read_arrays(folder: Path, cls: type[Record], renamed: Mapping[str, str]) -> dict[str, np.ndarray]:
+    if not cls.arrays:
+        return {}
+    return {renamed.get(name, name): values
+            for name, values in read_arrays(folder / ARRAYS_FILE, (*cls.arrays, *renamed)).items()}
+
+
 @cache
 def _small_values(cls: type[Record]) -> Any:
     return object_of(cls, without=cls.arrays)
@@ -146,13 +152,14 @@ def load_record(folder: Path | str) -> Record:
     """
     folder = Path(folder)
     try:
-        values = read_json(folder / RESULT_FILE)
+        written = read_json(folder / RESULT_FILE)
+        values = migrate(written)
         check_version(values, str(folder))
         kind = values.get("kind")
         cls = KINDS.get(kind) if isinstance(kind, str) else None
         if cls is None:
             raise UnfitFileError(f"it is of the unknown kind {quoted(kind)}")
-        arrays = read_arrays(folder / ARRAYS_FILE, cls.arrays) if cls.arrays else {}
+        arrays = _read_arrays(folder, cls, RENAMED if values is not written else {})
     except OSError as error:
         raise CheckpointError(f"cannot read a result from {folder}: {files.reason(error)}; make it anew") from error
     try:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from shiftscope import files
 from shiftscope.errors import CheckpointError, UsageError, did_you_mean
+from shiftscope.migration import migrate, stored_path
 from shiftscope.reading import as_type, read_json
 from shiftscope.runs.claim import MARKER, Claim
 from shiftscope.runs.jobs import slug
@@ -33,11 +34,11 @@ class RunFolder:
 
     def checkpoint(self, job: str) -> Path:
         """Folder of a job's checkpoint and training state."""
-        return self.path / "checkpoints" / slug(job)
+        return stored_path(self.path / "checkpoints" / slug(job))
 
     def result(self, job: str, what: str) -> Path:
         """Folder of a job's result record (training, test, train)."""
-        return self.path / "results" / slug(job) / what
+        return stored_path(self.path / "results" / slug(job)) / what
 
     @property
     def holds_run(self) -> bool:
@@ -68,7 +69,7 @@ class RunFolder:
             CheckpointError: it cannot be read.
         """
         try:
-            values = read_json(self.environment)
+            values = migrate(read_json(self.environment))
             as_type(values, _Environment)
         except OSError as error:
             raise CheckpointError(f"{self.environment} cannot be read ({files.reason(error)}); train anew with "

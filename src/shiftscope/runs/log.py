@@ -9,6 +9,7 @@ from typing import Any
 from shiftscope import files
 from shiftscope.errors import CheckpointError
 from shiftscope.files import UnfitFileError
+from shiftscope.migration import renamed
 from shiftscope.reading import decode
 
 MOST_BYTES = 64 * 2**20
@@ -34,7 +35,7 @@ def _record(line: str) -> dict[str, Any] | None:
         record = decode(line)
     except UnfitFileError:
         return None
-    return record if isinstance(record, dict) else None
+    return renamed(record) if isinstance(record, dict) else None
 
 
 def _is_by(value: Any, epoch: int) -> bool:

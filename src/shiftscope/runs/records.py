@@ -8,6 +8,7 @@ from typing import Any
 
 from shiftscope.errors import CheckpointError, UsageError, did_you_mean, require
 from shiftscope.files import UnfitFileError, reason
+from shiftscope.migration import migrate
 from shiftscope.reading import as_type, object_of, read_json
 from shiftscope.results import Record, load_record
 from shiftscope.results.base import RESULT_FILE, check_version
@@ -85,7 +86,7 @@ def read_document(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        values = read_json(path)
+        values = migrate(read_json(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({reason(error)}); make it anew") from error
     check_version(values, str(path))
