@@ -221,7 +221,7 @@ class DataSettings:
     canvas: tuple[int, int] = (56, 56)
     """Height and width of the canvas in pixels."""
     mode: Mode = "canvas"
-    """canvas: the image is fully visible; circular: it is centered and rolled; crop: the canvas is a window of the image."""
+    """canvas: image fully visible; circular: image centered, then rolled; crop: canvas is a window of the image."""
     background: Background = 0
     """Pixel value of the empty canvas (0 to 255), or texture."""
 
@@ -354,7 +354,7 @@ class SynthesisChecks:
     """Largest number of evenly spaced placements of each image (default: all; 841 placements of the convnet take one to
     two minutes on two cores)."""
     judge: Path | None = None
-    """Checkpoint of another classifier with the same classes, which classifies the images synthesized for classes."""
+    """Checkpoint of another classifier with the same classes that classifies the images synthesized for classes."""
     judge_code: str | None = None
     """Model of the judge as package.module:object, if it is not a registry model; it is imported."""
     seeds: int = 0

@@ -27,7 +27,7 @@ from shiftscope.models.sizes import LARGEST
 from shiftscope.modules import Classifier, as_module, made_in_inference_mode, model_name
 from shiftscope.reading import as_type, read_json, typed_dict
 from shiftscope.results.base import SCHEMA_VERSION, check_version
-from shiftscope.results.whole import Size
+from shiftscope.results.validation import Size
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 KIND = "shiftscope-checkpoint"

@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 
 from shiftscope import files
 from shiftscope.errors import OutputError, UsageError
+from shiftscope.runs.file_names import run_files
 from shiftscope.runs.lock import LOCK, lock_folder
 from shiftscope.runs.manifest import MANIFEST, link_above, read_manifest, write_manifest
-from shiftscope.runs.file_names import run_files
 
 MARKER = "env.json"
 REPORT = "report.html"
@@ -27,7 +27,7 @@ _PAGE = b'<meta name="generator" content="Shiftscope">'
 
 
 class Claim:
-    """Gives one process exclusive access to a run folder and protects files that Shiftscope did not write.
+    """Gives one process exclusive access to a run folder, and protects files of others.
 
     Args:
         path: the folder, which may not exist yet.
@@ -44,7 +44,8 @@ class Claim:
         """Raise an error if the folder cannot be used for a run; nothing is written.
 
         Raises:
-            UsageError: the folder contains a run or other files, and neither `resume` nor `overwrite` is set; files that
+            UsageError: the folder contains a run or other files, and neither `resume` nor `overwrite` is set; files
+            that
                 Shiftscope did not write have names of run files; symbolic links point out of the folder.
             OutputError: the folder cannot be read.
         """
@@ -82,7 +83,7 @@ class Claim:
         return {name for name in run_files(self.path, environment) if files.is_plain(self.path / name)}
 
     def _environment(self) -> dict[str, Any]:
-        """Return the content of `env.json`; an empty dictionary if it is missing or damaged."""
+        """Return the content of `env.json`; empty if it is missing or damaged."""
         path = self.path / MARKER
         try:
             plain = files.is_plain(path, most_bytes=_LARGEST_MARKER)
@@ -92,14 +93,15 @@ class Claim:
         return found if isinstance(found, dict) else {}
 
     def _check_new(self) -> None:
-        """Raise a `UsageError` if the folder contains anything but the remains of a run that was killed at its start."""
+        """Raise a `UsageError` if the folder contains anything but the remains of a run that was killed at its
+        start."""
         manifest = self.path / MANIFEST
         if os.path.lexists(manifest) and (self.path / MARKER).is_file():
             raise UsageError(f"{manifest} is damaged or was written by another release or program, so the files of the "
                              "run are unknown; choose another folder with --out")
         ours = {LOCK} | {path.name for name in (MANIFEST, MARKER) for path in files.partial_files(self.path / name)}
         if any(entry.name not in ours for entry in self.path.iterdir()):
-            raise UsageError(f"--out {self.path} is not empty and does not contain a run; choose a new or an empty folder")
+            raise UsageError(f"--out {self.path} is not empty and does not contain a run; choose an empty folder")
 
     def _check_strangers(self, owned: set[str]) -> None:
         """Raise a `UsageError` if a file that Shiftscope did not write has the name of a run file."""
@@ -193,7 +195,8 @@ class Claim:
             raise OutputError(f"cannot clear {self.path}: {error.strerror}; choose another folder") from error
 
     def _clear(self) -> None:
-        """Remove the files that the run wrote, `env.json` last, so that the folder stays a run if this is interrupted."""
+        """Remove the files that the run wrote, `env.json` last, so that the folder stays a run if this is
+        interrupted."""
         for name in sorted(self._written, key=lambda name: (name == MARKER, name)):
             path = self.path / name
             if files.is_plain(path):

@@ -93,7 +93,7 @@ def find_checkpoint(path: Path | str) -> Path:
         hint = did_you_mean(path.name, siblings) or "give the folder that contains model.safetensors and config.json"
         raise CheckpointError(f"there is no checkpoint at {path}: {hint.strip()}")
     if not found:
-        raise CheckpointError(f"{path} is not a checkpoint, because it has no config.json; give the folder that contains "
+        raise CheckpointError(f"{path} has no config.json, so it is not a checkpoint; give the folder that contains "
                               "model.safetensors and config.json")
     if len(found) > 1:
         raise UsageError(f"{path} contains {len(found)} checkpoints; choose one of {', '.join(map(str, found))}")

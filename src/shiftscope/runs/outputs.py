@@ -58,8 +58,8 @@ def require_new(folder: Path, names: Iterable[str], *, overwrite: bool = False, 
     for name in (*names, *foreign):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
-            raise UsageError(f"{path} is a folder, and a file with this name must be written; move the folder, or choose "
-                             "another folder with --out")
+            raise UsageError(f"{path} is a folder, and a file with this name must be written; move the folder, or "
+                             "choose another folder with --out")
         if os.path.lexists(path) and not overwrite:
             raise UsageError(f"{path} already exists; replace it with --overwrite, or choose another folder with --out")
 
