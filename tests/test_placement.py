@@ -134,13 +134,13 @@ def test_textured_background_shows_where_the_image_is_not():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ({"image": (60, 28), "canvas": (56, 56)}, r"the image is|it is 60 x 28, the canvas 56 x 56; choose a canvas"),
+    ({"image": (60, 28), "canvas": (56, 56)}, r"the image does not fit: it is 60 x 28, the canvas 56 x 56; choose a canvas of at least 60 x 28"),
     ({"image": (28, 28), "canvas": (56, 56), "mode": "crop"}, "mode crop needs an image at least as large"),
     ({"image": (28, 28), "canvas": (56, 56), "mode": "torus"}, "mode must be canvas, circular or crop, got 'torus'"),
     ({"image": (28, 28), "canvas": (56, 56), "background": 300}, "background must be a pixel value from 0 to 255"),
     ({"image": (28, 28), "canvas": (56, 56), "background": torch.zeros(3, 3)}, "background must be a number"),
-    ({"image": (28, 28), "canvas": (56, 56), "step": 0}, "step must be a whole number of at least 1, got 0"),
-    ({"image": (28, 0), "canvas": (56, 56)}, "image must be two whole numbers"),
+    ({"image": (28, 28), "canvas": (56, 56), "step": 0}, "step must be an integer of at least 1, got 0"),
+    ({"image": (28, 0), "canvas": (56, 56)}, "image must be two integers of at least 1"),
 ])
 def test_bad_placements_say_what_is_wrong(arguments, message):
     with pytest.raises(UsageError, match=message):
