@@ -80,7 +80,7 @@ def test_damaged_dictionaries_are_refused(changed, message):
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"offset_list": ((0, 0), (0, 0), (2, 1))}, "different offsets"), ({"offset_list": ((0, 0),)}, r"\(2, 1\) among"),
+    ({"offset_list": ((0, 0), (0, 0), (2, 1))}, "distinct offsets"), ({"offset_list": ((0, 0),)}, r"include \(2, 1\)"),
     ({"reference": (5, 0)}, r"from \(0, 0\) to \(4, 2\)"), ({"reference": (0, -1)}, "offset must be")])
 def test_impossible_offsets_are_refused(given, message):
     with pytest.raises(UsageError, match=message):

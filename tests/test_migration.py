@@ -100,10 +100,12 @@ def test_a_training_state_is_read(old):
 def test_a_run_is_reported_and_resumed(old_run, capsys):
     assert main(["report", "run", "--quiet"]) == 0
     assert "two-full" in (old_run.parent / "report.html").read_text()
-    before = {path: path.read_bytes() for path in old_run.glob("results/*seed0/*/result.json")}
+    before = {path: path.read_bytes() for path in old_run.glob("results/*seed0/t*/result.json")}
+    audited = Audit.load(old_run / "results/two-full-seed0/audit").predictions
     assert main(["run", "--data", "npz:tiny.npz", "--epochs", "1", "--models", "two-full", "--canvas", "8x8", "--out",
                  "run", "--seeds", "2", "--resume", "--quiet"]) == 0
-    assert all(path.read_bytes() == content for path, content in before.items())
+    assert all(path.read_bytes() == content for path, content in before.items()) and len(before) == 6
+    assert np.array_equal(Audit.load(old_run / "results/two-full-seed0/audit").predictions, audited)
     assert (old_run / "results/two-full-centered-seed1/audit/result.json").is_file()
     metrics = json.loads((old_run / "metrics.json").read_text())
     assert metrics["schema_version"] == SCHEMA_VERSION

@@ -194,7 +194,7 @@ class Placement:
             True
         """
         self._check_images(images)
-        require(self.has_field, "background", "a texture", "a number in mode canvas: a texture does not move with images")
+        require(self.has_field, "background", "a texture", "a number in mode canvas: textures do not move with images")
         if self.mode == "crop":
             return images
         if self.mode == "circular":

@@ -70,7 +70,7 @@ def test_a_record_of_an_earlier_release_lacks_what_came_later(saved, records):
 
 def test_fields_without_a_default_must_be_there(saved):
     change_arrays(saved / "evaluation", remove=("predictions",))
-    with pytest.raises(CheckpointError, match=r"no complete result of kind 'evaluation'.*lacks \['predictions'\]"):
+    with pytest.raises(CheckpointError, match=r"not a complete result of kind 'evaluation'.*lacks \['predictions'\]"):
         load_record(saved / "evaluation")
 
 
@@ -99,7 +99,7 @@ def test_fields_without_a_default_must_be_there(saved):
     ("training", {"settings": 5}, "settings: expected object, got int"),
     ("training", {"history": 5}, "history: expected array, got int"),
     ("training", {"history": [{"epoch": 1}]}, r"history\[0\]: object missing required field train_loss"),
-    ("training", {"schema_version": 2}, "schema version 2, this release reads version 1: use the release"),
+    ("training", {"schema_version": 3}, "schema version 3, this release reads version 2; use the release"),
     ("training", {"kind": "tuning"}, "cannot read a result from .*'tuning'"),
     ("training", {"kind": []}, "cannot read a result from"),
 ])
@@ -114,7 +114,7 @@ def test_changed_values_are_refused_by_name(saved, name, values, message):
     ("evaluation", {"predictions": np.full(20, 99)}, "predictions goes from 99 to 99, expected -1 to 2"),
     ("evaluation", {"gallery_canvases": np.zeros((20, 1, 7, 8))}, "gallery_canvases is float64"),
     ("evaluation", {"cell_images": np.zeros((1, 1, 4, 6), np.uint8)}, "cell_images is uint8"),
-    ("audit", {"predictions": np.zeros((20, 5), np.uint8)}, r"answers is uint8 \(20, 5\), expected u N P"),
+    ("audit", {"predictions": np.zeros((20, 5), np.uint8)}, r"predictions is uint8 \(20, 5\), expected u N P"),
     ("audit", {"shown_index": np.full(20, 50)}, "shown_index goes from 50 to 50, expected 0 to 19"),
 ])
 def test_changed_arrays_are_refused_by_name(saved, name, values, message):
@@ -128,7 +128,7 @@ def test_a_file_that_was_cut_off_is_refused(saved, share):
     path = saved / "audit" / "arrays.npz"
     data = path.read_bytes()
     path.write_bytes(data[:int(share * len(data))])
-    with pytest.raises(CheckpointError, match="cannot read a result from .*make it anew"):
+    with pytest.raises(CheckpointError, match="cannot read a result from .*create it again"):
         load_record(saved / "audit")
 
 

@@ -40,7 +40,7 @@ def refused(line: list[str], capsys, fingerprint, folder: Path, name: str) -> No
     capsys.readouterr()
     assert main(line) == 2
     said = capsys.readouterr().err
-    assert f"{name} already exists: replace it with --overwrite" in said and len(said.splitlines()) == 1
+    assert f"{name} already exists; replace it with --overwrite" in said and len(said.splitlines()) == 1
     assert fingerprint(folder) == before
 
 

@@ -18,11 +18,11 @@ ENVIRONMENT = {"schema_version": 1, "command": ["shiftscope", "run"],
 
 OF_0_1 = [
     "env.json", "metrics.json", "metrics.jsonl", "report.html", "figures/samples.png", "figures/curves.svg",
-    "figures/accuracy-map.png", "figures/confusion-two-full.png", "figures/class-maps-two-full-centered.svg",
+    "figures/accuracy-map.png", "figures/confusion-two-full.png", "figures/class-maps-two-full-centred.svg",
     "figures/weights-my.nets-Net.png", "checkpoints/two-full-seed0/config.json",
-    "checkpoints/two-full-centered-seed0/model.safetensors", "checkpoints/my.nets-Net-seed12/training-state.pt",
+    "checkpoints/two-full-centred-seed0/model.safetensors", "checkpoints/my.nets-Net-seed12/training-state.pt",
     "results/two-full-seed0/training/result.json", "results/two-full-seed0/test/arrays.npz",
-    "results/two-full-seed0/audit/arrays.npz", "results/two-full-seed0/class-all/neighbors/arrays.npz",
+    "results/two-full-seed0/audit/arrays.npz", "results/two-full-seed0/class-all/neighbours/arrays.npz",
     "results/my.nets-Net-seed0/fc1-0-99/quality/result.json", "results/two-full-seed0/parameters.json"]
 """Some of what release 0.1 writes."""
 
@@ -85,7 +85,7 @@ def test_a_run_of_0_1_is_replaced_by_its_exact_names(tmp_path):
     (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT))
     fill(tmp_path, MINE, "mine")
     run = RunFolder(tmp_path)
-    with pytest.raises(UsageError, match="already holds a run"):
+    with pytest.raises(UsageError, match="already contains a run"):
         run.claim()
     assert not (tmp_path / ".lock").exists() and not (tmp_path / "manifest.json").exists()
     run.claim(overwrite=True)
@@ -120,7 +120,7 @@ def test_a_repaired_model_of_0_1(tmp_path):
             "results/net-blur-finetuned/training/result.json", "figures/class-maps-net.png"]
     mine = ["checkpoints/net-blurred/config.json", "results/other/audit/result.json", "figures/class-maps-other.png"]
     fill(tmp_path, ours + mine)
-    settings = {"checkpoint": "net", "data": {}, "repair": {"method": "blur", "finetune": 2}}
+    settings = {"checkpoint": "net", "data": {}, "mend": {"how": "blur", "finetune": 2}}
     (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT | {"settings": settings}))
     run = RunFolder(tmp_path)
     run.claim(overwrite=True)
@@ -134,7 +134,7 @@ def test_a_file_of_ones_own_with_the_name_of_a_result_is_refused_before_anything
     run.release()
     fill(run.path, ["figures/confusion-two-full.png"], "mine")
     before = fingerprint(run.path)
-    with pytest.raises(UsageError, match=r"confusion-two-full.png has the name of a file of the run but was not"):
+    with pytest.raises(UsageError, match=r"confusion-two-full.png has the name of a run file but was not"):
         run.claim(resume=flag == "resume", overwrite=flag == "overwrite")
     assert fingerprint(run.path) == before
 
@@ -142,12 +142,12 @@ def test_a_file_of_ones_own_with_the_name_of_a_result_is_refused_before_anything
 def test_a_file_that_turns_up_meanwhile_is_not_replaced(run):
     begun(run, ["metrics.jsonl"])
     fill(run.path, ["figures/new.png"], "mine")
-    with pytest.raises(OutputError, match=r"new\.png was not put there by Shiftscope; move it .* go on with --resume"):
+    with pytest.raises(OutputError, match=r"new\.png was not written by Shiftscope; move it .* continue with --resume"):
         files.write_text(run.path / "figures" / "new.png", "ours")
     assert (run.path / "figures" / "new.png").read_text() == "mine"
     (run.path / "metrics.jsonl").unlink()
     (run.path / "metrics.jsonl").symlink_to(run.path / "figures" / "new.png")
-    with pytest.raises(OutputError, match="metrics.jsonl was not put there"):
+    with pytest.raises(OutputError, match="metrics.jsonl was not written"):
         run.log.append({"job": "a", "epoch": 1})
     assert (run.path / "figures" / "new.png").read_text() == "mine"
 
@@ -219,7 +219,7 @@ def test_a_manifest_that_is_not_ours_is_refused(run, fingerprint, text):
     (run.path / "manifest.json").write_text(text)
     before = fingerprint(run.path)
     for flag in ("resume", "overwrite"):
-        with pytest.raises(UsageError, match=r"manifest.json is damaged, or another release or program wrote it"):
+        with pytest.raises(UsageError, match=r"manifest.json is damaged or was written by another release or program"):
             RunFolder(run.path).claim(resume=flag == "resume", overwrite=flag == "overwrite")
     assert fingerprint(run.path) == before
 
@@ -245,7 +245,7 @@ def test_file_systems_without_locks_get_a_warning(tmp_path, monkeypatch, number)
     run.claim(note=notes.append)
     begun(run, ["metrics.json"])
     run.release()
-    assert len(notes) == 1 and "has no locks" in notes[0] and os.strerror(number) in notes[0]
+    assert len(notes) == 1 and "does not support locks" in notes[0] and os.strerror(number) in notes[0]
     assert listed(run.path) == {"env.json", "metrics.json"}
     run.claim(resume=True, note=notes.append)
     run.release()
@@ -254,7 +254,7 @@ def test_file_systems_without_locks_get_a_warning(tmp_path, monkeypatch, number)
 def test_a_claim_ends_with_its_release(tmp_path):
     first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     first.claim()
-    with pytest.raises(UsageError, match=f"is in use by process {os.getpid()}: wait until it ends"):
+    with pytest.raises(UsageError, match=f"is in use by process {os.getpid()}; wait until it ends"):
         second.claim()
     first.release()
     second.claim()

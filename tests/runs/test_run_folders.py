@@ -44,7 +44,7 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(commands, train_l
     line = train_line(tmp_path / "mine", 1, *flags) if command == "train" else [
         command, "--data", f"npz:{data}", "--canvas", "12", "--quiet", "--out", tmp_path / "mine", *flags]
     code, said = commands.run(*line, cwd=tmp_path)
-    assert code == 2 and "is not empty and holds no run" in said
+    assert code == 2 and "is not empty and does not contain a run" in said
     assert fingerprint(tmp_path / "mine") == before
     assert list(tmp_path.iterdir()) == [tmp_path / "mine"], "nor is anything made beside it"
 
@@ -57,7 +57,7 @@ def test_an_env_json_of_another_program_marks_no_run(commands, train_line, tmp_p
     before = fingerprint(tmp_path)
     for flag in ("--resume", "--overwrite"):
         code, said = commands.run(*train_line(tmp_path, 1, flag))
-        assert code == 2 and "holds no run" in said
+        assert code == 2 and "does not contain a run" in said
     assert fingerprint(tmp_path) == before
 
 
@@ -70,7 +70,7 @@ def test_commands_that_are_refused_do_not_disturb_a_training(commands, train_lin
     assert [other.wait() for other in tried] == [2] * 5
     assert process.runs() and (folder / "checkpoints" / ".x.part").exists()
     for other in tried[1:3]:
-        assert f"is in use by process {process.pid}: wait until it ends" in other.said()
+        assert f"is in use by process {process.pid}; wait until it ends" in other.said()
     done = epochs(folder)
     assert done == list(range(1, len(done) + 1))
 

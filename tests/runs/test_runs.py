@@ -31,7 +31,7 @@ def test_lines_whose_epoch_is_no_number_do_not_stop_a_resumed_job(tmp_path):
 @pytest.mark.parametrize("text", ["[]", "3", "{", '{"settings": []}', '{"resumed": 3}', '{"resumed": [3]}', "\ud800"])
 def test_a_damaged_environment_is_named(text, tmp_path):
     (tmp_path / "env.json").write_bytes(text.encode(errors="surrogatepass"))
-    with pytest.raises(CheckpointError, match=r"env.json cannot be read \(.*\); train anew with --overwrite"):
+    with pytest.raises(CheckpointError, match=r"env.json cannot be read \(.*\); train again with --overwrite"):
         RunFolder(tmp_path).read_environment()
 
 
@@ -59,7 +59,7 @@ def test_a_folder_with_a_run_is_not_touched_unasked(tmp_path):
     run.write_environment({"settings": {}})
     files.write_bytes(run.path / "figures" / "old.png", b"x")
     (run.path / "mine.txt").write_text("keep")
-    with pytest.raises(UsageError, match=r"already holds a run: say --resume .* --overwrite"):
+    with pytest.raises(UsageError, match=r"already contains a run; continue it with --resume, .* --overwrite"):
         run.claim()
     run.claim(resume=True)
     assert (run.path / "figures" / "old.png").exists()
@@ -73,7 +73,7 @@ def test_folders_that_cannot_take_a_run(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file; choose a folder"):
         RunFolder(tmp_path / "file").claim()
-    with pytest.raises(UsageError, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and does not contain a run"):
         RunFolder(tmp_path).claim()
     with pytest.raises(OutputError, match="cannot write into"):
         RunFolder(tmp_path / "file" / "below").claim()
@@ -86,11 +86,11 @@ def test_checkpoints_are_found_below_a_run(tmp_path):
     assert find_checkpoint(tmp_path) == one == find_checkpoint(one)
     two.mkdir()
     (two / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match="holds 2 checkpoints; choose one"):
+    with pytest.raises(UsageError, match="contains 2 checkpoints; choose one"):
         find_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint at .*did you mean 'one'"):
         find_checkpoint(tmp_path / "checkpoints" / "onee")
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         find_checkpoint(tmp_path / "checkpoints")
 
 

@@ -216,7 +216,7 @@ class Claim:
         except ValueError:
             return
         if self._identify() != self._identity:
-            raise OutputError(f"the folder {self.path} (or its file {LOCK}) was removed or renamed during the run, so "
+            raise OutputError(f"the folder {self.path} was removed or renamed (or its file {LOCK}) during the run, so "
                               "nothing more is written; run the command again, with --resume if the folder still "
                               "exists")
         if name == MANIFEST:
