@@ -212,7 +212,7 @@ class DataSettings:
     """Which images, and how they lie on the canvas."""
 
     data: str = "garments"
-    """garments (drawn, built in), fashion-mnist, folder:PATH, npz:FILE, packed:FILE, or package.module:object."""
+    """garments (drawn, built in), fashion-mnist, folder:PATH, npz:FILE, packed:PATH, or package.module:object."""
     data_dir: Path | None = None
     """Folder that holds the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
     limit: int | None = None

@@ -18,7 +18,7 @@ from shiftscope.errors import UsageError
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.resolve import is_object_name, resolve_object
 
-FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE",
+FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
          "package.module:object")
 """How a dataset can be named."""
 
@@ -99,7 +99,7 @@ def _require_kind(name: str) -> None:
     if path.exists():
         what = "a folder" if path.is_dir() else "a file"
         how = f"write {right}:{path}" if path.is_dir() or right != "folder" else \
-            "name a folder:PATH of class folders, an npz:FILE or a packed:FILE (unpack an archive first)"
+            "name a folder:PATH of class folders, an npz:FILE or a packed:PATH (unpack an archive first)"
         raise UsageError(f"{name!r} is no name of a dataset: {path} is {what}; {how}")
     if "/" in name and not rest:
         raise UsageError(f"{name!r} is no name of a dataset, and there is no file or folder {path}: check the path, "
@@ -161,7 +161,7 @@ def dataset_catalog(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
         _entry("folder:PATH", "PNG and JPEG files, one folder a class, with or without train/ and test/", "yours",
                None),
         _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names", "yours", None),
-        _entry("packed:FILE", "one file made by `shiftscope data pack`, read piece by piece: for datasets larger than "
+        _entry("packed:PATH", "one file made by `shiftscope data pack`, read piece by piece: for datasets larger than "
                "memory", "as packed", None),
         _entry("package.module:object", "a Dataset, or a callable that returns one, of your own code", "yours", None),
     ]

@@ -135,7 +135,7 @@ def _require_memory(plan: Plan) -> None:
         raise DataError(f"the {count:,} pictures of {plan.name} take {needed / 1e9:,.1f} GB as {height} x {width} "
                         f"pixels, at most {MOST_BYTES / 1e9:,.1f} GB are read into memory: make them smaller "
                         "(image_size=, or --image-size of `shiftscope data pack`), or pack them into one file and name "
-                        "packed:FILE")
+                        "packed:PATH")
 
 
 def _read(listing: Listing, plan: Plan) -> tuple[torch.Tensor, torch.Tensor, bool]:
