@@ -78,7 +78,7 @@ def test_members_that_are_encrypted_or_packed_otherwise_are_refused(place, value
     content = packed(tmp_path)
     content[content.find(b"PK\x01\x02") + place] |= value
     (tmp_path / "x.npz").write_bytes(content)
-    with pytest.raises(UnfitFileError, match="encrypted, or packed as NumPy never does"):
+    with pytest.raises(UnfitFileError, match="is encrypted or compressed with a method that NumPy does not use"):
         read_arrays(tmp_path / "x.npz")
 
 

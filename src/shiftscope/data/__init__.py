@@ -8,7 +8,7 @@ from shiftscope.data.folder import read_folder
 from shiftscope.data.garments import load_garments
 from shiftscope.data.packed import read_packed
 from shiftscope.data.picture import read_picture
-from shiftscope.data.places import DATA_DIR_VARIABLE, cache_folder
+from shiftscope.data.download import DATA_DIR_VARIABLE, cache_folder
 from shiftscope.data.streamed import StreamedDataset, from_iterable
 
 __all__ = [

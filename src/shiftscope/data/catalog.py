@@ -12,7 +12,7 @@ from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import CheckSize, read_folder
 from shiftscope.data.garments import load_garments
 from shiftscope.data.packed import read_packed
-from shiftscope.data.places import search_folders
+from shiftscope.data.download import search_folders
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress, SilentProgress
@@ -151,7 +151,7 @@ def dataset_catalog(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
     the user's.
     """
     folders = search_folders(data_dir, fashion_mnist.NAME)
-    paths = [fashion_mnist.find(name, folders) for name in fashion_mnist.PACKED_SHA256]
+    paths = [fashion_mnist.find(name, folders) for name in fashion_mnist.GZIPPED_SHA256]
     synthetic = garments.cache_path()
     return [
         _entry("garments", "12,000 + 2,000 garments drawn by Shiftscope, 28 x 28, gray, ten classes; "

@@ -12,7 +12,7 @@ from shiftscope import files
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.data.garments.drawing import PAINTERS, VERSION, draw
 from shiftscope.data.garments.raster import SIZE
-from shiftscope.data.places import cache_folder
+from shiftscope.data.download import cache_folder
 from shiftscope.errors import OutputError, UsageError, require, shortened
 from shiftscope.npz import read_arrays
 from shiftscope.progress import Progress, SilentProgress
