@@ -184,8 +184,8 @@ def test_training_evaluation_and_audit_give_the_same_bits_as_from_memory(tmp_pat
         trained = shiftscope.train(model, data, name="two-full", settings=settings)
         place = shiftscope.Placement(image=(28, 28), canvas=(56, 56)).narrowed(max_shift=2)
         audit = shiftscope.audit(model, data, placement=place)
-        found.append((model.state_dict(), trained.history, shiftscope.evaluate(model, data).predictions, audit.predictions,
-                      trained.settings))
+        evaluation = shiftscope.evaluate(model, data)
+        found.append((model.state_dict(), trained.history, evaluation.predictions, audit.predictions, trained.settings))
     (weights, history, predictions, seen, settings), other = found
     assert all(value.equal(other[0][name]) for name, value in weights.items())
     assert history == other[1] and np.array_equal(predictions, other[2]) and np.array_equal(seen, other[3])
@@ -348,8 +348,8 @@ def test_a_file_of_release_0_1_names_the_script_that_converts_it(tmp_path):
 
 
 @pytest.mark.parametrize(("place", "problem"), [
-    (0, "is not a packed file of Shiftscope 0.1"), (12_900, "is truncated or damaged"), (8192, "the labels of .* are dam"),
-    (4500, r"an image from 0 to 11 of .* is damaged")])
+    (0, "is not a packed file of Shiftscope 0.1"), (12_900, "is truncated or damaged"),
+    (8192, "the labels of .* are damaged"), (4500, r"an image from 0 to 11 of .* is damaged")])
 def test_damaged_files_of_release_0_1_are_not_converted(tmp_path, place, problem):
     shutil.copy(OLD, tmp_path / "old.pack")
     spoil(tmp_path / "old.pack", place)

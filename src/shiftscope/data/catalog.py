@@ -8,11 +8,11 @@ from shiftscope import errors
 from shiftscope.data import fashion_mnist, garments
 from shiftscope.data.arrays import read_npz
 from shiftscope.data.base import Dataset, class_counts
+from shiftscope.data.download import search_folders
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import CheckSize, read_folder
 from shiftscope.data.garments import load_garments
 from shiftscope.data.packed import read_packed
-from shiftscope.data.download import search_folders
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress, SilentProgress
@@ -128,7 +128,7 @@ def _garments(counts: str, train_images: int | None, test_images: int | None, se
               progress: Progress | None) -> Dataset:
     """Draw garments; `counts` is what stands behind the colon: empty, or TRAIN,TEST."""
     if counts:
-        train_images, test_images = garments.named_counts(counts)
+        train_images, test_images = garments.parse_counts(counts)
     return load_garments(train_images=garments.TRAIN_IMAGES if train_images is None else train_images,
                          test_images=garments.TEST_IMAGES if test_images is None else test_images, seed=seed,
                          progress=progress)

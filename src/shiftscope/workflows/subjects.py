@@ -8,7 +8,7 @@ from torch import nn
 
 from shiftscope.data import Dataset
 from shiftscope.data.garments import NAME as GARMENTS
-from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, named_counts
+from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, parse_counts
 from shiftscope.data.labels import normalized
 from shiftscope.devices import resolve_device
 from shiftscope.errors import UsageError, some_of
@@ -120,7 +120,7 @@ def check_drawings(dataset: str) -> None:
     """Raise a `UsageError` where a file asks for more synthetic garments than there usually are: they take time to draw."""
     kind, _, counts = dataset.partition(":")
     usual = TRAIN_IMAGES + TEST_IMAGES
-    if kind == GARMENTS and counts and sum(named_counts(counts)) > usual:
+    if kind == GARMENTS and counts and sum(parse_counts(counts)) > usual:
         raise UsageError(f"{dataset} is named in a file and has more than {usual:,} images to be drawn: where you want "
                          f"them, say --data {dataset}")
 

@@ -1,14 +1,14 @@
-"""Garments drawn by our own code: the dataset that is always there, without a download."""
+"""Synthetic garments: a dataset that needs no download."""
 
-from shiftscope.data.garments.cache import (
+from shiftscope.data.garments.dataset import (
     LICENSE,
     NAME,
     TEST_IMAGES,
     TRAIN_IMAGES,
     cache_path,
+    draw,
     load_garments,
-    named_counts,
+    parse_counts,
 )
-from shiftscope.data.garments.drawing import draw
 
-__all__ = ["LICENSE", "NAME", "TEST_IMAGES", "TRAIN_IMAGES", "cache_path", "draw", "load_garments", "named_counts"]
+__all__ = ["LICENSE", "NAME", "TEST_IMAGES", "TRAIN_IMAGES", "cache_path", "draw", "load_garments", "parse_counts"]
