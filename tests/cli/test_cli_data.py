@@ -81,7 +81,7 @@ def test_pack_a_folder(capsys, tmp_path):
     assert "image-size must be one size in pixels or height x width" in capsys.readouterr().err
     Path("pets/cat/3.png").write_text("hello")
     assert main([*line, "--out", "new.pack"]) == 3
-    assert "cat/3.png is no readable picture" in capsys.readouterr().err
+    assert "cat/3.png is not a readable image" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["pets", "pets.pack"]
 
 

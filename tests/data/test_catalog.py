@@ -38,7 +38,7 @@ def test_own_objects_come_from_the_current_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "problem"), [
     ("fashion-mnits", r"unknown dataset 'fashion-mnits': did you mean 'fashion-mnist'\?"),
     ("folder:", r"unknown dataset 'folder:': did you mean 'folder:PATH'"),
-    ("garments:5", r"garments:5 must be garments:TRAIN,TEST with two whole numbers"),
+    ("garments:5", r"garments:5 must be garments:TRAIN,TEST with two integers"),
     ("garments:5,x", r"garments:5,x must be garments:TRAIN,TEST"),
     ("garments:99999999,10", r"train_images \+ test_images must be at most 200,000 in all, got 100000009"),
     ("garments:" + "9" * 5000 + ",10", r"garments:9+…9+,10 must be garments:TRAIN,TEST"),

@@ -418,9 +418,9 @@ def no_pictures(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("spoil", "problem"), [
-    (unreadable, r"cat/0002.png is no readable picture: its content is no image; replace or remove it"),
-    (truncated, r"dog/0003.png is no readable picture: .*; replace or remove it"),
-    (no_pictures, r"the class folder .*bird holds no PNG or JPEG file: add pictures, or remove the folder"),
+    (unreadable, r"cat/0002.png is not a readable image: its content is not an image; replace or remove it"),
+    (truncated, r"dog/0003.png is not a readable image: .*; replace or remove it"),
+    (no_pictures, r"the class folder .*bird holds no PNG or JPEG file: add images, or remove the folder"),
 ])
 def test_folders_that_cannot_be_packed_leave_no_file(tmp_path, spoil, problem, workers, monkeypatch):
     monkeypatch.setattr(packing, "_MAX_CHUNK", 1)
@@ -447,7 +447,7 @@ def test_nan_and_more_labels_than_images_never_reach_a_file():
     pixels = np.full((4, 8, 8), np.nan, dtype=np.float32)
     with pytest.raises(DataError, match="pixels of train_images of arrays are NaN or infinite, expected uint8"):
         from_arrays(pixels, [0, 1, 0, 1], pixels, [0, 1, 0, 1])
-    with pytest.raises(DataError, match=r"labels must be 4 whole numbers, one an image, got shape \(5,\)"):
+    with pytest.raises(DataError, match=r"labels must be 4 integers, one per image, got shape \(5,\)"):
         from_arrays(np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1, 1], np.zeros((1, 8, 8), np.uint8), [0])
 
 

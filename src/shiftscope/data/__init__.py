@@ -7,8 +7,8 @@ from shiftscope.data.download import DATA_DIR_VARIABLE, cache_folder
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import read_folder
 from shiftscope.data.garments import load_garments
+from shiftscope.data.image_file import read_image_file
 from shiftscope.data.packed import read_packed
-from shiftscope.data.picture import read_picture
 from shiftscope.data.streamed import StreamedDataset, from_iterable
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_garments",
     "read_folder",
+    "read_image_file",
     "read_npz",
     "read_packed",
-    "read_picture",
 ]

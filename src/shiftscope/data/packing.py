@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 from shiftscope import files
 from shiftscope.data.base import Dataset
 from shiftscope.data.folder import LICENSE, Size, files_of, plan_folder
-from shiftscope.data.layout import list_layout, pictures, shuffled
+from shiftscope.data.image_file import measure, read_pixels
+from shiftscope.data.layout import image_files, list_layout, shuffled
 from shiftscope.data.packed import DESCRIPTION, TYPES, VERSION
-from shiftscope.data.picture import measure, read_pixels
-from shiftscope.data.streamed import StreamedImages, leave_signals
+from shiftscope.data.streamed import StreamedImages, ignore_interrupt
 from shiftscope.errors import DataError, OutputError, ShiftscopeError, UsageError, require
 from shiftscope.progress import Progress, SilentProgress
 
@@ -115,7 +115,7 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
             begin += len(images)
 
     return Source(name=plan.name, class_names=tuple(layout.train), source=plan.source, license=LICENSE, shape=shape,
-                  chunks=chunks, counts={split: len(pictures(listing)) for split, listing in listings.items()})
+                  chunks=chunks, counts={split: len(image_files(listing)) for split, listing in listings.items()})
 
 
 def _cores() -> int:
@@ -152,7 +152,7 @@ def _parallel(work: Callable[[Any], _T], values: Sequence[Any], batch: int, work
     """Yield `work` of all values in order, in batches computed by processes that run at most a few batches ahead."""
     workers = min(workers, len(values) // (batch * _CHUNKS_PER_WORKER))
     loader = DataLoader(_Work(work, values), batch, num_workers=workers, collate_fn=list,
-                        worker_init_fn=leave_signals, generator=torch.Generator())
+                        worker_init_fn=ignore_interrupt, generator=torch.Generator())
     try:
         for results in loader:
             for error in (result for result in results if isinstance(result, DataError)):

@@ -28,7 +28,7 @@ def test_an_image_does_not_depend_on_how_many_are_drawn(synthetic):
 
 
 def test_an_image_does_not_depend_on_its_batch(synthetic, monkeypatch):
-    monkeypatch.setattr("shiftscope.data.garments.dataset._BATCH", 7)
+    monkeypatch.setattr("shiftscope.data.garments._BATCH", 7)
     assert draw(200, seed=0, split=0, progress=QUIET)[0].equal(synthetic[0][:200])
 
 
@@ -85,7 +85,7 @@ def test_images_are_cached_and_drawn_again_if_the_cache_is_damaged(monkeypatch):
         path.write_bytes(damage)
         assert load_dataset("garments:20,10").checksums == first.checksums
         assert path.read_bytes() == good
-    monkeypatch.setattr("shiftscope.data.garments.dataset.draw", None)  # must not be called any more
+    monkeypatch.setattr("shiftscope.data.garments.draw", None)  # must not be called any more
     assert load_dataset("garments:20,10").checksums == first.checksums
 
 
