@@ -19,6 +19,9 @@ Parametrized = Literal["pixels", "fourier", "maco"]
 
 Background = int | Literal["texture"]
 
+VALIDATION_IMAGES = 5000
+"""Default number of validation images, see `Dataset.split`."""
+
 
 def require_time(limit: float | None) -> None:
     """Raise a `UsageError` where a limit, if there is one, is not a time in seconds.
@@ -59,8 +62,8 @@ class TrainSettings:
     that are indifferent to place and take any canvas (default: the model's recipe)."""
     preset: Preset = "default"
     """Which of the model's recipes fills in what is left open: default, quick (minutes) or best (an hour or two)."""
-    validation: int = 5000
-    """Images cut from the training set to watch progress (at most a fifth of it)."""
+    validation: int = VALIDATION_IMAGES
+    """Number of validation images, taken from the training set (at most a fifth of it)."""
     seed: int = 0
     """Fixes initial weights, order of images, placements and dropout."""
     micro_batch: int | None = None
