@@ -54,7 +54,7 @@ def test_npz_files_that_are_refused(tmp_path, changes, problem):
         load_dataset(save(tmp_path / "bad.npz", **changes))
 
 
-def test_npz_files_that_are_none(tmp_path):
+def test_files_that_are_not_npz_files(tmp_path):
     path = tmp_path / "bad.npz"
     with pytest.raises(DataError, match=r"there is no file .*bad.npz"):
         load_dataset(f"npz:{path}")
@@ -120,6 +120,6 @@ def test_from_torch_takes_class_names_from_the_dataset():
     ([UINT8[0], "text"], r"image 1 of the train dataset is a str, expected a PIL image, a torch tensor or a NumPy"),
     ([], r"the train dataset is empty"),
 ])
-def test_from_torch_names_the_image_that_is_wrong(images, problem):
+def test_from_torch_names_the_invalid_image(images, problem):
     with pytest.raises(DataError, match=problem):
         from_torch(Pairs(images), Pairs(UINT8))

@@ -67,7 +67,7 @@ def test_info_is_plain_json_and_counts_classes(small):
     assert set(info["checksums"]) == {"train_images", "train_labels", "test_images", "test_labels"}
 
 
-def test_catalog_names_every_kind_and_what_is_there():
+def test_catalog_lists_every_kind_and_existing_files():
     entries = {entry["name"]: entry for entry in dataset_catalog()}
     assert set(entries) == {"garments", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
                             "package.module:object"}
@@ -75,7 +75,7 @@ def test_catalog_names_every_kind_and_what_is_there():
     assert "Zalando" in entries["fashion-mnist"]["license"]
 
 
-def test_what_cannot_be_fetched():
+def test_datasets_that_cannot_be_fetched():
     with pytest.raises(UsageError, match="folder:x is your own data and needs no fetching"):
         fetch_dataset("folder:x")
     with pytest.raises(UsageError, match="unknown dataset to fetch 'garment': did you mean 'garments'"):

@@ -21,7 +21,7 @@ def pixels(images):
     return images.gather(torch.arange(len(images)))[:, 0, 0, 0].tolist()
 
 
-def test_split_cuts_a_fixed_validation_set_out(data):
+def test_split_returns_a_fixed_validation_set(data):
     train, validation = data.split(7)
     assert len(validation) == 7
     assert sorted(pixels(train) + pixels(validation)) == list(range(50))

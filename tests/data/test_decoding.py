@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from shiftscope.data import from_arrays, from_iterable, from_torch, load_dataset, read_image_file
-from shiftscope.data.packing import from_folder, pack
 from shiftscope.data.image_file import MAX_PIXELS, measure
+from shiftscope.data.packing import from_folder, pack
 from shiftscope.errors import DataError, UsageError
 from shiftscope.placement import Placement
 
@@ -225,7 +225,7 @@ WIDE = RANDOM.integers(0, 2**16, (H, W, 4)).astype(np.uint16)
 
 
 @pytest.mark.parametrize(("color", "channels"), [(2, [0, 1, 2]), (6, [0, 1, 2, 3]), (4, [0, 3])])
-def test_sixteen_bits_of_color_are_cut_to_the_upper_eight(tmp_path, color, channels):
+def test_sixteen_bit_color_keeps_the_upper_eight_bits(tmp_path, color, channels):
     pixels = WIDE[..., channels]
     (tmp_path / "a.png").write_bytes(png(pixels, (H, W), 16, color))
     upper = (pixels >> 8).astype(np.uint8)
@@ -318,19 +318,19 @@ def test_twelve_bits_keep_more_than_sixteen_levels():
     (lambda: image(FLOATS * 1000, "F"), r"pixels of image 0 .* are floats up to .*, expected floats from 0 to 1"),
     (lambda: image(FLOATS * np.float32(np.nan), "F"), r"pixels of image 0 .* are NaN or infinite"),
 ])
-def test_ranges_that_have_no_rule(make, problem):
+def test_unsupported_ranges_are_refused(make, problem):
     with pytest.raises(DataError, match=problem):
         from_torch([(make(), 0)], [(make(), 1)])
 
 
-def test_a_black_image_fits_either_range_of_floats():
+def test_a_black_image_fits_both_ranges_of_floats():
     images = [torch.zeros(H, W), torch.from_numpy(FLOATS) * 255, torch.from_numpy(FLOATS) / 2]
     data = from_torch(list(zip(images, (0, 1, 1), strict=True)), [(images[0], 0)])
     check(data.train.gather(torch.tensor([1]))[0].numpy(), np.rint(FLOATS * 255), 0)
     assert data.train.gather(torch.tensor([2])).max() <= 1  # taken by the range of the others
 
 
-def test_streams_take_no_images_whose_range_is_known_at_the_end_only():
+def test_streams_refuse_images_whose_range_depends_on_the_dataset():
     class Source(torch.utils.data.IterableDataset):
         def __iter__(self):
             return iter([(image(DEEP, "I;16"), 0)])
@@ -356,7 +356,7 @@ def test_the_first_of_several_frames_is_used_and_noted(kind):
                           "of the train dataset, image 0 of the test dataset and 1 more",)
 
 
-def test_pictures_with_too_many_pixels_are_refused_by_their_headers(tmp_path):
+def test_images_with_too_many_pixels_are_refused_by_their_headers(tmp_path):
     for name, size in (("large", (10_000, 9_000)), ("bomb", (60_000, 60_000))):
         (tmp_path / f"{name}.png").write_bytes(png(bytes(size[1]), size[::-1], 8, 0))
         for read in (measure, read_image_file):
@@ -367,7 +367,7 @@ def test_pictures_with_too_many_pixels_are_refused_by_their_headers(tmp_path):
 
 @pytest.mark.parametrize("lay", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"),
                                  lambda path: path.mkdir()])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path, lay):
+def test_special_files_are_refused_immediately(tmp_path, lay):
     lay(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a.png is not a readable image: it is .*, expected a regular file; replace or"):
         read_image_file(tmp_path / "a.png")
@@ -417,7 +417,7 @@ print(code, (peak() - before) // 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory in kilobytes")
-def test_sixty_phone_photos_take_little_memory_before_the_error(tmp_path):
+def test_sixty_photos_take_little_memory_before_the_error(tmp_path):
     photos(tmp_path, 60, (4000, 3000), other=(3000, 4000))
     what = 'main(["train", "two-full", "--data", "folder:photos", "--epochs", "1", "--out", "o"])'
     done = subprocess.run([sys.executable, "-c", PEAK.format(what=what)], capture_output=True, text=True, cwd=tmp_path,
@@ -437,7 +437,7 @@ def test_a_folder_is_decoded_into_one_array(tmp_path):
     assert 100 < megabytes < 350  # the pixels are 275 MiB, some of which fit into what imports had taken
 
 
-def test_damaged_pictures_raise_no_other_error_and_no_warning(tmp_path):
+def test_damaged_images_raise_data_errors_and_no_warnings(tmp_path):
     exif, draw, files = Image.Exif(), np.random.default_rng(3), []
     exif[0x0112] = 6
     for mode, pixels in (("RGB", COLOR), ("L", BYTE), ("I;16", DEEP), ("RGBA", QUAD)):

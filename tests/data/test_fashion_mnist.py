@@ -73,7 +73,7 @@ def test_folders_are_searched_in_order_and_together(tmp_path, small_files, no_ne
     assert len(load_dataset("fashion-mnist", data_dir=tmp_path / "given").train) == 20
 
 
-def test_another_content_is_refused_by_its_checksum(tmp_path, small_files, no_network):
+def test_other_content_is_refused_by_its_checksum(tmp_path, small_files, no_network):
     content = bytearray(small_files["train-images-idx3-ubyte"])
     content[100] ^= 1
     lay(tmp_path, small_files | {"train-images-idx3-ubyte": bytes(content)})
@@ -108,7 +108,7 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path, small_files, no_network):
     tracemalloc.stop()
 
 
-def test_no_network_says_which_files_go_where(tmp_path, no_network):
+def test_without_a_network_the_error_names_files_and_folder(tmp_path, no_network):
     with pytest.raises(DataError) as caught:
         load_dataset("fashion-mnist", data_dir=tmp_path / "mine")
     message = str(caught.value)
@@ -119,7 +119,7 @@ def test_no_network_says_which_files_go_where(tmp_path, no_network):
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_the_second_mirror_serves_what_the_first_lacks(small_files, mirror, cache):
+def test_files_missing_on_the_first_mirror_come_from_the_second(small_files, mirror, cache):
     served, asked = mirror
     for name, content in small_files.items():
         served[f"/second/{name}.gz"] = gzip.compress(content, mtime=0)
@@ -147,7 +147,7 @@ def test_a_broken_download_leaves_nothing_and_replaces_nothing(tmp_path, small_f
     assert (tmp_path / f"{names[0]}.gz").read_bytes() == good
 
 
-def test_an_address_that_sends_too_much_is_given_up(tmp_path, small_files, mirror, monkeypatch):
+def test_a_download_above_the_size_limit_is_stopped(tmp_path, small_files, mirror, monkeypatch):
     served, _ = mirror
     served[f"/first/{next(iter(small_files))}.gz"] = bytes(5000)
     monkeypatch.setattr("shiftscope.data.download.MAX_BYTES", 4000)

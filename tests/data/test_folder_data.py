@@ -14,7 +14,7 @@ def fill(folder, count, size=(6, 4), value=0, mode="L", suffix=".png"):
         Image.new(mode, size, value + k if mode == "L" else (value + k, 0, 0)).save(folder / f"{k:03}{suffix}")
 
 
-def test_train_and_test_folders_are_used_as_they_are(tmp_path):
+def test_train_and_test_folders_are_the_splits(tmp_path):
     for part, count in (("train", 3), ("test", 2)):
         fill(tmp_path / part / "cat", count, value=10)
         fill(tmp_path / part / "dog", count, value=100)
@@ -26,7 +26,7 @@ def test_train_and_test_folders_are_used_as_they_are(tmp_path):
     assert sorted(data.test.gather(torch.arange(4))[:, 0, 0, 0].tolist()) == [10, 11, 100, 101]
 
 
-def test_without_them_each_class_is_split_five_to_one_the_same_way(tmp_path):
+def test_without_them_every_sixth_image_of_a_class_is_a_test_image(tmp_path):
     fill(tmp_path / "cat", 12)
     fill(tmp_path / "dog", 6, value=100)
     first, again = read_folder(tmp_path), read_folder(tmp_path)
@@ -37,7 +37,7 @@ def test_without_them_each_class_is_split_five_to_one_the_same_way(tmp_path):
     assert sorted(levels[0] + levels[1]) == [*range(12), *range(100, 106)]  # each picture once
 
 
-def test_one_colored_picture_makes_all_colored_but_gray_rgb_files_do_not(tmp_path):
+def test_one_colored_image_makes_all_colored_but_gray_rgb_files_do_not(tmp_path):
     fill(tmp_path / "cat", 2)
     Image.new("RGB", (6, 4), (7, 7, 7)).save(tmp_path / "cat" / "gray.png")
     fill(tmp_path / "dog", 2)
@@ -109,7 +109,7 @@ def test_folders_that_are_refused(tmp_path, spoil, problem):
         read_folder(tmp_path)
 
 
-def test_the_first_frame_of_an_animated_picture_is_used_and_noted(tmp_path):
+def test_the_first_frame_of_an_animation_is_used_and_noted(tmp_path):
     fill(tmp_path / "cat", 1, value=7)
     fill(tmp_path / "dog", 2, value=7)
     _animate(tmp_path)
@@ -119,7 +119,7 @@ def test_the_first_frame_of_an_animated_picture_is_used_and_noted(tmp_path):
     assert data.notes == ("of images with several frames the first one is used: cat/film.png",)
 
 
-def test_one_class_none_or_no_folder(tmp_path):
+def test_one_class_no_class_or_no_folder(tmp_path):
     with pytest.raises(DataError, match=r"there is no folder .*missing"):
         read_folder(tmp_path / "missing")
     with pytest.raises(DataError, match="holds no class folders"):
@@ -129,7 +129,7 @@ def test_one_class_none_or_no_folder(tmp_path):
         read_folder(tmp_path)
 
 
-def test_transparency_lies_on_black_and_sixteen_bits_are_scaled(tmp_path):
+def test_transparency_is_composed_on_black_and_sixteen_bits_are_scaled(tmp_path):
     pixels = np.array([[[200, 200, 200, 0], [200, 200, 200, 255]]], dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "alpha.png")
     assert read_image_file(tmp_path / "alpha.png")[0].tolist() == [[0, 200]]
@@ -137,7 +137,7 @@ def test_transparency_lies_on_black_and_sixteen_bits_are_scaled(tmp_path):
     assert read_image_file(tmp_path / "deep.png")[0].tolist() == [[0, 128, 255]]
 
 
-def test_photos_are_turned_as_exif_says(tmp_path):
+def test_the_exif_orientation_of_photos_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("cat", "dog"):

@@ -200,7 +200,7 @@ def refused(call, kind: type[ShiftscopeError], problem: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything may be read by root")
-def test_folders_and_files_that_may_not_be_read(tmp_path):
+def test_folders_and_files_without_read_permission(tmp_path):
     lay(tmp_path / "data", ROOT)
     (tmp_path / "data" / "cat" / "a.png").chmod(0)
     refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cat/a.png may not be read \(permission")
@@ -209,7 +209,7 @@ def test_folders_and_files_that_may_not_be_read(tmp_path):
     (tmp_path / "data" / "dog").chmod(0o700)
 
 
-def test_folders_that_the_system_does_not_list(tmp_path, monkeypatch):
+def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
     lay(tmp_path / "data", ROOT)
     real = Path.iterdir
 
@@ -222,7 +222,7 @@ def test_folders_that_the_system_does_not_list(tmp_path, monkeypatch):
     refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cannot list the folder .*dog: Permission")
 
 
-def test_a_file_that_the_system_does_not_open(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_opened(tmp_path, monkeypatch):
     lay(tmp_path / "data", ROOT)
     real = os.open
 
@@ -236,7 +236,7 @@ def test_a_file_that_the_system_does_not_open(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text on other systems")
-def test_class_names_that_are_no_utf8(tmp_path):
+def test_class_names_that_are_not_utf8(tmp_path):
     lay(tmp_path / "data", ROOT)
     try:
         (tmp_path / "data" / "cat").rename(tmp_path / "data" / os.fsdecode(b"caf\xe9"))
@@ -375,7 +375,7 @@ def test_labels_that_are_names(make):
     refused(lambda: make(class_names=["shoe", "hat"]), DataError, r"label 'bag' of image 1 in .* is not a class: the")
 
 
-def test_names_in_two_unicode_spellings_are_one_class():
+def test_names_in_two_unicode_forms_are_one_class():
     data = from_arrays(GRAY, [NFC, "bag", "bag", NFD], GRAY[:2], [NFD, "bag"])
     assert data.class_names == ("bag", NFC) and data.train.labels.tolist() == [1, 0, 0, 1]
 
@@ -469,7 +469,7 @@ def test_classes_that_differ_between_train_and_test_are_refused():
     assert from_torch(train, test).class_names == ("bag", "hat", "shoe")
 
 
-def test_what_is_noted_about_arrays():
+def test_notes_about_arrays():
     assert arrays(GRAY.astype(np.uint16) * 17).notes == (
         "the largest value of the 16-bit images is 3,978: they are read as 12-bit data, 0 to 4,095, and scaled to 8 "
         "bits",)
@@ -492,7 +492,7 @@ def test_npz_files_with_other_keys(tmp_path, keys, problem):
         load_dataset(f"npz:{tmp_path}/x.npz")
 
 
-def test_npz_files_with_further_arrays_labels_in_a_column_and_names(tmp_path):
+def test_npz_files_with_other_arrays_a_column_of_labels_and_names(tmp_path):
     np.savez(tmp_path / "x.npz", train_images=GRAY[..., None], train_labels=LABELS[:, None], test_images=GRAY,
              test_labels=LABELS, class_names=["bag", "shoe"], val_images=GRAY)
     data = load_dataset(f"npz:{tmp_path}/x.npz")

@@ -69,7 +69,7 @@ def same(a, b) -> bool:
 
 # ---------------------------------------------------------------------- reading
 
-def test_what_is_packed_comes_back_with_all_that_is_said_of_it(pair):
+def test_a_packed_dataset_equals_the_original(pair):
     data, found, _ = pair
     assert same(found.train, data.train) and same(found.test, data.test)
     assert found.checksums.pop("file.gz") == "12ab"
@@ -79,7 +79,7 @@ def test_what_is_packed_comes_back_with_all_that_is_said_of_it(pair):
 
 
 @pytest.mark.parametrize("indices", [[7], [], [5, 3, 3, 39, 4, 0, 5, 3], list(range(40)), list(range(39, -1, -1))])
-def test_gather_gives_the_images_in_the_order_that_was_asked_for(pair, indices):
+def test_gather_returns_images_in_the_order_of_the_indices(pair, indices):
     data, found, _ = pair
     wanted = torch.tensor(indices, dtype=torch.int64)
     images = found.train.gather(wanted)
@@ -89,12 +89,12 @@ def test_gather_gives_the_images_in_the_order_that_was_asked_for(pair, indices):
 
 
 @pytest.mark.parametrize("index", [-1, 40])
-def test_an_index_beyond_the_end_never_reads_the_other_split(pair, index):
+def test_an_index_out_of_range_raises(pair, index):
     with pytest.raises(IndexError, match=r"images of the train set have indices from 0 to 39, got"):
         pair[1].train.gather(torch.tensor([3, index]))
 
 
-def test_it_survives_a_fork_and_pickling_but_not_another_dataset_in_its_folder(pair):
+def test_fork_and_pickling_work_but_not_with_another_dataset_in_the_folder(pair):
     data, found, path = pair
     child = os.fork()
     if child == 0:
@@ -139,7 +139,7 @@ print(peak[0] - before)
     assert grown < 12_000  # KiB; the images are 56,000
 
 
-def test_on_another_device_all_at_once_where_there_is_room_else_batch_by_batch(pair, monkeypatch):
+def test_a_set_moves_to_a_device_as_a_whole_if_it_fits_else_batch_by_batch(pair, monkeypatch):
     data, found, _ = pair
     wanted = torch.tensor([4, 2])
     assert found.train.to("cpu") is found.train
@@ -174,7 +174,7 @@ def test_images_that_are_needed_soon_are_read_ahead(pair, monkeypatch):
 
 # ---------------------------------------------------------------------- all verbs
 
-def test_training_evaluation_and_audit_give_the_same_bits_as_from_memory(tmp_path):
+def test_training_evaluation_and_audit_equal_those_from_memory(tmp_path):
     held = load_dataset("garments:300,40")
     read = load_dataset(f"packed:{pack(from_dataset(held), tmp_path / 'garments.pack').path}")
     found = []
@@ -365,7 +365,7 @@ def gray(levels) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("colored", [None, "train", "test"])
-def test_a_folder_is_packed_as_it_is_read(tmp_path, colored, monkeypatch):
+def test_a_packed_folder_equals_read_folder(tmp_path, colored, monkeypatch):
     """The one colored picture comes after gray ones have been written, which must then become three channels."""
     folder = tmp_path / "pets"
     monkeypatch.setattr(packing, "_MAX_CHUNK", 16)  # so that even these few are shared among processes
@@ -443,7 +443,7 @@ def test_a_worker_process_that_dies(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["pets"]
 
 
-def test_nan_and_more_labels_than_images_never_reach_a_file():
+def test_nan_and_more_labels_than_images_are_refused():
     pixels = np.full((4, 8, 8), np.nan, dtype=np.float32)
     with pytest.raises(DataError, match="pixels of train_images of arrays are NaN or infinite, expected uint8"):
         from_arrays(pixels, [0, 1, 0, 1], pixels, [0, 1, 0, 1])
@@ -464,14 +464,14 @@ def test_an_existing_path_is_refused_and_unchanged(pair, tmp_path):
     assert list((tmp_path / "empty").iterdir()) == [] and (tmp_path / "file").read_text() == "mine"
 
 
-def test_too_little_space_is_said_before_the_work_begins(tmp_path, monkeypatch):
+def test_too_little_disk_space_is_reported_before_the_work_begins(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=500))
     with pytest.raises(OutputError, match=r"packing noise takes 0 MB or more, 0 MB are free there; free some space"):
         pack(from_dataset(dataset()), tmp_path / "noise.pack")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_real_limit_of_the_system(tmp_path):
+def test_a_write_error_leaves_nothing(tmp_path):
     resource = pytest.importorskip("resource", reason="needs a limit of the size of files, which Windows does not have")
     source, before = from_dataset(dataset(train=2000, shape=(3, 20, 20))), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
@@ -483,7 +483,7 @@ def test_a_real_limit_of_the_system(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_signal_leaves_nothing_half_written(tmp_path):
+def test_a_signal_leaves_nothing(tmp_path):
     script = f"""
 import time
 from shiftscope.data import packing
@@ -508,7 +508,7 @@ raise SystemExit(main(["data", "pack", r"folder:{tmp_path}/pets", "--out", r"{tm
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["pets"]
 
 
-def test_asked_to_stop(tmp_path):
+def test_stop_leaves_nothing(tmp_path):
     asked = iter([False, True])
     with pytest.raises(KeyboardInterrupt):
         pack(from_dataset(dataset(train=500)), tmp_path / "noise.pack", stop=lambda: next(asked))

@@ -45,7 +45,8 @@ class Trained:
     @property
     def validation(self) -> int:
         """Size of the validation split that was cut off in training."""
-        return _described(self.config.provenance.settings or {}, _Split, "settings").get("validation", VALIDATION_IMAGES)
+        settings = _described(self.config.provenance.settings or {}, _Split, "settings")
+        return settings.get("validation", VALIDATION_IMAGES)
 
 
 def open_checkpoint(path: Path, *, device: str = "auto", allow_code: str | None = None) -> Trained:
