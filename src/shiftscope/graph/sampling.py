@@ -78,6 +78,13 @@ class Sampling:
         axes: axes of each node's result.
         strides: the smallest shift down and right that moves every map by an integer number of positions.
         uneven: nodes that resize a map so that no shift below the canvas moves the result by whole positions.
+
+    Example:
+        >>> from torch import nn
+        >>> from shiftscope.graph.editable import editable
+        >>> net = nn.Sequential(nn.Conv2d(1, 1, 3, stride=(3, 1)), nn.PixelUnshuffle(2))
+        >>> Sampling(editable(net, (1, 24, 24))).strides
+        (6, 2)
     """
 
     def __init__(self, net: Editable):

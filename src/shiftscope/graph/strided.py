@@ -1,15 +1,12 @@
 """Strided operations of a network, and the operations that every path from the pixels passes through."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import fx
 
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes
-from shiftscope.graph.sampling import Pair, Sampling, pair
-
-__all__ = ["Pair", "dominators", "pair", "spine", "stride_of", "strided_nodes", "strides", "total_stride"]
+from shiftscope.graph.sampling import Pair, pair
 
 _STRIDED = ("conv2d", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices", "lp_pool2d")
 
@@ -32,33 +29,6 @@ def stride_of(node: fx.Node) -> Pair:
 def strided_nodes(net: Editable) -> list[fx.Node]:
     """Return the operations with a stride above 1, in order."""
     return [node for node in net.pixel_nodes() if stride_of(node) != (1, 1)]
-
-
-def strides(net: Editable) -> Pair:
-    """Return the smallest shifts, down and right, that move every map of a network by whole positions.
-
-    Strided layers count, and so do slices with a step, reshapes that split rows or columns, `pixel_unshuffle`, regular
-    indices and resizing: see `Sampling`. An axis with one position has no stride.
-
-    Example:
-        >>> from torch import nn
-        >>> from shiftscope.graph.editable import editable
-        >>> strides(editable(nn.Sequential(nn.Conv2d(1, 1, 3, stride=(3, 1)), nn.PixelUnshuffle(2)), (1, 24, 24)))
-        (6, 2)
-    """
-    return Sampling(net).strides
-
-
-def total_stride(net: Editable) -> int:
-    """Return the smallest shift, equal down and right, that moves every map of a network by whole positions.
-
-    Example:
-        >>> from torch import nn
-        >>> from shiftscope.graph.editable import editable
-        >>> total_stride(editable(nn.Sequential(nn.Conv2d(1, 1, 3, stride=3), nn.MaxPool2d(2)), (1, 24, 24)))
-        6
-    """
-    return math.lcm(*strides(net))
 
 
 def dominators(nodes: Iterable[fx.Node]) -> dict[fx.Node, fx.Node | None]:
