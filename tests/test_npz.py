@@ -20,7 +20,7 @@ ARRAYS = {"a": np.arange(6).reshape(2, 3), "b": np.asfortranarray(np.random.defa
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_arrays_come_back_as_numpy_reads_them(save, tmp_path):
+def test_arrays_equal_those_of_numpy(save, tmp_path):
     save(tmp_path / "x.npz", **ARRAYS)
     found = read_arrays(tmp_path / "x.npz")
     assert list(found) == list(ARRAYS) == list(describe_arrays(tmp_path / "x.npz"))
@@ -57,7 +57,7 @@ HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }"
     (npy("{}"), "damaged"), (b"", "damaged"), (b"\x93NUMPY", "damaged"), (b"not an array", "damaged"),
     (npy(HEADER)[:20], "damaged"), (npy(HEADER + " " * 20_000, b"1234"), "damaged"),
 ])
-def test_members_that_are_no_plain_arrays_are_refused(content, problem, tmp_path):
+def test_members_that_are_not_plain_arrays_are_refused(content, problem, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("a.npy", content)
     with pytest.raises(UnfitFileError, match=problem) as caught:
@@ -74,15 +74,15 @@ def packed(folder, method=zipfile.ZIP_DEFLATED):
 
 
 @pytest.mark.parametrize("place, value", [(8, 1), (10, 93), (10, 12)])
-def test_members_that_are_encrypted_or_packed_otherwise_are_refused(place, value, tmp_path):
+def test_encrypted_members_and_other_compression_methods_are_refused(place, value, tmp_path):
     content = packed(tmp_path)
     content[content.find(b"PK\x01\x02") + place] |= value
     (tmp_path / "x.npz").write_bytes(content)
-    with pytest.raises(UnfitFileError, match="encrypted, or packed as NumPy never does"):
+    with pytest.raises(UnfitFileError, match="is encrypted or compressed with a method that NumPy does not use"):
         read_arrays(tmp_path / "x.npz")
 
 
-def test_every_single_byte_that_is_changed_gives_the_same_arrays_or_one_kind_of_error(tmp_path):
+def test_each_changed_byte_gives_the_same_arrays_or_an_unfit_file_error(tmp_path):
     content, path = packed(tmp_path), tmp_path / "x.npz"
     expected, refused = np.frombuffer(np.random.default_rng(0).bytes(4000), np.uint8), 0
     for place in [*range(120), *range(120, len(content) - 130, 97), *range(len(content) - 130, len(content))]:
@@ -98,7 +98,7 @@ def test_every_single_byte_that_is_changed_gives_the_same_arrays_or_one_kind_of_
     assert refused > 150
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path):
     """Three gigabytes of zeros in three megabytes."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     head = packer.compress(npy(HEADER.replace("4,", f"{3 * 2**30},"))) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -114,7 +114,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     tracemalloc.stop()
 
 
-def test_shapes_on_black_ground_pack_well_and_are_read(tmp_path):
+def test_small_shapes_on_black_compress_well_and_are_read(tmp_path):
     """A set of 20,000 images of 64 x 64 with one small square each packs 100 to 1."""
     images = np.zeros((20_000, 64, 64), np.uint8)
     images[:, 20:24, 30:34] = 255
@@ -124,7 +124,7 @@ def test_shapes_on_black_ground_pack_well_and_are_read(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
-def test_what_is_no_archive_is_refused(tmp_path):
+def test_files_that_are_not_archives_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     np.save(tmp_path / "one.npy", np.zeros(3))
     (tmp_path / "text").write_text("x" * 100)

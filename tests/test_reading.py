@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from shiftscope.errors import UsageError
 from shiftscope.files import UnfitFileError
-from shiftscope.reading import MOST_DEPTH, as_type, decode, object_of, read_json
+from shiftscope.reading import MAX_DEPTH, as_type, decode, object_of, read_json
 
 
 class Line(TypedDict):
@@ -47,7 +47,7 @@ VALUES: dict[str, Any] = {
     "numbers": {"q": [1, None, 2.5]}, "few": [7], "from a later release": {"any": "thing"}}
 
 
-def test_nested_values_become_what_the_types_say():
+def test_nested_values_become_the_given_types():
     found = as_type(VALUES, Whole)
     assert found.parts == [Part("x", (3, 4))] and found.kind == "b" and found.few == [7]
     line = found.lines[0]
@@ -69,33 +69,33 @@ def test_nested_values_become_what_the_types_say():
     ({"kind": "c"}, "kind: invalid enum value 'c'"), ({"numbers": {"q": {}}}, "expected array, got object"),
     ({"few": [1, 2, 3]}, "few: expected array of length <= 2"), ({"few": [2**70]}, "expected int"),
 ])
-def test_values_of_other_types_are_refused_with_their_place(change, problem):
+def test_values_of_other_types_are_refused_with_their_path(change, problem):
     with pytest.raises(UnfitFileError, match=problem):
         as_type(VALUES | change, Whole)
 
 
-def test_what_a_dataclass_refuses_itself_stays_its_own_error():
+def test_errors_of_the_dataclass_itself_are_kept():
     with pytest.raises(UsageError, match="share must be at most 1"):
         as_type({"name": "x", "size": [1, 2], "share": 3}, Part)
 
 
-def test_names_are_part_of_the_place():
+def test_names_are_part_of_the_path():
     with pytest.raises(UnfitFileError, match=r"^plan.few\[0\]: expected int, got null$"):
         as_type({"few": [None]}, object_of(Whole, without=["parts"]), "plan")
 
 
 @pytest.mark.parametrize("text", [
     b"", b"{", b"[1,]", b"NaN", b"[Infinity]", b"1e999", b'"\xff"', b'"\\ud800"', b"{} {}", b"\xef\xbb\xbf{}", b"'a'",
-    b"9" * 5000, b"[" * 100_000, b'{"a":' * 100_000, b"[" * (MOST_DEPTH + 1) + b"]" * (MOST_DEPTH + 1), b"\x00",
+    b"9" * 5000, b"[" * 100_000, b'{"a":' * 100_000, b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), b"\x00",
     "\ud800"])
-def test_what_is_no_plain_json_is_refused(text):
+def test_texts_that_are_not_json_are_refused(text):
     with pytest.raises(UnfitFileError) as caught:
         decode(text)
     assert len(str(caught.value)) < 200
 
 
 def test_nesting_up_to_the_limit_is_read():
-    text = "[" * (MOST_DEPTH - 1) + "]" * (MOST_DEPTH - 1)
+    text = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
     assert decode(text) == json.loads(text)
 
 

@@ -4,10 +4,12 @@ A reader never sees half a file, whatever kills the writer; a full disk leaves t
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -163,6 +165,38 @@ def replacing(path: Path | str) -> Iterator[int]:
             _ask_guards(path)
             raise _explain(path, error) from error
         raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path | str) -> Iterator[Path]:
+    """Provide a temporary folder beside `path`, which is renamed to `path` when the block ends.
+
+    After an error or a Ctrl-C within the block, nothing of it is left.
+
+    Raises:
+        OutputError: if `path` exists, the folder around it cannot be written, or the disk is full.
+    """
+    path, part = Path(path), None
+    _ask_guards(path)
+    try:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "it exists already")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
+        yield part
+        for file in part.iterdir():
+            with file.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o777 & ~mask)  # the mode of mkdtemp, 0700, would hide results from others
+        part.rename(path)
+    except OSError as error:
+        raise _explain(path, error) from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
     _sync_folder(path.parent)
 
 

@@ -1,4 +1,4 @@
-"""Reads JSON documents: the size first, then the text, then every value against the type that it should have."""
+"""Reads JSON documents: the size is checked first, then the text, then the type of every value."""
 
 import dataclasses
 from collections.abc import Collection
@@ -23,14 +23,14 @@ import msgspec
 
 from shiftscope.files import UnfitFileError, read_regular
 
-MOST_BYTES = 32 * 2**20
-"""Size limit of a JSON document. The largest that Shiftscope writes have a few megabytes."""
+MAX_JSON_BYTES = 32 * 2**20
+"""Size limit of a JSON document. The largest ones that Shiftscope writes have a few megabytes."""
 
-MOST_DEPTH = 40
-"""Levels of a JSON document: whoever walks through one by recursion can rely on it."""
+MAX_DEPTH = 40
+"""Largest number of nested levels of a JSON document, a limit for recursive readers."""
 
-Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""A whole number of 64 bits: larger ones fit no array."""
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer of 64 bits; larger ones do not fit into an array."""
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def decode(content: bytes | str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        UnfitFileError: no JSON, or nested too deeply.
+        UnfitFileError: if the text is not JSON, or nested too deeply.
 
     Example:
         >>> decode(b'{"a": [1, null]}')
@@ -47,23 +47,23 @@ def decode(content: bytes | str) -> Any:
     """
     try:
         value = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:  # the last: text with half a surrogate
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:  # the last one: an unpaired surrogate
         raise UnfitFileError(f"it is not JSON: {error}") from error
     level = [value]
-    for _ in range(MOST_DEPTH):
-        level = [part for one in level if isinstance(one, dict | list)
-                 for part in (one.values() if isinstance(one, dict) else one)]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level if isinstance(parent, dict | list)
+                 for child in (parent.values() if isinstance(parent, dict) else parent)]
     if level:
-        raise UnfitFileError(f"its values are nested in more than {MOST_DEPTH} levels")
+        raise UnfitFileError(f"its values are nested in more than {MAX_DEPTH} levels")
     return value
 
 
-def read_json(path: Path | str, kind: type[T] = dict[str, Any], limit: int = MOST_BYTES) -> T:
+def read_json(path: Path | str, kind: type[T] = dict[str, Any], limit: int = MAX_JSON_BYTES) -> T:
     """Return a JSON document of the given type; see `as_type`.
 
     Raises:
-        OSError: missing or unreadable.
-        UnfitFileError: an OSError too: no regular file, too large, no JSON, or of another type.
+        OSError: if the file is missing or unreadable.
+        UnfitFileError: if it is not a regular file, too large, not JSON, or of another type; an OSError too.
     """
     return as_type(decode(read_regular(path, limit)), kind)
 
@@ -71,17 +71,17 @@ def read_json(path: Path | str, kind: type[T] = dict[str, Any], limit: int = MOS
 def as_type(value: Any, kind: type[T], name: str = "") -> T:
     """Return a value of a JSON document as the given type: a dataclass, a TypedDict, or types of plain values.
 
-    Keys that the type does not name are left out; fields with defaults may be missing. A number that was not finite
-    is null in JSON, so null becomes NaN where a float is expected. Whole numbers have at most 64 bits.
+    Unknown keys are ignored; fields with defaults may be missing. Null becomes NaN if a float is expected, because
+    JSON has no NaN. Integers have at most 64 bits.
 
     Args:
-        value: what `decode` returned, or a part of it.
+        value: result of `decode`, or a part of it.
         kind: the expected type.
-        name: what messages call the value.
+        name: name of the value in messages.
 
     Raises:
-        UnfitFileError: the value is of another type. The text names the place within the value.
-        UsageError: raised by the dataclass itself, whose values cannot be.
+        UnfitFileError: if the value has another type; the message names the path within the value.
+        UsageError: from the dataclass itself, for invalid values.
 
     Example:
         >>> as_type([1, None], list[float])
@@ -94,8 +94,8 @@ def as_type(value: Any, kind: type[T], name: str = "") -> T:
         plain = msgspec.convert(value, readable(kind), dec_hook=_number)
         return msgspec.convert(plain, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        problem, _, place = str(error).replace("`", "").partition(" - at $")
-        where = f"{name}{place}".removeprefix(".")
+        problem, _, path = str(error).replace("`", "").partition(" - at $")
+        where = f"{name}{path}".removeprefix(".")
         raise UnfitFileError(f"{where}: " * bool(where) + problem[0].lower() + problem[1:]) from error
 
 
@@ -105,11 +105,11 @@ class _Reals(type):
 
 
 class _Real(metaclass=_Reals):
-    """Stands for float in the types that values are checked against, so that `_number` is asked about null."""
+    """Replaces float in the types that msgspec checks, so that it calls `_number` for null."""
 
 
 def _number(kind: type, value: Any) -> Any:
-    if kind is not _Real:  # a type that JSON does not know, such as an array
+    if kind is not _Real:  # a type that JSON does not have, such as an array
         return value
     if value is None:
         return float("nan")
@@ -123,10 +123,10 @@ def _number(kind: type, value: Any) -> Any:
 
 @cache
 def readable(kind: Any) -> Any:
-    """Return the type of the same values as JSON holds them: dataclasses are objects, a float may be null."""
+    """Return the type of the same values in JSON: dataclasses are objects, a float may be null."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind in (float, int):
-        return _Real if kind is float else Whole
+        return _Real if kind is float else Int64
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return readable(object_of(kind))
     if is_typeddict(kind):
@@ -135,7 +135,7 @@ def readable(kind: Any) -> Any:
                            for name, part in parts.items()})
     if origin in (Required, NotRequired):
         return readable(parts[0])
-    if origin in (Union, UnionType):  # only one type of its own may be part of a union
+    if origin in (Union, UnionType):  # msgspec allows only one custom type in a union
         return Union[tuple(part if part is float else readable(part) for part in parts)]  # noqa: UP007
     if origin is Annotated:
         return Annotated[readable(parts[0]), *parts[1:]] if get_origin(parts[0]) in (list, tuple, dict) else kind
@@ -146,25 +146,20 @@ def readable(kind: Any) -> Any:
 
 
 def object_of(kind: type, without: Collection[str] = ()) -> Any:
-    """Return the TypedDict of a dataclass's fields; those with a default may be missing.
-
-    Args:
-        kind: the dataclass.
-        without: names of fields that are left out.
-    """
-    hints, found = get_type_hints(kind, include_extras=True), {}
+    """Return a TypedDict of a dataclass's fields without those in `without`; fields with a default may be missing."""
+    hints, fields = get_type_hints(kind, include_extras=True), {}
     for field in dataclasses.fields(kind):
         if field.name not in without:
-            open_ = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-            found[field.name] = NotRequired[hints[field.name]] if open_ else Required[hints[field.name]]
-    return typed_dict(found)
+            optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+            fields[field.name] = NotRequired[hints[field.name]] if optional else Required[hints[field.name]]
+    return typed_dict(fields)
 
 
 def typed_dict(kinds: dict[str, Any]) -> Any:
-    """Return a TypedDict of keys and their types that are computed.
+    """Return a TypedDict with the given keys and types.
 
     >>> as_type({"a": 1, "b": 2}, typed_dict({"a": int}))
     {'a': 1}
     """
-    make: Any = TypedDict  # type checkers accept keys only where they are written out
+    make: Any = TypedDict  # type checkers accept literal keys only
     return make("Values", kinds)

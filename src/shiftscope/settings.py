@@ -19,6 +19,9 @@ Parametrization = Literal["pixels", "fourier", "maco"]
 
 Background = int | Literal["texture"]
 
+VALIDATION_IMAGES = 5000
+"""Default number of validation images, see `Dataset.split`."""
+
 
 def require_time(limit: float | None) -> None:
     """Raise a `UsageError` if a time limit is given and is not a positive number of seconds.
@@ -59,7 +62,7 @@ class TrainSettings:
     For translation-invariant models that accept any canvas size (default: the model's recipe)."""
     preset: Preset = "default"
     """Recipe that provides the settings not given: default, quick (minutes) or best (one to two hours)."""
-    validation: int = 5000
+    validation: int = VALIDATION_IMAGES
     """Number of training images held out for validation (at most a fifth of the training set)."""
     seed: int = 0
     """Seed of the initial weights, the order of images, the placements and dropout."""

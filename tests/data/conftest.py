@@ -35,6 +35,6 @@ def small_files(monkeypatch) -> dict[str, bytes]:
         contents[f"{part}-labels-idx1-ubyte"] = idx_bytes(np.arange(count) % 10)
     packed = {name: hashlib.sha256(gzip.compress(data, mtime=0)).hexdigest() for name, data in contents.items()}
     plain = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    monkeypatch.setattr(fashion_mnist, "PACKED_SHA256", packed)
+    monkeypatch.setattr(fashion_mnist, "GZIPPED_SHA256", packed)
     monkeypatch.setattr(fashion_mnist, "UNPACKED_SHA256", plain)
     return contents

@@ -39,8 +39,8 @@ def test_npz_gray_and_color_keep_their_pixels(tmp_path):
     ({"train_images": GRAY[0]}, r"train_images of bad has shape \(2, 3\), expected \(N, H, W\), or \(N, H, W, C\)"),
     ({"train_images": COLOR.transpose(0, 3, 1, 2)[..., :2]},
      r"has shape \(4, 3, 2, 2\).*channels first:\n    images = images.transpose\(0, 2, 3, 1\)"),
-    ({"train_labels": LABELS[:3]}, r"labels must be 4 whole numbers"),
-    ({"train_labels": LABELS / 1}, r"train_labels of bad must be whole numbers"),
+    ({"train_labels": LABELS[:3]}, r"labels must be 4 integers"),
+    ({"train_labels": LABELS / 1}, r"train_labels of bad must be integers"),
     ({"train_labels": np.array([0, 1, 2, 0])}, r"label 2 of image 2 in the training set of bad is out of range"),
     ({"test_labels": np.array([0, -1])}, r"label -1 of image 1 in the test set of bad is out of range"),
     ({"test_images": GRAY[:2, :, :2]}, r"training and test images of bad differ in shape"),
@@ -54,16 +54,16 @@ def test_npz_files_that_are_refused(tmp_path, changes, problem):
         load_dataset(save(tmp_path / "bad.npz", **changes))
 
 
-def test_npz_files_that_are_none(tmp_path):
+def test_files_that_are_not_npz_files(tmp_path):
     path = tmp_path / "bad.npz"
     with pytest.raises(DataError, match=r"there is no file .*bad.npz"):
         load_dataset(f"npz:{path}")
     path.write_bytes(b"something else")
-    with pytest.raises(DataError, match=r"bad.npz is no readable .npz file"):
+    with pytest.raises(DataError, match=r"bad.npz is not a readable .npz file"):
         load_dataset(f"npz:{path}")
     save(path)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"bad.npz is no readable .npz file"):
+    with pytest.raises(DataError, match=r"bad.npz is not a readable .npz file"):
         load_dataset(f"npz:{path}")
     np.save(tmp_path / "one.npy", GRAY)
     with pytest.raises(DataError, match=r"one.npy .*it holds a single array, expected an .npz file"):
@@ -120,6 +120,6 @@ def test_from_torch_takes_class_names_from_the_dataset():
     ([UINT8[0], "text"], r"image 1 of the train dataset is a str, expected a PIL image, a torch tensor or a NumPy"),
     ([], r"the train dataset is empty"),
 ])
-def test_from_torch_names_the_image_that_is_wrong(images, problem):
+def test_from_torch_names_the_invalid_image(images, problem):
     with pytest.raises(DataError, match=problem):
         from_torch(Pairs(images), Pairs(UINT8))

@@ -38,7 +38,7 @@ def test_own_objects_come_from_the_current_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "problem"), [
     ("fashion-mnits", r"unknown dataset 'fashion-mnits': did you mean 'fashion-mnist'\?"),
     ("folder:", r"unknown dataset 'folder:': did you mean 'folder:PATH'"),
-    ("garments:5", r"garments:5 must be garments:TRAIN,TEST with two whole numbers"),
+    ("garments:5", r"garments:5 must be garments:TRAIN,TEST with two integers"),
     ("garments:5,x", r"garments:5,x must be garments:TRAIN,TEST"),
     ("garments:99999999,10", r"train_images \+ test_images must be at most 200,000 in all, got 100000009"),
     ("garments:" + "9" * 5000 + ",10", r"garments:9+…9+,10 must be garments:TRAIN,TEST"),
@@ -67,15 +67,15 @@ def test_info_is_plain_json_and_counts_classes(small):
     assert set(info["checksums"]) == {"train_images", "train_labels", "test_images", "test_labels"}
 
 
-def test_catalog_names_every_kind_and_what_is_there():
+def test_catalog_lists_every_kind_and_existing_files():
     entries = {entry["name"]: entry for entry in dataset_catalog()}
-    assert set(entries) == {"garments", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE",
+    assert set(entries) == {"garments", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
                             "package.module:object"}
     assert all(entry["found"] is None for entry in entries.values())
     assert "Zalando" in entries["fashion-mnist"]["license"]
 
 
-def test_what_cannot_be_fetched():
+def test_datasets_that_cannot_be_fetched():
     with pytest.raises(UsageError, match="folder:x is your own data and needs no fetching"):
         fetch_dataset("folder:x")
     with pytest.raises(UsageError, match="unknown dataset to fetch 'garment': did you mean 'garments'"):

@@ -21,7 +21,7 @@ def pixels(images):
     return images.gather(torch.arange(len(images)))[:, 0, 0, 0].tolist()
 
 
-def test_split_cuts_a_fixed_validation_set_out(data):
+def test_split_returns_a_fixed_validation_set(data):
     train, validation = data.split(7)
     assert len(validation) == 7
     assert sorted(pixels(train) + pixels(validation)) == list(range(50))
@@ -36,7 +36,7 @@ def test_limit_keeps_the_first(data):
     assert pixels(limited.train) == list(range(20))
     assert len(limited.test) == 10
     assert data.limit(None) is data
-    with pytest.raises(UsageError, match="limit must be a whole number of at least 1, got 0"):
+    with pytest.raises(UsageError, match="limit must be an integer of at least 1, got 0"):
         data.limit(0)
 
 
@@ -51,8 +51,8 @@ def test_a_subset_of_a_subset_keeps_order_and_labels(data):
     (torch.zeros(2, 1, 2, 3), torch.zeros(2), r"uint8 of shape \(N, C, h, w\), got torch.float32"),
     (torch.zeros(2, 2, 3, dtype=torch.uint8), torch.zeros(2), r"got torch.uint8 \(2, 2, 3\)"),
     (torch.zeros(0, 1, 2, 3, dtype=torch.uint8), torch.zeros(0), r"at least one image, got none"),
-    (torch.zeros(2, 1, 2, 3, dtype=torch.uint8), torch.zeros(3), r"labels must be 2 whole numbers"),
-    (torch.zeros(2, 1, 2, 3, dtype=torch.uint8), torch.tensor([0.5, 1]), r"labels must be 2 whole numbers, got"),
+    (torch.zeros(2, 1, 2, 3, dtype=torch.uint8), torch.zeros(3), r"labels must be 2 integers"),
+    (torch.zeros(2, 1, 2, 3, dtype=torch.uint8), torch.tensor([0.5, 1]), r"labels must be 2 integers, got"),
 ])
 def test_images_that_are_refused(images, labels, problem):
     with pytest.raises(DataError, match=problem):

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from shiftscope.data import from_arrays, from_iterable, from_torch, load_dataset, read_picture
+from shiftscope.data import from_arrays, from_iterable, from_torch, load_dataset, read_image_file
+from shiftscope.data.image_file import MAX_PIXELS, measure
 from shiftscope.data.packing import from_folder, pack
-from shiftscope.data.picture import MOST_PIXELS, measure
 from shiftscope.errors import DataError, UsageError
 from shiftscope.placement import Placement
 
@@ -173,7 +173,7 @@ def test_modes_from_files(tmp_path, make, expected, tolerance):
     for images in (data.train, data.test, packed.train, packed.test):
         for pixels in images.gather(torch.arange(2)).numpy():
             check(pixels, expected, tolerance)
-    check(read_picture(folder / "cat" / "0.png").numpy(), expected, tolerance)
+    check(read_image_file(folder / "cat" / "0.png").numpy(), expected, tolerance)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "L", "RGB"])
@@ -183,7 +183,7 @@ def test_jpeg_files(tmp_path, mode):
     made.save(tmp_path / "a.jpg", quality=100)
     raw = np.asarray(made)
     expected = {"CMYK": cmyk_to_rgb, "YCbCr": ycbcr_to_rgb}.get(mode, lambda pixels: pixels)(raw)
-    check(read_picture(tmp_path / "a.jpg").numpy(), expected, 3)
+    check(read_image_file(tmp_path / "a.jpg").numpy(), expected, 3)
 
 
 # ---------------------------------------------------------------------- PNG files that Pillow does not write
@@ -217,7 +217,7 @@ def test_gray_of_few_bits_with_a_transparent_level(tmp_path, depth, packed, leve
     (tmp_path / "a.png").write_bytes(png(packed, (1, 4), depth, 0, before))
     hidden = None if key is None else key * 255 // (2**depth - 1)
     expected = [0 if level == hidden else level for level in levels]
-    assert read_picture(tmp_path / "a.png")[0, 0].tolist() == expected
+    assert read_image_file(tmp_path / "a.png")[0, 0].tolist() == expected
     assert of_file((tmp_path / "a.png").read_bytes()).train.gather(torch.tensor([1]))[0, 0, 0].tolist() == expected
 
 
@@ -225,25 +225,25 @@ WIDE = RANDOM.integers(0, 2**16, (H, W, 4)).astype(np.uint16)
 
 
 @pytest.mark.parametrize(("color", "channels"), [(2, [0, 1, 2]), (6, [0, 1, 2, 3]), (4, [0, 3])])
-def test_sixteen_bits_of_color_are_cut_to_the_upper_eight(tmp_path, color, channels):
+def test_sixteen_bit_color_keeps_the_upper_eight_bits(tmp_path, color, channels):
     pixels = WIDE[..., channels]
     (tmp_path / "a.png").write_bytes(png(pixels, (H, W), 16, color))
     upper = (pixels >> 8).astype(np.uint8)
     expected = upper if color == 2 else on_black(upper[..., :-1], upper[..., -1])
     expected = expected if expected.shape[-1] == 3 else expected.repeat(3, -1)
-    check(read_picture(tmp_path / "a.png").numpy(), expected, 0)
+    check(read_image_file(tmp_path / "a.png").numpy(), expected, 0)
     check(of_file((tmp_path / "a.png").read_bytes()).train.gather(torch.tensor([0]))[0].numpy(), expected, 0)
 
 
 def test_sixteen_bit_color_whose_depth_would_be_lost_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(png(WIDE[..., :3] >> 4, (H, W), 16, 2))
     with pytest.raises(DataError, match=r"a.png has 16-bit color, of which the upper 8 bits are read, but no value of"):
-        read_picture(tmp_path / "a.png")
+        read_image_file(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"image 0 of the train dataset has 16-bit color"):
         of_file((tmp_path / "a.png").read_bytes())
     (tmp_path / "b.png").write_bytes(png(WIDE[..., :3], (H, W), 16, 2, chunk(b"tRNS", bytes(6))))
-    with pytest.raises(DataError, match=r"b.png has 16 bits a channel and a transparent color, which cannot be"):
-        read_picture(tmp_path / "b.png")
+    with pytest.raises(DataError, match=r"b.png has 16 bits per channel and a transparent color, which cannot be"):
+        read_image_file(tmp_path / "b.png")
 
 
 TURNS = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
@@ -268,7 +268,7 @@ def test_exif_orientation(tmp_path, orientation, late):
                 image(COLOR, "RGB").save(folder / name / f"{k}.png", exif=exif)
     path = folder / "cat" / "0.png"
     assert measure(path).size == expected.shape[:2]
-    check(read_picture(path).numpy(), expected, 0)
+    check(read_image_file(path).numpy(), expected, 0)
     check(load_dataset(f"folder:{folder}").train.gather(torch.tensor([0]))[0].numpy(), expected, 0)
     with Image.open(path) as opened:
         data = from_torch([(opened, 0), (opened, 1)], [(opened, 0)])
@@ -290,7 +290,7 @@ def test_the_depth_is_that_of_the_whole_dataset(tmp_path):
         for name, pixels in zip(("cat", "dog"), pictures, strict=True):
             (tmp_path / "pets" / part / name).mkdir(parents=True)
             image(pixels, "I;16").save(tmp_path / "pets" / part / name / "a.png")
-    note = ("the largest value of the 16-bit images is 4,095: they are taken as 12-bit data, 0 to 4,095, and scaled to "
+    note = ("the largest value of the 16-bit images is 4,095: they are read as 12-bit data, 0 to 4,095, and scaled to "
             "8 bits")
     train, test = ([(image(pixels, "I;16"), label) for label, pixels in enumerate(pictures)]
                    for pictures in ((dark, dark), (bright, dark)))
@@ -318,19 +318,19 @@ def test_twelve_bits_keep_more_than_sixteen_levels():
     (lambda: image(FLOATS * 1000, "F"), r"pixels of image 0 .* are floats up to .*, expected floats from 0 to 1"),
     (lambda: image(FLOATS * np.float32(np.nan), "F"), r"pixels of image 0 .* are NaN or infinite"),
 ])
-def test_ranges_that_have_no_rule(make, problem):
+def test_unsupported_ranges_are_refused(make, problem):
     with pytest.raises(DataError, match=problem):
         from_torch([(make(), 0)], [(make(), 1)])
 
 
-def test_a_black_image_fits_either_range_of_floats():
+def test_a_black_image_fits_both_ranges_of_floats():
     images = [torch.zeros(H, W), torch.from_numpy(FLOATS) * 255, torch.from_numpy(FLOATS) / 2]
     data = from_torch(list(zip(images, (0, 1, 1), strict=True)), [(images[0], 0)])
     check(data.train.gather(torch.tensor([1]))[0].numpy(), np.rint(FLOATS * 255), 0)
     assert data.train.gather(torch.tensor([2])).max() <= 1  # taken by the range of the others
 
 
-def test_streams_take_no_images_whose_range_is_known_at_the_end_only():
+def test_streams_refuse_images_whose_range_depends_on_the_dataset():
     class Source(torch.utils.data.IterableDataset):
         def __iter__(self):
             return iter([(image(DEEP, "I;16"), 0)])
@@ -356,26 +356,26 @@ def test_the_first_of_several_frames_is_used_and_noted(kind):
                           "of the train dataset, image 0 of the test dataset and 1 more",)
 
 
-def test_pictures_with_too_many_pixels_are_refused_by_their_headers(tmp_path):
+def test_images_with_too_many_pixels_are_refused_by_their_headers(tmp_path):
     for name, size in (("large", (10_000, 9_000)), ("bomb", (60_000, 60_000))):
         (tmp_path / f"{name}.png").write_bytes(png(bytes(size[1]), size[::-1], 8, 0))
-        for read in (measure, read_picture):
-            with pytest.raises(DataError, match=rf"{name}.png is no readable picture: it has more "
-                               rf"than {MOST_PIXELS:,} pixels"):
+        for read in (measure, read_image_file):
+            with pytest.raises(DataError, match=rf"{name}.png is not a readable image: it has more "
+                               rf"than {MAX_PIXELS:,} pixels"):
                 read(tmp_path / f"{name}.png")
 
 
 @pytest.mark.parametrize("lay", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"),
                                  lambda path: path.mkdir()])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path, lay):
+def test_special_files_are_refused_immediately(tmp_path, lay):
     lay(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a.png is no readable picture: it is .*, expected a regular file; replace or"):
-        read_picture(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a.png is not a readable image: it is .*, expected a regular file; replace or"):
+        read_image_file(tmp_path / "a.png")
 
 
 def test_a_folder_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     photos(tmp_path, 4, (40, 30))
-    monkeypatch.setattr("shiftscope.data.folder.MOST_BYTES", 10_000)
+    monkeypatch.setattr("shiftscope.data.folder.MAX_BYTES", 10_000)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"the 4 pictures of photos take 0.0 GB as 30 x 40 pixels, at most 0.0 GB are"):
         load_dataset(f"folder:{tmp_path}/photos")
@@ -417,7 +417,7 @@ print(code, (peak() - before) // 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory in kilobytes")
-def test_sixty_phone_photos_take_little_memory_before_the_error(tmp_path):
+def test_sixty_photos_take_little_memory_before_the_error(tmp_path):
     photos(tmp_path, 60, (4000, 3000), other=(3000, 4000))
     what = 'main(["train", "two-full", "--data", "folder:photos", "--epochs", "1", "--out", "o"])'
     done = subprocess.run([sys.executable, "-c", PEAK.format(what=what)], capture_output=True, text=True, cwd=tmp_path,
@@ -437,7 +437,7 @@ def test_a_folder_is_decoded_into_one_array(tmp_path):
     assert 100 < megabytes < 350  # the pixels are 275 MiB, some of which fit into what imports had taken
 
 
-def test_damaged_pictures_raise_no_other_error_and_no_warning(tmp_path):
+def test_damaged_images_raise_data_errors_and_no_warnings(tmp_path):
     exif, draw, files = Image.Exif(), np.random.default_rng(3), []
     exif[0x0112] = 6
     for mode, pixels in (("RGB", COLOR), ("L", BYTE), ("I;16", DEEP), ("RGBA", QUAD)):
@@ -451,7 +451,7 @@ def test_damaged_pictures_raise_no_other_error_and_no_warning(tmp_path):
         for place in draw.integers(0, len(content), draw.integers(1, 6)):
             content[place] = draw.integers(0, 256)
         (tmp_path / "damaged.png").write_bytes(content[:draw.integers(1, len(content))] if trial % 3 == 0 else content)
-        for read in (measure, read_picture):
+        for read in (measure, read_image_file):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 try:

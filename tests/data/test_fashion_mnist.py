@@ -1,5 +1,6 @@
 import gzip
 import threading
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_folders_are_searched_in_order_and_together(tmp_path, small_files, no_ne
     assert len(load_dataset("fashion-mnist", data_dir=tmp_path / "given").train) == 20
 
 
-def test_another_content_is_refused_by_its_checksum(tmp_path, small_files, no_network):
+def test_other_content_is_refused_by_its_checksum(tmp_path, small_files, no_network):
     content = bytearray(small_files["train-images-idx3-ubyte"])
     content[100] ^= 1
     lay(tmp_path, small_files | {"train-images-idx3-ubyte": bytes(content)})
@@ -82,26 +83,43 @@ def test_another_content_is_refused_by_its_checksum(tmp_path, small_files, no_ne
     assert caught.value.exit_code == 3
 
 
-def test_truncated_gzip_file_is_named(tmp_path, small_files, no_network):
+@pytest.mark.parametrize(("change", "problem"), [
+    (lambda content: content[:-6], r"cannot read .*labels-idx1-ubyte.gz: Compressed file ended before.*delete t10k-"),
+    (lambda content: content[:20] + bytes(10) + content[30:], r"cannot read .*labels-idx1-ubyte.gz: .*delete t10k-l"),
+    (lambda content: b"<html>", r"labels-idx1-ubyte.gz is damaged or another file: .*; delete t10k-labels"),
+    (lambda content: b"", r"labels-idx1-ubyte.gz is damaged or another file: .*; delete t10k-labels"),
+])
+def test_damaged_gzip_files_are_named(tmp_path, small_files, no_network, change, problem):
     lay(tmp_path, small_files, packed=True)
     path = tmp_path / "t10k-labels-idx1-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:-6])
-    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.gz is truncated.*shiftscope data fetch"):
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DataError, match=problem):
         load_dataset("fashion-mnist", data_dir=tmp_path)
 
 
-def test_no_network_says_which_files_go_where(tmp_path, no_network):
+def test_a_gzip_bomb_is_not_unpacked(tmp_path, small_files, no_network):
+    lay(tmp_path, small_files)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(2**24)) * 12)  # 192 MB
+    tracemalloc.start()
+    with pytest.raises(DataError, match="is damaged or another file"):
+        load_dataset("fashion-mnist", data_dir=tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 120e6
+    tracemalloc.stop()
+
+
+def test_without_a_network_the_error_names_files_and_folder(tmp_path, no_network):
     with pytest.raises(DataError) as caught:
         load_dataset("fashion-mnist", data_dir=tmp_path / "mine")
     message = str(caught.value)
     assert caught.value.exit_code == 3
     for part in ("127.0.0.1: ConnectionError", "localhost: ConnectionError", str(tmp_path / "mine"), "--data-dir",
-                 "SHIFTSCOPE_DATA_DIR", *(f"{name}.gz" for name in fashion_mnist.PACKED_SHA256)):
+                 "SHIFTSCOPE_DATA_DIR", *(f"{name}.gz" for name in fashion_mnist.GZIPPED_SHA256)):
         assert part in message
-    assert not (tmp_path / "mine").exists()
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_the_second_mirror_serves_what_the_first_lacks(small_files, mirror, cache):
+def test_files_missing_on_the_first_mirror_come_from_the_second(small_files, mirror, cache):
     served, asked = mirror
     for name, content in small_files.items():
         served[f"/second/{name}.gz"] = gzip.compress(content, mtime=0)
@@ -122,17 +140,17 @@ def test_a_broken_download_leaves_nothing_and_replaces_nothing(tmp_path, small_f
     good = gzip.compress(small_files[names[0]], mtime=0)
     lay(tmp_path, {names[0]: small_files[names[0]]}, packed=True)
     served[f"/first/{names[1]}.gz"] = gzip.compress(small_files[names[1]], mtime=0)[:-3]
-    with pytest.raises(DataError, match=rf"cannot fetch {names[1]}.gz \(127.0.0.1: delivered .* bytes with another "
+    with pytest.raises(DataError, match=rf"cannot fetch {names[1]}.gz \(127.0.0.1: delivered a file with another "
                                         r"SHA-256; 127.0.0.1: HTTP status 404\)"):
         fetch_dataset("fashion-mnist", tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [f"{names[0]}.gz"]
     assert (tmp_path / f"{names[0]}.gz").read_bytes() == good
 
 
-def test_an_address_that_sends_too_much_is_given_up(tmp_path, small_files, mirror, monkeypatch):
+def test_a_download_above_the_size_limit_is_stopped(tmp_path, small_files, mirror, monkeypatch):
     served, _ = mirror
     served[f"/first/{next(iter(small_files))}.gz"] = bytes(5000)
-    monkeypatch.setattr("shiftscope.data.download.MOST_BYTES", 4000)
+    monkeypatch.setattr("shiftscope.data.download.MAX_BYTES", 4000)
     with pytest.raises(DataError, match=r"127.0.0.1: more than 4,000 bytes"):
         fetch_dataset("fashion-mnist", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from shiftscope.data import load_dataset, read_folder, read_picture
+from shiftscope.data import load_dataset, read_folder, read_image_file
 from shiftscope.errors import DataError, UsageError
 
 
@@ -14,7 +14,7 @@ def fill(folder, count, size=(6, 4), value=0, mode="L", suffix=".png"):
         Image.new(mode, size, value + k if mode == "L" else (value + k, 0, 0)).save(folder / f"{k:03}{suffix}")
 
 
-def test_train_and_test_folders_are_used_as_they_are(tmp_path):
+def test_train_and_test_folders_are_the_splits(tmp_path):
     for part, count in (("train", 3), ("test", 2)):
         fill(tmp_path / part / "cat", count, value=10)
         fill(tmp_path / part / "dog", count, value=100)
@@ -26,7 +26,7 @@ def test_train_and_test_folders_are_used_as_they_are(tmp_path):
     assert sorted(data.test.gather(torch.arange(4))[:, 0, 0, 0].tolist()) == [10, 11, 100, 101]
 
 
-def test_without_them_each_class_is_split_five_to_one_the_same_way(tmp_path):
+def test_without_them_every_sixth_image_of_a_class_is_a_test_image(tmp_path):
     fill(tmp_path / "cat", 12)
     fill(tmp_path / "dog", 6, value=100)
     first, again = read_folder(tmp_path), read_folder(tmp_path)
@@ -37,7 +37,7 @@ def test_without_them_each_class_is_split_five_to_one_the_same_way(tmp_path):
     assert sorted(levels[0] + levels[1]) == [*range(12), *range(100, 106)]  # each picture once
 
 
-def test_one_colored_picture_makes_all_colored_but_gray_rgb_files_do_not(tmp_path):
+def test_one_colored_image_makes_all_colored_but_gray_rgb_files_do_not(tmp_path):
     fill(tmp_path / "cat", 2)
     Image.new("RGB", (6, 4), (7, 7, 7)).save(tmp_path / "cat" / "gray.png")
     fill(tmp_path / "dog", 2)
@@ -55,7 +55,7 @@ def test_mixed_sizes_are_stretched_to_the_most_common_or_the_given_one(tmp_path)
     given = load_dataset(f"folder:{tmp_path}", image_size=(5, 7))
     assert given.shape == (1, 5, 7)
     assert "stretched to 5 x 7" in given.source
-    with pytest.raises(UsageError, match="image_size must be two whole numbers"):
+    with pytest.raises(UsageError, match="image_size must be two integers"):
         read_folder(tmp_path, image_size=(0, 5))
 
 
@@ -91,12 +91,12 @@ def _animate(path, name="film.png", **options):
 
 @pytest.mark.parametrize(("spoil", "problem"), [
     (_cat_only, r"the class folder .*dog holds no PNG or JPEG file: add pictures"),
-    (_truncate, r"cat/half.png is no readable picture: .*; replace or remove it"),
-    (lambda path: (path / "cat" / "no.png").write_text("hello"), r"cat/no.png is no readable picture: its"),
+    (_truncate, r"cat/half.png is not a readable image: .*; replace or remove it"),
+    (lambda path: (path / "cat" / "no.png").write_text("hello"), r"cat/no.png is not a readable image: its"),
     (lambda path: _animate(path, "film.gif.png", format="GIF"), r"film.gif.png is a GIF file, expected PNG or JPEG"),
     (lambda path: Image.new("L", (6, 4)).save(path / "cat" / "x.png", format="BMP"), r"x.png is a BMP file, expected"),
     (lambda path: Image.new("L", (6, 4)).save(path / "cat" / "x.bmp"), r"x.bmp is neither PNG nor JPEG: convert it"),
-    (lambda path: (path / "dog" / "000.png").unlink(), r"the class dog in .* has 1 picture, expected at least 2"),
+    (lambda path: (path / "dog" / "000.png").unlink(), r"the class dog in .* has 1 image, expected at least 2"),
     (lambda path: fill(path / "train" / "cat", 2), r"holds train/ but no test/, expected both train/ and test/"),
     (lambda path: [fill(path / part, 2) for part in ("train/a", "train/b", "test/a", "test/c")],
      r"must hold the same classes, got b only in train/; c only in test/"),
@@ -109,7 +109,7 @@ def test_folders_that_are_refused(tmp_path, spoil, problem):
         read_folder(tmp_path)
 
 
-def test_the_first_frame_of_an_animated_picture_is_used_and_noted(tmp_path):
+def test_the_first_frame_of_an_animation_is_used_and_noted(tmp_path):
     fill(tmp_path / "cat", 1, value=7)
     fill(tmp_path / "dog", 2, value=7)
     _animate(tmp_path)
@@ -119,7 +119,7 @@ def test_the_first_frame_of_an_animated_picture_is_used_and_noted(tmp_path):
     assert data.notes == ("of images with several frames the first one is used: cat/film.png",)
 
 
-def test_one_class_none_or_no_folder(tmp_path):
+def test_one_class_no_class_or_no_folder(tmp_path):
     with pytest.raises(DataError, match=r"there is no folder .*missing"):
         read_folder(tmp_path / "missing")
     with pytest.raises(DataError, match="holds no class folders"):
@@ -129,15 +129,15 @@ def test_one_class_none_or_no_folder(tmp_path):
         read_folder(tmp_path)
 
 
-def test_transparency_lies_on_black_and_sixteen_bits_are_scaled(tmp_path):
+def test_transparency_is_composed_on_black_and_sixteen_bits_are_scaled(tmp_path):
     pixels = np.array([[[200, 200, 200, 0], [200, 200, 200, 255]]], dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "alpha.png")
-    assert read_picture(tmp_path / "alpha.png")[0].tolist() == [[0, 200]]
+    assert read_image_file(tmp_path / "alpha.png")[0].tolist() == [[0, 200]]
     Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], dtype=np.uint16)).save(tmp_path / "deep.png")
-    assert read_picture(tmp_path / "deep.png")[0].tolist() == [[0, 128, 255]]
+    assert read_image_file(tmp_path / "deep.png")[0].tolist() == [[0, 128, 255]]
 
 
-def test_photos_are_turned_as_exif_says(tmp_path):
+def test_the_exif_orientation_of_photos_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("cat", "dog"):

@@ -54,14 +54,14 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(72, 8), nn.Dropout(0.2), nn.Linear(8, 3))
 
 
-def test_images_come_in_order_and_are_counted_where_no_number_is_stated():
+def test_images_come_in_order_and_are_counted_by_default():
     stream = from_iterable(Numbers(100), few()).train
     assert (len(stream), stream.shape, levels(stream)) == (100, (1, 4, 6), list(range(100)))
     stated = from_iterable(Numbers(100), few(), images=70).train
     assert levels(stated) == list(range(70)) and levels(stated.limit(40)) == list(range(40))
 
 
-def test_the_source_is_told_the_epoch():
+def test_set_epoch_of_the_source_is_called():
     source = Numbers(40)
     stream = from_iterable(source, few(), images=40).train
     source.epochs.clear()
@@ -69,7 +69,7 @@ def test_the_source_is_told_the_epoch():
     assert source.epochs == [3]
 
 
-def test_worker_processes_share_the_images_and_leave_the_random_state_alone():
+def test_worker_processes_share_the_images_and_keep_the_random_state():
     stream = from_iterable(Numbers(100), few(), workers=2).train
     before = torch.get_rng_state(), random.getstate()
     found = levels(stream)
@@ -77,7 +77,7 @@ def test_worker_processes_share_the_images_and_leave_the_random_state_alone():
     assert torch.get_rng_state().equal(before[0]) and random.getstate() == before[1]
 
 
-def test_a_bounded_buffer_shuffles_anew_each_epoch_and_seed_but_repeats():
+def test_the_shuffle_buffer_depends_on_epoch_and_seed_and_is_reproducible():
     stream = from_iterable(Numbers(200), few(), shuffle=50).train
     first = levels(stream)
     assert sorted(first) == list(range(200)) and first == levels(stream)
@@ -87,7 +87,7 @@ def test_a_bounded_buffer_shuffles_anew_each_epoch_and_seed_but_repeats():
     assert sorted(levels(from_iterable(Numbers(20), few(), shuffle=50).train)) == list(range(20))
 
 
-def test_training_on_a_stream_is_training_on_the_same_images_in_that_order(tmp_path, monkeypatch):
+def test_training_on_a_stream_equals_training_on_the_same_images_in_that_order(tmp_path, monkeypatch):
     """From memory, with the order that a stream has: the same placements, steps and bits."""
     settings = shiftscope.TrainSettings(epochs=2, batch_size=25, validation=5, seed=4)
     streamed = from_iterable(Numbers(110), few(), validation=few(7))
@@ -119,7 +119,7 @@ class StopAfter(StopFlag):
         return super().__bool__()
 
 
-def test_a_stopped_training_goes_on_at_the_same_image(tmp_path):
+def test_a_stopped_training_resumes_at_the_same_image(tmp_path):
     settings = shiftscope.TrainSettings(epochs=2, batch_size=16)
     data = from_iterable(Numbers(100), few(), shuffle=30)
     straight, broken = net(), net()
@@ -131,7 +131,7 @@ def test_a_stopped_training_goes_on_at_the_same_image(tmp_path):
     assert all(value.equal(broken.state_dict()[name]) for name, value in straight.state_dict().items())
 
 
-def test_what_needs_an_index_is_refused_with_the_way_out():
+def test_uses_that_need_an_index_are_refused_with_a_remedy():
     data = from_iterable(Numbers(30), few(), name="shards")
     sentence = (r"the training images of shards are a stream and have no index: evaluation, audit and pictures need "
                 r"map-style data, so ask for the test set, or put them into one file with `shiftscope data pack`")
@@ -164,7 +164,7 @@ class Pictures:
         return Image.new("L", (6, 4), index), index % 3
 
 
-def test_test_images_may_be_a_torch_dataset_and_training_images_anything_that_can_be_iterated():
+def test_test_images_from_a_torch_dataset_and_training_images_from_any_iterable():
     source = [(np_image, 0) for np_image in (Image.new("L", (6, 4)), torch.ones(4, 6), torch.zeros(1, 4, 6))]
     data = from_iterable(source, Pictures(), ["a", "b", "c"])
     assert [len(data.train), len(data.test), data.test.labels.tolist()] == [3, 4, [0, 1, 2, 0]]
@@ -208,7 +208,7 @@ def test_streams_that_are_refused():
         with pytest.raises(UsageError, match=f"{option} must be a whole number of at least"):
             from_iterable(Numbers(5), few(), **{option: -1})
     short = from_iterable(Numbers(20), few(), images=50).train
-    with pytest.raises(DataError, match=r"stream ended after 20 images, 50 an epoch were promised: state images=20"):
+    with pytest.raises(DataError, match=r"stream ended after 20 images, 50 per epoch: state images=20"):
         list(short.epoch(0))
 
 

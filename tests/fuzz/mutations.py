@@ -311,19 +311,6 @@ def change_safetensors(rng: random.Random, data: bytes) -> bytes:
     return struct.pack("<Q", rng.choice((len(text), len(text), len(text), 2**62))) + text + data[8 + length:]
 
 
-def change_packed(rng: random.Random, data: bytes) -> bytes:
-    """Change the header of a packed dataset, its checksum and length with it."""
-    preamble = struct.Struct("<8sIIQQQ")
-    if rng.random() < 0.3 or len(data) < preamble.size:
-        return damage(rng, data)
-    magic, version, _, place, length, _ = preamble.unpack(data[:preamble.size])
-    place, length = min(place, len(data)), min(length, len(data))
-    text = change_json(rng, data[place:place + length])
-    body = data[preamble.size:place] + text
-    size = preamble.size + len(body)
-    return preamble.pack(magic, version, zlib.crc32(text), place, len(text), size) + body
-
-
 def change_png(rng: random.Random, data: bytes) -> bytes:
     """Change the sizes or the kind of pixels in a PNG's header, with a right checksum."""
     if rng.random() < 0.4 or data[12:16] != b"IHDR":
@@ -378,8 +365,7 @@ def change_state(rng: random.Random, data: bytes) -> bytes:
 
 BY_SUFFIX: dict[str, Mutation] = {
     ".json": change_json, ".jsonl": change_lines, ".npz": change_npz, ".npy": change_npy, ".gz": change_gzip,
-    ".pt": change_state, ".safetensors": change_safetensors,
-    ".pack": change_packed, ".png": change_png, ".onnx": change_onnx}
+    ".pt": change_state, ".safetensors": change_safetensors, ".png": change_png, ".onnx": change_onnx}
 
 
 def mutate(rng: random.Random, suffix: str, data: bytes) -> bytes:

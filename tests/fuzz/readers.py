@@ -19,7 +19,6 @@ from shiftscope.auditing import audit
 from shiftscope.auditing.commuting import equivariance
 from shiftscope.data import fashion_mnist, from_arrays, load_dataset
 from shiftscope.data.base import Dataset
-from shiftscope.data.idx import read_idx
 from shiftscope.data.packing import from_dataset, pack
 from shiftscope.errors import ShiftscopeError
 from shiftscope.models import InvariantNet, OnnxModel, TwoConvTwoFullNet, TwoFullNet, load, save
@@ -296,10 +295,10 @@ def read_npz(folder: Path, out: Path) -> None:
 
 
 def read_idx_files(folder: Path, out: Path) -> None:
-    read_idx(folder / "train-images-idx3-ubyte.gz", 3)
-    read_idx(folder / "train-labels-idx1-ubyte", 1)
-    if all(fashion_mnist.find(name, [folder]) for name in fashion_mnist.UNPACKED_SHA256):  # else they are fetched
-        load_dataset("fashion-mnist", data_dir=folder)
+    for name in fashion_mnist.UNPACKED_SHA256:
+        path = fashion_mnist.find(name, [folder])
+        if path is not None:
+            fashion_mnist.read_verified(name, path)  # all have another SHA-256 than the real files
 
 
 def read_packed(folder: Path, out: Path) -> None:

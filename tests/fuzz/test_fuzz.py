@@ -56,7 +56,7 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(tmp_path):
     assert min(outcomes["read"], outcomes["refused"]) > INPUTS // 10  # damage that everything or nothing survives
 
 
-def test_the_watch_over_the_worker_sees_what_it_should(tmp_path, monkeypatch):
+def test_the_worker_reports_harm(tmp_path, monkeypatch):
     """A reader that runs code, changes its input, eats memory or raises: each is reported."""
     monkeypatch.syspath_prepend(str(WORKER.parent))
     import worker

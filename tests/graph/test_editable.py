@@ -7,7 +7,8 @@ from torch import nn
 
 from shiftscope.graph import TraceError
 from shiftscope.graph.editable import arguments, editable, op_of, sizes
-from shiftscope.graph.strided import dominators, spine, stride_of, strided_nodes, total_stride
+from shiftscope.graph.sampling import Sampling
+from shiftscope.graph.strided import dominators, spine, stride_of, strided_nodes
 
 SHAPE = (2, 12, 18)
 
@@ -52,7 +53,7 @@ def test_weights_are_copies_under_their_names_and_stay_shared():
     again.load_state_dict(module.state_dict())
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_does_not_change():
     net = Net().train()
     before = copy.deepcopy(net.state_dict())
     editable(net, SHAPE).module()(torch.rand(2, *SHAPE))
@@ -64,7 +65,7 @@ def test_the_model_is_left_as_it_was():
     (lambda x: (x, x), "must return one tensor, it returns 2"),
     (lambda x: torch.ones(2), "must return a tensor that depends on its input"),
 ])
-def test_what_cannot_be_read(function, reason):
+def test_models_that_cannot_be_read(function, reason):
     class Wrong(nn.Module):
         def forward(self, x):
             return function(x)
@@ -73,7 +74,7 @@ def test_what_cannot_be_read(function, reason):
         editable(Wrong(), SHAPE)
 
 
-def test_a_buffer_that_changes_is_named():
+def test_a_changing_buffer_is_named():
     class Counts(nn.Module):
         def __init__(self):
             super().__init__()
@@ -83,21 +84,21 @@ def test_a_buffer_that_changes_is_named():
             self.calls.add_(1)
             return x + self.calls
 
-    with pytest.raises(TraceError, match="Counts changes its calls each time it is called"):
+    with pytest.raises(TraceError, match="Counts cannot be rewritten because it changes its calls in each call"):
         editable(Counts(), SHAPE)
 
 
-def test_strides_and_the_nodes_that_all_paths_pass():
+def test_strides_and_the_nodes_on_all_paths():
     net = editable(Net(), SHAPE)
     found = [(op_of(node), stride_of(node)) for node in strided_nodes(net)]
     assert found == [("conv2d", (2, 2)), ("max_pool2d", (3, 1))]
-    assert total_stride(net) == 6
+    assert Sampling(net).strides == (6, 2)
     nodes = list(net.pixel_nodes())
     chain = [op_of(node) for node in spine(net.output, dominators(nodes))]
     assert chain == ["", "conv2d", "batch_norm", "relu", "add", "max_pool2d", "reshape", "add"]
 
 
-def test_dominators_are_those_of_the_definition():
+def test_dominators_match_the_definition():
     """Node d dominates n if n cannot be reached from the input once d is taken away."""
     nodes = list(editable(Net(), SHAPE).pixel_nodes())
 
@@ -116,7 +117,7 @@ def test_dominators_are_those_of_the_definition():
         assert chain == by_hand
 
 
-def test_arguments_and_sizes_are_told_by_name():
+def test_arguments_and_sizes_have_names():
     net = editable(Net(), SHAPE)
     conv = strided_nodes(net)[0]
     given = arguments(conv)

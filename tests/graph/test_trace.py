@@ -67,7 +67,7 @@ def test_modules_and_functions_give_the_same_nodes():
     (lambda x: x.permute(0, 2, 3, 1) @ torch.ones(3, 2), "linear"), (lambda x: F.max_pool2d(x, 2), "max_pool2d"),
     (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], "max_pool2d"), (lambda x: x.max(dim=1).values, "max"),
 ])
-def test_one_spelling_for_each_operation(spell, op):
+def test_each_operation_has_one_canonical_form(spell, op):
     graph = trace(Lambda(lambda self, x: spell(x)), (3, 4, 6))
     assert op in ops(graph)
     others = {"view", "transpose", "split", "unbind", "getitem", "matmul", "max_pool2d_with_indices"}
@@ -76,7 +76,7 @@ def test_one_spelling_for_each_operation(spell, op):
     torch.testing.assert_close(computed(graph, pixels), spell(pixels))
 
 
-def test_padding_of_convolutions_is_spelled_by_sides():
+def test_padding_of_convolutions_is_per_side():
     def padding(**kwargs):
         return trace(nn.Conv2d(1, 1, (2, 3), **kwargs), (1, 6, 6)).output.args["padding"]
 
@@ -93,7 +93,7 @@ def test_all_arguments_are_named_and_parameters_are_the_models_own():
     assert [source.op for source in node.inputs] == ["input"]
 
 
-def test_what_no_pixel_reaches_is_worked_out():
+def test_values_independent_of_the_pixels_are_computed():
     conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 3))
     graph = trace(conv, (1, 7, 9))
     assert ops(graph) == ["conv2d"]
@@ -118,7 +118,7 @@ def test_users_layers_and_dead_ends():
     assert graph.output is add
 
 
-def test_in_place_changes_of_a_part_are_written_as_new_values():
+def test_in_place_changes_of_a_part_become_new_values():
     def change(self, x):
         y = x * 1
         y[:, 0] += 1
@@ -130,7 +130,7 @@ def test_in_place_changes_of_a_part_are_written_as_new_values():
     assert not any(op.endswith("_") for op in ops(graph))
 
 
-def test_a_buffer_that_changes_is_named():
+def test_a_changing_buffer_is_named():
     model = nn.BatchNorm2d(1)
     assert trace(model, (1, 4, 6)).changes == ()
 
@@ -154,7 +154,7 @@ def test_a_buffer_that_changes_is_named():
      "the sizes of its tensors depend on the pixels"),
     (lambda self, x: 1 / 0, "ZeroDivisionError.*: division by zero"),
 ])
-def test_a_model_that_cannot_be_read_says_why_and_is_left_as_it_was(function, reason, capfd):
+def test_a_model_that_cannot_be_read_raises_the_reason_and_does_not_change(function, reason, capfd):
     model = Lambda(function, drop=nn.Dropout(), norm=nn.BatchNorm2d(1).eval())
     stderr, random = sys.stderr, torch.random.get_rng_state()
     with pytest.raises(TraceError, match=reason):

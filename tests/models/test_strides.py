@@ -10,7 +10,7 @@ from torch import nn
 from shiftscope.errors import UsageError
 from shiftscope.graph import TraceError
 from shiftscope.graph.editable import editable
-from shiftscope.graph.strided import strides, total_stride
+from shiftscope.graph.sampling import Sampling
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import load, save
 from shiftscope.models.repair import Recipe, repair
@@ -50,7 +50,7 @@ def test_the_stride_that_is_found_is_the_period_of_the_outputs_and_the_average_i
     net, x = build().double().eval(), images()
     before = at_all_shifts(net, x)
     assert (period(before, 1), period(before, 2)) == expected  # brute force, nothing of ours
-    known = strides(editable(net, SHAPE, any_batch=False))
+    known = Sampling(editable(net, SHAPE, any_batch=False)).strides
     assert known == ((1, 1) if name in ONLY_MEASURED else expected)
     repaired = repair(net, SHAPE, method="phase-average")
     assert repaired.net.stride == repaired.recipe.stride == expected
@@ -77,7 +77,7 @@ def test_measured_strides_are_those_of_the_zoo(name):
 def test_an_operation_with_one_output_position_has_no_stride(pool):
     net = Net(lambda self, x: self.fc(pool(self.b(self.a(x))).flatten(1)), a=conv(1, 4, stride=2),
               b=conv(4, 4, stride=2), fc=nn.Linear(4, 3))
-    assert total_stride(editable(net, (1, 56, 56))) == 4
+    assert Sampling(editable(net, (1, 56, 56))).strides == (4, 4)
     assert repair(net, (1, 56, 56), method="phase-average").net.stride == (4, 4)  # 16 passes, not 3,136
 
 

@@ -5,7 +5,7 @@ import torch
 
 from shiftscope.errors import UsageError
 from shiftscope.graph.editable import editable
-from shiftscope.graph.strided import total_stride
+from shiftscope.graph.sampling import Sampling
 from shiftscope.models.repair import repair
 
 ROUNDING = 1e-9  # relative to the logits; float64, tens of layers
@@ -70,12 +70,12 @@ def test_resnet18_with_blur_keeps_its_sizes():
     assert sum(module.__class__.__name__ == "BlurPool2d" for module in repaired.modules()) == 8
 
 
-def test_the_total_stride_is_found():
+def test_the_strides_of_a_resnet():
     import torchvision.models as zoo
 
     net = zoo.resnet18(weights=None)
-    assert total_stride(editable(net, (3, 64, 64))) == 32
-    assert total_stride(editable(net, (3, 32, 32))) == 16  # layer 4 has one position, so it takes no step
+    assert Sampling(editable(net, (3, 64, 64))).strides == (32, 32)
+    assert Sampling(editable(net, (3, 32, 32))).strides == (16, 16)  # layer 4 has one position, so it takes no step
 
 
 def test_a_vision_transformer_is_refused_by_name():

@@ -104,8 +104,8 @@ def test_files_that_are_no_pictures_are_named(trained, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     whole = picture(tmp_path / "whole.png", 0).read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
-    for name, message in (("absent.png", "there is no file"), ("text.png", "is no readable picture"),
-                          ("half.png", "is no readable picture")):
+    for name, message in (("absent.png", "there is no file"), ("text.png", "is not a readable image"),
+                          ("half.png", "is not a readable image")):
         with pytest.raises(DataError, match=message):
             predict_files(trained[0], [tmp_path / name], device="cpu")
 

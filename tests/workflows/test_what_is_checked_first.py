@@ -85,7 +85,7 @@ def test_pictures_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkey
 def test_notes_of_a_folder_are_told(capsys, tmp_path):
     pets(tmp_path / "pets")
     (tmp_path / "pets" / "cat" / "list.csv").write_text("x")
-    note = "left out of pets: 1 file(s) that are neither PNG nor JPEG (cat/list.csv)"
+    note = "ignored in pets: 1 file(s) that are neither PNG nor JPEG (cat/list.csv)"
     assert main(["data", "info", "folder:pets"]) == 0
     said = capsys.readouterr()
     assert note in " ".join(said.err.split()) and note in " ".join(said.out.split())

@@ -21,6 +21,7 @@ from shiftscope.modules import Classifier, described, model_name, says_model_err
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task
 from shiftscope.results.equivariance import PIXELS_DB, Equivariance
+from shiftscope.settings import VALIDATION_IMAGES
 
 MEMORY = 256 * 2**20
 """Bytes that the answers of all layers to one batch may take; those to the moved batch take as much again."""
@@ -44,7 +45,7 @@ class _Layer:
 @says_model_errors
 def equivariance(model: Classifier, data: Dataset | torch.Tensor, *, placement: Placement,
                  layers: Sequence[str] | None = None, period: int = 8, images: int = 32, split: str = "test",
-                 validation: int = 5000, name: str | None = None, normalize: Normalization | None = None,
+                 validation: int = VALIDATION_IMAGES, name: str | None = None, normalize: Normalization | None = None,
                  preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
                  progress: Progress | None = None) -> Equivariance:
     """Measure how far each layer of a model is from commuting with shifts, at every shift below `period`.

@@ -27,6 +27,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Audit
 from shiftscope.results.audit import SelfCheck
+from shiftscope.settings import VALIDATION_IMAGES
 
 ENGINES = ("auto", "dense", "brute")
 
@@ -34,8 +35,8 @@ ENGINES = ("auto", "dense", "brute")
 @together("progress", "stop")
 @says_model_errors
 def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
-          split: Split = "test", validation: int = 5000, limit: int | None = None, sample: int | None = None,
-          memory: int = MEMORY, normalize: Normalization | None = None,
+          split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
+          sample: int | None = None, memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
           trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
           seed: int = 0, progress: Progress | None = None, stop: Stop | None = None) -> Audit:

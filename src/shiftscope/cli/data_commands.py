@@ -39,7 +39,7 @@ def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None =
     """Show the source, license, checksums and counts of one dataset.
 
     Args:
-        name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE, packed:FILE or
+        name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE, packed:PATH or
             package.module:object.
         data_dir: Folder that holds the dataset's files.
         limit: Look at the first N training and the first N test images only.
@@ -86,23 +86,22 @@ def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = O
 
 def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[int, int] | None, Size] = None,
          license: str | None = None, workers: int | None = None, data_dir: Path | None = None,
-         overwrite: Annotated[bool, Switch] = False, output: OutputFlags = OUTPUT) -> None:
-    """Write a dataset into one file of raw images, to be used as packed:FILE without ever being in memory as a whole.
+         output: OutputFlags = OUTPUT) -> None:
+    """Write a dataset into a folder of .npy files, which packed:PATH reads without loading it into memory as a whole.
 
     Args:
-        name: folder:PATH, npz:FILE, fashion-mnist, garments, packed:FILE or package.module:object.
-        out: The file (default: the dataset's name with .pack).
-        image_size: Size that the pictures of a folder are stretched to: 64, or height and width as in 48x64.
-        license: License of the images (default: what the dataset says of itself).
-        workers: Processes that decode the pictures of a folder (default: one a core; 0: this one).
+        name: folder:PATH, npz:FILE, fashion-mnist, garments, packed:PATH or package.module:object.
+        out: The new folder (default: the dataset's name with .pack).
+        image_size: Size to which the images of a folder are stretched: 64, or height and width as in 48x64.
+        license: License of the images (default: that of the dataset).
+        workers: Processes that decode the images of a folder (default: one per core; 0: none besides this one).
         data_dir: Folder that holds the dataset's files.
-        overwrite: Replace the file that is there.
     """
     from shiftscope.workflows.pack_data import pack_data
 
     with shown.clean_stdout(output.json):
         done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, license=license,
-                         overwrite=overwrite, progress=default_progress(quiet=output.quiet))
+                         progress=default_progress(quiet=output.quiet))
     if output.json:
         _document(vars(done))
         return

@@ -3,12 +3,12 @@
 from shiftscope.data.arrays import from_arrays, from_torch, read_npz
 from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages, class_counts
 from shiftscope.data.catalog import dataset_catalog, dataset_info, fetch_dataset, load_dataset
+from shiftscope.data.download import DATA_DIR_VARIABLE, cache_folder
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import read_folder
 from shiftscope.data.garments import load_garments
+from shiftscope.data.image_file import read_image_file
 from shiftscope.data.packed import read_packed
-from shiftscope.data.picture import read_picture
-from shiftscope.data.places import DATA_DIR_VARIABLE, cache_folder
 from shiftscope.data.streamed import StreamedDataset, from_iterable
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_garments",
     "read_folder",
+    "read_image_file",
     "read_npz",
     "read_packed",
-    "read_picture",
 ]

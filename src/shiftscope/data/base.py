@@ -1,4 +1,4 @@
-"""What a dataset is: uint8 images behind `gather`, labels, and where they come from."""
+"""Datasets: uint8 images behind `gather`, labels, and their origin."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ from shiftscope.errors import DataError, require, some_of
 from shiftscope.hashing import Stream
 
 _VALIDATION_START = hashing.stream(Stream.VALIDATION)
+_EMPTY = "a set of images must hold at least one image, got none"
 
 
 class ImageSet(Protocol):
-    """Labeled images. Training, evaluation and audit read them through these names alone."""
+    """Labeled images. Training, evaluation and audit use these members only."""
 
     @property
     def labels(self) -> torch.Tensor:
@@ -34,19 +35,19 @@ class ImageSet(Protocol):
         ...
 
     def to(self, device: torch.device | str) -> "ImageSet":
-        """Return the same images, kept on `device` where they fit."""
+        """Return the same images, on `device` if they fit there."""
         ...
 
 
 class TensorImages:
-    """Images that lie in memory.
+    """Images in memory.
 
     Args:
         images: uint8 (N, C, h, w).
-        labels: whole numbers (N,).
+        labels: integers (N,).
 
     Raises:
-        DataError: another dtype or shape, no images, or as many labels as images missing.
+        DataError: if a dtype or shape differs, or there are no images.
 
     Example:
         >>> images = TensorImages(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1, 1]))
@@ -58,12 +59,11 @@ class TensorImages:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise DataError(f"images must be uint8 of shape (N, C, h, w), got {images.dtype} {tuple(images.shape)}")
         if len(images) == 0:
-            raise DataError("a set of images must hold at least one image, got none")
+            raise DataError(_EMPTY)
         if labels.shape != (len(images),):
-            raise DataError(f"labels must be {len(images)} whole numbers, one an image, got shape "
-                            f"{tuple(labels.shape)}")
+            raise DataError(f"labels must be {len(images)} integers, one per image, got shape {tuple(labels.shape)}")
         if labels.is_floating_point() or labels.is_complex():
-            raise DataError(f"labels must be {len(images)} whole numbers, got {labels.dtype}: convert them to int64")
+            raise DataError(f"labels must be {len(images)} integers, got {labels.dtype}: convert them to int64")
         self.images = images
         self.labels = labels.to(device="cpu", dtype=torch.int64)
 
@@ -83,11 +83,11 @@ class TensorImages:
 
 
 class Subset:
-    """Some images of another set, in a given order."""
+    """Images of another set at given indices, in the given order."""
 
     def __init__(self, parent: ImageSet, indices: torch.Tensor):
         if len(indices) == 0:
-            raise DataError("a set of images must hold at least one image, got none")
+            raise DataError(_EMPTY)
         self.parent, self.indices = parent, indices
         self.labels = parent.labels[indices]
 
@@ -110,7 +110,7 @@ class Dataset:
     """A training and a test set of labeled images, with their origin.
 
     Raises:
-        DataError: train and test differ in shape, or a label has no class name.
+        DataError: if the sets differ in shape, or a label has no class name.
     """
 
     name: str
@@ -118,14 +118,14 @@ class Dataset:
     train: ImageSet
     test: ImageSet
     source: str
-    """Where the images come from, for people."""
+    """Description of the origin of the images."""
     license: str
     checksums: dict[str, str] = field(default_factory=dict)
-    """SHA-256 by file name, or of the arrays themselves."""
+    """SHA-256 by file name or array name."""
     synthetic: bool = False
-    """True where our own code drew the images: every figure says so."""
+    """True if the images were drawn by code; figures state it."""
     notes: tuple[str, ...] = ()
-    """What a user should know about how the images were read: what was left out, scaled or stretched."""
+    """How the images were read: skipped files, scaling, stretching."""
 
     def __post_init__(self) -> None:
         if self.train.shape != self.test.shape:
@@ -135,7 +135,7 @@ class Dataset:
             check_labels(images.labels, len(self.class_names), f"the {which} set of {self.name}")
 
     def _labeled(self) -> dict[str, ImageSet]:
-        """Return the sets whose labels are known beforehand."""
+        """Return the sets whose labels are known in advance."""
         return {"training": self.train, "test": self.test}
 
     @property
@@ -149,12 +149,15 @@ class Dataset:
         return len(self.class_names)
 
     def split(self, validation: int) -> tuple[ImageSet, ImageSet | None]:
-        """Cut `validation` images out of the training set, at most a fifth of it; the same ones for every seed.
+        """Split the training set into training and validation images.
+
+        The validation images are a fixed pseudo-random subset: `validation` images, but at most a fifth of the training
+        set. They do not depend on a seed. Every `validation=` in Shiftscope is passed to this method.
 
         Returns:
-            (training images, validation images); the latter is None where `validation` is 0.
+            (training images, validation images); the latter is None if there are none.
         """
-        require(validation >= 0, "validation", validation, "a whole number, 0 or more")
+        require(validation >= 0, "validation", validation, "an integer of at least 0")
         count = min(validation, len(self.train) // 5)
         if count == 0:
             return self.train, None
@@ -162,35 +165,35 @@ class Dataset:
         return Subset(self.train, order[count:].sort().values), Subset(self.train, order[:count].sort().values)
 
     def limit(self, count: int | None) -> "Dataset":
-        """Return the first `count` training and the first `count` test images; all where `count` is None."""
+        """Return the first `count` training and the first `count` test images; None: all."""
         if count is None:
             return self
-        require(count >= 1, "limit", count, "a whole number of at least 1")
+        require(count >= 1, "limit", count, "an integer of at least 1")
         first = {name: Subset(images, torch.arange(min(count, len(images))))
                  for name, images in (("train", self.train), ("test", self.test))}
         return replace(self, train=first["train"], test=first["test"])
 
 
 def check_labels(labels: torch.Tensor, classes: int, what: str) -> None:
-    """Raise a `DataError` where a label of `what` is not a class from 0 to `classes` - 1."""
-    wrong = (labels < 0) | (labels >= classes)
-    if wrong.any():
-        first = int(wrong.nonzero()[0, 0])
+    """Raise a `DataError` if a label of `what` is not from 0 to `classes` - 1."""
+    invalid = (labels < 0) | (labels >= classes)
+    if invalid.any():
+        first = int(invalid.nonzero()[0, 0])
         raise DataError(f"label {int(labels[first])} of image {first} in {what} is out of range: there are {classes} "
                         f"class names, so labels go from 0 to {classes - 1}")
 
 
 def require_classes(class_names: Sequence[str], what: str) -> None:
-    """Raise a `DataError` unless there are two classes to tell apart, with different names."""
+    """Raise a `DataError` unless there are at least two classes with different names."""
     if len(class_names) < 2:
         raise DataError(f"{what} has {len(class_names)} class(es) ({', '.join(map(str, class_names))}), expected at "
-                        "least 2: a classifier needs classes to tell apart")
+                        "least 2")
     if len(set(class_names)) < len(class_names):
-        twice = [name for name, count in Counter(class_names).items() if count > 1]
-        raise DataError(f"class_names of {what} must differ, got more than once: {some_of(twice)}")
+        repeated = [name for name, count in Counter(class_names).items() if count > 1]
+        raise DataError(f"class_names of {what} must differ, got more than once: {some_of(repeated)}")
 
 
 def class_counts(images: ImageSet, class_names: Sequence[str]) -> dict[str, int]:
-    """Return how many images each class has."""
+    """Return the number of images of each class."""
     counts = torch.bincount(images.labels, minlength=len(class_names)).tolist()
     return dict(zip(class_names, counts, strict=True))

@@ -1,4 +1,4 @@
-"""From a dataset's name to the dataset, and what can be said about it."""
+"""Loads datasets by name and describes them."""
 
 import os
 from pathlib import Path
@@ -8,19 +8,23 @@ from shiftscope import errors
 from shiftscope.data import fashion_mnist, garments
 from shiftscope.data.arrays import read_npz
 from shiftscope.data.base import Dataset, class_counts
+from shiftscope.data.download import search_folders
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import CheckSize, read_folder
 from shiftscope.data.garments import load_garments
 from shiftscope.data.packed import read_packed
-from shiftscope.data.places import search_folders
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.resolve import is_object_name, resolve_object
 
-FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:FILE",
+FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
          "package.module:object")
-"""How a dataset can be named."""
+"""The forms of a dataset's name."""
+
+_KINDS = {".npz": "npz", ".pack": "packed"}
+_PREFIXES = ("folder", "npz", "packed", "imagefolder", "file", "zip")
+"""What users may write before a path, in upper or lower case."""
 
 
 def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, limit: int | None = None, seed: int = 0,
@@ -29,20 +33,20 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
     """Return the dataset called `name`.
 
     Args:
-        name: one of `FORMS`; a `Dataset` is passed through. package.module:object is a `Dataset` or a callable without
-            arguments that returns one, imported from an installed package or the current folder.
-        data_dir: folder of the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder).
+        name: one of `FORMS`, or a `Dataset`, which is returned. package.module:object is a `Dataset` or a callable
+            without arguments that returns one, imported from an installed package or the current folder.
+        data_dir: folder of the dataset's files (default: SHIFTSCOPE_DATA_DIR, else the user's cache folder).
         limit: keep the first `limit` training and test images only.
-        seed: what the garments are drawn with.
-        progress: where drawing or downloading shows itself, and where the dataset's notes are told.
-        train_images: how many training garments to draw.
-        test_images: how many test garments to draw.
-        image_size: (height, width) that the pictures of a folder are stretched to.
-        check_size: called with the (height, width) of a folder's pictures before any of them is decoded; it may raise.
+        seed: seed of the synthetic garments.
+        progress: shows drawing, downloads and the dataset's notes.
+        train_images: number of synthetic training images.
+        test_images: number of synthetic test images.
+        image_size: (height, width) to which the images of a folder are stretched.
+        check_size: called with the (height, width) of a folder's images before any of them is decoded; it may raise.
 
     Raises:
-        UsageError: an unknown name, a path without its kind, or an option that the dataset does not have.
-        DataError: files missing or damaged.
+        UsageError: if the name is unknown or a path without its kind, or the dataset does not have an option.
+        DataError: if files are missing or damaged.
 
     Example:
         >>> load_dataset("garments:20,10").shape
@@ -53,11 +57,15 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
                 image_size=image_size)
         return name.limit(limit)
     if not isinstance(name, str):
-        raise _no_name(name)
+        raise _not_a_name(name)
     kind, _, rest = name.partition(":")
     if kind == garments.NAME:
         _refuse(name, image_size=image_size)
-        return _garments(rest, train_images, test_images, seed, progress).limit(limit)
+        if rest:
+            train_images, test_images = garments.parse_counts(rest)
+        return load_garments(train_images=garments.TRAIN_IMAGES if train_images is None else train_images,
+                             test_images=garments.TEST_IMAGES if test_images is None else test_images, seed=seed,
+                             progress=progress).limit(limit)
     _refuse(name, train_images=train_images, test_images=test_images)
     if kind != "folder":
         _refuse(name, image_size=image_size)
@@ -84,86 +92,70 @@ def _load(name: str, data_dir: Path | str | None, progress: Progress | None, ima
     raise errors.unknown("dataset", name, FORMS)
 
 
-_KINDS = {".npz": "npz", ".pack": "packed"}
-_LIKE_KINDS = ("folder", "npz", "packed", "imagefolder", "file", "zip")
-"""What people write before a path, in any case."""
-
-
 def _require_kind(name: str) -> None:
-    """Raise a `UsageError` that says what to write, where a path stands without its kind or behind another one."""
+    """Raise a `UsageError` with the correct name if `name` is a path without its kind, or with a wrong one."""
     kind, _, rest = name.partition(":")
     path = Path(name).expanduser()
-    if rest and kind.lower() in _LIKE_KINDS and not path.exists():
+    if rest and kind.lower() in _PREFIXES and not path.exists():
         path = Path(rest).expanduser()
-    right = _KINDS.get(path.suffix.lower(), "folder")
+    kind = _KINDS.get(path.suffix.lower(), "folder")
     if path.exists():
         what = "a folder" if path.is_dir() else "a file"
-        how = f"write {right}:{path}" if path.is_dir() or right != "folder" else \
-            "name a folder:PATH of class folders, an npz:FILE or a packed:FILE (unpack an archive first)"
-        raise UsageError(f"{name!r} is no name of a dataset: {path} is {what}; {how}")
+        remedy = f"write {kind}:{path}" if path.is_dir() or kind != "folder" else \
+            "name a folder:PATH of class folders, an npz:FILE or a packed:PATH (unpack an archive first)"
+        raise UsageError(f"{name!r} is not the name of a dataset: {path} is {what}; {remedy}")
     if "/" in name and not rest:
-        raise UsageError(f"{name!r} is no name of a dataset, and there is no file or folder {path}: check the path, "
-                         f"and write {right}:PATH")
+        raise UsageError(f"{name!r} is not the name of a dataset, and there is no file or folder {path}: check the "
+                         f"path, and write {kind}:PATH")
 
 
-def _no_name(given: object) -> UsageError:
-    if isinstance(given, os.PathLike):
-        path = Path(given)
+def _not_a_name(value: object) -> UsageError:
+    if isinstance(value, os.PathLike):
+        path = Path(value)
         kind = _KINDS.get(path.suffix.lower(), "folder")
         return UsageError(f"name must be a string or a Dataset, got the path {path}: write "
                           f"load_dataset({f'{kind}:{path}'!r})")
-    return UsageError(f"name must be a string or a Dataset, got {type(given).__name__}: make a dataset of your own "
+    return UsageError(f"name must be a string or a Dataset, got {type(value).__name__}: make a dataset of your own "
                       "with shiftscope.from_torch or shiftscope.from_arrays")
 
 
 def _refuse(name: str, **options: object) -> None:
-    """Raise a `UsageError` where an option is given that the dataset does not have."""
+    """Raise a `UsageError` if an option is given that the dataset does not have."""
     given = [option for option, value in options.items() if value is not None]
     if given:
-        home = "folder:PATH" if given[0] == "image_size" else "garments"
-        raise UsageError(f"{given[0]} is an option of {home}, not of {name}: leave it out")
-
-
-def _garments(counts: str, train_images: int | None, test_images: int | None, seed: int,
-              progress: Progress | None) -> Dataset:
-    """Draw garments; `counts` is what stands behind the colon: empty, or TRAIN,TEST."""
-    if counts:
-        train_images, test_images = garments.named_counts(counts)
-    return load_garments(train_images=garments.TRAIN_IMAGES if train_images is None else train_images,
-                         test_images=garments.TEST_IMAGES if test_images is None else test_images, seed=seed,
-                         progress=progress)
+        owner = "folder:PATH" if given[0] == "image_size" else "garments"
+        raise UsageError(f"{given[0]} is an option of {owner}, not of {name}: remove it")
 
 
 def _from_object(name: str) -> Dataset:
-    found = resolve_object(name)
-    if not isinstance(found, Dataset) and callable(found):
-        found = found()
-    if not isinstance(found, Dataset):
+    data = resolve_object(name)
+    if not isinstance(data, Dataset) and callable(data):
+        data = data()
+    if not isinstance(data, Dataset):
         raise UsageError(f"{name} must be a shiftscope Dataset or a callable that returns one, got "
-                         f"{type(found).__name__}: make one with shiftscope.from_arrays or shiftscope.from_torch")
-    return found
+                         f"{type(data).__name__}: make one with shiftscope.from_arrays or shiftscope.from_torch")
+    return data
 
 
 def dataset_catalog(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
-    """Return one entry a kind of dataset: name, description, license, and `found`.
+    """Return one entry per kind of dataset: name, description, license, and `found`.
 
-    `found` is the folder or file that is used, None where it would be fetched or drawn first, or where it is
-    the user's.
+    `found` is the folder or file of the dataset, or None if it would be downloaded or drawn, or is the user's.
     """
     folders = search_folders(data_dir, fashion_mnist.NAME)
-    paths = [fashion_mnist.find(name, folders) for name in fashion_mnist.PACKED_SHA256]
+    paths = [fashion_mnist.find(name, folders) for name in fashion_mnist.GZIPPED_SHA256]
     synthetic = garments.cache_path()
     return [
-        _entry("garments", "12,000 + 2,000 garments drawn by Shiftscope, 28 x 28, gray, ten classes; "
-               "garments:TRAIN,TEST for other counts", garments.LICENSE, synthetic if synthetic.is_file() else None),
+        _entry("garments", "12,000 + 2,000 synthetic garments, 28 x 28, gray, ten classes; garments:TRAIN,TEST for "
+               "other counts", garments.LICENSE, synthetic if synthetic.is_file() else None),
         _entry("fashion-mnist", "60,000 + 10,000 photographed garments, 28 x 28, gray, ten classes",
                fashion_mnist.LICENSE, paths[0].parent if paths[0] and all(paths) else None),
-        _entry("folder:PATH", "PNG and JPEG files, one folder a class, with or without train/ and test/", "yours",
+        _entry("folder:PATH", "PNG and JPEG files, one folder per class, with or without train/ and test/", "yours",
                None),
         _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names", "yours", None),
-        _entry("packed:FILE", "one file made by `shiftscope data pack`, read piece by piece: for datasets larger than "
+        _entry("packed:PATH", "a folder of .npy files written by `shiftscope data pack`, for datasets larger than "
                "memory", "as packed", None),
-        _entry("package.module:object", "a Dataset, or a callable that returns one, of your own code", "yours", None),
+        _entry("package.module:object", "a Dataset, or a callable that returns one, in your own code", "yours", None),
     ]
 
 
@@ -172,24 +164,24 @@ def _entry(name: str, description: str, license: str, found: Path | None) -> dic
 
 
 def dataset_info(dataset: Dataset) -> dict[str, Any]:
-    """Return what there is to say about a dataset, as plain JSON values."""
+    """Return a description of a dataset as plain JSON values."""
     return {
         "name": dataset.name, "shape": list(dataset.shape), "classes": dataset.classes,
         "train_images": len(dataset.train), "test_images": len(dataset.test),
         "images_per_class": {split: class_counts(images, dataset.class_names)
                              for split, images in (("train", dataset.train), ("test", dataset.test))
                              if not isinstance(images, StreamedImages)},
-        "synthetic": dataset.synthetic, "notes": list(dataset.notes), "source": dataset.source, "license": dataset.license,
-        "checksums": dataset.checksums,
+        "synthetic": dataset.synthetic, "notes": list(dataset.notes), "source": dataset.source,
+        "license": dataset.license, "checksums": dataset.checksums,
     }
 
 
 def fetch_dataset(name: str, data_dir: Path | str | None = None, progress: Progress | None = None) -> list[Path]:
-    """Make sure that a dataset's files are there and whole, and return their paths.
+    """Download or draw the missing files of a dataset, verify them, and return their paths.
 
     Raises:
-        UsageError: a dataset that has no files to fetch.
-        DataError: a file is damaged, or missing and every address fails.
+        UsageError: if the dataset has no files to fetch.
+        DataError: if a file is damaged, or missing and every download fails.
     """
     if name == fashion_mnist.NAME:
         return fashion_mnist.fetch(data_dir, progress)

@@ -1,7 +1,7 @@
-"""Pixels of PIL images, tensors and arrays as uint8: one set of rules for every source of images.
+"""Pixels of PIL images, tensors and arrays as uint8, by the same rules for every source of images.
 
-An image is first read as *levels*: uint8, or uint16 for integers of more than 8 bits, or floats. A `Scale` then sees
-the levels of the whole dataset and converts all of them alike. docs/how-to/own-images.md lists the rule of each mode.
+An image is first read as *levels*: uint8, uint16 (integers of more than 8 bits) or floats. A `Scale` then sees the
+levels of the whole dataset and converts all of them alike. docs/how-to/own-images.md lists the rule of each PIL mode.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ ORIENTATION = 0x0112
 
 _BITS = (8, 10, 12, 16)
 _BYTES_FROM = 16.0
-"""Floats above this are taken for values from 0 to 255, floats between 1 and this are refused as ambiguous."""
+"""Floats above this are read as values from 0 to 255; floats between 1 and this are refused as ambiguous."""
 
-_BLOCK = 2**20  # values that are converted at once, so that no wide copy of a large image is made
+_BLOCK = 2**20  # values converted at a time, to avoid a wide copy of a large image
 _SHORT_GRAY = {"L;2": 85, "L;4": 17}
-"""Pillow stretches gray levels of 2 and 4 bits to 8 bits, but not the transparent level beside them."""
+"""Pillow scales gray levels of 2 and 4 bits to 8 bits, but not the transparent level of the file."""
 
 
 def pil_levels(image: Image.Image, what: str) -> np.ndarray:
@@ -31,7 +31,7 @@ def pil_levels(image: Image.Image, what: str) -> np.ndarray:
     Transparent pixels are composed on black.
 
     Raises:
-        DataError: the image cannot be decoded, or its mode or its values have no rule; `what` names it.
+        DataError: if the image cannot be decoded or its values are not supported; `what` names it.
     """
     try:
         raw = raw_mode(image)
@@ -42,28 +42,28 @@ def pil_levels(image: Image.Image, what: str) -> np.ndarray:
     except DataError:
         raise
     except Exception as error:  # decoders raise errors of many kinds
-        raise DataError(f"{what} is no readable picture: {one_line(error)}; replace or remove it") from error
+        raise DataError(f"{what} is not a readable image: {one_line(error)}; replace or remove it") from error
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says, on one line of at most 150 characters."""
+    """Return the message of an error on one line of at most 150 characters."""
     return " ".join((str(error) or type(error).__name__).split())[:150]
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return how the file of an image that is not decoded yet stores its pixels, as Pillow calls it; else ""."""
+    """Return Pillow's raw mode of an image that is not decoded yet, "" for other images."""
     tile = getattr(image, "tile", None)
-    how = tile[0][3] if tile else ""
-    return str(how[0] if isinstance(how, tuple) and how else how)
+    mode = tile[0][3] if tile else ""
+    return str(mode[0] if isinstance(mode, tuple) and mode else mode)
 
 
 def has_frames(image: Image.Image) -> bool:
-    """Return whether an image is animated or has several pages."""
-    return getattr(image, "n_frames", 1) > 1 and image.format != "MPO"  # MPO: a JPEG with further views behind it
+    """Return True if an image is animated or has several pages."""
+    return getattr(image, "n_frames", 1) > 1 and image.format != "MPO"  # MPO: a JPEG file with additional views
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Return whether an image that is not decoded yet has more than 8 bits a channel."""
+    """Return True if an image that is not decoded yet has more than 8 bits per channel."""
     return image.mode.startswith("I") or _is_deep_color(raw_mode(image))
 
 
@@ -80,7 +80,7 @@ def _mode_levels(image: Image.Image, raw: str, what: str) -> np.ndarray:
     if mode in ("1", "L"):
         key = key * _SHORT_GRAY.get(raw, 1) if mode == "L" and isinstance(key, int) else key
         return _without_key(np.array(image.convert("L")), key)[None]
-    if mode in ("La", "RGBa"):  # premultiplied with alpha: composed on black already
+    if mode in ("La", "RGBa"):  # premultiplied: equal to the composition on black
         return _channels_first(np.asarray(image)[..., :-1])
     if _is_deep_color(raw):
         return _deep_color_levels(image, key, what)
@@ -92,9 +92,9 @@ def _mode_levels(image: Image.Image, raw: str, what: str) -> np.ndarray:
 
 
 def _deep_color_levels(image: Image.Image, key: Any, what: str) -> np.ndarray:
-    """Return color of 16 bits a channel, of which Pillow reads the upper 8, as uint16 with the lower 8 repeated."""
+    """Return 16-bit color as uint16; Pillow reads the upper 8 bits, which are repeated as the lower 8."""
     if key is not None:
-        raise DataError(f"{what} has 16 bits a channel and a transparent color, which cannot be matched in 8 bits: "
+        raise DataError(f"{what} has 16 bits per channel and a transparent color, which 8 bits cannot represent: "
                         "convert it to 8 bits or to an alpha channel")
     pixels = np.asarray(image)
     if image.mode == "RGBA":
@@ -126,7 +126,7 @@ def array_levels(values: Any, what: str) -> np.ndarray:
     """Return a tensor or array of any shape as levels: uint8, uint16, float32 or float64.
 
     Raises:
-        DataError: no numbers, negative, not finite, or integers above 65535; `what` names them.
+        DataError: if values are not numbers, negative, not finite, or integers above 65535; `what` names them.
     """
     array = _to_numpy(values, what)
     if array.dtype == np.uint8:
@@ -141,10 +141,10 @@ def array_levels(values: Any, what: str) -> np.ndarray:
     low, high = array.min(), array.max()
     if not np.isfinite(low) or not np.isfinite(high):  # NaN too
         raise DataError(f"pixels of {what} are NaN or infinite, expected uint8, or floats from 0 to 1: repair or "
-                        "remove such images")
+                        "remove these images")
     if low < 0:
         raise DataError(f"pixels of {what} are negative (from {low:g} to {high:g}), expected uint8, or floats from 0 "
-                        "to 1: leave Normalize out of the transform, for models normalize their own input, or scale "
+                        "to 1: remove Normalize from the transform, because models normalize their own input, or scale "
                         "signed data to that range")
     if array.dtype.kind == "f":
         return array if array.dtype.itemsize == 8 else array.astype(np.float32)
@@ -170,10 +170,10 @@ def _to_numpy(values: Any, what: str) -> np.ndarray:
 # ---------------------------------------------------------------------- the scale of a dataset
 
 class Scale:
-    """How levels become uint8, the same way for all images of a dataset.
+    """The conversion of levels to uint8, the same for all images of a dataset.
 
-    Integers of more than 8 bits: the smallest of 8, 10, 12 and 16 bits that holds the largest value of the dataset is
-    its depth, and pixels are multiplied by 255 / (2**depth - 1). Floats: from 0 to 1, or from 0 to 255.
+    Integers of more than 8 bits are multiplied by 255 / (2**depth - 1). The depth is the smallest of 8, 10, 12 and 16
+    bits that holds the largest value of the dataset. Floats range from 0 to 1, or from 0 to 255.
 
     Example:
         >>> scale = Scale()
@@ -184,11 +184,10 @@ class Scale:
 
     def __init__(self) -> None:
         self.highest = -1
-        """Largest value of the integers of more than 8 bits; -1 before there are any."""
+        """Largest value of the integers of more than 8 bits; -1: none yet."""
         self.unit: bool | None = None
-        """Whether floats go from 0 to 1 (else to 255); None before that is known."""
-        self._color = ""
-        """The first image of 16-bit color."""
+        """True if floats range from 0 to 1, False if to 255, None: unknown yet."""
+        self._color = ""  # the first image with 16-bit color
         self._frames: list[str] = []
 
     @property
@@ -197,10 +196,10 @@ class Scale:
         return next(bits for bits in _BITS if self.highest < 2**bits)
 
     def see(self, levels: np.ndarray, what: str) -> None:
-        """Take the levels of an image, or of many, into account.
+        """Take the levels of one or more images into account.
 
         Raises:
-            DataError: floats of another range than those seen before, or of none that is known.
+            DataError: if floats have an unknown range, or another one than those before.
         """
         if levels.size == 0 or levels.dtype == np.uint8:
             return
@@ -210,7 +209,7 @@ class Scale:
             self._see_floats(float(levels.max()), what)
 
     def see_header(self, image: Image.Image, what: str) -> None:
-        """Take into account what a PIL image says before it is decoded: several frames, or 16-bit color."""
+        """Take the header of a PIL image into account: several frames, or 16-bit color."""
         if has_frames(image):
             self._frames.append(what)
         if _is_deep_color(raw_mode(image)):
@@ -229,13 +228,13 @@ class Scale:
         self.unit = unit
 
     def check(self) -> None:
-        """Raise a `DataError` where the depth of 16-bit color is lost: Pillow reads its upper 8 bits only."""
+        """Raise a `DataError` if 16-bit color loses its depth, because Pillow reads the upper 8 bits only."""
         if self._color and self.bits < 16:
             raise DataError(f"{self._color} has 16-bit color, of which the upper 8 bits are read, but no value of the "
-                            f"dataset exceeds {self.highest}: convert these pictures to 8 bits by their own range")
+                            f"dataset exceeds {self.highest}: convert these images to 8 bits by their own range")
 
     def apply(self, levels: np.ndarray) -> np.ndarray:
-        """Return levels as uint8, a new array unless they are uint8."""
+        """Return levels as uint8; uint8 is not copied."""
         if levels.dtype == np.uint8:
             return levels
         if levels.dtype == np.uint16:
@@ -244,20 +243,20 @@ class Scale:
         return _by_block(levels, lambda block: np.rint(block * factor))
 
     def notes(self) -> list[str]:
-        """Return what a user should know about the conversion."""
+        """Return notes about the conversion for the user."""
         notes = []
         if 0 <= self.highest < 4096:
-            notes.append(f"the largest value of the 16-bit images is {self.highest:,}: they are taken as "
+            notes.append(f"the largest value of the 16-bit images is {self.highest:,}: they are read as "
                          f"{self.bits}-bit data, 0 to {2**self.bits - 1:,}, and scaled to 8 bits")
         if self.unit is False:
-            notes.append("float pixels go from 0 to 255 here; they are rounded to integers")
+            notes.append("float pixels range from 0 to 255; they are rounded to integers")
         if self._frames:
             notes.append(f"of images with several frames the first one is used: {some_of(self._frames, 3)}")
         return notes
 
 
 def to_bytes(levels: np.ndarray, bits: int) -> np.ndarray:
-    """Return levels of a depth as uint8, scaled and rounded; uint8 as it is.
+    """Return levels of the given depth as uint8, scaled and rounded; uint8 is not changed.
 
     >>> to_bytes(np.array([0, 0x8000, 0xFFFF], dtype=np.uint16), 16).tolist()
     [0, 128, 255]
@@ -269,8 +268,8 @@ def to_bytes(levels: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _by_block(levels: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    found = np.empty(levels.shape, dtype=np.uint8)
-    source, target = np.ascontiguousarray(levels).reshape(-1), found.reshape(-1)
+    converted = np.empty(levels.shape, dtype=np.uint8)
+    source, target = np.ascontiguousarray(levels).reshape(-1), converted.reshape(-1)
     for begin in range(0, source.size, _BLOCK):
         target[begin:begin + _BLOCK] = convert(source[begin:begin + _BLOCK])
-    return found
+    return converted

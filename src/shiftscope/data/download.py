@@ -1,51 +1,63 @@
-"""Fetches one file from the first of several addresses that delivers it whole."""
+"""Folders of dataset files, and downloads that are verified by their SHA-256."""
 
-import hashlib
-import io
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from shiftscope import files
+import platformdirs
+
 from shiftscope.errors import DataError
 from shiftscope.files import UnfitFileError
 from shiftscope.progress import Progress, Task
 
-TIMEOUT = 20.0
-"""Seconds of silence after which an address is given up."""
+DATA_DIR_VARIABLE = "SHIFTSCOPE_DATA_DIR"
+"""Environment variable with the folder of the dataset files."""
 
-
-MOST_BYTES = 2**30
+MAX_BYTES = 2**30
 """Size limit of a download."""
 
-
-class _Bounded(io.BytesIO):
-    """A buffer that takes up to `MOST_BYTES`: an address that never ends is given up."""
-
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > MOST_BYTES:
-            raise UnfitFileError(f"more than {MOST_BYTES:,} bytes")
-        return super().write(data)
+TIMEOUT = 20.0
+"""Seconds without data after which an address is given up."""
 
 
-class _Meter:
-    """What pooch takes for a progress bar, as a task of ours; the size is known once the answer has begun."""
+def cache_folder() -> Path:
+    """Return the user's cache folder for Shiftscope, which may not exist."""
+    return platformdirs.user_cache_path("shiftscope", appauthor=False)
+
+
+def search_folders(data_dir: Path | str | None, name: str) -> list[Path]:
+    """Return the folders that are searched for the files of dataset `name`, in this order.
+
+    >>> search_folders("images", "fashion-mnist")[0].name
+    'images'
+    """
+    named = [data_dir, os.environ.get(DATA_DIR_VARIABLE)]
+    return [Path(folder).expanduser() for folder in named if folder] + [cache_folder() / name]
+
+
+class _ProgressBar:
+    """Progress bar for pooch. It also enforces `MAX_BYTES`; the size is known when the response has begun."""
 
     def __init__(self, progress: Progress, title: str):
-        self.progress, self.title, self.total = progress, title, 0
-        self.done = 0
+        self.progress, self.title = progress, title
+        self.total = self.received = self.shown = 0
         self.task: Task | None = None
 
     def update(self, count: int) -> None:
-        if self.task is None:
-            self.task = self.progress.task(self.title, self.total, unit="bytes")
-        step = max(min(count, self.total - self.done), 0)
-        self.done += step
+        self.task = self.task or self.progress.task(self.title, self.total, unit="bytes")
+        self.received += count
+        if max(self.received, self.total) > MAX_BYTES:
+            raise UnfitFileError(f"more than {MAX_BYTES:,} bytes")
+        step = max(min(self.received, self.total) - self.shown, 0)
+        self.shown += step
         self.task.advance(step)
 
     def reset(self) -> None:
-        """Do nothing: pooch resets and fills a bar at the end; ours counted every byte."""
+        self.received = 0
 
     def close(self) -> None:
         if self.task is not None:
@@ -54,49 +66,54 @@ class _Meter:
 
 
 def download(addresses: Sequence[str], path: Path, sha256: str, progress: Progress, *, remedy: str) -> None:
-    """Write the file to `path`, whole and checked, or leave `path` as it was.
+    """Download a file to `path`; a failed download leaves nothing there.
 
     Args:
         addresses: tried in this order.
-        path: where the file goes; its folder is made where it is missing.
-        sha256: what the file's SHA-256 must be.
-        progress: shows bytes, and says where an address fails.
-        remedy: what the error tells the user to do.
+        path: the file; its folder is created if necessary.
+        sha256: expected SHA-256 of the file.
+        progress: shows the number of bytes.
+        remedy: end of the error message.
 
     Raises:
-        DataError: every address failed, or delivered another file.
-        OutputError: the folder cannot be written.
+        DataError: if every address failed or delivered another file.
     """
     failures = []
     for address in addresses:
         try:
-            content = _fetch(address, progress, path.name)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            _fetch(address, path, sha256, progress)
+        except (OSError, ValueError) as error:  # the errors of requests are OSErrors; ValueError: another SHA-256
             failures.append(f"{urlsplit(address).hostname}: {_reason(error)}")
-            continue
-        found = hashlib.sha256(content).hexdigest()
-        if found == sha256:
-            files.write_bytes(path, content)
+        else:
             return
-        failures.append(f"{urlsplit(address).hostname}: delivered {len(content):,} bytes with another SHA-256")
     raise DataError(f"cannot fetch {path.name} ({'; '.join(failures)}); {remedy}")
 
 
-def _fetch(address: str, progress: Progress, name: str) -> bytes:
-    import pooch  # here, because it imports tqdm, which warns in notebooks without ipywidgets
+def _fetch(address: str, path: Path, sha256: str, progress: Progress) -> None:
+    import pooch  # here because it imports tqdm, which warns in notebooks without ipywidgets
 
-    meter, buffer = _Meter(progress, f"fetching {name}"), _Bounded()
-    bar: Any = meter  # pooch takes any object with these methods, its annotation says bool
+    with closing(_ProgressBar(progress, f"fetching {path.name}")) as bar, _quiet(pooch.get_logger()):
+        shown: Any = bar  # any object with these methods, although the annotation is bool
+        downloader = pooch.HTTPDownloader(progressbar=shown, chunk_size=2**16, timeout=TIMEOUT)
+        pooch.retrieve(address, known_hash=f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=downloader)
+    path.chmod(0o644)  # pooch creates files that only their owner can read
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)(address, buffer, None)
+        yield
     finally:
-        meter.close()
-    return buffer.getvalue()
+        logger.setLevel(level)
 
 
 def _reason(error: Exception) -> str:
-    """Return a few words: the full text of a connection error is a page of nested objects."""
-    if isinstance(error, UnfitFileError):
-        return str(error)
+    """Return a short reason: the full text of a connection error is a page of nested objects."""
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return "delivered a file with another SHA-256"
     status = getattr(getattr(error, "response", None), "status_code", None)
-    return f"HTTP status {status}" if status is not None else type(error).__name__
+    if status is not None:
+        return f"HTTP status {status}"
+    return str(error) if isinstance(error, UnfitFileError | PermissionError) else type(error).__name__

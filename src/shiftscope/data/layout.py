@@ -1,7 +1,7 @@
-"""Which files of a folder belong to which class and split; no picture is opened here, and what is left out is counted.
+"""Lists the image files of a folder by split and class, without opening them; ignored files are counted.
 
-Two layouts: PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png, which is split 5 : 1 within every
-class, the same way each time.
+Two layouts: PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png, where every sixth image of a class
+becomes a test image, always the same ones.
 """
 
 import os
@@ -20,65 +20,64 @@ from shiftscope.hashing import Stream
 from shiftscope.text import valid_unicode
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-_SPLIT_START = hashing.stream(Stream.FOLDER_SPLIT)
 
-_OTHER_PICTURES = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".pgm",
-                   ".ppm", ".tga")
+_SPLIT_START = hashing.stream(Stream.FOLDER_SPLIT)
+_OTHER_FORMATS = (".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".pgm",
+                  ".ppm", ".tga")
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
            "valid": "validation", "validation": "validation"}
-"""Folder names in lower case, and the split that they mean."""
+"""Folder name in lower case -> split."""
 
 _SYSTEM = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__",
            "thumbs.db", "ehthumbs.db", "desktop.ini")
-_TEST_SHARE = 6  # every sixth image of a class goes to the test set
-_MOST_COUNTED = 10_000  # files below folders that are left out
+_SYSTEM_FILES = "file(s) or folder(s) of the operating system"
+_TEST_FRACTION = 6  # one of six images of a class is a test image
+_MAX_COUNTED = 10_000  # files below ignored folders
 
 Listing = dict[str, list[Path]]
-"""Class name -> its picture files, both sorted."""
+"""Class name -> its image files, both sorted."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The picture files of a folder, by split and class."""
+    """The image files of a folder, by split and class."""
 
     train: Listing
     test: Listing
     notes: tuple[str, ...]
-    """What was left out."""
+    """Ignored files and folders."""
 
 
-def pictures(listing: Listing) -> list[Path]:
+def image_files(listing: Listing) -> list[Path]:
     """Return all files of a listing, class by class."""
     return [file for files in listing.values() for file in files]
 
 
 def list_layout(path: Path) -> Layout:
-    """Return the training and the test files of either layout.
+    """Return the training and test files of either layout.
 
     Raises:
-        DataError: no such folder, fewer than two classes, an empty class, one split without the other, different
-            classes in the splits, or a name with two meanings.
+        DataError: if the folder is missing, has fewer than two classes, an empty class, only one of train/ and test/,
+            different classes in them, or an ambiguous name.
     """
     _require_folder(path)
-    left = _LeftOut(path)
-    splits = _find_splits(path, left)
+    ignored = _Ignored(path)
+    splits = _find_splits(path, ignored)
     if not splits:
-        left = _LeftOut(path)
-        train, test = _split(_list_classes(path, left))
+        ignored = _Ignored(path)
+        train, test = _split(_list_classes(path, ignored))
     else:
-        train, test = (_list_classes(splits[part], left) for part in ("train", "test"))
+        train, test = (_list_classes(splits[split], ignored) for split in ("train", "test"))
         _require_same_classes(path, splits, train, test)
-    return Layout(train, test, tuple(left.notes()))
+    return Layout(train, test, tuple(ignored.notes()))
 
 
-# ---------------------------------------------------------------------- what is left out
-
-class _LeftOut:
-    """Files and folders that are no part of a dataset, by the reason."""
+class _Ignored:
+    """Files and folders that are not part of a dataset, by reason."""
 
     def __init__(self, root: Path):
         self.root = root
-        self.found: defaultdict[str, list[str]] = defaultdict(list)
+        self.names: defaultdict[str, list[str]] = defaultdict(list)
         self.folders: defaultdict[str, list[Path]] = defaultdict(list)
 
     def add(self, reason: str, path: Path) -> None:
@@ -86,65 +85,55 @@ class _LeftOut:
         if reason != _SYSTEM_FILES and path.is_dir():
             self.folders[reason].append(path)
             name += "/"
-        self.found[reason].append(name)
+        self.names[reason].append(name)
 
     def notes(self) -> list[str]:
         notes = []
-        for reason, names in self.found.items():
-            inside = f" with {count_pictures(self.folders[reason])} picture(s)" if self.folders[reason] else ""
-            notes.append(f"left out of {some_of([self.root.name])}: {len(names):,} {reason}{inside} "
+        for reason, names in self.names.items():
+            inside = f" with {_count_images(self.folders[reason])} image(s)" if self.folders[reason] else ""
+            notes.append(f"ignored in {some_of([self.root.name])}: {len(names):,} {reason}{inside} "
                          f"({some_of(names, 3)})")
         return notes
 
 
-_SYSTEM_FILES = "file(s) or folder(s) of the operating system"
-
-
-def count_pictures(folders: list[Path]) -> str:
-    """Return how many PNG and JPEG files lie below folders: a number, or "at least" one where there are many files."""
-    found = (name for folder in folders for _, _, files in os.walk(folder) for name in files)
-    names = list(islice(found, _MOST_COUNTED))
+def _count_images(folders: list[Path]) -> str:
+    """Return the number of PNG and JPEG files below folders, with "at least" if there are very many files."""
+    names = list(islice((name for folder in folders for _, _, files in os.walk(folder) for name in files),
+                        _MAX_COUNTED))
     count = sum(name.lower().endswith(SUFFIXES) for name in names)
-    return f"{count:,}" if len(names) < _MOST_COUNTED else f"at least {count:,}"
+    return f"{count:,}" if len(names) < _MAX_COUNTED else f"at least {count:,}"
 
 
-def _entries(path: Path, left: _LeftOut) -> tuple[list[Path], list[Path]]:
-    """Return the folders and the regular files in a folder, sorted; what is neither, or the system's, is left out."""
+def _entries(path: Path, ignored: _Ignored) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the regular files in a folder, sorted, except those of the operating system."""
     folders, files = [], []
     try:
         for entry in sorted(path.iterdir()):
             if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
-                left.add(_SYSTEM_FILES, entry)
+                ignored.add(_SYSTEM_FILES, entry)
             elif (kind := _kind(entry)) == stat.S_IFDIR:
-                folders.append(entry)
+                if entry.is_symlink() and entry.parent.resolve().is_relative_to(entry.resolve()):
+                    ignored.names["link(s) to a parent folder"].append(entry.relative_to(ignored.root).as_posix())
+                else:
+                    folders.append(entry)
             elif kind == stat.S_IFREG:
                 files.append(entry)
             else:
-                left.add("broken link(s), pipe(s), device(s) or socket(s)", entry)
+                ignored.add("broken link(s), pipe(s), device(s) or socket(s)", entry)
     except OSError as error:
-        raise DataError(f"cannot list the folder {path}: {error.strerror or error}; change its permissions, or take it "
-                        "out") from error
-    return _without_loops(folders, left), files
+        raise DataError(f"cannot list the folder {path}: {error.strerror or error}; change its permissions, or remove "
+                        "it") from error
+    return folders, files
 
 
 def _kind(path: Path) -> int:
-    """Return the kind of file that a path leads to; 0 for a link that leads nowhere."""
+    """Return the file type of the target of a path, 0 for a broken link."""
     try:
         return stat.S_IFMT(path.stat().st_mode)
     except PermissionError:
         raise
     except OSError:
         return 0
-
-
-def _without_loops(folders: list[Path], left: _LeftOut) -> list[Path]:
-    kept = []
-    for folder in folders:
-        if folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()):
-            left.found["link(s) to a folder above"].append(folder.relative_to(left.root).as_posix())
-        else:
-            kept.append(folder)
-    return kept
 
 
 # ---------------------------------------------------------------------- splits
@@ -155,150 +144,137 @@ def _require_folder(path: Path) -> None:
     if not path.exists():
         raise DataError(f"there is no folder {path}; check the path after folder:")
     if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
-        raise DataError(f"{path} is an archive, expected a folder: unpack it, for instance with `python -m zipfile -e "
+        raise DataError(f"{path} is an archive, expected a folder: unpack it, for example with `python -m zipfile -e "
                         f"{path.name} {path.stem}` or `tar -xf {path.name}`, and name the folder that holds the class "
                         "folders")
-    raise DataError(f"{path} is a file, expected a folder that holds one folder of pictures for each class")
+    raise DataError(f"{path} is a file, expected a folder with one folder of images per class")
 
 
-def _find_splits(path: Path, left: _LeftOut) -> dict[str, Path]:
-    """Return the folders "train" and "test", whatever their exact names; none where class folders lie in `path`.
-
-    Raises:
-        DataError: one of them without the other, or two folders for one split.
-    """
-    folders, files = _entries(path, left)
-    found: defaultdict[str, list[Path]] = defaultdict(list)
+def _find_splits(path: Path, ignored: _Ignored) -> dict[str, Path]:
+    """Return the folders "train" and "test", whatever their exact names, or nothing if `path` has class folders."""
+    folders, files = _entries(path, ignored)
+    by_split: defaultdict[str, list[Path]] = defaultdict(list)
     for folder in folders:
-        found[_SPLITS.get(folder.name.lower(), "")].append(folder)
-    for split, several in found.items():
-        if split and len(several) > 1:
+        by_split[_SPLITS.get(folder.name.lower(), "")].append(folder)
+    others = [*by_split.pop("", []), *files]
+    for split, several in by_split.items():
+        if len(several) > 1:
             raise DataError(f"{path} holds {several[0].name}/ and {several[1].name}/, which both mean the {split} "
-                            "images: put them together, or rename one of them")
-    splits = {split: several[0] for split, several in found.items() if split}
+                            "images: merge them, or rename one of them")
+    splits = {split: several[0] for split, several in by_split.items()}
     if "train" in splits and "test" in splits:
-        _leave_out_the_rest(splits, [*found[""], *files], left)
+        if "validation" in splits:
+            ignored.add("folder of validation images, which are taken from the training images instead",
+                        splits["validation"])
+        for other in others:
+            ignored.add("folder(s) or file(s) beside train/ and test/", other)
         return splits
     only = splits.get("validation") if len(splits) == 1 else None
-    if splits and not (only and _count_files(_entries(only, _LeftOut(path))[1])):  # a class may be called "valid"
-        raise _lacking(path, splits)
+    if splits and not (only and _count_files(_entries(only, _Ignored(path))[1])):  # a class may be called "valid"
+        raise _missing_split(path, splits)
     return {}
 
 
-def _leave_out_the_rest(splits: dict[str, Path], others: list[Path], left: _LeftOut) -> None:
-    if "validation" in splits:
-        left.add("folder of validation images, which are cut from the training images instead", splits["validation"])
-    for other in others:
-        left.add("folder(s) or file(s) beside train/ and test/", other)
-
-
-def _lacking(path: Path, splits: dict[str, Path]) -> DataError:
+def _missing_split(path: Path, splits: dict[str, Path]) -> DataError:
     names = " and ".join(f"{folder.name}/" for folder in splits.values())
-    lacking = " and ".join(f"{split}/" for split in ("train", "test") if split not in splits)
-    other = f"rename {splits['validation'].name}/ to test/, " if lacking == "test/" and "validation" in splits else ""
-    return DataError(f"{path} holds {names} but no {lacking}, expected both train/ and test/: {other}add what is "
-                     "missing, or name a folder that holds the class folders directly, to be split; rename it if it is "
-                     "a class")
+    missing = " and ".join(f"{split}/" for split in ("train", "test") if split not in splits)
+    other = f"rename {splits['validation'].name}/ to test/, " if missing == "test/" and "validation" in splits else ""
+    return DataError(f"{path} holds {names} but no {missing}, expected both train/ and test/: {other}add the missing "
+                     "folder, or name a folder that holds the class folders directly; rename it if it is a class")
 
 
 def _require_same_classes(path: Path, splits: dict[str, Path], train: Listing, test: Listing) -> None:
     if train.keys() == test.keys():
         return
-    names = {part: f"{splits[part].name}/" for part in ("train", "test")}
+    names = {split: f"{splits[split].name}/" for split in ("train", "test")}
     lower = {name.casefold(): name for name in train}
     for name in sorted(test.keys() - train.keys()):
         if name.casefold() in lower:
             raise DataError(f"{names['train']}{lower[name.casefold()]} and {names['test']}{name} in {path} differ only "
-                            "in upper and lower case: give both folders one name")
-    only = [f"{some_of(sorted(mine - theirs))} only in {name}"
-            for mine, theirs, name in ((train.keys(), test.keys(), names["train"]),
-                                       (test.keys(), train.keys(), names["test"])) if mine - theirs]
-    both = f"{names['train']} and {names['test']}"
-    raise DataError(f"{both} in {path} must hold the same classes, got {'; '.join(only)}: "
-                    "add the folders that are missing, or remove the others")
+                            "in upper and lower case: give both folders the same name")
+    only = [f"{some_of(sorted(ours - theirs))} only in {name}"
+            for ours, theirs, name in ((train.keys(), test.keys(), names["train"]),
+                                       (test.keys(), train.keys(), names["test"])) if ours - theirs]
+    raise DataError(f"{names['train']} and {names['test']} in {path} must hold the same classes, got "
+                    f"{'; '.join(only)}: add the missing folders, or remove the others")
 
 
 # ---------------------------------------------------------------------- classes
 
-def _list_classes(path: Path, left: _LeftOut) -> Listing:
-    folders, files = _entries(path, left)
+def _list_classes(path: Path, ignored: _Ignored) -> Listing:
+    folders, files = _entries(path, ignored)
     if not folders:
-        held = f"holds {count} picture(s) but no" if (count := _count_files(files)) else "holds no"
-        raise DataError(f"{path} {held} class folders, expected one folder of PNG or JPEG files for each class")
+        count = _count_files(files)
+        raise DataError(f"{path} holds {f'{count} image(s) but ' if count else ''}no class folders, expected one "
+                        "folder of PNG or JPEG files per class")
     for file in files:
-        left.add("file(s) beside the class folders", file)
-    named = _by_name(path, folders)
-    if len(named) < 2:
-        _hint_at_deeper(path, folders[0])
+        ignored.add("file(s) beside the class folders", file)
+    named: dict[str, Path] = {}
+    for folder in folders:
+        name = unicodedata.normalize("NFC", valid_unicode(folder.name))  # macOS writes é as two characters
+        if name in named:
+            raise DataError(f"{path} holds two folders called {name}, in different Unicode forms (NFC and NFD): merge "
+                            "them")
+        named[name] = folder
+    if len(named) == 1:
+        _check_nested(path, folders[0])
     require_classes(list(named), str(path))
-    return {name: _list_pictures(named[name], left) for name in sorted(named)}
+    return {name: _list_images(named[name], ignored) for name in sorted(named)}
 
 
 def _count_files(files: list[Path]) -> int:
     return sum(file.suffix.lower() in SUFFIXES for file in files)
 
 
-def _by_name(path: Path, folders: list[Path]) -> dict[str, Path]:
-    """Return class folders by their names in one spelling: macOS writes é as two characters, others as one."""
-    named: dict[str, Path] = {}
-    for folder in folders:
-        name = unicodedata.normalize("NFC", valid_unicode(folder.name))
-        if name in named:
-            raise DataError(f"{path} holds two folders called {name}, with different Unicode spellings (NFC and NFD): "
-                            "put their pictures into one")
-        named[name] = folder
-    return named
-
-
-def _hint_at_deeper(path: Path, folder: Path) -> None:
-    """Raise a `DataError` where the only folder in `path` holds the classes."""
-    deeper, files = _entries(folder, _LeftOut(path))
-    if deeper and not _count_files(files):
+def _check_nested(path: Path, folder: Path) -> None:
+    """Raise a `DataError` if the only folder in `path` holds the classes."""
+    nested, files = _entries(folder, _Ignored(path))
+    if nested and not _count_files(files):
         raise DataError(f"{path} holds the single folder {folder.name}/, which holds the folders "
-                        f"{some_of([entry.name for entry in deeper], 3)}: name that one, folder:{folder}")
+                        f"{some_of([entry.name for entry in nested], 3)}: name that one, folder:{folder}")
 
 
-def _list_pictures(folder: Path, left: _LeftOut) -> list[Path]:
-    folders, files = _entries(folder, left)
-    strange = next((file for file in files if file.suffix.lower() in _OTHER_PICTURES), None)
-    if strange is not None:
-        raise DataError(f"{strange} is neither PNG nor JPEG: convert it, or take it out of the folder")
-    found = [file for file in files if file.suffix.lower() in SUFFIXES]
-    if not found:
-        raise DataError(f"the class folder {folder} holds no PNG or JPEG file{_instead(folders, files)}: add pictures, "
+def _list_images(folder: Path, ignored: _Ignored) -> list[Path]:
+    folders, files = _entries(folder, ignored)
+    other = next((file for file in files if file.suffix.lower() in _OTHER_FORMATS), None)
+    if other is not None:
+        raise DataError(f"{other} is neither PNG nor JPEG: convert it, or remove it from the folder")
+    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not images:
+        raise DataError(f"the class folder {folder} holds no PNG or JPEG file{_content(folders, files)}: add images, "
                         "or remove the folder")
     for subfolder in folders:
-        left.add("subfolder(s) of class folders", subfolder)
+        ignored.add("subfolder(s) of class folders", subfolder)
     for file in files:
         if file.suffix.lower() not in SUFFIXES:
-            left.add("file(s) that are neither PNG nor JPEG", file)
-    return found
+            ignored.add("file(s) that are neither PNG nor JPEG", file)
+    return images
 
 
-def _instead(folders: list[Path], files: list[Path]) -> str:
-    """Say what a folder without pictures holds."""
+def _content(folders: list[Path], files: list[Path]) -> str:
+    """Describe the content of a folder without images."""
     if folders:
         return (f", but the folders {some_of([entry.name for entry in folders], 3)} with "
-                f"{count_pictures(folders)} picture(s), and pictures must lie directly in it")
+                f"{_count_images(folders)} image(s), and images must be directly in it")
     kinds = Counter(file.suffix.lower() or "without suffix" for file in files)
     return f", but {', '.join(f'{count} {kind}' for kind, count in kinds.most_common(3))}" if kinds else ""
 
 
 def _split(classes: Listing) -> tuple[Listing, Listing]:
-    """Put every sixth picture of a class, at least one, into the test set; a hash of the class name picks them."""
+    """Move every sixth image of a class, at least one, to the test set, chosen by a hash of the class name."""
     train, test = {}, {}
     for name, files in classes.items():
         if len(files) < 2:
-            raise DataError(f"the class {name} in {files[0].parent} has 1 picture, expected at least 2, one each to "
-                            "train and to test on: add pictures, or lay out train/ and test/ yourself")
+            raise DataError(f"the class {name} in {files[0].parent} has 1 image, expected at least 2, one for training "
+                            "and one for testing: add images, or create train/ and test/ yourself")
         order = hashing.permutation(_SPLIT_START ^ zlib.crc32(name.encode()), len(files)).tolist()
-        chosen = set(order[:max(1, len(files) // _TEST_SHARE)])
+        chosen = set(order[:max(1, len(files) // _TEST_FRACTION)])
         test[name] = [file for index, file in enumerate(files) if index in chosen]
         train[name] = [file for index, file in enumerate(files) if index not in chosen]
     return train, test
 
 
 def shuffled(listing: Listing) -> list[tuple[Path, int]]:
-    """Return (file, label) of all pictures, in a seeded order that mixes the classes: the first N hold every class."""
+    """Return (file, label) of all images, in a fixed pseudo-random order: the first N contain all classes."""
     files = [(file, label) for label, paths in enumerate(listing.values()) for file in paths]
     return [files[index] for index in hashing.permutation(_SPLIT_START, len(files)).tolist()]

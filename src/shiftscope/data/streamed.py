@@ -1,4 +1,4 @@
-"""Training images that come one after the other: from shards, an archive, a bucket, any IterableDataset."""
+"""Training images from a torch IterableDataset: shards, an archive, a bucket."""
 
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,48 +10,47 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from shiftscope import hashing
-from shiftscope.data.arrays import collect_set, shared_classes
+from shiftscope.data.arrays import MapDataset, collect_images, pair, read_image, shared_classes
 from shiftscope.data.base import Dataset, ImageSet, Subset, require_classes
-from shiftscope.data.collecting import MapDataset, pair, read_image
 from shiftscope.data.decoding import Scale
 from shiftscope.data.labels import check_names, one_label
 from shiftscope.errors import DataError, UsageError, require
 from shiftscope.hashing import Stream
 
-_CHUNK = 32  # images that a worker process hands over at once
+_CHUNK = 32  # images that a worker process sends at a time
 
 Chunk = tuple[torch.Tensor, torch.Tensor]
 """Images uint8 (n, C, h, w) and their labels int64 (n,)."""
 
 
 class StreamedImages:
-    """Images of a torch IterableDataset. They have no index: training takes them as they come, nothing else can.
+    """Images of a torch IterableDataset. They have no index, so only training can use them.
 
-    Each epoch iterates over the source anew, after `source.set_epoch(epoch)` where there is such a method, and takes
-    the first `count` images. What is random in training is hashed from the number of an image within its epoch.
+    Each epoch iterates over the source again, after `source.set_epoch(epoch)` if that method exists, and takes the
+    first `count` images. Random numbers in training are hashed from the position of an image within its epoch.
 
     Args:
-        source: yields (image, label); images as in `from_torch`. With several workers, the source itself must share
-            its images among them (`torch.utils.data.get_worker_info`), as always with an IterableDataset.
-        count: images an epoch; None: all, counted by going through the source once.
-        classes: K; labels go from 0 to K-1.
-        workers: processes that read the source; 0: the training's own.
-        shuffle: images that are held back, of which a random one comes next; 0: the order of the source.
-        name: what errors call the stream.
+        source: yields (image, label); images as in `from_torch`. With several workers, the source must divide its
+            images among them (`torch.utils.data.get_worker_info`), as always with an IterableDataset.
+        count: images per epoch (default: all, counted by one pass over the source).
+        classes: K; labels range from 0 to K-1.
+        workers: processes that read the source; 0: the training process.
+        shuffle: size of the shuffle buffer; 0: the order of the source.
+        name: name of the stream in errors.
 
     Raises:
-        DataError: the source is empty, or an image or a label is not what it should be.
-        UsageError: the source can be gone through only once, as a generator.
+        DataError: if the source is empty, or an image or label is invalid.
+        UsageError: if the source can be iterated only once, like a generator.
     """
 
     def __init__(self, source: Iterable[Any], *, count: int | None, classes: int, workers: int = 0, shuffle: int = 0,
                  name: str = "the stream"):
         for what, value, least in (("images", count, 1), ("workers", workers, 0), ("shuffle", shuffle, 0)):
             require(value is None or (isinstance(value, int) and value >= least), what, value,
-                    f"a whole number of at least {least}")
+                    f"an integer of at least {least}")
         if iter(source) is source:
             raise UsageError(f"{name} is a {type(source).__name__}, which ends after one pass, expected a torch "
-                             "IterableDataset or another object that begins anew in each epoch")
+                             "IterableDataset or another object that can be iterated repeatedly")
         self.source, self.classes, self.workers, self.shuffle, self.name = source, classes, workers, shuffle, name
         self._shape = tuple(self.first(1)[0].shape[1:])
         self.count = count if count is not None else sum(len(labels) for _, labels in self._chunks(0, 0, workers))
@@ -73,34 +72,34 @@ class StreamedImages:
 
     def _refuse(self) -> NoReturn:
         raise UsageError(f"the training images of {self.name} are a stream and have no index: evaluation, audit and "
-                         "pictures need map-style data, so ask for the test set, or put them into one file with "
-                         "`shiftscope data pack`")
+                         "visualization need map-style data, so use the test set, or pack the stream with `shiftscope "
+                         "data pack`")
 
     def to(self, device: torch.device | str) -> "StreamedImages":
         return self
 
     def limit(self, count: int) -> "StreamedImages":
-        """Return the stream with at most `count` images an epoch."""
+        """Return the stream with at most `count` images per epoch."""
         return StreamedImages(self.source, count=min(count, self.count), classes=self.classes, workers=self.workers,
                               shuffle=self.shuffle, name=self.name)
 
     def first(self, count: int) -> Chunk:
-        """Return the first `count` images, fewer where there are not as many, read in this process."""
-        found: list[Chunk] = []
+        """Return the first `count` images, or all if there are fewer, read in this process."""
+        chunks: list[Chunk] = []
         for chunk in self._chunks(0, 0, workers=0):
-            found.append(chunk)
-            if sum(len(labels) for _, labels in found) >= count:
+            chunks.append(chunk)
+            if sum(len(labels) for _, labels in chunks) >= count:
                 break
-        if not found:
+        if not chunks:
             raise DataError(f"{self.name} is empty, expected at least one image")
-        images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        images, labels = (torch.cat(parts) for parts in zip(*chunks, strict=True))
         return images[:count], labels[:count]
 
     def epoch(self, number: int, seed: int = 0) -> Iterator[Chunk]:
-        """Yield the images of an epoch, `count` in all, a few at a time.
+        """Yield the `count` images of an epoch in chunks.
 
         Raises:
-            DataError: the source ends before, or an image or a label is not what it should be.
+            DataError: if the source has fewer images, or an image or label is invalid.
         """
         done, chunks = 0, self._chunks(number, seed, self.workers)
         if self.shuffle:
@@ -111,8 +110,8 @@ class StreamedImages:
             done += len(labels)
             if done >= self.count:
                 return
-        raise DataError(f"{self.name} ended after {done:,} images, {self.count:,} an epoch were promised: state "
-                        f"images={done}, or leave it out to have them counted")
+        raise DataError(f"{self.name} ended after {done:,} images, expected {self.count:,} per epoch: pass "
+                        f"images={done}, or omit it to count them")
 
     def _chunks(self, number: int, seed: int, workers: int) -> Iterator[Chunk]:
         set_epoch = getattr(self.source, "set_epoch", None)
@@ -121,26 +120,26 @@ class StreamedImages:
         samples = _Samples(self.source, self.classes, self.name)
         generator = torch.Generator().manual_seed(hashing.stream(Stream.STREAMED_SEED, seed, number))
         loader = DataLoader(samples, batch_size=_CHUNK, collate_fn=_collate, num_workers=workers, generator=generator,
-                            worker_init_fn=leave_signals)
+                            worker_init_fn=ignore_interrupt)
         for chunk in loader:
             if isinstance(chunk, DataError):
                 raise chunk
             yield chunk
 
     def _shuffled(self, chunks: Iterator[Chunk], start: int) -> Iterator[Chunk]:
-        """Hold `shuffle` images back; one that comes takes the place of a random one, which goes."""
-        held: list[Chunk] = []
+        """Keep `shuffle` images in a buffer; each new one replaces a random one, which is yielded."""
+        buffer: list[Chunk] = []
         for number, (images, labels) in enumerate(chunks):
-            coming = [(image.clone(), label) for image, label in zip(images.split(1), labels.split(1), strict=True)]
-            places = hashing.draw(start, torch.arange(len(coming)) + number * _CHUNK, self.shuffle).tolist()
-            room = self.shuffle - len(held)
-            held += coming[:room]
-            gone = []
-            for sample, place in zip(coming[room:], places[room:], strict=True):
-                gone.append(held[place])
-                held[place] = sample
-            yield from _joined(gone)
-        yield from _joined([held[index] for index in hashing.permutation(start, len(held)).tolist()])
+            new = [(image.clone(), label) for image, label in zip(images.split(1), labels.split(1), strict=True)]
+            positions = hashing.draw(start, torch.arange(len(new)) + number * _CHUNK, self.shuffle).tolist()
+            free = self.shuffle - len(buffer)
+            buffer += new[:free]
+            replaced = []
+            for sample, position in zip(new[free:], positions[free:], strict=True):
+                replaced.append(buffer[position])
+                buffer[position] = sample
+            yield from _joined(replaced)
+        yield from _joined([buffer[index] for index in hashing.permutation(start, len(buffer)).tolist()])
 
 
 def _joined(samples: Sequence[Chunk]) -> Iterator[Chunk]:
@@ -150,7 +149,7 @@ def _joined(samples: Sequence[Chunk]) -> Iterator[Chunk]:
 
 
 class _Samples(IterableDataset):
-    """The samples of a source, each looked at; an error comes as a value, for loaders bury what workers raise."""
+    """The validated samples of a source. Errors are yielded as values, because DataLoader hides what workers raise."""
 
     def __init__(self, source: Iterable[Any], classes: int, name: str):
         self.source, self.classes, self.name = source, classes, name
@@ -160,7 +159,7 @@ class _Samples(IterableDataset):
         where = f"{self.name}, worker {worker.id}" if worker is not None else self.name
         try:
             for index, sample in enumerate(self.source):
-                image, label = self._look(sample, f"image {index} of {where}")
+                image, label = self._validate(sample, f"image {index} of {where}")
                 shape = shape or image.shape
                 if image.shape != shape:
                     raise DataError(f"image {index} of {where} has shape {tuple(image.shape)}, image 0 has "
@@ -168,19 +167,19 @@ class _Samples(IterableDataset):
                 yield image, label
         except DataError as error:
             yield error
-        except Exception as error:  # whatever a foreign source raises
+        except Exception as error:  # the user's source may raise anything
             yield DataError(f"{where} raised {type(error).__name__} near image {index}: "
                             f"{' '.join(str(error).split())}")
 
-    def _look(self, sample: Any, what: str) -> tuple[torch.Tensor, int]:
+    def _validate(self, sample: Any, what: str) -> tuple[torch.Tensor, int]:
         image, label = pair(sample, what)
         scale, label = Scale(), one_label(label, what)
         levels = read_image(image, what, scale)
         if levels.dtype == np.uint16 or scale.unit is False:
-            raise DataError(f"{what} is not uint8 or floats from 0 to 1, and the range of a stream is not known before "
+            raise DataError(f"{what} is not uint8 or floats from 0 to 1, and the range of a stream is unknown before "
                             "its end: scale the images to uint8 in the source")
         if isinstance(label, str):
-            raise DataError(f"the label of {what} is the name {label!r:.60}, expected a class number in a stream: give "
+            raise DataError(f"the label of {what} is the name {label!r:.60}, expected a class number in a stream: pass "
                             "class_names.index(label)")
         if not 0 <= label < self.classes:
             raise DataError(f"label {label} of {what} is out of range: there are {self.classes} class names, so "
@@ -189,7 +188,7 @@ class _Samples(IterableDataset):
 
 
 def _collate(samples: list[Any]) -> Chunk | DataError:
-    """Put samples together; a chunk with an error in it is that error."""
+    """Stack samples; a chunk that contains an error is that error."""
     for sample in samples:
         if isinstance(sample, DataError):
             return sample
@@ -197,33 +196,33 @@ def _collate(samples: list[Any]) -> Chunk | DataError:
     return torch.stack(images), torch.tensor(labels)
 
 
-def leave_signals(worker: int) -> None:
-    """Let Ctrl-C be the main process's affair: it stops between steps, saves, and then ends its workers."""
+def ignore_interrupt(worker: int) -> None:
+    """Ignore Ctrl-C in a worker: the main process stops between steps, saves, and then ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedDataset(Dataset):
-    """A dataset whose training images come as a stream; test and validation images have indices as usual."""
+    """A dataset whose training images are a stream; test and validation images have indices."""
 
     held_out: ImageSet | None = None
-    """Validation images: none can be cut out of a stream."""
+    """Validation images, which cannot be taken from a stream."""
 
     def _labeled(self) -> dict[str, ImageSet]:
         return {"test": self.test} | ({"validation": self.held_out} if self.held_out is not None else {})
 
     def split(self, validation: int) -> tuple[ImageSet, ImageSet | None]:
-        """Return the training stream and the first `validation` of the validation images, None where there are none."""
-        require(validation >= 0, "validation", validation, "a whole number, 0 or more")
+        """Return the training stream and the first `validation` of the validation images, or None if there are none."""
+        require(validation >= 0, "validation", validation, "an integer of at least 0")
         if self.held_out is None or validation == 0:
             return self.train, None
         return self.train, Subset(self.held_out, torch.arange(min(validation, len(self.held_out))))
 
     def limit(self, count: int | None) -> "StreamedDataset":
-        """Return a dataset with at most `count` training images an epoch and the first `count` test images."""
+        """Return a dataset with at most `count` training images per epoch and the first `count` test images."""
         if count is None:
             return self
-        require(count >= 1, "limit", count, "a whole number of at least 1")
+        require(count >= 1, "limit", count, "an integer of at least 1")
         train, test = self.train, Subset(self.test, torch.arange(min(count, len(self.test))))
         return replace(self, train=train.limit(count) if isinstance(train, StreamedImages) else train, test=test)
 
@@ -232,20 +231,20 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
                   images: int | None = None, validation: ImageSet | MapDataset | None = None, workers: int = 0,
                   shuffle: int = 0, name: str = "stream", source: str = "a torch IterableDataset",
                   license: str = "unknown") -> StreamedDataset:
-    """Return a dataset that trains on an IterableDataset, and is tested on images that have an index.
+    """Return a dataset with training images from an IterableDataset and map-style test images.
 
     Args:
         train: yields (image, label), see `StreamedImages`.
-        test: a map-style torch Dataset as in `from_torch`, or another dataset's `test` or `train`.
-        class_names: K names; `train.classes` or `test.classes` unless given.
-        images: training images an epoch; None: all, counted by going through `train` once.
-        validation: as `test`; None: training is not validated.
+        test: a map-style torch Dataset as in `from_torch`, or `test` or `train` of another dataset.
+        class_names: K names (default: `train.classes` or `test.classes`).
+        images: training images per epoch (default: all, counted by one pass over `train`).
+        validation: as `test`; None: no validation.
         workers: processes that read `train`.
-        shuffle: training images held back, of which a random one comes next; 0: in the order of `train`.
+        shuffle: size of the shuffle buffer; 0: the order of `train`.
 
     Raises:
-        DataError: no images, or an image or a label that is not what it should be.
-        UsageError: `test` or `validation` is a stream as well.
+        DataError: if there are no images, or an image or label is invalid.
+        UsageError: if `test` or `validation` is a stream too.
 
     Example:
         >>> class Source(IterableDataset):
@@ -260,7 +259,7 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
     if class_names is None:
         class_names = shared_classes(train, test, name)
     if class_names is None:
-        raise UsageError(f"class_names of {name} are missing: a stream does not tell how many classes there are")
+        raise UsageError(f"class_names of {name} are missing: they cannot be derived from a stream")
     class_names = check_names(class_names, name)
     require_classes(class_names, name)
     stream = StreamedImages(train, count=images, classes=len(class_names), workers=workers, shuffle=shuffle, name=name)
@@ -273,13 +272,12 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
 
 def _indexed(images: ImageSet | MapDataset, which: str, name: str, class_names: Sequence[str],
              notes: list[str]) -> ImageSet:
-    """Return a map-style dataset as images with an index; what is to say about them is added to `notes`."""
+    """Return a map-style dataset as images with an index; notes about them are added to `notes`."""
     if hasattr(images, "gather"):
         return images  # pyright: ignore[reportReturnType]
     if not hasattr(images, "__getitem__") or not hasattr(images, "__len__"):
         raise UsageError(f"{which} of {name} is a {type(images).__name__} without len() and indexing, expected "
-                         "map-style data: evaluation and audit visit every image by its index; only training can take "
-                         "a stream")
-    found, more = collect_set(images, which, class_names)  # pyright: ignore[reportArgumentType]
+                         "map-style data: only training can use a stream")
+    collected, more = collect_images(images, which, class_names)  # pyright: ignore[reportArgumentType]
     notes += more
-    return found
+    return collected

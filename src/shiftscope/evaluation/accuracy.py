@@ -22,6 +22,7 @@ from shiftscope.outputs import OutputType, as_floats, resolve_output_type
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Evaluation
+from shiftscope.settings import VALIDATION_IMAGES
 
 GALLERY = 40
 """Images kept for the gallery of classified images."""
@@ -35,7 +36,7 @@ Split = Literal["test", "train", "validation"]
 @together("progress")
 @says_model_errors
 def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
-             validation: int = 5000, seed: int = 0, name: str | None = None, trained: str = "unknown",
+             validation: int = VALIDATION_IMAGES, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
              output_type: OutputType | None = None, progress: Progress | None = None) -> Evaluation:
     """Measure a model at one seeded random placement an image, and with every image centered.

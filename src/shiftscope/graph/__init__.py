@@ -1,4 +1,4 @@
-"""The operations of a model, in the order in which one forward pass calls them."""
+"""The operations of a model, in the order of a forward pass."""
 
 from shiftscope.graph.export import BATCH
 from shiftscope.graph.trace import Graph, Node, TraceError, draws_random, trace

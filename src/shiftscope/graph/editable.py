@@ -1,4 +1,4 @@
-"""A model's graph as something that can be changed and trained: own weights under the old names, any batch."""
+"""A model's graph that can be rewritten and trained, with copies of the weights under their old names."""
 
 import operator
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ _VIEWS = (aten.view.default, aten._unsafe_view.default)
 
 @dataclass(frozen=True, eq=False)
 class Editable:
-    """A model's operations, to be rewritten in place, and the tensors and modules that they use.
+    """A model's operations, which can be rewritten in place, and the tensors and modules that they use.
 
     Args:
         owner: name of the model's class, for messages.
         shape: (C, H, W) of its input.
-        graph: one call of aten a node; shapes of results are in `meta["val"]`, those of the model as it was.
-        parts: copies of the model's parameters and buffers, and modules that were added, by their names.
+        graph: one aten call per node; `meta["val"]` has the shapes of the original results.
+        parts: copies of the model's parameters and buffers, and added modules, by name.
     """
 
     owner: str
@@ -37,7 +37,7 @@ class Editable:
 
     @property
     def input(self) -> fx.Node:
-        """The node that stands for the pixels."""
+        """The node of the pixels."""
         return next(node for node in self.graph.nodes if node.op == "placeholder")
 
     @property
@@ -46,7 +46,7 @@ class Editable:
         return self.graph.output_node().args[0]  # pyright: ignore[reportReturnType]
 
     def pixel_nodes(self) -> Iterator[fx.Node]:
-        """Yield the nodes whose values depend on the pixels, each after its inputs; sizes do not."""
+        """Yield the nodes whose values depend on the pixels, each after its inputs; sizes do not count."""
         reached: set[fx.Node] = set()
         for node in self.graph.nodes:
             from_pixels = node.op == "placeholder" or any(source in reached for source in node.all_input_nodes)
@@ -55,9 +55,9 @@ class Editable:
                 yield node
 
     def add_module(self, module: nn.Module, source: fx.Node) -> fx.Node:
-        """Call a module on the result of `source`, right after it, and return the new node; nobody reads it yet.
+        """Insert a call of a module after `source` and return the new node, which no node reads yet.
 
-        Its shape passes for that of `source`, which its readers knew.
+        Its recorded shape is that of `source`.
         """
         name = f"repaired_{sum(isinstance(part, nn.Module) for part in self.parts.values())}"
         self.parts[name] = module
@@ -67,25 +67,25 @@ class Editable:
         return node
 
     def module(self) -> fx.GraphModule:
-        """Return the operations as they now are as a module that can be trained."""
+        """Return the present operations as a module that can be trained."""
         _drop_dead(self.graph)
         self.graph.lint()
         return fx.GraphModule(self.parts, self.graph, self.owner)
 
 
 def editable(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = True) -> Editable:
-    """Return what a model computes in eval mode as a graph to be changed; the model itself stays as it is.
+    """Return a model in eval mode as a graph that can be rewritten; the model itself does not change.
 
-    What is random in training, such as dropout, is left out, and batch norm keeps the statistics that it has.
+    Dropout is omitted, and batch norm keeps its statistics.
 
     Args:
         model: any module that takes (B, C, H, W), for any B, and returns one tensor.
         shape: (C, H, W).
-        any_batch: the graph is to hold for any number of pictures; else it is that of `BATCH` of them.
+        any_batch: True: the graph is valid for any batch size; False: for `BATCH`.
 
     Raises:
-        TraceError: the operations cannot be read for any number of pictures, the model changes a buffer in eval mode,
-            or its answer does not depend on the pixels.
+        TraceError: if the operations cannot be read, the model changes a buffer in eval mode, or its output does not
+            depend on the pixels.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Dropout())
@@ -97,10 +97,10 @@ def editable(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool =
     owner = model_name(model)
     changed = list(program.graph_signature.buffers_to_mutate.values())
     if changed:
-        raise TraceError(f"{owner} changes its {', '.join(changed)} each time it is called: it cannot be rewritten")
+        raise TraceError(f"{owner} cannot be rewritten because it changes its {', '.join(changed)} in each call")
     parts: dict[str, torch.Tensor | nn.Module] = {}
     graph = _copied(program, only_output(program, owner), parts)
-    _respell(graph)
+    _normalize(graph)
     net = Editable(owner, shape, graph, parts)
     if net.output not in net.pixel_nodes():
         raise TraceError(f"{owner} must return a tensor that depends on its input, it returns a fixed value")
@@ -108,7 +108,7 @@ def editable(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool =
 
 
 def _copied(program: torch.export.ExportedProgram, output: str, parts: dict[str, Any]) -> fx.Graph:
-    """Copy a program's graph; its parameters, which torch hands in, become attributes, copied into `parts`."""
+    """Copy a program's graph; its parameters become attributes, which are copied into `parts`."""
     inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     held = {**program.state_dict, **program.constants}
     graph, copies, own = fx.Graph(), {}, {}
@@ -133,8 +133,8 @@ def _copy(held: Any) -> Any:
     return held.detach().clone() if isinstance(held, torch.Tensor) else held
 
 
-def _respell(graph: fx.Graph) -> None:
-    """Write views as reshapes, which any memory layout allows, and batch norm in the form that has a gradient."""
+def _normalize(graph: fx.Graph) -> None:
+    """Replace views by reshapes, which allow any memory layout, and batch norm by the form that has a gradient."""
     for node in graph.nodes:
         if node.target in _VIEWS:
             node.target = aten.reshape.default
@@ -146,29 +146,29 @@ def _respell(graph: fx.Graph) -> None:
 
 
 def _drop_dead(graph: fx.Graph) -> None:
-    """Remove what nobody reads."""
+    """Remove nodes that no other node reads."""
     graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
 
 
 def op_of(node: fx.Node) -> str:
-    """Return the plain name of a node's operation, such as "conv2d"; "" for what is no call of a function."""
+    """Return the plain name of a node's operation, such as "conv2d", or "" if it is not a function call."""
     packet = getattr(node.target, "overloadpacket", node.target)
     return getattr(packet, "__name__", str(packet)) if node.op == "call_function" else ""
 
 
 def arguments(node: fx.Node) -> dict[str, Any]:
-    """Return the arguments of a call by the names of its schema, defaults filled in."""
+    """Return the arguments of a call by the names of its schema, defaults included."""
     return by_name(node.target, node.args, node.kwargs)
 
 
 def sizes(node: fx.Node) -> tuple[Any, ...]:
-    """Return the shape of a node's result (of the first of several), as the model was read; () for what has none."""
+    """Return the original shape of a node's result, or of the first of several; () if it has none."""
     leaves = [leaf for leaf in pytree.tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
     return tuple(leaves[0].shape) if leaves else ()
 
 
 def title(node: fx.Node) -> str:
-    """Return what messages call an operation: the submodule where there is one, and its name.
+    """Return the name of an operation in messages, with its submodule if there is one.
 
     Example:
         >>> [title(node) for node in editable(nn.Sequential(nn.ReLU()), (1, 2, 2)).pixel_nodes()]

@@ -1,4 +1,4 @@
-"""torch.export without side effects: modes, warnings and logs are as they were before."""
+"""torch.export without side effects on modes, warnings and logs."""
 
 import io
 import logging
@@ -13,16 +13,16 @@ from shiftscope.errors import ShiftscopeError
 from shiftscope.modules import described, device_and_dtype, evaluating, model_name
 
 BATCH = 2
-"""Images in the batch that is traced: one would let a reshape hide that it mixes images."""
+"""Batch size of the traced input; with one image, a reshape could mix images unnoticed."""
 
 
 class TraceError(ShiftscopeError):
-    """A model's operations cannot be read, for instance because they depend on the pixels."""
+    """A model's operations cannot be read, for example because they depend on the pixels."""
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Keep back what torch warns of, logs and prints while it exports: whatever matters is in the error."""
+    """Suppress warnings, logs and output of torch; relevant problems are raised as errors."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -40,25 +40,25 @@ def example(model: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:
 
 
 def export(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = False) -> torch.export.ExportedProgram:
-    """Return the model's functional graph in eval mode, its layers not taken apart.
+    """Return the model's functional graph in eval mode, without decomposing its layers.
 
     Args:
-        model: any module of one argument.
+        model: any module with one argument.
         shape: (C, H, W) of its input.
-        any_batch: the graph is to hold for any number of pictures; else it is that of `BATCH` of them.
+        any_batch: True: the graph is valid for any batch size; False: for `BATCH`.
 
     Raises:
-        TraceError: the export failed, or the model raised; the reason is quoted.
+        TraceError: if the export failed or the model raised; the message contains the reason.
     """
     if isinstance(model, torch.jit.ScriptModule):
-        raise TraceError(f"the operations of {model_name(model)} cannot be read, for it is TorchScript: give the model "
-                         "that it was made from")
+        raise TraceError(f"the operations of {model_name(model)} cannot be read because it is TorchScript: pass the "
+                         "model that it was made from")
     pixels = example(model, shape)
     sizes = ({0: torch.export.Dim("batch")},) if any_batch else None
     with evaluating(model), silenced():
         try:
             program = torch.export.export(model, (pixels,), strict=False, dynamic_shapes=sizes)
-            return program.run_decompositions({})  # nothing in place is left, and everything else is
+            return program.run_decompositions({})  # removes in-place operations only
         except Exception as error:
             raise TraceError(f"the operations of {model_name(model)} cannot be read for an input of {tuple(shape)}: "
                              f"{described(error)}") from error
@@ -68,11 +68,11 @@ def only_output(program: torch.export.ExportedProgram, owner: str) -> str:
     """Return the name of the one node that the model `owner` returns.
 
     Raises:
-        TraceError: it returns several, or one in a collection.
+        TraceError: if it returns several tensors, or one in a collection.
     """
     names = program.graph_signature.user_outputs
     spec = program.call_spec.out_spec
     if len(names) != 1 or spec is None or not spec.is_leaf():
         raise TraceError(f"{owner} must return one tensor, it returns {len(names)} in a collection: wrap it in a "
-                         "module that picks the one to look at")
+                         "module that returns one of them")
     return str(next(iter(names)))

@@ -1,6 +1,5 @@
-"""Where a network steps over places, and through which operations all of it passes."""
+"""Strided operations of a network, and the operations that every path from the pixels passes through."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,21 +7,14 @@ from torch import fx
 
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes
 from shiftscope.graph.sampling import Pair, pair
-from shiftscope.graph.sampling_rules import sample
 
-__all__ = ["Pair", "dominators", "pair", "spine", "stride_of", "strided_nodes", "strides", "total_stride"]
-
-STEPPING = ("conv2d", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices", "lp_pool2d")
-"""Operations with a stride."""
+_STRIDED = ("conv2d", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices", "lp_pool2d")
 
 
 def stride_of(node: fx.Node) -> Pair:
-    """Return by how many positions of its input an operation steps, down and right; 1 where it takes no step.
-
-    An operation with one output position along an axis, such as a pooling over the whole map, takes none along it.
-    """
+    """Return the stride of an operation, down and right; 1 along an axis with one output position."""
     before, after = sizes(node.all_input_nodes[0])[-2:] if node.all_input_nodes else (), sizes(node)[-2:]
-    if op_of(node) in STEPPING:
+    if op_of(node) in _STRIDED:
         given = arguments(node)
         steps = pair(given["stride"] or given["kernel_size"])
     elif op_of(node) == "adaptive_avg_pool2d":
@@ -35,59 +27,30 @@ def stride_of(node: fx.Node) -> Pair:
 
 
 def strided_nodes(net: Editable) -> list[fx.Node]:
-    """Return the operations that step by more than one position, in order."""
+    """Return the operations with a stride above 1, in order."""
     return [node for node in net.pixel_nodes() if stride_of(node) != (1, 1)]
 
 
-def strides(net: Editable) -> Pair:
-    """Return the smallest shifts, down and right, that move every map of a network by whole positions.
-
-    Strided layers count, and so do slices with a step, reshapes that split rows or columns, `pixel_unshuffle`, regular
-    indices and resizing: see `Sampling`. An axis with one position left has no stride.
-
-    Example:
-        >>> from torch import nn
-        >>> from shiftscope.graph.editable import editable
-        >>> strides(editable(nn.Sequential(nn.Conv2d(1, 1, 3, stride=(3, 1)), nn.PixelUnshuffle(2)), (1, 24, 24)))
-        (6, 2)
-    """
-    return sample(net).strides
-
-
-def total_stride(net: Editable) -> int:
-    """Return the smallest shift, the same down and right, that moves every map of a network by whole positions.
-
-    Example:
-        >>> from torch import nn
-        >>> from shiftscope.graph.editable import editable
-        >>> total_stride(editable(nn.Sequential(nn.Conv2d(1, 1, 3, stride=3), nn.MaxPool2d(2)), (1, 24, 24)))
-        6
-        >>> total_stride(editable(nn.Sequential(nn.Conv2d(1, 1, 1, stride=2), nn.AvgPool2d(12)), (1, 24, 24)))
-        2
-    """
-    return math.lcm(*strides(net))
-
-
 def dominators(nodes: Iterable[fx.Node]) -> dict[fx.Node, fx.Node | None]:
-    """Return each node's immediate dominator: the last one that all its paths from the first node pass through.
+    """Return each node's immediate dominator: the last node that all paths from the first node to it contain.
 
     Args:
-        nodes: each after its inputs; inputs that are not among them are left out of account.
+        nodes: each after its inputs; inputs that are not among them are ignored.
 
     References:
         Cooper, Harvey & Kennedy, "A simple, fast dominance algorithm", Rice University, 2001.
     """
-    found: dict[fx.Node, fx.Node | None] = {}
+    above: dict[fx.Node, fx.Node | None] = {}
     depth: dict[fx.Node, int] = {}
     for node in nodes:
         common: Any = None
-        for number, source in enumerate(source for source in node.all_input_nodes if source in found):
-            common = source if number == 0 else _meet(common, source, found, depth)
-        found[node], depth[node] = common, depth[common] + 1 if common is not None else 0
-    return found
+        for number, source in enumerate(source for source in node.all_input_nodes if source in above):
+            common = source if number == 0 else _common(common, source, above, depth)
+        above[node], depth[node] = common, depth[common] + 1 if common is not None else 0
+    return above
 
 
-def _meet(a: fx.Node, b: fx.Node, above: Mapping[fx.Node, Any], depth: Mapping[fx.Node, int]) -> fx.Node:
+def _common(a: fx.Node, b: fx.Node, above: Mapping[fx.Node, Any], depth: Mapping[fx.Node, int]) -> fx.Node:
     """Return the nearest node that dominates both."""
     while a is not b:
         if depth[a] < depth[b]:
@@ -97,11 +60,7 @@ def _meet(a: fx.Node, b: fx.Node, above: Mapping[fx.Node, Any], depth: Mapping[f
 
 
 def spine(end: fx.Node, above: Mapping[fx.Node, fx.Node | None]) -> list[fx.Node]:
-    """Return the nodes that every path to `end` passes through, from the input on.
-
-    Args:
-        above: what `dominators` returned.
-    """
+    """Return the nodes that every path to `end` contains, from the input on; `above` is from `dominators`."""
     chain, node = [end], above[end]
     while node is not None:
         chain.append(node)

@@ -1,7 +1,7 @@
-"""A model as a list of operations, each spelled in one way however the model spells it."""
+"""A model as a list of canonical operations."""
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,24 +11,22 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from shiftscope.graph.export import TraceError, export, only_output
-from shiftscope.graph.spelling import Call, respell
+from shiftscope.graph.operator_names import Call, canonical
 from shiftscope.modules import model_name
-
-__all__ = ["Graph", "Node", "TraceError", "trace"]
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operation of one forward pass.
+    """One operation of a forward pass.
 
     Args:
         name: unique in its graph.
-        op: the operation's plain name, such as "conv2d", "linear", "max_pool2d", "add"; "input" for the pixels.
+        op: plain name of the operation, such as "conv2d", "linear", "max_pool2d", "add"; "input" for the pixels.
         args: its arguments by the names of its schema, defaults included: other nodes, tensors (parameters, buffers
-            and what the model computes from them alone) and plain values.
-        shape: of its result, for a batch of 2.
+            and values that the model computes from them) and plain values.
+        shape: shape of its result for a batch of 2.
         layer: name of the submodule that called it, "" for the model's own forward.
-        target: the function of torch that computes it, or it and further results, from `args`; None for the input.
+        target: the torch function that computes the result from `args`; None for the input.
     """
 
     name: str
@@ -40,12 +38,12 @@ class Node:
 
     @property
     def inputs(self) -> "list[Node]":
-        """The nodes among its arguments, in the order of the arguments."""
+        """The nodes among its arguments, in order."""
         return [value for value in pytree.tree_leaves(self.args) if isinstance(value, Node)]
 
     @property
     def title(self) -> str:
-        """What messages call it: the operation, and the submodule where there is one.
+        """Name of the operation in messages, with its submodule if there is one.
 
         >>> Node("relu", "relu", {}, (2, 3), "act").title
         'act (relu)'
@@ -55,12 +53,12 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The nodes on the way from the pixels to the output, each after its inputs.
+    """The nodes from the pixels to the output, each after its inputs.
 
     Args:
         nodes: the first one is the input.
         output: the node whose result the model returns.
-        changes: names of the buffers that the model changes each time it is called, also in eval mode.
+        changes: names of buffers that the model changes in each call, also in eval mode.
     """
 
     nodes: tuple[Node, ...]
@@ -69,11 +67,11 @@ class Graph:
 
     @property
     def input(self) -> Node:
-        """The node that stands for the pixels."""
+        """The node of the pixels."""
         return self.nodes[0]
 
     def users(self) -> dict[Node, list[Node]]:
-        """Return which nodes read each node, the output counted as no reader."""
+        """Return the nodes that read each node."""
         readers: dict[Node, list[Node]] = {node: [] for node in self.nodes}
         for node in self.nodes:
             for source in node.inputs:
@@ -82,18 +80,18 @@ class Graph:
 
 
 def trace(model: nn.Module, shape: tuple[int, int, int]) -> Graph:
-    """Return the operations of a model in eval mode, read with torch.export from a batch of 2.
+    """Return the operations of a model in eval mode, exported by torch.export with a batch of 2.
 
-    A module and the function it calls give the same nodes; what changes nothing in eval mode (dropout, copies) is left
-    out; all reshapes are "reshape", all permutations "permute", products with a matrix of the model "linear", parts
-    of a split "slice". Parameters are the model's own tensors, not copies; its modes are restored.
+    A module and the function it calls give the same nodes. Operations that change nothing in eval mode (dropout,
+    copies) are omitted; all reshapes are "reshape", all permutations "permute", products with a matrix of the model
+    "linear", parts of a split "slice". Parameters are the model's own tensors, not copies; its modes are restored.
 
     Args:
         model: any module that takes (B, C, H, W) and returns one tensor.
         shape: (C, H, W).
 
     Raises:
-        TraceError: the model raises, branches on its input, or does not return one tensor.
+        TraceError: if the model raises, branches on its input, or does not return one tensor.
 
     Example:
         >>> graph = trace(nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.ReLU(), nn.Flatten()), (1, 7, 9))
@@ -119,72 +117,58 @@ def _ancestors(output: Node) -> Iterator[Node]:
 
 
 class _Reader:
-    """Turns the nodes of an exported program into ours, in order."""
+    """Converts the nodes of an exported program in order."""
 
     def __init__(self, program: torch.export.ExportedProgram):
         self.program = program
         self.nodes: list[Node] = []
-        self.values: dict[fx.Node, Any] = {}  # ours for theirs: a Node, or a tensor that no pixel reaches
+        self.values: dict[fx.Node, Any] = {}  # a Node, or a value that does not depend on the pixels
         constants = {**program.state_dict, **program.constants}
         inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         with torch.no_grad():
-            for theirs in program.graph.nodes:
-                if theirs.op == "placeholder":
-                    spec = inputs[theirs.name]
-                    self.values[theirs] = (self._add(theirs, "input", {}) if spec.kind is InputKind.USER_INPUT
-                                           else _detached(constants[str(spec.target)]))
-                elif theirs.op == "call_function":
-                    self.values[theirs] = self._read(theirs)
-
-    @property
-    def input(self) -> Node:
-        return next(node for node in self.nodes if node.op == "input")
+            for source in program.graph.nodes:
+                if source.op == "placeholder":
+                    spec = inputs[source.name]
+                    if spec.kind is InputKind.USER_INPUT:
+                        self.values[source] = self.input = self._add(source, "input", {})
+                    else:
+                        value = constants[str(spec.target)]
+                        self.values[source] = value.detach() if isinstance(value, torch.Tensor) else value
+                elif source.op == "call_function":
+                    self.values[source] = self._read(source)
 
     def output(self, owner: str) -> Node:
         """Return the one node that the model returns."""
         name = only_output(self.program, owner)
-        value = next((ours for theirs, ours in self.values.items() if theirs.name == name), None)
+        value = next((value for source, value in self.values.items() if source.name == name), None)
         if not isinstance(value, Node):
             raise TraceError(f"{owner} must return a tensor that depends on its input, it returns a fixed value")
         return value
 
-    def _read(self, theirs: fx.Node) -> Any:
-        """Return what stands for one call: a new node, an older one, or a value where no pixel goes in."""
-        given: Any = pytree.tree_map_only(fx.Node, lambda node: self.values.get(node), (theirs.args, theirs.kwargs))
+    def _read(self, source: fx.Node) -> Any:
+        """Return a new node, an earlier one, or a value if no pixels are involved."""
+        given: Any = pytree.tree_map_only(fx.Node, lambda node: self.values.get(node), (source.args, source.kwargs))
         args, kwargs = given
-        if theirs.target is operator.getitem and not isinstance(args[0], Node):
+        if source.target is operator.getitem and not isinstance(args[0], Node):
             return operator.getitem(*args)
-        if _is_fixed(theirs, args, kwargs):
-            return _function(theirs)(*args, **kwargs)
-        call = respell(Call(theirs.target, by_name(theirs.target, args, kwargs), _shape(theirs)))
-        if isinstance(call, Node):  # it changes nothing
+        if not any(isinstance(leaf, Node) for leaf in pytree.tree_leaves(given)) and \
+                not draws_random(source.target, args, kwargs):
+            if not callable(source.target):
+                raise TraceError(f"the call of {source.target} cannot be read")
+            return source.target(*args, **kwargs)
+        call = canonical(Call(source.target, by_name(source.target, args, kwargs), _shape(source)))
+        if isinstance(call, Node):  # the call changes nothing
             return call
-        return self._add(theirs, call.op, call.args, call.target)
+        return self._add(source, call.op, call.args, call.target)
 
-    def _add(self, theirs: fx.Node, op: str, args: dict[str, Any], target: Any = None) -> Node:
-        node = Node(theirs.name, op, args, _shape(theirs), layer_of(theirs), target)
+    def _add(self, source: fx.Node, op: str, args: dict[str, Any], target: Any = None) -> Node:
+        node = Node(source.name, op, args, _shape(source), layer_of(source), target)
         self.nodes.append(node)
         return node
 
 
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, torch.Tensor) else value
-
-
-def _function(theirs: fx.Node) -> Callable[..., Any]:
-    if not callable(theirs.target):
-        raise TraceError(f"the call of {theirs.target} cannot be read")
-    return theirs.target
-
-
-def _is_fixed(theirs: fx.Node, args: Any, kwargs: Any) -> bool:
-    """Return whether a call gives the same value whatever the pixels are."""
-    random = draws_random(theirs.target, args, kwargs)
-    return not random and not any(isinstance(leaf, Node) for leaf in pytree.tree_leaves((args, kwargs)))
-
-
 def draws_random(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Return whether a call draws random numbers: recurrent layers and attention do only where they drop values."""
+    """Return True if a call draws random numbers; recurrent layers and attention do so only with dropout."""
     if torch.Tag.nondeterministic_seeded not in getattr(target, "tags", ()):
         return False
     named = by_name(target, args, kwargs)
@@ -192,7 +176,7 @@ def draws_random(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def by_name(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return all arguments of a call by the names of its schema, defaults filled in."""
+    """Return all arguments of a call by the names of its schema, defaults included."""
     if target is operator.getitem:
         return {"self": args[0], "index": args[1]}
     schema = target._schema.arguments
@@ -201,17 +185,17 @@ def by_name(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[
     return named | kwargs
 
 
-def _shape(theirs: fx.Node) -> tuple[int, ...]:
-    """Return the shape of a result, of the first one where there are several."""
-    value = theirs.meta.get("val")
+def _shape(source: fx.Node) -> tuple[int, ...]:
+    """Return the shape of a result, or of the first of several."""
+    value = source.meta.get("val")
     first = value[0] if isinstance(value, list | tuple) and value else value
     sizes = first.shape if isinstance(first, torch.Tensor) else ()
     if any(isinstance(size, torch.SymInt) for size in sizes):
-        raise TraceError(f"the sizes of its tensors depend on the pixels ({theirs.name})")
+        raise TraceError(f"the sizes of its tensors depend on the pixels ({source.name})")
     return tuple(map(int, sizes))
 
 
-def layer_of(theirs: fx.Node) -> str:
+def layer_of(source: fx.Node) -> str:
     """Return the name of the submodule that made a call, "" for the model's own forward."""
-    stack = theirs.meta.get("nn_module_stack") or {}
+    stack = source.meta.get("nn_module_stack") or {}
     return next(reversed([path for path, _ in stack.values()]), "")

@@ -18,6 +18,7 @@ from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import UnitRow, UnitTable
+from shiftscope.settings import VALIDATION_IMAGES
 from shiftscope.visualization.anatomy import Anatomy, examine
 from shiftscope.visualization.rectified import after_relu
 
@@ -33,7 +34,7 @@ BATCH_PIXELS = 2**18
 
 @says_model_errors
 def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
-          validation: int = 5000, images: int = 1000, seed: int = 0, layers: Sequence[str] | None = None,
+          validation: int = VALIDATION_IMAGES, images: int = 1000, seed: int = 0, layers: Sequence[str] | None = None,
           normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
           name: str | None = None, progress: Progress | None = None) -> UnitTable:
     """Show a model real images, each at one seeded random place, and note what the units of its layers do.

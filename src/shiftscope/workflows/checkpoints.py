@@ -23,7 +23,7 @@ from shiftscope.placement import Placement
 from shiftscope.reading import as_type
 from shiftscope.results.validation import Size, wrong_placement
 from shiftscope.runs import find_checkpoint
-from shiftscope.settings import TrainSettings
+from shiftscope.settings import VALIDATION_IMAGES, TrainSettings
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
 
@@ -45,7 +45,8 @@ class Trained:
     @property
     def validation(self) -> int:
         """Size of the validation split that was cut off in training."""
-        return _described(self.config.provenance.settings or {}, _Split, "settings").get("validation", 5000)
+        settings = _described(self.config.provenance.settings or {}, _Split, "settings")
+        return settings.get("validation", VALIDATION_IMAGES)
 
 
 def open_checkpoint(path: Path, *, device: str = "auto", allow_code: str | None = None) -> Trained:

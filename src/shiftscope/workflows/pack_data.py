@@ -1,11 +1,10 @@
-"""`shiftscope data pack`: any dataset into one packed file."""
+"""`shiftscope data pack`: any dataset into a packed folder."""
 
-import os
 from pathlib import Path
 
 from shiftscope.data import load_dataset
-from shiftscope.data.packing import Packed, from_dataset, from_folder, pack
-from shiftscope.errors import Interrupted, UsageError
+from shiftscope.data.packing import Packed, from_dataset, from_folder, pack, require_new
+from shiftscope.errors import Interrupted
 from shiftscope.progress import Progress
 from shiftscope.training.stopping import StopFlag
 
@@ -13,26 +12,24 @@ SUFFIX = ".pack"
 
 
 def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = None, workers: int | None = None,
-              image_size: tuple[int, int] | None = None, license: str | None = None, overwrite: bool = False,
-              progress: Progress) -> Packed:
-    """Write the dataset called `name` into one file.
+              image_size: tuple[int, int] | None = None, license: str | None = None, progress: Progress) -> Packed:
+    """Write the dataset called `name` into a new folder.
 
     Args:
-        name: as in `load_dataset`. A folder of pictures is never in memory as a whole.
-        out: the file (default: the dataset's name with .pack, in the current folder).
-        workers: processes that decode the pictures of a folder (default: one a core).
-        image_size: (height, width) that the pictures of a folder are stretched to.
-        license: the images' license (default: what the dataset says of itself).
-        overwrite: replace the file that is there.
+        name: as in `load_dataset`. A folder of image files is never in memory as a whole.
+        out: the new folder (default: the dataset's name with .pack, in the current folder).
+        workers: processes that decode the images of a folder (default: one per core).
+        image_size: (height, width) to which the images of a folder are stretched.
+        license: license of the images (default: that of the dataset).
 
     Raises:
-        UsageError: the file is there already, or `name` is not known.
-        DataError: an image is missing or damaged.
-        OutputError: the folder cannot be written or the disk is full; nothing is left of the new file.
-        Interrupted: stopped by a signal; nothing is left of the new file.
+        UsageError: if `out` exists, or `name` is unknown.
+        DataError: if an image is missing or damaged.
+        OutputError: if the folder cannot be written or the disk is full; nothing is left of it.
+        Interrupted: if a signal stopped the work; nothing is left of the new folder.
     """
     if out is not None:
-        _require_free(out, overwrite)
+        require_new(out)
     kind, _, rest = name.partition(":")
     with StopFlag().listening() as flag:
         try:
@@ -41,14 +38,8 @@ def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = Non
                                      stop=flag.__bool__)
             else:
                 source = from_dataset(load_dataset(name, data_dir=data_dir, progress=progress, image_size=image_size))
-            path = out if out is not None else Path(source.name + SUFFIX)
-            _require_free(path, overwrite)
-            return pack(source, path, license=license, progress=progress, stop=flag.__bool__)
+            return pack(source, out or Path(source.name + SUFFIX), license=license, progress=progress,
+                        stop=flag.__bool__)
         except KeyboardInterrupt as error:
-            raise Interrupted(f"packing {name} was stopped; nothing of the new file is left",
+            raise Interrupted(f"packing {name} was stopped; nothing of the new folder is left",
                               flag.exit_code or Interrupted("").exit_code) from error
-
-
-def _require_free(path: Path, overwrite: bool) -> None:
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{path} is there already: choose another file with --out, or replace it with --overwrite")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from shiftscope.data.picture import read_picture, see_levels
+from shiftscope.data.image_file import common_scale, read_image_file
 from shiftscope.errors import UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
 from shiftscope.outputs import NONE, OutputType, predicted_classes, probabilities, resolve_output_type
@@ -64,7 +64,7 @@ def fit_pictures(paths: Sequence[Path], trained: Trained,
 
     Files with more than 8 bits a channel share one depth; `progress` is told how they were read.
     """
-    scale = see_levels(paths)
+    scale = common_scale(paths)
     for note in scale.notes():
         (progress or SilentProgress()).note(note)
     read = [fit_picture(path, trained, scale.bits) for path in paths]
@@ -80,7 +80,7 @@ def fit_picture(path: Path, trained: Trained, bits: int) -> tuple[torch.Tensor, 
     Args:
         bits: depth of a picture with more than 8 bits a channel.
     """
-    color = Image.fromarray(read_picture(path, bits=bits).permute(1, 2, 0).numpy())
+    color = Image.fromarray(read_image_file(path, bits=bits).permute(1, 2, 0).numpy())
     picture = color.convert("L") if trained.channels == 1 else color
     ground = trained.placement.background if isinstance(trained.placement.background, int) else 0
     inverted = ground < 64 and _rim_level(picture) > 160

@@ -18,6 +18,7 @@ from shiftscope.reporting.explorer import IMAGES
 from shiftscope.reporting.side_by_side import first_seeds, same_sets
 from shiftscope.results import Audit
 from shiftscope.results.agreement import agreement
+from shiftscope.settings import VALIDATION_IMAGES
 
 DIFFERING = 0.001
 """Largest share of answers that may differ from those of the audit: ties that rounding decides anew."""
@@ -30,7 +31,7 @@ class Asked:
     model: nn.Module
     data: Dataset
     placement: Placement
-    validation: int = 5000
+    validation: int = VALIDATION_IMAGES
 
 
 def together(audits: Sequence[Audit]) -> list[list[int]]:

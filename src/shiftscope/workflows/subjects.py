@@ -8,7 +8,7 @@ from torch import nn
 
 from shiftscope.data import Dataset
 from shiftscope.data.garments import NAME as GARMENTS
-from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, named_counts
+from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, parse_counts
 from shiftscope.data.labels import normalized
 from shiftscope.devices import resolve_device
 from shiftscope.errors import UsageError, some_of
@@ -19,7 +19,7 @@ from shiftscope.models.registry import check_model_name
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.resolve import is_object_name
-from shiftscope.settings import DataSettings
+from shiftscope.settings import VALIDATION_IMAGES, DataSettings
 from shiftscope.text import valid_unicode
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.inputs import load_data, open_data, placement_for
@@ -120,7 +120,7 @@ def check_drawings(dataset: str) -> None:
     """Raise a `UsageError` where a file asks for more synthetic garments than there usually are: they take time to draw."""
     kind, _, counts = dataset.partition(":")
     usual = TRAIN_IMAGES + TEST_IMAGES
-    if kind == GARMENTS and counts and sum(named_counts(counts)) > usual:
+    if kind == GARMENTS and counts and sum(parse_counts(counts)) > usual:
         raise UsageError(f"{dataset} is named in a file and has more than {usual:,} images to be drawn: where you want "
                          f"them, say --data {dataset}")
 
@@ -130,7 +130,8 @@ def _object_subject(name: str, overrides: dict[str, Any], device: str, normalize
     data, placement = open_data(DataSettings(**overrides), progress)
     model = build_model(name, canvas=placement.canvas, channels=data.shape[0], classes=data.classes)
     model = adapt(model.to(resolve_device(device)), normalize=normalize)
-    return Subject(model=model, name=name, trained="unknown", data=data, placement=placement, validation=5000)
+    return Subject(model=model, name=name, trained="unknown", data=data, placement=placement,
+                   validation=VALIDATION_IMAGES)
 
 
 def _onnx_subject(path: Path, overrides: dict[str, Any], normalize: Normalization | None,
@@ -142,4 +143,4 @@ def _onnx_subject(path: Path, overrides: dict[str, Any], normalize: Normalizatio
     canvas = {"canvas": picture[1:]} if picture else {}
     data, placement = open_data(DataSettings(**(canvas | overrides)), progress)
     return Subject(model=adapt(model, normalize=normalize), name=valid_unicode(path.name), trained="unknown", data=data,
-                   placement=placement, validation=5000)
+                   placement=placement, validation=VALIDATION_IMAGES)

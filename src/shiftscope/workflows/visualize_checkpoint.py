@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from shiftscope import files
-from shiftscope.data import Dataset, read_picture
+from shiftscope.data import Dataset, read_image_file
 from shiftscope.errors import DataError, UsageError
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
@@ -165,7 +165,7 @@ def start_picture(path: Path, trained: Trained) -> torch.Tensor:
     """
     if not path.exists():
         raise DataError(f"there is no file {path} to start from: give zero, black, random, or a PNG or JPEG file")
-    picture = read_picture(path)
+    picture = read_image_file(path)
     if trained.channels == 1:
         gray = Image.fromarray(picture.permute(1, 2, 0).numpy()).convert("L")
         picture = torch.from_numpy(np.array(gray))[None]

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,10 @@ from shiftscope.errors import UsageError
 from shiftscope.progress import SilentProgress
 
 QUIET = SilentProgress()
+
+
+def sha256(values: torch.Tensor) -> str:
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +28,7 @@ def test_an_image_does_not_depend_on_how_many_are_drawn(synthetic):
 
 
 def test_an_image_does_not_depend_on_its_batch(synthetic, monkeypatch):
-    monkeypatch.setattr("shiftscope.data.garments.drawing._BATCH", 7)
+    monkeypatch.setattr("shiftscope.data.garments._BATCH", 7)
     assert draw(200, seed=0, split=0, progress=QUIET)[0].equal(synthetic[0][:200])
 
 
@@ -37,11 +43,11 @@ def test_every_ten_images_hold_each_class_once_in_changing_order(synthetic):
     assert len(blocks.unique(dim=0)) > 50
 
 
-def test_no_two_images_are_alike(synthetic):
+def test_all_images_differ(synthetic):
     assert len(synthetic[0].unique(dim=0)) == 600
 
 
-def test_garments_fill_their_frame_and_leave_the_ground_black(synthetic):
+def test_garments_fill_the_image_and_leave_the_background_black(synthetic):
     images = synthetic[0][:, 0]
     upright = images[:, 0].any(dim=1) & images[:, -1].any(dim=1)
     across = images[:, :, 0].any(dim=1) & images[:, :, -1].any(dim=1)
@@ -60,7 +66,7 @@ def test_drawing_restores_the_number_of_threads():
         torch.set_num_threads(before)
 
 
-def test_a_linear_classifier_sees_the_classes_but_not_all():
+def test_a_linear_classifier_is_above_chance_but_not_perfect():
     images, labels = draw(3000, seed=0, split=0, progress=QUIET)
     features = torch.cat((images.flatten(1).double() / 255, torch.ones(3000, 1, dtype=torch.float64)), dim=1)
     targets = torch.nn.functional.one_hot(labels, 10).double()
@@ -71,7 +77,7 @@ def test_a_linear_classifier_sees_the_classes_but_not_all():
     assert 0.7 < accuracy < 0.97  # far above chance, 0.1, and no trivial task
 
 
-def test_drawings_are_cached_and_a_corrupt_cache_is_drawn_anew(monkeypatch):
+def test_images_are_cached_and_drawn_again_if_the_cache_is_damaged(monkeypatch):
     first = load_dataset("garments:20,10")
     path = cache_path((20, 10))
     good = path.read_bytes()
@@ -79,22 +85,22 @@ def test_drawings_are_cached_and_a_corrupt_cache_is_drawn_anew(monkeypatch):
         path.write_bytes(damage)
         assert load_dataset("garments:20,10").checksums == first.checksums
         assert path.read_bytes() == good
-    monkeypatch.setattr("shiftscope.data.garments.cache.draw", None)  # must not be called any more
+    monkeypatch.setattr("shiftscope.data.garments.draw", None)  # must not be called any more
     assert load_dataset("garments:20,10").checksums == first.checksums
 
 
-def test_a_cache_of_other_counts_is_not_taken():
+def test_a_cache_of_other_counts_is_not_used():
     load_dataset("garments:20,10")
     cache_path((30, 10)).write_bytes(cache_path((20, 10)).read_bytes())
     assert len(load_dataset("garments:30,10").train) == 30
 
 
-def test_a_cache_folder_that_cannot_be_written_is_no_error(cache):
+def test_an_unwritable_cache_folder_is_not_an_error(cache):
     cache.write_text("a file where the folder would be")
     assert len(load_dataset("garments:20,10").train) == 20
 
 
-def test_the_dataset_says_that_it_was_drawn():
+def test_the_dataset_is_marked_as_synthetic():
     data = load_dataset("garments:20,10")
     assert data.synthetic and "drawn by Shiftscope" in data.source and data.license.startswith("MIT")
     assert data.class_names[0] == "T-shirt/top" and data.class_names[9] == "Ankle boot"
@@ -102,5 +108,12 @@ def test_the_dataset_says_that_it_was_drawn():
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(UsageError, match=r"train_images must be a whole number of at least 10, .* got 9"):
+    with pytest.raises(UsageError, match=r"train_images must be an integer of at least 10, .* got 9"):
         load_dataset("garments", train_images=9)
+
+
+def test_images_are_those_of_the_first_release():
+    images, labels = draw(100, seed=3, split=1, progress=QUIET)
+    assert (sha256(images), sha256(labels)) == (
+        "995160a73fdc6cd854315dade7b05b3ed771b7c527677a6df2ee6174fab33f76",
+        "b98dc51023c36dfcaab6e42f34e8427347b8b3ae653238fffdce206d229278e1")

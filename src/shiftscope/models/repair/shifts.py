@@ -13,7 +13,7 @@ from torch import fx, nn
 from shiftscope.errors import UsageError, require
 from shiftscope.graph import BATCH
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes
-from shiftscope.graph.sampling_rules import sample
+from shiftscope.graph.sampling import Sampling
 from shiftscope.graph.strided import Pair, pair
 from shiftscope.layers.averaging import one_tensor
 from shiftscope.layers.padding import CircularPad2d, Sides
@@ -65,7 +65,7 @@ def measured_strides(net: Editable, images: torch.Tensor) -> Pair:
         net: rewritten in place, and of no use afterwards.
         images: (N, C, H, W) in [0, 1], an even number of them.
     """
-    axes = sample(net)
+    axes = Sampling(net)
     places = {node: [axes.moves(node, line) for line in (0, 1)] for node in axes.axes}
     _close(net)
     maps = _Maps(net, places, images)

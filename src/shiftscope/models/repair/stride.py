@@ -10,7 +10,7 @@ from torch import nn
 from shiftscope.errors import ShiftscopeError
 from shiftscope.graph import TraceError
 from shiftscope.graph.editable import Editable, editable, title
-from shiftscope.graph.sampling_rules import sample
+from shiftscope.graph.sampling import Sampling
 from shiftscope.graph.strided import Pair
 from shiftscope.models.repair.shifts import check_outputs, measured_strides, synthetic_images
 from shiftscope.models.repair.torus import CannotRepair, check_canvas
@@ -45,7 +45,7 @@ def find_stride(model: nn.Module, recipe: "Recipe", samples: torch.Tensor | None
         check_canvas(owner, recipe.shape, recipe.stride)
         return recipe.stride, []
     net = _readable(model, recipe)
-    sampling = sample(net)
+    sampling = Sampling(net)
     known = sampling.strides
     measured = (1, 1) if on_meta(model) else _measured(net, samples)
     both = math.lcm(known[0], measured[0]), math.lcm(known[1], measured[1])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shiftscope.data.garments.raster import box, ellipse, points, polygon, rounded, stroke
+from shiftscope.data.garments.painting import box, ellipse, points, polygon, rounded, stroke
 
 
 def one(value):
@@ -12,13 +12,13 @@ def square(left, right, top, bottom):
     return points((one(left), one(top)), (one(right), one(top)), (one(right), one(bottom)), (one(left), one(bottom)))
 
 
-def test_polygon_covers_whole_and_half_pixels():
+def test_polygon_covers_full_and_half_pixels():
     mask = polygon(square(3, 6.5, 10, 12))[0]
     assert np.allclose(mask[10, 2:8], [0, 1, 1, 1, 0.5, 0])
     assert mask.sum() == pytest.approx(3.5 * 2)
 
 
-def test_polygon_area_is_right_for_a_concave_outline_either_way_round():
+def test_polygon_area_is_correct_for_a_concave_outline_in_both_directions():
     corners = [(2, 2), (20, 2), (20, 20), (11, 8), (2, 20)]  # a notch from below
     outline = points(*((one(x), one(y)) for x, y in corners))
     area = 18 * 18 - 18 * 12 / 2
@@ -27,7 +27,7 @@ def test_polygon_area_is_right_for_a_concave_outline_either_way_round():
     assert polygon(outline)[0, 18, 11] == 0
 
 
-def test_polygon_is_cut_at_the_frame():
+def test_polygon_is_clipped_to_the_image():
     assert polygon(square(-5, 40, -3, 50)).min() == 1
     assert polygon(square(-5, -1, 0, 28)).max() == 0
 
