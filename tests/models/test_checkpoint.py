@@ -36,7 +36,7 @@ def edit_config(folder, change):
     TwoConvTwoFullNet(dropout=0.2).to(memory_format=torch.channels_last),
 ])
 def test_a_registry_model_comes_back_whole(model, tmp_path):
-    pixels = torch.rand(2, *model.picture)
+    pixels = torch.rand(2, *model.input_shape)
     expected = model.eval()(pixels)
     save(model, tmp_path / "ckpt", provenance=Provenance(dataset="garments", class_names=["a", "b"]))
     loaded = load(tmp_path / "ckpt")

@@ -31,7 +31,7 @@ def pixels():
 @pytest.mark.parametrize("batch", [None, 1, 4])
 def test_a_written_file_answers_as_the_model_for_any_number_of_pictures(convnet, pixels, tmp_path, batch):
     read = OnnxModel(export_onnx(convnet, tmp_path / "net.onnx", SHAPE, batch=batch))
-    assert (read.batch, read.picture) == (batch, SHAPE)
+    assert (read.batch, read.input_shape) == (batch, SHAPE)
     for count in (1, 5):
         torch.testing.assert_close(read(pixels[:count]), convnet(pixels[:count]), atol=1e-5, rtol=1e-5)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from shiftscope.errors import CheckpointError, UsageError
 from shiftscope.graph import TraceError
-from shiftscope.layers.phase_to_origin import PhaseToOrigin
+from shiftscope.layers import PhaseToOrigin
 from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, load_config, save
 from shiftscope.models.adapt import adapt
 from shiftscope.models.repair import METHODS, Repaired, repair
@@ -274,7 +274,7 @@ def test_any_number_of_pictures_in_any_layout(count):
 
 def test_bad_input():
     net = convnet()
-    with pytest.raises(UsageError, match="unknown way to repair 'blurr': did you mean 'blur'"):
+    with pytest.raises(UsageError, match="unknown repair method 'blurr': did you mean 'blur'"):
         repair(net, SHAPE, method="blurr")
     for method in ("polyphase", "phase-average"):
         with pytest.raises(UsageError, match=r"TwoFullNet has no strided layer, .* choose --method recenter or placem"):
@@ -330,7 +330,7 @@ def test_a_foreign_model_is_repaired_again_around_what_the_caller_gives(tmp_path
 
 
 @pytest.mark.parametrize("step, reason", [
-    ({"method": "os.system", "shape": [1, 16, 16]}, "not readable as .*unknown way to repair 'os.system'"),
+    ({"method": "os.system", "shape": [1, 16, 16]}, "not readable as .*unknown repair method 'os.system'"),
     ({"method": "blur", "shape": [1, 10**9, 10**9]}, "not readable as .*shape must be three whole numbers"),
     ({"method": "blur", "shape": "abc"}, r"not readable as .*model.repaired\[0\].shape: expected array"),
     ({"method": "blur", "shape": [1, 16, 16], "command": "touch hacked"}, "not readable as .*unknown setting 'command'"),
@@ -374,7 +374,7 @@ def test_the_average_over_whole_images_is_that_over_all_placements_of_the_audit(
             torch.testing.assert_close(repaired(canvas), by_hand, rtol=0, atol=1e-12)
         assert repaired(everywhere[0]).equal(repaired(everywhere[-1]))
         fast = in_one_pass(repaired)
-        assert fast.net.everywhere is not None
+        assert fast.net.all_shifts is not None
         torch.testing.assert_close(fast(everywhere[3]), by_hand, rtol=0, atol=1e-9)
     assert spread(repaired, everywhere[0]) > 1e-4
 
