@@ -51,7 +51,7 @@ def test_the_last_part_of_a_name_is_enough_where_only_one_layer_has_it():
     model = nn.ModuleDict({"body": nn.ModuleDict({"fc1": nn.Linear(2, 2), "out": nn.Linear(2, 2)}),
                            "head": nn.ModuleDict({"out": nn.Linear(2, 2)})})
     assert find_layer(model, "fc1") is find_layer(model, "body.fc1")
-    with pytest.raises(UsageError, match=r"'out' could be any of body.out, head.out: give the whole name"):
+    with pytest.raises(UsageError, match=r"the layer name 'out' is ambiguous: body.out, head.out; give the full name"):
         find_layer(model, "out")
     with pytest.raises(UsageError, match="did you mean 'fc1'"):
         match_layer("fc2", ["fc1", "conv1"], "Net")

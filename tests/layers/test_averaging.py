@@ -86,10 +86,10 @@ def test_whole_numbers_are_averaged_as_numbers():
 
 @pytest.mark.parametrize("method", ["phase-average", "placement-average"])
 @pytest.mark.parametrize("kind", ENDS)
-def test_repaired_models_know_what_they_average(how, kind, pixels):
-    repaired = repair(Six(kind), (1, 6, 6), method=how)
+def test_repaired_models_know_what_they_average(method, kind, pixels):
+    repaired = repair(Six(kind), (1, 6, 6), method=method)
     assert repaired.recipe.output_type == kind == repaired.net.output_type
-    assert repair(Six(kind), (1, 6, 6), method=how, output_type="logits").recipe.output_type == "logits"
+    assert repair(Six(kind), (1, 6, 6), method=method, output_type="logits").recipe.output_type == "logits"
 
 
 class Six(Ended):

@@ -120,7 +120,7 @@ def test_no_pictures():
 
 @pytest.mark.parametrize("call, message", [
     (lambda: Recenter((0, 3)), r"size must be two positive integers, got \(0, 3\)"),
-    (lambda: Recenter(background=1.5), r"background must be a pixel in \[0, 1\], got 1.5"),
+    (lambda: Recenter(background=1.5), r"background must be a pixel value in \[0, 1\], got 1.5"),
     (lambda: Recenter((5, 3))(torch.zeros(1, 1, 4, 6)), "a window of 5 x 3 does not fit on a canvas of 4 x 6"),
 ])
 def test_bad_input(call, message):

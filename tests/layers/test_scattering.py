@@ -216,5 +216,5 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_pictures_of_another_size_are_refused():
-    with pytest.raises(UsageError, match=r"built for pictures of 16 x 24, .* given \(1, 1, 24, 16\): build it with"):
+    with pytest.raises(UsageError, match=r"takes images \(batch, channels, 16, 24\), got \(1, 1, 24, 16\): build it with"):
         Scattering2d((16, 24))(torch.zeros(1, 1, 24, 16))

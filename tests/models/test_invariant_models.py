@@ -9,7 +9,7 @@ from shiftscope.errors import UsageError
 from shiftscope.layers import Recenter
 from shiftscope.models import InvariantNet, RecenteredNet, build_model, load, save
 from shiftscope.models.forward import single_view
-from shiftscope.models.recentered import jittered
+from shiftscope.models.invariant import jittered
 from shiftscope.placement import Placement
 
 DIFFERS = 1e-2
