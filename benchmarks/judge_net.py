@@ -14,7 +14,7 @@ class ResidualNet(nn.Module):
 
     def __init__(self, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10, width: int = 16):
         super().__init__()
-        self.picture = (channels, *canvas)
+        self.input_shape = (channels, *canvas)
         self.normalize = Normalize(0.1307, 0.3081)
         self.stem = nn.Conv2d(channels, width, 5, stride=2, padding=2)
         widths = [width, 2 * width, 2 * width]

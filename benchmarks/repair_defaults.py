@@ -22,8 +22,7 @@ import shiftscope
 from bench.machine import describe_machine
 from shiftscope import files
 from shiftscope.data.base import Dataset, Subset
-from shiftscope.layers.averaging import MeanOfViews
-from shiftscope.layers.phase_average import phases
+from shiftscope.layers.averaging import MeanOfViews, phases
 from shiftscope.models import load, load_config
 from shiftscope.models.repair import repair
 from shiftscope.models.repair.blur import taps_for

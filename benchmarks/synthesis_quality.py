@@ -16,7 +16,7 @@ from torch import nn
 
 import shiftscope
 from shiftscope import files
-from shiftscope.hooks import Watch
+from shiftscope.hooks import SoftmaxInput
 from shiftscope.models.forward import evaluating, to_pixels
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import PLAIN_ASCENT, SynthesisSettings
@@ -33,7 +33,7 @@ def scores_of(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     chunks = []
     with evaluating(model):
         for chunk in pixels.split(250):
-            with Watch() as watch:
+            with SoftmaxInput() as watch:
                 output = model(chunk)
             chunks.append(watch.logits(output))
     return torch.cat(chunks)

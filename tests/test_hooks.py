@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.hooks import Watch, capture, channels_last, find_layer, frozen, match_layer
+from shiftscope.hooks import SoftmaxInput, capture, channels_last, find_layer, frozen, match_layer
 
 
 def hooks_of(model: nn.Module) -> int:
@@ -51,7 +51,7 @@ def test_the_last_part_of_a_name_is_enough_where_only_one_layer_has_it():
     model = nn.ModuleDict({"body": nn.ModuleDict({"fc1": nn.Linear(2, 2), "out": nn.Linear(2, 2)}),
                            "head": nn.ModuleDict({"out": nn.Linear(2, 2)})})
     assert find_layer(model, "fc1") is find_layer(model, "body.fc1")
-    with pytest.raises(UsageError, match=r"'out' could be any of body.out, head.out: give the whole name"):
+    with pytest.raises(UsageError, match=r"the layer name 'out' is ambiguous: body.out, head.out; give the full name"):
         find_layer(model, "out")
     with pytest.raises(UsageError, match="did you mean 'fc1'"):
         match_layer("fc2", ["fc1", "conv1"], "Net")
@@ -94,7 +94,7 @@ class Ending(nn.Module):
     lambda z: z + 0 * z.softmax(1)])  # a softmax on the way is not the end
 def test_logits_are_the_input_of_a_final_softmax_however_it_is_called(end):
     model, pixels = Ending(end), torch.rand(2, 3)
-    with Watch() as watch:
+    with SoftmaxInput() as watch:
         logits = watch.logits(model(pixels))
     assert torch.equal(logits, model.linear(pixels))
 
@@ -103,13 +103,13 @@ def test_logits_are_the_input_of_a_final_softmax_however_it_is_called(end):
                                     lambda p: p.__setitem__((slice(None), 0), 0.0) or p])
 def test_a_softmax_that_is_changed_in_place_is_not_the_final_one(change):
     scores = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
-    with Watch() as watch:
+    with SoftmaxInput() as watch:
         output = change(scores.softmax(1))
     assert watch.logits(output) is output
 
 
 def test_inference_mode_is_no_obstacle():
-    with torch.inference_mode(), Watch() as watch:
+    with torch.inference_mode(), SoftmaxInput() as watch:
         scores = torch.ones(1, 2)
         assert watch.logits(scores.softmax(1)) is scores
 
@@ -126,7 +126,7 @@ def test_a_frozen_model_draws_the_same_numbers_and_generators_are_left_alone():
 
 @pytest.mark.parametrize("relu", [F.relu, torch.relu, torch.Tensor.relu, nn.ReLU(), nn.ReLU(inplace=True), F.relu_])
 def test_relus_leak_only_while_watched(relu):
-    with Watch(leak=0.25):
+    with SoftmaxInput(leak=0.25):
         assert relu(torch.tensor([-4.0, 2.0])).tolist() == [-1.0, 2.0]
     assert relu(torch.tensor([-4.0, 2.0])).tolist() == [0.0, 2.0]
 
@@ -147,6 +147,6 @@ def test_channels_last_gives_the_very_memory_back():
                                      lambda scores, dim: nn.Softmax(dim)(scores)])
 def test_a_softmax_over_the_batch_is_not_the_final_one(compute, dim, final):
     scores = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    with Watch() as watch:
+    with SoftmaxInput() as watch:
         output = compute(scores, dim=dim)
     assert watch.logits(output) is (scores if final else output)

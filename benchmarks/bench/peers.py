@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from bench.apart import synchronize
 from bench.notebook_way import PlacedPictures, notebook_model
-from shiftscope.models.convnet import FILTERS, GROUPS, HIDDEN, KERNEL, POOL
+from shiftscope.models.course import FILTERS, GROUPS, HIDDEN, KERNEL, POOL
 
 
 def installed_peers() -> tuple[dict[str, Callable[..., Any]], list[str]]:

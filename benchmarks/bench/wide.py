@@ -3,7 +3,7 @@
 from torch import nn
 
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet
-from shiftscope.models.convnet import FILTERS, GROUPS, HIDDEN, KERNEL
+from shiftscope.models.course import FILTERS, GROUPS, HIDDEN, KERNEL
 
 WIDTHS = {"two-full": ("hidden neurons", (50, 100, 200, 400)), "two-conv": ("filters", (18, 30, 60, 120))}
 """What is widened, and how far: the course's own width is the second one."""

@@ -1,4 +1,4 @@
-"""The modules that a function uses, and copies of functions that use copies of them."""
+"""The modules that a function uses, and copies of functions with copies of these modules."""
 
 import copy
 import functools
@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-DEPTH = 3
-"""Functions in functions that are looked into."""
+MAX_DEPTH = 3
+"""Nesting of functions in functions that is searched."""
 
 
-def modules_of(function: Any, depth: int = DEPTH) -> list[nn.Module]:
-    """Return the modules that a function uses: bound to it, in its closure or defaults, in its attributes, or global.
+def modules_of(function: Any, depth: int = MAX_DEPTH) -> list[nn.Module]:
+    """Return the modules that a function uses: bound, in its closure, defaults or attributes, or global.
 
     Example:
         >>> net = nn.Linear(2, 2)
@@ -27,7 +27,7 @@ def modules_of(function: Any, depth: int = DEPTH) -> list[nn.Module]:
         return [function]
     if depth == 0:
         return []
-    found = [module for value in _reached(function) if _may_hold(value) for module in modules_of(value, depth - 1)]
+    found = [module for value in _references(function) if _may_hold(value) for module in modules_of(value, depth - 1)]
     return list({id(module): module for module in found}.values())
 
 
@@ -35,30 +35,22 @@ def _may_hold(value: Any) -> bool:
     return isinstance(value, nn.Module) or (callable(value) and not isinstance(value, type))
 
 
-def _reached(function: Any) -> Iterator[Any]:
-    """Yield what a function can call by itself."""
+def _references(function: Any) -> Iterator[Any]:
+    """Yield the objects that a callable refers to directly."""
     if isinstance(function, functools.partial):
         yield from (function.func, *function.args, *function.keywords.values())
     elif inspect.ismethod(function):
         yield from (function.__self__, function.__func__)
     elif inspect.isfunction(function):
-        yield from (cell.cell_contents for cell in _filled(function))
+        yield from (cell.cell_contents for cell in _filled_cells(function))
         yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         yield from _globals(function).values()
     else:
         yield from getattr(function, "__dict__", {}).values()
 
 
-def _filled(function: types.FunctionType) -> list[types.CellType]:
-    """Return the cells of a closure that hold a value by now."""
-    filled = []
-    for cell in function.__closure__ or ():
-        try:
-            _ = cell.cell_contents
-        except ValueError:
-            continue
-        filled.append(cell)
-    return filled
+def _filled_cells(function: types.FunctionType) -> list[types.CellType]:
+    return [cell for cell in function.__closure__ or () if cell != types.CellType()]  # two empty cells are equal
 
 
 def _globals(function: types.FunctionType) -> dict[str, Any]:
@@ -67,10 +59,10 @@ def _globals(function: types.FunctionType) -> dict[str, Any]:
 
 
 def copy_function(function: Any, memo: dict[int, Any]) -> Any:
-    """Return a copy of a function that uses copies of the modules and tensors that it uses.
+    """Return a copy of a function that uses copies of the modules and tensors that the function uses.
 
     Args:
-        memo: of `copy.deepcopy`: what was copied already.
+        memo: as in `copy.deepcopy`: copies made so far, by id.
 
     Example:
         >>> net = nn.Linear(2, 2)
@@ -84,26 +76,25 @@ def copy_function(function: Any, memo: dict[int, Any]) -> Any:
     if isinstance(function, functools.partial):
         return functools.partial(_copied(function.func, memo), *(_copied(value, memo) for value in function.args),
                                  **{name: _copied(value, memo) for name, value in function.keywords.items()})
-    return _copied_plain(function, memo) if inspect.isfunction(function) else copy.deepcopy(function, memo)
+    return _copy_plain(function, memo) if inspect.isfunction(function) else copy.deepcopy(function, memo)
 
 
-def _copied_plain(function: types.FunctionType, memo: dict[int, Any]) -> Callable[..., Any]:
+def _copy_plain(function: types.FunctionType, memo: dict[int, Any]) -> Callable[..., Any]:
     cells = {id(cell): types.CellType() for cell in function.__closure__ or ()}
-    known = dict(function.__globals__)
-    made = types.FunctionType(function.__code__, known, function.__name__, None, tuple(cells.values()) or None)
-    memo[id(function)] = made  # before what it uses: that may use the function
-    for cell in _filled(function):
+    namespace = dict(function.__globals__)
+    copied = types.FunctionType(function.__code__, namespace, function.__name__, None, tuple(cells.values()) or None)
+    memo[id(function)] = copied  # before the values, which may refer to the function
+    for cell in _filled_cells(function):
         cells[id(cell)].cell_contents = _copied(cell.cell_contents, memo)
-    known.update({name: _copied(value, memo) for name, value in _globals(function).items()})
-    made.__defaults__ = tuple(_copied(value, memo) for value in function.__defaults__ or ()) or None
-    named = function.__kwdefaults__ or {}
-    made.__kwdefaults__ = {name: _copied(value, memo) for name, value in named.items()} or None
-    made.__dict__.update(function.__dict__)
-    return made
+    namespace.update({name: _copied(value, memo) for name, value in _globals(function).items()})
+    copied.__defaults__ = tuple(_copied(value, memo) for value in function.__defaults__ or ()) or None
+    copied.__kwdefaults__ = {name: _copied(value, memo) for name, value in (function.__kwdefaults__ or {}).items()} or None
+    copied.__dict__.update(function.__dict__)
+    return copied
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    """Return a copy of a value that holds modules or tensors, any other as it is."""
+    """Return a copy of a value that holds modules or tensors, any other value unchanged."""
     if isinstance(value, nn.Module | torch.Tensor):
         return copy.deepcopy(value, memo)
     if isinstance(value, dict | list | tuple):

@@ -1,4 +1,4 @@
-"""Choosing a device by name."""
+"""Devices by name, and TF32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from shiftscope.errors import UsageError, unknown
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`; "auto" is a CUDA GPU where there is one, else the CPU.
+    """Return the device called `name`; "auto" is a CUDA GPU if available, else the CPU.
 
     Raises:
-        UsageError: an unknown name, or a device that this machine lacks.
+        UsageError: if the name is unknown or the device is not available.
 
     Example:
         >>> resolve_device("cpu")
@@ -22,26 +22,32 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = name.partition(":")[0]
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if kind not in present:
-        raise unknown("device", name, ["auto", *present])
-    if not present[kind]:
-        raise UsageError(f"device {name!r} is not available here: PyTorch sees no such device; choose auto or cpu, or "
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in available:
+        raise unknown("device", name, ["auto", *available])
+    if not available[kind]:
+        raise UsageError(f"device {name!r} is not available here: PyTorch finds no such device; choose auto or cpu, or "
                          "install a PyTorch build for it")
     return torch.device(name)
 
 
 @contextmanager
 def tf32(*, allowed: bool) -> Iterator[None]:
-    """Let NVIDIA GPUs compute convolutions and products in TF32 meanwhile, or forbid it; other devices have none.
+    """Allow or forbid TF32 for convolutions and matrix products on NVIDIA GPUs inside the `with` block.
 
-    TF32 keeps 10 of the 23 bits of a float32's fraction. torch allows it for convolutions alone, unless told otherwise.
+    TF32 has 10 of the 23 fraction bits of float32. By default PyTorch allows it for convolutions only.
 
     >>> with tf32(allowed=True):
     ...     torch.backends.cuda.matmul.allow_tf32
     True
     """
-    switches, name, value = _switches(allowed)
+    backends: Any = torch.backends
+    try:
+        _ = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+        switches, name, value = (backends.cudnn, backends.cuda.matmul), "allow_tf32", allowed
+    except RuntimeError:  # PyTorch refuses to read the older names once the newer ones were set
+        switches = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+        name, value = "fp32_precision", "tf32" if allowed else "ieee"
     before = [getattr(switch, name) for switch in switches]
     try:
         for switch in switches:
@@ -50,17 +56,3 @@ def tf32(*, allowed: bool) -> Iterator[None]:
     finally:
         for switch, old in zip(switches, before, strict=True):
             setattr(switch, name, old)
-
-
-def _switches(allowed: bool) -> tuple[tuple[Any, ...], str, Any]:
-    """Return where TF32 is allowed or not, by which attribute and value.
-
-    torch has two names for it, and refuses to read the older one once the newer was set.
-    """
-    backends: Any = torch.backends
-    try:
-        _ = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
-    except RuntimeError:
-        newer = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
-        return newer, "fp32_precision", "tf32" if allowed else "ieee"
-    return (backends.cudnn, backends.cuda.matmul), "allow_tf32", allowed

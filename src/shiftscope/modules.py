@@ -1,9 +1,9 @@
-"""Classifiers of any kind as modules: what a wrapper holds, a function as a module, device and dtype, modes, errors."""
+"""Any classifier as a module: wrappers and functions, device and dtype, train and eval mode, errors of the model."""
 
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,29 +19,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Classifier = nn.Module | Callable[[torch.Tensor], torch.Tensor]
-"""What people bring: a module, or any function of pixels (B, C, H, W) that returns (B, K)."""
+"""A module, or any function of pixels (B, C, H, W) that returns (B, K)."""
 
 CALLS = "torch/nn/modules/module.py"
 """The file of PyTorch through which every call of a module goes."""
 
 
 class Wrapper(nn.Module):
-    """A module around a model of the caller's, which messages and results call by the model's own name.
+    """A module around a model of the caller. Messages and results use the name of that model.
 
     Attributes:
-        pixel_dtype: what the model wants pixels in, where that is known better than from its weights.
+        pixel_dtype: dtype of the pixels, if it is known not to be the dtype of the weights.
     """
 
     pixel_dtype: torch.dtype | None = None
 
     @property
     def title(self) -> str:
-        """What messages and results call the model."""
+        """Name of the model in messages and results."""
         raise NotImplementedError
 
 
 class FunctionModel(Wrapper):
-    """A function of pixels as a module; the modules that it uses are found, so that they have the right mode.
+    """A function of pixels as a module. Modules that the function uses become submodules.
 
     Args:
         function: pixels (B, C, H, W) -> (B, K).
@@ -68,7 +68,7 @@ class FunctionModel(Wrapper):
 
     @property
     def title(self) -> str:
-        """The function's name; of a method, with that of its class; of an object, that of its class."""
+        """The function's name; a method's name with its class; the class name of other callables."""
         function = self.function
         while isinstance(function, functools.partial):
             function = function.func
@@ -80,61 +80,61 @@ class FunctionModel(Wrapper):
 
 
 class ExportedModel(Wrapper):
-    """A module made by `torch.export`, whose mode is fixed, as is sometimes the size of a batch.
+    """A module made by `torch.export`: its mode is fixed, and often its batch size.
 
     Args:
-        program: what `ExportedProgram.module()` returns; it raises when a mode is set.
+        program: result of `ExportedProgram.module()`, which raises if its mode is set.
     """
 
     def __init__(self, program: fx.GraphModule):
         super().__init__()
         self.program = program
-        first = next(node for node in program.graph.nodes if node.op == "placeholder")
-        shape = getattr(first.meta.get("val"), "shape", (None,))
+        pixels = next(node for node in program.graph.nodes if node.op == "placeholder")
+        shape = getattr(pixels.meta.get("val"), "shape", (None,))
         self.batch = shape[0] if isinstance(shape[0], int) else None
         self.training = False
 
     def forward(self, pixels: torch.Tensor) -> Any:
-        return in_batches(self.program, pixels, self.batch)
+        return in_fixed_batches(self.program, pixels, self.batch)
 
     def train(self, mode: bool = True) -> "ExportedModel":
-        """Leave the graph alone: it computes what it did when it was exported."""
+        """Do nothing: the mode was fixed at export."""
         return self
 
     @property
     def title(self) -> str:
-        """The class is always the same, and torch keeps no name of what was exported."""
+        """PyTorch does not store the name of the exported model."""
         return "ExportedProgram"
 
 
-def in_batches(ask: Callable[[torch.Tensor], Any], pixels: torch.Tensor, size: int | None) -> Any:
-    """Ask a model that takes batches of one size only about any number of pictures.
+def in_fixed_batches(function: Callable[[torch.Tensor], Any], pixels: torch.Tensor, size: int | None) -> Any:
+    """Apply a function that takes one batch size only to any number of images; the last batch is padded.
 
     Args:
-        ask: (size, C, H, W) -> (size, ...).
+        function: (size, C, H, W) -> (size, ...).
         size: None: any.
 
     Example:
-        >>> in_batches(lambda pixels: pixels.flatten(1).sum(1), torch.ones(5, 1, 2, 2), 3)
+        >>> in_fixed_batches(lambda pixels: pixels.flatten(1).sum(1), torch.ones(5, 1, 2, 2), 3)
         tensor([4., 4., 4., 4., 4.])
     """
     if size is None or len(pixels) == size:
-        return ask(pixels)
+        return function(pixels)
     parts = []
     for part in pixels.split(size):
         missing = size - len(part)
-        filled = torch.cat((part, part[-1:].expand(missing, *part.shape[1:]))) if missing else part
-        parts.append(ask(filled)[:len(part)])
+        padded = torch.cat((part, part[-1:].expand(missing, *part.shape[1:]))) if missing else part
+        parts.append(function(padded)[:len(part)])
     return torch.cat(parts)
 
 
-# ---------------------------------------------------------------------- from what is given to a module
+# ---------------------------------------------------------------------- classifiers as modules
 
 def as_module(model: Any) -> nn.Module:
-    """Return a classifier as a module: what a wrapper such as `torch.compile` holds, a function as `FunctionModel`.
+    """Return a classifier as a module: the content of wrappers such as `torch.compile`, functions as `FunctionModel`.
 
     Raises:
-        UsageError: a class, a name, or anything else that cannot be called.
+        UsageError: if the model is a class, a name, or anything else that is not callable.
 
     Example:
         >>> net = nn.Linear(2, 2)
@@ -147,7 +147,7 @@ def as_module(model: Any) -> nn.Module:
     if isinstance(model, torch.export.ExportedProgram):
         model = model.module()
     inner = unwrap(model)
-    if isinstance(inner, fx.GraphModule) and "range_constraints" in vars(inner):
+    if _is_exported(inner):
         return ExportedModel(inner)
     if isinstance(inner, nn.Module):
         return inner
@@ -157,19 +157,23 @@ def as_module(model: Any) -> nn.Module:
     return FunctionModel(inner)
 
 
-def unwrap(model: Any) -> Any:
-    """Return what `torch.compile`, `DataParallel` and `DistributedDataParallel` hold, however deep; all else as it is.
+def _is_exported(model: Any) -> bool:
+    return isinstance(model, fx.GraphModule) and "range_constraints" in vars(model)
 
-    A wrapper with hooks of its own is kept, for a hook may change the output; so are subclasses.
+
+def unwrap(model: Any) -> Any:
+    """Return the model inside `torch.compile`, `DataParallel` and `DistributedDataParallel`, also nested ones.
+
+    Subclasses, and wrappers with hooks, which may change the output, are kept.
     """
     while True:
-        inner = _held(model)
-        if inner is None or (isinstance(model, nn.Module) and _has_hooks(model)):
+        inner = _wrapped(model)
+        if inner is None or (isinstance(model, nn.Module) and (model._forward_hooks or model._forward_pre_hooks)):
             return model
         model = inner
 
 
-def _held(model: Any) -> Any:
+def _wrapped(model: Any) -> Any:
     if type(model) in (DataParallel, DistributedDataParallel):
         return model.module
     dynamo = sys.modules.get("torch._dynamo")
@@ -178,12 +182,8 @@ def _held(model: Any) -> Any:
     return None if isinstance(model, nn.Module) else getattr(model, "_torchdynamo_orig_callable", None)
 
 
-def _has_hooks(model: nn.Module) -> bool:
-    return bool(model._forward_hooks or model._forward_pre_hooks)
-
-
 def model_name(model: Any) -> str:
-    """Return what results and messages call a model: the name of its class or function, whatever wraps it.
+    """Return the name of a model in results and messages: that of its class or function, without wrappers.
 
     Example:
         >>> model_name(nn.DataParallel(nn.Linear(2, 2))), model_name(torch.relu)
@@ -194,7 +194,7 @@ def model_name(model: Any) -> str:
         return model.title
     if isinstance(model, torch.jit.ScriptModule):
         return str(getattr(model, "original_name", type(model).__name__))
-    if isinstance(model, fx.GraphModule) and "range_constraints" in vars(model):
+    if _is_exported(model):
         return "ExportedProgram"
     if isinstance(model, nn.Module) or not callable(model) or isinstance(model, type):
         return type(model).__name__
@@ -209,33 +209,36 @@ def tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
     yield from model.buffers()
 
 
-def made_in_inference_mode(model: nn.Module) -> bool:
-    """Return whether a tensor of a model was made in `torch.inference_mode`: no gradient flows through such a one."""
+def is_on_meta(model: nn.Module) -> bool:
+    """Return True if a model has tensors on the meta device, which hold no numbers."""
+    return any(tensor.is_meta for tensor in tensors_of(model))
+
+
+def has_inference_tensors(model: nn.Module) -> bool:
+    """Return True if a tensor of a model was made in `torch.inference_mode`, so that it has no gradients."""
     return any(not isinstance(tensor, UninitializedTensorMixin) and tensor.is_inference()
                for tensor in tensors_of(model))
 
 
 def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Return device and floating dtype of a model's pixels: those of its first floating tensor, unless it was tried."""
-    tried = model.pixel_dtype if isinstance(model, Wrapper) else None
+    """Return device and dtype for a model's pixels: those of its first floating-point tensor, or its `pixel_dtype`."""
+    known = model.pixel_dtype if isinstance(model, Wrapper) else None
     device = None
     for tensor in tensors_of(model):
         device = device or tensor.device
-        if tensor.is_floating_point():
-            return tensor.device, tried or tensor.dtype
-        if tensor.is_complex():
-            return tensor.device, tried or tensor.dtype.to_real()
-    return device or torch.device("cpu"), tried or torch.float32
+        if tensor.is_floating_point() or tensor.is_complex():
+            return tensor.device, known or tensor.dtype.to_real()
+    return device or torch.device("cpu"), known or torch.float32
 
 
 def in_train_mode(model: nn.Module) -> bool:
-    """Return whether any part of a model is in train mode; frozen TorchScript has no mode."""
+    """Return True if any submodule is in train mode; frozen TorchScript has no mode."""
     return any(getattr(module, "training", False) for module in model.modules())
 
 
 @contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Restore the mode of every submodule afterwards, also after an error."""
+def preserve_modes(model: nn.Module) -> Iterator[None]:
+    """Restore the mode of every submodule at exit, also after an error."""
     modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     try:
         yield
@@ -246,14 +249,21 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode; every submodule's own mode is restored, also after an error."""
-    with modes_kept(model):
+    """Put a model into eval mode inside the `with` block."""
+    with preserve_modes(model):
         set_mode(model, train=False)
         yield
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode without gradients inside the `with` block."""
+    with eval_mode(model), torch.no_grad():
+        yield
+
+
 def set_mode(model: nn.Module, *, train: bool) -> None:
-    """Put a model into train or eval mode; what has a fixed mode, frozen TorchScript and exports, is passed over."""
+    """Put a model into train or eval mode; frozen TorchScript and exported models keep their fixed mode."""
     if not hasattr(model, "training"):
         return
     try:
@@ -263,85 +273,85 @@ def set_mode(model: nn.Module, *, train: bool) -> None:
             module.training = train
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode without gradients; every submodule's own mode is restored, also after an error."""
-    with eval_mode(model), torch.no_grad():
-        yield
+# ---------------------------------------------------------------------- errors of the model
 
+def reports_model_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a public function, whose first argument is a model, to raise a `UsageError` if the model raises.
 
-# ---------------------------------------------------------------------- what a model raises
-
-def says_model_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a public function, whose first argument is a model, raise a `UsageError` for whatever the model raises.
-
-    The message names file and line of the model's own code. What `torch.compile` made runs as it was written meanwhile.
+    The message names file and line of the model's own code. Compiled models run uncompiled inside the function.
     """
 
     @functools.wraps(function)
-    def shown(*args: P.args, **kwargs: P.kwargs) -> R:
+    def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
         with model_errors(args[0] if args else kwargs.get("model")):
             return function(*args, **kwargs)
 
-    del shown.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]  # followers of a group must not see through
-    shown.__signature__ = inspect.signature(function)  # pyright: ignore[reportAttributeAccessIssue]
-    return shown
+    del reporting.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]  # `@together` unwraps functions
+    reporting.__signature__ = inspect.signature(function)  # pyright: ignore[reportAttributeAccessIssue]
+    return reporting
 
 
 @contextmanager
 def model_errors(model: Any) -> Iterator[None]:
-    """Raise a `UsageError` for whatever a model raises inside the `with` block, see `says_model_errors`."""
-    with as_written():
+    """Raise a `UsageError` for errors of a model inside the `with` block, see `reports_model_errors`."""
+    with uncompiled():
         try:
             yield
         except ShiftscopeError:
             raise
         except Exception as error:
-            told = model_error(model, error)
-            if told is None:
+            if not _raised_in_module(error):
                 raise
-            raise told from error
+            raise (memory_error(model) if out_of_memory(error) else UsageError(
+                f"{model_name(model)} raised {describe_error(error)}: correct the model there, or give images that it "
+                "takes")) from error
 
 
-def model_error(model: Any, error: Exception) -> ShiftscopeError | None:
-    """Return the error that says what a model raised, None where it arose outside of a call of a module."""
-    frames = []
+def _raised_in_module(error: Exception) -> bool:
+    """Return True if an error was raised inside the call of a module."""
     trace = error.__traceback__
     while trace is not None:
-        frames.append(trace.tb_frame.f_code.co_filename.replace("\\", "/"))
+        if trace.tb_frame.f_code.co_filename.replace("\\", "/").endswith(CALLS):
+            return True
         trace = trace.tb_next
-    if not any(file.endswith(CALLS) for file in frames):
-        return None
+    return False
+
+
+def input_error(model: Any, shape: Sequence[int], error: Exception) -> ShiftscopeError:
+    """Return the error for a model that raises on images (C, H, W)."""
     if out_of_memory(error):
         return memory_error(model)
-    return UsageError(f"{model_name(model)} raised {described(error)}: correct the model there, or give images that it "
-                      "takes")
+    about_shapes = ("shape", "size", "channel", "dimension", "mat1", "elements")
+    known = any(word in str(error).lower() for word in about_shapes)
+    remedy = "choose the canvas and the channels that it was built for" if known else "correct the model there"
+    return UsageError(f"{model_name(model)} cannot take images of {' x '.join(map(str, shape))} (channels, height, "
+                      f"width): {describe_error(error)}; {remedy}")
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on any device.
+    """Return True if an error means that memory is exhausted, on any device.
 
     >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shape mismatch"))
     (True, False)
     """
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    messages = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in messages)
 
 
 def memory_error(model: Any) -> ShiftscopeError:
-    """Return the error that says that a model found no memory to compute in."""
+    """Return the error for a model that ran out of memory."""
     return ShiftscopeError(f"out of memory while {model_name(model)} computed: free memory, choose smaller batches or "
                            "another device")
 
 
-def described(error: Exception) -> str:
-    """Return the kind of an error in a model, where it was raised and what it says."""
-    place = where_raised(error, after=CALLS)
-    return f"{type(error).__name__}{' ' + place if place else ''}: {reason_of(error)}"
+def describe_error(error: Exception) -> str:
+    """Return type, location and message of an error raised in a model."""
+    location = where_raised(error, after=CALLS)
+    return f"{type(error).__name__}{' ' + location if location else ''}: {reason_of(error)}"
 
 
-def as_written() -> AbstractContextManager[Any]:
-    """Return a context in which what `torch.compile` made runs as it was written: our hooks see all of it."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes seconds
+def uncompiled() -> AbstractContextManager[Any]:
+    """Return a context in which compiled models run eagerly, so that hooks see all operations."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
         return nullcontext()
     return torch.compiler.set_stance("force_eager")

@@ -109,6 +109,7 @@ class TrainSettings:
         >>> TrainSettings().resolve("my_module:Net").optimizer
         'adamw'
         """
+        model_name = current_model_name(model_name)
         recipe = recipe_of(model_name, self.preset)
         recipe = replace(recipe, **DATASET_RECIPES.get(dataset_name, {}).get(model_name, {}))
         values = {name: value for name, value in asdict(self).items() if value is not None}
@@ -159,6 +160,19 @@ def _fixed(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "max_time"}
 
 
+MODEL_ALIASES = {"recentred": "recentered"}
+"""Former names of registry models, which are accepted wherever a model is named."""
+
+
+def current_model_name(name: str) -> str:
+    """Return the present name of a registry model; other names are returned unchanged.
+
+    >>> current_model_name("recentred"), current_model_name("package.module:Net")
+    ('recentered', 'package.module:Net')
+    """
+    return MODEL_ALIASES.get(name, name)
+
+
 RECIPES: dict[str, Recipe] = {
     "two-full": Recipe(epochs=30, batch_size=250),
     "two-conv": Recipe(epochs=10),
@@ -197,6 +211,7 @@ def recipe_of(model_name: str, preset: str = "default") -> Recipe:
         >>> recipe_of("recentered", "best").erase
         0.5
     """
+    model_name = current_model_name(model_name)
     if preset == "default":
         return RECIPES.get(model_name, Recipe())
     if model_name not in PRESETS[preset]:
@@ -259,6 +274,7 @@ class RunSettings:
     """Replace the run in `out`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(map(current_model_name, self.models)))
         require(len(self.models) >= 1, "models", self.models, "at least one model")
         require(self.seeds >= 1, "seeds", self.seeds, "an integer of at least 1")
         require(self.audit_images is None or self.audit_images >= 1, "audit_images", self.audit_images,

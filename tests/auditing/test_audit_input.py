@@ -157,11 +157,11 @@ def test_arguments(arguments, message, made, place):
 
 
 def test_models_that_do_not_fit(made, place):
-    with pytest.raises(UsageError, match="tells 3 classes apart, the dataset has 5"):
+    with pytest.raises(UsageError, match="has 3 outputs, the dataset has 5 classes"):
         audit(made.SmallNet(), made.noise(classes=5), placement=place)
     with pytest.raises(UsageError, match=r"must return a tensor \(batch, classes\), got \(2, 1, 9, 14\)"):
         audit(nn.Identity(), made.noise(), placement=place)
-    with pytest.raises(UsageError, match="cannot take pictures of 1 x 10 x 14"):
+    with pytest.raises(UsageError, match="cannot take images of 1 x 10 x 14"):
         audit(made.SmallNet(), made.noise(), placement=Placement(image=(4, 6), canvas=(10, 14), background=3))
     with pytest.raises(UsageError, match="the image does not fit"):
         Placement(image=(4, 6), canvas=(3, 14))

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from shiftscope.dense import NotInvariant, prove_invariance
-from shiftscope.layers import PhaseAverage, PolyphaseDownsample2d, Recenter
-from shiftscope.layers.phase_to_origin import PhaseToOrigin
+from shiftscope.layers import PhaseAverage, PhaseToOrigin, PolyphaseDownsample2d, Recenter
 from shiftscope.placement import Placement
 
 EXAMPLES = 30

@@ -12,11 +12,11 @@ from shiftscope.layers import (
     GlobalMaxPool,
     Normalize,
     PhaseAverage,
+    PhaseToOrigin,
     PlacementAverage,
     PolyphaseDownsample2d,
     Recenter,
 )
-from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.models.adapt import adapt
 from shiftscope.placement import Placement, texture
 

@@ -36,7 +36,7 @@ def test_outputs_of_all_rolls_in_order_final_softmax_included(end):
 def test_the_fast_average_is_that_of_the_loop_and_indifferent_to_all_shifts(of):
     model, x = net(nn.LogSoftmax(1)), 5 * torch.randn(3, 2, 7, 9, dtype=torch.float64)
     fast, loop = placement_average(model, (2, 7, 9), of=of).eval(), PlacementAverage(model, of=of).eval()
-    assert fast.everywhere is not None
+    assert fast.all_shifts is not None
     with torch.no_grad():
         still = fast(x)
         torch.testing.assert_close(still, loop(x), rtol=1e-10, atol=1e-12)
@@ -84,8 +84,8 @@ def test_changed_weights_are_seen(change):
     repaired, x = placement_average(net(), (2, 7, 9), of="logits").eval(), torch.rand(2, 2, 7, 9, dtype=torch.float64)
     with torch.no_grad():
         before = repaired(x)
-        engine = repaired.everywhere.engine()
-        assert repaired.everywhere.engine() is engine
+        engine = repaired.all_shifts.engine()
+        assert repaired.all_shifts.engine() is engine
         change(repaired.model)
         x = x.to(repaired.model[0].weight.dtype)
         found = repaired(x)
@@ -100,7 +100,7 @@ def test_a_copy_is_no_longer_tied_to_the_original(copied):
     before = repaired(x)
     nn.init.zeros_(repaired.model[0].weight)
     torch.testing.assert_close(other(x), before, rtol=0, atol=1e-12)
-    assert other.everywhere.model is other.model and (repaired(x) - before).abs().max() > 1e-3
+    assert other.all_shifts.model is other.model and (repaired(x) - before).abs().max() > 1e-3
 
 
 def test_gradients_and_training_take_the_loop():
@@ -116,7 +116,7 @@ def test_what_has_no_twin_is_averaged_by_the_loop():
     with pytest.raises(NotDense, match="0 cannot go dense: zero padding"):
         dense_shifts(padded, (1, 4, 5))
     repaired, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
-    assert repaired.everywhere is None
+    assert repaired.all_shifts is None
     still = repaired(x)
     for dy in range(4):
         for dx in range(5):

@@ -91,7 +91,7 @@ def test_mode_and_gradients_are_restored_also_after_an_error():
     model[1].eval()
     evaluate(model, dataset(), placement=PLACE)
     assert model.training and not model[1].training
-    with pytest.raises(UsageError, match="cannot take pictures of 3 x 9 x 14"):
+    with pytest.raises(UsageError, match="cannot take images of 3 x 9 x 14"):
         evaluate(model, dataset(channels=3), placement=PLACE)
     assert model.training and not model[1].training and torch.is_grad_enabled()
 

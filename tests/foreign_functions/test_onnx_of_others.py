@@ -53,7 +53,7 @@ def scores() -> np.ndarray:
     {"kind": np.float16}, {"outputs": ("labels", "scores")}, {"outputs": ("column", "scores", "whole")}])
 def test_scores_are_those_of_the_file(options: dict, tmp_path: Path) -> None:
     model = OnnxModel(file_of(tmp_path / "m.onnx", **options))
-    assert model.picture == SHAPE and model.channels_last is options.get("last", False)
+    assert model.input_shape == SHAPE and model.channels_last is options.get("last", False)
     near = 2e-2 if options.get("kind") is np.float16 else 1e-5
     for count in (1, 3):
         assert model(PICTURES[:count]).double().numpy() == pytest.approx(scores()[:count], abs=near)

@@ -16,7 +16,7 @@ from shiftscope.evaluation.accuracy import evaluate
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import build_model, load, save
 from shiftscope.models.adapt import adapt
-from shiftscope.modules import as_module, device_and_dtype, evaluating, in_batches, model_name
+from shiftscope.modules import as_module, device_and_dtype, evaluating, in_fixed_batches, model_name
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training import train
 from shiftscope.visualization import activations, attribute, visualize
@@ -58,7 +58,7 @@ def test_batches_of_one_size_are_filled_up_and_cut() -> None:
         return part.sum(1)
 
     values = torch.arange(14.0).view(7, 2)
-    assert in_batches(ask, values, 3).equal(values.sum(1)) and sizes == [3, 3, 3]
+    assert in_fixed_batches(ask, values, 3).equal(values.sum(1)) and sizes == [3, 3, 3]
 
 
 class Draws(Net):

@@ -232,7 +232,7 @@ def try_model(model: nn.Module, shape: tuple[int, int, int]) -> None:
 def read_repaired(folder: Path, out: Path) -> None:
     for one in sorted(folder.iterdir()):
         trained = open_checkpoint(one, device="cpu")
-        try_model(trained.model, (trained.channels, *getattr(trained.model, "picture", PLACE.canvas)[-2:]))
+        try_model(trained.model, (trained.channels, *getattr(trained.model, "input_shape", PLACE.canvas)[-2:]))
         checkpoint_subject(trained, {}, SilentProgress())
 
 

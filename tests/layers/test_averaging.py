@@ -64,8 +64,8 @@ def test_whole_placements_too(kind):
     canvas[..., 2:4, 1:4] = 0.1 + torch.rand(2, 1, 2, 3, generator=torch.Generator().manual_seed(1)).double()
     net = WholeAverage(Ended(kind), (2, 3), SHAPE[1:], background=0.0)
     with torch.no_grad():
-        found, centered = net(canvas), net.center(canvas)
-    expected = views(centered, net.rolls.tolist()).mean(0)
+        found, centered = net(canvas), net.recenter(canvas)
+    expected = views(centered, net.shifts).mean(0)
     torch.testing.assert_close(found if kind == "probabilities" else found.exp(), expected, rtol=0, atol=1e-12)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from shiftscope.errors import UsageError
 from shiftscope.layers import BlurPool2d, PolyphaseDownsample2d
-from shiftscope.layers.blur_pool import BORDERS, binomial
+from shiftscope.layers.pooling import BORDERS, binomial
 
 ROWS = {1: [1], 2: [1, 1], 3: [1, 2, 1], 4: [1, 3, 3, 1], 5: [1, 4, 6, 4, 1], 6: [1, 5, 10, 10, 5, 1],
         7: [1, 6, 15, 20, 15, 6, 1]}
@@ -89,9 +89,9 @@ def test_the_kernel_is_not_saved():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: BlurPool2d(0), "channels must be a whole number of at least 1, got 0"),
-    (lambda: BlurPool2d(1, stride=0), "stride must be a whole number of at least 1, got 0"),
-    (lambda: BlurPool2d(1, taps=0), "taps must be a whole number of at least 1, got 0"),
+    (lambda: BlurPool2d(0), "channels must be a positive integer, got 0"),
+    (lambda: BlurPool2d(1, stride=0), "stride must be a positive integer, got 0"),
+    (lambda: BlurPool2d(1, taps=0), "taps must be a positive integer, got 0"),
     (lambda: BlurPool2d(1, padding="same"), "padding must be one of circular, reflect, zeros, got 'same'"),
     (lambda: BlurPool2d(2)(torch.zeros(1, 3, 4, 4)), r"BlurPool2d takes maps \(batch, 2, height, width\), got \(1, 3"),
     (lambda: BlurPool2d(1)(torch.zeros(1, 1, 1, 4)), "needs maps of at least 2 x 2, got 1 x 4: choose a larger canvas"),

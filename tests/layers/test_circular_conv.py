@@ -4,15 +4,15 @@ import torch.nn.functional as F
 
 from shiftscope.errors import UsageError
 from shiftscope.layers import CircularConv2d, PhaseToOrigin
-from shiftscope.layers.circular_conv import ring
-from shiftscope.layers.phase_to_origin import roll_each
+from shiftscope.layers.padding import circular_pad
+from shiftscope.layers.polyphase import roll_each
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_ring_is_torch_s_circular_padding(n, layout):
+def test_circular_pad_equals_that_of_torch(n, layout):
     x = torch.rand(2, 3, 5, 7, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
-    found, expected = ring(x, n), F.pad(x, (n, n, n, n), mode="circular")
+    found, expected = circular_pad(x, n), F.pad(x, (n, n, n, n), mode="circular")
     assert torch.equal(found, expected)
     assert found.is_contiguous(memory_format=layout)
     weights = torch.rand_like(found)
@@ -21,13 +21,13 @@ def test_ring_is_torch_s_circular_padding(n, layout):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
 
 
-def test_a_ring_as_wide_as_the_map_passes_gradcheck():
+def test_gradients_of_padding_as_wide_as_the_map():
     x = torch.rand(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: ring(x, 3), (x,))
+    assert torch.autograd.gradcheck(lambda x: circular_pad(x, 3), (x,))
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_the_convolution_is_torch_s_and_commutes_with_every_shift(kernel):
+def test_the_convolution_equals_that_of_torch_and_commutes_with_shifts(kernel):
     conv = CircularConv2d(2, 3, kernel).double()
     x = torch.rand(2, 2, 6, 7, dtype=torch.float64)
     plain = torch.nn.Conv2d(2, 3, kernel, padding=kernel // 2, padding_mode="circular").double()
@@ -38,7 +38,7 @@ def test_the_convolution_is_torch_s_and_commutes_with_every_shift(kernel):
 
 
 def test_an_even_kernel_is_refused():
-    with pytest.raises(UsageError, match="kernel must be an odd number of at least 1, got 4"):
+    with pytest.raises(UsageError, match="kernel must be a positive odd integer, got 4"):
         CircularConv2d(1, 1, 4)
 
 

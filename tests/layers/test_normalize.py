@@ -8,7 +8,7 @@ from shiftscope.layers import Normalize
 
 
 @pytest.mark.parametrize("mean, std", [(0.5, 0.25), ([0.1, 0.2, 0.3], 0.5), ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])])
-def test_each_channel_has_its_own_mean_and_deviation(mean, std):
+def test_each_channel_has_its_own_mean_and_std(mean, std):
     pixels = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     means, stds = (torch.tensor(value).expand(3) for value in (mean, std))
     for channel, found in enumerate(Normalize(mean, std)(pixels).unbind(1)):
@@ -16,7 +16,7 @@ def test_each_channel_has_its_own_mean_and_deviation(mean, std):
 
 
 def test_other_numbers_of_channels_are_refused():
-    with pytest.raises(UsageError, match="mean and std must be one number each, or as many"):
+    with pytest.raises(UsageError, match="mean and std must be one number each, or one per channel"):
         Normalize([0.1, 0.2, 0.3], [0.5, 0.5])
     with pytest.raises(UsageError, match=r"the normalization is for 3 channels, got pixels of shape \(1, 2, 4, 4\)"):
         Normalize([0.1, 0.2, 0.3], 0.5)(torch.zeros(1, 2, 4, 4))

@@ -83,13 +83,13 @@ def test_the_background_is_saved_with_the_weights_and_moves_with_them():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: CircularPad2d(-1), r"sides must be a whole number of at least 0, or four of them: left, right, top, bott"),
+    (lambda: CircularPad2d(-1), r"sides must be a non-negative integer, or four of them: left, right, top, bott"),
     (lambda: CircularPad2d((1, 2)), r"sides must be .* got \(1, 2\)"),
-    (lambda: CircularPad2d(1.5), "sides must be a whole number"),
+    (lambda: CircularPad2d(1.5), "sides must be a non-negative integer"),
     (lambda: CircularPad2d(1)(torch.zeros(3, 3)), r"CircularPad2d takes maps \(batch, channel, height, width\), got"),
-    (lambda: BackgroundPad2d(1, float("nan")), "value must be a finite number, or one a channel, got nan"),
+    (lambda: BackgroundPad2d(1, float("nan")), "value must be a finite number, or one per channel, got nan"),
     (lambda: BackgroundPad2d(1, [1.0, 2.0])(torch.zeros(1, 3, 2, 2)), r"takes maps \(batch, 2, height, width\), got"),
-    (lambda: BackgroundPad2d(1, 1.0)(torch.zeros(1, 1, 2, 2).double()), r"holds torch.float32, the maps are torch.flo"),
+    (lambda: BackgroundPad2d(1, 1.0)(torch.zeros(1, 1, 2, 2).double()), r"has dtype torch.float32, the maps are torch.flo"),
 ])
 def test_bad_input(call, message):
     with pytest.raises(UsageError, match=message):

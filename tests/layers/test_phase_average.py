@@ -66,7 +66,7 @@ def test_dtype_of_the_outputs(dtype):
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: PhaseAverage(nn.Flatten(), 0), "stride must be a whole number of at least 1, or one for rows and o"),
+    (lambda: PhaseAverage(nn.Flatten(), 0), "stride must be a positive integer, or one for rows and o"),
     (lambda: PhaseAverage(nn.Flatten(), (2, 0)), r"stride must be .* got \(2, 0\)"),
     (lambda: PhaseAverage(nn.Flatten(), 2.0), "stride must be .* got 2.0"),
     (lambda: PhaseAverage(nn.Flatten(), 2, of="votes"), "of must be logits or probabilities, got 'votes'"),

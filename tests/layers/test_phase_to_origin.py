@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.layers.phase_to_origin import PhaseToOrigin
+from shiftscope.layers import PhaseToOrigin
 from shiftscope.layers.polyphase import PolyphaseDownsample2d, components
 
 SHAPE = (3, 2, 12, 18)
@@ -60,9 +60,9 @@ def test_it_is_one_node_of_an_exported_graph():
 
 
 def test_bad_input():
-    with pytest.raises(UsageError, match="stride must be a whole number of at least 1, got 0"):
+    with pytest.raises(UsageError, match="stride must be a positive integer, got 0"):
         PhaseToOrigin(0)
-    with pytest.raises(UsageError, match="order must be a whole number of at least 1, got 0"):
+    with pytest.raises(UsageError, match="order must be a positive integer, got 0"):
         PhaseToOrigin(2, order=0)
     with pytest.raises(UsageError, match="a map of 12 x 18 cannot be downsampled by 4"):
         PhaseToOrigin(4)(maps())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from shiftscope.layers import Normalize
-from shiftscope.layers.placed_conv import fits, placed_conv_pool
+from shiftscope.layers.placed_images import can_convolve_patches, placed_conv_pool
 from shiftscope.placement import Placement
 
 
@@ -36,4 +36,4 @@ def test_equals_the_whole_canvas_at_every_offset(image, room, kernel, pool, chan
     (nn.Conv2d(1, 2, 3, dilation=2), "canvas", False),
 ])
 def test_the_short_cut_is_offered_only_where_it_is_exact(conv, mode, ok):
-    assert fits(conv, Placement(image=(4, 4), canvas=(9, 9), mode=mode)) is ok
+    assert can_convolve_patches(conv, Placement(image=(4, 4), canvas=(9, 9), mode=mode)) is ok

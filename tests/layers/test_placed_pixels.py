@@ -3,7 +3,7 @@ import torch
 
 from shiftscope.errors import UsageError
 from shiftscope.layers import Normalize
-from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
+from shiftscope.layers.placed_images import can_prepare_first, prepare_and_place
 from shiftscope.models import TwoFullNet
 from shiftscope.models.forward import placed_pixels
 from shiftscope.placement import Placement
@@ -18,16 +18,16 @@ def test_equals_placing_first_to_the_bit_at_every_offset(image, canvas, backgrou
     images = torch.randint(0, 256, (len(offsets), channels, *image), dtype=torch.uint8)
     normalize = Normalize([0.3, 0.5, 0.1][:channels], [0.6, 0.2, 0.9][:channels])
     laid = place.place(images, offsets).float() / 255
-    assert prepared_canvases(images, offsets, place, torch.float32, normalize).equal(normalize(laid))
+    assert prepare_and_place(images, offsets, place, torch.float32, normalize).equal(normalize(laid))
     assert placed_pixels(images, offsets, place).equal(laid)
 
 
 def test_no_images_and_images_of_another_size():
     place = Placement(image=(3, 5), canvas=(7, 6))
     none = torch.zeros(0, 1, 3, 5, dtype=torch.uint8)
-    assert prepared_canvases(none, torch.zeros(0, 2, dtype=torch.int64), place, torch.float32).shape == (0, 1, 7, 6)
+    assert prepare_and_place(none, torch.zeros(0, 2, dtype=torch.int64), place, torch.float32).shape == (0, 1, 7, 6)
     with pytest.raises(UsageError, match=r"images must be \(batch, channel, 3, 5\) for this placement, got \(1, 1, 5"):
-        prepared_canvases(torch.zeros(1, 1, 5, 3, dtype=torch.uint8), torch.zeros(1, 2, dtype=torch.int64), place,
+        prepare_and_place(torch.zeros(1, 1, 5, 3, dtype=torch.uint8), torch.zeros(1, 2, dtype=torch.int64), place,
                           torch.float32)
 
 
@@ -38,7 +38,7 @@ def test_a_texture_and_other_modes_are_laid_first():
     model = TwoFullNet(canvas=(5, 6), classes=4)
     for place in (plain, textured):
         offsets = place.sample(torch.arange(4), seed=0)
-        assert not laid_in_rows(place, images.device)
+        assert not can_prepare_first(place, images.device)
         assert model.forward_placed(images, offsets, place) is None
         assert placed_pixels(images, offsets, place).equal(place.place(images, offsets).float() / 255)
 

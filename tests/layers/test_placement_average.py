@@ -28,13 +28,13 @@ def test_any_net_becomes_indifferent_to_all_shifts(size, of):
             assert (model(x.roll((1, 1), (2, 3))) - model(x)).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("at_once", [1, 4, 7, 1000])
-def test_is_the_mean_over_all_shifts_in_chunks_of_any_size(at_once):
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 1000])
+def test_is_the_mean_over_all_shifts_in_chunks_of_any_size(batch_size):
     model, x = net((3, 4)), torch.rand(2, 2, 3, 4, dtype=torch.float64)
     outputs = torch.stack([model(x.roll((dy, dx), (2, 3))) for dy in range(3) for dx in range(4)])
-    found = PlacementAverage(model, of="logits", at_once=at_once)(x)
+    found = PlacementAverage(model, of="logits", batch_size=batch_size)(x)
     torch.testing.assert_close(found, outputs.mean(0), rtol=0, atol=1e-12)
-    found = PlacementAverage(model, of="probabilities", at_once=at_once)(x)
+    found = PlacementAverage(model, of="probabilities", batch_size=batch_size)(x)
     torch.testing.assert_close(found, outputs.exp().mean(0).log(), rtol=0, atol=1e-12)
 
 
@@ -45,7 +45,7 @@ def test_the_fast_way_is_asked_where_no_gradient_is_wanted():
         calls.append(pixels.shape)
         return torch.tensor([[[1.0, 0.0], [3.0, 4.0]]])
 
-    repaired, x = PlacementAverage(nn.Flatten(), everywhere=everywhere, of="logits").eval(), torch.zeros(1, 1, 1, 2)
+    repaired, x = PlacementAverage(nn.Flatten(), all_shifts=everywhere, of="logits").eval(), torch.zeros(1, 1, 1, 2)
     assert repaired(x).tolist() == [[2.0, 2.0]] and calls == [(1, 1, 1, 2)]
     repaired(x.requires_grad_())
     repaired.train()(x.detach())
@@ -63,7 +63,7 @@ def test_probabilities_that_vanish_leave_numbers():
 def test_gradients():
     x = torch.rand(1, 2, 2, 3, dtype=torch.float64, requires_grad=True)
     for of in ("logits", "probabilities"):
-        assert torch.autograd.gradcheck(PlacementAverage(net((2, 3)), of=of, at_once=4), (x,))
+        assert torch.autograd.gradcheck(PlacementAverage(net((2, 3)), of=of, batch_size=4), (x,))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -73,13 +73,13 @@ def test_dtype_of_the_outputs(dtype):
 
 
 def test_is_not_exported():
-    with pytest.raises(TraceError, match="PlacementAverage cannot be exported: its graph would hold the net 12 times"):
+    with pytest.raises(TraceError, match="PlacementAverage cannot be exported: its graph would hold the network 12 times"):
         trace(PlacementAverage(net((3, 4))), (2, 3, 4))
 
 
 @pytest.mark.parametrize("call, message", [
     (lambda: PlacementAverage(nn.Flatten(), of="votes"), "of must be logits or probabilities, got 'votes'"),
-    (lambda: PlacementAverage(nn.Flatten(), at_once=0), "at_once must be a whole number of at least 1, got 0"),
+    (lambda: PlacementAverage(nn.Flatten(), batch_size=0), "batch_size must be a positive integer, got 0"),
     (lambda: PlacementAverage(nn.Flatten())(torch.zeros(2, 3)), "PlacementAverage takes maps"),
 ])
 def test_bad_input(call, message):

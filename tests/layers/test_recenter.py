@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from shiftscope.errors import UsageError
 from shiftscope.layers import Recenter
-from shiftscope.layers.recenter import heaviest_corners, occupied
+from shiftscope.layers.recenter import heaviest_corners, occupied_arcs
 from shiftscope.placement import Placement
 
 
@@ -57,7 +57,7 @@ def test_where_gaps_tie_the_choice_moves_along():
     canvas[..., 0], canvas[..., 4] = 1.0, 0.5  # two gaps of three
     shown = [Recenter()(canvas.roll(dx, 3)) for dx in range(8)]
     assert all(window.equal(shown[0]) for window in shown)
-    rows, length = occupied(canvas[0, 0] != 0)
+    rows, length = occupied_arcs(canvas[0, 0] != 0)
     assert rows.nonzero()[:, 1].tolist() == [0, 4] and length.tolist() == [5]
 
 
@@ -119,8 +119,8 @@ def test_no_pictures():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: Recenter((0, 3)), r"size must be two whole numbers of at least 1, got \(0, 3\)"),
-    (lambda: Recenter(background=1.5), r"background must be a pixel in \[0, 1\], got 1.5"),
+    (lambda: Recenter((0, 3)), r"size must be two positive integers, got \(0, 3\)"),
+    (lambda: Recenter(background=1.5), r"background must be a pixel value in \[0, 1\], got 1.5"),
     (lambda: Recenter((5, 3))(torch.zeros(1, 1, 4, 6)), "a window of 5 x 3 does not fit on a canvas of 4 x 6"),
 ])
 def test_bad_input(call, message):

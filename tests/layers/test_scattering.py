@@ -205,8 +205,8 @@ def test_exported_it_is_one_operation_with_the_same_result(pool):
 @pytest.mark.parametrize("arguments, message", [
     ({"shape": (30, 32)}, r"shape must be multiples of 2\^scales = 8 for local averages .*pool='mean'"),
     ({"shape": (4, 32)}, r"shape must be at least 8 x 8 for 3 scales, got \(4, 32\)"),
-    ({"shape": (32, 32), "scales": 0}, "scales must be a whole number from 1 to 24, got 0"),
-    ({"shape": (32, 32), "angles": 65}, "angles must be a whole number from 1 to 64, got 65"),
+    ({"shape": (32, 32), "scales": 0}, "scales must be an integer from 1 to 24, got 0"),
+    ({"shape": (32, 32), "angles": 65}, "angles must be an integer from 1 to 64, got 65"),
     ({"shape": (32, 32), "order": 3}, "order must be 0, 1 or 2, got 3"),
     ({"shape": (32, 32), "pool": "max"}, "pool must be local, mean or rms, got 'max'"),
 ])
@@ -216,5 +216,5 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_pictures_of_another_size_are_refused():
-    with pytest.raises(UsageError, match=r"built for pictures of 16 x 24, .* given \(1, 1, 24, 16\): build it with"):
+    with pytest.raises(UsageError, match=r"takes images \(batch, channels, 16, 24\), got \(1, 1, 24, 16\): build it with"):
         Scattering2d((16, 24))(torch.zeros(1, 1, 24, 16))

@@ -40,5 +40,5 @@ def test_gradients_pass_and_none_go_into_the_figures():
 def test_bad_input_is_named():
     with pytest.raises(UsageError, match=r"features must be \(batch, 3\), got \(2, 4\)"):
         Standardize(3)(torch.zeros(2, 4))
-    with pytest.raises(UsageError, match="features must be a whole number of at least 1, got 0"):
+    with pytest.raises(UsageError, match="features must be a positive integer, got 0"):
         Standardize(0)

@@ -36,7 +36,7 @@ def edit_config(folder, change):
     TwoConvTwoFullNet(dropout=0.2).to(memory_format=torch.channels_last),
 ])
 def test_a_registry_model_comes_back_whole(model, tmp_path):
-    pixels = torch.rand(2, *model.picture)
+    pixels = torch.rand(2, *model.input_shape)
     expected = model.eval()(pixels)
     save(model, tmp_path / "ckpt", provenance=Provenance(dataset="garments", class_names=["a", "b"]))
     loaded = load(tmp_path / "ckpt")
@@ -50,7 +50,7 @@ def test_a_registry_model_comes_back_whole(model, tmp_path):
 def test_a_foreign_model_keeps_its_weights_and_no_code(tmp_path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     save(model, tmp_path)
-    with pytest.raises(CheckpointError, match=r"not Shiftscope's own: pass the model .*--allow-code"):
+    with pytest.raises(CheckpointError, match=r"not in Shiftscope's registry: pass it .*--allow-code"):
         load(tmp_path)
     again = load(tmp_path, model=nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     assert again(torch.ones(1, 1, 2, 2)).equal(model(torch.ones(1, 1, 2, 2)))
@@ -70,7 +70,7 @@ def test_allowed_code_is_the_callers_choice(tmp_path, monkeypatch):
 def test_a_config_that_names_code_is_refused(name, tmp_path):
     save(TwoFullNet(), tmp_path)
     edit_config(tmp_path, lambda values: values["model"].update(name=name, arguments={"command": "touch hacked"}))
-    with pytest.raises(CheckpointError, match=r"which no checkpoint may name.*Nothing was run"):
+    with pytest.raises(CheckpointError, match=r"which is not in the registry.*No code was run"):
         load(tmp_path)
 
 
@@ -82,7 +82,7 @@ def test_a_config_that_names_code_is_refused(name, tmp_path):
 def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_path):
     save(TwoFullNet(), tmp_path)
     edit_config(tmp_path, lambda values: values["model"]["arguments"].update(arguments))
-    with pytest.raises(CheckpointError, match=r"do not build|do not fit"):
+    with pytest.raises(CheckpointError, match=r"are not valid for|do not fit"):
         load(tmp_path)
 
 
@@ -93,7 +93,7 @@ def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_p
 def test_hostile_arguments_of_other_models_take_no_time(name, arguments, tmp_path):
     save(TwoFullNet(), tmp_path)
     edit_config(tmp_path, lambda values: values["model"].update(name=name, arguments=arguments))
-    with pytest.raises(CheckpointError, match=r"do not build|do not fit") as caught:
+    with pytest.raises(CheckpointError, match=r"are not valid for|do not fit") as caught:
         load(tmp_path)
     assert len(str(caught.value)) < 400
 
@@ -122,7 +122,7 @@ def test_every_value_of_a_description_is_checked(place, value, tmp_path):
 
     edit_config(tmp_path, change)
     for read in (load_config, load):
-        with pytest.raises(CheckpointError, match=r"not readable as a checkpoint's|schema version") as caught:
+        with pytest.raises(CheckpointError, match=r"not a valid checkpoint description|schema version") as caught:
             read(tmp_path)
         assert len(str(caught.value)) < 400
 
@@ -193,7 +193,7 @@ def test_truncated_weights_are_named(keep, tmp_path):
 
 
 def test_missing_pieces_are_named(tmp_path):
-    with pytest.raises(CheckpointError, match="is no checkpoint: it has no config.json"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint: it has no config.json"):
         load(tmp_path)
     save(TwoFullNet(), tmp_path)
     (tmp_path / "model.safetensors").unlink()
@@ -205,7 +205,7 @@ def test_missing_pieces_are_named(tmp_path):
 def test_a_broken_description_is_named(text, tmp_path):
     save(TwoFullNet(), tmp_path)
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"config.json is not readable as a checkpoint's description"):
+    with pytest.raises(CheckpointError, match=r"config.json is not a valid checkpoint description"):
         load(tmp_path)
 
 

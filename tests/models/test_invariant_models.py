@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from shiftscope.errors import UsageError
 from shiftscope.layers import Recenter
 from shiftscope.models import InvariantNet, RecenteredNet, build_model, load, save
-from shiftscope.models.forward import at_a_glance
-from shiftscope.models.recentered import jittered
+from shiftscope.models.forward import single_view
+from shiftscope.models.invariant import jittered
 from shiftscope.placement import Placement
 
 DIFFERS = 1e-2
@@ -174,7 +174,7 @@ def test_shifts_average_over_the_windows_nearby():
     views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing goes over the rim
     expected = torch.stack([one.trunk(one.normalize(view)) for view in views]).mean(0)
     torch.testing.assert_close(logits[:, 0], expected, rtol=0, atol=1e-12)
-    with at_a_glance(model):
+    with single_view(model):
         assert torch.equal(logits_everywhere(model, some, place), logits_everywhere(one, some, place))
     assert torch.equal(logits_everywhere(model, some, place), logits)
     assert not torch.equal(logits, logits_everywhere(one, some, place))

@@ -31,7 +31,7 @@ def pixels():
 @pytest.mark.parametrize("batch", [None, 1, 4])
 def test_a_written_file_answers_as_the_model_for_any_number_of_pictures(convnet, pixels, tmp_path, batch):
     read = OnnxModel(export_onnx(convnet, tmp_path / "net.onnx", SHAPE, batch=batch))
-    assert (read.batch, read.picture) == (batch, SHAPE)
+    assert (read.batch, read.input_shape) == (batch, SHAPE)
     for count in (1, 5):
         torch.testing.assert_close(read(pixels[:count]), convnet(pixels[:count]), atol=1e-5, rtol=1e-5)
 
@@ -61,20 +61,20 @@ def test_a_file_that_onnxruntime_cannot_load_prints_nothing(tmp_path, monkeypatc
     path = export_onnx(TwoFullNet(3, canvas=(6, 5)), tmp_path / "net.onnx", (1, 6, 5))
     monkeypatch.setattr("onnxruntime.InferenceSession._create_inference_session", fail)
     capsys.readouterr()
-    with pytest.raises(CheckpointError, match=r"net\.onnx is no readable ONNX file \(no kernel\)"):
+    with pytest.raises(CheckpointError, match=r"net\.onnx is not a readable ONNX file \(no kernel\)"):
         OnnxModel(path)
     assert capsys.readouterr() == ("", "")
 
 
 def test_bad_files(tmp_path, pixels):
-    with pytest.raises(CheckpointError, match=r"there is no file .*gone\.onnx"):
+    with pytest.raises(CheckpointError, match=r"gone\.onnx does not exist"):
         OnnxModel(tmp_path / "gone.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"not a model")
-    with pytest.raises(CheckpointError, match=r"bad\.onnx is no readable ONNX file"):
+    with pytest.raises(CheckpointError, match=r"bad\.onnx is not a readable ONNX file"):
         OnnxModel(tmp_path / "bad.onnx")
     whole = export_onnx(TwoFullNet(3, canvas=(6, 5)), tmp_path / "net.onnx", (1, 6, 5)).read_bytes()
     (tmp_path / "torn.onnx").write_bytes(whole[:len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r"torn\.onnx is no readable ONNX file"):
+    with pytest.raises(CheckpointError, match=r"torn\.onnx is not a readable ONNX file"):
         OnnxModel(tmp_path / "torn.onnx")
     with pytest.raises(UsageError, match=r"net\.onnx cannot take pictures of shape \(5, 3, 20, 24\)"):
         OnnxModel(tmp_path / "net.onnx")(pixels)

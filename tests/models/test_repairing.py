@@ -9,7 +9,7 @@ from torch import nn
 
 from shiftscope.errors import CheckpointError, UsageError
 from shiftscope.graph import TraceError
-from shiftscope.layers.phase_to_origin import PhaseToOrigin
+from shiftscope.layers import PhaseToOrigin
 from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, load_config, save
 from shiftscope.models.adapt import adapt
 from shiftscope.models.repair import METHODS, Repaired, repair
@@ -151,31 +151,31 @@ def test_a_kept_head_is_not_exact_and_says_so():
     repaired = repair(net, SHAPE, method="polyphase", head="keep")
     assert drift(repaired, pictures(SHAPE), [(2, 0)]) > 1e-3
     assert any("was kept: predictions still depend on position" in note for note in repaired.notes)
-    with pytest.raises(UsageError, match=r"takes 3 x 5 places, and circular padding gives 6 x 8, so head='keep'"):
+    with pytest.raises(UsageError, match=r"takes 3 x 5 positions, circular padding gives 6 x 8, so head='keep'"):
         repair(convnet(), SHAPE, method="polyphase", head="keep")
 
 
 @pytest.mark.parametrize("function, reason", [
-    (lambda self, x: F.pixel_unshuffle(self.c(x), 2).mean((2, 3)), "pixel_unshuffle: whether it commutes"),
-    (lambda self, x: self.c(x).flatten(2).softmax(1).mean(2), "reshape: it mixes places with channels, or makes a seq"),
-    (lambda self, x: (self.c(x) + torch.ones(12, 1)).mean((2, 3)), "add: it joins a map with values that are fixed"),
+    (lambda self, x: F.pixel_unshuffle(self.c(x), 2).mean((2, 3)), "pixel_unshuffle: it is not known to commute"),
+    (lambda self, x: self.c(x).flatten(2).softmax(1).mean(2), "reshape: it mixes positions with channels, or makes a seq"),
+    (lambda self, x: (self.c(x) + torch.ones(12, 1)).mean((2, 3)), "add: it joins a map with values at fixed positions"),
     (lambda self, x: self.c(x).softmax(3).mean((2, 3)), "softmax: it works along rows or columns"),
-    (lambda self, x: F.interpolate(self.c(x), scale_factor=2).mean((2, 3)), "upsample_nearest2d: whether it commutes"),
-    (lambda self, x: F.avg_pool2d(F.pad(self.c(x), (3, 0, 0, 0)), 2).mean((2, 3)), "it pads 3 places, more than its"),
-    (lambda self, x: F.pad(self.c(x), (1, 1)).mean((2, 3)), "pad: what it pads is not read by a convolution"),
+    (lambda self, x: F.interpolate(self.c(x), scale_factor=2).mean((2, 3)), "upsample_nearest2d: it is not known to commute"),
+    (lambda self, x: F.avg_pool2d(F.pad(self.c(x), (3, 0, 0, 0)), 2).mean((2, 3)), "its padding of 3 is larger than"),
+    (lambda self, x: F.pad(self.c(x), (1, 1)).mean((2, 3)), "pad: its result is not read by convolutions"),
     (lambda self, x: self.c(x)[:, :, 2:].mean((2, 3)), "slice: it works along rows or columns"),
     (lambda self, x: self.c(x)[:, :, ::2].mean((2, 3)), "slice: it works along rows or columns"),
 ])
 def test_what_cannot_be_repaired_is_named(function, reason):
     net = Lambda(function, c=nn.Conv2d(1, 4, 3, stride=2, padding=1))
-    with pytest.raises(UsageError, match=f"Lambda cannot be repaired with polyphase sampling, for {reason}"
-                       if "pads 3" not in reason else reason) as caught:
+    with pytest.raises(UsageError, match=f"Lambda cannot be repaired with polyphase sampling, because of {reason}"
+                       if "padding of 3" not in reason else reason) as caught:
         repair(net, SHAPE, method="polyphase")
     assert "choose --method phase-average, placement-average or recenter" in str(caught.value)
 
 
 @pytest.mark.parametrize("function, reason", [
-    (lambda self, x: self.c(x), "c .conv2d.: it returns a map, not one answer a picture"),
+    (lambda self, x: self.c(x), "c .conv2d.: it returns a map, not one output per image"),
     (lambda self, x: self.c(x).mean(2), "mean: it works along rows or columns"),
 ])
 def test_averages_are_not_recommended_for_what_they_refuse(function, reason):
@@ -274,7 +274,7 @@ def test_any_number_of_pictures_in_any_layout(count):
 
 def test_bad_input():
     net = convnet()
-    with pytest.raises(UsageError, match="unknown way to repair 'blurr': did you mean 'blur'"):
+    with pytest.raises(UsageError, match="unknown repair method 'blurr': did you mean 'blur'"):
         repair(net, SHAPE, method="blurr")
     for method in ("polyphase", "phase-average"):
         with pytest.raises(UsageError, match=r"TwoFullNet has no strided layer, .* choose --method recenter or placem"):
@@ -285,11 +285,11 @@ def test_bad_input():
             repair(Lambda(lambda self, x: x if x.sum() > 0 else -x), SHAPE, method=method)
     with pytest.raises(UsageError, match="TwoFullNet has no strided convolution or pooling to blur"):
         repair(TwoFullNet(canvas=(16, 16)), (1, 16, 16), method="blur")
-    with pytest.raises(UsageError, match="steps by 2 down and 1 right, which one blur does not replace"):
+    with pytest.raises(UsageError, match="has the strides 2 down and 1 right, which one blur cannot"):
         repair(nn.Sequential(nn.Conv2d(1, 2, 3, (2, 1)), nn.Flatten()), SHAPE, method="blur")
     with pytest.raises(UsageError, match="head must be mean or keep, got 'drop'"):
         repair(net, SHAPE, method="polyphase", head="drop")
-    with pytest.raises(UsageError, match=r"was built for pictures of 1 x 24 x 32"):
+    with pytest.raises(UsageError, match=r"was built for images of 1 x 24 x 32"):
         repair(net, SHAPE, method="polyphase")(torch.zeros(1, 1, 32, 24, dtype=torch.float64))
 
 
@@ -322,7 +322,7 @@ def test_a_foreign_model_is_repaired_again_around_what_the_caller_gives(tmp_path
     repaired = repair(repair(adapt(net(), normalize=(0.5, 0.25)), SHAPE, method="polyphase").eval(), SHAPE, method="recenter")
     save(repaired, tmp_path)
     x = torch.rand(2, *SHAPE)
-    with pytest.raises(CheckpointError, match="not Shiftscope's own"):
+    with pytest.raises(CheckpointError, match="not in Shiftscope's registry"):
         load(tmp_path)
     loaded = load(tmp_path, model=net())
     assert [recipe.method for recipe in loaded.recipes] == ["polyphase", "recenter"]
@@ -330,13 +330,13 @@ def test_a_foreign_model_is_repaired_again_around_what_the_caller_gives(tmp_path
 
 
 @pytest.mark.parametrize("step, reason", [
-    ({"method": "os.system", "shape": [1, 16, 16]}, "not readable as .*unknown way to repair 'os.system'"),
-    ({"method": "blur", "shape": [1, 10**9, 10**9]}, "not readable as .*shape must be three whole numbers"),
-    ({"method": "blur", "shape": "abc"}, r"not readable as .*model.repaired\[0\].shape: expected array"),
-    ({"method": "blur", "shape": [1, 16, 16], "command": "touch hacked"}, "not readable as .*unknown setting 'command'"),
-    ({"method": "recenter", "shape": [1, 16, 16], "background": "1"}, "not readable as .*background: expected float"),
-    ({"method": ["blur"], "shape": [1, 16, 16]}, "not readable as"),
-    ("blur", "not readable as"), ({"method": "polyphase", "shape": [1, 18, 16]}, "cannot be repaired as .*cannot be read"),
+    ({"method": "os.system", "shape": [1, 16, 16]}, "not a valid checkpoint description .*unknown repair method 'os.system'"),
+    ({"method": "blur", "shape": [1, 10**9, 10**9]}, "not a valid checkpoint description .*shape must be three positive integers"),
+    ({"method": "blur", "shape": "abc"}, r"not a valid checkpoint description .*model.repaired\[0\].shape: expected array"),
+    ({"method": "blur", "shape": [1, 16, 16], "command": "touch hacked"}, "not a valid checkpoint description .*unknown setting 'command'"),
+    ({"method": "recenter", "shape": [1, 16, 16], "background": "1"}, "not a valid checkpoint description .*background: expected float"),
+    ({"method": ["blur"], "shape": [1, 16, 16]}, "not a valid checkpoint description"),
+    ("blur", "not a valid checkpoint description"), ({"method": "polyphase", "shape": [1, 18, 16]}, "cannot be repaired by .*cannot be read"),
     ({"method": "recenter", "shape": [1, 16, 16]}, "do not fit"),
 ])
 def test_hostile_recipes_are_refused(step, reason, tmp_path):
@@ -374,13 +374,13 @@ def test_the_average_over_whole_images_is_that_over_all_placements_of_the_audit(
             torch.testing.assert_close(repaired(canvas), by_hand, rtol=0, atol=1e-12)
         assert repaired(everywhere[0]).equal(repaired(everywhere[-1]))
         fast = in_one_pass(repaired)
-        assert fast.net.everywhere is not None
+        assert fast.net.all_shifts is not None
         torch.testing.assert_close(fast(everywhere[3]), by_hand, rtol=0, atol=1e-9)
     assert spread(repaired, everywhere[0]) > 1e-4
 
 
 def test_an_image_that_does_not_fit_is_refused():
-    with pytest.raises(UsageError, match=r"image must be two whole numbers that fit on 24 x 32, got \(25, 3\)"):
+    with pytest.raises(UsageError, match=r"image must be two positive integers that fit on 24 x 32, got \(25, 3\)"):
         repair(convnet(), SHAPE, method="placement-average", image=(25, 3))
 
 

@@ -27,7 +27,7 @@ def images(count, seed=0, size=(28, 28), channels=1):
 def seen(model, place=PLACE):
     """The model after one look at some pictures, in float64 and eval mode."""
     model.double().train()
-    model.forward_placed(images(20, size=place.image, channels=model.picture[0]), place.centered(20), place)
+    model.forward_placed(images(20, size=place.image, channels=model.input_shape[0]), place.centered(20), place)
     return model.eval()
 
 

@@ -14,7 +14,7 @@ from shiftscope.graph.sampling import Sampling
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import load, save
 from shiftscope.models.repair import Recipe, repair
-from shiftscope.models.repair.shifts import measured_strides, synthetic_images
+from shiftscope.models.repair.strides import measured_strides, synthetic_images
 
 from .strided_nets import ONLY_MEASURED, SHAPE, Net, Saturated, conv, zoo
 
@@ -110,19 +110,19 @@ def test_a_stride_may_be_given():
     assert repair(Branching(), SHAPE, method="phase-average", stride=2)(images().float()).shape == (2, 3)
 
 
-@pytest.mark.parametrize("stride, method, said", [
-    (0, "phase-average", "stride must be a whole number from 1 to the size of the canvas"),
-    ((2, 25), "phase-average", "stride must be a whole number from 1 to the size of the canvas"),
-    ((2, 2, 2), "phase-average", "stride must be a whole number of at least 1, or one for down"),
-    (2.0, "phase-average", "stride must be a whole number"),
-    (True, "phase-average", "stride must be a whole number"),
+@pytest.mark.parametrize("stride, method, message", [
+    (0, "phase-average", "stride must be an integer from 1 to the size of the canvas"),
+    ((2, 25), "phase-average", "stride must be an integer from 1 to the size of the canvas"),
+    ((2, 2, 2), "phase-average", "stride must be a positive integer, or one for down"),
+    (2.0, "phase-average", "stride must be a positive integer"),
+    (True, "phase-average", "stride must be a positive integer"),
     (5, "phase-average", r"canvas must be multiples of 5, the total stride of Net, got \(12, 24\); choose --method"),
     ((2, 5), "phase-average", r"multiples of \(2, 5\), the total strides down and right of Net, got \(12, 24\)"),
     (1, "phase-average", "no strided layer, so there is nothing to repair in it; choose --method recenter or placement"),
     (2, "blur", "stride must be left out with blur"),
 ])
-def test_a_stride_that_is_not_possible_is_one_sentence(stride, method, said):
-    with pytest.raises(UsageError, match=said) as caught:
+def test_a_stride_that_is_not_possible_is_one_sentence(stride, method, message):
+    with pytest.raises(UsageError, match=message) as caught:
         repair(ZOO["twice"][0](), SHAPE, method=method, stride=stride)
     assert len(str(caught.value)) < 400
 
@@ -130,7 +130,7 @@ def test_a_stride_that_is_not_possible_is_one_sentence(stride, method, said):
 def test_the_stride_is_saved_and_nothing_is_measured_again(tmp_path, monkeypatch):
     net = ZOO["checkered"][0]().eval()
     save(repair(net, SHAPE, method="phase-average"), tmp_path)
-    monkeypatch.setattr("shiftscope.models.repair.stride.measured_strides", None)
+    monkeypatch.setattr("shiftscope.models.repair.strides.measured_strides", None)
     loaded = load(tmp_path, model=ZOO["checkered"][0]())
     assert isinstance(loaded.net, PhaseAverage) and loaded.net.stride == (2, 2)
     assert Recipe(method="phase-average", shape=SHAPE).stride is None  # as in checkpoints of version 0.1
@@ -163,7 +163,7 @@ def test_what_cannot_be_averaged_over_phases_is_not_recommended_for_it():
               fc=nn.Linear(4, 3))
     with pytest.raises(UsageError, match="upsample_nearest2d: .*; choose --method recenter or placement-average$"):
         repair(odd, SHAPE, method="polyphase")
-    with pytest.raises(UsageError, match="upsample_nearest2d of Net resizes its maps such that no shift below"):
+    with pytest.raises(UsageError, match="upsample_nearest2d of Net resizes its maps such that no shift smaller"):
         repair(odd, SHAPE, method="phase-average")
     odd_canvas = Net(lambda self, x: self.fc(self.a(x)[:, :, ::2].mean((2, 3))), a=conv(1, 4), fc=nn.Linear(4, 3))
     with pytest.raises(UsageError, match="slice: .*; choose --method recenter or placement-average$"):
@@ -178,18 +178,18 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("said", OUTPUTS)
+@pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("method", ["placement-average", "phase-average"])
 @pytest.mark.parametrize("stride", [None, 2])
-def test_averages_check_what_the_model_returns_when_they_are_made(said, method, stride):
-    net = Net(OUTPUTS[said], a=conv(1, 4, stride=2))
+def test_averages_check_what_the_model_returns_when_they_are_made(output, method, stride):
+    net = Net(OUTPUTS[output], a=conv(1, 4, stride=2))
     more = {"stride": stride} if method == "phase-average" else {"image": (5, 5) if stride else None}
-    with pytest.raises((UsageError, TraceError), match=f"must return one tensor|returns {said}"):
+    with pytest.raises((UsageError, TraceError), match=f"must return one tensor|returns {output}"):
         repair(net, SHAPE, method=method, **more)
 
 
 def test_a_model_for_another_canvas_is_refused_when_the_average_is_made():
-    with pytest.raises(UsageError, match="Sequential cannot take pictures of 1 x 12 x 24"):
+    with pytest.raises(UsageError, match="Sequential cannot take images of 1 x 12 x 24"):
         repair(nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), SHAPE, method="placement-average")
 
 

@@ -25,13 +25,13 @@ def names(text_or_goal, model, shape, class_names=()):
     ("class:T-shirt/top-0.5 class:Ankle boot", ["class:T-shirt/top - 0.5 class:Ankle boot"]),
     ("-2*fc1:1 + .5*conv2:7@0,1", ["-2 fc1:1 + 0.5 conv2:7@0,1"])])
 def test_strings(convnet, text, expected):
-    assert names(text, convnet, convnet.picture, NAMES) == expected
+    assert names(text, convnet, convnet.input_shape, NAMES) == expected
 
 
 def test_all_means_every_unit(convnet):
-    assert len(names("conv1:all", convnet, convnet.picture)) == 30
-    assert len(names("fc1:all", convnet, convnet.picture)) == 100
-    assert names("class:all", convnet, convnet.picture) == ["class:0", "class:1", "class:2", "class:3"]
+    assert len(names("conv1:all", convnet, convnet.input_shape)) == 30
+    assert len(names("fc1:all", convnet, convnet.input_shape)) == 100
+    assert names("class:all", convnet, convnet.input_shape) == ["class:0", "class:1", "class:2", "class:3"]
 
 
 @pytest.mark.parametrize("text, message", [
@@ -50,14 +50,14 @@ def test_all_means_every_unit(convnet):
 ])
 def test_what_is_not_there_is_named(convnet, text, message):
     with pytest.raises(UsageError, match=message):
-        names(text, convnet, convnet.picture, NAMES)
+        names(text, convnet, convnet.input_shape, NAMES)
 
 
 def test_a_class_by_name_needs_names(convnet):
     with pytest.raises(UsageError, match="the names of the classes are not known: give a number, or pass class_names="):
-        names("class:Bag", convnet, convnet.picture)
+        names("class:Bag", convnet, convnet.input_shape)
     with pytest.raises(UsageError, match="tells 4 classes apart, and 2 class names were given"):
-        names("class:0", convnet, convnet.picture, ("a", "b"))
+        names("class:0", convnet, convnet.input_shape, ("a", "b"))
 
 
 @pytest.mark.parametrize("text, gave", [("rnn:0", "a tuple"), ("unused:0", "nothing in a forward pass")])
@@ -77,7 +77,7 @@ def test_a_model_that_does_not_say_its_size_wants_it_told(foreign, perceptron):
 def test_objectives_add_subtract_scale_and_describe_themselves(perceptron):
     goal = 2 * objective("fc1:0-2") - objective("class:Bag") * 0.5
     assert str(goal) == "2 fc1:0-2 - 0.5 class:Bag" and str(-objective("fc1:1")) == "-fc1:1"
-    target = bind(goal, examine(perceptron, perceptron.picture, NAMES))
+    target = bind(goal, examine(perceptron, perceptron.input_shape, NAMES))
     assert target.names[1] == "2 fc1:1 - 0.5 class:Bag" and target.layers == ["fc1"]
     outputs = {"fc1": torch.arange(36.0).view(3, 12), "class": torch.arange(12.0).view(3, 4)}
     expected = [2 * outputs["fc1"][row, row] - 0.5 * outputs["class"][row, 1] for row in range(3)]
@@ -88,7 +88,7 @@ def test_objectives_add_subtract_scale_and_describe_themselves(perceptron):
 
 def test_parts_of_different_sizes_do_not_go_together(perceptron):
     with pytest.raises(UsageError, match="fc1:0-2 means 3 units, another part 4"):
-        names(objective("fc1:0-2") + objective("fc1:0-3"), perceptron, perceptron.picture)
+        names(objective("fc1:0-2") + objective("fc1:0-3"), perceptron, perceptron.input_shape)
 
 
 def test_a_channel_is_the_mean_over_its_places_and_tokens_keep_units_last():
@@ -124,14 +124,14 @@ def test_a_description_can_be_read_again():
 
 
 def test_a_place_is_row_and_column(convnet):
-    target = bind(objective("conv2:1,2@1,5"), examine(convnet, convnet.picture))
+    target = bind(objective("conv2:1,2@1,5"), examine(convnet, convnet.input_shape))
     output = torch.randn(2, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     expected = [float(output[0, 1, 1, 5]), float(output[1, 2, 1, 5])]
     assert target.activations({"conv2": output}, torch.arange(2)).tolist() == expected
 
 
 def test_a_layer_is_its_mean_square_and_relu_comes_before_the_mean(convnet):
-    anatomy = examine(convnet, convnet.picture)
+    anatomy = examine(convnet, convnet.input_shape)
     output = torch.randn(1, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     rows = torch.arange(1)
     assert float(bind(objective("conv2:*"), anatomy).scores({"conv2": output}, rows)) == pytest.approx(
@@ -143,7 +143,7 @@ def test_a_layer_is_its_mean_square_and_relu_comes_before_the_mean(convnet):
 
 
 def test_directions_are_projections_of_means_or_of_the_whole_output(convnet):
-    anatomy, output = examine(convnet, convnet.picture), torch.rand(2, 30, 4, 6)
+    anatomy, output = examine(convnet, convnet.input_shape), torch.rand(2, 30, 4, 6)
     vector = torch.zeros(30)
     vector[[3, 5]] = torch.tensor([3.0, -4.0])
     found = bind(direction("conv2", vector), anatomy).activations({"conv2": output}, torch.arange(2))
@@ -159,11 +159,11 @@ def test_directions_are_projections_of_means_or_of_the_whole_output(convnet):
     (torch.full((30,), torch.nan), "must be a number above 0, got nan")])
 def test_directions_that_cannot_be(convnet, vector, message):
     with pytest.raises(UsageError, match=message):
-        bind(direction("conv2", vector), examine(convnet, convnet.picture))
+        bind(direction("conv2", vector), examine(convnet, convnet.input_shape))
 
 
 def test_a_match_is_perfect_for_the_image_itself(convnet):
-    anatomy, images = examine(convnet, convnet.picture), torch.rand(2, 3, 20, 24)
+    anatomy, images = examine(convnet, convnet.input_shape), torch.rand(2, 3, 20, 24)
 
     def ask(pixels, layer):
         return convnet.conv1(pixels.float())
@@ -178,7 +178,7 @@ def test_a_match_is_perfect_for_the_image_itself(convnet):
 
 
 def test_diversity_compares_gram_matrices_within_a_unit(convnet):
-    anatomy = examine(convnet, convnet.picture)
+    anatomy = examine(convnet, convnet.input_shape)
     target = bind(objective("conv2:3,4") + 2 * diversity("conv2"), anatomy, copies=2)
     assert target.names == [f"conv2:{unit} + 2 diversity(conv2) #{copy}" for unit in (3, 4) for copy in (1, 2)]
     output = torch.randn(4, 30, 4, 6, generator=torch.Generator().manual_seed(0))
@@ -194,11 +194,11 @@ def test_diversity_compares_gram_matrices_within_a_unit(convnet):
 
 def test_diversity_needs_copies(convnet):
     with pytest.raises(UsageError, match=r"copies must be at least 2 for diversity\(conv2\)"):
-        bind(objective("conv2:3") + diversity("conv2"), examine(convnet, convnet.picture))
+        bind(objective("conv2:3") + diversity("conv2"), examine(convnet, convnet.input_shape))
 
 
 def test_a_class_alone_climbs_its_score_and_a_difference_the_logits(perceptron):
-    anatomy, logits = examine(perceptron, perceptron.picture), torch.tensor([[1.0, 4.0, 2.0, 0.0]])
+    anatomy, logits = examine(perceptron, perceptron.input_shape), torch.tensor([[1.0, 4.0, 2.0, 0.0]])
     rows = torch.arange(1)
     alone = bind(objective("class:1"), anatomy).scores({"class": logits}, rows)
     assert torch.equal(alone, class_score(logits, torch.tensor([1])))

@@ -42,7 +42,7 @@ def state_of(model):
 def test_every_unit_is_excited_by_its_own_picture(perceptron, convnet, goal):
     for model in (perceptron, convnet):
         found = visualize(model, goal)
-        assert found.images.shape == (len(found.units), *model.picture) and found.images.dtype == np.float32
+        assert found.images.shape == (len(found.units), *model.input_shape) and found.images.dtype == np.float32
         assert found.images.min() >= 0 and found.images.max() <= 1
         assert (found.activations > found.activations_start).all()
 
@@ -117,7 +117,7 @@ def test_a_batch_gives_the_pictures_that_units_get_one_by_one(name, goal, given,
 def test_in_float64_batches_differ_by_rounding_alone(convnet):
     probes = []
     model = convnet.double()
-    anatomy = examine(model, convnet.picture)
+    anatomy = examine(model, convnet.input_shape)
     target = bind(objective("fc1:0-4"), anatomy)
     chosen = resolve(SynthesisSettings(), anatomy.shape)
     todo = make_plan(target, chosen, anatomy, start="black", device=torch.device("cpu"),
@@ -150,7 +150,7 @@ def test_chunks_change_nothing(convnet, monkeypatch):
 
 
 def test_chunks_fit_into_the_memory_that_is_given(convnet):
-    anatomy = examine(convnet, convnet.picture)
+    anatomy = examine(convnet, convnet.input_shape)
     lengths = [chunk_length(anatomy, 1, torch.float32, torch.device("cpu"), memory) for memory in (1, 2, 64)]
     assert 1 <= lengths[0] < lengths[1] < lengths[2]
     assert chunk_length(anatomy, 3, torch.float32, torch.device("cpu"), 64) % 3 == 0
@@ -358,7 +358,7 @@ def test_weights_that_are_not_finite_are_said():
 
 def test_models_that_want_normalized_pixels(perceptron):
     bare = nn.Sequential(nn.Flatten(), perceptron.fc1, nn.ReLU(), perceptron.fc2)
-    found = visualize(bare, "1:all", shape=perceptron.picture, normalize=(0.1307, 0.3081), settings=FEW, start="zero")
+    found = visualize(bare, "1:all", shape=perceptron.input_shape, normalize=(0.1307, 0.3081), settings=FEW, start="zero")
     expected = visualize(perceptron, "fc1:all", settings=FEW, start="zero")
     np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
 
@@ -431,7 +431,7 @@ def test_pictures_of_one_unit_differ_where_diversity_is_asked_for(convnet):
 def test_spectral_pictures_excite_their_units(convnet, perceptron, parametrization):
     draw = torch.Generator().manual_seed(0)
     for model in (convnet, perceptron):
-        channels, height, width = model.picture
+        channels, height, width = model.input_shape
         images = TensorImages(torch.randint(0, 256, (9, channels, height - 4, width - 5), generator=draw,
                                             dtype=torch.uint8), torch.zeros(9, dtype=torch.int64))
         found = visualize(model, "fc1:0-5", settings=SynthesisSettings(parametrization=parametrization, steps=20),

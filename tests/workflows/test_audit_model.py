@@ -129,7 +129,7 @@ def test_two_models_side_by_side(checkpoint, npz, tmp_path, capsys):
 def test_bad_input(checkpoint, capsys):
     for line, code, said in (
             (["audit", "nowhere"], 3, "nowhere"),
-            (["audit", "gone.onnx"], 3, "there is no file gone.onnx"),
+            (["audit", "gone.onnx"], 3, "gone.onnx does not exist"),
             (["audit", "gone_module:Net"], 2, "cannot import 'gone_module'"),
             (["audit", str(checkpoint), "--normalize", "0.5/0.5"], 2, "leave out --normalize"),
             (["audit", str(checkpoint), "--normalize", "half"], 2, "normalize must be MEAN/STD"),

@@ -12,8 +12,14 @@ from shiftscope.dense import NotInvariant
 from shiftscope.dense.phases import build_engine
 from shiftscope.distributed import from_first
 from shiftscope.errors import ShiftscopeError, reason_of
-from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recenter
-from shiftscope.layers.phase_to_origin import PhaseToOrigin
+from shiftscope.layers import (
+    LearnedPolyphase2d,
+    PhaseAverage,
+    PhaseToOrigin,
+    PlacementAverage,
+    PolyphaseDownsample2d,
+    Recenter,
+)
 from shiftscope.results.audit import SelfCheck
 
 TRIED = 16

@@ -17,7 +17,7 @@ from shiftscope.evaluation.accuracy import split_images
 from shiftscope.hooks import frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import device_and_dtype, to_pixels
-from shiftscope.modules import Classifier, described, model_name, says_model_errors
+from shiftscope.modules import Classifier, describe_error, model_name, reports_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task
 from shiftscope.results.equivariance import PIXELS_DB, Equivariance
@@ -42,7 +42,7 @@ class _Layer:
     strides: tuple[int, int] | None
 
 
-@says_model_errors
+@reports_model_errors
 def equivariance(model: Classifier, data: Dataset | torch.Tensor, *, placement: Placement,
                  layers: Sequence[str] | None = None, period: int = 8, images: int = 32, split: str = "test",
                  validation: int = VALIDATION_IMAGES, name: str | None = None, normalize: Normalization | None = None,
@@ -159,7 +159,7 @@ class _Probe:
             raise
         except Exception as error:
             raise UsageError(f"{model_name(self.model)} cannot take pictures of {tuple(canvases.shape[1:])} "
-                             f"(channels, height, width): {described(error)}; choose the canvas and the channels that "
+                             f"(channels, height, width): {describe_error(error)}; choose the canvas and the channels that "
                              "it was built for") from error
 
     def responses(self, images: torch.Tensor, offset: tuple[int, int], placement: Placement) -> dict[str, torch.Tensor]:

@@ -21,7 +21,7 @@ from shiftscope.evaluation.accuracy import Split, default_placement, split_image
 from shiftscope.evaluation.brute import MEMORY
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import check_model, device_and_dtype
-from shiftscope.modules import Classifier, in_train_mode, says_model_errors
+from shiftscope.modules import Classifier, in_train_mode, reports_model_errors
 from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -33,7 +33,7 @@ ENGINES = ("auto", "dense", "brute")
 
 
 @together("progress", "stop")
-@says_model_errors
+@reports_model_errors
 def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
           sample: int | None = None, memory: int = MEMORY, normalize: Normalization | None = None,

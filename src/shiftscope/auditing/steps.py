@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from shiftscope.hooks import asked_for
+from shiftscope.hooks import without_repeated
 
 OUTPUT = "output"
 """Stands for what the model returns."""
@@ -35,14 +35,14 @@ class Steps(TorchFunctionMode):
 
     def keep(self, name: str, output: Any, *, leaf: bool) -> None:
         """Keep the answer of a step, if it is one and wanted."""
-        asked = getattr(self.model, "asked", 0)  # pictures that were done before, where it takes one at a time
+        asked = getattr(self.model, "images_done", 0)  # pictures that were done before, where it takes one at a time
         if asked != self.asked:
             self.asked, self.calls = asked, {}
         self.calls[name] = self.calls.get(name, 0) + 1
         name = name if self.calls[name] == 1 else f"{name} ({self.calls[name]})"
         if leaf and not asked:
             self.leaves.append(name)
-        output = asked_for(self.model, output)
+        output = without_repeated(self.model, output)
         is_answer = isinstance(output, torch.Tensor) and output.ndim >= 2 and output.is_floating_point()
         functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
         is_answer = is_answer and not functorch.is_functorch_wrapped_tensor(output)  # a part, inside vmap

@@ -9,8 +9,7 @@ from shiftscope.dense.engine import DenseEngine, build_dense
 from shiftscope.dense.refusal import NotDense
 from shiftscope.dense.shifts import DenseShifts
 from shiftscope.layers import PhaseAverage
-from shiftscope.layers.averaging import MeanOfViews
-from shiftscope.layers.phase_average import phases
+from shiftscope.layers.averaging import MeanOfViews, phases
 from shiftscope.models.forward import device_and_dtype, placed_pixels
 from shiftscope.models.repair import Repaired
 from shiftscope.placement import Placement

@@ -8,7 +8,7 @@ from torch import nn
 from shiftscope.dense.engine import DenseEngine, build_dense
 from shiftscope.dense.refusal import NotDense
 from shiftscope.layers import PlacementAverage
-from shiftscope.layers.averaging import Of
+from shiftscope.layers.averaging import AverageOf
 from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
 
@@ -79,11 +79,11 @@ def dense_shifts(model: nn.Module, shape: tuple[int, int, int]) -> DenseShifts:
     return shifts
 
 
-def placement_average(model: nn.Module, shape: tuple[int, int, int], *, of: Of = "probabilities",
+def placement_average(model: nn.Module, shape: tuple[int, int, int], *, of: AverageOf = "probabilities",
                       output_type: OutputType | None = None) -> PlacementAverage:
     """Return a model's average over all placements, in one pass through the dense engine where the model has a twin.
 
-    Else the model is run H*W times; `average.everywhere is None` tells.
+    Else the model is run H*W times; `average.all_shifts is None` tells.
 
     Args:
         model: takes pixels (B, C, H, W), returns logits, probabilities or log-probabilities (B, K).
@@ -94,4 +94,4 @@ def placement_average(model: nn.Module, shape: tuple[int, int, int], *, of: Of =
         everywhere = dense_shifts(model, shape)
     except NotDense:
         everywhere = None
-    return PlacementAverage(model, everywhere=everywhere, of=of, output_type=output_type)
+    return PlacementAverage(model, all_shifts=everywhere, of=of, output_type=output_type)

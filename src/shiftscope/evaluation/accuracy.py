@@ -17,7 +17,7 @@ from shiftscope.generators import seeded
 from shiftscope.metrics import class_shares, confusion_counts, wilson
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import check_model, device_and_dtype, evaluating, placed_outputs
-from shiftscope.modules import Classifier, model_name, says_model_errors
+from shiftscope.modules import Classifier, model_name, reports_model_errors
 from shiftscope.outputs import OutputType, as_floats, resolve_output_type
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -34,7 +34,7 @@ Split = Literal["test", "train", "validation"]
 
 
 @together("progress")
-@says_model_errors
+@reports_model_errors
 def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
              validation: int = VALIDATION_IMAGES, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,

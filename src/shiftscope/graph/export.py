@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import ShiftscopeError
-from shiftscope.modules import described, device_and_dtype, evaluating, model_name
+from shiftscope.modules import describe_error, device_and_dtype, evaluating, model_name
 
 BATCH = 2
 """Batch size of the traced input; with one image, a reshape could mix images unnoticed."""
@@ -61,7 +61,7 @@ def export(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool = F
             return program.run_decompositions({})  # removes in-place operations only
         except Exception as error:
             raise TraceError(f"the operations of {model_name(model)} cannot be read for an input of {tuple(shape)}: "
-                             f"{described(error)}") from error
+                             f"{describe_error(error)}") from error
 
 
 def only_output(program: torch.export.ExportedProgram, owner: str) -> str:

@@ -1,22 +1,20 @@
-"""Downsampling that commutes with shifts: keep the polyphase component that is strongest, whichever it is.
+"""Downsampling that commutes with shifts: adaptive polyphase sampling.
 
-A stride of s keeps one of s * s interleaved copies of a map, always the same one; when the map moves by one place it
-keeps another. Adaptive polyphase sampling keeps the one with the largest norm: it moves along with the content, so on a
-torus a shifted map gives the same component, rolled.
+A stride of s keeps one of s * s interleaved subsamples (polyphase components) of a map, always the one at the same
+offset. If the map shifts by one pixel, that offset holds another component. Adaptive polyphase sampling keeps the
+component with the largest norm, or with the best learned score: a circular shift of the map then only rolls the output.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.layers.ties import near_best, settled, tied
-
-CLOSE = {torch.float64: 1e-12}
-"""Share of the largest energy within which two components tie; rounding of float32 and smaller types is `CLOSE32`."""
-
-CLOSE32 = 1e-6
+from shiftscope.layers.checks import check_maps, require_positive
+from shiftscope.layers.padding import CircularPad2d
+from shiftscope.layers.ties import break_ties, near_best, tied
 
 
 def components(values: torch.Tensor, stride: int) -> torch.Tensor:
@@ -31,11 +29,22 @@ def components(values: torch.Tensor, stride: int) -> torch.Tensor:
     return split.movedim((-3, -1), (-4, -3))
 
 
-def strongest_phase(x: torch.Tensor, stride: int, order: int = 2) -> torch.Tensor:
-    """Return row and column of the first value of each picture's strongest polyphase component, int64 (B, 2).
+def check_divides(x: torch.Tensor, stride: int) -> None:
+    """Raise a `UsageError` if `stride` does not divide height and width of maps (..., H, W)."""
+    height, width = x.shape[-2:]
+    if height % stride or width % stride:
+        raise UsageError(f"a map of {height} x {width} cannot be downsampled by {stride}, which does not divide its "
+                         "height and width: choose a canvas whose height and width are multiples of the model's total "
+                         "stride")
 
-    Strength is the sum of |x|^order over channels and places. Components that tie within rounding are told apart by
-    `tie_keys`; what ties in all of them is taken to be the same, and the first is kept.
+
+# ---------------------------------------------------------------------- selection of a component
+
+def strongest_phase(x: torch.Tensor, stride: int, order: int = 2) -> torch.Tensor:
+    """Return row and column of the first value of each image's strongest polyphase component, int64 (B, 2).
+
+    The strength is the sum of |x|^order over channels and positions. Components that tie within rounding are compared
+    by `tie_keys`; if they tie in all keys they are taken to be equal, and the first is selected.
 
     Args:
         x: (B, C, H, W).
@@ -43,47 +52,50 @@ def strongest_phase(x: torch.Tensor, stride: int, order: int = 2) -> torch.Tenso
         order: of the norm.
     """
     with torch.no_grad():
-        powers = powers_of(x, order)
-        maps = components(powers.sum(1).double(), stride)  # (B, s, s, H/s, W/s)
-        energy = maps.sum((-2, -1)).flatten(1)  # (B, s*s)
-        return phase_of(energy, energy.amax(1, keepdim=True), powers, stride, CLOSE.get(x.dtype, CLOSE32))
+        powers = _powers(x, order)
+        energy = components(powers.sum(1).double(), stride).sum((-2, -1)).flatten(1)  # (B, s*s)
+        return _best_phase(energy, energy.amax(1, keepdim=True), powers, stride, _tolerance(x.dtype))
 
 
-def powers_of(x: torch.Tensor, order: int = 2) -> torch.Tensor:
-    """Return |x|^order; half precision is widened first, where squares overflow or round so far as to reorder."""
+def _tolerance(dtype: torch.dtype) -> float:
+    """Relative difference below which two components tie."""
+    return 1e-12 if dtype == torch.float64 else 1e-6
+
+
+def _powers(x: torch.Tensor, order: int = 2) -> torch.Tensor:
+    """Return |x|^order; in half precision squares would overflow, or round so much that the order changes."""
     wide = x if x.dtype.itemsize >= 4 else x.float()
     return wide.square() if order == 2 else wide.abs().pow(order)
 
 
-def phase_of(scores: torch.Tensor, scale: torch.Tensor, powers: torch.Tensor, stride: int,
-             close: float) -> torch.Tensor:
-    """Return the phase with the highest score, ties settled so that a shift changes nothing, int64 (B, 2).
+def _best_phase(scores: torch.Tensor, scale: torch.Tensor, powers: torch.Tensor, stride: int,
+                tolerance: float) -> torch.Tensor:
+    """Return the phase with the highest score, int64 (B, 2).
 
     Args:
-        scores: (B, s*s), one a component.
-        scale: (B, 1), of the numbers that scores were summed from; they tie within `close` of it.
+        scores: (B, s*s), one per component.
+        scale: (B, 1), magnitude of the numbers that were summed to scores; these tie within `tolerance` of it.
         powers: (B, C, H, W), at least 0, for `tie_keys`.
-        stride: s.
-        close: relative rounding.
     """
-    left = near_best(scores, torch.ones_like(scores, dtype=torch.bool), close * scale)
-    which = tied(left).nonzero()[:, 0]
-    first = left.to(torch.uint8).argmax(1)
-    if len(which):
-        first[which] = settled(left[which], tie_keys(powers[which], stride), close)
+    candidates = near_best(scores, torch.ones_like(scores, dtype=torch.bool), tolerance * scale)
+    rows = tied(candidates).nonzero()[:, 0]
+    first = candidates.to(torch.uint8).argmax(1)
+    if len(rows):
+        first[rows] = break_ties(candidates[rows], tie_keys(powers[rows], stride), tolerance)
     return torch.stack((first // stride, first % stride), 1)
 
 
 def tie_keys(powers: torch.Tensor, stride: int) -> Iterator[torch.Tensor]:
-    """Yield figures of the polyphase components, (B, s*s), that a shift does not change while a mirror does.
+    """Yield features of the polyphase components, (B, s*s), that are invariant to shifts but not to reflections.
 
-    The energy, the energy with a weight a channel, and parts of the triple correlation of the energy map m, which tells
-    any two maps apart that are not shifts of each other: sums over the torus of m(x) m(x + d)^2 for lags d along rows,
-    columns and the diagonal, and, since a square changes nothing where a map is but zeros and ones, of
-    m(x) m(x + d) m(x + e) for lags that no mirror keeps. Where all components are the same map they end early.
+    They are the energy, the energy weighted by channel, and parts of the triple correlation of the energy map m, which
+    distinguishes any two maps that are not shifts of each other: sums over the torus of m(x) m(x + d)^2 for lags d
+    along rows, columns and the diagonal, and, because squaring has no effect on binary maps, of m(x) m(x + d) m(x + e)
+    for lags that no reflection preserves. The iteration ends early if all components are the same map.
 
     Args:
         powers: (B, C, H, W), at least 0.
+        stride: s.
     """
     weights = 1 + torch.arange(powers.shape[1], device=powers.device) / powers.shape[1]
     plain, weighted = (components(maps.double(), stride).flatten(1, 2) for maps in  # (B, s*s, H/s, W/s)
@@ -101,8 +113,15 @@ def tie_keys(powers: torch.Tensor, stride: int) -> Iterator[torch.Tensor]:
             yield (maps * maps.roll(one, (2, 3)) * maps.roll(other, (2, 3))).sum((2, 3))
 
 
+def _flat_index(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Return the index in (B*H*W) of each position at rows (B, h) x columns (B, w), int64 (B*h*w,)."""
+    batch, _, height, width = x.shape
+    image = torch.arange(batch, device=x.device)[:, None, None] * (height * width)
+    return (image + rows[:, :, None] * width + columns[:, None]).flatten()
+
+
 def take_phase(x: torch.Tensor, phase: torch.Tensor, stride: int) -> torch.Tensor:
-    """Return the polyphase component of each picture that begins at its phase.
+    """Return the polyphase component of each image that begins at its phase.
 
     Args:
         x: (B, C, H, W).
@@ -110,39 +129,112 @@ def take_phase(x: torch.Tensor, phase: torch.Tensor, stride: int) -> torch.Tenso
         stride: s.
 
     Returns:
-        (B, C, H/s, W/s), channels last in memory: places are copied as rows of channels.
+        (B, C, H/s, W/s) in channels-last memory format.
     """
     batch, channels, height, width = x.shape
-    rows = torch.arange(0, height, stride, device=x.device) + phase[:, :1]  # (B, H/s)
+    rows = torch.arange(0, height, stride, device=x.device) + phase[:, :1]
     columns = torch.arange(0, width, stride, device=x.device) + phase[:, 1:]
-    places = (rows[:, :, None] * width + columns[:, None]).flatten(1)  # (B, H/s * W/s)
-    places = places + torch.arange(batch, device=x.device)[:, None] * (height * width)
-    kept = x.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, places.flatten())
+    kept = x.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, _flat_index(x, rows, columns))
     return kept.view(batch, height // stride, width // stride, channels).permute(0, 3, 1, 2)
 
 
+class _Permute(torch.autograd.Function):
+    """Rows in another order; indexing by the inverse permutation in the backward pass is faster than adding."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(inverse)
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        inverse, = ctx.saved_tensors
+        return grads[0].index_select(0, inverse), None, None
+
+
+def roll_each(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    """Return each map rolled up by shifts[:, 0] rows and left by shifts[:, 1] columns.
+
+    Args:
+        x: (B, C, H, W).
+        shifts: int64 (B, 2).
+
+    Returns:
+        (B, C, H, W) in channels-last memory format.
+
+    Example:
+        >>> roll_each(torch.tensor([[[[1, 2, 3]]]]), torch.tensor([[0, 1]])).flatten().tolist()
+        [2, 3, 1]
+    """
+    batch, channels, height, width = x.shape
+
+    def order(shifts: torch.Tensor) -> torch.Tensor:
+        return _flat_index(x, (torch.arange(height, device=x.device) + shifts[:, :1]) % height,
+                           (torch.arange(width, device=x.device) + shifts[:, 1:]) % width)
+
+    rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    rolled = _Permute.apply(rows, order(shifts), order(-shifts))
+    return rolled.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+# ---------------------------------------------------------------------- custom operators: one node in an exported graph
+
 @torch.library.custom_op("shiftscope::polyphase_downsample", mutates_args=())
-def _as_one_node(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
+def _downsample_op(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
     return take_phase(x, strongest_phase(x, stride, order), stride).contiguous()
 
 
-@_as_one_node.register_fake
-def _shape_alone(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
+@_downsample_op.register_fake
+def _downsample_shape(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
     return x.new_empty(x.shape[0], x.shape[1], x.shape[2] // stride, x.shape[3] // stride)
 
 
-class PolyphaseDownsample2d(nn.Module):
-    """Keep the strongest polyphase component of every picture: a downsampling by `stride` that commutes with shifts.
+@torch.library.custom_op("shiftscope::take_best_phase", mutates_args=())
+def _take_best_op(x: torch.Tensor, scores: torch.Tensor, scale: torch.Tensor, stride: int) -> torch.Tensor:
+    return _take_best(x, scores, scale, stride).contiguous()
 
-    On a torus: a circularly shifted input gives a circularly shifted output, exactly, for every shift. The choice has
-    no gradient; the values kept have.
+
+@_take_best_op.register_fake
+def _take_best_shape(x: torch.Tensor, scores: torch.Tensor, scale: torch.Tensor, stride: int) -> torch.Tensor:
+    return _downsample_shape(x, stride, 2)
+
+
+@torch.library.custom_op("shiftscope::phase_to_origin", mutates_args=())
+def _to_origin_op(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
+    return roll_each(x, strongest_phase(x, stride, order)).contiguous()
+
+
+@_to_origin_op.register_fake
+def _to_origin_shape(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+# ---------------------------------------------------------------------- layers
+
+class _StrongestPhase(nn.Module):
+    """Layers that find the component with the largest norm."""
+
+    def __init__(self, stride: int = 2, *, order: int = 2):
+        super().__init__()
+        require_positive(stride=stride, order=order)
+        self.stride, self.order = stride, order
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, order={self.order}"
+
+
+class PolyphaseDownsample2d(_StrongestPhase):
+    """Keep the strongest polyphase component of each image: downsampling by `stride` that commutes with shifts.
+
+    A circularly shifted input gives a circularly shifted output, exactly, for every shift. Gradients flow to the values
+    that are kept; the selection has no gradient.
 
     Args:
         stride: at least 1.
-        order: of the norm that tells which component is strongest.
+        order: order of the norm that is compared.
 
     Raises:
-        UsageError: (in forward) rows or columns are no multiple of the stride.
+        UsageError: if stride or order is below 1; (in forward) if the stride does not divide H and W.
 
     Example:
         >>> x = torch.arange(16.0).view(1, 1, 4, 4)
@@ -157,26 +249,109 @@ class PolyphaseDownsample2d(nn.Module):
         Chaman & Dokmanic, "Truly shift-invariant convolutional neural networks", CVPR 2021, arXiv:2011.14214.
     """
 
-    def __init__(self, stride: int = 2, *, order: int = 2):
-        super().__init__()
-        require(isinstance(stride, int) and stride >= 1, "stride", stride, "a whole number of at least 1")
-        require(isinstance(order, int) and order >= 1, "order", order, "a whole number of at least 1")
-        self.stride, self.order = stride, order
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_divides(x, self.stride)
         if torch.compiler.is_exporting():
             return torch.ops.shiftscope.polyphase_downsample(x, self.stride, self.order)
         return take_phase(x, strongest_phase(x, self.stride, self.order), self.stride)
 
+
+class PhaseToOrigin(_StrongestPhase):
+    """Roll each image's maps so that their strongest polyphase component begins at row 0, column 0.
+
+    Maps that differ by a circular shift then differ by a shift by multiples of the stride, so a strided operation with
+    circular padding after this layer gives outputs that differ by a circular shift. Unlike `PolyphaseDownsample2d`,
+    which needs the dense result of the operation, this keeps the cost of the strided one, and one roll serves all
+    branches that begin here.
+
+    Args:
+        stride: at least 1.
+        order: order of the norm that is compared.
+
+    Raises:
+        UsageError: if stride or order is below 1; (in forward) if the stride does not divide H and W.
+
+    Example:
+        >>> x = torch.tensor([[[[0.0, 1.0, 0.0, 5.0]] * 2]])
+        >>> PhaseToOrigin(2)(x)[0, 0, 0]
+        tensor([1., 0., 5., 0.])
+
+    References:
+        Chaman & Dokmanic, "Truly shift-invariant convolutional neural networks", CVPR 2021, arXiv:2011.14214. They
+        select the component after the operation, this layer before it.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_divides(x, self.stride)
+        if torch.compiler.is_exporting():
+            return torch.ops.shiftscope.phase_to_origin(x, self.stride, self.order)
+        return roll_each(x, strongest_phase(x, self.stride, self.order))
+
+
+def _take_best(x: torch.Tensor, scores: torch.Tensor, scale: torch.Tensor, stride: int) -> torch.Tensor:
+    return take_phase(x, _best_phase(scores, scale, _powers(x), stride, _tolerance(x.dtype)), stride)
+
+
+class LearnedPolyphase2d(nn.Module):
+    """Score every polyphase component with a small network and keep the best one.
+
+    The scoring network (circular convolution, ReLU, weighted sum, mean over the torus) is the same for all components,
+    so a shift of the input only reorders the scores. In eval mode the component with the highest score is kept (ties
+    as in `PolyphaseDownsample2d`), which commutes with all circular shifts for any weights. In training mode the
+    components are averaged with the softmax of their scores, so that the scoring network learns; this does not commute.
+
+    Args:
+        channels: number of channels.
+        stride: at least 1.
+        hidden: channels of the scoring network; None: `channels`, 32 at most.
+        temperature: of the softmax; with a low one training is close to the selection in eval mode. It may be changed
+            during training.
+
+    Raises:
+        UsageError: if an argument is out of range; (in forward) if the number of channels differs, or the stride does
+            not divide H and W.
+
+    Example:
+        >>> down = LearnedPolyphase2d(4).eval()
+        >>> down(torch.rand(2, 4, 8, 6)).shape
+        torch.Size([2, 4, 4, 3])
+
+    References:
+        Rojas-Gomez et al., "Learnable polyphase sampling for shift invariant and equivariant convolutional networks",
+        NeurIPS 2022, arXiv:2210.08001. They train with Gumbel noise; this layer uses no random numbers.
+    """
+
+    def __init__(self, channels: int, stride: int = 2, *, hidden: int | None = None, temperature: float = 1.0):
+        super().__init__()
+        hidden = min(channels, 32) if hidden is None else hidden
+        require_positive(channels=channels, stride=stride, hidden=hidden)
+        require(temperature > 0, "temperature", temperature, "above 0")
+        self.channels, self.stride, self.temperature = channels, stride, temperature
+        self.pad = CircularPad2d(1)
+        self.conv = nn.Conv2d(channels, hidden, 3)
+        self.weigh = nn.Linear(hidden, 1, bias=False)
+
+    def scores(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each component's score (B, s*s), and the magnitude (B, 1) of the numbers that were summed to it."""
+        batch, s = len(x), self.stride
+        parts = components(x, s).permute(0, 2, 3, 1, 4, 5)  # (B, s, s, C, H/s, W/s)
+        maps = self.conv(self.pad(parts.flatten(0, 2))).relu()  # (B*s*s, hidden, H/s, W/s)
+        widest = torch.float32 if x.device.type == "mps" else torch.float64  # a shifted map is summed in another order
+        means = maps.to(widest).mean((2, 3)).unflatten(0, (batch, s * s))
+        weights = self.weigh.weight.to(means.dtype)[0]
+        return means @ weights, (means @ weights.abs()).amax(1, keepdim=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_maps(x, "LearnedPolyphase2d", channels=self.channels)
+        check_divides(x, self.stride)
+        scores, scale = self.scores(x)
+        if self.training:
+            mix = (scores / self.temperature).softmax(1).to(x.dtype)
+            parts = components(x, self.stride).flatten(2, 3)  # (B, C, s*s, H/s, W/s)
+            return torch.einsum("bckyx,bk->bcyx", parts, mix)
+        if torch.compiler.is_exporting():
+            return torch.ops.shiftscope.take_best_phase(x, scores, scale, self.stride)
+        return _take_best(x, scores, scale, self.stride)
+
     def extra_repr(self) -> str:
-        return f"stride={self.stride}, order={self.order}"
-
-
-def check_divides(x: torch.Tensor, stride: int) -> None:
-    """Raise a `UsageError` unless `stride` divides the rows and columns of maps (..., H, W)."""
-    height, width = x.shape[-2:]
-    if height % stride or width % stride:
-        raise UsageError(f"a map of {height} x {width} cannot be downsampled by {stride} without losing a row or column"
-                         f" of the torus: choose a canvas whose height and width are multiples of the model's total "
-                         f"stride")
+        return f"stride={self.stride}, temperature={self.temperature}"

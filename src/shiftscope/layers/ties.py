@@ -1,7 +1,7 @@
-"""Choosing one of several candidates so that the choice moves along with the content, ties included.
+"""Selection of one of several candidates that commutes with shifts, also if candidates tie.
 
-A shift reorders candidates; "the first of the best" would then be another one. Ties are settled by further keys that a
-shift does not change, and what ties in all of them is the same content as far as the keys can see.
+A shift reorders the candidates, so "the first of the best" would be a different one. Ties are therefore broken by
+further keys that a shift does not change; candidates that tie in all keys have the same content as far as the keys show.
 """
 
 from collections.abc import Iterable
@@ -9,39 +9,39 @@ from collections.abc import Iterable
 import torch
 
 
-def near_best(values: torch.Tensor, left: torch.Tensor, margin: torch.Tensor | float) -> torch.Tensor:
-    """Return which of the candidates `left` lie within `margin` of the largest value among them.
+def near_best(values: torch.Tensor, candidates: torch.Tensor, margin: torch.Tensor | float) -> torch.Tensor:
+    """Return which candidates are within `margin` of the largest value among them, bool (B, N).
 
     Args:
         values: (B, N).
-        left: bool (B, N).
+        candidates: bool (B, N).
         margin: at least 0; (B, 1) or one for all.
     """
-    best = values.masked_fill(~left, -torch.inf).amax(1, keepdim=True)
-    return left & (values >= best - margin)
+    best = values.masked_fill(~candidates, -torch.inf).amax(1, keepdim=True)
+    return candidates & (values >= best - margin)
 
 
-def tied(left: torch.Tensor) -> torch.Tensor:
-    """Return in which rows more than one candidate is left, bool (B,)."""
-    return left.sum(1) > 1
+def tied(candidates: torch.Tensor) -> torch.Tensor:
+    """Return which rows have more than one candidate, bool (B,)."""
+    return candidates.sum(1) > 1
 
 
-def settled(left: torch.Tensor, keys: Iterable[torch.Tensor], close: float) -> torch.Tensor:
-    """Return the number of one candidate a row, int64 (B,): the best by the keys, looked at in order while any tie.
+def break_ties(candidates: torch.Tensor, keys: Iterable[torch.Tensor], tolerance: float) -> torch.Tensor:
+    """Return the index of one candidate per row, int64 (B,): the best by the keys, which are compared in order.
 
     Args:
-        left: bool (B, N), the candidates that tie so far, at least one a row.
+        candidates: bool (B, N), at least one per row.
         keys: each (B, N), at least 0, larger is better.
-        close: share of a key's best within which candidates go on tying; rounding.
+        tolerance: candidates tie if a key is within this fraction of its maximum.
 
     Example:
-        >>> settled(torch.tensor([[True, False, True]]), [torch.tensor([[1.0, 9.0, 2.0]])], 0.0)
+        >>> break_ties(torch.tensor([[True, False, True]]), [torch.tensor([[1.0, 9.0, 2.0]])], 0.0)
         tensor([2])
     """
-    if bool(tied(left).any()):
+    if bool(tied(candidates).any()):
         for key in keys:
-            best = key.masked_fill(~left, 0).amax(1, keepdim=True)
-            left = near_best(key, left, close * best)
-            if not bool(tied(left).any()):
+            best = key.masked_fill(~candidates, 0).amax(1, keepdim=True)
+            candidates = near_best(key, candidates, tolerance * best)
+            if not bool(tied(candidates).any()):
                 break
-    return left.to(torch.uint8).argmax(1)
+    return candidates.to(torch.uint8).argmax(1)

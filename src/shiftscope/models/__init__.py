@@ -1,11 +1,9 @@
-"""Classifiers: the course's two models, the registry, checkpoints."""
+"""Classifiers: the course's two models, invariant models, the registry, checkpoints, ONNX files."""
 
 from shiftscope.models.checkpoint import CheckpointConfig, Provenance, load, load_config, save
-from shiftscope.models.convnet import TwoConvTwoFullNet
-from shiftscope.models.invariant import InvariantNet
+from shiftscope.models.course import TwoConvTwoFullNet, TwoFullNet
+from shiftscope.models.invariant import InvariantNet, RecenteredNet
 from shiftscope.models.onnx_file import OnnxModel, export_onnx
-from shiftscope.models.perceptron import TwoFullNet
-from shiftscope.models.recentered import RecenteredNet
 from shiftscope.models.registry import DESCRIPTIONS, REGISTRY, build_model, count_parameters, registry_name
 from shiftscope.models.scattering_net import ScatteringFull, ScatteringLinear
 

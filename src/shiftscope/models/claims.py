@@ -1,11 +1,11 @@
-"""What each model promises about places before any training, mode by mode, and why.
+"""What each model guarantees about translation invariance before any training, per mode, and why.
 
-exact         the same answer at every placement, up to rounding, whatever the weights: proven from the operations
+exact         the same output at every placement, up to rounding, for any weights: proven from the operations
               (`dense.prove_invariance`), and evaluated at every placement with random weights, both in tests
-approximate   a step of one pixel changes it less than it would without, but changes it
-none          nothing in the construction keeps the answer the same
+approximate   a shift by one pixel changes the output less than without the method
+none          no guarantee
 
-All promises are for a constant background: on a textured or noisy one no placement is a shift of another.
+All claims are for a constant background: on a textured or noisy one, placements are not shifts of each other.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ Level = Literal["exact", "approximate", "none"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A promise, and why it holds or is not made."""
+    """A level of invariance, and the reason."""
 
     level: Level
     why: str
@@ -30,41 +30,40 @@ class Claim:
 
 Claims = dict[Mode, Claim]
 
-_CROPPED = Claim("none", "the object enters and leaves the picture, so the pictures hold different pixels")
+_CROPPED = Claim("none", "the object enters and leaves the image, so that the images hold different pixels")
 
 
-def _on_torus(level: Level, why: str) -> Claims:
-    """Return claims about circular shifts: an object that lies wholly on an empty canvas is moved by one as well."""
+def _circular(level: Level, why: str) -> Claims:
+    """Return claims for circular shifts, which also move an object that is fully visible on an empty canvas."""
     return {"canvas": Claim(level, why), "circular": Claim(level, why), "crop": _CROPPED}
 
 
-_SCATTERED = _on_torus("exact", "the mean of a scattering map over the torus does not depend on where the map lies")
+_SCATTERING = _circular("exact", "the mean of a scattering map over the torus does not depend on position")
+_SAME_PIXELS = _circular("exact", "the object is moved to a fixed position first, so that the network behind it gets "
+                                  "the same pixels, bit for bit")
 
 CLAIMS: dict[str, Claims] = {
-    "two-full": _on_torus("none", "the first layer has a weight of its own for each pixel of the canvas"),
-    "two-conv": _on_torus("none", "its fully connected layer has a weight of its own for each place of the map, and "
-                                  "its pools step by 2"),
-    "recentered": _on_torus("exact", "the object is shown at one fixed place: the net behind it is given the same "
-                                    "pixels, to the bit"),
-    "invariant": _on_torus("exact", "every layer commutes with shifts of the torus, polyphase downsampling included, "
-                                    "and the largest value of a channel does not depend on where it stands"),
-    "scattering-linear": _SCATTERED,
-    "scattering-full": _SCATTERED,
+    "two-full": _circular("none", "the first layer has a separate weight for each pixel of the canvas"),
+    "two-conv": _circular("none", "its fully connected layer has a separate weight for each position of the map, and "
+                                  "its pools have stride 2"),
+    "recentered": _SAME_PIXELS,
+    "invariant": _circular("exact", "every layer commutes with circular shifts, polyphase downsampling included, and "
+                                    "the maximum of a channel does not depend on its position"),
+    "scattering-linear": _SCATTERING,
+    "scattering-full": _SCATTERING,
 }
 """Claims of the registry models, by name and mode."""
 
 REPAIR_CLAIMS: dict[str, Claims] = {
-    "blur": _on_torus("approximate", "a blur before each step leaves less for the step to alias, but layers that read "
-                                     "positions stay"),
-    "polyphase": _on_torus("exact", "all padding is circular, each step begins at its strongest phase, and a layer "
-                                    "that read positions is shown the mean over them"),
-    "phase-average": _on_torus("approximate", "the mean over all phases takes away what the steps cause, but layers "
-                                              "that read positions stay"),
-    "placement-average": _on_torus("exact", "a shift only reorders the answers that are averaged"),
-    "recenter": _on_torus("exact", "the object is moved to one fixed place first: the net behind it is given the same "
-                                   "pixels, to the bit"),
+    "blur": _circular("approximate", "a blur before each stride reduces aliasing, but layers that read positions stay"),
+    "polyphase": _circular("exact", "all padding is circular, each stride begins at the strongest phase, and layers "
+                                    "that read positions get the mean over all positions"),
+    "phase-average": _circular("approximate", "the mean over all phases removes the effect of strides, but layers that "
+                                              "read positions stay"),
+    "placement-average": _circular("exact", "a shift only reorders the outputs that are averaged"),
+    "recenter": _SAME_PIXELS,
 }
-"""Claims of the models of the course after a repair, by its name and the mode."""
+"""Claims of the course's models after a repair, by method and mode."""
 
 
 def claims_of(model: str, repair: str | None = None) -> Claims:

@@ -1,16 +1,32 @@
-"""How a model is asked about placed images: the one place where uint8 becomes pixels in [0, 1]."""
+"""Forward passes on placed images: the only place where uint8 images become pixels in [0, 1]."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
 
 import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.layers.placed_pixels import laid_in_rows, prepared_canvases
-from shiftscope.modules import described, device_and_dtype, evaluating, model_name
+from shiftscope.geometry import MOST_PIXELS
+from shiftscope.layers.placed_images import can_prepare_first, prepare_and_place
+from shiftscope.modules import device_and_dtype, evaluating, input_error, model_name
 from shiftscope.placement import Placement
 
-__all__ = ["at_a_glance", "check_model", "device_and_dtype", "evaluating", "placed_outputs", "placed_pixels", "to_pixels"]
+__all__ = ["MAX_VALUES", "check_model", "check_pixels", "device_and_dtype", "evaluating", "placed_outputs",
+           "placed_pixels", "single_view", "to_pixels", "within_limits"]
+
+MAX_VALUES = 2**26
+"""Size limit of one image, or of a batch of fixed size, if the size comes from a file."""
+
+
+def within_limits(shape: Sequence[int]) -> bool:
+    """Return True if images, or a batch of them, of a shape (..., height, width) from a file may be allocated.
+
+    >>> within_limits((3, 224, 224)), within_limits((0, 8, 8)), within_limits((10**6, 28, 28))
+    (True, False, False)
+    """
+    return min(shape) >= 1 and prod(shape) <= MAX_VALUES and prod(shape[-2:]) <= MOST_PIXELS
 
 
 def to_pixels(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -24,27 +40,27 @@ def to_pixels(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch
 
 def placed_pixels(images: torch.Tensor, offsets: torch.Tensor, placement: Placement,
                   dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return uint8 images (B, C, h, w) laid at offsets (B, 2) as pixels in [0, 1], (B, C, H, W)."""
-    if laid_in_rows(placement, images.device):
-        return prepared_canvases(images, offsets, placement, dtype)
+    """Return uint8 images (B, C, h, w) placed at offsets (B, 2) as pixels in [0, 1], (B, C, H, W)."""
+    if can_prepare_first(placement, images.device):
+        return prepare_and_place(images, offsets, placement, dtype)
     return to_pixels(placement.place(images, offsets), dtype)
 
 
 def placed_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor, placement: Placement, *,
                    channels_last: bool = False) -> torch.Tensor:
-    """Return the model's outputs (B, K) for images laid at offsets.
+    """Return the model's outputs (B, K) for images placed at offsets.
 
-    A model that has a method `forward_placed(images, offsets, placement)` is asked through it first; it may answer
-    None and is then shown the whole canvas.
+    If the model has a method `forward_placed(images, offsets, placement)`, it is tried first; if it returns None, the
+    model gets the whole canvas.
 
     Args:
         images: uint8 (B, C, h, w) on the model's device.
         offsets: int64 (B, 2).
-        channels_last: memory layout of the canvases.
+        channels_last: memory format of the canvases.
     """
-    short_cut = getattr(model, "forward_placed", None)
-    if short_cut is not None:
-        outputs = short_cut(images, offsets, placement)
+    forward_placed = getattr(model, "forward_placed", None)
+    if forward_placed is not None:
+        outputs = forward_placed(images, offsets, placement)
         if outputs is not None:
             return outputs
     pixels = placed_pixels(images, offsets, placement, device_and_dtype(model)[1])
@@ -53,17 +69,25 @@ def placed_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor
     return model(pixels)
 
 
+def check_pixels(model: nn.Module, pixels: torch.Tensor, expected: tuple[int, int, int]) -> None:
+    """Raise a `UsageError` if `pixels` is not (batch, *expected)."""
+    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
+        channels, height, width = expected
+        raise UsageError(f"{type(model).__name__} was built for images of {channels} x {height} x {width} (channels, "
+                         f"height, width), got {tuple(pixels.shape)}: choose that canvas, or build the model with "
+                         "canvas=(H, W) and channels=C of your images")
+
+
 def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, classes: int) -> None:
-    """Try the model on a few images, so that a wrong size or class count is said before the work begins.
+    """Try the model on a few images, so that a wrong size or number of classes is reported before work begins.
 
     Args:
         images: uint8 (B, C, h, w).
 
     Raises:
-        UsageError: the model raises on such pictures, or its output is not (B, classes).
+        UsageError: if the model raises on such images, or its output is not (B, classes).
     """
     name = model_name(model)
-    shape = (images.shape[1], *placement.canvas)
     offsets = placement.centered(len(images), images.device)
     try:
         with evaluating(model):
@@ -71,20 +95,19 @@ def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, cl
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"{name} cannot take pictures of {' x '.join(map(str, shape))} (channels, height, width): "
-                         f"{described(error)}; choose the canvas and the channels that it was built for") from error
+        raise input_error(model, (images.shape[1], *placement.canvas), error) from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(images):
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise UsageError(f"{name} must return a tensor (batch, classes), got {got} for a batch of {len(images)}")
     if outputs.shape[1] != classes:
-        raise UsageError(f"{name} tells {outputs.shape[1]} classes apart, the dataset has {classes}: build the model "
+        raise UsageError(f"{name} has {outputs.shape[1]} outputs, the dataset has {classes} classes: build the model "
                          f"with classes={classes}, or choose the dataset that it was made for")
 
 
-def at_a_glance(model: nn.Module) -> AbstractContextManager[None]:
-    """Return a context in which a model may answer with less care: training is watched in it, nothing is judged.
+def single_view(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which a model that averages over views of an image uses only one, to save time in training.
 
-    A model that averages over views of a picture has a method `at_a_glance` that returns it.
+    Such models have a method `single_view()` that returns it.
     """
-    own = getattr(model, "at_a_glance", None)
+    own = getattr(model, "single_view", None)
     return nullcontext() if own is None else own()

@@ -1,7 +1,6 @@
-"""Models as ONNX files: reading one as a module, and writing one that takes pixels in [0, 1]."""
+"""ONNX files: reading one as a module, and exporting a model to a file that takes pixels in [0, 1]."""
 
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,40 +11,45 @@ from torch import nn
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted, reason_of, root_cause, where_raised
 from shiftscope.files import open_regular, reason
-from shiftscope.geometry import MOST_PIXELS
 from shiftscope.graph.export import silenced
-from shiftscope.models.adapt import adapt, without_quirks
-from shiftscope.models.sizes import LARGEST
-from shiftscope.modules import Classifier, device_and_dtype, evaluating, in_batches, model_name, says_model_errors
+from shiftscope.models.adapt import adapt, without_convention
+from shiftscope.models.forward import MAX_VALUES, within_limits
+from shiftscope.modules import (
+    Classifier,
+    device_and_dtype,
+    evaluating,
+    in_fixed_batches,
+    model_name,
+    reports_model_errors,
+)
 from shiftscope.text import valid_unicode
 
 SUFFIX = ".onnx"
-MOST_BYTES = 2**31
-"""Size limit of a file, which is the format's own."""
+MAX_BYTES = 2**31
+"""Size limit of a file, which is that of the format."""
 
 INSTALL = "install the extra: pip install 'shiftscope[onnx]'"
 
 FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
-WHOLE = ("tensor(int64)", "tensor(int32)")
+INTEGERS = ("tensor(int64)", "tensor(int32)")
 
 
 class OnnxModel(nn.Module):
-    """A classifier in an ONNX file, asked through onnxruntime on the CPU.
+    """A classifier in an ONNX file, computed by onnxruntime on the CPU.
 
     Args:
-        path: the file. Its one input takes float pictures, (batch, C, H, W) or (batch, H, W, C). Of its outputs
-            the first that holds numbers (batch, classes) counts: others, such as labels, are left out.
+        path: the file. It must have one input, float images (batch, C, H, W) or (batch, H, W, C). Of its outputs the
+            first with numbers (batch, classes) is used; others, such as labels, are ignored.
 
     Attributes:
-        picture: (C, H, W) as the file says; not there where it leaves a size open.
-        batch: the batch size that the file is fixed to, None where it takes any. A fixed batch is filled up with
-            repeats of the last picture, whose answers are dropped.
-        channels_last: whether the file takes (batch, H, W, C).
+        input_shape: (C, H, W); missing if a size is dynamic.
+        batch: the fixed batch size of the file, None if dynamic. Smaller batches are padded with the last image.
+        channels_last: True if the file takes (batch, H, W, C).
 
     Raises:
-        UsageError: onnxruntime is not installed.
-        CheckpointError: the file is missing, corrupt, takes something other than one batch of float pictures, or
-            returns no scores.
+        UsageError: if onnxruntime is not installed.
+        CheckpointError: if the file is missing or corrupt, its input is not one batch of float images, or it has no
+            output of scores.
     """
 
     def __init__(self, path: Path | str):
@@ -54,43 +58,43 @@ class OnnxModel(nn.Module):
         self.session = _session(self.path)
         source = self.session.get_inputs()[0]
         if len(self.session.get_inputs()) != 1 or len(source.shape) != 4 or source.type not in FLOATS:
-            raise CheckpointError(f"{path} takes {_listed(self.session.get_inputs())}, expected one input of pictures, "
+            raise CheckpointError(f"{path} takes {_listed(self.session.get_inputs())}, expected one input of images, "
                                   "floats (batch, channels, height, width): export the classifier alone")
         _check_sizes(source.shape, self.path)
         self.source, self.dtype = source.name, FLOATS[source.type]
-        self.answer = _scores(self.session.get_outputs(), self.path)
+        self.output = _scores(self.session.get_outputs(), self.path)
         self.channels_last = _is_channels_last(source.shape)
         batch, *sizes = source.shape
         sizes = [sizes[2], *sizes[:2]] if self.channels_last else sizes
         self.batch = batch if isinstance(batch, int) else None
         if all(isinstance(size, int) for size in sizes):
-            self.picture = tuple(sizes)
+            self.input_shape = tuple(sizes)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         values = pixels.detach().to(device="cpu", dtype=self.dtype)
         values = values.permute(0, 2, 3, 1) if self.channels_last else values
-        return in_batches(self._run, values.contiguous(), self.batch).to(pixels.device)
+        return in_fixed_batches(self._run, values.contiguous(), self.batch).to(pixels.device)
 
     def _run(self, values: torch.Tensor) -> torch.Tensor:
         try:
-            return torch.from_numpy(self.session.run([self.answer], {self.source: values.numpy()})[0])
-        except Exception as error:  # onnxruntime's errors have no common base of their own
-            raise UsageError(f"{self.path} cannot take pictures of shape {tuple(values.shape)}: "
+            return torch.from_numpy(self.session.run([self.output], {self.source: values.numpy()})[0])
+        except Exception as error:  # the errors of onnxruntime have no common base class
+            raise UsageError(f"{self.path} cannot take images of shape {tuple(values.shape)}: "
                              f"{reason_of(error)}") from error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxModel":
-        """Return the model itself: it has no weights that could change, and a session cannot be copied."""
+        """Return the model itself: it has no parameters, and sessions cannot be copied."""
         return self
 
 
 def _listed(values: Any) -> str:
-    """Return inputs or outputs of a file in words, the first few."""
+    """Return names, types and shapes of the first inputs or outputs of a file."""
     return ", ".join(f"{value.name} {value.type} {value.shape}" for value in values[:3])
 
 
 def _scores(outputs: Any, path: Path) -> str:
-    """Return the name of the output that holds a number for each class."""
-    numbers = [value for value in outputs if value.type in (*FLOATS, *WHOLE)]
+    """Return the name of the output (batch, classes)."""
+    numbers = [value for value in outputs if value.type in (*FLOATS, *INTEGERS)]
     rows = [value for value in numbers if len(value.shape) == 2 and value.shape[1] != 1]
     found = [value for value in rows if value.type in FLOATS] or rows or [
         value for value in numbers if value.type in FLOATS]
@@ -101,7 +105,7 @@ def _scores(outputs: Any, path: Path) -> str:
 
 
 def _is_channels_last(shape: Sequence[Any]) -> bool:
-    """Return whether an input's axes are (batch, H, W, C).
+    """Return True if the axes of an input are (batch, H, W, C).
 
     >>> _is_channels_last(["batch", 36, 36, 1]), _is_channels_last(["batch", 3, 64, 3])
     (True, False)
@@ -111,11 +115,11 @@ def _is_channels_last(shape: Sequence[Any]) -> bool:
 
 
 def _check_sizes(shape: Sequence[Any], path: Path) -> None:
-    """Raise a `CheckpointError` where a batch of pictures with the sizes that the file fixes would be empty or huge."""
+    """Raise a `CheckpointError` if a batch of the sizes that the file fixes would be empty or exceed the limits."""
     fixed = [size for size in shape if isinstance(size, int)]
-    if any(size < 1 for size in fixed) or prod(fixed) > LARGEST or prod(fixed[-2:]) > MOST_PIXELS:
-        raise CheckpointError(f"{path} takes pictures of {quoted(list(shape))} (batch, channels, height, width), "
-                              f"expected 1 to {LARGEST:,} numbers a batch: export the classifier for other sizes")
+    if fixed and not within_limits(fixed):
+        raise CheckpointError(f"{path} takes images of {quoted(list(shape))} (batch, channels, height, width), "
+                              f"expected 1 to {MAX_VALUES:,} numbers per batch: export the classifier for other sizes")
 
 
 def _session(path: Path) -> Any:
@@ -124,71 +128,70 @@ def _session(path: Path) -> Any:
     except ImportError as error:
         raise UsageError(f"reading {path} needs onnxruntime, which is not installed: {INSTALL}") from error
     try:
-        open_regular(path, MOST_BYTES).close()
+        open_regular(path, MAX_BYTES).close()
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no file {path}; give the path of an ONNX file") from error
+        raise CheckpointError(f"{path} does not exist; give the path of an ONNX file") from error
     except OSError as error:
-        raise CheckpointError(f"{path} is no readable ONNX file ({reason(error)}); export it again") from error
+        raise CheckpointError(f"{path} is not a readable ONNX file ({reason(error)}); export it again") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors only: they are raised as well
-    readable = valid_unicode(str(path)) == str(path)  # onnxruntime opens files with names in UTF-8 only
+    options.log_severity_level = 3  # only errors, which are raised as well
+    readable = valid_unicode(str(path)) == str(path)  # onnxruntime opens only files with UTF-8 names
     try:
         return onnxruntime.InferenceSession(str(path) if readable else path.read_bytes(), options,
-                                            providers=["CPUExecutionProvider"], enable_fallback=0)  # it would print
+                                            providers=["CPUExecutionProvider"], enable_fallback=0)  # the fallback prints
     except Exception as error:
-        raise CheckpointError(f"{path} is no readable ONNX file ({reason_of(error)}); export it "
-                              "again") from error
+        raise CheckpointError(f"{path} is not a readable ONNX file ({reason_of(error)}); export it again") from error
 
 
-@says_model_errors
+@reports_model_errors
 def export_onnx(model: Classifier, path: Path | str, shape: tuple[int, int, int], *, batch: int | None = None) -> Path:
-    """Write a model as an ONNX file that takes pixels in [0, 1] and normalizes them itself, whole or not at all.
+    """Export a model to an ONNX file that takes float32 pixels in [0, 1], and includes the normalization.
 
-    The file takes float32, whatever the model computes in.
+    The file is written atomically.
 
     Args:
         model: any module that takes (batch, C, H, W); exported in eval mode, its modes are restored.
-        shape: (C, H, W) of its pictures.
-        batch: a fixed batch size; any unless given.
+        shape: (C, H, W) of its input.
+        batch: a fixed batch size; None: dynamic.
 
     Returns:
         The path.
 
     Raises:
-        UsageError: the exporter's packages are not installed.
-        ShiftscopeError: the model cannot be exported; the exporter's reason is quoted.
-        OutputError: the file cannot be written.
+        UsageError: if the packages for the export are not installed, or the model is TorchScript.
+        ShiftscopeError: if the model cannot be exported; the message quotes the exporter.
+        OutputError: if the file cannot be written.
     """
     adapted = adapt(model, shape=shape)
     device, dtype = device_and_dtype(adapted)
-    module = without_quirks(adapted)
+    module = without_convention(adapted)
     if isinstance(module, torch.jit.ScriptModule):
         raise UsageError(f"{model_name(module)} is TorchScript, which cannot be written as ONNX: export the model that "
                          "it was made from")
-    written = module if dtype == torch.float32 else _InFloat32(module, dtype)
+    exported = module if dtype == torch.float32 else _InFloat32(module, dtype)
     example = torch.zeros(batch or 2, *shape, device=device)
     sizes: Any = ({0: torch.export.Dim("batch")},) if batch is None else None
-    with TemporaryDirectory() as folder, silenced(), evaluating(written):
-        made = Path(folder) / "model.onnx"
+    with TemporaryDirectory() as folder, silenced(), evaluating(exported):
+        file = Path(folder) / "model.onnx"
         try:
-            torch.onnx.export(written, (example,), made, dynamo=True, input_names=["pixels"],
+            torch.onnx.export(exported, (example,), file, dynamo=True, input_names=["pixels"],
                               output_names=["outputs"], external_data=False, verbose=False, dynamic_shapes=sizes)
         except ImportError as error:
             raise UsageError(f"writing {path} needs packages that are not installed ({error}): {INSTALL}") from error
         except Exception as error:
             cause = root_cause(error)
-            place = where_raised(cause)
+            location = where_raised(cause)
             raise ShiftscopeError(f"{model_name(module)} cannot be written as ONNX: {type(cause).__name__}"
-                                  f"{' ' + place if place else ''}: {reason_of(cause)}") from error
+                                  f"{' ' + location if location else ''}: {reason_of(cause)}") from error
         if dtype != torch.float32:
-            _check_runs(made, model_name(module), dtype)
-        files.write_bytes(path, made.read_bytes())
+            _check_runs(file, model_name(module), dtype)
+        files.write_bytes(path, file.read_bytes())
     return Path(path)
 
 
 def _check_runs(path: Path, name: str, dtype: torch.dtype) -> None:
-    """Raise a `UsageError` unless onnxruntime, where it is installed, has all operations for this dtype."""
+    """Raise a `UsageError` if onnxruntime is installed and lacks an operation for this dtype."""
     try:
         OnnxModel(path)
     except CheckpointError as error:
@@ -200,7 +203,7 @@ def _check_runs(path: Path, name: str, dtype: torch.dtype) -> None:
 
 
 class _InFloat32(nn.Module):
-    """A model of another type that takes pixels in float32, as all ONNX files do that are written here."""
+    """A model of another dtype that takes float32 pixels."""
 
     def __init__(self, model: nn.Module, dtype: torch.dtype):
         super().__init__()

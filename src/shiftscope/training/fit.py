@@ -21,12 +21,12 @@ from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
 from shiftscope.generators import seed_generators, seeded
-from shiftscope.hooks import laid_out
+from shiftscope.hooks import memory_format
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.checkpoint import Provenance, save
-from shiftscope.models.forward import at_a_glance, check_model, device_and_dtype
+from shiftscope.models.forward import check_model, device_and_dtype, single_view
 from shiftscope.models.registry import count_parameters
-from shiftscope.modules import Classifier, as_module, modes_kept, says_model_errors, set_mode
+from shiftscope.modules import Classifier, as_module, preserve_modes, reports_model_errors, set_mode
 from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
@@ -52,7 +52,7 @@ _ANOTHER = 130  # exit code where another process of the group was asked to stop
 
 
 @together("folder", "progress", "on_epoch", "stop")
-@says_model_errors
+@reports_model_errors
 def train(model: Classifier, data: Dataset, *, placement: Placement | None = None,
           settings: TrainSettings | None = None, name: str | None = None, folder: Path | str | None = None,
           resume: bool = False, normalize: Normalization | None = None,
@@ -145,7 +145,7 @@ class _Fit:
     def run(self, resume: bool, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> TrainResult:
         keep_memory()
         restored = resume and self._restore()
-        with modes_kept(self.model), laid_out(self.model, channels_last=self.plan.channels_last):
+        with preserve_modes(self.model), memory_format(self.model, channels_last=self.plan.channels_last):
             if not restored and self.settings.micro_batch is None:
                 self._try_plan()
             self.team = Teamwork(self.model, self.plan, self.settings.batch_size, self.few, self.placement)
@@ -335,7 +335,7 @@ class _Fit:
         if self.validation is None:
             return None
         offsets = self.placement.sample(torch.arange(len(self.validation)), seed=_VALIDATION_SEED)
-        with at_a_glance(self.model):
+        with single_view(self.model):
             found = predict(self.model, self.validation, offsets, self.placement)
         return found.right(self.validation.labels).double().mean().item()
 

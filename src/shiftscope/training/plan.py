@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from shiftscope.errors import UsageError
-from shiftscope.hooks import laid_out
+from shiftscope.hooks import memory_format
 from shiftscope.models.forward import device_and_dtype, evaluating, placed_outputs, placed_pixels
 from shiftscope.modules import model_name
 from shiftscope.placement import Placement
@@ -161,7 +161,7 @@ def compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def compiling() -> AbstractContextManager[Any]:
-    """Return a context in which what `torch.compile` made runs compiled, though `says_model_errors` is around it."""
+    """Return a context in which what `torch.compile` made runs compiled, though `reports_model_errors` is around it."""
     return torch.compiler.set_stance("default")
 
 
@@ -195,7 +195,7 @@ def uses_all_parameters(model: nn.Module, images: torch.Tensor, placement: Place
 def _takes_channels_last(model: nn.Module, images: torch.Tensor, placement: Placement) -> bool:
     offsets = placement.centered(len(images), images.device)
     try:
-        with evaluating(model), laid_out(model, channels_last=True):
+        with evaluating(model), memory_format(model, channels_last=True):
             placed_outputs(model, images, offsets, placement, channels_last=True)
     except RuntimeError:
         return False

@@ -11,7 +11,7 @@ from shiftscope.errors import UsageError, reason_of
 from shiftscope.models.adapt import adapt, initialize
 from shiftscope.models.forward import placed_outputs
 from shiftscope.models.registry import registry_name
-from shiftscope.modules import made_in_inference_mode, model_name, set_mode
+from shiftscope.modules import has_inference_tensors, model_name, set_mode
 from shiftscope.placement import Placement
 from shiftscope.training.plan import main_output
 
@@ -23,7 +23,7 @@ def prepare(model: nn.Module, shape: Sequence[int], seed: int) -> nn.Module:
         UsageError: it does not take them, or its weights cannot learn.
     """
     initialize(model, shape, seed)
-    if made_in_inference_mode(model):
+    if has_inference_tensors(model):
         raise UsageError(f"the weights of {model_name(model)} were made in torch.inference_mode and cannot learn: "
                          "build the model outside of it, or train copy.deepcopy(model)")
     return adapt(model, shape=shape)

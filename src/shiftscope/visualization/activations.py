@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import ShiftscopeError
-from shiftscope.hooks import Watch, capture
+from shiftscope.hooks import SoftmaxInput, capture
 from shiftscope.models.forward import device_and_dtype, placed_outputs
 from shiftscope.placement import Placement
 from shiftscope.visualization.anatomy import CLASSES, Anatomy, examine
@@ -71,7 +71,7 @@ class Readout:
 
         A model's own short cut around the empty canvas counts where it visits all the layers in their full size.
         """
-        with capture(self.model, self.layers) as outputs, Watch() as watch:
+        with capture(self.model, self.layers) as outputs, SoftmaxInput() as watch:
             outputs[CLASSES] = watch.logits(placed_outputs(self.model, images, offsets, placement))
         if all(self._complete(name, outputs.get(name)) for name in self.layers):
             return outputs

@@ -84,7 +84,7 @@ def picture_shape(model: nn.Module, shape: Sequence[int] | None) -> tuple[int, i
         UsageError: the model does not say, or the shape is not three whole numbers of at least 1.
     """
     if shape is None:
-        shape = next((vars(module)["picture"] for module in model.modules() if "picture" in vars(module)), None)
+        shape = next((vars(module)["input_shape"] for module in model.modules() if "input_shape" in vars(module)), None)
     if shape is None:
         raise UsageError(f"{model_name(model)} does not say which pictures it takes: pass shape=(channels, height, "
                          "width)")

@@ -12,7 +12,7 @@ from shiftscope.errors import ShiftscopeError, UsageError, require, unknown
 from shiftscope.hooks import find_layer, frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
 from shiftscope.models.forward import device_and_dtype
-from shiftscope.modules import Classifier, as_module, says_model_errors
+from shiftscope.modules import Classifier, as_module, reports_model_errors
 from shiftscope.outputs import first_maximum
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Attribution
@@ -29,7 +29,7 @@ LOOSE = 0.05
 """Integrated gradients that miss the score difference by more than this share of it are noted."""
 
 
-@says_model_errors
+@reports_model_errors
 def attribute(model: Classifier, images: Any, target: Target = None, *, method: str = "integrated-gradients",
               layer: str | None = None, baseline: int | torch.Tensor | np.ndarray = 0,
               labels: Sequence[int] | torch.Tensor | np.ndarray | None = None, class_names: Sequence[str] = (),
@@ -109,7 +109,7 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
                        seconds=time.perf_counter() - begun, **found)
 
 
-@says_model_errors
+@reports_model_errors
 def default_methods(model: Classifier, shape: Sequence[int] | None = None) -> list[str]:
     """Return the methods that suit a model: all, but Grad-CAM only where there is a convolution.
 

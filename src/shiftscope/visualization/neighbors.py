@@ -12,7 +12,7 @@ from shiftscope.errors import UsageError, require
 from shiftscope.hooks import frozen
 from shiftscope.models.adapt import adapt, differentiable, title_of
 from shiftscope.models.forward import device_and_dtype
-from shiftscope.modules import Classifier, says_model_errors
+from shiftscope.modules import Classifier, reports_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Neighbors
@@ -87,7 +87,7 @@ class _Tally:
             self.peaks[layer] = peaks if known is None else torch.maximum(known, peaks)
 
 
-@says_model_errors
+@reports_model_errors
 def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Dataset, *, placement: Placement,
                     k: int = 9, images: int = IMAGES, name: str | None = None,
                     progress: Progress | None = None) -> list[Neighbors]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.hooks import Watch, capture, channels_last
+from shiftscope.hooks import SoftmaxInput, capture, channels_last
 from shiftscope.modules import out_of_memory
 from shiftscope.visualization.anatomy import CLASSES, OUTPUT, Anatomy
 from shiftscope.visualization.binding import Target
@@ -26,7 +26,7 @@ class Probe:
 
     def ask(self, pixels: torch.Tensor, layers: Iterable[str], leak: float = 0.0) -> dict[str, torch.Tensor]:
         """Return what layers give, under `OUTPUT` the model's output, and under "class" that before a final softmax."""
-        with capture(self.model, layers) as outputs, Watch(leak) as watch:
+        with capture(self.model, layers) as outputs, SoftmaxInput(leak) as watch:
             outputs[OUTPUT] = self.model(pixels.to(self.dtype, copy=True))  # it may work in place
             outputs[CLASSES] = watch.logits(outputs[OUTPUT])
         return outputs

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import require, unknown
-from shiftscope.hooks import Watch, capture, match_layer
+from shiftscope.hooks import SoftmaxInput, capture, match_layer
 from shiftscope.visualization.anatomy import CLASSES, Anatomy
 from shiftscope.visualization.rectified import after_relu
 
@@ -85,7 +85,7 @@ class Score:
         """Return what each unit gives, classes before a final softmax, and the model's output."""
         inner = [] if self.aim.layer == CLASSES else [self.aim.layer]
         through = [self.layer] if self.layer else []
-        with capture(self.model, inner) as outputs, after_relu(self.model, through, self._pass), Watch() as watch:
+        with capture(self.model, inner) as outputs, after_relu(self.model, through, self._pass), SoftmaxInput() as watch:
             given = self.model(pixels.to(self.dtype, copy=True))  # it may work in place
             outputs[CLASSES] = watch.logits(given)
         found = outputs[self.aim.layer].movedim(-1 if self.aim.linear else 1, 1)

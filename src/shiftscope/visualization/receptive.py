@@ -12,7 +12,7 @@ from shiftscope.errors import UsageError
 from shiftscope.hooks import capture, frozen
 from shiftscope.models.adapt import adapt, differentiable
 from shiftscope.models.forward import device_and_dtype
-from shiftscope.modules import Classifier, says_model_errors
+from shiftscope.modules import Classifier, reports_model_errors
 from shiftscope.visualization.activations import by_unit, read
 from shiftscope.visualization.anatomy import CLASSES, examine
 from shiftscope.visualization.binding import Target
@@ -68,7 +68,7 @@ def _mean_pool(name: str, source: torch.Tensor, *args: Any, dilation: Any = 1, r
     return _POOLS[name](source, *args, **kwargs)
 
 
-@says_model_errors
+@reports_model_errors
 def receptive_fields(model: Classifier, goal: str | Objective, shape: tuple[int, int, int],
                      class_names: Sequence[str] = ()) -> torch.Tensor:
     """Return the smallest box of pixels that holds all that can reach each unit of an objective.

@@ -89,7 +89,7 @@ def _batches(model: nn.Module, pixels: torch.Tensor, names: list[str], outputs: 
     device, dtype = device_and_dtype(model)
     for batch in pixels.split(batch_size):
         outputs.clear()
-        with torch.no_grad(), model_errors(model), hooks.Watch() as watch:
+        with torch.no_grad(), model_errors(model), hooks.SoftmaxInput() as watch:
             outputs[CLASSES] = watch.logits(model(batch.to(device, dtype, copy=True)))
         yield {name: _tensor(outputs, name, model) for name in names}
 

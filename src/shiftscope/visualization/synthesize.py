@@ -14,7 +14,7 @@ from shiftscope.errors import ShiftscopeError
 from shiftscope.hooks import channels_last, frozen
 from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
 from shiftscope.models.forward import device_and_dtype, evaluating
-from shiftscope.modules import Classifier, as_module, says_model_errors
+from shiftscope.modules import Classifier, as_module, reports_model_errors
 from shiftscope.outputs import predicted_classes
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -32,7 +32,7 @@ from shiftscope.visualization.transforms import Transform
 
 
 @together("progress")
-@says_model_errors
+@reports_model_errors
 def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: Any = None,
               settings: SynthesisSettings | None = None, shape: Sequence[int] | None = None,
               class_names: Sequence[str] = (), normalize: Normalization | None = None,
@@ -107,7 +107,7 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
                      judged=_judged(judge, found["images"]) if judge is not None else np.zeros(0, np.int64))
 
 
-@says_model_errors
+@reports_model_errors
 def default_objectives(model: Classifier, shape: Sequence[int] | None = None) -> list[str]:
     """Return what is worth seeing first: all classes, and (up to 100) neurons of the first fully connected layer.
 

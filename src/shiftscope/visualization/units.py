@@ -14,7 +14,7 @@ from shiftscope.evaluation.accuracy import Split, default_placement, split_image
 from shiftscope.hooks import capture, frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import device_and_dtype, to_pixels
-from shiftscope.modules import Classifier, says_model_errors
+from shiftscope.modules import Classifier, reports_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import UnitRow, UnitTable
@@ -32,7 +32,7 @@ BATCH_PIXELS = 2**18
 """Pixels of a batch: 83 pictures of 56 x 56."""
 
 
-@says_model_errors
+@reports_model_errors
 def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
           validation: int = VALIDATION_IMAGES, images: int = 1000, seed: int = 0, layers: Sequence[str] | None = None,
           normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,

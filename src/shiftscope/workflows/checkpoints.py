@@ -78,7 +78,7 @@ def channels_of(model: nn.Module, config: CheckpointConfig) -> int:
     known = config.provenance.channels or config.arguments.get("channels")
     if known is not None:
         return known
-    picture = next((vars(module)["picture"] for module in model.modules() if "picture" in vars(module)), None)
+    picture = next((vars(module)["input_shape"] for module in model.modules() if "input_shape" in vars(module)), None)
     if picture is not None:
         return int(picture[0])
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
@@ -94,7 +94,7 @@ def in_one_pass(model: AnyModel) -> AnyModel:
     average = model.net if isinstance(model, Repaired) else None
     if isinstance(model, Repaired) and isinstance(average, PlacementAverage | WholeAverage):
         with suppress(ShiftscopeError):  # the loop over all placements stays
-            average.everywhere = dense_shifts(average.model.eval(), model.picture)
+            average.all_shifts = dense_shifts(average.model.eval(), model.input_shape)
     return model
 
 

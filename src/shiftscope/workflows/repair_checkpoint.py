@@ -75,7 +75,7 @@ class RepairOptions:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise unknown("way to repair", self.method, METHODS)
+            raise unknown("repair method", self.method, METHODS)
         require(self.finetune >= 0, "finetune", self.finetune, "a number of epochs, 0 or more")
         require(self.images is None or self.images >= 1, "images", self.images, "a whole number of at least 1")
         if self.finetune and self.method == "placement-average":

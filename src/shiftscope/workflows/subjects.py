@@ -139,7 +139,7 @@ def _onnx_subject(path: Path, overrides: dict[str, Any], normalize: Normalizatio
     model = OnnxModel(path)
     if model.batch is not None:
         progress.note(f"{path} has a fixed batch of {model.batch}: pictures are asked about in such batches")
-    picture = getattr(model, "picture", None)
+    picture = getattr(model, "input_shape", None)
     canvas = {"canvas": picture[1:]} if picture else {}
     data, placement = open_data(DataSettings(**(canvas | overrides)), progress)
     return Subject(model=adapt(model, normalize=normalize), name=valid_unicode(path.name), trained="unknown", data=data,

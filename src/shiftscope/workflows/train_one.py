@@ -8,7 +8,7 @@ from shiftscope.devices import resolve_device
 from shiftscope.progress import Progress
 from shiftscope.results import SCHEMA_VERSION, TrainResult
 from shiftscope.runs import Job, RunFolder
-from shiftscope.settings import DataSettings, TrainSettings
+from shiftscope.settings import DataSettings, TrainSettings, current_model_name
 from shiftscope.workflows.inputs import begin_run, open_data
 from shiftscope.workflows.jobs import check_models, check_names, train_job
 from shiftscope.workflows.metrics_json import dataset_summary, training_summary
@@ -30,6 +30,7 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
         Interrupted: stopped by a signal after saving.
     """
     run, where = RunFolder(out), resolve_device(device)
+    model = current_model_name(model)
     check_names([model])
     run.check(resume=resume, overwrite=overwrite)
     images, placement = open_data(data, progress)

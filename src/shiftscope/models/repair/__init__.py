@@ -1,6 +1,6 @@
-"""Repairing: a user's model with the same weights, made indifferent to place or nearly so."""
+"""Repair: a model with the same weights that is less sensitive to position, or translation-invariant."""
 
-from shiftscope.models.repair.repaired import METHODS, Recipe, Repaired, repair, repair_again
-from shiftscope.models.repair.whole import WholeAverage
+from shiftscope.layers.averaging import WholeAverage
+from shiftscope.models.repair.repaired import METHODS, Recipe, Repaired, apply_recipe, repair
 
-__all__ = ["METHODS", "Recipe", "Repaired", "WholeAverage", "repair", "repair_again"]
+__all__ = ["METHODS", "Recipe", "Repaired", "WholeAverage", "apply_recipe", "repair"]

@@ -1,26 +1,22 @@
-"""Strided layers that blur before they step: less aliasing, so smaller changes when the object moves."""
-
-from typing import Any
+"""Repair by anti-aliasing: strided layers blur before subsampling."""
 
 from torch import fx
 
-from shiftscope.graph.editable import Editable, arguments, op_of, sizes, title
-from shiftscope.graph.strided import Pair, pair, strided_nodes
-from shiftscope.layers.blur_pool import BlurPool2d
-from shiftscope.models.repair.torus import CannotRepair
+from shiftscope.graph.editable import Editable, op_of, sizes, title
+from shiftscope.graph.strided import strided_nodes
+from shiftscope.layers import BlurPool2d
+from shiftscope.models.repair.strides import WINDOWED, CannotRepair, rewrite, window_of
 
-_THROUGH = {"batch_norm", "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish",
-            "clone"}
-"""What follows a strided convolution and comes before the blur, as in the paper."""
-
-_DENSE = ("conv2d", "max_pool2d", "avg_pool2d")
+_POINTWISE = {"batch_norm", "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish",
+              "clone"}
+"""Operations between a strided convolution and its blur, as in the paper."""
 
 
 def taps_for(stride: int) -> int:
-    """Return the length of the kernel: it reaches to the next places that are kept, and has a middle.
+    """Return the length of the blur kernel, odd, reaching up to the next positions that are kept.
 
-    The middle is where the strided layer looked, so the layers after it find all in its place: with 4 taps the convnet
-    loses 3.8 points of centered accuracy before fine-tuning, with 3 it loses 2.1.
+    An even kernel would shift the maps by half a position: with 4 taps the convnet loses 3.8 points of centered accuracy
+    before fine-tuning, with 3 it loses 2.1.
 
     >>> taps_for(2), taps_for(4)
     (3, 7)
@@ -29,78 +25,58 @@ def taps_for(stride: int) -> int:
 
 
 def repair_blur(net: Editable) -> list[str]:
-    """Let every strided layer compute at each place, then blur and keep every stride-th; return notes.
+    """Make every strided layer compute all positions, then blur and subsample; return notes.
 
-    After a convolution the blur comes behind its norm and nonlinearity, where these follow alone.
+    After a convolution the blur is inserted behind its normalization and nonlinearity, if only these follow.
 
     Args:
         net: rewritten in place.
 
     Raises:
-        UsageError: no strided layers; one whose stride differs down and right, or whose output would change its size.
+        UsageError: if there are no strided layers, or one has different row and column strides, or the size of its
+            output would change.
 
     References:
         Zhang, "Making convolutional networks shift-invariant again", ICML 2019, arXiv:1904.11486.
     """
-    found = [node for node in strided_nodes(net) if op_of(node) in _DENSE]
-    if not found:
+    strided = [node for node in strided_nodes(net) if op_of(node) in WINDOWED]
+    if not strided:
         raise CannotRepair(f"{net.owner} has no strided convolution or pooling to blur")
-    small = [title(node) for node in found if not _blur(net, node)]
-    notes = ["a blur before each step reduces how much predictions depend on position; it does not remove it"]
-    return notes + [f"{name} works on maps that are too small to blur, and was kept" for name in small]
+    kept = [title(node) for node in strided if not _blur(net, node)]
+    notes = ["a blur before each stride reduces how much predictions depend on position; it does not remove it"]
+    return notes + [f"{name} was kept, because its maps are too small to blur" for name in kept]
 
 
 def _blur(net: Editable, node: fx.Node) -> bool:
-    given = arguments(node)
-    stride = pair(given["stride"] or given["kernel_size"])  # along an axis with one output position as well
-    if stride[0] != stride[1]:
-        raise CannotRepair(f"{title(node)} of {net.owner} steps by {stride[0]} down and {stride[1]} right, which one "
-                         "blur does not replace")
-    dense, taps = _dense_size(node), taps_for(stride[0])
+    """Replace the stride of an operation by a `BlurPool2d`; return False if its maps are too small."""
+    window = window_of(node)
+    stride, taps = window.stride[0], taps_for(window.stride[0])
+    if window.stride[1] != stride:
+        raise CannotRepair(f"{title(node)} of {net.owner} has the strides {stride} down and {window.stride[1]} right, "
+                           "which one blur cannot replace")
+    before, after = sizes(window.source)[2:], tuple(map(int, sizes(node)[2:]))
+    dense = [int(size) + 2 * padding - reach for size, padding, reach in
+             zip(before, window.padding, window.reach, strict=True)]
     if min(dense) < taps // 2 + 1:
         return False
-    there = (int(sizes(node)[2]), int(sizes(node)[3]))
-    kept = tuple(-(-size // stride[0]) for size in dense)
-    if kept != there:
-        raise CannotRepair(f"{title(node)} of {net.owner} gives {there[0]} x {there[1]} places, blurred it would give "
-                         f"{kept[0]} x {kept[1]}, which the layers after it do not take")
-    _step_by_one(node)
+    blurred = tuple(-(-size // stride) for size in dense)
+    if blurred != after:
+        raise CannotRepair(f"the output of {title(node)} of {net.owner} is {after[0]} x {after[1]}, after a blur it would "
+                           f"be {blurred[0]} x {blurred[1]}, which the layers after it do not take")
+    rewrite(node, stride=(1, 1))
     last = _end_of_chain(node)
     readers = list(last.users)
-    pool = net.add_module(BlurPool2d(int(sizes(node)[1]), stride=stride[0], taps=taps, padding="reflect"), last)
+    pool = net.add_module(BlurPool2d(int(sizes(node)[1]), stride=stride, taps=taps, padding="reflect"), last)
     for reader in readers:
         reader.replace_input_with(last, pool)
     return True
 
 
-def _windows(node: fx.Node) -> tuple[Pair, Pair]:
-    """Return the reach of an operation's window, and its padding on both sides taken together, down and right."""
-    given = arguments(node)
-    kernel = sizes(given["weight"])[2:] if "weight" in given else pair(given["kernel_size"])
-    dilation = pair(given.get("dilation", 1))
-    padding = (0, 0) if given["padding"] == "valid" else pair(given["padding"])
-    return ((dilation[0] * (int(kernel[0]) - 1), dilation[1] * (int(kernel[1]) - 1)),
-            (2 * padding[0], 2 * padding[1]))
-
-
-def _dense_size(node: fx.Node) -> Pair:
-    """Return rows and columns of an operation's output, were its stride 1."""
-    before, (reach, padding) = sizes(node.all_input_nodes[0])[2:], _windows(node)
-    return int(before[0]) + padding[0] - reach[0], int(before[1]) + padding[1] - reach[1]
-
-
-def _step_by_one(node: fx.Node) -> None:
-    given: dict[str, Any] = arguments(node) | {"stride": [1, 1]}
-    if "ceil_mode" in given:
-        given["ceil_mode"] = False
-    first = "input" if "input" in given else "self"
-    node.args, node.kwargs = (given.pop(first),), given
-
-
 def _end_of_chain(node: fx.Node) -> fx.Node:
-    while op_of(node) in _DENSE[:1] or op_of(node) in _THROUGH:
+    """Return the last of the pointwise operations that follow a convolution without branches."""
+    while op_of(node) == "conv2d" or op_of(node) in _POINTWISE:
         readers = list(node.users)
-        if len(readers) != 1 or op_of(readers[0]) not in _THROUGH:
+        if len(readers) != 1 or op_of(readers[0]) not in _POINTWISE:
             break
         node = readers[0]
     return node

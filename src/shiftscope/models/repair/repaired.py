@@ -1,34 +1,36 @@
-"""A model that was repaired, which knows how, so that a checkpoint can build it again."""
+"""Repaired models, and the recipe by which a checkpoint can repair the model again."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from math import prod
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError, require, unknown
+from shiftscope.errors import ShiftscopeError, UsageError, require, unknown
 from shiftscope.geometry import MOST_PIXELS
 from shiftscope.graph.editable import editable
 from shiftscope.graph.strided import Pair, pair
-from shiftscope.layers.phase_average import PhaseAverage
-from shiftscope.layers.placement_average import PlacementAverage
-from shiftscope.layers.recenter import Recenter
-from shiftscope.models.adapt import adapt, check_initialized, copy_of, differentiable, without_quirks
-from shiftscope.models.forward import evaluating
+from shiftscope.layers import PhaseAverage, PlacementAverage, Recenter
+from shiftscope.layers.averaging import WholeAverage
+from shiftscope.models.adapt import adapt, check_initialized, copy_model, differentiable, without_convention
+from shiftscope.models.forward import check_pixels, evaluating, within_limits
 from shiftscope.models.repair.blur import repair_blur
 from shiftscope.models.repair.polyphase import repair_polyphase
-from shiftscope.models.repair.shifts import change_under, check_outputs, synthetic_images
-from shiftscope.models.repair.stride import alternatives, find_stride, on_meta
-from shiftscope.models.repair.torus import CannotRepair
-from shiftscope.models.repair.whole import WholeAverage
-from shiftscope.models.sizes import LARGEST, check_pixels
+from shiftscope.models.repair.strides import (
+    CannotRepair,
+    check_outputs,
+    find_stride,
+    relative_change,
+    synthetic_images,
+)
 from shiftscope.modules import (
     Classifier,
     device_and_dtype,
     in_train_mode,
-    says_model_errors,
+    is_on_meta,
+    reports_model_errors,
     set_mode,
     tensors_of,
 )
@@ -37,10 +39,9 @@ from shiftscope.outputs import OutputType, check_output_type, determine_output_t
 How = Literal["blur", "polyphase", "phase-average", "placement-average", "recenter"]
 Head = Literal["mean", "keep"]
 Samples = torch.Tensor | None
-"""Images to measure on."""
 
 METHODS: dict[str, str] = {
-    "blur": "strided layers blur before they step: predictions depend less on position",
+    "blur": "strided layers blur before subsampling: predictions depend less on position",
     "polyphase": "circular padding, and strides that begin at the strongest phase: invariant to circular shifts",
     "phase-average": "mean of the predicted probabilities over all shifts below the total stride: they depend less on "
                      "position; invariant to circular shifts if the network is invariant to shifts by its stride",
@@ -48,13 +49,7 @@ METHODS: dict[str, str] = {
                          "empty canvas; over all circular shifts: invariant to those",
     "recenter": "the object is moved to the middle first: invariant on an empty canvas",
 }
-"""The ways to repair, and what each promises."""
-
-AVERAGES = ("phase-average", "placement-average")
-"""The ways that average what the model returns."""
-
-NOISES = 4
-"""Pictures of noise that show what a model returns."""
+"""The repair methods, and what each guarantees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,57 +58,56 @@ class Recipe:
 
     method: str
     shape: tuple[int, int, int]
-    """(C, H, W) of its pictures."""
+    """(C, H, W) of its input."""
     head: str = "mean"
-    """What becomes of a layer that reads positions ("polyphase"): see `repair`."""
+    """How layers that read positions are repaired ("polyphase"), see `repair`."""
     background: float = 0.0
-    """Pixel of an empty canvas ("recenter", and "placement-average" with an image)."""
+    """Pixel value of an empty canvas ("recenter", and "placement-average" with an image)."""
     image: tuple[int, int] | None = None
-    """(h, w) of the images, where "placement-average" leaves out the shifts that cut them."""
+    """(h, w) of the images, if "placement-average" leaves out the shifts that split them."""
     output_type: OutputType | None = field(default=None, compare=False)
-    """What the model returns (the averages); None in recipes of release 0.1: determined in the first call."""
+    """Output type of the model (averages); None in recipes of release 0.1: determined in the first call."""
     stride: Pair | None = None
-    """Total stride down and right ("phase-average"), where it is known."""
+    """Total stride down and right ("phase-average"), if known."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise unknown("way to repair", str(self.method), METHODS)
+            raise unknown("repair method", str(self.method), METHODS)
         shape = tuple(self.shape)
-        whole = len(shape) == 3 and all(isinstance(size, int) and size >= 1 for size in shape)
-        require(whole and prod(shape) <= LARGEST and prod(shape[1:]) <= MOST_PIXELS, "shape", shape,
-                f"three whole numbers: channels, height, width; at most {MOST_PIXELS:,} pixels")
+        valid = len(shape) == 3 and all(isinstance(size, int) for size in shape) and within_limits(shape)
+        require(valid, "shape", shape,
+                f"three positive integers: channels, height, width; at most {MOST_PIXELS:,} pixels")
         require(self.head in ("mean", "keep"), "head", self.head, "mean or keep")
         require(isinstance(self.background, float | int) and 0 <= self.background <= 1, "background", self.background,
-                "a pixel in [0, 1]")
+                "a pixel value in [0, 1]")
         if self.output_type is not None:
             check_output_type(self.output_type)
-        fits = self.image is None or (len(self.image) == 2 and all(
-            isinstance(size, int) and 1 <= size <= room for size, room in zip(self.image, shape[1:], strict=True)))
-        require(fits, "image", self.image, f"two whole numbers that fit on {shape[1]} x {shape[2]}")
-        self._check_stride()
-
-    def _check_stride(self) -> None:
-        """Raise a `UsageError` unless the stride, if there is one, is possible and wanted."""
-        if self.stride is None:
-            return
-        require(self.method == "phase-average", "stride", self.stride, f"left out with {self.method}, which takes none")
-        whole = isinstance(self.stride, tuple) and len(self.stride) == 2 and all(
-            type(step) is int and 1 <= step <= size for step, size in zip(self.stride, self.shape[1:], strict=True))
-        require(whole, "stride", self.stride, "a whole number from 1 to the size of the canvas, or two: down, right")
+        require(self.image is None or _fit(self.image, shape[1:]), "image", self.image,
+                f"two positive integers that fit on {shape[1]} x {shape[2]}")
+        if self.stride is not None:
+            require(self.method == "phase-average", "stride", self.stride,
+                    f"left out with {self.method}, which does not use it")
+            require(_fit(self.stride, shape[1:]), "stride", self.stride,
+                    "an integer from 1 to the size of the canvas, or two: down, right")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self)
 
 
+def _fit(sizes: Any, canvas: tuple[int, ...]) -> bool:
+    return isinstance(sizes, tuple | list) and len(sizes) == 2 and all(
+        type(size) is int and 1 <= size <= most for size, most in zip(sizes, canvas, strict=True))
+
+
 class Repaired(nn.Module):
     """A model and how it was repaired, made by `repair`.
 
     Args:
-        net: what computes the answer.
-        base: the model that was repaired; not a part of this one.
-        recipe: how.
-        notes: sentences on what was changed and what is promised.
+        net: computes the output.
+        base: the original model; not a submodule.
+        recipe: how it was repaired.
+        notes: sentences on what was changed and what is guaranteed.
     """
 
     base: nn.Module
@@ -122,51 +116,50 @@ class Repaired(nn.Module):
         super().__init__()
         self.net, self.recipe, self.notes = net, recipe, notes
         self.recipes: tuple[Recipe, ...] = (*getattr(base, "recipes", ()), recipe)
-        self.picture = recipe.shape
+        self.input_shape = recipe.shape
         self.__dict__["base"] = getattr(base, "base", base)  # not registered: its weights are not this model's
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        check_pixels(self, pixels, self.picture)
+        check_pixels(self, pixels, self.input_shape)
         return self.net(pixels)
 
     def extra_repr(self) -> str:
         return f"method={self.recipe.method!r}"
 
 
-@says_model_errors
+@reports_model_errors
 def repair(model: Classifier, shape: tuple[int, int, int], *, method: How | str, head: Head | str = "mean",
-         background: float | None = 0.0, image: tuple[int, int] | None = None,
-         stride: int | tuple[int, int] | None = None, output_type: OutputType | None = None,
-         samples: torch.Tensor | None = None) -> Repaired:
-    """Return a model with the same weights that cares less where the object is, or not at all.
+           background: float | None = 0.0, image: tuple[int, int] | None = None,
+           stride: int | tuple[int, int] | None = None, output_type: OutputType | None = None,
+           samples: torch.Tensor | None = None) -> Repaired:
+    """Return a model with the same weights that is less sensitive to position, or translation-invariant.
 
-    "blur" and "polyphase" rewrite the model's graph, functions as well as layers, with copies of its weights: see
-    `repair_blur` and `repair_polyphase`. The result computes in training what it does in eval mode: without dropout, batch
-    norm with its statistics as they are, which suits a short fine-tuning. The other ways put layers around a copy of
-    the model, which stays whole. All take pictures of one size.
+    "blur" and "polyphase" rewrite the model's graph, functions as well as layers, with copies of its weights. In training
+    the result computes the same as in eval mode, without dropout and with fixed batch norm statistics, which suits a
+    short fine-tuning. The other methods add layers around a copy of the whole model. The input size is fixed.
 
     Args:
-        model: (B, C, H, W) -> (B, K); it stays as it is.
+        model: (B, C, H, W) -> (B, K); not changed.
         shape: (C, H, W).
-        how: one of `METHODS`.
-        head: what becomes of a layer that reads positions, such as a linear one on a flattened map ("polyphase").
-            "mean": it is shown the mean over all places, as if it were applied to every shift of its map and the
-            results averaged: mostly less accurate before fine-tuning. "keep": it stays, and so does its dependence on
-            position.
-        background: of an empty canvas, as a pixel in [0, 1] ("recenter", and with `image`); None: it is a texture.
+        method: one of `METHODS`.
+        head: how layers that read positions, such as a linear layer on a flattened map, are repaired ("polyphase").
+            "mean": their input is replaced by its mean over all positions, as if they were applied to every shift of
+            the map and the results averaged; mostly less accurate before fine-tuning. "keep": no change, so that
+            predictions still depend on position.
+        background: pixel value in [0, 1] of an empty canvas ("recenter", and with `image`); None: a texture.
         image: (h, w) of images on an empty canvas: "placement-average" then averages over the placements at which they
-            lie whole, for which it has to find them; None: over all circular shifts, whatever lies on the canvas.
-        output_type: what the model returns, for the averages: "logits", "probabilities" or "log-probabilities".
-            Determined on noise unless given. The average of probabilities is one of probabilities.
-        stride: total stride of the model, one number or (down, right) ("phase-average"); None: it is read from the
-            graph and measured.
-        samples: images (N, C, H, W) in [0, 1], float, on which "phase-average" is measured; None: synthetic ones.
+            are fully visible, and locates the object for it; None: over all circular shifts.
+        output_type: of the model, for the averages: "logits", "probabilities" or "log-probabilities". Determined on
+            noise unless given. Averages of probabilities are returned as probabilities.
+        stride: total stride of the model, one number or (down, right) ("phase-average"); None: read from the graph and
+            measured.
+        samples: images (N, C, H, W) in [0, 1], float, to measure "phase-average" on; None: synthetic ones.
 
     Raises:
-        UsageError: an unknown way; a model without strided layers, or a canvas that its total stride does not divide;
-            an operation that cannot be repaired, by name; with an average, a model that does not return one tensor
-            (batch, classes). The message names ways that are possible instead.
-        TraceError: the model's graph cannot be read.
+        UsageError: if the method is unknown; the model has no strided layers, or its total stride does not divide the
+            canvas; an operation, which is named, cannot be repaired; or, with an average, the model does not return one
+            tensor (batch, classes). The message names possible alternatives.
+        TraceError: if the model's graph cannot be read.
 
     Example:
         >>> from shiftscope.models import TwoConvTwoFullNet
@@ -175,32 +168,77 @@ def repair(model: Classifier, shape: tuple[int, int, int], *, method: How | str,
         >>> torch.allclose(repaired(canvas), repaired(canvas.roll((5, 11), (2, 3))), atol=1e-12)
         True
     """
-    module = differentiable(without_quirks(model))
+    module = differentiable(without_convention(model))
     check_initialized(module)
+    if method in ("phase-average", "placement-average"):
+        output_type = output_type or _output_type(module, shape)
     recipe = Recipe(method=method, shape=(shape[0], shape[1], shape[2]), head=head, image=image,
                     background=0.0 if background is None else background,
-                    stride=None if stride is None else _as_pair(stride),
-                    output_type=output_type or (_output_type(module, shape) if method in AVERAGES else None))
+                    stride=None if stride is None else _as_pair(stride), output_type=output_type)
     if background is None:
-        require(method != "recenter", "background", "a texture", "one number for recenter, which has to find the object")
+        require(method != "recenter", "background", "a texture", "one number for recenter, which locates the object")
     try:
-        repaired = repair_again(module, recipe, samples)
+        repaired = apply_recipe(module, recipe, samples)
     except CannotRepair as error:
-        raise UsageError(f"{error}{alternatives(module, recipe, plain=background is not None)}") from error
-    if isinstance(repaired.net, PhaseAverage) and not on_meta(module):
-        repaired.notes.append(_measured(repaired.net, recipe, samples))
+        raise UsageError(f"{error}{_alternatives(module, recipe, plain=background is not None)}") from error
+    if isinstance(repaired.net, PhaseAverage) and not is_on_meta(module):
+        repaired.notes.append(_remaining_change(repaired.net, recipe, samples))
     return repaired
 
 
 def _as_pair(stride: int | tuple[int, int]) -> Pair:
     steps = stride if isinstance(stride, tuple | list) else (stride, stride)
-    whole = len(steps) == 2 and all(type(step) is int for step in steps)
-    require(whole, "stride", stride, "a whole number of at least 1, or one for down and one for right")
+    valid = len(steps) == 2 and all(type(step) is int for step in steps)
+    require(valid, "stride", stride, "a positive integer, or one for down and one for right")
     return pair(stride)
 
 
-def repair_again(model: nn.Module, recipe: Recipe, samples: torch.Tensor | None = None) -> Repaired:
-    """Return a model repaired as a recipe says, and nothing measured: its weights may yet have to be loaded.
+def _output_type(model: nn.Module, shape: tuple[int, int, int]) -> OutputType | None:
+    """Return the output type of a model for noise; None if it has no weights yet, or raises."""
+    if is_on_meta(model):
+        return None
+    device, dtype = device_and_dtype(model)
+    noise = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    try:
+        with evaluating(model):
+            return determine_output_type(model(noise))
+    except Exception:  # reported where the model is used
+        return None
+
+
+def _alternatives(model: nn.Module, recipe: Recipe, *, plain: bool) -> str:
+    """Return the end of a message that names possible methods that do not rewrite the network; "" if there are none.
+
+    Args:
+        recipe: of the method that is not possible.
+        plain: the background is one color, which "recenter" needs.
+    """
+    names = ["recenter"] * plain
+    with suppress(ShiftscopeError):
+        check_outputs(model, recipe.shape)
+        names.append("placement-average")
+        if recipe.method != "phase-average":
+            find_stride(model, recipe.shape)
+            names = ["phase-average", "placement-average", *names[:plain]]
+    return f"; choose --method {' or '.join(part for part in (', '.join(names[:-1]), names[-1]) if part)}" if names else ""
+
+
+def _remaining_change(average: PhaseAverage, recipe: Recipe, samples: Samples) -> str:
+    """Return a note on how much shifts by the stride change the network that is averaged; no average removes that."""
+    down, right = average.stride
+    images = synthetic_images(recipe.shape) if samples is None else samples
+    change = relative_change(average.model, images, [(down, 0), (0, right)])
+    on = f"{len(images)} {'synthetic ' if samples is None else ''}images"
+    if change is None:
+        return f"measured on {on}: nothing, because the network has the same outputs for all of them"
+    return (f"measured on {on}: shifts by the stride change the network's own outputs by up to {100 * change:.2g} % of "
+            "their spread between images; this dependence on position remains")
+
+
+# ---------------------------------------------------------------------- the methods
+
+def apply_recipe(model: nn.Module, recipe: Recipe, samples: torch.Tensor | None = None) -> Repaired:
+    """Return a model repaired by a recipe, without measurements: its weights may be loaded later.
 
     Raises:
         UsageError, TraceError: see `repair`.
@@ -211,34 +249,21 @@ def repair_again(model: nn.Module, recipe: Recipe, samples: torch.Tensor | None 
     repaired = Repaired(net, model, recipe, notes)
     set_mode(repaired, train=in_train_mode(model))
     device, dtype = device_and_dtype(model)
-    if device.type == "meta" or any(tensor.is_meta for tensor in tensors_of(repaired)):
+    if device.type == "meta" or is_on_meta(repaired):
         return repaired
     one_type = len({tensor.dtype for tensor in tensors_of(model) if tensor.is_floating_point()}) == 1
     return repaired.to(device=device, dtype=dtype if one_type else None)
 
 
-def _copied(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Return a copy of a model such that it takes any number of pictures, also single ones.
+def _copy(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Return a copy of a model that takes any number of images.
 
     Raises:
-        UsageError: it cannot be copied, or does not take such pictures.
+        UsageError: if the model cannot be copied, or does not take such images.
     """
-    if on_meta(model):  # nothing can be tried before the weights are there
-        return copy_of(model, recipe.shape)
-    return copy_of(adapt(model, shape=recipe.shape), recipe.shape)
-
-
-def _output_type(model: nn.Module, shape: tuple[int, int, int]) -> OutputType | None:
-    """Return what a model returns for noise; None where it holds no weights as yet, or cannot be run."""
-    if on_meta(model):
-        return None
-    device, dtype = device_and_dtype(model)
-    noise = torch.rand(NOISES, *shape, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    try:
-        with evaluating(model):
-            return determine_output_type(model(noise))
-    except Exception:  # what the model raises is said where it is used
-        return None
+    if is_on_meta(model):  # cannot be tried without weights
+        return copy_model(model, recipe.shape)
+    return copy_model(adapt(model, shape=recipe.shape), recipe.shape)
 
 
 def _polyphase(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
@@ -254,50 +279,36 @@ def _blur(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module
 
 
 def _phase_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
-    (down, right), notes = find_stride(model, recipe, samples)
+    (down, right), notes = find_stride(model, recipe.shape, stride=recipe.stride, samples=samples)
     _check_outputs(model, recipe)
-    average = PhaseAverage(_copied(model, recipe), (down, right), of="probabilities", output_type=recipe.output_type)
+    average = PhaseAverage(_copy(model, recipe), (down, right), output_type=recipe.output_type)
     return average, [*notes, f"averages the probabilities at {down} x {right} shifts, at {down * right} times the cost"]
-
-
-def _measured(average: PhaseAverage, recipe: Recipe, samples: Samples) -> str:
-    """Say how much shifts by the stride change the outputs of the network that is averaged: no average removes that."""
-    down, right = average.stride
-    images = synthetic_images(recipe.shape) if samples is None else samples
-    change = change_under(average.model, images, [(down, 0), (0, right)])
-    what = f"{len(images)} {'synthetic ' if samples is None else ''}images"
-    if not change.spread:
-        return f"measured: nothing, for the network has the same outputs for all of {what}"
-    return (f"measured on {what}: shifts by the stride change the network's own outputs by up to "
-            f"{100 * change.relative:.2g} % of their spread between images; this dependence on position remains")
-
-
-_BACKGROUND = "made for a constant background of {:g}; on a noisy one the object may be found elsewhere"
 
 
 def _placement_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
     _check_outputs(model, recipe)
-    if recipe.image is not None:
-        whole = WholeAverage(_copied(model, recipe), recipe.image, recipe.shape[1:], background=recipe.background,
-                             output_type=recipe.output_type)
-        return whole, [f"finds the object and averages the probabilities at the {len(whole.rolls)} placements of an "
-                       f"image of {recipe.image[0]} x {recipe.image[1]}",
-                       _BACKGROUND.format(recipe.background)]
-    count = recipe.shape[1] * recipe.shape[2]
-    return PlacementAverage(_copied(model, recipe), of="probabilities", output_type=recipe.output_type), [
-        f"averages the probabilities at all {count} circular shifts: in one pass where the dense engine can follow the "
-        f"model, else in {count}"]
+    (height, width), image = recipe.shape[1:], recipe.image
+    if image is None:
+        average = PlacementAverage(_copy(model, recipe), output_type=recipe.output_type)
+        return average, [f"averages the probabilities at all {height * width} circular shifts: in one pass if the dense "
+                         f"engine supports the model, else in {height * width}"]
+    average = WholeAverage(_copy(model, recipe), image, (height, width), background=recipe.background,
+                           output_type=recipe.output_type)
+    return average, [f"locates the object and averages the probabilities at the {len(average.shifts)} placements of an "
+                     f"image of {image[0]} x {image[1]}", _BACKGROUND.format(recipe.background)]
 
 
 def _check_outputs(model: nn.Module, recipe: Recipe) -> None:
-    if not on_meta(model):
+    if not is_on_meta(model):
         check_outputs(model, recipe.shape)
 
 
 def _recenter(model: nn.Module, recipe: Recipe, samples: Samples) -> tuple[nn.Module, list[str]]:
-    return nn.Sequential(Recenter(background=recipe.background), _copied(model, recipe)), [
+    return nn.Sequential(Recenter(background=recipe.background), _copy(model, recipe)), [
         _BACKGROUND.format(recipe.background)]
 
+
+_BACKGROUND = "made for a constant background of {:g}; on a noisy one the object may be located elsewhere"
 
 _REPAIRS: dict[str, Callable[[nn.Module, Recipe, Samples], tuple[nn.Module, list[str]]]] = {
     "blur": _blur, "polyphase": _polyphase, "phase-average": _phase_average, "placement-average": _placement_average,

@@ -1,18 +1,29 @@
-"""The check that layers on maps share: the right number of axes, of channels, of rows and columns."""
+"""Argument and input checks shared by the layers."""
 
 import torch
 
-from shiftscope.errors import UsageError
+from shiftscope.errors import UsageError, require
+
+
+def require_positive(**values: int) -> None:
+    """Raise a `UsageError` for the first argument that is not a positive integer.
+
+    >>> require_positive(channels=3, stride=0)
+    Traceback (most recent call last):
+    shiftscope.errors.UsageError: stride must be a positive integer, got 0
+    """
+    for name, value in values.items():
+        require(isinstance(value, int) and value >= 1, name, value, "a positive integer")
 
 
 def check_maps(x: torch.Tensor, layer: str, *, channels: int | None = None, least: tuple[int, int] = (1, 1)) -> None:
-    """Raise a `UsageError` unless x is (batch, channel, row, column) with these channels and so many rows and columns.
+    """Raise a `UsageError` unless x is a batch of feature maps (B, C, H, W).
 
     Args:
-        x: what the layer was given.
+        x: input of the layer.
         layer: its name, for the message.
-        channels: how many it must have; None: any number.
-        least: rows and columns.
+        channels: required number of channels; None: any.
+        least: minimum height and width.
 
     Example:
         >>> check_maps(torch.zeros(1, 2, 5, 5), "BlurPool2d", channels=3)
