@@ -369,7 +369,7 @@ def test_images_with_too_many_pixels_are_refused_by_their_headers(tmp_path):
                                  lambda path: path.mkdir()])
 def test_special_files_are_refused_immediately(tmp_path, lay):
     lay(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a.png is not a readable image: it is .*, expected a regular file; replace or"):
+    with pytest.raises(DataError, match=r"a.png is not a readable image: it is .*, expected a regular file; replace"):
         read_image_file(tmp_path / "a.png")
 
 

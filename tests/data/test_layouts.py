@@ -171,7 +171,7 @@ FOLDERS_REFUSED = [
     ("one image a class", {"cat/a.png": 1, "dog/a.png": 1}, r"the class cat in .* has 1 image, expected at least 2"),
     ("other formats", ROOT | {"cat/c.webp": b"x"}, r"cat/c.webp is neither PNG nor JPEG: convert it, or remove it"),
     ("another format's content", ROOT | {"cat/c.png": png(1, kind="BMP")}, r"cat/c.png is a BMP file, expected PNG or"),
-    ("an empty file", ROOT | {"cat/c.png": b""}, r"cat/c.png is not a readable image: its content is not an image; replace"),
+    ("an empty file", ROOT | {"cat/c.png": b""}, r"cat/c.png is not a readable image: its content is not an image"),
     ("a truncated file", ROOT | {"cat/c.png": noise}, r"cat/c.png is not a readable image: .*; replace or remove it"),
     ("a truncated header", ROOT | {"cat/c.png": png()[:20]}, r"cat/c.png is not a readable image: .*; replace or"),
     ("a web page", ROOT | {"cat/c.jpg": b"<html>"}, r"cat/c.jpg is not a readable image: its content is not an image"),
