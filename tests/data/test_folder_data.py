@@ -90,7 +90,7 @@ def _animate(path, name="film.png", **options):
 
 
 @pytest.mark.parametrize(("spoil", "problem"), [
-    (_cat_only, r"the class folder .*dog holds no PNG or JPEG file: add pictures"),
+    (_cat_only, r"the class folder .*dog holds no PNG or JPEG file: add images"),
     (_truncate, r"cat/half.png is not a readable image: .*; replace or remove it"),
     (lambda path: (path / "cat" / "no.png").write_text("hello"), r"cat/no.png is not a readable image: its"),
     (lambda path: _animate(path, "film.gif.png", format="GIF"), r"film.gif.png is a GIF file, expected PNG or JPEG"),

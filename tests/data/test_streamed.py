@@ -133,8 +133,8 @@ def test_a_stopped_training_resumes_at_the_same_image(tmp_path):
 
 def test_uses_that_need_an_index_are_refused_with_a_remedy():
     data = from_iterable(Numbers(30), few(), name="shards")
-    sentence = (r"the training images of shards are a stream and have no index: evaluation, audit and pictures need "
-                r"map-style data, so ask for the test set, or put them into one file with `shiftscope data pack`")
+    sentence = (r"the training images of shards are a stream and have no index: evaluation, audit and visualization need "
+                r"map-style data, so use the test set, or pack the stream with `shiftscope data pack`")
     with pytest.raises(UsageError, match=sentence):
         shiftscope.evaluate(net(), data, placement=PLACE, split="train")
     with pytest.raises(UsageError, match=sentence):
@@ -180,12 +180,12 @@ NAN = torch.full((1, 4, 6), float("nan"))
     ((torch.zeros(1, 4, 5), 0), r"has shape \(1, 4, 5\), image 0 has \(1, 4, 6\), expected one shape: add a Resize"),
     ((torch.zeros(3, 4, 6), 0), r"has shape \(3, 4, 6\), image 0 has \(1, 4, 6\)"),
     ((torch.zeros(1, 4, 6, dtype=torch.int64), 0), r"is not uint8 or floats from 0 to 1, and the range of a stream is"),
-    ((np.full((4, 6), 200.0), 0), r"image 40 .* is not uint8 or floats from 0 to 1, and the range of a stream is not"),
+    ((np.full((4, 6), 200.0), 0), r"image 40 .* is not uint8 or floats from 0 to 1, and the range of a stream is unk"),
     (("text", 0), r"image 40 .* is a str, expected a PIL image, a torch tensor or a NumPy array"),
     ((torch.zeros(1, 4, 6), 1.5), r"the label of image 40 .* is the float 1.5, expected an integer class number"),
     ((torch.zeros(1, 4, 6), "cat"), r"the label of image 40 .* is the name 'cat', expected a class number in a stream"),
     ((torch.zeros(1, 4, 6), 3), r"label 3 of image 40 .*out of range: there are 3 class names, so labels go from 0"),
-    (torch.zeros(1, 4, 6), r"image 40 .* is a Tensor alone, expected a pair \(image, label\)"),
+    (torch.zeros(1, 4, 6), r"image 40 .* is a Tensor, expected a pair \(image, label\)"),
     (OSError("shard 7 is gone"), r"the stream.* raised OSError near image 39: shard 7 is gone"),
 ])
 def test_samples_that_are_refused(sample, problem, workers):
