@@ -1,4 +1,4 @@
-"""Arrays of .npz files come back as they were; everything else is refused before memory is taken."""
+"""Arrays of .npz files are read; everything else is refused before memory is allocated."""
 
 import io
 import os
@@ -66,7 +66,7 @@ def test_members_that_are_not_plain_arrays_are_refused(content, problem, tmp_pat
 
 
 def packed(folder, method=zipfile.ZIP_DEFLATED):
-    """Return an archive of one array whose bytes cannot be packed."""
+    """Return an archive of one array whose bytes cannot be compressed."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", method) as archive:
         archive.writestr("a.npy", npy(HEADER.replace("4,", "4000,"), np.random.default_rng(0).bytes(4000)))
@@ -115,7 +115,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path):
 
 
 def test_small_shapes_on_black_compress_well_and_are_read(tmp_path):
-    """A set of 20,000 images of 64 x 64 with one small square each packs 100 to 1."""
+    """A set of 20,000 images of 64 x 64 with one small square each has a compression ratio of 100."""
     images = np.zeros((20_000, 64, 64), np.uint8)
     images[:, 20:24, 30:34] = 255
     np.savez_compressed(tmp_path / "x.npz", images=images)

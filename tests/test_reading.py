@@ -1,4 +1,4 @@
-"""JSON documents: what is read is of the type that was asked for, or refused in one phrase."""
+"""JSON documents have the requested type, or are refused in one phrase."""
 
 import contextlib
 import json

@@ -32,10 +32,11 @@ def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if size != len(content) or zlib.crc32(text) != crc:
         raise DataError(f"{path} is truncated or damaged; pack the dataset again with `shiftscope data pack`")
     header = json.loads(text)
-    arrays = {name: np.memmap(path, dtype, "r", header["arrays"][name]["place"], tuple(header["arrays"][name]["shape"]))
-              for name, dtype in TYPES.items()}
+    arrays: dict[str, np.ndarray] = {
+        name: np.memmap(path, dtype, "r", header["arrays"][name]["place"], tuple(header["arrays"][name]["shape"]))
+        for name, dtype in TYPES.items()}
     for name in ("labels", "sums"):
-        if zlib.crc32(arrays[name]) != header["arrays"][name]["crc32"]:
+        if zlib.crc32(arrays[name].data) != header["arrays"][name]["crc32"]:
             raise DataError(f"the {name} of {path} are damaged; pack the dataset again with `shiftscope data pack`")
     return header, arrays
 

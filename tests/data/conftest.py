@@ -1,4 +1,4 @@
-"""Fixtures of the dataset tests: a cache of their own, and a small Fashion-MNIST."""
+"""Fixtures of the dataset tests: a temporary cache and a small Fashion-MNIST."""
 
 import gzip
 import hashlib
@@ -27,7 +27,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 @pytest.fixture
 def small_files(monkeypatch) -> dict[str, bytes]:
-    """Unpacked files (20 + 10 images) that stand for the real ones: name -> content; their checksums are in force."""
+    """Unpacked files (20 + 10 images) that replace the real ones, and their checksums: name -> content."""
     random = np.random.default_rng(0)
     contents = {}
     for part, count in (("train", 20), ("t10k", 10)):

@@ -42,7 +42,7 @@ def test_own_objects_come_from_the_current_folder(tmp_path, monkeypatch):
     ("garments:5,x", r"garments:5,x must be garments:TRAIN,TEST"),
     ("garments:99999999,10", r"train_images \+ test_images must be at most 200,000 in all, got 100000009"),
     ("garments:" + "9" * 5000 + ",10", r"garments:9+…9+,10 must be garments:TRAIN,TEST"),
-    ("garments:40,3", r"test_images must be a whole number of at least 10, one image a class, got 3"),
+    ("garments:40,3", r"test_images must be an integer of at least 10, one image per class, got 3"),
 ])
 def test_names_that_are_refused(name, problem):
     with pytest.raises(UsageError, match=problem):

@@ -27,7 +27,7 @@ def test_split_returns_a_fixed_validation_set(data):
     assert sorted(pixels(train) + pixels(validation)) == list(range(50))
     assert [value % 2 for value in pixels(validation)] == validation.labels.tolist()
     assert pixels(data.split(7)[1]) == pixels(validation)
-    assert len(data.split(5000)[1]) == 10  # a fifth at most
+    assert len(data.split(5000)[1]) == 10  # at most a fifth
     assert data.split(0) == (data.train, None)
 
 

@@ -13,7 +13,7 @@ from shiftscope.errors import DataError
 from shiftscope.progress import SilentProgress
 
 
-def lay(folder, files, packed=False):
+def write_files(folder, files, packed=False):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = folder / (f"{name}.gz" if packed else name)
@@ -27,7 +27,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def mirror(monkeypatch):
-    """A server with what the test puts into it, behind one that answers 404; the addresses asked for are kept."""
+    """A server with the files in `served`, and the paths of all requests; other paths give 404."""
     served: dict[str, bytes] = {}
     asked: list[str] = []
 
@@ -54,7 +54,7 @@ def mirror(monkeypatch):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_files_in_a_folder_are_used_without_network(tmp_path, small_files, no_network, packed):
-    lay(tmp_path / "data", small_files, packed)
+    write_files(tmp_path / "data", small_files, packed)
     data = load_dataset("fashion-mnist", data_dir=tmp_path / "data")
     assert (len(data.train), len(data.test), data.shape) == (20, 10, (1, 28, 28))
     assert data.train.labels[:3].tolist() == [0, 1, 2]
@@ -66,9 +66,9 @@ def test_files_in_a_folder_are_used_without_network(tmp_path, small_files, no_ne
 
 def test_folders_are_searched_in_order_and_together(tmp_path, small_files, no_network, monkeypatch, cache):
     names = list(small_files)
-    lay(tmp_path / "given", {names[0]: small_files[names[0]]})
-    lay(tmp_path / "variable", {names[0]: b"never read", names[1]: small_files[names[1]]})
-    lay(cache / "fashion-mnist", small_files | {names[1]: b"never read"}, packed=True)
+    write_files(tmp_path / "given", {names[0]: small_files[names[0]]})
+    write_files(tmp_path / "variable", {names[0]: b"never read", names[1]: small_files[names[1]]})
+    write_files(cache / "fashion-mnist", small_files | {names[1]: b"never read"}, packed=True)
     monkeypatch.setenv("SHIFTSCOPE_DATA_DIR", str(tmp_path / "variable"))
     assert len(load_dataset("fashion-mnist", data_dir=tmp_path / "given").train) == 20
 
@@ -76,7 +76,7 @@ def test_folders_are_searched_in_order_and_together(tmp_path, small_files, no_ne
 def test_other_content_is_refused_by_its_checksum(tmp_path, small_files, no_network):
     content = bytearray(small_files["train-images-idx3-ubyte"])
     content[100] ^= 1
-    lay(tmp_path, small_files | {"train-images-idx3-ubyte": bytes(content)})
+    write_files(tmp_path, small_files | {"train-images-idx3-ubyte": bytes(content)})
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte is damaged or another file: .*delete train-images-"
                                         r"idx3-ubyte and run `shiftscope data fetch fashion-mnist`") as caught:
         load_dataset("fashion-mnist", data_dir=tmp_path)
@@ -90,7 +90,7 @@ def test_other_content_is_refused_by_its_checksum(tmp_path, small_files, no_netw
     (lambda content: b"", r"labels-idx1-ubyte.gz is damaged or another file: .*; delete t10k-labels"),
 ])
 def test_damaged_gzip_files_are_named(tmp_path, small_files, no_network, change, problem):
-    lay(tmp_path, small_files, packed=True)
+    write_files(tmp_path, small_files, packed=True)
     path = tmp_path / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError, match=problem):
@@ -98,7 +98,7 @@ def test_damaged_gzip_files_are_named(tmp_path, small_files, no_network, change,
 
 
 def test_a_gzip_bomb_is_not_unpacked(tmp_path, small_files, no_network):
-    lay(tmp_path, small_files)
+    write_files(tmp_path, small_files)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(2**24)) * 12)  # 192 MB
     tracemalloc.start()
@@ -129,7 +129,7 @@ def test_files_missing_on_the_first_mirror_come_from_the_second(small_files, mir
     assert asked[:2] == [f"/first/{paths[0].name}", f"/second/{paths[0].name}"]
     count = len(asked)
     assert len(load_dataset("fashion-mnist").test) == 10
-    assert len(asked) == count  # what is there is not fetched again
+    assert len(asked) == count  # existing files are not downloaded again
     entries = {entry["name"]: entry for entry in dataset_catalog()}
     assert entries["fashion-mnist"]["found"] == str(paths[0].parent)
 
@@ -138,7 +138,7 @@ def test_a_broken_download_leaves_nothing_and_replaces_nothing(tmp_path, small_f
     served, _ = mirror
     names = list(small_files)
     good = gzip.compress(small_files[names[0]], mtime=0)
-    lay(tmp_path, {names[0]: small_files[names[0]]}, packed=True)
+    write_files(tmp_path, {names[0]: small_files[names[0]]}, packed=True)
     served[f"/first/{names[1]}.gz"] = gzip.compress(small_files[names[1]], mtime=0)[:-3]
     with pytest.raises(DataError, match=rf"cannot fetch {names[1]}.gz \(127.0.0.1: delivered a file with another "
                                         r"SHA-256; 127.0.0.1: HTTP status 404\)"):

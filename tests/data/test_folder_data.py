@@ -8,7 +8,7 @@ from shiftscope.errors import DataError, UsageError
 
 
 def fill(folder, count, size=(6, 4), value=0, mode="L", suffix=".png"):
-    """Write `count` pictures of (width, height) `size`, picture k with gray level value + k."""
+    """Write `count` images of (width, height) `size`, image k with gray level value + k."""
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         Image.new(mode, size, value + k if mode == "L" else (value + k, 0, 0)).save(folder / f"{k:03}{suffix}")
@@ -34,7 +34,7 @@ def test_without_them_every_sixth_image_of_a_class_is_a_test_image(tmp_path):
     assert first.test.labels.bincount().tolist() == [2, 1]
     assert first.checksums == again.checksums
     levels = [images.gather(torch.arange(len(images)))[:, 0, 0, 0].tolist() for images in (first.train, first.test)]
-    assert sorted(levels[0] + levels[1]) == [*range(12), *range(100, 106)]  # each picture once
+    assert sorted(levels[0] + levels[1]) == [*range(12), *range(100, 106)]  # each image once
 
 
 def test_one_colored_image_makes_all_colored_but_gray_rgb_files_do_not(tmp_path):
@@ -90,7 +90,7 @@ def _animate(path, name="film.png", **options):
 
 
 @pytest.mark.parametrize(("spoil", "problem"), [
-    (_cat_only, r"the class folder .*dog holds no PNG or JPEG file: add pictures"),
+    (_cat_only, r"the class folder .*dog holds no PNG or JPEG file: add images"),
     (_truncate, r"cat/half.png is not a readable image: .*; replace or remove it"),
     (lambda path: (path / "cat" / "no.png").write_text("hello"), r"cat/no.png is not a readable image: its"),
     (lambda path: _animate(path, "film.gif.png", format="GIF"), r"film.gif.png is a GIF file, expected PNG or JPEG"),
@@ -144,4 +144,4 @@ def test_the_exif_orientation_of_photos_is_applied(tmp_path):
         fill(tmp_path / name, 1)
         Image.new("L", (6, 4)).save(tmp_path / name / "turned.jpg", exif=exif)
         Image.new("L", (4, 6)).save(tmp_path / name / "upright.jpg")
-    assert read_folder(tmp_path).shape == (1, 6, 4)  # twice as many as 4 x 6 once turned
+    assert read_folder(tmp_path).shape == (1, 6, 4)  # twice as many as 4 x 6 after rotation

@@ -1,6 +1,6 @@
-"""Layouts of datasets as people have them: read with the right pixels, labels and names, or refused in a sentence.
+"""Common layouts of datasets: read with the correct pixels, labels and names, or refused in one sentence.
 
-Pictures are single gray levels, so that the table itself says which picture belongs to which class and split.
+Images have a single gray level, which identifies their class and split in the tables.
 """
 
 import io
@@ -31,8 +31,8 @@ def png(level: int = 0, size: tuple[int, int] = SIZE, kind: str = "PNG") -> byte
     return stream.getvalue()
 
 
-def lay(root: Path, files: dict) -> None:
-    """Write files: a gray level becomes a PNG file, bytes a file, None a folder; a function makes what it likes."""
+def write_files(root: Path, files: dict) -> None:
+    """Write files: a gray level becomes a PNG file, bytes a file, None a folder; a function creates the file itself."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def renamed(**names: str) -> dict:
 
 
 def told(images, names) -> dict[int, str]:
-    """Gray level -> class, of a set whose images are single levels."""
+    """Gray level -> class of a set whose images have a single level."""
     pixels = images.gather(torch.arange(len(images))).numpy()
     assert (pixels == pixels[:, :, :1, :1]).all()
     return {int(image[0, 0, 0]): names[label] for image, label in zip(pixels, images.labels.tolist(), strict=True)}
@@ -89,7 +89,7 @@ READ = [
      (r"2 subfolder\(s\) of class folders with 3 image\(s\) \(cat/more/, dog/x/\)",)),
     ("unknown suffixes", ROOT | {"cat/list.csv": b"x", "cat/c.npy": b"x", "dog/c": b"x"}, None,
      (r"3 file\(s\) that are neither PNG nor JPEG \(cat/c.npy, cat/list.csv, dog/c\)",)),
-    ("pictures beside the classes", ROOT | {"stray.png": 90, "readme.txt": b"x"}, None,
+    ("images beside the classes", ROOT | {"stray.png": 90, "readme.txt": b"x"}, None,
      (r"2 file\(s\) beside the class folders \(readme.txt, stray.png\)",)),
     ("upper-case suffixes", {**ROOT, "cat/c.PNG": 12}, None, ()),
     ("a class called valid", {"valid/a.png": 10, "valid/b.png": 11, "invalid/a.png": 20, "invalid/b.png": 21}, None,
@@ -100,7 +100,7 @@ READ = [
     ("a link to the folder above", ROOT | {"cat/loop": lambda path: path.symlink_to(".."),
                                            "all": lambda path: path.symlink_to(".")}, None,
      (r"2 link\(s\) to a parent folder \(all, cat/loop\)",)),
-    ("links to pictures and folders", {"pool/x/c.png": 12, **{f"set/{name}": level for name, level in ROOT.items()},
+    ("links to images and folders", {"pool/x/c.png": 12, **{f"set/{name}": level for name, level in ROOT.items()},
                                        "set/cat/c.png": lambda path: path.symlink_to("../../pool/x/c.png")}, "set", ()),
     ("a broken link", ROOT | {"cat/gone.png": lambda path: path.symlink_to("nowhere.png")}, None,
      (r"1 broken link\(s\), pipe\(s\), device\(s\) or socket\(s\) \(cat/gone.png\)",)),
@@ -118,12 +118,12 @@ READ = [
 @pytest.mark.parametrize(("files", "expected", "notes"), [row[1:] for row in READ], ids=[row[0] for row in READ])
 def test_folders_that_are_read(tmp_path, files, expected, notes):
     root = tmp_path / expected if isinstance(expected, str) else tmp_path / "data"
-    lay(tmp_path if isinstance(expected, str) else root, files)
+    write_files(tmp_path if isinstance(expected, str) else root, files)
     data = load_dataset(f"folder:{root}")
     found = [told(images, data.class_names) for images in (data.train, data.test)]
     if isinstance(expected, tuple):
         assert (found[0], found[1]) == expected
-    else:  # split by Shiftscope: every picture once, each class on both sides
+    else:  # split by Shiftscope: every image once, each class in both sets
         prefix = f"{expected}/" if expected else ""
         classes = {name.removeprefix(prefix).split("/")[0]: level for name, level in files.items()
                    if isinstance(level, int) and level < 90 and name.startswith(prefix)}
@@ -150,28 +150,28 @@ FOLDERS_REFUSED = [
     ("only Test", {"Test/cat/a.png": 1, "Test/dog/a.png": 1}, r"holds Test/ but no train/, expected both"),
     ("only val", {"val/cat/a.png": 1, "val/dog/a.png": 1}, r"holds val/ but no train/ and test/, expected both"),
     ("train beside classes", ROOT | {"train/a.png": 1}, r"holds train/ but no test/, .*rename it if it is a class"),
-    ("pictures in train and test", {"train/a.png": 1, "test/a.png": 1}, r"train holds 1 image\(s\) but no class"),
+    ("images in train and test", {"train/a.png": 1, "test/a.png": 1}, r"train holds 1 image\(s\) but no class"),
     ("a class only in test", SPLIT | {"test/cow/a.png": 1}, r"must hold the same classes, got cow only in test/: add"),
     ("a class only in train", SPLIT | {"train/cow/a.png": 1}, r"must hold the same classes, got cow only in train/"),
     ("other classes", SPLIT | {"train/a/a.png": 1, "test/b/a.png": 1}, r"got a only in train/; b only in test/: add"),
     ("case of a class", {"train/Cat/a.png": 1, "train/dog/a.png": 1, "test/cat/a.png": 1, "test/dog/a.png": 1},
-     r"train/Cat and test/cat in .* differ only in upper and lower case: give both folders one name"),
-    ("both spellings at once", ROOT | {f"{NFC}/a.png": 1, f"{NFD}/a.png": 1}, r"two folders called café, with"),
+     r"train/Cat and test/cat in .* differ only in upper and lower case: give both folders the same name"),
+    ("both Unicode forms", ROOT | {f"{NFC}/a.png": 1, f"{NFD}/a.png": 1}, r"two folders called café, in"),
     ("an empty class", ROOT | {"cow": None}, r"class folder .*cow holds no PNG or JPEG file: add images, or remove"),
     ("a class of arrays", ROOT | {"cow/a.npy": b"x", "cow/b.npy": b"x"}, r"no PNG or JPEG file, but 2 .npy: add imag"),
     ("a class of system files", ROOT | {"cow/Thumbs.db": b"x"}, r"class folder .*cow holds no PNG or JPEG file: add"),
-    ("pictures one level too deep", ROOT | {"cow/a/a.png": 1, "cow/b/a.png": 1},
+    ("images one level too deep", ROOT | {"cow/a/a.png": 1, "cow/b/a.png": 1},
      r"cow holds no PNG or JPEG file, but the folders a, b with 2 image\(s\), and images must be directly in it"),
     ("an archive's own folder", {"set/train/cat/a.png": 1, "set/test/cat/a.png": 1},
      r"holds the single folder set/, which holds the folders test, train: name that one, folder:.*set"),
     ("one class", {"cat/a.png": 1, "cat/b.png": 1}, r"has 1 class\(es\) \(cat\), expected at least 2"),
-    ("no class, pictures", {"a.png": 1, "b.png": 1}, r"holds 2 image\(s\) but no class folders, expected one folder"),
+    ("no class, images", {"a.png": 1, "b.png": 1}, r"holds 2 image\(s\) but no class folders, expected one folder"),
     ("a single image", {"a.png": 1}, r"holds 1 image\(s\) but no class folders"),
     ("an empty folder", {"__MACOSX/cat/a.png": 1}, r"holds no class folders, expected one folder of PNG or JPEG files"),
-    ("one image a class", {"cat/a.png": 1, "dog/a.png": 1}, r"the class cat in .* has 1 image, expected at least 2"),
+    ("one image per class", {"cat/a.png": 1, "dog/a.png": 1}, r"the class cat in .* has 1 image, expected at least 2"),
     ("other formats", ROOT | {"cat/c.webp": b"x"}, r"cat/c.webp is neither PNG nor JPEG: convert it, or remove it"),
     ("another format's content", ROOT | {"cat/c.png": png(1, kind="BMP")}, r"cat/c.png is a BMP file, expected PNG or"),
-    ("an empty file", ROOT | {"cat/c.png": b""}, r"cat/c.png is not a readable image: its content is not an image; replace"),
+    ("an empty file", ROOT | {"cat/c.png": b""}, r"cat/c.png is not a readable image: its content is not an image"),
     ("a truncated file", ROOT | {"cat/c.png": noise}, r"cat/c.png is not a readable image: .*; replace or remove it"),
     ("a truncated header", ROOT | {"cat/c.png": png()[:20]}, r"cat/c.png is not a readable image: .*; replace or"),
     ("a web page", ROOT | {"cat/c.jpg": b"<html>"}, r"cat/c.jpg is not a readable image: its content is not an image"),
@@ -185,13 +185,13 @@ FOLDERS_REFUSED = [
 @pytest.mark.parametrize(("files", "problem"), [row[1:] for row in FOLDERS_REFUSED],
                          ids=[row[0] for row in FOLDERS_REFUSED])
 def test_folders_that_are_refused(tmp_path, files, problem):
-    lay(tmp_path / "data", files)
+    write_files(tmp_path / "data", files)
     root = tmp_path / "set.png" if "../set.png" in files else tmp_path / "data"
     refused(lambda: load_dataset(f"folder:{root}"), DataError, problem)
 
 
 def refused(call, kind: type[ShiftscopeError], problem: str) -> None:
-    """Expect an error of exactly this kind: one sentence below 400 characters, and at most five lines of code."""
+    """Expect an error of exactly this type: one sentence below 400 characters, and at most five lines of code."""
     with pytest.raises(ShiftscopeError, match=problem) as raised:
         call()
     sentence, *code = str(raised.value).split("\n")
@@ -201,7 +201,7 @@ def refused(call, kind: type[ShiftscopeError], problem: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything may be read by root")
 def test_folders_and_files_without_read_permission(tmp_path):
-    lay(tmp_path / "data", ROOT)
+    write_files(tmp_path / "data", ROOT)
     (tmp_path / "data" / "cat" / "a.png").chmod(0)
     refused(lambda: load_dataset(f"folder:{tmp_path}/data"), DataError, r"cat/a.png may not be read \(permission")
     (tmp_path / "data" / "dog").chmod(0)
@@ -210,7 +210,7 @@ def test_folders_and_files_without_read_permission(tmp_path):
 
 
 def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
-    lay(tmp_path / "data", ROOT)
+    write_files(tmp_path / "data", ROOT)
     real = Path.iterdir
 
     def iterdir(path):
@@ -223,7 +223,7 @@ def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
 
 
 def test_a_file_that_cannot_be_opened(tmp_path, monkeypatch):
-    lay(tmp_path / "data", ROOT)
+    write_files(tmp_path / "data", ROOT)
     real = os.open
 
     def opened(path, *arguments, **options):
@@ -237,7 +237,7 @@ def test_a_file_that_cannot_be_opened(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text on other systems")
 def test_class_names_that_are_not_utf8(tmp_path):
-    lay(tmp_path / "data", ROOT)
+    write_files(tmp_path / "data", ROOT)
     try:
         (tmp_path / "data" / "cat").rename(tmp_path / "data" / os.fsdecode(b"caf\xe9"))
     except OSError:
@@ -268,8 +268,8 @@ NAMES_REFUSED = [
 
 @pytest.mark.parametrize(("name", "kind", "problem"), NAMES_REFUSED)
 def test_names_that_are_refused(tmp_path, monkeypatch, name, kind, problem):
-    lay(tmp_path / "data", ROOT)
-    lay(tmp_path, {"set.npz": b"x", "set.pack": b"x", "set.zip": b"x"})
+    write_files(tmp_path / "data", ROOT)
+    write_files(tmp_path, {"set.npz": b"x", "set.pack": b"x", "set.zip": b"x"})
     monkeypatch.chdir(tmp_path)
     name = name.format(root=tmp_path / "data") if isinstance(name, str) else name
     refused(lambda: load_dataset(name), kind, problem)
@@ -424,9 +424,9 @@ ARRAYS_REFUSED = [
     ("torch: dicts", lambda: from_torch(Items([{"img": 1, "label": 0}]), pairs(GRAY)),
      r"is a dict with the keys img, label, .*:\n    pairs = \[\(item\['img'\], item\['label'\]\) for item in"),
     ("torch: triples", lambda: from_torch(Items([(GRAY[0], 0, 7)]), pairs(GRAY)), r"item 0 .* has 3 parts, expected"),
-    ("torch: images alone", lambda: from_torch(Items(GRAY), pairs(GRAY)), r"item 0 .* is a ndarray, expected a"),
-    ("torch: tensors of two rows alone", lambda: from_torch(Items(torch.from_numpy(GRAY)), pairs(GRAY)),
-     r"item 0 of the train dataset is a Tensor alone, expected a pair \(image, label\)"),
+    ("torch: no labels", lambda: from_torch(Items(GRAY), pairs(GRAY)), r"item 0 .* is a ndarray, expected a"),
+    ("torch: tensors of two rows without labels", lambda: from_torch(Items(torch.from_numpy(GRAY)), pairs(GRAY)),
+     r"item 0 of the train dataset is a Tensor, expected a pair \(image, label\)"),
     ("torch: label first", lambda: from_torch(Items([(0, GRAY[0])]), pairs(GRAY)), r"image 0 .* is a int, expected a"),
     ("torch: floats", lambda: torches(labels=[0, 1, 1.5, 0]), r"the label of image 2 of the train dataset is the"),
     ("torch: whole floats", lambda: torches(labels=[0, 1, 1.0, 0]), r"the label of image 2 .* is the float 1,"),
@@ -434,7 +434,7 @@ ARRAYS_REFUSED = [
     ("torch: one-hot", lambda: torches(labels=torch.eye(4)), r"has 4 numbers, expected one"),
     ("torch: empty", lambda: from_torch(Items([]), pairs(GRAY)), r"the train dataset is empty, expected at least one"),
     ("torch: a loader", lambda: from_torch(torch.utils.data.DataLoader(pairs(GRAY)), pairs(GRAY)),
-     r"got DataLoader, a loader of batches: give its dataset, as in loader.dataset"),
+     r"got DataLoader, a loader of batches: pass loader.dataset"),
     ("torch: an iterator", lambda: from_torch(iter(pairs(GRAY)), pairs(GRAY)), r"into a list, or train on it as a"),
     ("torch: channels last", lambda: torches(torch.from_numpy(COLOR)), r"images = images.permute\(2, 0, 1\)"),
     ("torch: four channels", lambda: torches(torch.zeros(4, 4, 2, 5)), r"images = images\[:3\]"),

@@ -33,7 +33,7 @@ convert = runpy.run_path(str(ROOT / "tools" / "convert_packed.py"))["convert"]
 
 
 def noise(count: int, shape=(3, 5, 7), seed=0, classes=3) -> TensorImages:
-    """Random images, whatever their class; not square, so that height and width cannot be mixed up."""
+    """Random images, not square, so that height and width cannot be confused."""
     random = np.random.default_rng(seed)
     return TensorImages(torch.from_numpy(random.integers(0, 256, (count, *shape), dtype=np.uint8)),
                         torch.arange(count) % classes)
@@ -52,7 +52,7 @@ def pair(tmp_path) -> tuple[Dataset, Dataset, Path]:
     return data, load_dataset(f"packed:{path}"), path
 
 
-def pictures(folder: Path, colors: list[tuple[int, int, int]], size=(6, 4), start=0) -> None:
+def write_images(folder: Path, colors: list[tuple[int, int, int]], size=(6, 4), start=0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, color in enumerate(colors, start):
         Image.new("RGB", size, color).save(folder / f"{number:04}.png")
@@ -189,7 +189,7 @@ def test_training_evaluation_and_audit_equal_those_from_memory(tmp_path):
     (weights, history, predictions, seen, settings), other = found
     assert all(value.equal(other[0][name]) for name, value in weights.items())
     assert history == other[1] and np.array_equal(predictions, other[2]) and np.array_equal(seen, other[3])
-    assert settings == other[4]  # the recipe of synthetic garments, for the name is kept
+    assert settings == other[4]  # the recipe of synthetic garments, because the name is kept
 
 
 def test_fewer_images_than_a_batch(tmp_path):
@@ -366,12 +366,12 @@ def gray(levels) -> list[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("colored", [None, "train", "test"])
 def test_a_packed_folder_equals_read_folder(tmp_path, colored, monkeypatch):
-    """The one colored picture comes after gray ones have been written, which must then become three channels."""
+    """The one colored image comes after gray ones, which must get three channels too."""
     folder = tmp_path / "pets"
-    monkeypatch.setattr(packing, "_MAX_CHUNK", 16)  # so that even these few are shared among processes
+    monkeypatch.setattr(packing, "_MAX_CHUNK", 16)  # so that these few files are divided among processes
     for part, count in (("train", 150), ("test", 70)):
-        pictures(folder / part / "cat", gray(range(count)))
-        pictures(folder / part / "dog", gray(range(count, count + 20)), size=(10, 10))
+        write_images(folder / part / "cat", gray(range(count)))
+        write_images(folder / part / "dog", gray(range(count, count + 20)), size=(10, 10))
     if colored:
         last = read_order(folder, colored)
         Image.new("RGB", (6, 4), (250, 3, 3)).save(last)
@@ -386,7 +386,7 @@ def test_a_packed_folder_equals_read_folder(tmp_path, colored, monkeypatch):
 
 
 def read_order(folder: Path, part: str) -> Path:
-    """Return the picture of a part that is read last."""
+    """Return the image of a split that is read last."""
     from shiftscope.data.layout import list_layout, shuffled
 
     layout = list_layout(folder)
@@ -395,7 +395,7 @@ def read_order(folder: Path, part: str) -> Path:
 
 def test_a_given_size(tmp_path):
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, gray(range(4)))
+        write_images(tmp_path / "pets" / name, gray(range(4)))
     pack(from_folder(tmp_path / "pets", image_size=(3, 2)), tmp_path / "pets.pack")
     assert load_dataset(f"packed:{tmp_path}/pets.pack").shape == (1, 3, 2)
     with pytest.raises(UsageError, match="workers must be an integer of at least 0, got -1"):
@@ -425,7 +425,7 @@ def no_pictures(folder: Path) -> None:
 def test_folders_that_cannot_be_packed_leave_no_file(tmp_path, spoil, problem, workers, monkeypatch):
     monkeypatch.setattr(packing, "_MAX_CHUNK", 1)
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, gray(range(8)))
+        write_images(tmp_path / "pets" / name, gray(range(8)))
     spoil(tmp_path / "pets")
     with pytest.raises(DataError, match=problem):
         pack(from_folder(tmp_path / "pets", workers=workers), tmp_path / "out" / "pets.pack")
@@ -434,7 +434,7 @@ def test_folders_that_cannot_be_packed_leave_no_file(tmp_path, spoil, problem, w
 
 def test_a_worker_process_that_dies(tmp_path, monkeypatch):
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, gray(range(8)))
+        write_images(tmp_path / "pets" / name, gray(range(8)))
     monkeypatch.setattr(packing, "_MAX_CHUNK", 1)
     source = from_folder(tmp_path / "pets", workers=2)
     monkeypatch.setattr(packing, "read_pixels", lambda path, size, bits: os.kill(os.getpid(), signal.SIGKILL))
@@ -496,7 +496,7 @@ packing.read_pixels = slow
 raise SystemExit(main(["data", "pack", r"folder:{tmp_path}/pets", "--out", r"{tmp_path}/pets.pack"]))
 """
     for name in ("cat", "dog"):
-        pictures(tmp_path / "pets" / name, gray(range(200)))
+        write_images(tmp_path / "pets" / name, gray(range(200)))
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not list(tmp_path.glob(".pets.pack*/train_images.npy")) and time.monotonic() < until:
@@ -533,7 +533,7 @@ def test_the_format_is_the_documented_one(pair):
 def test_the_code_of_the_page_on_scale_runs(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     code = [block for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
-            if "torch.distributed" not in block]  # which tests/distributed runs, in two processes
+            if "torch.distributed" not in block]  # which tests/distributed runs in two processes
     train, test = noise(30, (3, 64, 64), classes=2), noise(6, (3, 64, 64), 1, classes=2)
     for name in ("pictures", "held"):
         pack(from_dataset(Dataset(name=name, class_names=("cup", "plate"), train=train, test=test, source="-",

@@ -19,7 +19,7 @@ PLACE = shiftscope.Placement(image=(4, 6), canvas=(9, 8))
 
 
 class Numbers(IterableDataset):
-    """Image k has gray level k and label k % 3; workers share the numbers; `spoil` replaces single samples."""
+    """Image k has gray level k and label k % 3; workers divide the images; `spoil` replaces single samples."""
 
     classes = ("a", "b", "c")
 
@@ -82,13 +82,13 @@ def test_the_shuffle_buffer_depends_on_epoch_and_seed_and_is_reproducible():
     first = levels(stream)
     assert sorted(first) == list(range(200)) and first == levels(stream)
     assert len({tuple(order) for order in (first, levels(stream, epoch=1), levels(stream, seed=1))}) == 3
-    assert all(place >= number - 50 for place, number in enumerate(first))  # nothing comes before it was there
+    assert all(place >= number - 50 for place, number in enumerate(first))  # no image comes before it was in the buffer
     assert first[:100] != sorted(first[:100]) and max(first[:100]) < 150
     assert sorted(levels(from_iterable(Numbers(20), few(), shuffle=50).train)) == list(range(20))
 
 
 def test_training_on_a_stream_equals_training_on_the_same_images_in_that_order(tmp_path, monkeypatch):
-    """From memory, with the order that a stream has: the same placements, steps and bits."""
+    """From memory, in the order of the stream: the same placements, steps and bits."""
     settings = shiftscope.TrainSettings(epochs=2, batch_size=25, validation=5, seed=4)
     streamed = from_iterable(Numbers(110), few(), validation=few(7))
     model, twin = net(), net()
@@ -106,7 +106,7 @@ def test_training_on_a_stream_equals_training_on_the_same_images_in_that_order(t
 
 
 class StopAfter(StopFlag):
-    """Asks to stop after so many steps."""
+    """Requests a stop after a number of steps."""
 
     def __init__(self, steps: int):
         super().__init__()
@@ -133,8 +133,8 @@ def test_a_stopped_training_resumes_at_the_same_image(tmp_path):
 
 def test_uses_that_need_an_index_are_refused_with_a_remedy():
     data = from_iterable(Numbers(30), few(), name="shards")
-    sentence = (r"the training images of shards are a stream and have no index: evaluation, audit and pictures need "
-                r"map-style data, so ask for the test set, or put them into one file with `shiftscope data pack`")
+    sentence = (r"the training images of shards are a stream and have no index: evaluation, audit and visualization "
+                r"need map-style data, so use the test set, or pack the stream with `shiftscope data pack`")
     with pytest.raises(UsageError, match=sentence):
         shiftscope.evaluate(net(), data, placement=PLACE, split="train")
     with pytest.raises(UsageError, match=sentence):
@@ -154,7 +154,7 @@ def test_a_stream_can_be_packed_and_limited(tmp_path):
     assert (len(some.train), len(some.test), len(data.limit(None).train)) == (5, 5, 90)
 
 
-class Pictures:
+class PilImages:
     """A map-style dataset of PIL images."""
 
     def __len__(self):
@@ -166,7 +166,7 @@ class Pictures:
 
 def test_test_images_from_a_torch_dataset_and_training_images_from_any_iterable():
     source = [(np_image, 0) for np_image in (Image.new("L", (6, 4)), torch.ones(4, 6), torch.zeros(1, 4, 6))]
-    data = from_iterable(source, Pictures(), ["a", "b", "c"])
+    data = from_iterable(source, PilImages(), ["a", "b", "c"])
     assert [len(data.train), len(data.test), data.test.labels.tolist()] == [3, 4, [0, 1, 2, 0]]
     assert torch.cat([images for images, _ in data.train.epoch(0)])[:, 0, 0, 0].tolist() == [0, 255, 0]
 
@@ -180,19 +180,19 @@ NAN = torch.full((1, 4, 6), float("nan"))
     ((torch.zeros(1, 4, 5), 0), r"has shape \(1, 4, 5\), image 0 has \(1, 4, 6\), expected one shape: add a Resize"),
     ((torch.zeros(3, 4, 6), 0), r"has shape \(3, 4, 6\), image 0 has \(1, 4, 6\)"),
     ((torch.zeros(1, 4, 6, dtype=torch.int64), 0), r"is not uint8 or floats from 0 to 1, and the range of a stream is"),
-    ((np.full((4, 6), 200.0), 0), r"image 40 .* is not uint8 or floats from 0 to 1, and the range of a stream is not"),
+    ((np.full((4, 6), 200.0), 0), r"image 40 .* is not uint8 or floats from 0 to 1, and the range of a stream is unk"),
     (("text", 0), r"image 40 .* is a str, expected a PIL image, a torch tensor or a NumPy array"),
     ((torch.zeros(1, 4, 6), 1.5), r"the label of image 40 .* is the float 1.5, expected an integer class number"),
     ((torch.zeros(1, 4, 6), "cat"), r"the label of image 40 .* is the name 'cat', expected a class number in a stream"),
     ((torch.zeros(1, 4, 6), 3), r"label 3 of image 40 .*out of range: there are 3 class names, so labels go from 0"),
-    (torch.zeros(1, 4, 6), r"image 40 .* is a Tensor alone, expected a pair \(image, label\)"),
+    (torch.zeros(1, 4, 6), r"image 40 .* is a Tensor, expected a pair \(image, label\)"),
     (OSError("shard 7 is gone"), r"the stream.* raised OSError near image 39: shard 7 is gone"),
 ])
 def test_samples_that_are_refused(sample, problem, workers):
     stream = from_iterable(Numbers(64, {40: sample}), few(), images=64, workers=workers, name="the stream").train
     with pytest.raises(DataError, match=problem) as raised:
         list(stream.epoch(0))
-    assert "Traceback" not in str(raised.value)  # what the loader adds to errors of its processes
+    assert "Traceback" not in str(raised.value)  # which DataLoader adds to errors of its processes
 
 
 def test_streams_that_are_refused():

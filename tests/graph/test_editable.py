@@ -44,7 +44,7 @@ def test_weights_are_copies_under_their_names_and_stay_shared():
     net = Net().eval()
     module = editable(net, SHAPE).module()
     names = {name for name, _ in net.named_parameters(remove_duplicate=False)}
-    assert {name for name, _ in module.named_parameters()} == names - {"b.weight"}  # torch names what is shared once
+    assert {name for name, _ in module.named_parameters()} == names - {"b.weight"}  # torch names shared parameters once
     assert module.c.weight is not net.c.weight and module.c.weight.equal(net.c.weight)
     assert "scale" in module.state_dict()
     module(torch.rand(2, *SHAPE)).sum().backward()
@@ -99,7 +99,7 @@ def test_strides_and_the_nodes_on_all_paths():
 
 
 def test_dominators_match_the_definition():
-    """Node d dominates n if n cannot be reached from the input once d is taken away."""
+    """Node d dominates n if n cannot be reached from the input without d."""
     nodes = list(editable(Net(), SHAPE).pixel_nodes())
 
     def reached(without):

@@ -24,7 +24,7 @@ def ops(graph: Graph) -> list[str]:
 
 
 def computed(graph: Graph, pixels: torch.Tensor) -> torch.Tensor:
-    """What the nodes give when they are called one after the other."""
+    """The result of calling the nodes in order."""
     values = {graph.input: pixels}
 
     def value(argument):
@@ -108,7 +108,7 @@ def test_random_numbers_are_not_fixed():
 def test_users_layers_and_dead_ends():
     class Inner(nn.Module):
         def forward(self, x):
-            x.sum()  # nobody reads it
+            x.sum()  # no node reads it
             return F.relu(x) + x
 
     graph = trace(nn.Sequential(nn.Sequential(nn.Identity(), Inner())), (1, 4, 6))

@@ -157,7 +157,7 @@ def _dataset(images: Sequence["_Split"], labels: list[Any], class_names: Sequenc
         split.widen(max(split.pixels.shape[1] for split in images))
     train, test = (TensorImages(split.finish(), numbers) for split, numbers in zip(images, numbers, strict=True))
     notes = scale.notes()
-    present = set(train.labels.tolist())
+    present = set(train.labels.unique().tolist())
     absent = [class_name for number, class_name in enumerate(names) if number not in present]
     if absent:
         notes.append(f"no training image has the class {some_of(absent)}; class numbers begin at 0")
@@ -223,7 +223,7 @@ def read_image(image: Any, what: str, scale: Scale) -> np.ndarray:
         DataError: if the type, shape or range is not supported; `what` names the image.
     """
     if isinstance(image, Image.Image):
-        scale.see_header(image, what)
+        scale.update_from_header(image, what)
         levels = pil_levels(image, what)
     elif isinstance(image, torch.Tensor | np.ndarray):
         tensor, levels = isinstance(image, torch.Tensor), array_levels(image, what)
@@ -236,7 +236,7 @@ def read_image(image: Any, what: str, scale: Scale) -> np.ndarray:
     else:
         raise DataError(f"{what} is a {type(image).__name__}, expected a PIL image, a torch tensor or a NumPy array: "
                         "convert it in the dataset's transform")
-    scale.see(levels, what)
+    scale.update(levels, what)
     return levels
 
 
@@ -257,7 +257,7 @@ def _split_of_arrays(values: Any, what: str, scale: Scale) -> _Split:
     elif not tensor:
         levels = levels.transpose(0, 3, 1, 2)
     images = _Split(len(levels), scale)
-    scale.see(levels, what)
+    scale.update(levels, what)
     images.pixels = np.array(levels, order="C")  # a copy: later changes by the caller do not reach the dataset
     return images
 

@@ -1,7 +1,7 @@
 """Pixels of PIL images, tensors and arrays as uint8, by the same rules for every source of images.
 
-An image is first read as *levels*: uint8, uint16 (integers of more than 8 bits) or floats. A `Scale` then sees the
-levels of the whole dataset and converts all of them alike. docs/how-to/own-images.md lists the rule of each PIL mode.
+An image is first read as *levels*: uint8, uint16 (integers of more than 8 bits) or floats. A `Scale` then collects the
+ranges of the whole dataset and converts all of them alike. docs/how-to/own-images.md lists the rule of each PIL mode.
 """
 
 from collections.abc import Callable
@@ -177,7 +177,7 @@ class Scale:
 
     Example:
         >>> scale = Scale()
-        >>> scale.see(np.array([0, 4095], dtype=np.uint16), "image 0")
+        >>> scale.update(np.array([0, 4095], dtype=np.uint16), "image 0")
         >>> scale.bits, scale.apply(np.array([0, 1000, 2048], dtype=np.uint16)).tolist()
         (12, [0, 62, 128])
     """
@@ -195,7 +195,7 @@ class Scale:
         """Depth of the integers of more than 8 bits."""
         return next(bits for bits in _BITS if self.highest < 2**bits)
 
-    def see(self, levels: np.ndarray, what: str) -> None:
+    def update(self, levels: np.ndarray, what: str) -> None:
         """Take the levels of one or more images into account.
 
         Raises:
@@ -206,16 +206,16 @@ class Scale:
         if levels.dtype == np.uint16:
             self.highest = max(self.highest, int(levels.max()))
         else:
-            self._see_floats(float(levels.max()), what)
+            self._update_floats(float(levels.max()), what)
 
-    def see_header(self, image: Image.Image, what: str) -> None:
+    def update_from_header(self, image: Image.Image, what: str) -> None:
         """Take the header of a PIL image into account: several frames, or 16-bit color."""
         if has_frames(image):
             self._frames.append(what)
         if _is_deep_color(raw_mode(image)):
             self._color = self._color or what
 
-    def _see_floats(self, high: float, what: str) -> None:
+    def _update_floats(self, high: float, what: str) -> None:
         unit = high <= 1
         if high == 0 or (unit and self.unit is False):  # fits either range
             return

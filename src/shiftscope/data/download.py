@@ -93,8 +93,8 @@ def _fetch(address: str, path: Path, sha256: str, progress: Progress) -> None:
     import pooch  # here because it imports tqdm, which warns in notebooks without ipywidgets
 
     with closing(_ProgressBar(progress, f"fetching {path.name}")) as bar, _quiet(pooch.get_logger()):
-        shown: Any = bar  # any object with these methods, although the annotation is bool
-        downloader = pooch.HTTPDownloader(progressbar=shown, chunk_size=2**16, timeout=TIMEOUT)
+        shown: Any = bar  # the annotations of pooch are too narrow here
+        downloader: Any = pooch.HTTPDownloader(progressbar=shown, chunk_size=2**16, timeout=TIMEOUT)
         pooch.retrieve(address, known_hash=f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=downloader)
     path.chmod(0o644)  # pooch creates files that only their owner can read
 

@@ -87,9 +87,9 @@ def common_scale(paths: Iterable[Path]) -> Scale:
     scale = Scale()
     for path in paths:
         with _opened(path) as image:
-            scale.see_header(image, short_name(path))
+            scale.update_from_header(image, short_name(path))
             if is_deep(image) and scale.bits < 16:
-                scale.see(pil_levels(image, str(path)), str(path))
+                scale.update(pil_levels(image, str(path)), str(path))
     scale.check()
     return scale
 

@@ -94,7 +94,7 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
     path, count = Path(path).expanduser(), _cores() if workers is None else workers
     layout, progress = list_layout(path), progress or SilentProgress()
     paths, headers = files_of(layout), []
-    task = progress.task(f"look at {path.name}", len(paths), unit="files")
+    task = progress.task(f"read headers of {path.name}", len(paths), unit="files")
     try:
         for some in _parallel(measure, paths, _MAX_CHUNK, count):
             _check_stop(stop)
@@ -286,7 +286,7 @@ def _write_images(folder: Path, split: str, shape: tuple[int, ...], chunks: Iter
         for chunk in chunks:
             images = np.ascontiguousarray(np.broadcast_to(chunk, (len(chunk), *shape[1:])))
             file.write(images.data)
-            digest.update(images.reshape(-1))
+            digest.update(images.reshape(-1).data)
             sums.append(np.fromiter(map(zlib.crc32, images), TYPES["crc32"], len(images)))
     np.save(folder / f"{split}_crc32.npy", np.concatenate(sums))
     return digest.hexdigest()

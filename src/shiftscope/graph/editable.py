@@ -110,16 +110,16 @@ def editable(model: nn.Module, shape: tuple[int, int, int], *, any_batch: bool =
 def _copied(program: torch.export.ExportedProgram, output: str, parts: dict[str, Any]) -> fx.Graph:
     """Copy a program's graph; its parameters become attributes, which are copied into `parts`."""
     inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
-    held = {**program.state_dict, **program.constants}
-    graph, copies, own = fx.Graph(), {}, {}
+    tensors = {**program.state_dict, **program.constants}
+    graph, copies, by_id = fx.Graph(), {}, {}
     for node in program.graph.nodes:
         if node.op == "placeholder" and inputs[node.name].kind is InputKind.USER_INPUT:
             copies[node] = graph.placeholder("pixels")
         elif node.op == "placeholder":
             target = str(inputs[node.name].target)
-            parts[target] = own.setdefault(id(held[target]), _copy(held[target]))
+            parts[target] = by_id.setdefault(id(tensors[target]), _copy(tensors[target]))
             copies[node] = graph.get_attr(target)
-        elif node.op == "call_function" and not op_of(node).startswith("_assert"):  # those fix a dtype
+        elif node.op == "call_function" and not op_of(node).startswith("_assert"):  # they fix a dtype
             copies[node] = graph.node_copy(node, copies.__getitem__)
         if node in copies:
             copies[node].meta = dict(node.meta)
@@ -127,10 +127,10 @@ def _copied(program: torch.export.ExportedProgram, output: str, parts: dict[str,
     return graph
 
 
-def _copy(held: Any) -> Any:
-    if isinstance(held, nn.Parameter):
-        return nn.Parameter(held.detach().clone(), requires_grad=held.requires_grad)
-    return held.detach().clone() if isinstance(held, torch.Tensor) else held
+def _copy(value: Any) -> Any:
+    if isinstance(value, nn.Parameter):
+        return nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad)
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
 def _normalize(graph: fx.Graph) -> None:

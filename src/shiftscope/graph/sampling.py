@@ -202,10 +202,10 @@ def _by_shape(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
     """Elementwise where shapes are equal; a step where an axis becomes shorter by an integer factor."""
     axes: list[Axis] = [unrelated(n) for n in lengths]
     for source in (source for source in node.all_input_nodes if source in sampling.axes):
-        given = sampling.axes[source]
-        for back in range(1, min(len(given), len(lengths)) + 1):
-            if not _samples(axes[-back]) and _size(given[-back]) == lengths[-back]:
-                axes[-back] = given[-back]
+        source_axes = sampling.axes[source]
+        for back in range(1, min(len(source_axes), len(lengths)) + 1):
+            if not _samples(axes[-back]) and _size(source_axes[-back]) == lengths[-back]:
+                axes[-back] = source_axes[-back]
     first = sampling.first(node)
     if len(first) == len(lengths):
         for number, (axis, length) in enumerate(zip(first, lengths, strict=True)):
@@ -225,27 +225,27 @@ def _kept(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
 
 def _window(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
     """Convolutions and pooling: the last axes step by the stride."""
-    given, op = arguments(node), op_of(node)
-    steps = _numbers(given["stride"]) or _numbers(given["kernel_size"])
-    source = sampling.of(given["input"] if "input" in given else given["self"])
+    args, op = arguments(node), op_of(node)
+    steps = _numbers(args["stride"]) or _numbers(args["kernel_size"])
+    source = sampling.of(args["input"] if "input" in args else args["self"])
     rank = next((rank for rank in (1, 2, 3) if f"{rank}d" in op), 2)
     steps = steps * rank if len(steps) == 1 else steps
-    up = bool(given.get("transposed")) or "transpose" in op
+    up = bool(args.get("transposed")) or "transpose" in op
     return (*source[:-rank - 1], unrelated(lengths[-rank - 1]),
             *(sampling.stepped(axis, Fraction(1, step) if up else step, length)
               for axis, step, length in zip(source[-rank:], steps, lengths[-rank:], strict=True)))
 
 
 def _resize(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
-    """Interpolation, and pooling to a given size."""
+    """Interpolation, and pooling to a args size."""
     return tuple(sampling.resized(node, axis, length)
                  for axis, length in zip(sampling.first(node), lengths, strict=True))
 
 
 def _shuffle(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
     """Space to depth, and the reverse."""
-    given, source = arguments(node), sampling.first(node)
-    step = given["downscale_factor"] if "downscale_factor" in given else Fraction(1, given["upscale_factor"])
+    args, source = arguments(node), sampling.first(node)
+    step = args["downscale_factor"] if "downscale_factor" in args else Fraction(1, args["upscale_factor"])
     axes = [sampling.stepped(axis, step, length) for axis, length in zip(source[-2:], lengths[-2:], strict=True)]
     return (*source[:-3], unrelated(lengths[-3]), *axes)
 
@@ -270,27 +270,27 @@ def _reshape(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
 
 
 def _permute(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
-    given, source = arguments(node), sampling.first(node)
-    dims = list(given["dims"]) if "dims" in given else list(range(len(source)))
-    if "dims" not in given:
-        a, b = given.get("dim0", -2), given.get("dim1", -1)
+    args, source = arguments(node), sampling.first(node)
+    dims = list(args["dims"]) if "dims" in args else list(range(len(source)))
+    if "dims" not in args:
+        a, b = args.get("dim0", -2), args.get("dim1", -1)
         dims[a], dims[b] = dims[b], dims[a]
     return tuple(source[dim] for dim in dims)
 
 
 def _reduction(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
     """One number along some axes."""
-    given, source = arguments(node), sampling.first(node)
-    dims = given.get("dim")
+    args, source = arguments(node), sampling.first(node)
+    dims = args.get("dim")
     reduced = {dim % len(source) for dim in (range(len(source)) if dims is None or dims == [] else _numbers(dims))}
-    keep = given.get("keepdim", False)
+    keep = args.get("keepdim", False)
     return tuple(unrelated(1) if number in reduced else axis for number, axis in enumerate(source)
                  if keep or number not in reduced)
 
 
 def _slice(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
-    given, source = arguments(node), list(sampling.first(node))
-    dim, step = given["dim"] % len(source), given.get("step", 1)
+    args, source = arguments(node), list(sampling.first(node))
+    dim, step = args["dim"] % len(source), args.get("step", 1)
     source[dim] = (_cropped(source[dim], lengths[dim]) if step == 1
                    else sampling.stepped(source[dim], step, lengths[dim]))
     return tuple(source)
@@ -343,27 +343,27 @@ def _index(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
 
 
 def _index_select(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
-    source, given = list(sampling.first(node)), arguments(node)
-    dim = given["dim"] % len(source)
-    source[dim] = sampling.picked(source[dim], sampling.constant(given["index"]).flatten().tolist())
+    source, args = list(sampling.first(node)), arguments(node)
+    dim = args["dim"] % len(source)
+    source[dim] = sampling.picked(source[dim], sampling.constant(args["index"]).flatten().tolist())
     return tuple(source)
 
 
 def _im2col(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
     """`F.unfold`: all windows along one axis."""
-    given, source = arguments(node), sampling.first(node)
-    extents = [d * (k - 1) for d, k in zip(given["dilation"], given["kernel_size"], strict=True)]
+    args, source = arguments(node), sampling.first(node)
+    extents = [d * (k - 1) for d, k in zip(args["dilation"], args["kernel_size"], strict=True)]
     rows, columns = (sampling.stepped(axis, step, (_size(axis) + 2 * pad - extent - 1) // step + 1)
                      for axis, pad, extent, step in
-                     zip(source[-2:], given["padding"], extents, given["stride"], strict=True))
+                     zip(source[-2:], args["padding"], extents, args["stride"], strict=True))
     return (*source[:-3], unrelated(lengths[-2]), (*rows, *columns))
 
 
 def _unfold(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
     """`x.unfold(dim, size, step)`: windows along an axis, their content along a new one."""
-    given, source = arguments(node), list(sampling.first(node))
-    dim = given["dimension"] % len(source)
-    source[dim] = sampling.stepped(source[dim], given["step"], lengths[dim])
+    args, source = arguments(node), list(sampling.first(node))
+    dim = args["dimension"] % len(source)
+    source[dim] = sampling.stepped(source[dim], args["step"], lengths[dim])
     return (*source, unrelated(lengths[-1]))
 
 

@@ -15,8 +15,8 @@ def stride_of(node: fx.Node) -> Pair:
     """Return the stride of an operation, down and right; 1 along an axis with one output position."""
     before, after = sizes(node.all_input_nodes[0])[-2:] if node.all_input_nodes else (), sizes(node)[-2:]
     if op_of(node) in _STRIDED:
-        given = arguments(node)
-        steps = pair(given["stride"] or given["kernel_size"])
+        args = arguments(node)
+        steps = pair(args["stride"] or args["kernel_size"])
     elif op_of(node) == "adaptive_avg_pool2d":
         down, right = (a // b if a % b == 0 else 1 for a, b in zip(before, after, strict=True))
         steps = down, right

@@ -74,7 +74,7 @@ def test_a_linear_classifier_is_above_chance_but_not_perfect():
     gram = features[fit].T @ features[fit] + 10 * torch.eye(785, dtype=torch.float64)
     weights = torch.linalg.solve(gram, features[fit].T @ targets[fit])
     accuracy = ((features[check] @ weights).argmax(1) == labels[check]).double().mean()
-    assert 0.7 < accuracy < 0.97  # far above chance, 0.1, and no trivial task
+    assert 0.7 < accuracy < 0.97  # far above chance, 0.1, and not trivial
 
 
 def test_images_are_cached_and_drawn_again_if_the_cache_is_damaged(monkeypatch):
