@@ -21,8 +21,9 @@ def flat():
 
 @pytest.mark.parametrize("of", ["logits", "probabilities"])
 @pytest.mark.parametrize("stride, size", [(1, (3, 5)), (2, (6, 8)), (3, (6, 9)), ((1, 2), (3, 8)), ((3, 2), (6, 4))])
-def test_exact_at_all_shifts_where_the_net_is_indifferent_to_its_stride(stride, size, of):
-    repaired, x = PhaseAverage(circular(stride), stride, of=of).eval(), 3 * torch.randn(2, 2, *size, dtype=torch.float64)
+def test_exact_at_all_shifts_if_the_net_is_invariant_to_shifts_by_its_stride(stride, size, of):
+    repaired = PhaseAverage(circular(stride), stride, of=of).eval()
+    x = 3 * torch.randn(2, 2, *size, dtype=torch.float64)
     with torch.no_grad():
         still = repaired(x)
         for dy in range(size[0]):

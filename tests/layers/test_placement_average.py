@@ -73,7 +73,7 @@ def test_dtype_of_the_outputs(dtype):
 
 
 def test_is_not_exported():
-    with pytest.raises(TraceError, match="PlacementAverage cannot be exported: its graph would hold the network 12 times"):
+    with pytest.raises(TraceError, match="PlacementAverage cannot be exported: its graph would hold the netw.* 12"):
         trace(PlacementAverage(net((3, 4))), (2, 3, 4))
 
 

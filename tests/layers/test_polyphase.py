@@ -182,7 +182,7 @@ def test_no_pictures():
 @pytest.mark.parametrize("call, message", [
     (lambda: PolyphaseDownsample2d(0), "stride must be a positive integer, got 0"),
     (lambda: PolyphaseDownsample2d(2, order=0), "order must be a positive integer, got 0"),
-    (lambda: PolyphaseDownsample2d(2)(torch.zeros(1, 1, 5, 4)), "a map of 5 x 4 cannot be downsampled by 2, which does"),
+    (lambda: PolyphaseDownsample2d(2)(torch.zeros(1, 1, 5, 4)), "a map of 5 x 4 cannot be downsampled by 2"),
     (lambda: LearnedPolyphase2d(1, 3)(torch.zeros(1, 1, 6, 4)), "a map of 6 x 4 cannot be downsampled by 3"),
     (lambda: LearnedPolyphase2d(2)(torch.zeros(1, 1, 6, 4)), r"LearnedPolyphase2d takes maps \(batch, 2, height, wid"),
     (lambda: LearnedPolyphase2d(2, hidden=0), "hidden must be a positive integer, got 0"),

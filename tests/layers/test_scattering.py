@@ -216,5 +216,5 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_pictures_of_another_size_are_refused():
-    with pytest.raises(UsageError, match=r"takes images \(batch, channels, 16, 24\), got \(1, 1, 24, 16\): build it with"):
+    with pytest.raises(UsageError, match=r"images \(batch, channels, 16, 24\), got \(1, 1, 24, 16\): build it"):
         Scattering2d((16, 24))(torch.zeros(1, 1, 24, 16))

@@ -118,7 +118,7 @@ def test_a_stride_may_be_given():
     (True, "phase-average", "stride must be a positive integer"),
     (5, "phase-average", r"canvas must be multiples of 5, the total stride of Net, got \(12, 24\); choose --method"),
     ((2, 5), "phase-average", r"multiples of \(2, 5\), the total strides down and right of Net, got \(12, 24\)"),
-    (1, "phase-average", "no strided layer, so there is nothing to repair in it; choose --method recenter or placement"),
+    (1, "phase-average", "no strided layer, so there is nothing to repair in it; choose --method recenter or"),
     (2, "blur", "stride must be left out with blur"),
 ])
 def test_a_stride_that_is_not_possible_is_one_sentence(stride, method, message):
@@ -210,7 +210,8 @@ def test_saturated_outputs_are_not_called_exact(ending):
     """On noise such a model does not change at all: two noise images once made it pass."""
     net = Saturated(ending).double()
     dark = 0.2 * images()
-    notes = repair(net, SHAPE, method="phase-average").notes + repair(net, SHAPE, method="phase-average", samples=dark).notes
+    notes = repair(net, SHAPE, method="phase-average").notes
+    notes += repair(net, SHAPE, method="phase-average", samples=dark).notes
     assert not any("exact" in note or "indifferent" in note for note in notes)
     found = repair(net, SHAPE, method="phase-average", samples=dark).notes[-1]
     with torch.no_grad():

@@ -153,8 +153,8 @@ class PhaseAverage(_ShiftAverage):
         output_type: of the network; determined in the first call unless given, and kept.
 
     Raises:
-        UsageError: if the stride is not positive, or `of` or the output type unknown; (in forward) if the model does not
-            return one tensor.
+        UsageError: if the stride is not positive, or `of` or the output type unknown; (in forward) if the model does
+            not return one tensor.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 3, 2, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()

@@ -79,9 +79,9 @@ def mirror_average(net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
 class InvariantNet(nn.Module):
     """Circular convolutions, polyphase sampling and global pooling: invariant to circular shifts by architecture.
 
-    Each layer commutes with circular shifts, and the maximum of a channel does not depend on its position. An image that
-    is fully visible on an empty canvas moves by a circular shift, so the network is exact in the modes canvas (constant
-    background) and circular, up to rounding; not in mode crop.
+    Each layer commutes with circular shifts, and the maximum of a channel does not depend on its position. An image
+    that is fully visible on an empty canvas moves by a circular shift, so the network is exact in the modes canvas
+    (constant background) and circular, up to rounding; not in mode crop.
 
     Args:
         canvas: (H, W) of the input, multiples of the total stride (2 per stage). The weights fit any canvas.
@@ -122,9 +122,9 @@ class InvariantNet(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         _, channels, height, width = pixels.shape
         if channels != self.channels or height % self.stride or width % self.stride:
-            raise UsageError(f"InvariantNet takes images of {self.channels} channels with height and width in multiples "
-                             f"of its total stride, {self.stride}, got {tuple(pixels.shape)}: choose such a canvas, or "
-                             "build the model with channels=C of your images")
+            raise UsageError(f"InvariantNet takes images of {self.channels} channels with height and width in "
+                             f"multiples of its total stride, {self.stride}, got {tuple(pixels.shape)}: choose such a "
+                             "canvas, or build the model with channels=C of your images")
         x = self.normalize(pixels)
         return mirror_average(self.trunk, x) if self.mirror and not self.training else self.trunk(x)
 

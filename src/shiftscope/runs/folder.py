@@ -92,7 +92,7 @@ def find_checkpoint(path: Path | str) -> Path:
         hint = did_you_mean(path.name, siblings) or "give the folder that holds model.safetensors and config.json"
         raise CheckpointError(f"there is no checkpoint at {path}: {hint.strip()}")
     if not found:
-        raise CheckpointError(f"{path} is no checkpoint: it has no config.json; give the folder that holds "
+        raise CheckpointError(f"{path} is not a checkpoint: it has no config.json; give the folder that holds "
                               "model.safetensors and config.json")
     if len(found) > 1:
         raise UsageError(f"{path} holds {len(found)} checkpoints; choose one: {', '.join(map(str, found))}")
