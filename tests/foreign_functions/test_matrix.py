@@ -219,7 +219,7 @@ WRITTEN = {"plain", "scripted", "exported for 2", "function", "int8", "half", "d
 @pytest.mark.parametrize("name, function", [(name, function) for name in KINDS for function in FUNCTIONS
                                             if function != "onnx" or name in WRITTEN])
 @pytest.mark.filterwarnings("ignore")
-def test_each_kind_in_each_function(name: str, function: str, tmp_path: Any) -> None:
+def test_each_kind_of_model_in_each_function(name: str, function: str, tmp_path: Any) -> None:
     kind = KINDS[name]
     reason = kind.reason(function)
     model = kind.build()

@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_file(options: dict, tmp_path: Path) -> None:
         assert model(PICTURES[:count]).double().numpy() == pytest.approx(scores()[:count], abs=near)
 
 
-def test_an_audit_of_each_order_of_axes_and_of_whole_numbers(tmp_path: Path) -> None:
+def test_audits_of_both_axis_orders_and_of_integer_outputs(tmp_path: Path) -> None:
     expected = audit(OnnxModel(file_of(tmp_path / "a.onnx")), DATA, placement=PLACE)
     assert expected.unanimity < 1
     for options in ({"last": True}, {"outputs": ("labels", "scores")}, {"outputs": ("whole",)}):
@@ -67,7 +67,7 @@ def test_an_audit_of_each_order_of_axes_and_of_whole_numbers(tmp_path: Path) -> 
         assert (found.predictions == expected.predictions).mean() > 0.99
 
 
-def test_files_without_scores_are_refused_with_what_they_return(tmp_path: Path) -> None:
+def test_files_without_scores_are_refused(tmp_path: Path) -> None:
     for outputs in (("labels",), ("labels", "column")):
         with pytest.raises(CheckpointError, match=r"returns labels tensor\(int64\).*expected scores.*zipmap") as it:
             OnnxModel(file_of(tmp_path / "m.onnx", outputs=outputs))

@@ -52,7 +52,7 @@ def test_one_sentence(name, command):
     assert len(str(refused.value)) < 400
 
 
-def test_an_error_is_not_swallowed_after_many_good_batches():
+def test_an_error_after_many_good_batches_is_raised():
     """A model that fails at one picture in the middle: no figures without it."""
 
     class Fails(Base):
@@ -66,7 +66,7 @@ def test_an_error_is_not_swallowed_after_many_good_batches():
         shiftscope.audit(Fails(), data, placement=placement, engine="brute")
 
 
-def test_train_mode_and_gradients_are_left_as_they_were():
+def test_modes_and_gradients_are_restored():
     model = nn.Sequential(Base(), nn.Dropout(), nn.Linear(CLASSES, CLASSES).eval())
     data, placement = checks.subject(Foreign(name="kept", make=Base), "crop")
     before = [(module.training, [parameter.requires_grad for parameter in module.parameters()])

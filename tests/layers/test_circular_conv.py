@@ -42,7 +42,7 @@ def test_an_even_kernel_is_refused():
         CircularConv2d(1, 1, 4)
 
 
-def test_each_map_is_rolled_by_its_own_shift_and_its_gradient_back():
+def test_each_map_is_rolled_by_its_own_shift():
     x = torch.rand(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     shifts = torch.tensor([[0, 0], [3, 1], [2, 4]])
     found = roll_each(x, shifts)

@@ -46,7 +46,7 @@ def test_is_the_mean_over_the_shifts_of_outputs_or_of_probabilities():
     (circular(2), 1, (6, 8)),  # not its stride
     (circular(2), 2, (7, 8)),  # a canvas that the stride does not divide
 ])
-def test_is_not_invariant_where_the_net_is_not_to_shifts_by_its_stride(net, stride, size):
+def test_not_invariant_if_the_net_is_not_invariant_to_shifts_by_its_stride(net, stride, size):
     repaired, x = PhaseAverage(net, stride).eval(), torch.rand(4, 2, *size, dtype=torch.float64)
     with torch.no_grad():
         moved = max(float((repaired(x.roll((dy, dx), (2, 3))) - repaired(x)).abs().max()) for dy in range(3)

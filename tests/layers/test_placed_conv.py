@@ -35,5 +35,5 @@ def test_equals_the_whole_canvas_at_every_offset(image, room, kernel, pool, chan
     (nn.Conv2d(1, 2, 3, padding=1), "canvas", False), (nn.Conv2d(1, 2, 3, stride=2), "canvas", False),
     (nn.Conv2d(1, 2, 3, dilation=2), "canvas", False),
 ])
-def test_the_short_cut_is_offered_only_where_it_is_exact(conv, mode, ok):
+def test_patches_are_used_only_if_exact(conv, mode, ok):
     assert can_convolve_patches(conv, Placement(image=(4, 4), canvas=(9, 9), mode=mode)) is ok

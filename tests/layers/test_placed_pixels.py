@@ -12,7 +12,7 @@ from shiftscope.placement import Placement
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("background", [0, 40])
 @pytest.mark.parametrize("image, canvas", [((3, 5), (7, 6)), ((4, 2), (4, 9)), ((5, 5), (5, 5)), ((1, 1), (2, 3))])
-def test_equals_placing_first_to_the_bit_at_every_offset(image, canvas, background, channels):
+def test_equals_placing_first_bit_for_bit_at_every_offset(image, canvas, background, channels):
     place = Placement(image=image, canvas=canvas, background=background)
     offsets = place.offsets()
     images = torch.randint(0, 256, (len(offsets), channels, *image), dtype=torch.uint8)
@@ -31,7 +31,7 @@ def test_no_images_and_images_of_another_size():
                           torch.float32)
 
 
-def test_a_texture_and_other_modes_are_laid_first():
+def test_textures_and_other_modes_are_placed_first():
     plain = Placement(image=(3, 3), canvas=(5, 6), mode="circular")
     textured = Placement(image=(3, 3), canvas=(5, 6), background=torch.arange(30, dtype=torch.uint8).view(5, 6))
     images = torch.randint(0, 256, (4, 1, 3, 3), dtype=torch.uint8)
@@ -43,7 +43,7 @@ def test_a_texture_and_other_modes_are_laid_first():
         assert placed_pixels(images, offsets, place).equal(place.place(images, offsets).float() / 255)
 
 
-def test_the_perceptron_gives_the_same_logits_by_its_short_cut():
+def test_forward_placed_of_the_perceptron_equals_forward():
     place = Placement(image=(3, 4), canvas=(5, 9), background=7)
     images, offsets = torch.randint(0, 256, (12, 1, 3, 4), dtype=torch.uint8), place.offsets()[:12]
     model = TwoFullNet(canvas=(5, 9), classes=4)

@@ -123,19 +123,19 @@ def test_any_net_after_recentering(case, robust):
 
 
 @pytest.mark.parametrize("kind, least", [("sliced", 1.0), ("blur", 0.1)])
-def test_negative_control_strides_are_seen(kind, least):
+def test_negative_control_strides_are_detected(kind, least):
     x = torch.randn(2, 1, 8, 12, dtype=torch.float64)
     moved, _ = drift(build(kind, 1, [2, 2], [3, 3], "max", 0), x)
     assert moved > least
 
 
-def test_negative_control_zeros_are_seen():
+def test_negative_control_zero_padding_is_detected():
     x = torch.rand(2, 1, 8, 12, dtype=torch.float64)
     zeros = build("polyphase", 1, [2, 2], [3, 3], "max", 0, pad=lambda sides: nn.ZeroPad2d(tuple(sides)))
     assert drift(zeros, x)[0] > 1 and drift(build("polyphase", 1, [2, 2], [3, 3], "max", 0), x)[0] < 1e-9
 
 
-def test_slicing_loses_an_impulse_by_the_amount_worked_out_by_hand():
+def test_slicing_loses_an_impulse_by_a_known_amount():
     """Three times the pixel at even places, the bias alone at odd ones: a change of 3 in the largest value."""
     conv = nn.Conv2d(1, 1, 1).double()
     nn.init.constant_(conv.weight, 3)

@@ -84,7 +84,7 @@ def test_registry_descriptions_and_claims_name_the_same_models():
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", list(REGISTRY))
-def test_each_claim_of_a_model_is_what_it_does(name, mode):
+def test_claims_of_models_hold(name, mode):
     check(claims_of(name)[mode].level, logits(with_random_weights(build(name)), mode))
 
 
@@ -94,18 +94,18 @@ def prove(model: torch.nn.Module, mode: str) -> None:
 
 @pytest.mark.parametrize("name, mode", [(name, mode) for name, claims in CLAIMS.items() for mode in MODES
                                         if claims[mode].level == "exact"])
-def test_each_exact_claim_of_a_model_is_proven(name, mode):
+def test_exact_claims_of_models_are_proven(name, mode):
     prove(build(name).eval(), mode)
 
 
 @pytest.mark.parametrize("method, mode", [(method, mode) for method, claims in REPAIR_CLAIMS.items() for mode in MODES
                                        if claims[mode].level == "exact"])
-def test_each_exact_claim_of_a_repair_is_proven(method, mode):
+def test_exact_claims_of_repairs_are_proven(method, mode):
     prove(repair(build("two-conv"), (1, *CANVAS), method=method).eval(), mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_not_claimed_to_be_exact_is_not_proven(mode):
+def test_inexact_models_are_not_proven(mode):
     """Negative control."""
     nets = [build(name) for name, claims in CLAIMS.items() if claims[mode].level != "exact"]
     nets += [repair(build("two-conv"), (1, *CANVAS), method=method) for method, claims in REPAIR_CLAIMS.items()
@@ -125,7 +125,7 @@ def wobble(found: torch.Tensor, mode: str) -> float:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", list(METHODS))
-def test_each_claim_of_a_repair_is_what_it_does(method, mode):
+def test_claims_of_repairs_hold(method, mode):
     net = with_random_weights(build("two-conv"))
     repaired = repair(net, (1, *CANVAS), method=method).eval()
     found = logits(repaired, mode, every=11 if method == "placement-average" else 1)  # each is 384 passes

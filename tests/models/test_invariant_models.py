@@ -74,13 +74,13 @@ def test_both_tracks_are_exact_before_training(cls, tolerance, mode):
 
 
 @pytest.mark.parametrize("cls", [RecenteredNet, InvariantNet])
-def test_neither_is_exact_where_parts_of_the_image_leave_the_canvas(cls):
+def test_neither_is_exact_if_parts_of_the_image_leave_the_canvas(cls):
     place = Placement(image=(20, 20), canvas=(12, 12), mode="crop", step=4)
     logits = logits_everywhere(randomized(cls(canvas=(12, 12), widths=(6, 8, 8))), images(3, (20, 20)), place)
     assert spread(logits) > DIFFERS
 
 
-def test_the_recentered_pictures_are_the_same_tensor_at_every_placement():
+def test_recentered_images_are_equal_at_every_placement():
     place = Placement(image=(12, 10), canvas=(24, 21))
     some = images(5, (12, 10))
     windows = torch.stack([Recenter((12, 11))(place.place(some, offset.expand(5, 2)).double() / 255)
@@ -111,7 +111,7 @@ def test_random_nets_canvases_and_image_sizes(data):
     assert between(logits) > 1e-4  # two pictures of pure noise are alike to a narrow random net
 
 
-def test_equal_pictures_in_a_row_are_looked_at_once():
+def test_consecutive_equal_images_are_computed_once():
     model, seen = RecenteredNet(canvas=(16, 16), widths=(4, 4)).eval(), []
     model.trunk.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
     place = Placement(image=(8, 8), canvas=(16, 16))
@@ -123,7 +123,7 @@ def test_equal_pictures_in_a_row_are_looked_at_once():
     assert not torch.equal(found[0], found[81])
 
 
-def test_in_training_the_short_cut_gives_what_the_whole_canvas_gives():
+def test_in_training_forward_placed_equals_forward():
     place = Placement(image=(9, 9), canvas=(18, 18))
     some, offsets = images(6, (9, 9)), torch.tensor([[0, 0], [9, 9], [3, 1], [0, 9], [4, 4], [7, 2]])
     model = RecenteredNet(canvas=(18, 18), widths=(4, 6)).double().train()
@@ -135,7 +135,7 @@ def test_in_training_the_short_cut_gives_what_the_whole_canvas_gives():
     assert model.train().forward_placed(some, offsets, other) is None
 
 
-def test_jitter_moves_each_window_by_a_whole_number_of_pixels_and_brings_in_background():
+def test_jitter_shifts_each_window_and_fills_with_background():
     windows = torch.zeros(600, 2, 7, 8)
     windows[:, 0, 3, 4], windows[:, 1] = 1.0, 0.5
     moved = jittered(windows, 2, 0.25)
@@ -150,7 +150,7 @@ def test_jitter_moves_each_window_by_a_whole_number_of_pixels_and_brings_in_back
     assert torch.equal((moved[:, 1] == 0.25).flatten(1).sum(1).float(), 56 - kept)
 
 
-def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
+def test_jitter_changes_training_but_not_eval_mode():
     model = randomized(RecenteredNet(canvas=(18, 18), widths=(4, 6), jitter=2)).double()
     still = RecenteredNet(canvas=(18, 18), widths=(4, 6)).double()
     still.load_state_dict(model.state_dict())
@@ -163,7 +163,7 @@ def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
     assert spread(logits_everywhere(model, some, place)) == 0
 
 
-def test_shifts_average_over_the_windows_nearby():
+def test_shifts_average_over_neighboring_windows():
     model = randomized(RecenteredNet(canvas=(18, 18), widths=(4, 6), mirror=False, shifts=1)).double().eval()
     one = RecenteredNet(canvas=(18, 18), widths=(4, 6), mirror=False).double().eval()
     one.load_state_dict(model.state_dict())
@@ -182,13 +182,13 @@ def test_shifts_average_over_the_windows_nearby():
 
 @pytest.mark.parametrize("name", ["jitter", "shifts"])
 @pytest.mark.parametrize("pixels", [-1, 1.5])
-def test_what_is_no_number_of_pixels_is_refused(name, pixels):
+def test_invalid_numbers_of_pixels_are_refused(name, pixels):
     with pytest.raises(UsageError, match=f"{name} must be a whole number of pixels, 0 or more, got {pixels}"):
         RecenteredNet(**{name: pixels})
 
 
 @pytest.mark.parametrize("name", ["recentered", "invariant"])
-def test_mirror_images_get_the_same_answer_where_both_are_averaged(name):
+def test_mirror_images_have_equal_outputs_with_mirror_averaging(name):
     model = randomized(build_model(name, canvas=(16, 16), widths=(4, 6))).double().eval()
     x = torch.zeros(3, 1, 16, 16, dtype=torch.float64)
     x[..., 2:8, 7:13] = torch.rand(3, 1, 6, 6, dtype=torch.float64)  # even sides: it can stand in the very middle
@@ -218,6 +218,6 @@ def test_bad_sizes_are_named():
         RecenteredNet(widths=(4,))
 
 
-def test_an_empty_canvas_has_an_answer():
+def test_an_empty_canvas_has_finite_outputs():
     for model in (RecenteredNet(widths=(4, 4)), InvariantNet(widths=(4, 4))):
         assert model.eval()(torch.zeros(2, 1, 56, 56)).isfinite().all()

@@ -29,14 +29,14 @@ def pixels():
 
 
 @pytest.mark.parametrize("batch", [None, 1, 4])
-def test_a_written_file_answers_as_the_model_for_any_number_of_pictures(convnet, pixels, tmp_path, batch):
+def test_an_exported_file_equals_the_model_for_any_batch_size(convnet, pixels, tmp_path, batch):
     read = OnnxModel(export_onnx(convnet, tmp_path / "net.onnx", SHAPE, batch=batch))
     assert (read.batch, read.input_shape) == (batch, SHAPE)
     for count in (1, 5):
         torch.testing.assert_close(read(pixels[:count]), convnet(pixels[:count]), atol=1e-5, rtol=1e-5)
 
 
-def test_a_file_normalizes_itself_and_the_model_stays_in_its_mode(tmp_path, pixels):
+def test_the_exported_file_normalizes_and_the_mode_is_restored(tmp_path, pixels):
     foreign = adapt(nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 24, 2), nn.Dropout(0.9)),
                     normalize=((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))).train()
     read = OnnxModel(export_onnx(foreign, tmp_path / "net.onnx", SHAPE))
@@ -101,7 +101,7 @@ def test_a_pipe_is_refused_without_waiting(tmp_path):
         OnnxModel(tmp_path / "net.onnx")
 
 
-def test_without_the_extra_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+def test_without_the_extra_the_message_gives_the_install_command(tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -77,7 +77,7 @@ def test_residual_blocks_of_both_kinds_become_exact_at_every_shift():
     assert rolls == [2, 2, 2, 2]  # stem, pooling, and one for both branches of each block
 
 
-def test_the_course_convnet_becomes_exact_functions_and_head_included():
+def test_the_course_convnet_becomes_exact():
     net, x = convnet(), pictures(SHAPE)
     repaired, places = repair(net, SHAPE, method="polyphase"), shifts(*SHAPE[1:], every=5)
     assert drift(net, x, places) > 1e-3
@@ -86,7 +86,7 @@ def test_the_course_convnet_becomes_exact_functions_and_head_included():
     assert any("reads positions" in note for note in repaired.notes)
 
 
-def test_the_mean_head_is_the_head_applied_to_every_shift_and_averaged():
+def test_the_mean_head_equals_the_average_over_all_shifts():
     net = convnet()
     net.fc1 = nn.Linear(30 * 10 * 14, 7).double()
     linear = Lambda(lambda self, x: self.net.fc1(F.relu(F.max_pool2d(self.net.conv1(x), 2)).flatten(1)), net=net)
@@ -128,7 +128,7 @@ def several():
 
 
 @pytest.mark.parametrize("make", [grid_free, several])
-def test_other_ways_to_build_networks_become_exact_too(make):
+def test_unusual_networks_become_exact(make):
     net, x = make(), pictures(SHAPE)
     repaired = repair(net, SHAPE, method="polyphase")
     assert drift(net, x, shifts(*SHAPE[1:], every=11)) > 1e-4
@@ -136,7 +136,7 @@ def test_other_ways_to_build_networks_become_exact_too(make):
     assert spread(repaired, x) > 1e-2
 
 
-def test_where_the_rolled_phase_is_the_origin_the_repaired_net_is_the_circular_one():
+def test_the_repaired_net_equals_the_circular_one_if_the_strongest_phase_is_the_origin():
     net = nn.Sequential(nn.Conv2d(1, 3, 3, 2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
     x = pictures(SHAPE) * 0.1
     x[:, :, ::2, ::2] += 1
@@ -146,7 +146,7 @@ def test_where_the_rolled_phase_is_the_origin_the_repaired_net_is_the_circular_o
     torch.testing.assert_close(repair(net, SHAPE, method="polyphase")(x), circular(x))
 
 
-def test_a_kept_head_is_not_exact_and_says_so():
+def test_a_kept_head_is_not_exact_and_noted():
     net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 4)).double()
     repaired = repair(net, SHAPE, method="polyphase", head="keep")
     assert drift(repaired, pictures(SHAPE), [(2, 0)]) > 1e-3
@@ -166,7 +166,7 @@ def test_a_kept_head_is_not_exact_and_says_so():
     (lambda self, x: self.c(x)[:, :, 2:].mean((2, 3)), "slice: it works along rows or columns"),
     (lambda self, x: self.c(x)[:, :, ::2].mean((2, 3)), "slice: it works along rows or columns"),
 ])
-def test_what_cannot_be_repaired_is_named(function, reason):
+def test_operations_that_cannot_be_repaired_are_named(function, reason):
     net = Lambda(function, c=nn.Conv2d(1, 4, 3, stride=2, padding=1))
     with pytest.raises(UsageError, match=f"Lambda cannot be repaired with polyphase sampling, because of {reason}"
                        if "padding of 3" not in reason else reason) as caught:
@@ -178,7 +178,7 @@ def test_what_cannot_be_repaired_is_named(function, reason):
     (lambda self, x: self.c(x), "c .conv2d.: it returns a map, not one output per image"),
     (lambda self, x: self.c(x).mean(2), "mean: it works along rows or columns"),
 ])
-def test_averages_are_not_recommended_for_what_they_refuse(function, reason):
+def test_averages_are_not_recommended_if_impossible(function, reason):
     net = Lambda(function, c=nn.Conv2d(1, 4, 3, stride=2, padding=1))
     with pytest.raises(UsageError, match=f"{reason}; choose --method recenter$"):
         repair(net, SHAPE, method="polyphase")
@@ -189,7 +189,7 @@ def test_averages_are_not_recommended_for_what_they_refuse(function, reason):
 # ------------------------------------------------------------------ the other ways
 
 
-def test_blur_keeps_sizes_and_changes_less():
+def test_blur_keeps_sizes_and_reduces_changes():
     net, x = convnet(), pictures(SHAPE)
     repaired = repair(net, SHAPE, method="blur")
     assert repaired(x).shape == (3, 10)
@@ -209,7 +209,7 @@ def test_blur_keeps_sizes_and_changes_less():
     assert drift(blurred, spot, shifts(4, 4)) < 0.5 * drift(strided, spot, shifts(4, 4))
 
 
-def test_the_blur_comes_behind_norm_and_nonlinearity():
+def test_the_blur_follows_norm_and_nonlinearity():
     names = [str(node.target) for node in repair(residual_net(), (3, 32, 32), method="blur").net.graph.nodes]
     first = names.index("repaired_0")
     assert names[first - 3:first] == ["aten.conv2d.default", "aten.batch_norm.default", "aten.relu.default"]
@@ -231,7 +231,7 @@ def test_phase_average_finds_the_stride_and_measures_what_remains():
 
 @pytest.mark.parametrize("method", ["placement-average", "recenter"])
 @pytest.mark.parametrize("make", [convnet, lambda: TwoFullNet(canvas=SHAPE[1:]).double().eval()])
-def test_any_net_is_exact_in_these_ways(method, make):
+def test_any_net_is_exact_with_these_methods(method, make):
     x = torch.zeros(3, *SHAPE, dtype=torch.float64)
     x[..., 5:15, 7:19] = pictures((1, 10, 12))
     repaired = repair(make(), SHAPE, method=method)
@@ -243,7 +243,7 @@ def test_any_net_is_exact_in_these_ways(method, make):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_model_stays_as_it_is_and_the_repaired_one_trains_with_its_own_weights(method):
+def test_repair_copies_the_weights(method):
     net = TwoConvTwoFullNet(canvas=(16, 16)).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     repaired = repair(net, (1, 16, 16), method=method)
@@ -258,7 +258,7 @@ def test_the_model_stays_as_it_is_and_the_repaired_one_trains_with_its_own_weigh
     assert next(iter(copy.deepcopy(repaired).parameters())).equal(next(iter(repaired.parameters())))
 
 
-def test_batch_norm_is_trained_with_its_statistics_as_they_are():
+def test_batch_norm_is_trained_with_fixed_statistics():
     repaired = repair(residual_net().float(), (3, 32, 32), method="polyphase").train()
     mean = repaired.net.bn1.running_mean.clone()
     repaired(torch.rand(2, 3, 32, 32)).sum().backward()
@@ -266,7 +266,7 @@ def test_batch_norm_is_trained_with_its_statistics_as_they_are():
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_any_number_of_pictures_in_any_layout(count):
+def test_any_batch_size_and_memory_format(count):
     repaired = repair(residual_net().float(), (3, 32, 32), method="polyphase")
     x = torch.rand(count, 3, 32, 32).to(memory_format=torch.channels_last)
     assert repaired(x).shape == (count, 5)
@@ -293,7 +293,7 @@ def test_bad_input():
         repair(net, SHAPE, method="polyphase")(torch.zeros(1, 1, 32, 24, dtype=torch.float64))
 
 
-def test_a_graph_that_holds_for_one_number_of_pictures_only_is_one_sentence():
+def test_a_graph_with_a_fixed_batch_size_is_refused():
     with pytest.raises(TraceError, match="cannot be read for an input of"):
         repair(Lambda(lambda self, x: F.max_pool2d(x, 2).reshape(2, -1)), SHAPE, method="polyphase")
 
@@ -315,7 +315,7 @@ def test_a_repaired_checkpoint_loads_by_itself(method, tmp_path):
     assert load_config(tmp_path).model == "two-conv"
 
 
-def test_a_foreign_model_is_repaired_again_around_what_the_caller_gives(tmp_path):
+def test_a_foreign_checkpoint_is_repaired_around_the_callers_model(tmp_path):
     def net():
         return nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
@@ -351,7 +351,7 @@ def test_hostile_recipes_are_refused(step, reason, tmp_path):
         load(tmp_path)
 
 
-def test_hostile_sizes_of_the_model_before_take_no_memory(tmp_path):
+def test_hostile_sizes_of_the_original_model_allocate_no_memory(tmp_path):
     save(repair(TwoConvTwoFullNet(canvas=(16, 16)), (1, 16, 16), method="polyphase"), tmp_path)
     path = tmp_path / "config.json"
     values = json.loads(path.read_text())
@@ -364,7 +364,7 @@ def test_hostile_sizes_of_the_model_before_take_no_memory(tmp_path):
 # ------------------------------------------------------------------ averages over whole images
 
 
-def test_the_average_over_whole_images_is_that_over_all_placements_of_the_audit():
+def test_the_average_over_whole_images_equals_that_over_all_placements():
     place, net = Placement(image=(10, 12), canvas=SHAPE[1:]), convnet()
     repaired = repair(net, SHAPE, method="placement-average", image=place.image)
     images = torch.zeros(2, 1, *place.image, dtype=torch.float64)
@@ -386,7 +386,7 @@ def test_an_image_that_does_not_fit_is_refused():
         repair(convnet(), SHAPE, method="placement-average", image=(25, 3))
 
 
-def test_loading_into_a_model_that_is_repaired_already(tmp_path):
+def test_loading_into_an_already_repaired_model(tmp_path):
     repaired = repair(convnet().float(), SHAPE, method="polyphase")
     save(repaired, tmp_path)
     other = repair(TwoConvTwoFullNet(canvas=SHAPE[1:]), SHAPE, method="polyphase")

@@ -49,7 +49,7 @@ def test_other_canvases_channels_and_classes(cls, canvas, channels, classes):
 
 @pytest.mark.parametrize("cls, mode", [(ScatteringLinear, "canvas"), (ScatteringFull, "canvas"),
                                        (ScatteringFull, "circular")])
-def test_before_training_the_answer_is_the_same_at_every_placement(cls, mode):
+def test_outputs_before_training_are_equal_at_all_placements(cls, mode):
     place = Placement(image=(28, 28), canvas=(56, 56), mode=mode, background=30, step=1 if mode == "canvas" else 3)
     torch.manual_seed(0)
     model = seen(cls(scales=3, angles=2), place)
@@ -64,7 +64,7 @@ def test_before_training_the_answer_is_the_same_at_every_placement(cls, mode):
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_it_is_proved_invariant_for_the_audit_and_not_in_mode_crop_or_on_a_texture(cls):
+def test_proved_invariant_but_not_in_mode_crop_or_on_a_texture(cls):
     assert prove_invariance(cls(), PLACE, (1, 28, 28)).moving == 2  # normalized pixels, and the pixels
     crop = Placement(image=(60, 60), canvas=(56, 56), mode="crop")
     model = cls(scales=2, angles=2).eval()
@@ -76,7 +76,7 @@ def test_it_is_proved_invariant_for_the_audit_and_not_in_mode_crop_or_on_a_textu
 
 @pytest.mark.parametrize("cls", MODELS)
 @pytest.mark.parametrize("mode", ["canvas", "circular"])
-def test_training_lays_images_in_the_middle_which_changes_nothing(cls, mode):
+def test_training_places_images_in_the_middle_with_equal_results(cls, mode):
     place = Placement(image=(28, 28), canvas=(56, 56), mode=mode, background=12)
     torch.manual_seed(0)
     model = cls(scales=3, angles=2).double().train()
@@ -92,7 +92,7 @@ def test_training_lays_images_in_the_middle_which_changes_nothing(cls, mode):
     assert model.eval().forward_placed(pictures, offsets, place) is None  # evaluated at its place
 
 
-def test_local_averages_are_not_proved_invariant_nor_are_means_over_a_part():
+def test_local_and_partial_means_are_not_proved_invariant():
     whole = nn.Sequential(Scattering2d((56, 56), 3, 2), nn.Flatten(), nn.Linear(19 * 49, 3))
     with pytest.raises(NotInvariant, match="its averages stand some places apart"):
         prove_invariance(whole, PLACE, (1, 28, 28))
@@ -101,7 +101,7 @@ def test_local_averages_are_not_proved_invariant_nor_are_means_over_a_part():
         prove_invariance(part, PLACE, (1, 28, 28))
 
 
-def test_no_short_cut_where_places_matter():
+def test_no_shortcut_if_the_output_depends_on_position():
     model = ScatteringLinear(scales=2, angles=2).train()
     crop = Placement(image=(60, 60), canvas=(56, 56), mode="crop")
     textured = Placement(image=(28, 28), canvas=(56, 56), background=texture((56, 56), seed=0))
@@ -113,7 +113,7 @@ def test_no_short_cut_where_places_matter():
     assert int(model.features.standardize.seen) == 0
 
 
-def test_features_of_a_first_look_are_standardized():
+def test_features_of_the_first_batch_are_standardized():
     features = ScatteringFeatures(scales=3, angles=2).double()
     found = features.of_placed(images(40), PLACE)
     torch.testing.assert_close(found.mean(0), torch.zeros_like(found[0]), rtol=0, atol=1e-8)
@@ -130,7 +130,7 @@ def test_gradients_reach_the_pixels_and_an_empty_canvas_gives_finite_ones():
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_checkpoints_give_the_same_answers(cls, tmp_path):
+def test_checkpoints_give_the_same_outputs(cls, tmp_path):
     name = {ScatteringLinear: "scattering-linear", ScatteringFull: "scattering-full"}[cls]
     model = build_model(name, seed=3, scales=3, angles=2)
     assert type(model) is cls
