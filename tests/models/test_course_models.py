@@ -53,7 +53,7 @@ def test_placed_short_cut_equals_the_canvas(mode):
 
 @pytest.mark.parametrize("cls", [TwoFullNet, TwoConvTwoFullNet])
 def test_wrong_image_sizes_name_both_sizes_and_the_fix(cls):
-    with pytest.raises(UsageError, match=r"built for pictures of 1 x 56 x 56 .* given \(2, 1, 28, 28\).*canvas="):
+    with pytest.raises(UsageError, match=r"built for images of 1 x 56 x 56 .* got \(2, 1, 28, 28\).*canvas="):
         cls()(torch.zeros(2, 1, 28, 28))
 
 

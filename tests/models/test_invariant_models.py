@@ -183,7 +183,7 @@ def test_shifts_average_over_neighboring_windows():
 @pytest.mark.parametrize("name", ["jitter", "shifts"])
 @pytest.mark.parametrize("pixels", [-1, 1.5])
 def test_invalid_numbers_of_pixels_are_refused(name, pixels):
-    with pytest.raises(UsageError, match=f"{name} must be a whole number of pixels, 0 or more, got {pixels}"):
+    with pytest.raises(UsageError, match=f"{name} must be a non-negative integer, got {pixels}"):
         RecenteredNet(**{name: pixels})
 
 
@@ -208,11 +208,11 @@ def test_checkpoints_load_by_themselves(name, tmp_path):
 def test_bad_sizes_are_named():
     with pytest.raises(UsageError, match=r"canvas must be multiples of the model's total stride, 4, got \(54, 56\)"):
         InvariantNet(canvas=(54, 56))
-    with pytest.raises(UsageError, match=r"multiples of its total stride, 4, and was given \(1, 1, 30, 32\)"):
+    with pytest.raises(UsageError, match=r"multiples of its total stride, 4, got \(1, 1, 30, 32\)"):
         InvariantNet()(torch.zeros(1, 1, 30, 32))
-    with pytest.raises(UsageError, match="takes pictures of 1 channels"):
+    with pytest.raises(UsageError, match="takes images of 1 channels"):
         InvariantNet()(torch.zeros(1, 3, 32, 32))
-    with pytest.raises(UsageError, match="built for pictures of 1 x 56 x 56"):
+    with pytest.raises(UsageError, match="built for images of 1 x 56 x 56"):
         RecenteredNet()(torch.zeros(1, 1, 28, 28))
     with pytest.raises(UsageError, match="widths must be two or more"):
         RecenteredNet(widths=(4,))

@@ -76,7 +76,7 @@ def test_bad_files(tmp_path, pixels):
     (tmp_path / "torn.onnx").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(CheckpointError, match=r"torn\.onnx is not a readable ONNX file"):
         OnnxModel(tmp_path / "torn.onnx")
-    with pytest.raises(UsageError, match=r"net\.onnx cannot take pictures of shape \(5, 3, 20, 24\)"):
+    with pytest.raises(UsageError, match=r"net\.onnx cannot take images of shape \(5, 3, 20, 24\)"):
         OnnxModel(tmp_path / "net.onnx")(pixels)
 
 
@@ -90,14 +90,14 @@ def test_sizes_that_a_file_fixes_are_limited(shape, tmp_path):
     graph = helper.make_graph([helper.make_node("Flatten", ["pixels"], ["outputs"])], "net", [pixels], [outputs])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "net.onnx")
-    with pytest.raises(CheckpointError, match=r"takes pictures of .* expected 1 to 67,108,864 numbers|no readable"):
+    with pytest.raises(CheckpointError, match=r"takes images of .* expected 1 to 67,108,864 numbers|not a readable"):
         OnnxModel(tmp_path / "net.onnx")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
 def test_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "net.onnx")
-    with pytest.raises(CheckpointError, match=r"no readable ONNX file \(it is a named pipe, expected a regular file\)"):
+    with pytest.raises(CheckpointError, match=r"not a readable ONNX file \(it is a named pipe, expected a regular file\)"):
         OnnxModel(tmp_path / "net.onnx")
 
 

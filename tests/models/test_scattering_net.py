@@ -142,11 +142,11 @@ def test_checkpoints_give_the_same_outputs(cls, tmp_path):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(UsageError, match=r"built for pictures of 1 x 56 x 56 .* given \(2, 1, 28, 28\).*canvas="):
+    with pytest.raises(UsageError, match=r"built for images of 1 x 56 x 56 .* got \(2, 1, 28, 28\).*canvas="):
         ScatteringLinear()(torch.zeros(2, 1, 28, 28))
     with pytest.raises(UsageError, match=r"canvas must be at least 2 x 2, got \(1, 56\)"):
         ScatteringFull(canvas=(1, 56))
     with pytest.raises(UsageError, match=r"shape must be at least 64 x 64 for 6 scales, got \(56, 56\)"):
         ScatteringFull(scales=6)
-    with pytest.raises(UsageError, match="N must be a whole number of at least 1, got 0"):
+    with pytest.raises(UsageError, match="N must be a positive integer, got 0"):
         ScatteringFull(N=0)
