@@ -4,8 +4,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.models import TwoConvTwoFullNet, TwoFullNet, build_model, count_parameters
+from shiftscope.models import (
+    TwoConvTwoFullNet,
+    TwoFullNet,
+    build_model,
+    count_parameters,
+    load,
+    load_config,
+    registry_name,
+    save,
+)
+from shiftscope.models.registry import check_model_name
 from shiftscope.placement import Placement
+from shiftscope.settings import RunSettings, TrainSettings, recipe_of
 
 
 @pytest.mark.parametrize("model, parameters", [
@@ -75,6 +86,17 @@ def test_build_depends_on_the_seed_and_keeps_the_random_state():
 def test_unknown_names_are_reported_with_the_nearest_one():
     with pytest.raises(UsageError, match="unknown model 'two-ful': did you mean 'two-full'"):
         build_model("two-ful")
+
+
+def test_the_former_name_of_the_recentered_net_is_accepted(tmp_path):
+    check_model_name("recentred")
+    model = build_model("recentred", widths=(2, 3))
+    assert registry_name(model) == "recentered" and RunSettings(models=("recentred",)).models == ("recentered",)
+    assert recipe_of("recentred", "best") == recipe_of("recentered", "best")
+    assert TrainSettings().resolve("recentred") == TrainSettings().resolve("recentered")
+    path = save(model, tmp_path) / "config.json"
+    path.write_text(path.read_text().replace('"recentered"', '"recentred"'))
+    assert load_config(tmp_path).model == "recentered" and registry_name(load(tmp_path)) == "recentered"
 
 
 def test_own_models_by_name(tmp_path, monkeypatch):

@@ -35,9 +35,7 @@ def check_output(outputs: Any, model: nn.Module) -> torch.Tensor:
 
 
 class MeanOfViews:
-    """Running mean of a network's outputs for several views of each image.
-
-    The sum is in float64, so that the order of the views does not change the mean after rounding to float32.
+    """Running mean of a network's outputs for several views of each image, in float64: independent of their order.
 
     Args:
         of: "logits": mean of the outputs as they are; "probabilities": mean of the probabilities that they stand for,
@@ -91,9 +89,7 @@ class MeanOfViews:
 
 
 def phases(stride: int) -> range:
-    """Return one shift per remainder modulo `stride`, those of smallest size.
-
-    On a torus all representatives are equivalent, but large shifts wrap an image near the border around.
+    """Return one shift per remainder modulo `stride`, those of smallest size, which rarely wrap an image around.
 
     >>> list(phases(4)), list(phases(3)), list(phases(2)), list(phases(1))
     ([-1, 0, 1, 2], [-1, 0, 1], [0, 1], [0])

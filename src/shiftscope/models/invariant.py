@@ -189,15 +189,9 @@ class RecenteredNet(nn.Module):
         return self._classify(windows[first])[first.cumsum(0) - 1]  # consecutive equal windows are computed only once
 
     def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
-        """Return the output of `forward` for placed images; in training all are placed at the middle offset.
+        """Return the output for images (B, C, h, w) at offsets (B, 2), in training, with all at the middle offset.
 
-        Args:
-            images: uint8 (B, C, h, w).
-            offsets: int64 (B, 2).
-            placement: defines the canvas.
-
-        Returns:
-            (B, classes), or None if the model is not in training mode, or the result may depend on the offsets.
+        See `placed_outputs`; None in eval mode, and if the result may depend on the offsets.
         """
         background = placement.background
         if not self.training or placement.mode == "crop" or isinstance(background, torch.Tensor):
