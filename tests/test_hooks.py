@@ -23,7 +23,7 @@ def test_capture_copies_outputs_before_in_place_changes():
         model(pixels)
     assert torch.equal(outputs["0"], F.linear(pixels, model[0].weight, model[0].bias))
     assert not (outputs["1"] < 0).any()
-    (gradient,) = torch.autograd.grad(outputs["0"][2, 0], pixels)  # silent after the ReLU
+    (gradient,) = torch.autograd.grad(outputs["0"][2, 0], pixels)  # zero after the ReLU
     assert torch.equal(gradient[2], model[0].weight[0])
 
 
@@ -91,7 +91,7 @@ class Ending(nn.Module):
 @pytest.mark.parametrize("end", [
     nn.LogSoftmax(1), nn.Softmax(1), lambda z: F.log_softmax(z, 1), lambda z: F.softmax(input=z, dim=1),
     lambda z: torch.log_softmax(z, 1), lambda z: z.softmax(1), nn.Identity(),
-    lambda z: z + 0 * z.softmax(1)])  # a softmax on the way is not the end
+    lambda z: z + 0 * z.softmax(1)])  # a softmax inside is not the final one
 def test_logits_are_the_input_of_a_final_softmax_however_it_is_called(end):
     model, pixels = Ending(end), torch.rand(2, 3)
     with SoftmaxInput() as watch:

@@ -1,4 +1,4 @@
-"""Every kind of model in every function: the right result, or one sentence that says why not."""
+"""Every kind of model in every function: the correct result, or one sentence with the reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,11 +31,11 @@ PARTS = TensorImages(IMAGES, LABELS)
 DATA = Dataset(name="noise", class_names=("a", "b", "c", "d"), train=PARTS, test=PARTS, source="-", license="-")
 PICTURES = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1))
 ROUNDING = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Of outputs of size 1; other types 1e-4."""
+"""For outputs of size 1; other dtypes 1e-4."""
 
 
 def canvases(offsets: torch.Tensor) -> torch.Tensor:
-    """All images at each of some offsets, laid without the package: (P, N, 1, H, W) in [0, 1]."""
+    """All images at some offsets, placed without the package: (P, N, 1, H, W) in [0, 1]."""
     laid = torch.zeros(len(offsets), len(IMAGES), *SHAPE, dtype=torch.float64)
     for place, (y, x) in enumerate(offsets.tolist()):
         laid[place, :, :, y:y + 5, x:x + 6] = IMAGES.double() / 255
@@ -44,7 +44,7 @@ def canvases(offsets: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def plain_outputs(kind: Kind, pixels: torch.Tensor) -> torch.Tensor:
-    """What the plain model says, picture by picture in pairs: no batch of one, none of another size."""
+    """Outputs of the plain model, in batches of two equal images."""
     assert kind.plain is not None
     model = kind.plain()
     alone = kind.name == "OneAtATime"
@@ -54,7 +54,7 @@ def plain_outputs(kind: Kind, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def same_labels(found: np.ndarray, outputs: torch.Tensor, near: float) -> None:
-    """Predictions are the first maximum, but where the two largest outputs are nearly equal."""
+    """Predictions are the first maximum, except for near ties."""
     top = outputs.topk(2, -1).values
     sure = ((top[..., 0] - top[..., 1]) > near).numpy()
     assert sure.mean() > 0.4
@@ -65,7 +65,7 @@ def near(kind: Kind) -> float:
     return kind.near or ROUNDING.get(kind.dtype, 1e-4)
 
 
-# ---------------------------------------------------------------------- what is done with each, and how it is checked
+# ---------------------------------------------------------------------- functions and checks
 
 def audited(kind: Kind, model: Any) -> None:
     for engine in ("auto", "brute"):
@@ -90,7 +90,7 @@ def trained(kind: Kind, model: Any) -> None:
     after = list(as_module(model).parameters())
     assert found.model == kind.name and np.isfinite(found.history[0]["train_loss"])
     assert any(old is None or not torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    if isinstance(model, nn.Module) and kind.plain is net:  # the very steps that the plain model would take
+    if isinstance(model, nn.Module) and kind.plain is net:  # the same optimizer steps as the plain model
         plain = net()
         train(plain, DATA, placement=PLACE, settings=settings)
         for mine, theirs in zip(after, plain.parameters(), strict=True):
@@ -165,7 +165,7 @@ def recentered(kind: Kind, model: Any) -> None:
     assert asked(repaired, kind, corner) == pytest.approx(asked(repaired, kind, middle), abs=near(kind))
     outputs = asked(repaired, kind, middle)
     every = plain_outputs(kind, canvases(PLACE.offsets()).flatten(0, 1)).view(-1, len(IMAGES), CLASSES)[:, :3]
-    assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # the plain model's, at some place
+    assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # those of the plain model at some placement
 
 
 def rewritten(kind: Kind, model: Any, how: str) -> None:

@@ -1,4 +1,4 @@
-"""ONNX files that others wrote: axes in another order, labels before scores, other types, a fixed batch."""
+"""ONNX files of other tools: axes in another order, labels before scores, other types, a fixed batch."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ WEIGHTS = np.random.default_rng(0).normal(size=(CANVAS[0] * CANVAS[1], CLASSES))
 
 def file_of(path: Path, *, last: bool = False, batch: int | str = "batch", kind: type = np.float32,
             outputs: tuple[str, ...] = ("scores",)) -> Path:
-    """Write a linear model; outputs are scores, labels (batch,), column (batch, 1), whole (scores as int64)."""
+    """Write a linear model; outputs are scores, labels (batch,), column (batch, 1), whole (int64 scores)."""
     helper, types = onnx.helper, onnx.TensorProto
     own = getattr(types, KIND[kind])
     shape = [batch, *CANVAS, 1] if last else [batch, *SHAPE]

@@ -1,4 +1,4 @@
-"""What is unwrapped and what is not, what is left as it was, and what a model raises in the middle of the work."""
+"""Unwrapping of models, restored state, and errors raised by a model."""
 
 import random
 import re

@@ -57,14 +57,14 @@ def verdict(model, built, mode):
 
 
 def main():
-    """Print one row a model."""
+    """Print one row per model."""
     pattern = re.compile(sys.argv[1] if len(sys.argv) > 1 else ".")
     print(HEAD, "|---" * 7 + "|", sep="\n")
     for model in REGISTRY.values():
         if pattern.search(model.name):
             try:
                 cells = row(model)
-            except Exception as error:  # the table shows what fails
+            except Exception as error:  # the table shows failures
                 cells = [model.name, f"{type(error).__name__}: {' '.join(str(error).split())[:120]}", *[""] * 5]
             print("|", " | ".join(cells), "|", flush=True)
             for kept in (checks.subject, checks.pictures, checks.expected):

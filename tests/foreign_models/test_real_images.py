@@ -1,4 +1,4 @@
-"""Some of the foreign models on real garments, 28 x 28 on 56 x 56, at all 841 placements."""
+"""Some of the foreign models on real images, 28 x 28 on 56 x 56, at all 841 placements."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Averages of nets that return logits, probabilities or log-probabilities: softmax is applied once at most."""
+"""Averages of networks that return logits, probabilities or log-probabilities."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ ENDS = {"logits": lambda z: z, "probabilities": lambda z: z.softmax(1), "log-pro
 
 
 class Ended(nn.Module):
-    """A strided convolution and a linear layer, with one of the three ends."""
+    """A strided convolution and a linear layer, with one of three output types."""
 
     def __init__(self, end):
         super().__init__()
@@ -70,7 +70,7 @@ def test_the_mean_over_whole_placements(kind):
 
 
 def test_the_label_of_an_average_is_that_of_the_mean_probability():
-    """Applying softmax to probabilities once more weighs views alike that do not: another class wins."""
+    """Applying softmax to probabilities again would give another class."""
     parts = torch.tensor([[[0.98, 0.02, 0.0]], [[0.0, 0.45, 0.55]], [[0.0, 0.55, 0.45]]])
     mean = MeanOfViews("probabilities")
     mean.add(parts)
@@ -93,7 +93,7 @@ def test_repaired_models_store_the_output_type(method, kind, pixels):
 
 
 class Six(Ended):
-    """The same on 6 x 6."""
+    """The same for 6 x 6 pixels."""
 
     def __init__(self, end):
         super().__init__(end)

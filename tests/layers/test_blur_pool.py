@@ -13,7 +13,7 @@ ROWS = {1: [1], 2: [1, 1], 3: [1, 2, 1], 4: [1, 3, 3, 1], 5: [1, 4, 6, 4, 1], 6:
 
 
 def naive(x, row, stride):
-    """Sum kernel times torus, place by place."""
+    """Sum kernel times input at each position."""
     batch, channels, height, width = x.shape
     before = (len(row) - 1) // 2
     result = torch.zeros(batch, channels, -(-height // stride), -(-width // stride), dtype=x.dtype)
@@ -41,7 +41,7 @@ def test_sizes_and_a_constant_map(stride, taps, padding, height, width):
     layer = BlurPool2d(2, stride=stride, taps=taps, padding=padding).double()
     found = layer(torch.full((1, 2, height, width), 3.0, dtype=torch.float64))
     assert found.shape == (1, 2, -(-height // stride), -(-width // stride))
-    if padding != "zeros":  # which pull the border down
+    if padding != "zeros":  # which reduces values at the border
         torch.testing.assert_close(found, torch.full_like(found, 3.0), rtol=0, atol=1e-12)
     assert layer.kernel.sum((2, 3)).allclose(torch.ones(2, 1, dtype=torch.float64)) and binomial(taps).sum() == 1
 

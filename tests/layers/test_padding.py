@@ -13,7 +13,7 @@ SIDES = st.tuples(*[st.integers(0, 9)] * 4)
 
 @settings(max_examples=60, deadline=None)
 @given(SIDES, st.integers(1, 5), st.integers(1, 4))
-@example((3, 2, 1, 0), 5, 2)  # more columns than there are, fewer than there are rows
+@example((3, 2, 1, 0), 5, 2)  # more columns than the map has, fewer rows
 @example((1, 0, 3, 2), 2, 5)
 def test_circular_padding_indexes_modulo_the_size(sides, height, width):
     left, right, top, bottom = sides
@@ -52,10 +52,10 @@ def test_circular_but_not_zero_padding_commutes_with_shifts():
 
 def test_zero_padding_after_normalization_is_visible_as_a_frame():
     kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64)
-    empty = torch.full((1, 1, 4, 6), -0.5, dtype=torch.float64)  # an empty canvas, less a mean of 0.5
+    empty = torch.full((1, 1, 4, 6), -0.5, dtype=torch.float64)  # an empty canvas minus a mean of 0.5
     background, zeros = F.conv2d(BackgroundPad2d(1, -0.5).double()(empty), kernel), F.conv2d(empty, kernel, padding=1)
     assert background.eq(-4.5).all()
-    assert zeros[0, 0, 0, 0].item() == -2.0 and zeros[0, 0, 0, 2].item() == -3.0  # 4 and 6 of 9 places are canvas
+    assert zeros[0, 0, 0, 0].item() == -2.0 and zeros[0, 0, 0, 2].item() == -3.0  # 4 and 6 of 9 positions are canvas
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

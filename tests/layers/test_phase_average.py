@@ -41,7 +41,7 @@ def test_is_the_mean_over_the_shifts_of_outputs_or_of_probabilities():
 
 
 @pytest.mark.parametrize("net, stride, size", [
-    (circular(2, padding_mode="zeros"), 2, (6, 8)),  # a frame that the net sees
+    (circular(2, padding_mode="zeros"), 2, (6, 8)),  # a frame that the network detects
     (flat(), 2, (6, 8)),  # a head that reads positions
     (circular(2), 1, (6, 8)),  # not its stride
     (circular(2), 2, (7, 8)),  # a canvas that the stride does not divide

@@ -11,13 +11,13 @@ SIZES = {1: (3, 5), 2: (6, 8), 3: (6, 9)}
 
 
 def canonical(x):
-    """The circular shift of a picture (C, H, W) that reads largest: the same for all its shifts, for nothing else."""
+    """The lexicographically largest circular shift of an image (C, H, W): equal for all its shifts, and only for them."""
     shifts = [x.roll((dy, dx), (1, 2)).flatten().tolist() for dy in range(x.shape[1]) for dx in range(x.shape[2])]
     return max(shifts)
 
 
 def assert_commutes(down, x):
-    """A shift of each picture of x only shifts what the layer gives."""
+    """A shift of each image of x only shifts the output."""
     expected = [canonical(y) for y in down(x)]
     for dy in range(x.shape[2]):
         for dx in range(x.shape[3]):
@@ -53,7 +53,7 @@ def special(name, channels=2):
     elif name == "half turn":
         x = torch.rand(1, channels, 6, 12, dtype=torch.float64)
         x = x + x.flip(2, 3)
-    elif name == "mirrored channels":  # one map of energies, two pictures
+    elif name == "mirrored channels":  # one energy map, two images
         x[0, 0, :, ::2] = x[0, 1, :, 1::2] = torch.rand(6, 6, dtype=torch.float64)
         x[0, 1, :, ::2] = x[0, 0, :, 1::2] = torch.rand(6, 6, dtype=torch.float64)
     elif name == "checkers":
@@ -162,7 +162,7 @@ def test_scores_select_the_component_not_the_norm():
     with torch.no_grad():
         layer.conv.weight.fill_(1)
         layer.conv.bias.fill_(0)
-        layer.weigh.weight.fill_(1)  # likes positive values: ReLU hides the strong component
+        layer.weigh.weight.fill_(1)  # prefers positive values: ReLU removes the strong component
     assert layer(x).eq(1).all() and PolyphaseDownsample2d(2)(x).eq(-5).all()
 
 

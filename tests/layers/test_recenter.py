@@ -10,7 +10,7 @@ from shiftscope.placement import Placement
 
 
 def windows(layer, place, images):
-    """All windows (P, B, C, h, w) that the layer shows."""
+    """All windows (P, B, C, h, w)."""
     return torch.stack([layer(place.place(images, offset.expand(len(images), 2)).double() / 255)
                         for offset in place.offsets()])
 

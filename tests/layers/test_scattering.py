@@ -22,7 +22,7 @@ def filters_in_float64():
 
 
 def morlet_in_space(shape, j, angle, angles, copies=4):
-    """A Morlet wavelet by its formula at each pixel, wrapped onto the torus, but for a constant factor."""
+    """A Morlet wavelet by its formula at each pixel, wrapped onto the torus, up to a constant factor."""
     height, width = shape
     y = torch.arange(-copies * height, copies * height)[:, None].double()
     x = torch.arange(-copies * width, copies * width)[None].double()
@@ -126,7 +126,7 @@ def test_coefficients_equal_the_definition_in_space(pool):
 
 @pytest.mark.parametrize("pool", ["mean", "rms"])
 def test_no_circular_shift_of_the_canvas_changes_a_mean(pool):
-    """All 3136 of them, for two pictures that do differ."""
+    """All 3136 shifts, for two images whose means differ."""
     place = Placement(image=(28, 28), canvas=(56, 56), mode="circular")
     images = torch.randint(0, 256, (2, 1, 28, 28), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
     images[1, :, 5:20, 3:] //= 4
@@ -149,7 +149,7 @@ def test_local_averages_commute_with_whole_steps_and_change_little_for_smaller_s
 
 
 def test_subsampling_the_moduli_first_would_depend_on_position():
-    """The negative control of the choice to subsample nothing: means over every second pixel."""
+    """Negative control: means over every second pixel."""
     x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     psi = Scattering2d((32, 32), 2, 4, pool="mean").psi[1]
     means = [torch.fft.ifft2(torch.fft.fft2(y) * psi).abs()[..., ::2, ::2].mean((-2, -1)) for y in (x, x.roll(1, 3))]
@@ -178,7 +178,7 @@ def test_dtype_is_kept(dtype, within):
 
 
 def test_images_and_channels_do_not_mix():
-    scatter = Scattering2d((64, 64), 3, 8, pool="rms")  # worked on in several parts
+    scatter = Scattering2d((64, 64), 3, 8, pool="rms")  # processed in several chunks
     x = torch.rand(14, 2, 64, 64, generator=torch.Generator().manual_seed(0))
     whole = scatter(x)
     torch.testing.assert_close(whole[9, 1], scatter(x[9:10, 1:])[0, 0], rtol=0, atol=ROUNDING)

@@ -15,7 +15,7 @@ from shiftscope.models.adapt import adapt
 
 
 class Hostile:
-    """Unpickling this makes a file; a safe reader never does."""
+    """Unpickling this creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -41,7 +41,7 @@ def test_a_registry_model_is_restored(model, tmp_path):
     save(model, tmp_path / "ckpt", provenance=Provenance(dataset="garments", class_names=["a", "b"]))
     loaded = load(tmp_path / "ckpt")
     assert not loaded.training and type(loaded) is type(model)
-    torch.testing.assert_close(loaded(pixels), expected, rtol=0, atol=1e-6)  # layouts may differ
+    torch.testing.assert_close(loaded(pixels), expected, rtol=0, atol=1e-6)  # memory formats may differ
     for key, value in model.state_dict().items():
         assert loaded.state_dict()[key].equal(value)
     assert load_config(tmp_path / "ckpt").provenance.class_names == ["a", "b"]
@@ -130,7 +130,7 @@ def test_every_value_of_config_json_is_checked(place, value, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["I32", "U32", "BOOL", "F8_E4M3", "C64", "I64"])
 def test_weights_of_other_types_are_refused(dtype, tmp_path):
-    """The header of the file is changed, and the bytes as they must be."""
+    """Change the header of the file and adapt the data."""
     save(TwoFullNet(), tmp_path)
     path = tmp_path / "model.safetensors"
     weights = safetensors.torch.load_file(path)

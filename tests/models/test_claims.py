@@ -1,4 +1,4 @@
-"""Claims and registry name the same models, and each claim is tried: random weights, float64, all placements."""
+"""Claims of models and repairs, tested with random weights in float64 at all placements."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def build(name: str) -> torch.nn.Module:
 
 
 def with_random_weights(model: torch.nn.Module) -> torch.nn.Module:
-    """Weights, biases and running statistics that no symmetry can hide behind."""
+    """Random weights, biases and running statistics, without symmetries."""
     generator = torch.Generator().manual_seed(0)
     model = model.double().eval()
     with torch.no_grad():
@@ -39,7 +39,7 @@ def with_random_weights(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def blobs(size: tuple[int, int]) -> torch.Tensor:
-    """Three smooth images of different contrast: as little white noise as there is in photographs."""
+    """Three smooth images of different contrast, with little high-frequency content, like photographs."""
     coarse = torch.rand(3, 1, 5, 4, generator=torch.Generator().manual_seed(1))
     fine = F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)
     return (255 * fine * torch.tensor([1.0, 0.5, 0.8]).view(3, 1, 1, 1)).to(torch.uint8)
@@ -47,7 +47,7 @@ def blobs(size: tuple[int, int]) -> torch.Tensor:
 
 @torch.no_grad()
 def logits(model: torch.nn.Module, mode: str, every: int = 1) -> torch.Tensor:
-    """Logits of three images at every placement (or every so many of them), (3, P, K)."""
+    """Logits of three images at every placement (or every n-th), (3, P, K)."""
     place = Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode)
     images, offsets = blobs(IMAGE[mode]), place.offsets()[::every]
     pixels = place.place(images.repeat_interleave(len(offsets), 0), offsets.repeat(3, 1)).double() / 255
@@ -59,13 +59,13 @@ def drift(found: torch.Tensor) -> float:
 
 
 def apart(found: torch.Tensor) -> float:
-    """How far the images' logits lie from each other, at the least."""
+    """Smallest difference between the logits of two images."""
     first = found[:, 0]
     return min(float((first[a] - first[b]).abs().max()) for a in range(3) for b in range(a))
 
 
 def check(level: str, found: torch.Tensor) -> None:
-    assert apart(found) > APART  # a constant is indifferent to everything
+    assert apart(found) > APART  # a constant is trivially invariant
     if level == "exact":
         assert drift(found) <= EXACT
     else:
@@ -117,7 +117,7 @@ def test_inexact_models_are_not_proven(mode):
 
 
 def wobble(found: torch.Tensor, mode: str) -> float:
-    """How much a step of one pixel to the right changes logits, over how much they differ between images."""
+    """Change of the logits per pixel of shift to the right, relative to their difference between images."""
     columns = len(Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode).axes[1])
     steps = found.unflatten(1, (-1, columns)).diff(dim=2).abs().mean()
     return float(steps / (found - found.mean(0)).abs().mean())
@@ -136,7 +136,7 @@ def test_claims_of_repairs_hold(method, mode):
 
 
 def test_the_check_finds_a_false_claim():
-    """Negative control: what is not exact does not pass as exact, and a constant passes as nothing."""
+    """Negative control: an inexact model fails the check for "exact", a constant fails every check."""
     found = logits(with_random_weights(TwoConvTwoFullNet(canvas=CANVAS, classes=4)), "canvas")
     with pytest.raises(AssertionError):
         check("exact", found)

@@ -1,4 +1,4 @@
-"""The claims of tracks A and B, before any training."""
+"""Invariance of the recentered and the invariant net before training."""
 
 import pytest
 import torch
@@ -13,19 +13,19 @@ from shiftscope.models.invariant import jittered
 from shiftscope.placement import Placement
 
 DIFFERS = 1e-2
-"""Least difference between the logits of two images, so that a constant cannot pass."""
+"""Smallest difference between the logits of two images, so that a constant fails."""
 
 
 @pytest.fixture(autouse=True)
 def same_weights_each_time():
-    """Random weights, but the same ones in every run: narrow nets tell some images hardly apart."""
+    """Seed the weights, because narrow networks have nearly equal outputs for some images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
 def images(count: int, size: tuple[int, int], channels: int = 1, seed: int = 0) -> torch.Tensor:
-    """Blobs on black: parts of the image are empty, as in real ones."""
+    """Blobs on black: parts of the images are empty, as in real ones."""
     noise = torch.rand(count, channels, *size, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.avg_pool2d(noise, 3, 1, 1)
     return ((smooth - 0.5).clamp_min(0) * 1500).clamp_max(255).to(torch.uint8)
@@ -108,7 +108,7 @@ def test_random_nets_canvases_and_image_sizes(data):
                          generator=torch.Generator().manual_seed(seed))
     logits = logits_everywhere(model, some, place)
     assert spread(logits) <= 1e-9
-    assert between(logits) > 1e-4  # two pictures of pure noise are alike to a narrow random net
+    assert between(logits) > 1e-4  # a narrow random network has similar outputs for noise images
 
 
 def test_consecutive_equal_images_are_computed_once():
@@ -130,7 +130,7 @@ def test_in_training_forward_placed_equals_forward():
     short = model.forward_placed(some, offsets, place)
     whole = model(place.place(some, offsets).double() / 255)
     assert torch.equal(short, whole)
-    assert model.eval().forward_placed(some, offsets, place) is None  # what is judged is judged at its place
+    assert model.eval().forward_placed(some, offsets, place) is None  # evaluated at its own offset
     other = Placement(image=(9, 9), canvas=(18, 18), background=7)
     assert model.train().forward_placed(some, offsets, other) is None
 
@@ -145,7 +145,7 @@ def test_jitter_shifts_each_window_and_fills_with_background():
     down, right = places // 8 - 3, places % 8 - 4
     seen = {(int(dy), int(dx)) for dy, dx in zip(down, right, strict=True)}
     assert seen == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
-    kept = ((7 - down.abs()) * (8 - right.abs())).float()  # what has not left the window; the rest is background
+    kept = ((7 - down.abs()) * (8 - right.abs())).float()  # the part that is still in the window; the rest is background
     assert torch.equal((moved[:, 1] == 0.5).flatten(1).sum(1).float(), kept)
     assert torch.equal((moved[:, 1] == 0.25).flatten(1).sum(1).float(), 56 - kept)
 
@@ -171,7 +171,7 @@ def test_shifts_average_over_neighboring_windows():
     logits = logits_everywhere(model, some, place)
     assert spread(logits) == 0 and between(logits) > DIFFERS
     window = one.recenter(place.place(some, torch.tensor([[5, 2]]).expand(4, 2)).double() / 255)
-    views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing goes over the rim
+    views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing crosses the border
     expected = torch.stack([one.trunk(one.normalize(view)) for view in views]).mean(0)
     torch.testing.assert_close(logits[:, 0], expected, rtol=0, atol=1e-12)
     with single_view(model):
@@ -191,7 +191,7 @@ def test_invalid_numbers_of_pixels_are_refused(name, pixels):
 def test_mirror_images_have_equal_outputs_with_mirror_averaging(name):
     model = randomized(build_model(name, canvas=(16, 16), widths=(4, 6))).double().eval()
     x = torch.zeros(3, 1, 16, 16, dtype=torch.float64)
-    x[..., 2:8, 7:13] = torch.rand(3, 1, 6, 6, dtype=torch.float64)  # even sides: it can stand in the very middle
+    x[..., 2:8, 7:13] = torch.rand(3, 1, 6, 6, dtype=torch.float64)  # even sides: it can be exactly in the middle
     torch.testing.assert_close(model(x), model(x.flip(3)), rtol=0, atol=1e-12)
     plain = randomized(build_model(name, canvas=(16, 16), widths=(4, 6), mirror=False)).double().eval()
     assert (plain(x) - plain(x.flip(3))).abs().max() > 1e-6

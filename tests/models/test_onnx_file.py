@@ -1,4 +1,4 @@
-"""Models as ONNX files."""
+"""Export to ONNX files and loading."""
 
 import os
 

@@ -34,7 +34,7 @@ class Lambda(nn.Module):
 
 
 def pictures(shape, count=3, seed=0):
-    """Noise on a ground that is brighter from picture to picture, so that their logits differ."""
+    """Noise on a background of increasing brightness, so that logits differ between images."""
     noise = torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return 0.5 * noise + 0.5 * torch.linspace(0, 1, count, dtype=torch.float64).view(-1, 1, 1, 1)
 
@@ -52,7 +52,7 @@ def drift(model, x, places):
 
 
 def spread(model, x):
-    """Least difference between the logits of two pictures: a constant must not pass for indifferent."""
+    """Smallest difference between the logits of two images, to detect constant outputs."""
     with torch.no_grad():
         found = model(x)
     return min(float((found[a] - found[b]).abs().max()) for a in range(len(x)) for b in range(a))
@@ -90,7 +90,7 @@ def test_the_mean_head_equals_the_average_over_all_shifts():
     net = convnet()
     net.fc1 = nn.Linear(30 * 10 * 14, 7).double()
     linear = Lambda(lambda self, x: self.net.fc1(F.relu(F.max_pool2d(self.net.conv1(x), 2)).flatten(1)), net=net)
-    even = torch.full((2, *SHAPE), 0.3, dtype=torch.float64)  # one color: all phases are alike, so maps are known
+    even = torch.full((2, *SHAPE), 0.3, dtype=torch.float64)  # one color: all phases are equal, so the maps are known
     even[1] = 0.9
     with torch.no_grad():
         maps = F.relu(F.max_pool2d(net.conv1(even), 2))
@@ -99,7 +99,7 @@ def test_the_mean_head_equals_the_average_over_all_shifts():
 
 
 def grid_free():
-    """Strides that meet: a branch that steps by 4 at once, one that steps by 2 twice, and a gate."""
+    """Branches with equal total strides: one stride of 4, two strides of 2; and a gate."""
     def forward(self, x):
         a = self.twice(F.relu(self.once(x)))
         b = F.avg_pool2d(self.side(x), 4)
@@ -113,7 +113,7 @@ def grid_free():
 
 
 def several():
-    """Explicit padding, dilation, groups, another order of axes, ceil mode, a stride by kernel alone."""
+    """Explicit padding, dilation, groups, permuted axes, ceil mode, a stride given by the kernel size."""
     def forward(self, x):
         x = self.conv(F.pad(x, (1, 2, 0, 1)))
         x = self.norm(F.gelu(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -186,7 +186,7 @@ def test_averages_are_not_recommended_if_impossible(function, reason):
         repair(net, SHAPE, method="polyphase", background=None)
 
 
-# ------------------------------------------------------------------ the other ways
+# ------------------------------------------------------------------ other methods
 
 
 def test_blur_keeps_sizes_and_reduces_changes():
@@ -239,7 +239,7 @@ def test_any_net_is_exact_with_these_methods(method, make):
     assert spread(repaired, x) > 1e-2 if method == "recenter" else spread(repaired, x) > 1e-4
 
 
-# ------------------------------------------------------------------ what all share
+# ------------------------------------------------------------------ all methods
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -304,7 +304,7 @@ def test_a_graph_with_a_fixed_batch_size_is_refused():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_repaired_checkpoint_loads_by_itself(method, tmp_path):
     repaired = repair(TwoConvTwoFullNet(canvas=(16, 20)), (1, 16, 20), method=method, background=0.25, image=(14, 15))
-    with torch.no_grad():  # as after fine-tuning: the weights are its own
+    with torch.no_grad():  # as after fine-tuning
         for parameter in repaired.parameters():
             parameter.add_(0.01)
     save(repaired, tmp_path, provenance=Provenance(name=f"two-conv-{method}"))
@@ -368,7 +368,7 @@ def test_the_average_over_whole_images_equals_that_over_all_placements():
     place, net = Placement(image=(10, 12), canvas=SHAPE[1:]), convnet()
     repaired = repair(net, SHAPE, method="placement-average", image=place.image)
     images = torch.zeros(2, 1, *place.image, dtype=torch.float64)
-    images[:] = pictures((1, *place.image), 2) + 0.1  # nothing of it is background, so that its box is the image
+    images[:] = pictures((1, *place.image), 2) + 0.1  # no pixel is background, so that the bounding box is the image
     everywhere = [place.place(images, offset.expand(2, 2)) for offset in place.offsets()]
     with torch.no_grad():
         by_hand = torch.stack([net(canvas).exp() for canvas in everywhere]).mean(0).log()

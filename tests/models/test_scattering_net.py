@@ -15,7 +15,7 @@ PLACE = Placement(image=(28, 28), canvas=(56, 56))
 
 
 def images(count, seed=0, size=(28, 28), channels=1):
-    """Noise of several grains and brightnesses: pictures that differ in more than where things lie."""
+    """Noise of several scales and brightnesses, so that the images differ in more than position."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, channels, 4, 4, generator=generator)
     noise = torch.rand(count, channels, *size, generator=generator)
@@ -25,7 +25,7 @@ def images(count, seed=0, size=(28, 28), channels=1):
 
 
 def seen(model, place=PLACE):
-    """The model after one look at some pictures, in float64 and eval mode."""
+    """The model after one training batch, in float64 and eval mode."""
     model.double().train()
     model.forward_placed(images(20, size=place.image, channels=model.input_shape[0]), place.centered(20), place)
     return model.eval()
@@ -71,7 +71,7 @@ def test_proved_invariant_but_not_in_mode_crop_or_on_a_texture(cls):
     picture = images(1, size=(60, 60))
     with torch.no_grad():
         corners = model(crop.place(picture.expand(2, 1, 60, 60), torch.tensor([[0, 0], [4, 4]])) / 255)
-    assert (corners[0] - corners[1]).abs().max() > 1e-5  # the promise is not kept where it is not made
+    assert (corners[0] - corners[1]).abs().max() > 1e-5  # not invariant in mode crop
 
 
 @pytest.mark.parametrize("cls", MODELS)
@@ -89,7 +89,7 @@ def test_training_places_images_in_the_middle_with_equal_results(cls, mode):
     torch.testing.assert_close(short, whole, rtol=0, atol=1e-9)
     torch.testing.assert_close(kept, other.features.standardize.mean, rtol=0, atol=1e-12)
     assert (short[0] - short[1]).abs().max() > 1e-2
-    assert model.eval().forward_placed(pictures, offsets, place) is None  # evaluated at its place
+    assert model.eval().forward_placed(pictures, offsets, place) is None  # evaluated at its own offset
 
 
 def test_local_and_partial_means_are_not_proved_invariant():

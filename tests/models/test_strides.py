@@ -1,4 +1,4 @@
-"""Strides that are found are those of brute force in float64, for nets that step in every way we know of."""
+"""Strides equal those of brute force in float64, for networks with strides of many kinds."""
 
 import re
 
@@ -36,7 +36,7 @@ def at_all_shifts(model, x):
 
 
 def period(outputs, axis):
-    """Return the smallest shift along an axis (1 or 2) after which all outputs come again."""
+    """Return the period of the outputs along an axis (1 or 2)."""
     size = outputs.shape[axis]
     for shift in range(1, size):
         if size % shift == 0 and float((outputs.roll(shift, axis) - outputs).abs().max()) <= ROUNDING:
@@ -49,7 +49,7 @@ def test_the_stride_is_the_period_of_the_outputs_and_the_average_is_invariant(na
     build, expected = ZOO[name]
     net, x = build().double().eval(), images()
     before = at_all_shifts(net, x)
-    assert (period(before, 1), period(before, 2)) == expected  # brute force, nothing of ours
+    assert (period(before, 1), period(before, 2)) == expected  # brute force
     known = strides(editable(net, SHAPE, any_batch=False))
     assert known == ((1, 1) if name in ONLY_MEASURED else expected)
     repaired = repair(net, SHAPE, method="phase-average")
@@ -82,7 +82,7 @@ def test_an_operation_with_one_output_position_has_no_stride(pool):
 
 
 def test_pooling_over_the_whole_map_stays_global_in_a_polyphase_net():
-    """Valid convolutions make the last map 4 x 10; on a torus it is 6 x 12, all of which the pooling has to see."""
+    """Without padding the last map is 4 x 10; with circular padding it is 6 x 12, and the pooling must cover all of it."""
     net = Net(lambda self, x: self.fc(F.avg_pool2d(F.relu(self.b(F.max_pool2d(F.relu(self.a(x)), 2))),
                                                    (3, 9)).flatten(1)),
               a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(4, 4, 3), fc=nn.Linear(4, 3)).double().eval()
@@ -136,7 +136,7 @@ def test_the_stride_is_saved_and_not_measured_again(tmp_path, monkeypatch):
     assert Recipe(method="phase-average", shape=SHAPE).stride is None  # as in checkpoints of version 0.1
 
 
-# ------------------------------------------------------------------ what is recommended, and what is refused
+# ------------------------------------------------------------------ recommendations and refusals
 
 
 WAYS = ("phase-average", "placement-average", "recenter")
@@ -202,12 +202,12 @@ def test_trying_a_model_does_not_change_it():
     assert all(value.equal(state[key]) for key, value in net.state_dict().items())
 
 
-# ------------------------------------------------------------------ what is measured
+# ------------------------------------------------------------------ measurements
 
 
 @pytest.mark.parametrize("ending", ["softmax", "sigmoid", "tanh", "logits"])
 def test_saturated_outputs_are_not_called_exact(ending):
-    """On noise such a model does not change at all: two noise images once made it pass."""
+    """On noise the outputs of such a model do not change at all."""
     net = Saturated(ending).double()
     dark = 0.2 * images()
     notes = repair(net, SHAPE, method="phase-average").notes
