@@ -165,7 +165,7 @@ def recentered(kind: Kind, model: Any) -> None:
     assert asked(repaired, kind, corner) == pytest.approx(asked(repaired, kind, middle), abs=near(kind))
     outputs = asked(repaired, kind, middle)
     every = plain_outputs(kind, canvases(PLACE.offsets()).flatten(0, 1)).view(-1, len(IMAGES), CLASSES)[:, :3]
-    assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # those of the plain model at some placement
+    assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # as the plain model
 
 
 def rewritten(kind: Kind, model: Any, how: str) -> None:

@@ -63,4 +63,4 @@ def test_after_alignment_a_map_moves_by_multiples_of_the_stride(stride):
             places = [(a, b) for a in range(6 // stride) for b in range(12 // stride)]
             for one, other in zip(found, reference, strict=True):  # each image by its own shift
                 assert any(torch.equal(one, other.roll(place, (1, 2))) for place in places)
-    assert stride == 1 or not torch.equal(pool(x.roll(1, 3)).sort().values, pool(x).sort().values)  # not true without it
+    assert stride == 1 or not torch.equal(pool(x.roll(1, 3)).sort().values, pool(x).sort().values)  # without it

@@ -11,7 +11,7 @@ SIZES = {1: (3, 5), 2: (6, 8), 3: (6, 9)}
 
 
 def canonical(x):
-    """The lexicographically largest circular shift of an image (C, H, W): equal for all its shifts, and only for them."""
+    """The largest circular shift of an image (C, H, W): equal for all its shifts, and only for them."""
     shifts = [x.roll((dy, dx), (1, 2)).flatten().tolist() for dy in range(x.shape[1]) for dx in range(x.shape[2])]
     return max(shifts)
 

@@ -139,7 +139,7 @@ ONLY_MEASURED = {"spectrum", "checkered"}
 
 
 class Saturated(nn.Module):
-    """Bright images, such as noise, are always class 0; the class of dark ones depends on position. Outputs saturate."""
+    """Bright images, such as noise, are class 0; the class of dark ones depends on position. Outputs saturate."""
 
     def __init__(self, ending: str):
         super().__init__()

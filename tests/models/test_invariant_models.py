@@ -145,7 +145,7 @@ def test_jitter_shifts_each_window_and_fills_with_background():
     down, right = places // 8 - 3, places % 8 - 4
     seen = {(int(dy), int(dx)) for dy, dx in zip(down, right, strict=True)}
     assert seen == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
-    kept = ((7 - down.abs()) * (8 - right.abs())).float()  # the part that is still in the window; the rest is background
+    kept = ((7 - down.abs()) * (8 - right.abs())).float()  # the part still in the window
     assert torch.equal((moved[:, 1] == 0.5).flatten(1).sum(1).float(), kept)
     assert torch.equal((moved[:, 1] == 0.25).flatten(1).sum(1).float(), 56 - kept)
 

@@ -97,7 +97,7 @@ def test_sizes_that_a_file_fixes_are_limited(shape, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
 def test_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "net.onnx")
-    with pytest.raises(CheckpointError, match=r"not a readable ONNX file \(it is a named pipe, expected a regular file\)"):
+    with pytest.raises(CheckpointError, match=r"not a readable ONNX file \(it is a named pipe, expected a regular"):
         OnnxModel(tmp_path / "net.onnx")
 
 

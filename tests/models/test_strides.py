@@ -82,7 +82,7 @@ def test_an_operation_with_one_output_position_has_no_stride(pool):
 
 
 def test_pooling_over_the_whole_map_stays_global_in_a_polyphase_net():
-    """Without padding the last map is 4 x 10; with circular padding it is 6 x 12, and the pooling must cover all of it."""
+    """Without padding the last map is 4 x 10; with circular padding it is 6 x 12, all of which must be pooled."""
     net = Net(lambda self, x: self.fc(F.avg_pool2d(F.relu(self.b(F.max_pool2d(F.relu(self.a(x)), 2))),
                                                    (3, 9)).flatten(1)),
               a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(4, 4, 3), fc=nn.Linear(4, 3)).double().eval()
