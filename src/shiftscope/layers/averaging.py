@@ -106,7 +106,7 @@ class _ShiftAverage(nn.Module):
         require(batch_size >= 1, "batch_size", batch_size, "a positive integer")
         self.model, self.all_shifts, self.batch_size = model, all_shifts, batch_size
         self.of: AverageOf = of
-        self.output_type = MeanOfViews(of, output_type).output_type
+        self.output_type: OutputType | None = MeanOfViews(of, output_type).output_type
 
     def _mean(self, pixels: torch.Tensor, shifts: Sequence[tuple[int, int]]) -> torch.Tensor:
         mean = MeanOfViews(self.of, self.output_type)
