@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.layers.checks import check_maps
+from shiftscope.layers.common import check_maps
 from shiftscope.layers.recenter import Recenter
 from shiftscope.modules import model_name
 from shiftscope.outputs import OutputType, as_floats, check_output_type, determine_output_type, probabilities

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
+from shiftscope.layers.common import exported_as_one_node
 
 WIDTH, FREQUENCY, LOWPASS = 0.8, 0.75 * math.pi, 0.8
 """Std (pixels) and center frequency (radians per pixel) of the finest wavelet, std of phi over 2^(J-1)."""
@@ -147,13 +148,20 @@ class Scattering2d(nn.Module):
         if x.ndim != 4 or tuple(x.shape[2:]) != self.shape:
             raise UsageError(f"this scattering takes images (batch, channels, {self.shape[0]}, {self.shape[1]}), got "
                              f"{tuple(x.shape)}: build it with that shape")
-        compute = torch.ops.shiftscope.scattering if torch.compiler.is_exporting() else scattering
-        return compute(x, self.phi, self.psi, self.powers, self.order, self.pool)
+        return scattering(x, self.phi, self.psi, self.powers, self.order, self.pool)
 
     def extra_repr(self) -> str:
         return f"{self.shape}, scales={self.scales}, angles={self.angles}, order={self.order}, pool={self.pool!r}"
 
 
+def _output_shape(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
+                  pool: str) -> torch.Tensor:
+    scales, angles, height, width = psi.shape
+    averages = (height >> scales, width >> scales) if pool == "local" else ()
+    return x.new_empty(*x.shape[:2], len(_paths(scales, angles, order)), *averages)
+
+
+@exported_as_one_node("scattering", _output_shape)
 def scattering(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
                pool: str) -> torch.Tensor:
     """Return the coefficients of images (B, C, H, W), see `Scattering2d`.
@@ -170,20 +178,6 @@ def scattering(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: to
     size = max(1, CHUNK // psi.numel() if x.device.type == "cpu" else len(maps))
     coefficients = torch.cat([torch.cat(list(filters.coefficients(part, order)), 1) for part in maps.split(size)])
     return coefficients.unflatten(0, x.shape[:2]).to(x.dtype)
-
-
-@torch.library.custom_op("shiftscope::scattering", mutates_args=())
-def _scattering_op(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
-                   pool: str) -> torch.Tensor:
-    return scattering(x, phi, psi, powers, order, pool)
-
-
-@_scattering_op.register_fake
-def _output_shape(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
-                  pool: str) -> torch.Tensor:
-    scales, angles, height, width = psi.shape
-    averages = (height >> scales, width >> scales) if pool == "local" else ()
-    return x.new_empty(*x.shape[:2], len(_paths(scales, angles, order)), *averages)
 
 
 @dataclass(frozen=True)
