@@ -12,7 +12,7 @@ from shiftscope.models import OnnxModel
 from shiftscope.models.repair import repair
 
 from .kinds import CANVAS, CLASSES, SHAPE
-from .test_matrix import DATA, PICTURES, PLACE
+from .test_matrix import DATA, PIXELS, PLACE
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -45,7 +45,7 @@ def file_of(path: Path, *, last: bool = False, batch: int | str = "batch", kind:
 
 
 def scores() -> np.ndarray:
-    return PICTURES.flatten(1).double().numpy() @ WEIGHTS
+    return PIXELS.flatten(1).double().numpy() @ WEIGHTS
 
 
 @pytest.mark.parametrize("options", [
@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_file(options: dict, tmp_path: Path) -> None:
     assert model.input_shape == SHAPE and model.channels_last is options.get("last", False)
     near = 2e-2 if options.get("kind") is np.float16 else 1e-5
     for count in (1, 3):
-        assert model(PICTURES[:count]).double().numpy() == pytest.approx(scores()[:count], abs=near)
+        assert model(PIXELS[:count]).double().numpy() == pytest.approx(scores()[:count], abs=near)
 
 
 def test_audits_of_both_axis_orders_and_of_integer_outputs(tmp_path: Path) -> None:
@@ -76,6 +76,6 @@ def test_files_without_scores_are_refused(tmp_path: Path) -> None:
 
 def test_an_onnx_file_is_repaired_by_averages(tmp_path: Path) -> None:
     repaired = repair(OnnxModel(file_of(tmp_path / "m.onnx")), SHAPE, method="placement-average")
-    views = torch.stack([PICTURES.roll((y, x), (2, 3)) for y in range(CANVAS[0]) for x in range(CANVAS[1])])
+    views = torch.stack([PIXELS.roll((y, x), (2, 3)) for y in range(CANVAS[0]) for x in range(CANVAS[1])])
     every = torch.from_numpy(views.flatten(2).double().numpy() @ WEIGHTS).softmax(-1).mean(0).log()
-    assert repaired(PICTURES).numpy() == pytest.approx(every.numpy(), abs=1e-4)
+    assert repaired(PIXELS).numpy() == pytest.approx(every.numpy(), abs=1e-4)

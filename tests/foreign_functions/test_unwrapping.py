@@ -23,7 +23,7 @@ from shiftscope.visualization import activations, attribute, visualize
 from shiftscope.visualization.neighbors import find_neighbors
 
 from .kinds import SHAPE, Bank, InPlace, Lazy, Net, NoBatchOfOne, OneAtATime, Squeezes, TupleInTraining, bands, net
-from .test_matrix import DATA, IMAGES, PICTURES, PLACE
+from .test_matrix import DATA, IMAGES, PIXELS, PLACE
 
 QUICK = TrainSettings(epochs=1, validation=1, batch_size=5)
 
@@ -78,9 +78,9 @@ def test_random_generators_are_seeded_and_restored() -> None:
     def everything() -> list[Any]:
         model = net(Draws)
         made = visualize(model, "class:1", shape=SHAPE, settings=SynthesisSettings(steps=2))
-        maps = attribute(model, PICTURES, 1, method="saliency").maps
+        maps = attribute(model, PIXELS, 1, method="saliency").maps
         (near,) = find_neighbors(model, ["class:1"], DATA, placement=PLACE, k=2)
-        shown = activations(model, PICTURES, ["class"])["class"].numpy()
+        shown = activations(model, PIXELS, ["class"])["class"].numpy()
         train(model, DATA, placement=PLACE, settings=QUICK)
         weights = torch.cat([weight.detach().flatten() for weight in model.parameters()]).numpy()
         return [made.images, maps, near.top_activation, shown, weights]
@@ -163,7 +163,7 @@ def test_lazy_models_are_trained_and_their_checkpoints_load_into_fresh_ones(tmp_
     train(again, DATA, placement=PLACE, settings=QUICK)
     loaded = load(tmp_path, model=net(Lazy))
     with evaluating(model), evaluating(again):
-        assert model(PICTURES).equal(again(PICTURES)) and model(PICTURES).equal(loaded(PICTURES))
+        assert model(PIXELS).equal(again(PIXELS)) and model(PIXELS).equal(loaded(PIXELS))
 
 
 def test_the_dtype_is_determined_by_trial() -> None:
@@ -178,9 +178,9 @@ def test_the_dtype_is_determined_by_trial() -> None:
 def test_in_place_models_do_not_change_the_views_of_an_average() -> None:
     average, plain = PhaseAverage(net(InPlace), 2), PhaseAverage(net(), 2)
     with torch.no_grad():
-        pixels = PICTURES.clone()
+        pixels = PIXELS.clone()
         expected = plain((pixels - 0.3) * 2)
-        assert torch.allclose(average(pixels), expected, atol=1e-6) and pixels.equal(PICTURES)
+        assert torch.allclose(average(pixels), expected, atol=1e-6) and pixels.equal(PIXELS)
 
 
 @pytest.mark.parametrize("kind", [OneAtATime, NoBatchOfOne, Squeezes])
@@ -189,7 +189,7 @@ def test_layers_of_models_with_unusual_calls_equal_those_of_the_plain_model(kind
         (found,) = find_neighbors(model, ["conv:all"], DATA, placement=PLACE, k=2)
         moved = equivariance(model, DATA, placement=PLACE, period=2, images=5)
         maps = [attribute(model, pictures, 1, method="grad-cam", layer="conv").maps
-                for pictures in (PICTURES[1:2], PICTURES)]
+                for pictures in (PIXELS[1:2], PIXELS)]
         return [found.top_activation, np.array(moved.overall), *maps]
 
     for mine, plain in zip(seen(net(kind)), seen(net()), strict=True):

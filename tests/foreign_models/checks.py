@@ -33,7 +33,7 @@ def subject(model: Foreign, mode: str) -> tuple[Dataset, Placement]:
 
 
 @cache
-def pictures(model: Foreign, mode: str) -> np.ndarray:
+def placed_images(model: Foreign, mode: str) -> np.ndarray:
     """Return uint8 (N, P, C, H, W), placed by the reference."""
     data, _ = subject(model, mode)
     return reference.canvases(data.test.images.numpy(), model.canvas, mode)
@@ -71,7 +71,7 @@ class Expected:
 @cache
 def expected(model: Foreign, mode: str) -> Expected:
     """Return the bare model's outputs for all placements, in one batch."""
-    every = pictures(model, mode)
+    every = placed_images(model, mode)
     return Expected(bare(model, every.reshape(-1, *every.shape[2:])).reshape(*every.shape[:2], -1))
 
 
@@ -149,7 +149,7 @@ class Recorder(nn.Module):
                 calls, at = [*calls, (given, found)], at + len(given)
             if at == len(every):
                 last, calls, at = calls, [], 0
-        assert last, "no calls show all pictures in order"
+        assert last, "no calls contain all images in order"
         return last
 
 

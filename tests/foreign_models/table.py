@@ -39,7 +39,7 @@ def compared(model, built, mode, engine):
     found, labels = checks.audited(model, recorded, mode, engine)
     wanted = checks.expected(model, mode)
     if model.kind != "plain":
-        every = checks.pictures(model, mode)
+        every = checks.placed_images(model, mode)
         wanted = checks.on_the_same_batches(model, recorded, every.reshape(-1, *every.shape[2:]))
         wanted = checks.Expected(wanted.outputs.reshape(*labels.shape, -1))
     differ, near = labels != wanted.labels, checks.undecided(model, wanted)
@@ -67,7 +67,7 @@ def main():
             except Exception as error:  # the table shows failures
                 cells = [model.name, f"{type(error).__name__}: {' '.join(str(error).split())[:120]}", *[""] * 5]
             print("|", " | ".join(cells), "|", flush=True)
-            for kept in (checks.subject, checks.pictures, checks.expected):
+            for kept in (checks.subject, checks.placed_images, checks.expected):
                 kept.cache_clear()
 
 

@@ -44,7 +44,7 @@ def kept_exports():
 @pytest.fixture(scope="module", params=REGISTRY)
 def model(request):
     yield REGISTRY[request.param]
-    for kept in (checks.subject, checks.pictures, checks.expected, built):
+    for kept in (checks.subject, checks.placed_images, checks.expected, built):
         kept.cache_clear()
 
 
@@ -70,7 +70,7 @@ def by_audit(model, mode, engine):
     found, labels = checks.audited(model, subject, mode, engine)
     wanted = checks.expected(model, mode)
     if model.kind != "plain":
-        every = checks.pictures(model, mode)
+        every = checks.placed_images(model, mode)
         wanted = checks.on_the_same_batches(model, subject, every.reshape(-1, *every.shape[2:]))
         wanted = checks.Expected(wanted.outputs.reshape(*labels.shape, -1))
     checks.check_figures(found, wanted.labels, checks.compare(model, labels, wanted))
@@ -112,7 +112,7 @@ def test_evaluate(model, mode):
                           (found.predictions_centered, [placement.middle] * len(images))):
         index = images, [offsets.index(one) for one in where]
         wanted = (checks.expected(model, mode).at(index) if model.kind == "plain" else
-                  checks.on_the_same_batches(model, subject, checks.pictures(model, mode)[index]))
+                  checks.on_the_same_batches(model, subject, checks.placed_images(model, mode)[index]))
         checks.compare(replace(model, near=1.0), labels, wanted)
 
 

@@ -12,7 +12,7 @@ from shiftscope.placement import Placement
 
 MODES = ("canvas", "circular", "crop")
 CANVAS = (24, 16)
-EXACT, NONE, APART = 1e-9, 1e-6, 1e-2
+EXACT, NONE, SEPARATION = 1e-9, 1e-6, 1e-2
 SMALL = {"two-full": {"N": 8}, "recentered": {"widths": (3, 4, 5)}, "invariant": {"widths": (3, 4, 5)}}
 """Arguments that make the larger models small."""
 
@@ -58,14 +58,14 @@ def drift(found: torch.Tensor) -> float:
     return float((found - found[:, :1]).abs().max())
 
 
-def apart(found: torch.Tensor) -> float:
+def separation(found: torch.Tensor) -> float:
     """Smallest difference between the logits of two images."""
     first = found[:, 0]
     return min(float((first[a] - first[b]).abs().max()) for a in range(3) for b in range(a))
 
 
 def check(level: str, found: torch.Tensor) -> None:
-    assert apart(found) > APART  # a constant is trivially invariant
+    assert separation(found) > SEPARATION  # a constant is trivially invariant
     if level == "exact":
         assert drift(found) <= EXACT
     else:
@@ -116,7 +116,7 @@ def test_inexact_models_are_not_proven(mode):
             prove(net.eval(), mode)
 
 
-def wobble(found: torch.Tensor, mode: str) -> float:
+def relative_step(found: torch.Tensor, mode: str) -> float:
     """Change of the logits per pixel of shift to the right, relative to their difference between images."""
     columns = len(Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode).axes[1])
     steps = found.unflatten(1, (-1, columns)).diff(dim=2).abs().mean()
@@ -132,7 +132,7 @@ def test_claims_of_repairs_hold(method, mode):
     level = claims_of("two-conv", method)[mode].level
     check(level, found)
     if level == "approximate":
-        assert wobble(found, mode) < 0.95 * wobble(logits(net, mode), mode)  # a blur of 3 taps: 0.91 in mode canvas
+        assert relative_step(found, mode) < 0.95 * relative_step(logits(net, mode), mode)  # a blur of 3 taps: 0.91 in mode canvas
 
 
 def test_the_check_finds_a_false_claim():

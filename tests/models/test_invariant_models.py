@@ -44,7 +44,7 @@ def spread(logits: torch.Tensor) -> float:
     return (logits - logits[:, :1]).abs().max().item()
 
 
-def between(logits: torch.Tensor) -> float:
+def separation(logits: torch.Tensor) -> float:
     """Return the smallest difference between two images' logits."""
     first = logits[:, 0]
     apart = (first[:, None] - first[None]).abs().amax(2)
@@ -70,7 +70,7 @@ def test_both_tracks_are_exact_before_training(cls, tolerance, mode):
     model = randomized(cls(canvas=(20, 16), widths=(6, 8, 8)))
     logits = logits_everywhere(model, images(4, (11, 9)), place)
     assert spread(logits) <= tolerance
-    assert between(logits) > DIFFERS
+    assert separation(logits) > DIFFERS
 
 
 @pytest.mark.parametrize("cls", [RecenteredNet, InvariantNet])
@@ -108,7 +108,7 @@ def test_random_nets_canvases_and_image_sizes(data):
                          generator=torch.Generator().manual_seed(seed))
     logits = logits_everywhere(model, some, place)
     assert spread(logits) <= 1e-9
-    assert between(logits) > 1e-4  # a narrow random network has similar outputs for noise images
+    assert separation(logits) > 1e-4  # a narrow random network has similar outputs for noise images
 
 
 def test_consecutive_equal_images_are_computed_once():
@@ -169,7 +169,7 @@ def test_shifts_average_over_neighboring_windows():
     one.load_state_dict(model.state_dict())
     place, some = Placement(image=(7, 6), canvas=(18, 18)), images(4, (7, 6))  # smaller than the window of 9 x 9
     logits = logits_everywhere(model, some, place)
-    assert spread(logits) == 0 and between(logits) > DIFFERS
+    assert spread(logits) == 0 and separation(logits) > DIFFERS
     window = one.recenter(place.place(some, torch.tensor([[5, 2]]).expand(4, 2)).double() / 255)
     views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing crosses the border
     expected = torch.stack([one.trunk(one.normalize(view)) for view in views]).mean(0)

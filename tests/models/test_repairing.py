@@ -33,7 +33,7 @@ class Lambda(nn.Module):
         return self.function(self, pixels)
 
 
-def pictures(shape, count=3, seed=0):
+def noise_images(shape, count=3, seed=0):
     """Noise on a background of increasing brightness, so that logits differ between images."""
     noise = torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return 0.5 * noise + 0.5 * torch.linspace(0, 1, count, dtype=torch.float64).view(-1, 1, 1, 1)
@@ -43,11 +43,11 @@ def shifts(height, width, every=1):
     return [(dy, dx) for dy in range(height) for dx in range(width)][::every]
 
 
-def drift(model, x, places):
+def drift(model, x, all_shifts):
     """Largest change of the logits under circular shifts, relative to the largest logit."""
     with torch.no_grad():
         still = model(x)
-        moved = [model(x.roll(place, (2, 3))) for place in places]
+        moved = [model(x.roll(shift, (2, 3))) for shift in all_shifts]
     return max(float((found - still).abs().max()) for found in moved) / float(still.abs().max())
 
 
@@ -68,20 +68,20 @@ def convnet(canvas=SHAPE[1:], **more):
 
 
 def test_residual_blocks_of_both_kinds_become_exact_at_every_shift():
-    net, x = residual_net(), pictures((3, 32, 48))
-    repaired, places = repair(net, (3, 32, 48), method="polyphase"), shifts(32, 48, every=7)
-    assert drift(net, x, places) > 1e-3
-    assert drift(repaired, x, places) <= ROUNDING
+    net, x = residual_net(), noise_images((3, 32, 48))
+    repaired, all_shifts = repair(net, (3, 32, 48), method="polyphase"), shifts(32, 48, every=7)
+    assert drift(net, x, all_shifts) > 1e-3
+    assert drift(repaired, x, all_shifts) <= ROUNDING
     assert spread(repaired, x) > 1e-2
     rolls = [module.stride for module in repaired.modules() if isinstance(module, PhaseToOrigin)]
     assert rolls == [2, 2, 2, 2]  # stem, pooling, and one for both branches of each block
 
 
 def test_the_course_convnet_becomes_exact():
-    net, x = convnet(), pictures(SHAPE)
-    repaired, places = repair(net, SHAPE, method="polyphase"), shifts(*SHAPE[1:], every=5)
-    assert drift(net, x, places) > 1e-3
-    assert drift(repaired, x, places) <= ROUNDING
+    net, x = convnet(), noise_images(SHAPE)
+    repaired, all_shifts = repair(net, SHAPE, method="polyphase"), shifts(*SHAPE[1:], every=5)
+    assert drift(net, x, all_shifts) > 1e-3
+    assert drift(repaired, x, all_shifts) <= ROUNDING
     assert spread(repaired, x) > 1e-2
     assert any("reads positions" in note for note in repaired.notes)
 
@@ -129,7 +129,7 @@ def several():
 
 @pytest.mark.parametrize("make", [grid_free, several])
 def test_unusual_networks_become_exact(make):
-    net, x = make(), pictures(SHAPE)
+    net, x = make(), noise_images(SHAPE)
     repaired = repair(net, SHAPE, method="polyphase")
     assert drift(net, x, shifts(*SHAPE[1:], every=11)) > 1e-4
     assert drift(repaired, x, shifts(*SHAPE[1:], every=5)) <= ROUNDING
@@ -138,7 +138,7 @@ def test_unusual_networks_become_exact(make):
 
 def test_the_repaired_net_equals_the_circular_one_if_the_strongest_phase_is_the_origin():
     net = nn.Sequential(nn.Conv2d(1, 3, 3, 2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
-    x = pictures(SHAPE) * 0.1
+    x = noise_images(SHAPE) * 0.1
     x[:, :, ::2, ::2] += 1
     circular = copy.deepcopy(net)
     circular[0] = nn.Conv2d(1, 3, 3, stride=2, padding=1, padding_mode="circular").double()
@@ -149,7 +149,7 @@ def test_the_repaired_net_equals_the_circular_one_if_the_strongest_phase_is_the_
 def test_a_kept_head_is_not_exact_and_noted():
     net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 4)).double()
     repaired = repair(net, SHAPE, method="polyphase", head="keep")
-    assert drift(repaired, pictures(SHAPE), [(2, 0)]) > 1e-3
+    assert drift(repaired, noise_images(SHAPE), [(2, 0)]) > 1e-3
     assert any("was kept: predictions still depend on position" in note for note in repaired.notes)
     with pytest.raises(UsageError, match=r"takes 3 x 5 positions, circular padding gives 6 x 8, so head='keep'"):
         repair(convnet(), SHAPE, method="polyphase", head="keep")
@@ -190,7 +190,7 @@ def test_averages_are_not_recommended_if_impossible(function, reason):
 
 
 def test_blur_keeps_sizes_and_reduces_changes():
-    net, x = convnet(), pictures(SHAPE)
+    net, x = convnet(), noise_images(SHAPE)
     repaired = repair(net, SHAPE, method="blur")
     assert repaired(x).shape == (3, 10)
     pool = F.max_pool2d(net.conv1(net.normalize(x)), 2, 1)
@@ -221,8 +221,8 @@ def test_phase_average_finds_the_stride_and_measures_what_remains():
                              nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
     repaired = repair(circular, SHAPE, method="phase-average")
     assert repaired.net.stride == (4, 4)
-    assert drift(repaired, pictures(SHAPE), shifts(*SHAPE[1:], every=5)) <= ROUNDING
-    assert spread(repaired, pictures(SHAPE)) > 1e-2
+    assert drift(repaired, noise_images(SHAPE), shifts(*SHAPE[1:], every=5)) <= ROUNDING
+    assert spread(repaired, noise_images(SHAPE)) > 1e-2
     assert "16 times the cost" in repaired.notes[0] and not any("exact" in note for note in repaired.notes)
     measured = [float(re.search(r"by up to (\S+) %", repair(net, SHAPE, method="phase-average").notes[-1])[1])
                 for net in (circular, convnet())]
@@ -233,7 +233,7 @@ def test_phase_average_finds_the_stride_and_measures_what_remains():
 @pytest.mark.parametrize("make", [convnet, lambda: TwoFullNet(canvas=SHAPE[1:]).double().eval()])
 def test_any_net_is_exact_with_these_methods(method, make):
     x = torch.zeros(3, *SHAPE, dtype=torch.float64)
-    x[..., 5:15, 7:19] = pictures((1, 10, 12))
+    x[..., 5:15, 7:19] = noise_images((1, 10, 12))
     repaired = repair(make(), SHAPE, method=method)
     assert drift(repaired, x, shifts(*SHAPE[1:], every=41)) <= ROUNDING
     assert spread(repaired, x) > 1e-2 if method == "recenter" else spread(repaired, x) > 1e-4
@@ -368,7 +368,7 @@ def test_the_average_over_whole_images_equals_that_over_all_placements():
     place, net = Placement(image=(10, 12), canvas=SHAPE[1:]), convnet()
     repaired = repair(net, SHAPE, method="placement-average", image=place.image)
     images = torch.zeros(2, 1, *place.image, dtype=torch.float64)
-    images[:] = pictures((1, *place.image), 2) + 0.1  # no pixel is background, so that the bounding box is the image
+    images[:] = noise_images((1, *place.image), 2) + 0.1  # no pixel is background, so that the bounding box is the image
     everywhere = [place.place(images, offset.expand(2, 2)) for offset in place.offsets()]
     with torch.no_grad():
         by_hand = torch.stack([net(canvas).exp() for canvas in everywhere]).mean(0).log()

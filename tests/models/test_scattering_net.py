@@ -24,7 +24,7 @@ def images(count, seed=0, size=(28, 28), channels=1):
     return (mixed * 255).to(torch.uint8)
 
 
-def seen(model, place=PLACE):
+def after_one_batch(model, place=PLACE):
     """The model after one training batch, in float64 and eval mode."""
     model.double().train()
     model.forward_placed(images(20, size=place.image, channels=model.input_shape[0]), place.centered(20), place)
@@ -52,7 +52,7 @@ def test_other_canvases_channels_and_classes(cls, canvas, channels, classes):
 def test_outputs_before_training_are_equal_at_all_placements(cls, mode):
     place = Placement(image=(28, 28), canvas=(56, 56), mode=mode, background=30, step=1 if mode == "canvas" else 3)
     torch.manual_seed(0)
-    model = seen(cls(scales=3, angles=2), place)
+    model = after_one_batch(cls(scales=3, angles=2), place)
     pictures = images(3)
     with torch.no_grad():
         first = model(place.place(pictures, place.centered(3)).double() / 255)
@@ -121,7 +121,7 @@ def test_features_of_the_first_batch_are_standardized():
 
 
 def test_gradients_reach_the_pixels_and_an_empty_canvas_gives_finite_ones():
-    model = seen(ScatteringFull(scales=3, angles=2))
+    model = after_one_batch(ScatteringFull(scales=3, angles=2))
     for pixels in (torch.zeros(1, 1, 56, 56).double(), torch.rand(1, 1, 56, 56).double()):
         pixels.requires_grad_()
         model(pixels)[0, 3].backward()
