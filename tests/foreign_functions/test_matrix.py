@@ -174,7 +174,8 @@ def rewritten(kind: Kind, model: Any, method: str) -> None:
         return
     assert len(repaired.recipes) == 1 and np.isfinite(outputs_of(repaired, kind)).all()
     if kind.plain is net:
-        assert outputs_of(repaired, kind) == pytest.approx(outputs_of(repair(net(), SHAPE, method=method), kind), abs=1e-5)
+        expected = outputs_of(repair(net(), SHAPE, method=method), kind)
+        assert outputs_of(repaired, kind) == pytest.approx(expected, abs=1e-5)
 
 
 def kept(kind: Kind, model: Any, folder: Any) -> None:

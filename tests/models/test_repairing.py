@@ -368,7 +368,7 @@ def test_the_average_over_whole_images_equals_that_over_all_placements():
     place, net = Placement(image=(10, 12), canvas=SHAPE[1:]), convnet()
     repaired = repair(net, SHAPE, method="placement-average", image=place.image)
     images = torch.zeros(2, 1, *place.image, dtype=torch.float64)
-    images[:] = noise_images((1, *place.image), 2) + 0.1  # no pixel is background, so that the bounding box is the image
+    images[:] = noise_images((1, *place.image), 2) + 0.1  # no pixel is background
     everywhere = [place.place(images, offset.expand(2, 2)) for offset in place.offsets()]
     with torch.no_grad():
         by_hand = torch.stack([net(canvas).exp() for canvas in everywhere]).mean(0).log()
