@@ -9,7 +9,7 @@ from shiftscope.errors import DataError, UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
 from shiftscope.placement import Placement
 from shiftscope.results import Neighbors, Quality, Synthesis
-from shiftscope.settings import BesideSettings, SynthesisSettings
+from shiftscope.settings import SynthesisChecks, SynthesisSettings
 from shiftscope.workflows.visualize_checkpoint import visualize_checkpoint
 
 FEW = SynthesisSettings(steps=4)
@@ -62,7 +62,7 @@ class Notes:
 
 def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **beside):
     return visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=FEW, overrides=overrides,
-                                beside=BesideSettings(**beside), progress=progress or Notes())
+                                beside=SynthesisChecks(**beside), progress=progress or Notes())
 
 
 def make(checkpoint, out, *objectives, start=None):

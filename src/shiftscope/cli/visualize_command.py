@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import ONE_PROCESS, OUTPUT, RESULTS, OutputFlags, ProcessFlags
 from shiftscope.progress import default_progress
-from shiftscope.settings import BesideSettings, SynthesisSettings
+from shiftscope.settings import SynthesisChecks, SynthesisSettings
 
 if TYPE_CHECKING:
     from shiftscope.workflows.looks import Look
@@ -27,7 +27,7 @@ class SynthesisFlags(SynthesisSettings):
 
 @Parameter(name="*", group=Group.create_ordered("Beside the pictures"))
 @dataclass(frozen=True, kw_only=True)
-class BesideFlags(BesideSettings):
+class BesideFlags(SynthesisChecks):
     """What stands beside them."""
 
     data: str | None = None

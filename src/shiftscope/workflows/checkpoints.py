@@ -21,7 +21,7 @@ from shiftscope.models.adapt import adapt
 from shiftscope.models.repair import Repaired, WholeAverage
 from shiftscope.placement import Placement
 from shiftscope.reading import as_type
-from shiftscope.results.whole import Size, wrong_placement
+from shiftscope.results.validation import Size, wrong_placement
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import TrainSettings
 

@@ -19,7 +19,7 @@ from shiftscope.reporting import class_gallery, neighbors_figure, neuron_gallery
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files, record_files
-from shiftscope.settings import BesideSettings, SynthesisSettings
+from shiftscope.settings import SynthesisChecks, SynthesisSettings
 from shiftscope.visualization import default_objectives, parameter_rows, visualize
 from shiftscope.visualization.neighbors import coarser
 from shiftscope.visualization.starts import STARTS
@@ -34,7 +34,7 @@ ROWS = 20
 
 
 def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, out: Path, start: str | None = None,
-                         settings: SynthesisSettings, beside: BesideSettings | None = None,
+                         settings: SynthesisSettings, beside: SynthesisChecks | None = None,
                          overrides: dict[str, Any] | None = None, overwrite: bool = False, device: str = "auto",
                          allow_code: str | None = None, progress: Progress) -> list[Look]:
     """Make pictures for each objective, look at real images, and measure; write records and figures into `out`.
@@ -59,7 +59,7 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
     shape = (trained.channels, *trained.placement.canvas)
     goals = list(objectives) or default_objectives(trained.model, shape)
     with new_files(out, _names(goals), overwrite=overwrite, summaries=(QUALITY, PARAMETERS)):
-        looks = _looks(trained, goals, start, settings, beside or BesideSettings(), overrides or {}, device, progress)
+        looks = _looks(trained, goals, start, settings, beside or SynthesisChecks(), overrides or {}, device, progress)
         _save_all(trained, goals, looks, out)
     return looks
 
@@ -72,7 +72,7 @@ def _names(goals: Sequence[str]) -> list[str]:
 
 
 def _looks(trained: Trained, goals: Sequence[str], start: str | None, settings: SynthesisSettings,
-           given: BesideSettings, overrides: dict[str, Any], device: str, progress: Progress) -> list[Look]:
+           given: SynthesisChecks, overrides: dict[str, Any], device: str, progress: Progress) -> list[Look]:
     """Make the pictures, and look at real images beside them."""
     shape = (trained.channels, *trained.placement.canvas)
     begin: Any = start if start is None or start in STARTS else start_picture(Path(start), trained)
