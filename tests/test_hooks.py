@@ -14,7 +14,7 @@ def hooks_of(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
-def test_capture_gives_what_a_layer_gave_before_it_was_changed_in_place():
+def test_capture_copies_outputs_before_in_place_changes():
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))
     with torch.no_grad():
         model[0].bias[0] = -100.0
@@ -23,12 +23,12 @@ def test_capture_gives_what_a_layer_gave_before_it_was_changed_in_place():
         model(pixels)
     assert torch.equal(outputs["0"], F.linear(pixels, model[0].weight, model[0].bias))
     assert not (outputs["1"] < 0).any()
-    (gradient,) = torch.autograd.grad(outputs["0"][2, 0], pixels)  # silent after the ReLU
+    (gradient,) = torch.autograd.grad(outputs["0"][2, 0], pixels)  # zero after the ReLU
     assert torch.equal(gradient[2], model[0].weight[0])
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
-def test_no_hook_is_left_whatever_happens(error):
+def test_hooks_are_removed_also_after_errors(error):
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     try:
         with capture(model, ["0", "1"]):
@@ -40,14 +40,14 @@ def test_no_hook_is_left_whatever_happens(error):
     assert hooks_of(model) == 0
 
 
-def test_an_unknown_layer_leaves_no_hook_of_the_others():
+def test_an_unknown_layer_leaves_no_hooks():
     model = nn.Sequential(nn.Linear(3, 4))
     with pytest.raises(UsageError, match="unknown layer of Sequential 'fc1'"), capture(model, ["0", "fc1"]):
         pass
     assert hooks_of(model) == 0
 
 
-def test_the_last_part_of_a_name_is_enough_where_only_one_layer_has_it():
+def test_a_unique_suffix_of_a_layer_name_is_sufficient():
     model = nn.ModuleDict({"body": nn.ModuleDict({"fc1": nn.Linear(2, 2), "out": nn.Linear(2, 2)}),
                            "head": nn.ModuleDict({"out": nn.Linear(2, 2)})})
     assert find_layer(model, "fc1") is find_layer(model, "body.fc1")
@@ -91,7 +91,7 @@ class Ending(nn.Module):
 @pytest.mark.parametrize("end", [
     nn.LogSoftmax(1), nn.Softmax(1), lambda z: F.log_softmax(z, 1), lambda z: F.softmax(input=z, dim=1),
     lambda z: torch.log_softmax(z, 1), lambda z: z.softmax(1), nn.Identity(),
-    lambda z: z + 0 * z.softmax(1)])  # a softmax on the way is not the end
+    lambda z: z + 0 * z.softmax(1)])  # a softmax inside is not the final one
 def test_logits_are_the_input_of_a_final_softmax_however_it_is_called(end):
     model, pixels = Ending(end), torch.rand(2, 3)
     with SoftmaxInput() as watch:
@@ -108,13 +108,13 @@ def test_a_softmax_that_is_changed_in_place_is_not_the_final_one(change):
     assert watch.logits(output) is output
 
 
-def test_inference_mode_is_no_obstacle():
+def test_logits_are_recorded_in_inference_mode():
     with torch.inference_mode(), SoftmaxInput() as watch:
         scores = torch.ones(1, 2)
         assert watch.logits(scores.softmax(1)) is scores
 
 
-def test_a_frozen_model_draws_the_same_numbers_and_generators_are_left_alone():
+def test_a_frozen_model_gets_the_same_random_numbers_and_generators_are_restored():
     model, synthetic = nn.Linear(1, 1), []
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     for _ in range(2):
@@ -125,13 +125,13 @@ def test_a_frozen_model_draws_the_same_numbers_and_generators_are_left_alone():
 
 
 @pytest.mark.parametrize("relu", [F.relu, torch.relu, torch.Tensor.relu, nn.ReLU(), nn.ReLU(inplace=True), F.relu_])
-def test_relus_leak_only_while_watched(relu):
+def test_relus_leak_only_inside_the_block(relu):
     with SoftmaxInput(leak=0.25):
         assert relu(torch.tensor([-4.0, 2.0])).tolist() == [-1.0, 2.0]
     assert relu(torch.tensor([-4.0, 2.0])).tolist() == [0.0, 2.0]
 
 
-def test_channels_last_gives_the_very_memory_back():
+def test_channels_last_restores_the_original_storage():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
     before = {name: (p, p.data_ptr(), p.stride(), p.detach().clone()) for name, p in model.named_parameters()}
     with pytest.raises(ValueError), channels_last(model):

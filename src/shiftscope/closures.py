@@ -88,7 +88,8 @@ def _copy_plain(function: types.FunctionType, memo: dict[int, Any]) -> Callable[
         cells[id(cell)].cell_contents = _copied(cell.cell_contents, memo)
     namespace.update({name: _copied(value, memo) for name, value in _globals(function).items()})
     copied.__defaults__ = tuple(_copied(value, memo) for value in function.__defaults__ or ()) or None
-    copied.__kwdefaults__ = {name: _copied(value, memo) for name, value in (function.__kwdefaults__ or {}).items()} or None
+    defaults = function.__kwdefaults__ or {}
+    copied.__kwdefaults__ = {name: _copied(value, memo) for name, value in defaults.items()} or None
     copied.__dict__.update(function.__dict__)
     return copied
 

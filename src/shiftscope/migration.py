@@ -28,7 +28,7 @@ MODELS = {"recentred": "recentered"}
 VALUES: dict[str, dict[str, str]] = {
     "trained": PLACES, "tested": PLACES, "kind": {"neighbours": "neighbors"}, "method": {"recentre": "recenter"},
     "name": MODELS, "model": MODELS, "models": MODELS, "entry": MODELS,
-    "class": {"shiftscope.models.recentred:RecentredNet": "shiftscope.models.recentered:RecenteredNet"},
+    "class": {"shiftscope.models.recentred:RecentredNet": "shiftscope.models.invariant:RecenteredNet"},
 }
 """Renamed values by their (new) key, old to new; they apply to text and to lists of text."""
 

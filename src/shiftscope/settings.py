@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shiftscope.errors import UsageError, require
+from shiftscope.migration import MODELS
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
@@ -160,17 +161,13 @@ def _fixed(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "max_time"}
 
 
-MODEL_ALIASES = {"recentred": "recentered"}
-"""Former names of registry models, which are accepted wherever a model is named."""
-
-
 def current_model_name(name: str) -> str:
-    """Return the present name of a registry model; other names are returned unchanged.
+    """Return the present name of a registry model whose former name is given; other names are returned unchanged.
 
     >>> current_model_name("recentred"), current_model_name("package.module:Net")
     ('recentered', 'package.module:Net')
     """
-    return MODEL_ALIASES.get(name, name)
+    return MODELS.get(name, name)
 
 
 RECIPES: dict[str, Recipe] = {

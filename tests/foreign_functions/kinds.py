@@ -19,7 +19,7 @@ SHAPE = (1, *CANVAS)
 
 
 class Net(nn.Module):
-    """A small convnet with a stride, whose answer depends on the place."""
+    """A small convnet with a stride, whose output depends on position."""
 
     def __init__(self):
         super().__init__()
@@ -73,7 +73,7 @@ class WholeNumbers(Net):
 
 
 class Bank(nn.Module):
-    """Filters in float64, cast to the type of the pixels before weights in float32."""
+    """Filters in float64, cast to the dtype of the pixels, before weights in float32."""
 
     def __init__(self):
         super().__init__()
@@ -85,7 +85,7 @@ class Bank(nn.Module):
 
 
 class Volume(nn.Module):
-    """Weights of five axes beside weights of four."""
+    """5D weights and 4D weights."""
 
     def __init__(self):
         super().__init__()
@@ -132,7 +132,7 @@ class Broken(Net):
 
 
 class Tool:
-    """An object that can be called and is no module."""
+    """A callable object that is not a module."""
 
     def __init__(self, net: nn.Module):
         self.net = net
@@ -161,7 +161,7 @@ def scaled(factor: float, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return factor * model(x)
 
 
-# ---------------------------------------------------------------------- how they are built
+# ---------------------------------------------------------------------- builders
 
 def exported(batch: int | None) -> nn.Module:
     sizes = None if batch else ({0: torch.export.Dim("batch")},)
@@ -261,7 +261,7 @@ class Kind:
     near: float | None = None
 
     def reason(self, function: str) -> str | None:
-        """Return a part of the sentence with which a function refuses such a model, None where it does not."""
+        """Return a part of the message with which a function refuses such a model, None if it does not."""
         return self.refused.get(function, None if function in self.refused.get("but", "") else self.refused.get("all"))
 
 
@@ -339,5 +339,5 @@ KINDS: dict[str, Kind] = {
 
 
 def copied(kind: Kind) -> Any:
-    """Return a model that was copied before: nothing may depend on which object it is."""
+    """Return a copied model: nothing may depend on object identity."""
     return copy.deepcopy(kind.build())

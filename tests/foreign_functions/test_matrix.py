@@ -1,4 +1,4 @@
-"""Every kind of model in every function: the right result, or one sentence that says why not."""
+"""Every kind of model in every function: the correct result, or one sentence with the reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,32 +29,32 @@ IMAGES = torch.randint(0, 256, (11, 1, 5, 6), generator=torch.Generator().manual
 LABELS = torch.arange(11) % CLASSES
 PARTS = TensorImages(IMAGES, LABELS)
 DATA = Dataset(name="noise", class_names=("a", "b", "c", "d"), train=PARTS, test=PARTS, source="-", license="-")
-PICTURES = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1))
+PIXELS = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1))
 ROUNDING = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Of outputs of size 1; other types 1e-4."""
+"""For outputs of size 1; other dtypes 1e-4."""
 
 
 def canvases(offsets: torch.Tensor) -> torch.Tensor:
-    """All images at each of some offsets, laid without the package: (P, N, 1, H, W) in [0, 1]."""
-    laid = torch.zeros(len(offsets), len(IMAGES), *SHAPE, dtype=torch.float64)
+    """All images at some offsets, placed without the package: (P, N, 1, H, W) in [0, 1]."""
+    placed = torch.zeros(len(offsets), len(IMAGES), *SHAPE, dtype=torch.float64)
     for place, (y, x) in enumerate(offsets.tolist()):
-        laid[place, :, :, y:y + 5, x:x + 6] = IMAGES.double() / 255
-    return laid
+        placed[place, :, :, y:y + 5, x:x + 6] = IMAGES.double() / 255
+    return placed
 
 
 @torch.no_grad()
 def plain_outputs(kind: Kind, pixels: torch.Tensor) -> torch.Tensor:
-    """What the plain model says, picture by picture in pairs: no batch of one, none of another size."""
+    """Outputs of the plain model, in batches of two equal images."""
     assert kind.plain is not None
     model = kind.plain()
     alone = kind.name == "OneAtATime"
-    asked = [model(pixels[i:i + 1].to(kind.dtype).clone()) if alone
+    outputs = [model(pixels[i:i + 1].to(kind.dtype).clone()) if alone
              else model(pixels[[i, i]].to(kind.dtype))[:1] for i in range(len(pixels))]
-    return torch.cat(asked).double()
+    return torch.cat(outputs).double()
 
 
 def same_labels(found: np.ndarray, outputs: torch.Tensor, near: float) -> None:
-    """Predictions are the first maximum, but where the two largest outputs are nearly equal."""
+    """Predictions are the first maximum, except for near ties."""
     top = outputs.topk(2, -1).values
     sure = ((top[..., 0] - top[..., 1]) > near).numpy()
     assert sure.mean() > 0.4
@@ -65,7 +65,7 @@ def near(kind: Kind) -> float:
     return kind.near or ROUNDING.get(kind.dtype, 1e-4)
 
 
-# ---------------------------------------------------------------------- what is done with each, and how it is checked
+# ---------------------------------------------------------------------- functions and checks
 
 def audited(kind: Kind, model: Any) -> None:
     for engine in ("auto", "brute"):
@@ -90,7 +90,7 @@ def trained(kind: Kind, model: Any) -> None:
     after = list(as_module(model).parameters())
     assert found.model == kind.name and np.isfinite(found.history[0]["train_loss"])
     assert any(old is None or not torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    if isinstance(model, nn.Module) and kind.plain is net:  # the very steps that the plain model would take
+    if isinstance(model, nn.Module) and kind.plain is net:  # the same optimizer steps as the plain model
         plain = net()
         train(plain, DATA, placement=PLACE, settings=settings)
         for mine, theirs in zip(after, plain.parameters(), strict=True):
@@ -107,9 +107,9 @@ def visualized(kind: Kind, model: Any) -> None:
 
 
 def attributed(kind: Kind, model: Any) -> None:
-    found = attribute(model, PICTURES[:1], 2, method="saliency")
+    found = attribute(model, PIXELS[:1], 2, method="saliency")
     assert kind.plain is not None
-    pixels, alone = PICTURES[[0, 0]].to(kind.dtype).requires_grad_(), kind.name == "OneAtATime"
+    pixels, alone = PIXELS[[0, 0]].to(kind.dtype).requires_grad_(), kind.name == "OneAtATime"
     plain = kind.plain()
     (plain(pixels[:1] if alone else pixels.clone())[0, 2]).backward()
     assert pixels.grad is not None
@@ -139,13 +139,13 @@ def averaged(kind: Kind, model: Any, method: str, rolls: list[tuple[int, int]]) 
     repaired = repair(model, SHAPE, method=method)
     if kind.plain is None:
         return
-    found = asked(repaired, kind)
-    views = torch.stack([plain_outputs(kind, PICTURES.roll(roll, (2, 3))).softmax(1) for roll in rolls])
+    found = outputs_of(repaired, kind)
+    views = torch.stack([plain_outputs(kind, PIXELS.roll(roll, (2, 3))).softmax(1) for roll in rolls])
     assert found == pytest.approx(views.mean(0).log().numpy(), abs=near(kind))
 
 
 @torch.no_grad()
-def asked(model: nn.Module, kind: Kind, pixels: torch.Tensor = PICTURES) -> np.ndarray:
+def outputs_of(model: nn.Module, kind: Kind, pixels: torch.Tensor = PIXELS) -> np.ndarray:
     return model(pixels.to(kind.dtype, copy=True)).double().numpy()
 
 
@@ -162,19 +162,20 @@ def recentered(kind: Kind, model: Any) -> None:
     if kind.plain is None:
         return
     corner, middle = (canvases(torch.tensor([offset]))[0][:3] for offset in ((0, 0), PLACE.middle))
-    assert asked(repaired, kind, corner) == pytest.approx(asked(repaired, kind, middle), abs=near(kind))
-    outputs = asked(repaired, kind, middle)
+    assert outputs_of(repaired, kind, corner) == pytest.approx(outputs_of(repaired, kind, middle), abs=near(kind))
+    outputs = outputs_of(repaired, kind, middle)
     every = plain_outputs(kind, canvases(PLACE.offsets()).flatten(0, 1)).view(-1, len(IMAGES), CLASSES)[:, :3]
-    assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # the plain model's, at some place
+    assert np.abs(every.numpy() - outputs).max(2).min(0).max() < 10 * near(kind)  # as the plain model
 
 
 def rewritten(kind: Kind, model: Any, method: str) -> None:
     repaired = repair(model, SHAPE, method=method)
     if kind.plain is None:
         return
-    assert len(repaired.recipes) == 1 and np.isfinite(asked(repaired, kind)).all()
+    assert len(repaired.recipes) == 1 and np.isfinite(outputs_of(repaired, kind)).all()
     if kind.plain is net:
-        assert asked(repaired, kind) == pytest.approx(asked(repair(net(), SHAPE, method=method), kind), abs=1e-5)
+        expected = outputs_of(repair(net(), SHAPE, method=method), kind)
+        assert outputs_of(repaired, kind) == pytest.approx(expected, abs=1e-5)
 
 
 def kept(kind: Kind, model: Any, folder: Any) -> None:
@@ -182,17 +183,17 @@ def kept(kind: Kind, model: Any, folder: Any) -> None:
     if kind.plain is None:
         return
     with torch.no_grad():
-        pixels = PICTURES[:2].to(kind.dtype)
+        pixels = PIXELS[:2].to(kind.dtype)
         outputs = torch.cat([loaded(pixels[i:i + 1].clone()) for i in (0, 1)]) if kind.name == "OneAtATime" else loaded(
             pixels.clone())
-    assert outputs.double().numpy() == pytest.approx(plain_outputs(kind, PICTURES[:2]).numpy(), abs=near(kind))
+    assert outputs.double().numpy() == pytest.approx(plain_outputs(kind, PIXELS[:2]).numpy(), abs=near(kind))
 
 
 def written(kind: Kind, model: Any, folder: Any) -> None:
     pytest.importorskip("onnxruntime")
     file = export_onnx(model, folder / "model.onnx", SHAPE)
-    assert OnnxModel(file)(PICTURES).double().numpy() == pytest.approx(
-        plain_outputs(kind, PICTURES).numpy(), abs=2 * near(kind))
+    assert OnnxModel(file)(PIXELS).double().numpy() == pytest.approx(
+        plain_outputs(kind, PIXELS).numpy(), abs=2 * near(kind))
 
 
 FUNCTIONS: dict[str, Callable[[Kind, Any, Any], None]] = {
@@ -219,7 +220,7 @@ WRITTEN = {"plain", "scripted", "exported for 2", "function", "int8", "half", "d
 @pytest.mark.parametrize("name, function", [(name, function) for name in KINDS for function in FUNCTIONS
                                             if function != "onnx" or name in WRITTEN])
 @pytest.mark.filterwarnings("ignore")
-def test_each_kind_in_each_function(name: str, function: str, tmp_path: Any) -> None:
+def test_each_kind_of_model_in_each_function(name: str, function: str, tmp_path: Any) -> None:
     kind = KINDS[name]
     reason = kind.reason(function)
     model = kind.build()

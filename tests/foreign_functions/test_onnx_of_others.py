@@ -1,4 +1,4 @@
-"""ONNX files that others wrote: axes in another order, labels before scores, other types, a fixed batch."""
+"""ONNX files of other tools: axes in another order, labels before scores, other types, a fixed batch."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from shiftscope.models import OnnxModel
 from shiftscope.models.repair import repair
 
 from .kinds import CANVAS, CLASSES, SHAPE
-from .test_matrix import DATA, PICTURES, PLACE
+from .test_matrix import DATA, PIXELS, PLACE
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -23,7 +23,7 @@ WEIGHTS = np.random.default_rng(0).normal(size=(CANVAS[0] * CANVAS[1], CLASSES))
 
 def file_of(path: Path, *, last: bool = False, batch: int | str = "batch", kind: type = np.float32,
             outputs: tuple[str, ...] = ("scores",)) -> Path:
-    """Write a linear model; outputs are scores, labels (batch,), column (batch, 1), whole (scores as int64)."""
+    """Write a linear model; outputs are scores, labels (batch,), column (batch, 1), whole (int64 scores)."""
     helper, types = onnx.helper, onnx.TensorProto
     own = getattr(types, KIND[kind])
     shape = [batch, *CANVAS, 1] if last else [batch, *SHAPE]
@@ -45,7 +45,7 @@ def file_of(path: Path, *, last: bool = False, batch: int | str = "batch", kind:
 
 
 def scores() -> np.ndarray:
-    return PICTURES.flatten(1).double().numpy() @ WEIGHTS
+    return PIXELS.flatten(1).double().numpy() @ WEIGHTS
 
 
 @pytest.mark.parametrize("options", [
@@ -56,10 +56,10 @@ def test_scores_are_those_of_the_file(options: dict, tmp_path: Path) -> None:
     assert model.input_shape == SHAPE and model.channels_last is options.get("last", False)
     near = 2e-2 if options.get("kind") is np.float16 else 1e-5
     for count in (1, 3):
-        assert model(PICTURES[:count]).double().numpy() == pytest.approx(scores()[:count], abs=near)
+        assert model(PIXELS[:count]).double().numpy() == pytest.approx(scores()[:count], abs=near)
 
 
-def test_an_audit_of_each_order_of_axes_and_of_whole_numbers(tmp_path: Path) -> None:
+def test_audits_of_both_axis_orders_and_of_integer_outputs(tmp_path: Path) -> None:
     expected = audit(OnnxModel(file_of(tmp_path / "a.onnx")), DATA, placement=PLACE)
     assert expected.unanimity < 1
     for options in ({"last": True}, {"outputs": ("labels", "scores")}, {"outputs": ("whole",)}):
@@ -67,7 +67,7 @@ def test_an_audit_of_each_order_of_axes_and_of_whole_numbers(tmp_path: Path) -> 
         assert (found.predictions == expected.predictions).mean() > 0.99
 
 
-def test_files_without_scores_are_refused_with_what_they_return(tmp_path: Path) -> None:
+def test_files_without_scores_are_refused(tmp_path: Path) -> None:
     for outputs in (("labels",), ("labels", "column")):
         with pytest.raises(CheckpointError, match=r"returns labels tensor\(int64\).*expected scores.*zipmap") as it:
             OnnxModel(file_of(tmp_path / "m.onnx", outputs=outputs))
@@ -76,6 +76,6 @@ def test_files_without_scores_are_refused_with_what_they_return(tmp_path: Path) 
 
 def test_an_onnx_file_is_repaired_by_averages(tmp_path: Path) -> None:
     repaired = repair(OnnxModel(file_of(tmp_path / "m.onnx")), SHAPE, method="placement-average")
-    views = torch.stack([PICTURES.roll((y, x), (2, 3)) for y in range(CANVAS[0]) for x in range(CANVAS[1])])
+    views = torch.stack([PIXELS.roll((y, x), (2, 3)) for y in range(CANVAS[0]) for x in range(CANVAS[1])])
     every = torch.from_numpy(views.flatten(2).double().numpy() @ WEIGHTS).softmax(-1).mean(0).log()
-    assert repaired(PICTURES).numpy() == pytest.approx(every.numpy(), abs=1e-4)
+    assert repaired(PIXELS).numpy() == pytest.approx(every.numpy(), abs=1e-4)

@@ -1,4 +1,4 @@
-"""What is unwrapped and what is not, what is left as it was, and what a model raises in the middle of the work."""
+"""Unwrapping of models, restored state, and errors raised by a model."""
 
 import random
 import re
@@ -23,12 +23,12 @@ from shiftscope.visualization import activations, attribute, visualize
 from shiftscope.visualization.neighbors import find_neighbors
 
 from .kinds import SHAPE, Bank, InPlace, Lazy, Net, NoBatchOfOne, OneAtATime, Squeezes, TupleInTraining, bands, net
-from .test_matrix import DATA, IMAGES, PICTURES, PLACE
+from .test_matrix import DATA, IMAGES, PIXELS, PLACE
 
 QUICK = TrainSettings(epochs=1, validation=1, batch_size=5)
 
 
-def test_wrappers_with_hooks_or_methods_of_their_own_are_kept() -> None:
+def test_wrappers_with_hooks_or_overridden_methods_are_kept() -> None:
     class Reversed(nn.DataParallel):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x).flip(1)
@@ -43,14 +43,14 @@ def test_wrappers_with_hooks_or_methods_of_their_own_are_kept() -> None:
         assert (found.predictions == 3 - plain.predictions).all()
 
 
-def test_wrappers_in_wrappers() -> None:
+def test_nested_wrappers_are_unwrapped() -> None:
     model = net()
     assert as_module(torch.compile(nn.DataParallel(torch.compile(model, backend="eager")), backend="eager")) is model
     assert model_name(torch.compile(bands, backend="eager")) == "bands"
     assert as_module(torch.export.export(model, (torch.zeros(2, *SHAPE),))).batch == 2
 
 
-def test_batches_of_one_size_are_filled_up_and_cut() -> None:
+def test_batches_are_padded_to_the_fixed_size() -> None:
     sizes = []
 
     def ask(part: torch.Tensor) -> torch.Tensor:
@@ -74,13 +74,13 @@ def states() -> tuple[Any, ...]:
     return random.getstate(), (name, keys.tolist(), *rest), torch.get_rng_state().tolist()
 
 
-def test_generators_of_python_numpy_and_torch_are_seeded_and_left_as_they_were() -> None:
+def test_random_generators_are_seeded_and_restored() -> None:
     def everything() -> list[Any]:
         model = net(Draws)
         made = visualize(model, "class:1", shape=SHAPE, settings=SynthesisSettings(steps=2))
-        maps = attribute(model, PICTURES, 1, method="saliency").maps
+        maps = attribute(model, PIXELS, 1, method="saliency").maps
         (near,) = find_neighbors(model, ["class:1"], DATA, placement=PLACE, k=2)
-        shown = activations(model, PICTURES, ["class"])["class"].numpy()
+        shown = activations(model, PIXELS, ["class"])["class"].numpy()
         train(model, DATA, placement=PLACE, settings=QUICK)
         weights = torch.cat([weight.detach().flatten() for weight in model.parameters()]).numpy()
         return [made.images, maps, near.top_activation, shown, weights]
@@ -105,7 +105,7 @@ class RaisesLater(Net):
 
 
 @pytest.mark.parametrize("function", ["audit", "evaluate", "train", "neighbors"])
-def test_what_a_model_raises_later_names_file_and_line(function: str) -> None:
+def test_errors_of_the_model_name_file_and_line(function: str) -> None:
     model = net(RaisesLater)
     line = RaisesLater.forward.__code__.co_firstlineno + 2
     with pytest.raises(UsageError, match=rf"LookupError in forward \(.*test_unwrapping.py, line {line}\)") as refusal:
@@ -116,12 +116,12 @@ def test_what_a_model_raises_later_names_file_and_line(function: str) -> None:
     assert len(str(refusal.value)) < 400 and "a batch of more than three" in str(refusal.value)
 
 
-def test_errors_that_are_not_the_models_are_not_blamed_on_it() -> None:
+def test_errors_outside_the_model_are_not_attributed_to_it() -> None:
     with pytest.raises(ShiftscopeError, match="engine"):
         audit(net(), DATA, placement=PLACE, engine="none")
 
 
-def test_reasons_lose_escape_codes_and_advice() -> None:
+def test_reasons_have_no_escape_codes_or_advice() -> None:
     text = ("Failed.\n\x1b[96mThis is step 1/3\x1b[0m of exporting.\n- Create an issue in PyTorch\n"
             "For more information, run with TORCH_LOGS='+dynamic'\nthe size 3 does not divide 8\n"
             "The following call raised this error:\n  File \"a.py\", line 3")
@@ -129,7 +129,7 @@ def test_reasons_lose_escape_codes_and_advice() -> None:
     assert len(reason_of(RuntimeError("x" * 500))) <= 160
 
 
-def test_modes_of_all_parts_are_kept_by_training() -> None:
+def test_training_restores_the_modes_of_all_submodules() -> None:
     model = nn.Sequential(net(), nn.BatchNorm1d(4), nn.Dropout())
     model.train()
     model[1].eval()
@@ -139,7 +139,7 @@ def test_modes_of_all_parts_are_kept_by_training() -> None:
     assert [part.training for part in (model, *model)] == [True, True, False, True]
 
 
-def test_a_last_batch_of_one_image_is_refused_before_training_where_the_model_raises_on_it() -> None:
+def test_a_last_batch_of_one_image_is_refused_before_training_if_the_model_raises() -> None:
     model = nn.Sequential(net(), nn.BatchNorm1d(4))
     settings = TrainSettings(epochs=1, validation=2, batch_size=4)  # 9 images
     with pytest.raises(UsageError, match="last batch of an epoch has one image.*choose another batch_size than 4"):
@@ -163,10 +163,10 @@ def test_lazy_models_are_trained_and_their_checkpoints_load_into_fresh_ones(tmp_
     train(again, DATA, placement=PLACE, settings=QUICK)
     loaded = load(tmp_path, model=net(Lazy))
     with evaluating(model), evaluating(again):
-        assert model(PICTURES).equal(again(PICTURES)) and model(PICTURES).equal(loaded(PICTURES))
+        assert model(PIXELS).equal(again(PIXELS)) and model(PIXELS).equal(loaded(PIXELS))
 
 
-def test_the_dtype_is_tried_and_a_bank_of_other_precision_does_not_choose_it() -> None:
+def test_the_dtype_is_determined_by_trial() -> None:
     assert device_and_dtype(adapt(net(Bank), shape=SHAPE))[1] == torch.float32
     mixed = net(Bank).half()
     mixed.bank = mixed.bank.float()
@@ -175,21 +175,21 @@ def test_the_dtype_is_tried_and_a_bank_of_other_precision_does_not_choose_it() -
     assert adapt(ordinary, shape=SHAPE) is ordinary
 
 
-def test_models_that_work_in_place_leave_the_views_of_an_average_alone() -> None:
+def test_in_place_models_do_not_change_the_views_of_an_average() -> None:
     average, plain = PhaseAverage(net(InPlace), 2), PhaseAverage(net(), 2)
     with torch.no_grad():
-        pixels = PICTURES.clone()
+        pixels = PIXELS.clone()
         expected = plain((pixels - 0.3) * 2)
-        assert torch.allclose(average(pixels), expected, atol=1e-6) and pixels.equal(PICTURES)
+        assert torch.allclose(average(pixels), expected, atol=1e-6) and pixels.equal(PIXELS)
 
 
 @pytest.mark.parametrize("kind", [OneAtATime, NoBatchOfOne, Squeezes])
-def test_layers_of_models_with_quirks_are_those_of_the_plain_model(kind: type[nn.Module]) -> None:
+def test_layers_of_models_with_unusual_calls_equal_those_of_the_plain_model(kind: type[nn.Module]) -> None:
     def seen(model: nn.Module) -> list[np.ndarray]:
         (found,) = find_neighbors(model, ["conv:all"], DATA, placement=PLACE, k=2)
         moved = equivariance(model, DATA, placement=PLACE, period=2, images=5)
         maps = [attribute(model, pictures, 1, method="grad-cam", layer="conv").maps
-                for pictures in (PICTURES[1:2], PICTURES)]
+                for pictures in (PIXELS[1:2], PIXELS)]
         return [found.top_activation, np.array(moved.overall), *maps]
 
     for mine, plain in zip(seen(net(kind)), seen(net()), strict=True):
@@ -215,7 +215,7 @@ def test_functions_of_pixels_and_factories_by_name(tmp_path: Any, monkeypatch: p
         build_model("their_models:number")
 
 
-def test_weights_that_checkpoints_do_not_hold_are_refused_and_nothing_is_written(tmp_path: Any) -> None:
+def test_unsupported_weights_are_refused_and_nothing_is_written(tmp_path: Any) -> None:
     wide = net().to(torch.complex128)
     for model, reason in ((wide, "complex128"), (net().to("meta"), "holds no numbers"), (net(Lazy), "no numbers")):
         with pytest.raises(UsageError, match=reason):

@@ -8,7 +8,7 @@ from .registry import foreign, settle
 
 
 class Net(nn.Module):
-    """`body` makes features of pictures, `head` is linear; subclasses say `parts` and `body`."""
+    """`body` computes features, `head` is linear; subclasses define `parts` and `body`."""
 
     def __init__(self, channels, canvas, classes):
         super().__init__()
@@ -74,7 +74,7 @@ class ResidualPadded(Net):
 
 @foreign()
 class Dense(Net):
-    """Each layer sees all earlier ones."""
+    """Each layer reads all earlier ones."""
 
     def parts(self, channels, canvas):
         self.layers = nn.ModuleList(nn.Conv2d(channels + 4 * k, 4, 3) for k in range(3))
@@ -138,7 +138,7 @@ class LayerNorms(Net):
 
 @foreign(dense="normalizes over places")
 class LayerNormOfMaps(Net):
-    """Over all values of a picture."""
+    """Over all values of an image."""
 
     def body(self, x):
         return F.layer_norm(x, x.shape[1:]).flatten(1).tanh()
@@ -255,7 +255,7 @@ class Gated(Net):
 
 @foreign(dense="depend on the pixels")
 class Experts(Net):
-    """Each picture goes to one of three experts, chosen hard."""
+    """Each image is routed to one of three experts."""
 
     def parts(self, channels, canvas):
         self.gate = nn.Linear(channels * canvas[0] * canvas[1], 3)
@@ -271,7 +271,7 @@ class Experts(Net):
 
 @foreign(dense="reshape")
 class SpatialTransformer(Net):
-    """Finds an affine map of the picture and applies it."""
+    """Predicts an affine map of the image and applies it."""
 
     def parts(self, channels, canvas):
         self.locate = nn.Linear(channels * canvas[0] * canvas[1], 6)
@@ -285,7 +285,7 @@ class SpatialTransformer(Net):
 
 @foreign(dense={"canvas": "place to place", "circular": "own border", "crop": "own border"})
 class Deformable(Net):
-    """Samples the picture where a convolution says."""
+    """Samples the image at positions predicted by a convolution."""
 
     def parts(self, channels, canvas):
         self.shift = nn.Conv2d(channels, 2, 3, padding=1)
@@ -298,7 +298,7 @@ class Deformable(Net):
 
 @foreign(dense="fft")
 class FourierMagnitudes(Net):
-    """Unchanged by circular shifts but for rounding."""
+    """Invariant to circular shifts up to rounding."""
 
     def body(self, x):
         return torch.fft.rfft2(x).abs()[..., :5, :5].flatten(1)

@@ -1,4 +1,4 @@
-"""Models whose output depends on the batch, on earlier calls, or on chance."""
+"""Models whose output depends on the batch, on earlier calls, or on random numbers."""
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +53,7 @@ class BrightestOfBatch(Base):
 
 @foreign(kind="batch", dense="batch", near=0.2)
 class RankInBatch(Base):
-    """Scores are ranks among the pictures of a batch: many exact ties."""
+    """Scores are ranks among the images of a batch: many exact ties."""
 
     def forward(self, x):
         return self.logits(x).argsort(0).argsort(0).float()
@@ -61,7 +61,7 @@ class RankInBatch(Base):
 
 @foreign(kind="batch", dense="batch")
 class NeighborInBatch(Base):
-    """Adds what the next picture of the batch scores."""
+    """Adds the scores of the next image of the batch."""
 
     def forward(self, x):
         z = self.logits(x)
@@ -115,7 +115,7 @@ class FractionalPool(Base):
 
 @foreign(dense="random", kind="changing")
 class NumpyNoise(Base):
-    """Draws from NumPy's and Python's generators."""
+    """Uses the generators of NumPy and Python."""
 
     def forward(self, x):
         import random

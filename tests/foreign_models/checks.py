@@ -1,4 +1,4 @@
-"""What an audit of a foreign model is compared with, and how."""
+"""Comparison of audits of foreign models with an independent reference."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ from .registry import Foreign
 
 MODES = ("canvas", "circular", "crop")
 COUNT = {"canvas": 6, "circular": 2, "crop": 6}
-"""Images in each mode: few, because each is seen at all placements."""
+"""Images in each mode: few, because each is evaluated at all placements."""
 
 
 @cache
@@ -33,15 +33,15 @@ def subject(model: Foreign, mode: str) -> tuple[Dataset, Placement]:
 
 
 @cache
-def pictures(model: Foreign, mode: str) -> np.ndarray:
-    """Return uint8 (N, P, C, H, W), cut by the reference."""
+def placed_images(model: Foreign, mode: str) -> np.ndarray:
+    """Return uint8 (N, P, C, H, W), placed by the reference."""
     data, _ = subject(model, mode)
     return reference.canvases(data.test.images.numpy(), model.canvas, mode)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Reference outputs (.., K) and what follows from them."""
+    """Reference outputs (.., K), with labels and margins."""
 
     outputs: np.ndarray
 
@@ -51,7 +51,7 @@ class Expected:
 
     @property
     def margins(self) -> np.ndarray:
-        """The largest output less the second largest, as a share of the largest finite one anywhere."""
+        """The largest output less the second largest, as a fraction of the largest finite output."""
         if self.outputs.shape[-1] < 2:
             return np.full(self.outputs.shape[:-1], np.inf)
         top = np.sort(self.outputs, -1)[..., -2:]
@@ -64,38 +64,38 @@ class Expected:
         return int((self.margins == 0).sum())
 
     def at(self, index: Any) -> "Expected":
-        """Return what is expected of some rows."""
+        """Return the expectations for some rows."""
         return Expected(self.outputs[index])
 
 
 @cache
 def expected(model: Foreign, mode: str) -> Expected:
-    """Return what the bare model gives for all placements, in one batch."""
-    every = pictures(model, mode)
+    """Return the bare model's outputs for all placements, in one batch."""
+    every = placed_images(model, mode)
     return Expected(bare(model, every.reshape(-1, *every.shape[2:])).reshape(*every.shape[:2], -1))
 
 
 def bare(model: Foreign, batch: np.ndarray) -> np.ndarray:
-    """Return the outputs of a model of its own for one batch."""
+    """Return the outputs of a fresh model for one batch."""
     return reference.outputs(evaluated(model.build()), batch, model.dtype)
 
 
 def evaluated(model: Any) -> Any:
-    """Put a module into eval mode, where it has one."""
+    """Put a module into eval mode, if it has one."""
     try:
         return model.eval() if isinstance(model, nn.Module) else model
-    except NotImplementedError:  # exported programs have a mode of their own
+    except NotImplementedError:  # exported programs have a fixed mode
         return model
 
 
 def undecided(model: Foreign, wanted: Expected) -> np.ndarray:
-    """Return which predictions rounding may decide: margins within the tolerance, without exact ties that are meant."""
+    """Return which predictions may depend on rounding: margins within the tolerance, except intended exact ties."""
     close = wanted.margins <= model.tolerance
     return close & (wanted.margins > 0) if model.exact else close
 
 
 def compare(model: Foreign, found: np.ndarray, wanted: Expected) -> int:
-    """Require equal labels where rounding cannot decide; return how many differ where it can."""
+    """Require equal labels except for near ties; return the number of near ties that differ."""
     labels, margins, close = wanted.labels, wanted.margins, undecided(model, wanted)
     wrong = (found != labels) & ~close
     assert not wrong.any(), (f"{wrong.sum()} of {labels.size} predictions differ, for instance {found[wrong][:5]}, "
@@ -105,7 +105,7 @@ def compare(model: Foreign, found: np.ndarray, wanted: Expected) -> int:
 
 
 def audited(model: Foreign, subjected: Any, mode: str, engine: str) -> tuple[Any, np.ndarray]:
-    """Return an audit and its labels (N, P), -1 where not finite."""
+    """Return an audit and its labels (N, P), -1 if nonfinite."""
     data, placement = subject(model, mode)
     found = shiftscope.audit(subjected, data, placement=placement, engine=engine)
     labels = found.predictions.astype(np.int64)
@@ -113,7 +113,7 @@ def audited(model: Foreign, subjected: Any, mode: str, engine: str) -> tuple[Any
 
 
 def check_figures(found: Any, labels: np.ndarray, differing: int) -> None:
-    """Compare the figures with those of reference labels; `differing` predictions may change them."""
+    """Compare the metrics with those of the reference labels; `differing` predictions may change them."""
     truth, (images, placements) = found.labels, labels.shape
     right, one = labels == truth[:, None], 2 * differing / labels.size + 1e-9
     shares = np.array([[(row == k).mean() for k in range(-1, len(found.class_names))] for row in labels])
@@ -126,7 +126,7 @@ def check_figures(found: Any, labels: np.ndarray, differing: int) -> None:
 
 
 class Recorder(nn.Module):
-    """Keeps the batches that a model is given, and what it returns for them."""
+    """Records the batches that a model gets, and its outputs."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -140,7 +140,7 @@ class Recorder(nn.Module):
         return found
 
     def covering(self, every: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the last calls that show the pictures (B, C, H, W) in order, one after the other."""
+        """Return the last calls that together contain the images (B, C, H, W) in order."""
         last, calls, at = [], [], 0
         for given, found in self.calls:
             if not np.array_equal(given, every[at:at + len(given)]):
@@ -149,7 +149,7 @@ class Recorder(nn.Module):
                 calls, at = [*calls, (given, found)], at + len(given)
             if at == len(every):
                 last, calls, at = calls, [], 0
-        assert last, "no calls show all pictures in order"
+        assert last, "no calls contain all images in order"
         return last
 
 

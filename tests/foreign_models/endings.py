@@ -1,4 +1,4 @@
-"""Models that change their output after the last layer, and outputs at the edge of their number format."""
+"""Models that change their output after the last layer, and outputs at the limits of their dtype."""
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ class Softmax(Base):
 
 @foreign()
 class PriorInPlace(Base):
-    """The prior decides between classes after the softmax, in the softmax's own memory."""
+    """Multiplies the softmax output by a prior, in place."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -97,7 +97,7 @@ class TwoHeads(Base):
 
 @foreign()
 class ReusedSoftmax(Base):
-    """A softmax over the classes inside; the output is a later function of it."""
+    """A softmax inside the model; the output is a function of it."""
 
     def forward(self, x):
         p = self.logits(x).softmax(1)
@@ -115,7 +115,7 @@ class MaskedLogits(Base):
 
 @foreign(dense="full_like")
 class MaskedByPicture(Base):
-    """Which class is impossible depends on the picture."""
+    """The impossible class depends on the image."""
 
     def forward(self, x):
         z = self.logits(x)
@@ -124,7 +124,7 @@ class MaskedByPicture(Base):
 
 @foreign(dense="?rounding")
 class LogOfUnderflow(Base):
-    """log of a softmax that underflows to 0: minus infinity for losers."""
+    """log of a softmax that underflows to 0: minus infinity for the other classes."""
 
     def forward(self, x):
         return F.softmax(200 * self.logits(x), dim=1).log()
@@ -160,7 +160,7 @@ class HardTanh(Base):
 
 @foreign(exact=True, near=1.0)
 class EndsInRelu(Base):
-    """All scores are zero for many pictures."""
+    """All scores are zero for many images."""
 
     def forward(self, x):
         return (self.logits(x) - 2).relu()
@@ -168,7 +168,7 @@ class EndsInRelu(Base):
 
 @foreign(exact=True, near=0.9)
 class Quantized(Base):
-    """Scores in steps of 1; double, so that nothing is near the middle between two steps."""
+    """Scores in steps of 1; double precision, so that no value is close to the middle between two steps."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -192,7 +192,7 @@ class AllTies(nn.Module):
 
 @foreign(exact=True, near=1.0, varies=False, dense="must return a tensor that depends on its input")
 class Constant(nn.Module):
-    """Never looks at the picture; the last two classes tie."""
+    """Ignores the image; the last two classes tie."""
 
     def __init__(self, channels, canvas, classes):
         super().__init__()
@@ -220,7 +220,7 @@ class IntegerVotes(Base):
 
 @foreign(dense="copy")
 class NanForSome(Base):
-    """The logarithm of a negative number for some pictures."""
+    """The logarithm of a negative number for some images."""
 
     def forward(self, x):
         z = self.logits(x)
@@ -230,7 +230,7 @@ class NanForSome(Base):
 
 @foreign(dense="masked_fill")
 class InfinityForSome(Base):
-    """An infinite maximum is no prediction."""
+    """An infinite maximum is not a prediction."""
 
     def forward(self, x):
         z = self.logits(x)
@@ -262,7 +262,7 @@ class Centered(Base):
 
 @foreign()
 class HookOnTheModel(nn.Module):
-    """Own invention: a forward hook weighs errors by their cost, in the memory of the final softmax."""
+    """A forward hook weighs errors by their cost, in place on the final softmax."""
 
     def __init__(self, *args):
         super().__init__()
@@ -280,7 +280,7 @@ class HookOnTheModel(nn.Module):
 
 @foreign(dense="rounding")
 class OtherMemory(Base):
-    """Own invention: the softmax's tensor gets the numbers of another one, classes regrouped."""
+    """The softmax output is overwritten by another tensor with regrouped classes."""
 
     def forward(self, x):
         p = self.logits(x).softmax(1)
@@ -290,11 +290,11 @@ class OtherMemory(Base):
 
 @foreign(dense="numpy")
 class ThroughNumpy(Base):
-    """Own invention: NumPy writes into the memory of the softmax; no function of torch is called."""
+    """NumPy overwrites the softmax output; no function of torch is called."""
 
     def forward(self, x):
         p = F.softmax(self.logits(x), 1)
         numbers = p.detach().numpy()
         unsure = numbers.max(1) < 0.6
-        numbers[unsure, -1] = 1  # what is unsure is rejected
+        numbers[unsure, -1] = 1  # uncertain predictions are rejected
         return p

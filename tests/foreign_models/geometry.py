@@ -1,4 +1,4 @@
-"""Strides, padding, pooling and resampling in all the ways that PyTorch has for them."""
+"""Strides, padding, pooling and resampling in all forms of PyTorch."""
 
 import torch
 import torch.nn.functional as F
@@ -127,7 +127,7 @@ class PaddedWithHalf(Base):
 
 @foreign(dense={"circular": "own border", "crop": "own border"})
 class AsymmetricZeros(Base):
-    """Padding with the background's own value, on two sides."""
+    """Padding with the background value on two sides."""
 
     def before(self, x):
         return F.pad(x, (3, 0, 0, 2))
@@ -301,7 +301,7 @@ class Color(Base):
 
 @foreign(channels=3)
 class Gray(Base):
-    """Turns color to gray with fixed weights first."""
+    """Converts color to gray with fixed weights first."""
 
     def before(self, x):
         return 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]

@@ -20,7 +20,7 @@ class MedianPool(Net):
 
 @foreign(dense="argmax")
 class ArgmaxPool(Net):
-    """Where the maximum of each map is, not how large."""
+    """The position of each map's maximum."""
 
     def parts(self, channels, canvas):
         self.conv = nn.Conv2d(channels, 12, 3)
@@ -64,7 +64,7 @@ class Ensemble(nn.Module):
 
 @foreign(dense="flip")
 class TestTimeFlip(Base):
-    """Averages over the picture and its mirror image."""
+    """Averages over the image and its mirror image."""
 
     def forward(self, x):
         return (self.logits(x).softmax(1) + self.logits(x.flip(-1)).softmax(1)) / 2
@@ -205,7 +205,7 @@ class GrayLevels(Net):
 
 @foreign(dense="place to place")
 class CenteredByMass(Net):
-    """Moves each picture's center of mass to the middle before it looks."""
+    """Moves each image's center of mass to the middle first."""
 
     def body(self, x):
         height, width = x.shape[2:]
@@ -237,7 +237,7 @@ class WeightNorm(Net):
 
 @foreign(dense="mixes the images of a batch")
 class DynamicFilters(Net):
-    """Each picture makes its own filters; the batch goes into the groups of one convolution."""
+    """Each image has its own filters; the batch becomes the groups of one convolution."""
 
     def parts(self, channels, canvas):
         self.make = nn.Linear(channels * canvas[0] * canvas[1], 4 * channels * 9)
@@ -281,7 +281,7 @@ class Histogram(Net):
 
 @foreign()
 class Normalized(Base):
-    """Wants pixels of another range, and converts them itself."""
+    """Converts pixels to another range itself."""
 
     def forward(self, x):
         return self.logits(((x * 255 - 127) / 128 + 127 / 128) / 255 * 128)

@@ -1,4 +1,4 @@
-"""Models that are no plain float32 modules: wrapped, compiled, converted, in other dtypes, with side effects."""
+"""Models that are not plain float32 modules: wrapped, compiled, converted, in other dtypes, with side effects."""
 
 import functools
 import threading
@@ -279,7 +279,7 @@ class Strided(Base):
 
 @foreign(dense="batch axis")
 class ColumnMajor(Base):
-    """The output lies in memory class by class."""
+    """The output is in column-major order."""
 
     def forward(self, x):
         return self.logits(x).t().contiguous().t()
@@ -296,7 +296,7 @@ class GradientsOn(Base):
 
 @foreign(dense="cannot be read")
 class GradientInside(Base):
-    """Multiplies the picture by the gradient of a score: needs gradients in eval mode."""
+    """Multiplies the image by the gradient of a score: needs gradients in eval mode."""
 
     def forward(self, x):
         with torch.enable_grad():
@@ -326,7 +326,7 @@ class HoldsALock(Base):
 
 @foreign()
 class LengthZero(Base):
-    """`len(model)` is 0, so the model is false."""
+    """`len(model)` is 0, so that `bool(model)` is False."""
 
     def __len__(self):
         return 0
@@ -334,7 +334,7 @@ class LengthZero(Base):
 
 @foreign(dense="cannot be read")
 class BranchesOnPixels(Base):
-    """Python's `if` on the picture, one at a time."""
+    """Python's `if` on the pixels, one image at a time."""
 
     def forward(self, x):
         return torch.cat([self.logits(one if one.mean() > 0.1 else 2 * one) for one in x.split(1)])

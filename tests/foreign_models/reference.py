@@ -30,7 +30,7 @@ def canvases(images, size, mode, background=0):
 
 @torch.no_grad()
 def outputs(model, pictures, dtype=torch.float32):
-    """Return the bare model's outputs (B, K) in double precision for uint8 pictures (B, C, H, W), as one batch."""
+    """Return the bare model's outputs (B, K) in double precision for uint8 images (B, C, H, W), as one batch."""
     return np.array(model(torch.from_numpy(pictures).to(dtype) / 255).detach().double().tolist())
 
 

@@ -1,4 +1,4 @@
-"""What a foreign model is, and the table that all of them are entered in."""
+"""The table of foreign models."""
 
 import zlib
 from collections.abc import Callable
@@ -9,23 +9,23 @@ import torch
 from torch import nn
 
 CANVAS, IMAGE, CLASSES = (13, 15), (9, 8), 5
-"""Sizes unless a model asks for others. Nothing is square, and nothing is even everywhere."""
+"""Default sizes. Nothing is square, and odd and even sizes occur."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Foreign:
-    """One model, and what is expected of its audit.
+    """One model, and the expected properties of its audit.
 
     Args:
         name: unique.
         make: returns the model for (channels, canvas, classes).
-        dense: words of the reason for which the dense engine refuses it (a pattern), "" where it audits it; a
-            dictionary where that depends on the mode. With "?" before it, both are right: rounding decides.
-        kind: "plain": the output is a function of the one picture; "batch": of the batch it is in; "changing": of more
+        dense: pattern of the reason for which the dense engine refuses it, "" if it is supported; a
+            dictionary if that depends on the mode. With a leading "?" both are correct, because of rounding.
+        kind: "plain": the output is a function of the image; "batch": of the batch it is in; "changing": of more
             than that, so each call may differ.
-        exact: sums are exact or ties come from a clamp: exact ties are then compared, not left out.
-        tolerance: margins up to this share of the largest output may be decided by rounding.
-        near: largest share of predictions whose margin is that small.
+        exact: sums are exact or ties come from a clamp, so that exact ties are compared too.
+        tolerance: margins up to this fraction of the largest output may depend on rounding.
+        near: largest fraction of predictions with so small a margin.
         varies: more than one class is predicted.
         audit: further arguments of `audit` and `evaluate`.
     """
@@ -45,7 +45,7 @@ class Foreign:
     varies: bool = True
 
     def build(self) -> Any:
-        """Return the model; the same one each time, and the global generator is left as it was."""
+        """Return the model, with the same weights each time; the global generator is not changed."""
         with torch.random.fork_rng():
             torch.manual_seed(zlib.crc32(self.name.encode()))
             return self.make(self.channels, self.canvas, self.classes)
@@ -59,7 +59,7 @@ REGISTRY: dict[str, Foreign] = {}
 
 
 def foreign(**expected: Any) -> Callable[[Any], Any]:
-    """Enter a class or function that makes a model, under its own name."""
+    """Register a class or function that builds a model, under its name."""
 
     def enter(make: Any) -> Any:
         name = make.__name__
@@ -95,7 +95,7 @@ class Base(nn.Module):
 
 
 def samples(channels: int, canvas: tuple[int, int], count: int = 48) -> torch.Tensor:
-    """Return pictures like those that are audited, pixels in [0, 1]."""
+    """Return images like those that are audited, pixels in [0, 1]."""
     pictures = torch.zeros(count, channels, *canvas)
     for picture in pictures:
         top, left = (int(torch.randint(0, max(1, size // 3), ())) for size in canvas)
@@ -107,7 +107,7 @@ def samples(channels: int, canvas: tuple[int, int], count: int = 48) -> torch.Te
 @torch.no_grad()
 def settle(model: nn.Module, channels: int, canvas: tuple[int, int], *, head: nn.Linear | None = None,
            run: Callable[[torch.Tensor], Any] | None = None) -> nn.Module:
-    """Shift and scale the head's outputs over some pictures, so that an untrained net predicts every class."""
+    """Shift and scale the head's outputs, so that an untrained network predicts every class."""
     head, kept = head or model.head, []
     training = model.training
     hook = head.register_forward_hook(lambda module, inputs, output: kept.append(output.flatten(0, -2)))

@@ -39,7 +39,7 @@ def compared(model, built, mode, engine):
     found, labels = checks.audited(model, recorded, mode, engine)
     wanted = checks.expected(model, mode)
     if model.kind != "plain":
-        every = checks.pictures(model, mode)
+        every = checks.placed_images(model, mode)
         wanted = checks.on_the_same_batches(model, recorded, every.reshape(-1, *every.shape[2:]))
         wanted = checks.Expected(wanted.outputs.reshape(*labels.shape, -1))
     differ, near = labels != wanted.labels, checks.undecided(model, wanted)
@@ -57,17 +57,17 @@ def verdict(model, built, mode):
 
 
 def main():
-    """Print one row a model."""
+    """Print one row per model."""
     pattern = re.compile(sys.argv[1] if len(sys.argv) > 1 else ".")
     print(HEAD, "|---" * 7 + "|", sep="\n")
     for model in REGISTRY.values():
         if pattern.search(model.name):
             try:
                 cells = row(model)
-            except Exception as error:  # the table shows what fails
+            except Exception as error:  # the table shows failures
                 cells = [model.name, f"{type(error).__name__}: {' '.join(str(error).split())[:120]}", *[""] * 5]
             print("|", " | ".join(cells), "|", flush=True)
-            for kept in (checks.subject, checks.pictures, checks.expected):
+            for kept in (checks.subject, checks.placed_images, checks.expected):
                 kept.cache_clear()
 
 

@@ -24,11 +24,11 @@ NODES = {
     "clipped": [("Clip", "scores low high", "answer")],
     "one_hot": [("ReduceMax", "scores", "largest"), ("Equal", "scores largest", "is"), ("Cast", "is", "answer")],
 }
-"""What follows the scores of a small convnet; exact ties in two of them."""
+"""Operations after the scores of a small convnet; two of them give exact ties."""
 
 
 def written(path, name):
-    """Write a model: convolution, ReLU, max pooling, matrix, and what its name says."""
+    """Write a model: convolution, ReLU, max pooling, matrix product, and the named operation."""
     nodes = [("Conv", "pixels filters", "maps"), ("Relu", "maps", "rectified"), ("MaxPool", "rectified", "pooled"),
              ("Flatten", "pooled", "flat"), ("Gemm", "flat matrix bias", "scores"), *NODES[name]]
     options = {"MaxPool": {"kernel_shape": [2, 2], "strides": [2, 2]}, "Softmax": {"axis": 1}, "Cast": {"to": 1},

@@ -1,4 +1,4 @@
-"""Each foreign model in every engine and mode: not one prediction may differ from the independent reference's."""
+"""Each foreign model in every engine and mode: all predictions must equal those of the independent reference."""
 
 import re
 from dataclasses import replace
@@ -15,12 +15,12 @@ from . import checks
 from .models import REGISTRY
 
 DOUBTS = re.compile("random numbers|between calls|of a batch|another batch|alike")
-"""Notes that are true only of models whose output is more than a function of the picture."""
+"""Notes only for models whose output is not a function of the image."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def kept_exports():
-    """torch.export is asked once a model: it takes longer than all else, and the model stays as it is."""
+    """Call torch.export once per model, because it takes longer than everything else."""
     module, kept = import_module("shiftscope.graph.trace"), []
     original = module.export
 
@@ -44,7 +44,7 @@ def kept_exports():
 @pytest.fixture(scope="module", params=REGISTRY)
 def model(request):
     yield REGISTRY[request.param]
-    for kept in (checks.subject, checks.pictures, checks.expected, built):
+    for kept in (checks.subject, checks.placed_images, checks.expected, built):
         kept.cache_clear()
 
 
@@ -60,17 +60,17 @@ def built(model):
 
 
 def subject_of(model):
-    """Return the model as it is audited: where batches matter, one that records them."""
+    """Return the model to audit: one that records batches if the output depends on them."""
     return built(model) if model.kind == "plain" else checks.Recorder(built(model))
 
 
 def by_audit(model, mode, engine):
-    """Return an audit whose labels and figures are those of the reference."""
+    """Return an audit after a comparison of its labels and metrics with the reference."""
     subject = subject_of(model) if engine != "dense" else built(model)
     found, labels = checks.audited(model, subject, mode, engine)
     wanted = checks.expected(model, mode)
     if model.kind != "plain":
-        every = checks.pictures(model, mode)
+        every = checks.placed_images(model, mode)
         wanted = checks.on_the_same_batches(model, subject, every.reshape(-1, *every.shape[2:]))
         wanted = checks.Expected(wanted.outputs.reshape(*labels.shape, -1))
     checks.check_figures(found, wanted.labels, checks.compare(model, labels, wanted))
@@ -112,7 +112,7 @@ def test_evaluate(model, mode):
                           (found.predictions_centered, [placement.middle] * len(images))):
         index = images, [offsets.index(one) for one in where]
         wanted = (checks.expected(model, mode).at(index) if model.kind == "plain" else
-                  checks.on_the_same_batches(model, subject, checks.pictures(model, mode)[index]))
+                  checks.on_the_same_batches(model, subject, checks.placed_images(model, mode)[index]))
         checks.compare(replace(model, near=1.0), labels, wanted)
 
 

@@ -1,4 +1,4 @@
-"""Some of the foreign models on real garments, 28 x 28 on 56 x 56, at all 841 placements."""
+"""Some of the foreign models on real images, 28 x 28 on 56 x 56, at all 841 placements."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ IMAGES = 2
 
 @pytest.mark.parametrize("name", ["course_net", "residual_padded", "prior_in_place", "ends_in_relu"])
 @pytest.mark.parametrize("engine", ["auto", "brute"])
-def test_garments(name, engine, fashion_mnist_dir):
+def test_synthetic_garments(name, engine, fashion_mnist_dir):
     model = replace(REGISTRY[name], canvas=(56, 56), classes=5 if name == "prior_in_place" else 10)
     data = shiftscope.load_dataset("fashion-mnist", data_dir=fashion_mnist_dir)
     if model.classes < 10:

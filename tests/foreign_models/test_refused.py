@@ -1,4 +1,4 @@
-"""What is no classifier of the dataset's classes is refused in one sentence, in audit and evaluate alike."""
+"""Models that are not classifiers of the dataset's classes are refused in one sentence."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from .registry import CANVAS, CLASSES, IMAGE, Base, Foreign
 
 
 class Changed(Base):
-    """A small convnet whose output goes through a function."""
+    """A small convnet followed by a function."""
 
     def __init__(self, change):
         super().__init__()
@@ -52,21 +52,21 @@ def test_one_sentence(name, command):
     assert len(str(refused.value)) < 400
 
 
-def test_an_error_is_not_swallowed_after_many_good_batches():
-    """A model that fails at one picture in the middle: no figures without it."""
+def test_an_error_after_many_good_batches_is_raised():
+    """A model that fails at one image in the middle: no results without it."""
 
     class Fails(Base):
         def forward(self, x):
             if bool(((x[:, 0, -1, -1] > 0) & (x.mean((1, 2, 3)) > 0.1)).any()):
-                raise ValueError("a picture that it cannot take")
+                raise ValueError("an image that it cannot take")
             return self.logits(x)
 
     data, placement = checks.subject(Foreign(name="fails", make=Fails), "canvas")
-    with pytest.raises((ShiftscopeError, ValueError), match="a picture that it cannot take"):
+    with pytest.raises((ShiftscopeError, ValueError), match="an image that it cannot take"):
         shiftscope.audit(Fails(), data, placement=placement, engine="brute")
 
 
-def test_train_mode_and_gradients_are_left_as_they_were():
+def test_modes_and_gradients_are_restored():
     model = nn.Sequential(Base(), nn.Dropout(), nn.Linear(CLASSES, CLASSES).eval())
     data, placement = checks.subject(Foreign(name="kept", make=Base), "crop")
     before = [(module.training, [parameter.requires_grad for parameter in module.parameters()])

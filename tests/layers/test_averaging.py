@@ -1,4 +1,4 @@
-"""Averages of nets that return logits, probabilities or log-probabilities: softmax is applied once at most."""
+"""Averages of networks that return logits, probabilities or log-probabilities."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ ENDS = {"logits": lambda z: z, "probabilities": lambda z: z.softmax(1), "log-pro
 
 
 class Ended(nn.Module):
-    """A strided convolution and a linear layer, with one of the three ends."""
+    """A strided convolution and a linear layer, with one of three output types."""
 
     def __init__(self, end):
         super().__init__()
@@ -59,7 +59,7 @@ def test_the_mean_is_that_of_the_probabilities(case, kind, given, pixels):
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_whole_placements_too(kind):
+def test_the_mean_over_whole_placements(kind):
     canvas = torch.zeros(2, *SHAPE, dtype=torch.float64)
     canvas[..., 2:4, 1:4] = 0.1 + torch.rand(2, 1, 2, 3, generator=torch.Generator().manual_seed(1)).double()
     net = WholeAverage(Ended(kind), (2, 3), SHAPE[1:], background=0.0)
@@ -70,7 +70,7 @@ def test_whole_placements_too(kind):
 
 
 def test_the_label_of_an_average_is_that_of_the_mean_probability():
-    """Applying softmax to probabilities once more weighs views alike that do not: another class wins."""
+    """Applying softmax to probabilities again would give another class."""
     parts = torch.tensor([[[0.98, 0.02, 0.0]], [[0.0, 0.45, 0.55]], [[0.0, 0.55, 0.45]]])
     mean = MeanOfViews("probabilities")
     mean.add(parts)
@@ -78,7 +78,7 @@ def test_the_label_of_an_average_is_that_of_the_mean_probability():
     assert mean.result().sum() == pytest.approx(1) and mean.result()[0, 1] == pytest.approx(1.02 / 3)
 
 
-def test_whole_numbers_are_averaged_as_numbers():
+def test_integers_are_averaged_as_floats():
     mean = MeanOfViews("logits")
     mean.add(torch.tensor([[[1, 2]], [[2, 2]]]))
     assert mean.result().tolist() == [[1.5, 2.0]]
@@ -86,14 +86,14 @@ def test_whole_numbers_are_averaged_as_numbers():
 
 @pytest.mark.parametrize("method", ["phase-average", "placement-average"])
 @pytest.mark.parametrize("kind", ENDS)
-def test_repaired_models_know_what_they_average(method, kind, pixels):
+def test_repaired_models_store_the_output_type(method, kind, pixels):
     repaired = repair(Six(kind), (1, 6, 6), method=method)
     assert repaired.recipe.output_type == kind == repaired.net.output_type
     assert repair(Six(kind), (1, 6, 6), method=method, output_type="logits").recipe.output_type == "logits"
 
 
 class Six(Ended):
-    """The same on 6 x 6."""
+    """The same for 6 x 6 pixels."""
 
     def __init__(self, end):
         super().__init__(end)

@@ -13,7 +13,7 @@ ROWS = {1: [1], 2: [1, 1], 3: [1, 2, 1], 4: [1, 3, 3, 1], 5: [1, 4, 6, 4, 1], 6:
 
 
 def naive(x, row, stride):
-    """Sum kernel times torus, place by place."""
+    """Sum kernel times input at each position."""
     batch, channels, height, width = x.shape
     before = (len(row) - 1) // 2
     result = torch.zeros(batch, channels, -(-height // stride), -(-width // stride), dtype=x.dtype)
@@ -28,7 +28,7 @@ def naive(x, row, stride):
 
 @pytest.mark.parametrize("taps", ROWS)
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_equals_the_sum_on_a_torus_written_out(taps, stride):
+def test_equals_the_explicit_sum_on_a_torus(taps, stride):
     torch.manual_seed(taps)
     x = torch.randn(2, 3, 7, 8, dtype=torch.float64)
     found = BlurPool2d(3, stride=stride, taps=taps).double()(x)
@@ -41,7 +41,7 @@ def test_sizes_and_a_constant_map(stride, taps, padding, height, width):
     layer = BlurPool2d(2, stride=stride, taps=taps, padding=padding).double()
     found = layer(torch.full((1, 2, height, width), 3.0, dtype=torch.float64))
     assert found.shape == (1, 2, -(-height // stride), -(-width // stride))
-    if padding != "zeros":  # which pull the border down
+    if padding != "zeros":  # which reduces values at the border
         torch.testing.assert_close(found, torch.full_like(found, 3.0), rtol=0, atol=1e-12)
     assert layer.kernel.sum((2, 3)).allclose(torch.ones(2, 1, dtype=torch.float64)) and binomial(taps).sum() == 1
 
@@ -56,7 +56,7 @@ def test_commutes_with_circular_shifts_by_the_stride(stride):
             torch.testing.assert_close(layer(x.roll((dy, dx), (2, 3))), expected, rtol=0, atol=1e-12)
 
 
-def test_an_impulse_that_moves_changes_it_less_than_slicing_but_not_by_nothing():
+def test_a_moving_impulse_changes_blur_pooling_less_than_slicing():
     x = torch.zeros(1, 1, 8, 10, dtype=torch.float64)
     x[..., 2, 4] = 1
     moved = x.roll((1, 1), (2, 3))

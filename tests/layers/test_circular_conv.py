@@ -42,7 +42,7 @@ def test_an_even_kernel_is_refused():
         CircularConv2d(1, 1, 4)
 
 
-def test_each_map_is_rolled_by_its_own_shift_and_its_gradient_back():
+def test_each_map_is_rolled_by_its_own_shift():
     x = torch.rand(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     shifts = torch.tensor([[0, 0], [3, 1], [2, 4]])
     found = roll_each(x, shifts)
@@ -61,6 +61,6 @@ def test_after_alignment_a_map_moves_by_multiples_of_the_stride(stride):
         for right in range(12):
             found = pool(aligned(x.roll((down, right), (2, 3))))
             places = [(a, b) for a in range(6 // stride) for b in range(12 // stride)]
-            for one, other in zip(found, reference, strict=True):  # each picture by its own shift
+            for one, other in zip(found, reference, strict=True):  # each image by its own shift
                 assert any(torch.equal(one, other.roll(place, (1, 2))) for place in places)
-    assert stride == 1 or not torch.equal(pool(x.roll(1, 3)).sort().values, pool(x).sort().values)  # without it: not
+    assert stride == 1 or not torch.equal(pool(x.roll(1, 3)).sort().values, pool(x).sort().values)  # without it

@@ -1,4 +1,4 @@
-"""Normalization: values, and what does not fit."""
+"""Values and errors of the normalization."""
 
 import pytest
 import torch

@@ -13,9 +13,9 @@ SIDES = st.tuples(*[st.integers(0, 9)] * 4)
 
 @settings(max_examples=60, deadline=None)
 @given(SIDES, st.integers(1, 5), st.integers(1, 4))
-@example((3, 2, 1, 0), 5, 2)  # more columns than there are, fewer than there are rows
+@example((3, 2, 1, 0), 5, 2)  # more columns than the map has, fewer rows
 @example((1, 0, 3, 2), 2, 5)
-def test_a_torus_is_read_at_places_modulo_its_size(sides, height, width):
+def test_circular_padding_indexes_modulo_the_size(sides, height, width):
     left, right, top, bottom = sides
     x = torch.randn(2, 3, height, width, dtype=torch.float64)
     rows = torch.arange(-top, height + bottom) % height
@@ -25,7 +25,7 @@ def test_a_torus_is_read_at_places_modulo_its_size(sides, height, width):
 
 @settings(max_examples=40, deadline=None)
 @given(SIDES, st.integers(1, 5), st.integers(1, 4))
-def test_the_background_surrounds_the_map_which_stays_as_it_is(sides, height, width):
+def test_the_background_surrounds_the_unchanged_map(sides, height, width):
     left, right, top, bottom = sides
     x, value = torch.randn(2, 3, height, width, dtype=torch.float64), torch.tensor([0.3, -2.0, 5.0]).double()
     expected = value.view(1, 3, 1, 1).expand(2, 3, height + top + bottom, width + left + right).clone()
@@ -36,7 +36,7 @@ def test_the_background_surrounds_the_map_which_stays_as_it_is(sides, height, wi
     assert found[outside].equal(expected[outside])
 
 
-def test_a_circular_convolution_commutes_with_all_shifts_and_one_with_zeros_does_not():
+def test_circular_but_not_zero_padding_commutes_with_shifts():
     torch.manual_seed(0)
     x, conv = torch.randn(1, 2, 5, 7, dtype=torch.float64), nn.Conv2d(2, 3, (3, 5)).double().requires_grad_(False)
     circular = nn.Sequential(CircularPad2d((2, 2, 1, 1)), conv)
@@ -50,12 +50,12 @@ def test_a_circular_convolution_commutes_with_all_shifts_and_one_with_zeros_does
     assert worst > 0.1
 
 
-def test_zeros_after_normalization_are_seen_as_a_frame_and_the_background_is_not():
+def test_zero_padding_after_normalization_is_visible_as_a_frame():
     kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64)
-    empty = torch.full((1, 1, 4, 6), -0.5, dtype=torch.float64)  # an empty canvas, less a mean of 0.5
+    empty = torch.full((1, 1, 4, 6), -0.5, dtype=torch.float64)  # an empty canvas minus a mean of 0.5
     background, zeros = F.conv2d(BackgroundPad2d(1, -0.5).double()(empty), kernel), F.conv2d(empty, kernel, padding=1)
     assert background.eq(-4.5).all()
-    assert zeros[0, 0, 0, 0].item() == -2.0 and zeros[0, 0, 0, 2].item() == -3.0  # 4 and 6 of 9 places are canvas
+    assert zeros[0, 0, 0, 0].item() == -2.0 and zeros[0, 0, 0, 2].item() == -3.0  # 4 and 6 of 9 positions are canvas
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -74,7 +74,7 @@ def test_gradients(layer):
     assert torch.autograd.gradcheck(layer.double(), (x,))
 
 
-def test_the_background_is_saved_with_the_weights_and_moves_with_them():
+def test_the_background_is_saved_with_the_weights():
     layer = BackgroundPad2d(1, [1.0, 2.0]).double()
     assert layer.state_dict()["value"].flatten().tolist() == [1.0, 2.0]
     other = BackgroundPad2d(1, [0.0, 0.0])
@@ -89,7 +89,7 @@ def test_the_background_is_saved_with_the_weights_and_moves_with_them():
     (lambda: CircularPad2d(1)(torch.zeros(3, 3)), r"CircularPad2d takes maps \(batch, channel, height, width\), got"),
     (lambda: BackgroundPad2d(1, float("nan")), "value must be a finite number, or one per channel, got nan"),
     (lambda: BackgroundPad2d(1, [1.0, 2.0])(torch.zeros(1, 3, 2, 2)), r"takes maps \(batch, 2, height, width\), got"),
-    (lambda: BackgroundPad2d(1, 1.0)(torch.zeros(1, 1, 2, 2).double()), r"has dtype torch.float32, the maps are torch.flo"),
+    (lambda: BackgroundPad2d(1, 1.0)(torch.zeros(1, 1, 2, 2).double()), "torch.float32, the maps are torch.float64"),
 ])
 def test_bad_input(call, message):
     with pytest.raises(UsageError, match=message):

@@ -21,8 +21,9 @@ def flat():
 
 @pytest.mark.parametrize("of", ["logits", "probabilities"])
 @pytest.mark.parametrize("stride, size", [(1, (3, 5)), (2, (6, 8)), (3, (6, 9)), ((1, 2), (3, 8)), ((3, 2), (6, 4))])
-def test_exact_at_all_shifts_where_the_net_is_indifferent_to_its_stride(stride, size, of):
-    repaired, x = PhaseAverage(circular(stride), stride, of=of).eval(), 3 * torch.randn(2, 2, *size, dtype=torch.float64)
+def test_exact_at_all_shifts_if_the_net_is_invariant_to_shifts_by_its_stride(stride, size, of):
+    repaired = PhaseAverage(circular(stride), stride, of=of).eval()
+    x = 3 * torch.randn(2, 2, *size, dtype=torch.float64)
     with torch.no_grad():
         still = repaired(x)
         for dy in range(size[0]):
@@ -40,12 +41,12 @@ def test_is_the_mean_over_the_shifts_of_outputs_or_of_probabilities():
 
 
 @pytest.mark.parametrize("net, stride, size", [
-    (circular(2, padding_mode="zeros"), 2, (6, 8)),  # a frame that the net sees
+    (circular(2, padding_mode="zeros"), 2, (6, 8)),  # a frame that the network detects
     (flat(), 2, (6, 8)),  # a head that reads positions
     (circular(2), 1, (6, 8)),  # not its stride
     (circular(2), 2, (7, 8)),  # a canvas that the stride does not divide
 ])
-def test_is_not_invariant_where_the_net_is_not_to_shifts_by_its_stride(net, stride, size):
+def test_not_invariant_if_the_net_is_not_invariant_to_shifts_by_its_stride(net, stride, size):
     repaired, x = PhaseAverage(net, stride).eval(), torch.rand(4, 2, *size, dtype=torch.float64)
     with torch.no_grad():
         moved = max(float((repaired(x.roll((dy, dx), (2, 3))) - repaired(x)).abs().max()) for dy in range(3)

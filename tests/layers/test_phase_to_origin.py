@@ -15,7 +15,7 @@ def maps(seed=0):
 
 
 @pytest.mark.parametrize("stride", [2, 3, 6])
-def test_the_strongest_component_comes_to_the_origin_and_nothing_is_lost(stride):
+def test_the_strongest_component_is_rolled_to_the_origin(stride):
     x = maps()
     rolled = PhaseToOrigin(stride)(x)
     energy = components(rolled.square().sum(1), stride).sum((-2, -1)).flatten(1)
@@ -25,7 +25,7 @@ def test_the_strongest_component_comes_to_the_origin_and_nothing_is_lost(stride)
 
 
 @pytest.mark.parametrize("stride", [2, 3])
-def test_shifts_become_shifts_by_whole_steps(stride):
+def test_shifts_become_shifts_by_multiples_of_the_stride(stride):
     x, layer = maps(), PhaseToOrigin(stride)
     still = layer(x)
     steps = [(dy, dx) for dy in range(0, 12, stride) for dx in range(0, 18, stride)]
@@ -35,7 +35,7 @@ def test_shifts_become_shifts_by_whole_steps(stride):
             assert any(one.equal(other.roll(step, (1, 2))) for step in steps)
 
 
-def test_a_strided_convolution_behind_it_commutes_with_shifts():
+def test_a_strided_convolution_after_it_commutes_with_shifts():
     x, conv = maps(), nn.Conv2d(2, 4, 3, stride=2, padding=1, padding_mode="circular").double()
 
     def answer(pictures):
@@ -46,7 +46,7 @@ def test_a_strided_convolution_behind_it_commutes_with_shifts():
     assert (F.relu(conv(x)).mean((2, 3)) - F.relu(conv(x.roll((1, 3), (2, 3)))).mean((2, 3))).abs().max() > 1e-3
 
 
-def test_gradients_go_through_the_roll():
+def test_gradients_flow_through_the_roll():
     x = torch.rand(1, 1, 4, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(PhaseToOrigin(2), x)
 

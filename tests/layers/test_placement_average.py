@@ -15,7 +15,7 @@ def net(size):
 
 @pytest.mark.parametrize("of", ["logits", "probabilities"])
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 2)])
-def test_any_net_becomes_indifferent_to_all_shifts(size, of):
+def test_any_net_becomes_invariant_to_all_shifts(size, of):
     model, x = net(size), torch.rand(2, 2, *size, dtype=torch.float64)
     repaired = PlacementAverage(model, of=of).eval()
     with torch.no_grad():
@@ -38,7 +38,7 @@ def test_is_the_mean_over_all_shifts_in_chunks_of_any_size(batch_size):
     torch.testing.assert_close(found, outputs.exp().mean(0).log(), rtol=0, atol=1e-12)
 
 
-def test_the_fast_way_is_asked_where_no_gradient_is_wanted():
+def test_all_shifts_is_used_if_no_gradient_is_needed():
     calls = []
 
     def everywhere(pixels):
@@ -52,7 +52,7 @@ def test_the_fast_way_is_asked_where_no_gradient_is_wanted():
     assert len(calls) == 1
 
 
-def test_probabilities_that_vanish_leave_numbers():
+def test_vanishing_probabilities_give_finite_outputs():
     outputs = PlacementAverage(nn.Flatten(), of="probabilities")(torch.tensor([[[[0.0, 2000.0]]]]))
     assert outputs.isfinite().all() and outputs.allclose(torch.tensor(0.5).log())
     surely = PlacementAverage(nn.Sequential(nn.Flatten(), nn.Linear(1, 2)).requires_grad_(False), of="probabilities")
@@ -73,7 +73,7 @@ def test_dtype_of_the_outputs(dtype):
 
 
 def test_is_not_exported():
-    with pytest.raises(TraceError, match="PlacementAverage cannot be exported: its graph would hold the network 12 times"):
+    with pytest.raises(TraceError, match="PlacementAverage cannot be exported: its graph would hold the netw.* 12"):
         trace(PlacementAverage(net((3, 4))), (2, 3, 4))
 
 

@@ -11,13 +11,13 @@ SIZES = {1: (3, 5), 2: (6, 8), 3: (6, 9)}
 
 
 def canonical(x):
-    """The circular shift of a picture (C, H, W) that reads largest: the same for all its shifts, for nothing else."""
+    """The largest circular shift of an image (C, H, W): equal for all its shifts, and only for them."""
     shifts = [x.roll((dy, dx), (1, 2)).flatten().tolist() for dy in range(x.shape[1]) for dx in range(x.shape[2])]
     return max(shifts)
 
 
 def assert_commutes(down, x):
-    """A shift of each picture of x only shifts what the layer gives."""
+    """A shift of each image of x only shifts the output."""
     expected = [canonical(y) for y in down(x)]
     for dy in range(x.shape[2]):
         for dx in range(x.shape[3]):
@@ -53,7 +53,7 @@ def special(name, channels=2):
     elif name == "half turn":
         x = torch.rand(1, channels, 6, 12, dtype=torch.float64)
         x = x + x.flip(2, 3)
-    elif name == "mirrored channels":  # one map of energies, two pictures
+    elif name == "mirrored channels":  # one energy map, two images
         x[0, 0, :, ::2] = x[0, 1, :, 1::2] = torch.rand(6, 6, dtype=torch.float64)
         x[0, 1, :, ::2] = x[0, 0, :, 1::2] = torch.rand(6, 6, dtype=torch.float64)
     elif name == "checkers":
@@ -69,13 +69,13 @@ SPECIAL = ["zero", "constant", "impulse", "mirror", "half turn", "mirrored chann
 @pytest.mark.parametrize("name", SPECIAL)
 @pytest.mark.parametrize("stride", [2, 3])
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_ties_move_along_with_the_content(name, stride, which):
+def test_ties_commute_with_shifts(name, stride, which):
     assert_commutes(layers(2, stride)[which], special(name))
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(2, 3), st.integers(1, 2), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2**31), st.booleans())
-def test_pictures_of_few_values_with_many_ties(stride, down, across, channels, seed, learned):
+def test_images_with_few_values_and_many_ties(stride, down, across, channels, seed, learned):
     generator = torch.Generator().manual_seed(seed)
     size = (stride * down, stride * across)
     x = torch.randint(0, 2, (1, channels, *size), generator=generator).double()
@@ -84,7 +84,7 @@ def test_pictures_of_few_values_with_many_ties(stride, down, across, channels, s
     assert_commutes(layer, x)
 
 
-def test_mirror_images_of_zeros_and_ones_are_told_apart():
+def test_mirror_images_of_binary_maps_are_distinguished():
     x = torch.zeros(1, 1, 6, 9, dtype=torch.float64)
     x[0, 0, ::3, ::3] = torch.tensor([[1, 0, 1], [0, 0, 1]])
     x[0, 0, 1::3, 1::3] = torch.tensor([[0, 1, 1], [0, 0, 1]])
@@ -114,7 +114,7 @@ def test_components_and_phases_are_slices(stride):
         assert found[k].equal(expected) and components(x, stride)[k, :, py, px].equal(expected)
 
 
-def test_slicing_fails_by_the_whole_impulse_where_polyphase_does_not():
+def test_slicing_loses_an_impulse_that_polyphase_keeps():
     impulse = torch.zeros(1, 1, 4, 6, dtype=torch.float64)
     impulse[..., 2, 2] = 1
     moved = impulse.roll(1, 3)
@@ -132,7 +132,7 @@ def test_half_precision_neither_overflows_nor_reorders(dtype):
     assert PolyphaseDownsample2d(2)(x).dtype == dtype
 
 
-def test_gradients_go_to_what_is_kept():
+def test_gradients_flow_to_the_values_that_are_kept():
     x = torch.randn(2, 2, 4, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(PolyphaseDownsample2d(2), (x,))
     assert torch.autograd.gradcheck(LearnedPolyphase2d(2).double().eval(), (x,))
@@ -143,7 +143,7 @@ def test_gradients_go_to_what_is_kept():
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in training.parameters())
 
 
-def test_training_mixes_and_a_low_temperature_comes_to_the_choice():
+def test_training_mixes_and_a_low_temperature_approaches_the_selection():
     torch.manual_seed(0)
     x, layer = torch.randn(2, 3, 6, 8, dtype=torch.float64), LearnedPolyphase2d(3).double().train()
     parts = components(x, 2).flatten(2, 3)
@@ -156,13 +156,13 @@ def test_training_mixes_and_a_low_temperature_comes_to_the_choice():
     torch.testing.assert_close(layer(x), kept, rtol=0, atol=1e-12)
 
 
-def test_scores_choose_and_not_the_norm():
+def test_scores_select_the_component_not_the_norm():
     x, layer = torch.zeros(1, 1, 4, 4, dtype=torch.float64), LearnedPolyphase2d(1, hidden=1).double().eval()
     x[..., ::2, ::2], x[..., 1::2, 1::2] = -5, 1
     with torch.no_grad():
         layer.conv.weight.fill_(1)
         layer.conv.bias.fill_(0)
-        layer.weigh.weight.fill_(1)  # likes positive values: ReLU hides the strong component
+        layer.weigh.weight.fill_(1)  # prefers positive values: ReLU removes the strong component
     assert layer(x).eq(1).all() and PolyphaseDownsample2d(2)(x).eq(-5).all()
 
 
@@ -174,7 +174,7 @@ def test_one_node_when_exported_with_the_same_result(layer):
     assert len(ours) == 1 and program.module()(x).equal(layer(x))
 
 
-def test_no_pictures():
+def test_empty_batch():
     assert PolyphaseDownsample2d(2)(torch.zeros(0, 3, 4, 6)).shape == (0, 3, 2, 3)
     assert LearnedPolyphase2d(3).eval()(torch.zeros(0, 3, 4, 6)).shape == (0, 3, 2, 3)
 
@@ -182,7 +182,7 @@ def test_no_pictures():
 @pytest.mark.parametrize("call, message", [
     (lambda: PolyphaseDownsample2d(0), "stride must be a positive integer, got 0"),
     (lambda: PolyphaseDownsample2d(2, order=0), "order must be a positive integer, got 0"),
-    (lambda: PolyphaseDownsample2d(2)(torch.zeros(1, 1, 5, 4)), "a map of 5 x 4 cannot be downsampled by 2, which does"),
+    (lambda: PolyphaseDownsample2d(2)(torch.zeros(1, 1, 5, 4)), "a map of 5 x 4 cannot be downsampled by 2"),
     (lambda: LearnedPolyphase2d(1, 3)(torch.zeros(1, 1, 6, 4)), "a map of 6 x 4 cannot be downsampled by 3"),
     (lambda: LearnedPolyphase2d(2)(torch.zeros(1, 1, 6, 4)), r"LearnedPolyphase2d takes maps \(batch, 2, height, wid"),
     (lambda: LearnedPolyphase2d(2, hidden=0), "hidden must be a positive integer, got 0"),

@@ -6,7 +6,7 @@ from shiftscope.layers import GeM, GlobalMaxPool
 
 
 @pytest.mark.parametrize("pool", [GlobalMaxPool(), GeM(), GeM(1.7, learn=False)])
-def test_the_same_at_all_shifts_and_not_for_all_maps(pool):
+def test_invariant_to_shifts_but_not_constant(pool):
     x = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     still = pool.double()(x)
     assert still.shape == (2, 3) and (still[0] - still[1]).abs().max() > 1e-2
@@ -23,13 +23,13 @@ def test_gem_is_the_generalized_mean(p):
     torch.testing.assert_close(GeM(p).double()(x), expected, rtol=1e-12, atol=0)
 
 
-def test_gem_runs_from_the_mean_to_the_maximum():
+def test_gem_lies_between_mean_and_maximum():
     x = torch.rand(1, 2, 4, 5, dtype=torch.float64) + 0.5
     torch.testing.assert_close(GeM(1.0).double()(x), x.mean((2, 3)), rtol=1e-12, atol=0)
     torch.testing.assert_close(GeM(400.0).double()(x), GlobalMaxPool()(x), rtol=0.01, atol=0)
 
 
-def test_the_exponent_is_learned_or_not_and_saved_in_both_forms():
+def test_the_exponent_is_saved_as_parameter_or_buffer():
     assert [name for name, _ in GeM().named_parameters()] == ["p"]
     fixed = GeM(2.0, learn=False)
     assert not list(fixed.parameters()) and fixed.state_dict()["p"].item() == 2.0
@@ -51,7 +51,7 @@ def test_ties_share_the_gradient_of_the_maximum():
 
 @pytest.mark.parametrize("p", [3.0, 12.0])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_dead_maps_and_half_precision_give_numbers_and_gradients(p, dtype):
+def test_zero_maps_and_half_precision_give_finite_outputs_and_gradients(p, dtype):
     x = torch.zeros(1, 2, 4, 4, dtype=dtype)
     x[:, 1] = torch.rand(4, 4)
     x.requires_grad_()

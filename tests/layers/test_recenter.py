@@ -10,7 +10,7 @@ from shiftscope.placement import Placement
 
 
 def windows(layer, place, images):
-    """All windows (P, B, C, h, w) that the layer shows."""
+    """All windows (P, B, C, h, w)."""
     return torch.stack([layer(place.place(images, offset.expand(len(images), 2)).double() / 255)
                         for offset in place.offsets()])
 
@@ -30,7 +30,7 @@ def test_equal_tensors_at_all_placements(image, room, mode, robust, levels, back
 
 
 @pytest.mark.parametrize("robust", [False, True])
-def test_the_whole_image_is_shown_and_images_stay_different(robust):
+def test_the_whole_image_is_in_the_window(robust):
     images = torch.randint(1, 256, (2, 3, 4, 5), dtype=torch.uint8)
     place = Placement(image=(4, 5), canvas=(9, 11))
     found = windows(Recenter((4, 5), robust=robust), place, images)
@@ -44,7 +44,7 @@ def test_an_empty_canvas_stays_empty(robust):
     assert Recenter((2, 3), background=0.5, robust=robust)(empty).equal(empty[..., :2, :3])
 
 
-def test_the_box_is_in_the_middle_also_where_it_reaches_around():
+def test_the_box_is_centered_also_if_it_wraps_around():
     canvas = torch.zeros(1, 1, 6, 7)
     canvas[..., [5, 0], :] = torch.tensor([0, 0, 0, 0, 1.0, 2.0, 3.0])
     expected = torch.zeros(4, 5)
@@ -52,7 +52,7 @@ def test_the_box_is_in_the_middle_also_where_it_reaches_around():
     assert Recenter((4, 5))(canvas)[0, 0].equal(expected)
 
 
-def test_where_gaps_tie_the_choice_moves_along():
+def test_ties_between_gaps_commute_with_shifts():
     canvas = torch.zeros(1, 1, 1, 8)
     canvas[..., 0], canvas[..., 4] = 1.0, 0.5  # two gaps of three
     shown = [Recenter()(canvas.roll(dx, 3)) for dx in range(8)]
@@ -61,7 +61,7 @@ def test_where_gaps_tie_the_choice_moves_along():
     assert rows.nonzero()[:, 1].tolist() == [0, 4] and length.tolist() == [5]
 
 
-def test_a_canvas_full_of_noise_that_moves_along_is_recentered_too():
+def test_a_shifted_canvas_of_noise_is_recentered():
     noise = torch.randint(0, 256, (2, 2, 4, 6)) / 255
     for robust in (False, True):
         layer = Recenter(robust=robust)
@@ -87,7 +87,7 @@ def test_heaviest_corners_equal_a_search_over_all_windows():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("robust", [False, True])
-def test_every_dtype_knows_every_background(dtype, robust):
+def test_every_background_is_recognized_in_every_dtype(dtype, robust):
     levels = torch.arange(256, dtype=torch.uint8)
     pixels = levels.to(dtype).div_(255)
     for level in range(256):
@@ -98,7 +98,7 @@ def test_every_dtype_knows_every_background(dtype, robust):
         assert shown.item() == pixels[255 - level].item() and shown.dtype == dtype
 
 
-def test_gradients_go_to_the_pixels_shown():
+def test_gradients_flow_to_the_pixels_in_the_window():
     canvas = torch.zeros(1, 1, 4, 5, dtype=torch.float64)
     canvas[..., 1:3, 2:4] = torch.rand(2, 2)
     canvas.requires_grad_()
@@ -114,7 +114,7 @@ def test_one_node_when_exported_with_the_same_result(robust):
     assert program.module()(x).equal(layer(x))
 
 
-def test_no_pictures():
+def test_empty_batch():
     assert Recenter((2, 3))(torch.zeros(0, 1, 4, 5)).shape == (0, 1, 2, 3)
 
 

@@ -22,7 +22,7 @@ def filters_in_float64():
 
 
 def morlet_in_space(shape, j, angle, angles, copies=4):
-    """A Morlet wavelet by its formula at each pixel, wrapped onto the torus, but for a constant factor."""
+    """A Morlet wavelet by its formula at each pixel, wrapped onto the torus, up to a constant factor."""
     height, width = shape
     y = torch.arange(-copies * height, copies * height)[:, None].double()
     x = torch.arange(-copies * width, copies * width)[None].double()
@@ -44,7 +44,7 @@ def convolved_in_space(u, kernel):
 
 
 @pytest.mark.parametrize("shape, scales, angles", [((16, 12), 2, 4), ((15, 21), 3, 6), ((24, 16), 3, 8)])
-def test_wavelets_are_those_of_the_formula(shape, scales, angles):
+def test_wavelets_equal_the_formula(shape, scales, angles):
     _, psi = morlet_bank(shape, scales, angles)
     for j in range(scales):
         for angle in range(angles):
@@ -74,7 +74,7 @@ def test_filters_never_add_energy_and_the_bound_is_reached(shape, scales, angles
 
 @given(seed=st.integers(0, 99), noise=st.floats(1e-3, 10))
 @settings(max_examples=20, deadline=None)
-def test_energy_falls_and_pictures_come_no_further_apart(seed, noise):
+def test_energy_and_distances_do_not_increase(seed, noise):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(1, 1, 16, 24, generator=generator)
     y = x + noise * torch.randn(1, 1, 16, 24, generator=generator)
@@ -101,7 +101,7 @@ def test_energy_falls_and_pictures_come_no_further_apart(seed, noise):
 
 
 @pytest.mark.parametrize("pool", ["local", "mean", "rms"])
-def test_coefficients_are_those_of_the_definition_summed_in_space(pool):
+def test_coefficients_equal_the_definition_in_space(pool):
     shape, scales, angles = (8, 12), 2, 3
     x = torch.randn(8, 12, generator=torch.Generator().manual_seed(1))
     scatter = Scattering2d(shape, scales, angles, pool=pool)
@@ -126,7 +126,7 @@ def test_coefficients_are_those_of_the_definition_summed_in_space(pool):
 
 @pytest.mark.parametrize("pool", ["mean", "rms"])
 def test_no_circular_shift_of_the_canvas_changes_a_mean(pool):
-    """All 3136 of them, for two pictures that do differ."""
+    """All 3136 shifts, for two images whose means differ."""
     place = Placement(image=(28, 28), canvas=(56, 56), mode="circular")
     images = torch.randint(0, 256, (2, 1, 28, 28), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
     images[1, :, 5:20, 3:] //= 4
@@ -139,7 +139,7 @@ def test_no_circular_shift_of_the_canvas_changes_a_mean(pool):
             assert (moved - expected).abs().max() < 1e-12
 
 
-def test_local_averages_move_by_whole_steps_and_change_little_for_less():
+def test_local_averages_commute_with_whole_steps_and_change_little_for_smaller_shifts():
     y, x = (torch.arange(n) for n in (32, 48))
     blob = (-((y[:, None] - 15).square() + (x - 20).square()) / 20).exp()[None, None]
     scatter = Scattering2d((32, 48), 3, 4)
@@ -148,8 +148,8 @@ def test_local_averages_move_by_whole_steps_and_change_little_for_less():
     assert 1e-3 < (one - still).norm() / still.norm() < 0.2
 
 
-def test_subsampling_the_moduli_first_would_depend_on_the_place():
-    """The negative control of the choice to subsample nothing: means over every second pixel."""
+def test_subsampling_the_moduli_first_would_depend_on_position():
+    """Negative control: means over every second pixel."""
     x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     psi = Scattering2d((32, 32), 2, 4, pool="mean").psi[1]
     means = [torch.fft.ifft2(torch.fft.fft2(y) * psi).abs()[..., ::2, ::2].mean((-2, -1)) for y in (x, x.roll(1, 3))]
@@ -177,8 +177,8 @@ def test_dtype_is_kept(dtype, within):
         torch.testing.assert_close(found.double(), scatter(x), rtol=within, atol=within)
 
 
-def test_pictures_and_channels_do_not_mix_whatever_the_batch():
-    scatter = Scattering2d((64, 64), 3, 8, pool="rms")  # worked on in several parts
+def test_images_and_channels_do_not_mix():
+    scatter = Scattering2d((64, 64), 3, 8, pool="rms")  # processed in several chunks
     x = torch.rand(14, 2, 64, 64, generator=torch.Generator().manual_seed(0))
     whole = scatter(x)
     torch.testing.assert_close(whole[9, 1], scatter(x[9:10, 1:])[0, 0], rtol=0, atol=ROUNDING)
@@ -187,7 +187,7 @@ def test_pictures_and_channels_do_not_mix_whatever_the_batch():
 
 
 @pytest.mark.parametrize("order, paths", [(0, 1), (1, 13), (2, 61)])
-def test_lower_orders_are_the_beginning(order, paths):
+def test_lower_orders_are_a_prefix(order, paths):
     x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found = Scattering2d((8, 8), 3, 4, order=order, pool="mean")(x)
     assert found.shape[2] == paths
@@ -195,7 +195,7 @@ def test_lower_orders_are_the_beginning(order, paths):
 
 
 @pytest.mark.parametrize("pool", ["local", "mean", "rms"])
-def test_exported_it_is_one_operation_with_the_same_result(pool):
+def test_exported_as_one_operation_with_the_same_result(pool):
     scatter, x = Scattering2d((16, 8), 2, 4, pool=pool), torch.rand(3, 2, 16, 8)
     program = torch.export.export(scatter, (x,))
     assert [node.name for node in program.graph.nodes if node.op == "call_function"] == ["scattering"]
@@ -215,6 +215,6 @@ def test_bad_arguments_are_named(arguments, message):
         Scattering2d(**arguments)
 
 
-def test_pictures_of_another_size_are_refused():
-    with pytest.raises(UsageError, match=r"takes images \(batch, channels, 16, 24\), got \(1, 1, 24, 16\): build it with"):
+def test_images_of_another_size_are_refused():
+    with pytest.raises(UsageError, match=r"images \(batch, channels, 16, 24\), got \(1, 1, 24, 16\): build it"):
         Scattering2d((16, 24))(torch.zeros(1, 1, 24, 16))

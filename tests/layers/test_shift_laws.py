@@ -1,4 +1,4 @@
-"""Random nets of the layers here, before any training: the same logits at all shifts of any torus, not by accident."""
+"""Random networks of these layers: equal logits at all shifts, before training."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ CLASSES = 5
 
 
 class _Sliced(nn.Module):
-    """What layers usually do: always the same component."""
+    """Plain subsampling: always the same component."""
 
     def __init__(self, stride):
         super().__init__()
@@ -33,7 +33,7 @@ class _Sliced(nn.Module):
 
 
 class _Extremes(nn.Module):
-    """The largest and the smallest value of each channel: one of them answers to whatever differs from the rest."""
+    """The largest and the smallest value of each channel: one of them changes with any outlier."""
 
     def __init__(self):
         super().__init__()
@@ -58,12 +58,12 @@ def build(kind, channels, strides, kernels, pool, seed, *, pad=CircularPad2d):
         layers += [pad((*sides, *sides)), nn.Conv2d(before, 4, kernel), nn.Softplus(), down(kind, 4, stride)]
         before = 4
     head = nn.Linear(8 if pool == "max" else 4, CLASSES)
-    nn.init.normal_(head.weight, std=100)  # so that tiny tori of nearly equal pictures differ too
+    nn.init.normal_(head.weight, std=100)  # so that outputs for nearly equal images differ too
     return nn.Sequential(*layers, {"max": _Extremes, "gem": GeM}[pool](), head).double().eval()
 
 
 def drift(net, x):
-    """The largest change of the logits at any shift, and the least difference between two pictures."""
+    """The largest change of the logits at any shift, and the smallest difference between two images."""
     with torch.no_grad():
         still = net(x)
         moved = torch.stack([net(x.roll((dy, dx), (2, 3))) for dy in range(x.shape[2]) for dx in range(x.shape[3])])
@@ -78,17 +78,17 @@ def cases(draw):
     strides = draw(STRIDES)
     total = torch.tensor(strides).prod().item()
     canvas = tuple(total * draw(st.integers(1, max(1, 12 // total))) for _ in range(2))
-    image = tuple(draw(st.integers(total, n)) for n in canvas)  # no component without a part of it
+    image = tuple(draw(st.integers(total, n)) for n in canvas)  # every component contains a part of it
     return {"strides": strides, "canvas": canvas, "image": image, "channels": draw(st.integers(1, 2)),
             "kernels": [draw(st.integers(1, 4)) for _ in strides], "pool": draw(st.sampled_from(["max", "gem"])),
             "seed": draw(st.integers(0, 2**20))}
 
 
 def two_pictures(case):
-    """Two different images, centered on their canvas, with a background that normalization leaves other than 0."""
+    """Two different images, centered on their canvas, with a background that is not 0 after normalization."""
     generator = torch.Generator().manual_seed(case["seed"])
     images = torch.randint(0, 256, (2, case["channels"], *case["image"]), generator=generator, dtype=torch.uint8)
-    images[0], images[1] = images[0] // 2 + 128, images[1] // 4 + 40  # no brightness in common, also if one is kept
+    images[0], images[1] = images[0] // 2 + 128, images[1] // 4 + 40  # no common brightness
     place = Placement(image=case["image"], canvas=case["canvas"], background=20)
     return place.place(images, place.centered(2)).double() / 255
 
@@ -123,20 +123,20 @@ def test_any_net_after_recentering(case, robust):
 
 
 @pytest.mark.parametrize("kind, least", [("sliced", 1.0), ("blur", 0.1)])
-def test_negative_control_strides_are_seen(kind, least):
+def test_negative_control_strides_are_detected(kind, least):
     x = torch.randn(2, 1, 8, 12, dtype=torch.float64)
     moved, _ = drift(build(kind, 1, [2, 2], [3, 3], "max", 0), x)
     assert moved > least
 
 
-def test_negative_control_zeros_are_seen():
+def test_negative_control_zero_padding_is_detected():
     x = torch.rand(2, 1, 8, 12, dtype=torch.float64)
     zeros = build("polyphase", 1, [2, 2], [3, 3], "max", 0, pad=lambda sides: nn.ZeroPad2d(tuple(sides)))
     assert drift(zeros, x)[0] > 1 and drift(build("polyphase", 1, [2, 2], [3, 3], "max", 0), x)[0] < 1e-9
 
 
-def test_slicing_loses_an_impulse_by_the_amount_worked_out_by_hand():
-    """Three times the pixel at even places, the bias alone at odd ones: a change of 3 in the largest value."""
+def test_slicing_loses_an_impulse_by_a_known_amount():
+    """Three times the pixel at even positions, only the bias at odd ones: the maximum changes by 3."""
     conv = nn.Conv2d(1, 1, 1).double()
     nn.init.constant_(conv.weight, 3)
     nn.init.constant_(conv.bias, 0.5)

@@ -6,7 +6,7 @@ from shiftscope.layers import Standardize
 
 
 @pytest.mark.parametrize("sizes", [(40,), (1, 39), (7, 1, 0, 20, 12)])
-def test_figures_are_those_of_all_rows_however_they_come(sizes):
+def test_statistics_do_not_depend_on_the_batches(sizes):
     rows = torch.randn(40, 5, dtype=torch.float64) * torch.tensor([1, 10, 0.1, 3, 0]) + 4
     standardize = Standardize(5).double()
     for part in rows.split(sizes):
@@ -19,7 +19,7 @@ def test_figures_are_those_of_all_rows_however_they_come(sizes):
     assert done[:, 4].abs().max() < 1e-6  # a column that never varies
 
 
-def test_rows_do_not_depend_on_their_batch_and_evaluation_changes_nothing():
+def test_rows_do_not_depend_on_the_batch_and_eval_mode_updates_nothing():
     standardize = Standardize(3)
     standardize(torch.randn(20, 3))
     before = {name: value.clone() for name, value in standardize.state_dict().items()}
@@ -29,7 +29,7 @@ def test_rows_do_not_depend_on_their_batch_and_evaluation_changes_nothing():
     assert all(value.equal(before[name]) for name, value in standardize.state_dict().items())
 
 
-def test_gradients_pass_and_none_go_into_the_figures():
+def test_gradients_flow_through_but_not_into_the_statistics():
     rows = torch.randn(4, 2, requires_grad=True)
     standardize = Standardize(2)
     standardize(rows).sum().backward()

@@ -49,7 +49,7 @@ class ResidualNet(nn.Module):
 
 
 def residual_net(seed: int = 0) -> nn.Module:
-    """Return the network in float64 and eval mode, with weights that let answers differ between pictures."""
+    """Return the network in float64 and eval mode, with weights for which outputs differ between images."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return ResidualNet().double().eval()

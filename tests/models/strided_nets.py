@@ -1,4 +1,4 @@
-"""Small nets that step over positions in many spellings; circular, so that shifts by the stride change nothing."""
+"""Small circular networks with strides of many kinds, invariant to shifts by their stride."""
 
 import copy
 from collections.abc import Callable
@@ -11,7 +11,7 @@ SHAPE = (1, 12, 24)
 
 
 class Net(nn.Module):
-    """Layers by name, and what `forward` makes of them."""
+    """Layers by name, and a function used as `forward`."""
 
     def __init__(self, function: Callable, **layers: nn.Module):
         super().__init__()
@@ -39,14 +39,14 @@ def _to_depth(x: torch.Tensor) -> torch.Tensor:
 
 
 def _low_frequencies(x: torch.Tensor) -> torch.Tensor:
-    """Half the rows and columns, by cutting the spectrum: no operation of it has a stride."""
+    """Downsampling by cropping the spectrum: no operation has a stride."""
     spectrum = torch.fft.rfft2(x)
     rows = torch.cat((spectrum[:, :, :3], spectrum[:, :, -3:]), 2)
     return torch.fft.irfft2(rows[..., :7], s=(6, 12))
 
 
 class Checkered(nn.Module):
-    """Every second pixel is set to zero: the map keeps its size and has a period of two nevertheless."""
+    """Every second pixel is set to zero: the map keeps its size but has a period of two."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def _twice(self: Net, x: torch.Tensor) -> torch.Tensor:
 
 
 def zoo() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
-    """Return nets of stride by name, each with its strides down and right on a canvas of `SHAPE`."""
+    """Return networks by name, each with its strides down and right on a canvas of `SHAPE`."""
     torch.manual_seed(0)
     half = {"a": conv(1, 4, stride=2), "fc": nn.Linear(4, 3)}
     dense = {"a": conv(1, 4), "b": conv(4, 4), "fc": nn.Linear(4, 3)}
@@ -74,11 +74,11 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
     pattern = torch.tensor([0, 1, 4, 5, 8, 9])
 
     def then(function: Callable) -> Callable:
-        """A map of a dense layer, stepped over, seen by another layer and averaged."""
+        """A dense layer, a stride, another layer and a mean."""
         return lambda self, x: self.fc(F.relu(self.b(function(_once(self, x)))).mean((2, 3)))
 
     return {
-        # one position left, in many spellings
+        # one position left
         "adaptive": (_net(lambda self, x: self.fc(F.adaptive_avg_pool2d(_once(self, x), 1).flatten(1)), **half),
                      (2, 2)),
         "mean": (_net(lambda self, x: self.fc(_once(self, x).mean((2, 3))), **half), (2, 2)),
@@ -97,7 +97,7 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
         "one_axis": (_net(lambda self, x: self.fc(F.avg_pool2d(_once(self, x), (6, 3)).amax((2, 3))), **half), (2, 6)),
         "one_row": (_net(lambda self, x: self.fc(_once(self, x).mean(2, keepdim=True)[..., ::4].amax((2, 3))), **half),
                     (2, 8)),
-        # steps of layers
+        # strides of layers
         "twice": (_net(lambda self, x: self.fc(_twice(self, x).mean((2, 3))), a=conv(1, 4, stride=2),
                        b=conv(4, 4, stride=2), fc=nn.Linear(4, 3)), (4, 4)),
         "three": (_net(lambda self, x: self.fc(_once(self, x).mean((2, 3))), a=conv(1, 4, stride=3),
@@ -109,7 +109,7 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
         "two_and_three": (_net(lambda self, x: self.fc(torch.cat((F.max_pool2d(_once(self, x), 2).mean((2, 3)),
                                                                   F.max_pool2d(_once(self, x), 3).mean((2, 3))), 1)),
                                a=conv(1, 4), fc=nn.Linear(8, 3)), (6, 6)),
-        # steps without layers
+        # strides without strided layers
         "slices": (_net(then(lambda x: x[:, :, ::2, 1::3]), **dense), (2, 3)),
         "slice_rows": (_net(then(lambda x: x[:, :, ::4]), **dense), (4, 1)),
         "pixel_unshuffle": (_net(then(lambda x: F.pixel_unshuffle(x, 2)), **wide), (2, 2)),
@@ -128,18 +128,18 @@ def zoo() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
                          b=nn.Linear(9, 4), fc=nn.Linear(4, 3)), (3, 3)),
         "tokens": (_net(lambda self, x: self.fc(_once(self, x).flatten(2).transpose(1, 2).softmax(2).amax(1)),
                         a=nn.Conv2d(1, 4, (3, 4), (3, 4)), fc=nn.Linear(4, 3)), (3, 4)),
-        # only a measurement finds these
+        # only found by measurement
         "spectrum": (_net(then(_low_frequencies), **dense), (2, 2)),
         "checkered": (_net(then(Checkered()), **dense), (2, 2)),
     }
 
 
 ONLY_MEASURED = {"spectrum", "checkered"}
-"""Nets of the zoo whose graph shows no stride."""
+"""Networks whose stride cannot be read from the graph."""
 
 
 class Saturated(nn.Module):
-    """Bright images, such as noise, are of class 0 everywhere; of dark ones the position decides. Outputs saturate."""
+    """Bright images, such as noise, are class 0; the class of dark ones depends on position. Outputs saturate."""
 
     def __init__(self, ending: str):
         super().__init__()
@@ -151,7 +151,7 @@ class Saturated(nn.Module):
                  for i in (0, 1) for j in (0, 1)]
         bright = 100 * (x.mean((1, 2, 3)) - 0.3)
         logits = 1e3 * torch.stack([bright, *parts], 1)
-        logits = logits - F.max_pool2d(x, 2)[:, :, 0, 0] * 0  # a stride, which changes nothing
+        logits = logits - F.max_pool2d(x, 2)[:, :, 0, 0] * 0  # a stride without effect
         beside = logits - logits.mean(1, keepdim=True)
         return {"softmax": logits.softmax(1), "sigmoid": beside.sigmoid(), "tanh": beside.tanh(),
                 "logits": logits}[self.ending]

@@ -15,7 +15,7 @@ from shiftscope.models.adapt import adapt
 
 
 class Hostile:
-    """Unpickling this makes a file; a safe reader never does."""
+    """Unpickling this creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -35,19 +35,19 @@ def edit_config(folder, change):
     TwoFullNet(N=7, canvas=(20, 24), channels=3, classes=4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.3)),
     TwoConvTwoFullNet(dropout=0.2).to(memory_format=torch.channels_last),
 ])
-def test_a_registry_model_comes_back_whole(model, tmp_path):
+def test_a_registry_model_is_restored(model, tmp_path):
     pixels = torch.rand(2, *model.input_shape)
     expected = model.eval()(pixels)
     save(model, tmp_path / "ckpt", provenance=Provenance(dataset="garments", class_names=["a", "b"]))
     loaded = load(tmp_path / "ckpt")
     assert not loaded.training and type(loaded) is type(model)
-    torch.testing.assert_close(loaded(pixels), expected, rtol=0, atol=1e-6)  # layouts may differ
+    torch.testing.assert_close(loaded(pixels), expected, rtol=0, atol=1e-6)  # memory formats may differ
     for key, value in model.state_dict().items():
         assert loaded.state_dict()[key].equal(value)
     assert load_config(tmp_path / "ckpt").provenance.class_names == ["a", "b"]
 
 
-def test_a_foreign_model_keeps_its_weights_and_no_code(tmp_path):
+def test_a_foreign_checkpoint_holds_weights_but_no_code(tmp_path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     save(model, tmp_path)
     with pytest.raises(CheckpointError, match=r"not in Shiftscope's registry: pass it .*--allow-code"):
@@ -58,7 +58,7 @@ def test_a_foreign_model_keeps_its_weights_and_no_code(tmp_path):
         load(tmp_path, model=nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
 
 
-def test_allowed_code_is_the_callers_choice(tmp_path, monkeypatch):
+def test_code_is_run_only_if_the_caller_allows_it(tmp_path, monkeypatch):
     (tmp_path / "allowed_net.py").write_text(
         "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(4, 2))\n")
     monkeypatch.chdir(tmp_path)
@@ -79,7 +79,7 @@ def test_a_config_that_names_code_is_refused(name, tmp_path):
     {"std": 0.0}, {"N": "9" * 50}, {"N": None}, {"N": 2.5}, {"N": 2**70}, {"mean": [0.1] * 100}, {"mean": "x"},
     {"canvas": [40_000, 40_000]}, {"canvas": [1, 2, 3]}, {"channels": 2**40}, {"channels": [1]}, {"x" * 1000: 1},
 ])
-def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_path):
+def test_hostile_arguments_are_refused_without_allocating_memory(arguments, tmp_path):
     save(TwoFullNet(), tmp_path)
     edit_config(tmp_path, lambda values: values["model"]["arguments"].update(arguments))
     with pytest.raises(CheckpointError, match=r"are not valid for|do not fit"):
@@ -90,7 +90,7 @@ def test_hostile_arguments_take_no_memory_and_give_one_sentence(arguments, tmp_p
     ("scattering-linear", {"scales": 2**40}), ("scattering-linear", {"angles": 10**6}),
     ("invariant", {"widths": [8] * 10**5}), ("recentered", {"widths": "many"}), ("recentered", {"window": [1]}),
 ])
-def test_hostile_arguments_of_other_models_take_no_time(name, arguments, tmp_path):
+def test_hostile_arguments_of_other_models_are_refused_quickly(name, arguments, tmp_path):
     save(TwoFullNet(), tmp_path)
     edit_config(tmp_path, lambda values: values["model"].update(name=name, arguments=arguments))
     with pytest.raises(CheckpointError, match=r"are not valid for|do not fit") as caught:
@@ -104,14 +104,15 @@ def test_hostile_arguments_of_other_models_take_no_time(name, arguments, tmp_pat
     ("model.normalize", [0.5]), ("model.normalize", [0.5, 0]), ("model.normalize", ["a", 0.5]), ("model.normalize", 3),
     ("model.normalize", [0.5, [1, [2]]]), ("model.normalize", [0.5, -1]), ("model.preprocess", 3),
     ("model.repaired", 3), ("model.repaired", [3]), ("model.repaired", [{"method": "blur"}]),
-    ("model.repaired", [{"method": "magic", "shape": [1, 56, 56]}]), ("model.repaired", [{"method": "blur", "shape": "big"}]),
+    ("model.repaired", [{"method": "magic", "shape": [1, 56, 56]}]),
+    ("model.repaired", [{"method": "blur", "shape": "big"}]),
     ("model.repaired", [{"method": "placement-average", "shape": [1, 8192, 8192], "image": [1, 1]}]),
     ("provenance.name", 3), ("provenance.dataset", ["garments"]), ("provenance.class_names", "ab"),
     ("provenance.class_names", [1, 2]), ("provenance.placement", []), ("provenance.trained", None),
     ("provenance.settings", "none"), ("provenance.epochs", "2"), ("provenance.epochs", 2**80),
     ("provenance.finished", 1), ("provenance.notes", {"a": 1}), ("provenance.notes", [None]),
 ])
-def test_every_value_of_a_description_is_checked(place, value, tmp_path):
+def test_every_value_of_config_json_is_checked(place, value, tmp_path):
     save(TwoFullNet(), tmp_path)
 
     def change(values):
@@ -128,8 +129,8 @@ def test_every_value_of_a_description_is_checked(place, value, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["I32", "U32", "BOOL", "F8_E4M3", "C64", "I64"])
-def test_weights_of_another_kind_of_numbers_are_refused(dtype, tmp_path):
-    """The header of the file is changed, and the bytes as they must be."""
+def test_weights_of_other_types_are_refused(dtype, tmp_path):
+    """Change the header of the file and adapt the data."""
     save(TwoFullNet(), tmp_path)
     path = tmp_path / "model.safetensors"
     weights = safetensors.torch.load_file(path)
@@ -143,7 +144,7 @@ def test_weights_of_another_kind_of_numbers_are_refused(dtype, tmp_path):
         load(tmp_path, model=TwoFullNet())
 
 
-def test_weights_of_two_precisions_do_not_build_a_registry_model(tmp_path):
+def test_registry_weights_of_two_precisions_are_refused(tmp_path):
     save(TwoFullNet(), tmp_path / "mixed")
     path = tmp_path / "mixed" / "model.safetensors"
     weights = safetensors.torch.load_file(path)
@@ -192,7 +193,7 @@ def test_truncated_weights_are_named(keep, tmp_path):
         load(tmp_path)
 
 
-def test_missing_pieces_are_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="is not a checkpoint: it has no config.json"):
         load(tmp_path)
     save(TwoFullNet(), tmp_path)
@@ -202,7 +203,7 @@ def test_missing_pieces_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": 1}', "\xff\xfe"])
-def test_a_broken_description_is_named(text, tmp_path):
+def test_a_damaged_config_json_is_reported(text, tmp_path):
     save(TwoFullNet(), tmp_path)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"config.json is not a valid checkpoint description"):
@@ -216,7 +217,7 @@ def test_another_version_names_both_and_the_remedy(tmp_path):
         load(tmp_path)
 
 
-def test_an_unwritable_folder_is_one_sentence(tmp_path):
+def test_an_unwritable_folder_is_reported(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
     with pytest.raises(OutputError, match="cannot write .*free some space or choose another folder"):
@@ -227,7 +228,7 @@ def double(pixels):
     return pixels * 2
 
 
-def test_preparation_of_pixels_is_kept_and_asked_for(tmp_path):
+def test_preprocessing_is_saved_and_required(tmp_path):
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     pixels = torch.rand(3, 1, 2, 2)
     expected = net((pixels - 0.5) / 0.25)

@@ -4,14 +4,25 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.models import TwoConvTwoFullNet, TwoFullNet, build_model, count_parameters
+from shiftscope.models import (
+    TwoConvTwoFullNet,
+    TwoFullNet,
+    build_model,
+    count_parameters,
+    load,
+    load_config,
+    registry_name,
+    save,
+)
+from shiftscope.models.registry import check_model_name
 from shiftscope.placement import Placement
+from shiftscope.settings import RunSettings, TrainSettings, recipe_of
 
 
 @pytest.mark.parametrize("model, parameters", [
     (TwoFullNet(), 314_710), (TwoFullNet(N=10), 31_480), (TwoConvTwoFullNet(), 368_670),
 ])
-def test_parameter_counts_of_the_course(model, parameters):
+def test_parameter_counts_of_the_course_models(model, parameters):
     assert count_parameters(model) == parameters
 
 
@@ -23,7 +34,7 @@ def test_other_canvases_channels_and_classes(cls, canvas, channels, classes):
     torch.testing.assert_close(outputs.exp().sum(1), torch.ones(3))  # log-probabilities
 
 
-def test_convnet_is_the_one_of_the_course_in_its_own_order_of_steps():
+def test_the_convnet_equals_that_of_the_course():
     model = TwoConvTwoFullNet(dropout=0.5).double().train()
     pixels = torch.rand(4, 1, 56, 56, dtype=torch.float64)
 
@@ -52,8 +63,8 @@ def test_placed_short_cut_equals_the_canvas(mode):
 
 
 @pytest.mark.parametrize("cls", [TwoFullNet, TwoConvTwoFullNet])
-def test_wrong_picture_sizes_name_both_sizes_and_the_fix(cls):
-    with pytest.raises(UsageError, match=r"built for pictures of 1 x 56 x 56 .* given \(2, 1, 28, 28\).*canvas="):
+def test_wrong_image_sizes_name_both_sizes_and_the_fix(cls):
+    with pytest.raises(UsageError, match=r"built for images of 1 x 56 x 56 .* got \(2, 1, 28, 28\).*canvas="):
         cls()(torch.zeros(2, 1, 28, 28))
 
 
@@ -63,7 +74,7 @@ def test_a_canvas_too_small_for_the_convolutions_is_refused():
     assert TwoConvTwoFullNet(canvas=(16, 16))(torch.zeros(1, 1, 16, 16)).shape == (1, 10)
 
 
-def test_build_fixes_weights_by_seed_and_leaves_the_random_state_alone():
+def test_build_depends_on_the_seed_and_keeps_the_random_state():
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     same = [build_model("two-conv", seed=3).state_dict()["conv1.weight"] for _ in range(2)]
@@ -72,12 +83,23 @@ def test_build_fixes_weights_by_seed_and_leaves_the_random_state_alone():
     assert torch.random.get_rng_state().equal(before)
 
 
-def test_unknown_models_are_named_with_the_nearest():
+def test_unknown_names_are_reported_with_the_nearest_one():
     with pytest.raises(UsageError, match="unknown model 'two-ful': did you mean 'two-full'"):
         build_model("two-ful")
 
 
-def test_models_of_ones_own_by_name(tmp_path, monkeypatch):
+def test_the_former_name_of_the_recentered_net_is_accepted(tmp_path):
+    check_model_name("recentred")
+    model = build_model("recentred", widths=(2, 3))
+    assert registry_name(model) == "recentered" and RunSettings(models=("recentred",)).models == ("recentered",)
+    assert recipe_of("recentred", "best") == recipe_of("recentered", "best")
+    assert TrainSettings().resolve("recentred") == TrainSettings().resolve("recentered")
+    path = save(model, tmp_path) / "config.json"
+    path.write_text(path.read_text().replace('"recentered"', '"recentred"'))
+    assert load_config(tmp_path).model == "recentered" and registry_name(load(tmp_path)) == "recentered"
+
+
+def test_own_models_by_name(tmp_path, monkeypatch):
     (tmp_path / "own_nets.py").write_text(
         "from torch import nn\n"
         "def net(canvas, classes): return nn.Sequential(nn.Flatten(), nn.Linear(canvas[0] * canvas[1], classes))\n"

@@ -1,4 +1,4 @@
-"""The claims of tracks A and B, before any training."""
+"""Invariance of the recentered and the invariant net before training."""
 
 import pytest
 import torch
@@ -13,19 +13,19 @@ from shiftscope.models.invariant import jittered
 from shiftscope.placement import Placement
 
 DIFFERS = 1e-2
-"""Least difference between the logits of two images, so that a constant cannot pass."""
+"""Smallest difference between the logits of two images, so that a constant fails."""
 
 
 @pytest.fixture(autouse=True)
 def same_weights_each_time():
-    """Random weights, but the same ones in every run: narrow nets tell some images hardly apart."""
+    """Seed the weights, because narrow networks have nearly equal outputs for some images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
 def images(count: int, size: tuple[int, int], channels: int = 1, seed: int = 0) -> torch.Tensor:
-    """Blobs on black: parts of the image are empty, as in real ones."""
+    """Blobs on black: parts of the images are empty, as in real ones."""
     noise = torch.rand(count, channels, *size, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.avg_pool2d(noise, 3, 1, 1)
     return ((smooth - 0.5).clamp_min(0) * 1500).clamp_max(255).to(torch.uint8)
@@ -44,7 +44,7 @@ def spread(logits: torch.Tensor) -> float:
     return (logits - logits[:, :1]).abs().max().item()
 
 
-def between(logits: torch.Tensor) -> float:
+def separation(logits: torch.Tensor) -> float:
     """Return the smallest difference between two images' logits."""
     first = logits[:, 0]
     apart = (first[:, None] - first[None]).abs().amax(2)
@@ -70,17 +70,17 @@ def test_both_tracks_are_exact_before_training(cls, tolerance, mode):
     model = randomized(cls(canvas=(20, 16), widths=(6, 8, 8)))
     logits = logits_everywhere(model, images(4, (11, 9)), place)
     assert spread(logits) <= tolerance
-    assert between(logits) > DIFFERS
+    assert separation(logits) > DIFFERS
 
 
 @pytest.mark.parametrize("cls", [RecenteredNet, InvariantNet])
-def test_neither_is_exact_where_parts_of_the_image_leave_the_canvas(cls):
+def test_neither_is_exact_if_parts_of_the_image_leave_the_canvas(cls):
     place = Placement(image=(20, 20), canvas=(12, 12), mode="crop", step=4)
     logits = logits_everywhere(randomized(cls(canvas=(12, 12), widths=(6, 8, 8))), images(3, (20, 20)), place)
     assert spread(logits) > DIFFERS
 
 
-def test_the_recentered_pictures_are_the_same_tensor_at_every_placement():
+def test_recentered_images_are_equal_at_every_placement():
     place = Placement(image=(12, 10), canvas=(24, 21))
     some = images(5, (12, 10))
     windows = torch.stack([Recenter((12, 11))(place.place(some, offset.expand(5, 2)).double() / 255)
@@ -108,10 +108,10 @@ def test_random_nets_canvases_and_image_sizes(data):
                          generator=torch.Generator().manual_seed(seed))
     logits = logits_everywhere(model, some, place)
     assert spread(logits) <= 1e-9
-    assert between(logits) > 1e-4  # two pictures of pure noise are alike to a narrow random net
+    assert separation(logits) > 1e-4  # a narrow random network has similar outputs for noise images
 
 
-def test_equal_pictures_in_a_row_are_looked_at_once():
+def test_consecutive_equal_images_are_computed_once():
     model, seen = RecenteredNet(canvas=(16, 16), widths=(4, 4)).eval(), []
     model.trunk.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
     place = Placement(image=(8, 8), canvas=(16, 16))
@@ -123,19 +123,19 @@ def test_equal_pictures_in_a_row_are_looked_at_once():
     assert not torch.equal(found[0], found[81])
 
 
-def test_in_training_the_short_cut_gives_what_the_whole_canvas_gives():
+def test_in_training_forward_placed_equals_forward():
     place = Placement(image=(9, 9), canvas=(18, 18))
     some, offsets = images(6, (9, 9)), torch.tensor([[0, 0], [9, 9], [3, 1], [0, 9], [4, 4], [7, 2]])
     model = RecenteredNet(canvas=(18, 18), widths=(4, 6)).double().train()
     short = model.forward_placed(some, offsets, place)
     whole = model(place.place(some, offsets).double() / 255)
     assert torch.equal(short, whole)
-    assert model.eval().forward_placed(some, offsets, place) is None  # what is judged is judged at its place
+    assert model.eval().forward_placed(some, offsets, place) is None  # evaluated at its own offset
     other = Placement(image=(9, 9), canvas=(18, 18), background=7)
     assert model.train().forward_placed(some, offsets, other) is None
 
 
-def test_jitter_moves_each_window_by_a_whole_number_of_pixels_and_brings_in_background():
+def test_jitter_shifts_each_window_and_fills_with_background():
     windows = torch.zeros(600, 2, 7, 8)
     windows[:, 0, 3, 4], windows[:, 1] = 1.0, 0.5
     moved = jittered(windows, 2, 0.25)
@@ -145,12 +145,12 @@ def test_jitter_moves_each_window_by_a_whole_number_of_pixels_and_brings_in_back
     down, right = places // 8 - 3, places % 8 - 4
     seen = {(int(dy), int(dx)) for dy, dx in zip(down, right, strict=True)}
     assert seen == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
-    kept = ((7 - down.abs()) * (8 - right.abs())).float()  # what has not left the window; the rest is background
+    kept = ((7 - down.abs()) * (8 - right.abs())).float()  # the part still in the window
     assert torch.equal((moved[:, 1] == 0.5).flatten(1).sum(1).float(), kept)
     assert torch.equal((moved[:, 1] == 0.25).flatten(1).sum(1).float(), 56 - kept)
 
 
-def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
+def test_jitter_changes_training_but_not_eval_mode():
     model = randomized(RecenteredNet(canvas=(18, 18), widths=(4, 6), jitter=2)).double()
     still = RecenteredNet(canvas=(18, 18), widths=(4, 6)).double()
     still.load_state_dict(model.state_dict())
@@ -163,15 +163,15 @@ def test_jitter_changes_what_is_trained_on_and_not_what_is_answered():
     assert spread(logits_everywhere(model, some, place)) == 0
 
 
-def test_shifts_average_over_the_windows_nearby():
+def test_shifts_average_over_neighboring_windows():
     model = randomized(RecenteredNet(canvas=(18, 18), widths=(4, 6), mirror=False, shifts=1)).double().eval()
     one = RecenteredNet(canvas=(18, 18), widths=(4, 6), mirror=False).double().eval()
     one.load_state_dict(model.state_dict())
     place, some = Placement(image=(7, 6), canvas=(18, 18)), images(4, (7, 6))  # smaller than the window of 9 x 9
     logits = logits_everywhere(model, some, place)
-    assert spread(logits) == 0 and between(logits) > DIFFERS
+    assert spread(logits) == 0 and separation(logits) > DIFFERS
     window = one.recenter(place.place(some, torch.tensor([[5, 2]]).expand(4, 2)).double() / 255)
-    views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing goes over the rim
+    views = [window.roll((dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]  # nothing crosses the border
     expected = torch.stack([one.trunk(one.normalize(view)) for view in views]).mean(0)
     torch.testing.assert_close(logits[:, 0], expected, rtol=0, atol=1e-12)
     with single_view(model):
@@ -182,16 +182,16 @@ def test_shifts_average_over_the_windows_nearby():
 
 @pytest.mark.parametrize("name", ["jitter", "shifts"])
 @pytest.mark.parametrize("pixels", [-1, 1.5])
-def test_what_is_no_number_of_pixels_is_refused(name, pixels):
-    with pytest.raises(UsageError, match=f"{name} must be a whole number of pixels, 0 or more, got {pixels}"):
+def test_invalid_numbers_of_pixels_are_refused(name, pixels):
+    with pytest.raises(UsageError, match=f"{name} must be a non-negative integer, got {pixels}"):
         RecenteredNet(**{name: pixels})
 
 
 @pytest.mark.parametrize("name", ["recentered", "invariant"])
-def test_mirror_images_get_the_same_answer_where_both_are_averaged(name):
+def test_mirror_images_have_equal_outputs_with_mirror_averaging(name):
     model = randomized(build_model(name, canvas=(16, 16), widths=(4, 6))).double().eval()
     x = torch.zeros(3, 1, 16, 16, dtype=torch.float64)
-    x[..., 2:8, 7:13] = torch.rand(3, 1, 6, 6, dtype=torch.float64)  # even sides: it can stand in the very middle
+    x[..., 2:8, 7:13] = torch.rand(3, 1, 6, 6, dtype=torch.float64)  # even sides: it can be exactly in the middle
     torch.testing.assert_close(model(x), model(x.flip(3)), rtol=0, atol=1e-12)
     plain = randomized(build_model(name, canvas=(16, 16), widths=(4, 6), mirror=False)).double().eval()
     assert (plain(x) - plain(x.flip(3))).abs().max() > 1e-6
@@ -208,16 +208,16 @@ def test_checkpoints_load_by_themselves(name, tmp_path):
 def test_bad_sizes_are_named():
     with pytest.raises(UsageError, match=r"canvas must be multiples of the model's total stride, 4, got \(54, 56\)"):
         InvariantNet(canvas=(54, 56))
-    with pytest.raises(UsageError, match=r"multiples of its total stride, 4, and was given \(1, 1, 30, 32\)"):
+    with pytest.raises(UsageError, match=r"multiples of its total stride, 4, got \(1, 1, 30, 32\)"):
         InvariantNet()(torch.zeros(1, 1, 30, 32))
-    with pytest.raises(UsageError, match="takes pictures of 1 channels"):
+    with pytest.raises(UsageError, match="takes images of 1 channels"):
         InvariantNet()(torch.zeros(1, 3, 32, 32))
-    with pytest.raises(UsageError, match="built for pictures of 1 x 56 x 56"):
+    with pytest.raises(UsageError, match="built for images of 1 x 56 x 56"):
         RecenteredNet()(torch.zeros(1, 1, 28, 28))
     with pytest.raises(UsageError, match="widths must be two or more"):
         RecenteredNet(widths=(4,))
 
 
-def test_an_empty_canvas_has_an_answer():
+def test_an_empty_canvas_has_finite_outputs():
     for model in (RecenteredNet(widths=(4, 4)), InvariantNet(widths=(4, 4))):
         assert model.eval()(torch.zeros(2, 1, 56, 56)).isfinite().all()

@@ -1,4 +1,4 @@
-"""Models as ONNX files."""
+"""Export to ONNX files and loading."""
 
 import os
 
@@ -29,14 +29,14 @@ def pixels():
 
 
 @pytest.mark.parametrize("batch", [None, 1, 4])
-def test_a_written_file_answers_as_the_model_for_any_number_of_pictures(convnet, pixels, tmp_path, batch):
+def test_an_exported_file_equals_the_model_for_any_batch_size(convnet, pixels, tmp_path, batch):
     read = OnnxModel(export_onnx(convnet, tmp_path / "net.onnx", SHAPE, batch=batch))
     assert (read.batch, read.input_shape) == (batch, SHAPE)
     for count in (1, 5):
         torch.testing.assert_close(read(pixels[:count]), convnet(pixels[:count]), atol=1e-5, rtol=1e-5)
 
 
-def test_a_file_normalizes_itself_and_the_model_stays_in_its_mode(tmp_path, pixels):
+def test_the_exported_file_normalizes_and_the_mode_is_restored(tmp_path, pixels):
     foreign = adapt(nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 24, 2), nn.Dropout(0.9)),
                     normalize=((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))).train()
     read = OnnxModel(export_onnx(foreign, tmp_path / "net.onnx", SHAPE))
@@ -76,7 +76,7 @@ def test_bad_files(tmp_path, pixels):
     (tmp_path / "torn.onnx").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(CheckpointError, match=r"torn\.onnx is not a readable ONNX file"):
         OnnxModel(tmp_path / "torn.onnx")
-    with pytest.raises(UsageError, match=r"net\.onnx cannot take pictures of shape \(5, 3, 20, 24\)"):
+    with pytest.raises(UsageError, match=r"net\.onnx cannot take images of shape \(5, 3, 20, 24\)"):
         OnnxModel(tmp_path / "net.onnx")(pixels)
 
 
@@ -90,18 +90,18 @@ def test_sizes_that_a_file_fixes_are_limited(shape, tmp_path):
     graph = helper.make_graph([helper.make_node("Flatten", ["pixels"], ["outputs"])], "net", [pixels], [outputs])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "net.onnx")
-    with pytest.raises(CheckpointError, match=r"takes pictures of .* expected 1 to 67,108,864 numbers|no readable"):
+    with pytest.raises(CheckpointError, match=r"takes images of .* expected 1 to 67,108,864 numbers|not a readable"):
         OnnxModel(tmp_path / "net.onnx")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
 def test_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "net.onnx")
-    with pytest.raises(CheckpointError, match=r"no readable ONNX file \(it is a named pipe, expected a regular file\)"):
+    with pytest.raises(CheckpointError, match=r"not a readable ONNX file \(it is a named pipe, expected a regular"):
         OnnxModel(tmp_path / "net.onnx")
 
 
-def test_without_the_extra_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+def test_without_the_extra_the_message_gives_the_install_command(tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -33,8 +33,8 @@ class Lambda(nn.Module):
         return self.function(self, pixels)
 
 
-def pictures(shape, count=3, seed=0):
-    """Noise on a ground that is brighter from picture to picture, so that their logits differ."""
+def noise_images(shape, count=3, seed=0):
+    """Noise on a background of increasing brightness, so that logits differ between images."""
     noise = torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return 0.5 * noise + 0.5 * torch.linspace(0, 1, count, dtype=torch.float64).view(-1, 1, 1, 1)
 
@@ -43,16 +43,16 @@ def shifts(height, width, every=1):
     return [(dy, dx) for dy in range(height) for dx in range(width)][::every]
 
 
-def drift(model, x, places):
+def drift(model, x, all_shifts):
     """Largest change of the logits under circular shifts, relative to the largest logit."""
     with torch.no_grad():
         still = model(x)
-        moved = [model(x.roll(place, (2, 3))) for place in places]
+        moved = [model(x.roll(shift, (2, 3))) for shift in all_shifts]
     return max(float((found - still).abs().max()) for found in moved) / float(still.abs().max())
 
 
 def spread(model, x):
-    """Least difference between the logits of two pictures: a constant must not pass for indifferent."""
+    """Smallest difference between the logits of two images, to detect constant outputs."""
     with torch.no_grad():
         found = model(x)
     return min(float((found[a] - found[b]).abs().max()) for a in range(len(x)) for b in range(a))
@@ -68,29 +68,29 @@ def convnet(canvas=SHAPE[1:], **more):
 
 
 def test_residual_blocks_of_both_kinds_become_exact_at_every_shift():
-    net, x = residual_net(), pictures((3, 32, 48))
-    repaired, places = repair(net, (3, 32, 48), method="polyphase"), shifts(32, 48, every=7)
-    assert drift(net, x, places) > 1e-3
-    assert drift(repaired, x, places) <= ROUNDING
+    net, x = residual_net(), noise_images((3, 32, 48))
+    repaired, all_shifts = repair(net, (3, 32, 48), method="polyphase"), shifts(32, 48, every=7)
+    assert drift(net, x, all_shifts) > 1e-3
+    assert drift(repaired, x, all_shifts) <= ROUNDING
     assert spread(repaired, x) > 1e-2
     rolls = [module.stride for module in repaired.modules() if isinstance(module, PhaseToOrigin)]
     assert rolls == [2, 2, 2, 2]  # stem, pooling, and one for both branches of each block
 
 
-def test_the_course_convnet_becomes_exact_functions_and_head_included():
-    net, x = convnet(), pictures(SHAPE)
-    repaired, places = repair(net, SHAPE, method="polyphase"), shifts(*SHAPE[1:], every=5)
-    assert drift(net, x, places) > 1e-3
-    assert drift(repaired, x, places) <= ROUNDING
+def test_the_course_convnet_becomes_exact():
+    net, x = convnet(), noise_images(SHAPE)
+    repaired, all_shifts = repair(net, SHAPE, method="polyphase"), shifts(*SHAPE[1:], every=5)
+    assert drift(net, x, all_shifts) > 1e-3
+    assert drift(repaired, x, all_shifts) <= ROUNDING
     assert spread(repaired, x) > 1e-2
     assert any("reads positions" in note for note in repaired.notes)
 
 
-def test_the_mean_head_is_the_head_applied_to_every_shift_and_averaged():
+def test_the_mean_head_equals_the_average_over_all_shifts():
     net = convnet()
     net.fc1 = nn.Linear(30 * 10 * 14, 7).double()
     linear = Lambda(lambda self, x: self.net.fc1(F.relu(F.max_pool2d(self.net.conv1(x), 2)).flatten(1)), net=net)
-    even = torch.full((2, *SHAPE), 0.3, dtype=torch.float64)  # one color: all phases are alike, so maps are known
+    even = torch.full((2, *SHAPE), 0.3, dtype=torch.float64)  # one color: all phases are equal, so the maps are known
     even[1] = 0.9
     with torch.no_grad():
         maps = F.relu(F.max_pool2d(net.conv1(even), 2))
@@ -99,7 +99,7 @@ def test_the_mean_head_is_the_head_applied_to_every_shift_and_averaged():
 
 
 def grid_free():
-    """Strides that meet: a branch that steps by 4 at once, one that steps by 2 twice, and a gate."""
+    """Branches with equal total strides: one stride of 4, two strides of 2; and a gate."""
     def forward(self, x):
         a = self.twice(F.relu(self.once(x)))
         b = F.avg_pool2d(self.side(x), 4)
@@ -113,7 +113,7 @@ def grid_free():
 
 
 def several():
-    """Explicit padding, dilation, groups, another order of axes, ceil mode, a stride by kernel alone."""
+    """Explicit padding, dilation, groups, permuted axes, ceil mode, a stride given by the kernel size."""
     def forward(self, x):
         x = self.conv(F.pad(x, (1, 2, 0, 1)))
         x = self.norm(F.gelu(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -128,17 +128,17 @@ def several():
 
 
 @pytest.mark.parametrize("make", [grid_free, several])
-def test_other_ways_to_build_networks_become_exact_too(make):
-    net, x = make(), pictures(SHAPE)
+def test_unusual_networks_become_exact(make):
+    net, x = make(), noise_images(SHAPE)
     repaired = repair(net, SHAPE, method="polyphase")
     assert drift(net, x, shifts(*SHAPE[1:], every=11)) > 1e-4
     assert drift(repaired, x, shifts(*SHAPE[1:], every=5)) <= ROUNDING
     assert spread(repaired, x) > 1e-2
 
 
-def test_where_the_rolled_phase_is_the_origin_the_repaired_net_is_the_circular_one():
+def test_the_repaired_net_equals_the_circular_one_if_the_strongest_phase_is_the_origin():
     net = nn.Sequential(nn.Conv2d(1, 3, 3, 2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
-    x = pictures(SHAPE) * 0.1
+    x = noise_images(SHAPE) * 0.1
     x[:, :, ::2, ::2] += 1
     circular = copy.deepcopy(net)
     circular[0] = nn.Conv2d(1, 3, 3, stride=2, padding=1, padding_mode="circular").double()
@@ -146,27 +146,27 @@ def test_where_the_rolled_phase_is_the_origin_the_repaired_net_is_the_circular_o
     torch.testing.assert_close(repair(net, SHAPE, method="polyphase")(x), circular(x))
 
 
-def test_a_kept_head_is_not_exact_and_says_so():
+def test_a_kept_head_is_not_exact_and_noted():
     net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 4)).double()
     repaired = repair(net, SHAPE, method="polyphase", head="keep")
-    assert drift(repaired, pictures(SHAPE), [(2, 0)]) > 1e-3
+    assert drift(repaired, noise_images(SHAPE), [(2, 0)]) > 1e-3
     assert any("was kept: predictions still depend on position" in note for note in repaired.notes)
     with pytest.raises(UsageError, match=r"takes 3 x 5 positions, circular padding gives 6 x 8, so head='keep'"):
         repair(convnet(), SHAPE, method="polyphase", head="keep")
 
 
 @pytest.mark.parametrize("function, reason", [
-    (lambda self, x: F.pixel_unshuffle(self.c(x), 2).mean((2, 3)), "pixel_unshuffle: it is not known to commute"),
-    (lambda self, x: self.c(x).flatten(2).softmax(1).mean(2), "reshape: it mixes positions with channels, or makes a seq"),
-    (lambda self, x: (self.c(x) + torch.ones(12, 1)).mean((2, 3)), "add: it joins a map with values at fixed positions"),
+    (lambda self, x: F.pixel_unshuffle(self.c(x), 2).mean((2, 3)), "pixel_unshuffle: it is not known"),
+    (lambda self, x: self.c(x).flatten(2).softmax(1).mean(2), "reshape: it mixes positions with channels, or"),
+    (lambda self, x: (self.c(x) + torch.ones(12, 1)).mean((2, 3)), "add: it joins a map with values at fixed"),
     (lambda self, x: self.c(x).softmax(3).mean((2, 3)), "softmax: it works along rows or columns"),
-    (lambda self, x: F.interpolate(self.c(x), scale_factor=2).mean((2, 3)), "upsample_nearest2d: it is not known to commute"),
+    (lambda self, x: F.interpolate(self.c(x), scale_factor=2).mean((2, 3)), "upsample_nearest2d: it is not known"),
     (lambda self, x: F.avg_pool2d(F.pad(self.c(x), (3, 0, 0, 0)), 2).mean((2, 3)), "its padding of 3 is larger than"),
     (lambda self, x: F.pad(self.c(x), (1, 1)).mean((2, 3)), "pad: its result is not read by convolutions"),
     (lambda self, x: self.c(x)[:, :, 2:].mean((2, 3)), "slice: it works along rows or columns"),
     (lambda self, x: self.c(x)[:, :, ::2].mean((2, 3)), "slice: it works along rows or columns"),
 ])
-def test_what_cannot_be_repaired_is_named(function, reason):
+def test_operations_that_cannot_be_repaired_are_named(function, reason):
     net = Lambda(function, c=nn.Conv2d(1, 4, 3, stride=2, padding=1))
     with pytest.raises(UsageError, match=f"Lambda cannot be repaired with polyphase sampling, because of {reason}"
                        if "padding of 3" not in reason else reason) as caught:
@@ -178,7 +178,7 @@ def test_what_cannot_be_repaired_is_named(function, reason):
     (lambda self, x: self.c(x), "c .conv2d.: it returns a map, not one output per image"),
     (lambda self, x: self.c(x).mean(2), "mean: it works along rows or columns"),
 ])
-def test_averages_are_not_recommended_for_what_they_refuse(function, reason):
+def test_averages_are_not_recommended_if_impossible(function, reason):
     net = Lambda(function, c=nn.Conv2d(1, 4, 3, stride=2, padding=1))
     with pytest.raises(UsageError, match=f"{reason}; choose --method recenter$"):
         repair(net, SHAPE, method="polyphase")
@@ -186,11 +186,11 @@ def test_averages_are_not_recommended_for_what_they_refuse(function, reason):
         repair(net, SHAPE, method="polyphase", background=None)
 
 
-# ------------------------------------------------------------------ the other ways
+# ------------------------------------------------------------------ other methods
 
 
-def test_blur_keeps_sizes_and_changes_less():
-    net, x = convnet(), pictures(SHAPE)
+def test_blur_keeps_sizes_and_reduces_changes():
+    net, x = convnet(), noise_images(SHAPE)
     repaired = repair(net, SHAPE, method="blur")
     assert repaired(x).shape == (3, 10)
     pool = F.max_pool2d(net.conv1(net.normalize(x)), 2, 1)
@@ -209,7 +209,7 @@ def test_blur_keeps_sizes_and_changes_less():
     assert drift(blurred, spot, shifts(4, 4)) < 0.5 * drift(strided, spot, shifts(4, 4))
 
 
-def test_the_blur_comes_behind_norm_and_nonlinearity():
+def test_the_blur_follows_norm_and_nonlinearity():
     names = [str(node.target) for node in repair(residual_net(), (3, 32, 32), method="blur").net.graph.nodes]
     first = names.index("repaired_0")
     assert names[first - 3:first] == ["aten.conv2d.default", "aten.batch_norm.default", "aten.relu.default"]
@@ -221,8 +221,8 @@ def test_phase_average_finds_the_stride_and_measures_what_remains():
                              nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
     repaired = repair(circular, SHAPE, method="phase-average")
     assert repaired.net.stride == (4, 4)
-    assert drift(repaired, pictures(SHAPE), shifts(*SHAPE[1:], every=5)) <= ROUNDING
-    assert spread(repaired, pictures(SHAPE)) > 1e-2
+    assert drift(repaired, noise_images(SHAPE), shifts(*SHAPE[1:], every=5)) <= ROUNDING
+    assert spread(repaired, noise_images(SHAPE)) > 1e-2
     assert "16 times the cost" in repaired.notes[0] and not any("exact" in note for note in repaired.notes)
     measured = [float(re.search(r"by up to (\S+) %", repair(net, SHAPE, method="phase-average").notes[-1])[1])
                 for net in (circular, convnet())]
@@ -231,19 +231,19 @@ def test_phase_average_finds_the_stride_and_measures_what_remains():
 
 @pytest.mark.parametrize("method", ["placement-average", "recenter"])
 @pytest.mark.parametrize("make", [convnet, lambda: TwoFullNet(canvas=SHAPE[1:]).double().eval()])
-def test_any_net_is_exact_in_these_ways(method, make):
+def test_any_net_is_exact_with_these_methods(method, make):
     x = torch.zeros(3, *SHAPE, dtype=torch.float64)
-    x[..., 5:15, 7:19] = pictures((1, 10, 12))
+    x[..., 5:15, 7:19] = noise_images((1, 10, 12))
     repaired = repair(make(), SHAPE, method=method)
     assert drift(repaired, x, shifts(*SHAPE[1:], every=41)) <= ROUNDING
     assert spread(repaired, x) > 1e-2 if method == "recenter" else spread(repaired, x) > 1e-4
 
 
-# ------------------------------------------------------------------ what all share
+# ------------------------------------------------------------------ all methods
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_model_stays_as_it_is_and_the_repaired_one_trains_with_its_own_weights(method):
+def test_repair_copies_the_weights(method):
     net = TwoConvTwoFullNet(canvas=(16, 16)).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     repaired = repair(net, (1, 16, 16), method=method)
@@ -258,7 +258,7 @@ def test_the_model_stays_as_it_is_and_the_repaired_one_trains_with_its_own_weigh
     assert next(iter(copy.deepcopy(repaired).parameters())).equal(next(iter(repaired.parameters())))
 
 
-def test_batch_norm_is_trained_with_its_statistics_as_they_are():
+def test_batch_norm_is_trained_with_fixed_statistics():
     repaired = repair(residual_net().float(), (3, 32, 32), method="polyphase").train()
     mean = repaired.net.bn1.running_mean.clone()
     repaired(torch.rand(2, 3, 32, 32)).sum().backward()
@@ -266,7 +266,7 @@ def test_batch_norm_is_trained_with_its_statistics_as_they_are():
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_any_number_of_pictures_in_any_layout(count):
+def test_any_batch_size_and_memory_format(count):
     repaired = repair(residual_net().float(), (3, 32, 32), method="polyphase")
     x = torch.rand(count, 3, 32, 32).to(memory_format=torch.channels_last)
     assert repaired(x).shape == (count, 5)
@@ -293,7 +293,7 @@ def test_bad_input():
         repair(net, SHAPE, method="polyphase")(torch.zeros(1, 1, 32, 24, dtype=torch.float64))
 
 
-def test_a_graph_that_holds_for_one_number_of_pictures_only_is_one_sentence():
+def test_a_graph_with_a_fixed_batch_size_is_refused():
     with pytest.raises(TraceError, match="cannot be read for an input of"):
         repair(Lambda(lambda self, x: F.max_pool2d(x, 2).reshape(2, -1)), SHAPE, method="polyphase")
 
@@ -304,7 +304,7 @@ def test_a_graph_that_holds_for_one_number_of_pictures_only_is_one_sentence():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_repaired_checkpoint_loads_by_itself(method, tmp_path):
     repaired = repair(TwoConvTwoFullNet(canvas=(16, 20)), (1, 16, 20), method=method, background=0.25, image=(14, 15))
-    with torch.no_grad():  # as after fine-tuning: the weights are its own
+    with torch.no_grad():  # as after fine-tuning
         for parameter in repaired.parameters():
             parameter.add_(0.01)
     save(repaired, tmp_path, provenance=Provenance(name=f"two-conv-{method}"))
@@ -315,11 +315,12 @@ def test_a_repaired_checkpoint_loads_by_itself(method, tmp_path):
     assert load_config(tmp_path).model == "two-conv"
 
 
-def test_a_foreign_model_is_repaired_again_around_what_the_caller_gives(tmp_path):
+def test_a_foreign_checkpoint_is_repaired_around_the_callers_model(tmp_path):
     def net():
         return nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-    repaired = repair(repair(adapt(net(), normalize=(0.5, 0.25)), SHAPE, method="polyphase").eval(), SHAPE, method="recenter")
+    polyphase = repair(adapt(net(), normalize=(0.5, 0.25)), SHAPE, method="polyphase").eval()
+    repaired = repair(polyphase, SHAPE, method="recenter")
     save(repaired, tmp_path)
     x = torch.rand(2, *SHAPE)
     with pytest.raises(CheckpointError, match="not in Shiftscope's registry"):
@@ -330,13 +331,14 @@ def test_a_foreign_model_is_repaired_again_around_what_the_caller_gives(tmp_path
 
 
 @pytest.mark.parametrize("step, reason", [
-    ({"method": "os.system", "shape": [1, 16, 16]}, "not a valid checkpoint description .*unknown repair method 'os.system'"),
-    ({"method": "blur", "shape": [1, 10**9, 10**9]}, "not a valid checkpoint description .*shape must be three positive integers"),
-    ({"method": "blur", "shape": "abc"}, r"not a valid checkpoint description .*model.repaired\[0\].shape: expected array"),
-    ({"method": "blur", "shape": [1, 16, 16], "command": "touch hacked"}, "not a valid checkpoint description .*unknown setting 'command'"),
-    ({"method": "recenter", "shape": [1, 16, 16], "background": "1"}, "not a valid checkpoint description .*background: expected float"),
-    ({"method": ["blur"], "shape": [1, 16, 16]}, "not a valid checkpoint description"),
-    ("blur", "not a valid checkpoint description"), ({"method": "polyphase", "shape": [1, 18, 16]}, "cannot be repaired by .*cannot be read"),
+    ({"method": "os.system", "shape": [1, 16, 16]}, "not a valid checkpoint .*unknown repair method 'os.system'"),
+    ({"method": "blur", "shape": [1, 10**9, 10**9]}, "not a valid checkpoint .*shape must be three positive integers"),
+    ({"method": "blur", "shape": "abc"}, r"not a valid checkpoint .*model.repaired\[0\].shape: expected array"),
+    ({"method": "blur", "shape": [1, 16, 16], "command": "touch hacked"}, "unknown setting 'command'"),
+    ({"method": "recenter", "shape": [1, 16, 16], "background": "1"}, "background: expected float"),
+    ({"method": ["blur"], "shape": [1, 16, 16]}, "not a valid checkpoint"),
+    ("blur", "not a valid checkpoint"),
+    ({"method": "polyphase", "shape": [1, 18, 16]}, "cannot be repaired by .*cannot be read"),
     ({"method": "recenter", "shape": [1, 16, 16]}, "do not fit"),
 ])
 def test_hostile_recipes_are_refused(step, reason, tmp_path):
@@ -349,7 +351,7 @@ def test_hostile_recipes_are_refused(step, reason, tmp_path):
         load(tmp_path)
 
 
-def test_hostile_sizes_of_the_model_before_take_no_memory(tmp_path):
+def test_hostile_sizes_of_the_original_model_allocate_no_memory(tmp_path):
     save(repair(TwoConvTwoFullNet(canvas=(16, 16)), (1, 16, 16), method="polyphase"), tmp_path)
     path = tmp_path / "config.json"
     values = json.loads(path.read_text())
@@ -362,11 +364,11 @@ def test_hostile_sizes_of_the_model_before_take_no_memory(tmp_path):
 # ------------------------------------------------------------------ averages over whole images
 
 
-def test_the_average_over_whole_images_is_that_over_all_placements_of_the_audit():
+def test_the_average_over_whole_images_equals_that_over_all_placements():
     place, net = Placement(image=(10, 12), canvas=SHAPE[1:]), convnet()
     repaired = repair(net, SHAPE, method="placement-average", image=place.image)
     images = torch.zeros(2, 1, *place.image, dtype=torch.float64)
-    images[:] = pictures((1, *place.image), 2) + 0.1  # nothing of it is background, so that its box is the image
+    images[:] = noise_images((1, *place.image), 2) + 0.1  # no pixel is background
     everywhere = [place.place(images, offset.expand(2, 2)) for offset in place.offsets()]
     with torch.no_grad():
         by_hand = torch.stack([net(canvas).exp() for canvas in everywhere]).mean(0).log()
@@ -384,7 +386,7 @@ def test_an_image_that_does_not_fit_is_refused():
         repair(convnet(), SHAPE, method="placement-average", image=(25, 3))
 
 
-def test_loading_into_a_model_that_is_repaired_already(tmp_path):
+def test_loading_into_an_already_repaired_model(tmp_path):
     repaired = repair(convnet().float(), SHAPE, method="polyphase")
     save(repaired, tmp_path)
     other = repair(TwoConvTwoFullNet(canvas=SHAPE[1:]), SHAPE, method="polyphase")

@@ -15,7 +15,7 @@ PLACE = Placement(image=(28, 28), canvas=(56, 56))
 
 
 def images(count, seed=0, size=(28, 28), channels=1):
-    """Noise of several grains and brightnesses: pictures that differ in more than where things lie."""
+    """Noise of several scales and brightnesses, so that the images differ in more than position."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, channels, 4, 4, generator=generator)
     noise = torch.rand(count, channels, *size, generator=generator)
@@ -24,8 +24,8 @@ def images(count, seed=0, size=(28, 28), channels=1):
     return (mixed * 255).to(torch.uint8)
 
 
-def seen(model, place=PLACE):
-    """The model after one look at some pictures, in float64 and eval mode."""
+def after_one_batch(model, place=PLACE):
+    """The model after one training batch, in float64 and eval mode."""
     model.double().train()
     model.forward_placed(images(20, size=place.image, channels=model.input_shape[0]), place.centered(20), place)
     return model.eval()
@@ -49,10 +49,10 @@ def test_other_canvases_channels_and_classes(cls, canvas, channels, classes):
 
 @pytest.mark.parametrize("cls, mode", [(ScatteringLinear, "canvas"), (ScatteringFull, "canvas"),
                                        (ScatteringFull, "circular")])
-def test_before_training_the_answer_is_the_same_at_every_placement(cls, mode):
+def test_outputs_before_training_are_equal_at_all_placements(cls, mode):
     place = Placement(image=(28, 28), canvas=(56, 56), mode=mode, background=30, step=1 if mode == "canvas" else 3)
     torch.manual_seed(0)
-    model = seen(cls(scales=3, angles=2), place)
+    model = after_one_batch(cls(scales=3, angles=2), place)
     pictures = images(3)
     with torch.no_grad():
         first = model(place.place(pictures, place.centered(3)).double() / 255)
@@ -64,19 +64,19 @@ def test_before_training_the_answer_is_the_same_at_every_placement(cls, mode):
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_it_is_proved_invariant_for_the_audit_and_not_in_mode_crop_or_on_a_texture(cls):
+def test_proved_invariant_but_not_in_mode_crop_or_on_a_texture(cls):
     assert prove_invariance(cls(), PLACE, (1, 28, 28)).moving == 2  # normalized pixels, and the pixels
     crop = Placement(image=(60, 60), canvas=(56, 56), mode="crop")
     model = cls(scales=2, angles=2).eval()
     picture = images(1, size=(60, 60))
     with torch.no_grad():
         corners = model(crop.place(picture.expand(2, 1, 60, 60), torch.tensor([[0, 0], [4, 4]])) / 255)
-    assert (corners[0] - corners[1]).abs().max() > 1e-5  # the promise is not kept where it is not made
+    assert (corners[0] - corners[1]).abs().max() > 1e-5  # not invariant in mode crop
 
 
 @pytest.mark.parametrize("cls", MODELS)
 @pytest.mark.parametrize("mode", ["canvas", "circular"])
-def test_training_lays_images_in_the_middle_which_changes_nothing(cls, mode):
+def test_training_places_images_in_the_middle_with_equal_results(cls, mode):
     place = Placement(image=(28, 28), canvas=(56, 56), mode=mode, background=12)
     torch.manual_seed(0)
     model = cls(scales=3, angles=2).double().train()
@@ -89,10 +89,10 @@ def test_training_lays_images_in_the_middle_which_changes_nothing(cls, mode):
     torch.testing.assert_close(short, whole, rtol=0, atol=1e-9)
     torch.testing.assert_close(kept, other.features.standardize.mean, rtol=0, atol=1e-12)
     assert (short[0] - short[1]).abs().max() > 1e-2
-    assert model.eval().forward_placed(pictures, offsets, place) is None  # evaluated at its place
+    assert model.eval().forward_placed(pictures, offsets, place) is None  # evaluated at its own offset
 
 
-def test_local_averages_are_not_proved_invariant_nor_are_means_over_a_part():
+def test_local_and_partial_means_are_not_proved_invariant():
     whole = nn.Sequential(Scattering2d((56, 56), 3, 2), nn.Flatten(), nn.Linear(19 * 49, 3))
     with pytest.raises(NotInvariant, match="its averages stand some places apart"):
         prove_invariance(whole, PLACE, (1, 28, 28))
@@ -101,7 +101,7 @@ def test_local_averages_are_not_proved_invariant_nor_are_means_over_a_part():
         prove_invariance(part, PLACE, (1, 28, 28))
 
 
-def test_no_short_cut_where_places_matter():
+def test_no_shortcut_if_the_output_depends_on_position():
     model = ScatteringLinear(scales=2, angles=2).train()
     crop = Placement(image=(60, 60), canvas=(56, 56), mode="crop")
     textured = Placement(image=(28, 28), canvas=(56, 56), background=texture((56, 56), seed=0))
@@ -113,7 +113,7 @@ def test_no_short_cut_where_places_matter():
     assert int(model.features.standardize.seen) == 0
 
 
-def test_features_of_a_first_look_are_standardized():
+def test_features_of_the_first_batch_are_standardized():
     features = ScatteringFeatures(scales=3, angles=2).double()
     found = features.of_placed(images(40), PLACE)
     torch.testing.assert_close(found.mean(0), torch.zeros_like(found[0]), rtol=0, atol=1e-8)
@@ -121,7 +121,7 @@ def test_features_of_a_first_look_are_standardized():
 
 
 def test_gradients_reach_the_pixels_and_an_empty_canvas_gives_finite_ones():
-    model = seen(ScatteringFull(scales=3, angles=2))
+    model = after_one_batch(ScatteringFull(scales=3, angles=2))
     for pixels in (torch.zeros(1, 1, 56, 56).double(), torch.rand(1, 1, 56, 56).double()):
         pixels.requires_grad_()
         model(pixels)[0, 3].backward()
@@ -130,7 +130,7 @@ def test_gradients_reach_the_pixels_and_an_empty_canvas_gives_finite_ones():
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_checkpoints_give_the_same_answers(cls, tmp_path):
+def test_checkpoints_give_the_same_outputs(cls, tmp_path):
     name = {ScatteringLinear: "scattering-linear", ScatteringFull: "scattering-full"}[cls]
     model = build_model(name, seed=3, scales=3, angles=2)
     assert type(model) is cls
@@ -142,11 +142,11 @@ def test_checkpoints_give_the_same_answers(cls, tmp_path):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(UsageError, match=r"built for pictures of 1 x 56 x 56 .* given \(2, 1, 28, 28\).*canvas="):
+    with pytest.raises(UsageError, match=r"built for images of 1 x 56 x 56 .* got \(2, 1, 28, 28\).*canvas="):
         ScatteringLinear()(torch.zeros(2, 1, 28, 28))
     with pytest.raises(UsageError, match=r"canvas must be at least 2 x 2, got \(1, 56\)"):
         ScatteringFull(canvas=(1, 56))
     with pytest.raises(UsageError, match=r"shape must be at least 64 x 64 for 6 scales, got \(56, 56\)"):
         ScatteringFull(scales=6)
-    with pytest.raises(UsageError, match="N must be a whole number of at least 1, got 0"):
+    with pytest.raises(UsageError, match="N must be a positive integer, got 0"):
         ScatteringFull(N=0)

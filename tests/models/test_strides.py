@@ -1,4 +1,4 @@
-"""Strides that are found are those of brute force in float64, for nets that step in every way we know of."""
+"""Strides equal those of brute force in float64, for networks with strides of many kinds."""
 
 import re
 
@@ -36,7 +36,7 @@ def at_all_shifts(model, x):
 
 
 def period(outputs, axis):
-    """Return the smallest shift along an axis (1 or 2) after which all outputs come again."""
+    """Return the period of the outputs along an axis (1 or 2)."""
     size = outputs.shape[axis]
     for shift in range(1, size):
         if size % shift == 0 and float((outputs.roll(shift, axis) - outputs).abs().max()) <= ROUNDING:
@@ -45,11 +45,11 @@ def period(outputs, axis):
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_the_stride_that_is_found_is_the_period_of_the_outputs_and_the_average_is_invariant(name):
+def test_the_stride_is_the_period_of_the_outputs_and_the_average_is_invariant(name):
     build, expected = ZOO[name]
     net, x = build().double().eval(), images()
     before = at_all_shifts(net, x)
-    assert (period(before, 1), period(before, 2)) == expected  # brute force, nothing of ours
+    assert (period(before, 1), period(before, 2)) == expected  # brute force
     known = Sampling(editable(net, SHAPE, any_batch=False)).strides
     assert known == ((1, 1) if name in ONLY_MEASURED else expected)
     repaired = repair(net, SHAPE, method="phase-average")
@@ -81,8 +81,8 @@ def test_an_operation_with_one_output_position_has_no_stride(pool):
     assert repair(net, (1, 56, 56), method="phase-average").net.stride == (4, 4)  # 16 passes, not 3,136
 
 
-def test_pooling_over_the_whole_map_is_global_in_a_polyphase_net_whatever_the_padding_before():
-    """Valid convolutions make the last map 4 x 10; on a torus it is 6 x 12, all of which the pooling has to see."""
+def test_pooling_over_the_whole_map_stays_global_in_a_polyphase_net():
+    """Without padding the last map is 4 x 10; with circular padding it is 6 x 12, all of which must be pooled."""
     net = Net(lambda self, x: self.fc(F.avg_pool2d(F.relu(self.b(F.max_pool2d(F.relu(self.a(x)), 2))),
                                                    (3, 9)).flatten(1)),
               a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(4, 4, 3), fc=nn.Linear(4, 3)).double().eval()
@@ -118,16 +118,16 @@ def test_a_stride_may_be_given():
     (True, "phase-average", "stride must be a positive integer"),
     (5, "phase-average", r"canvas must be multiples of 5, the total stride of Net, got \(12, 24\); choose --method"),
     ((2, 5), "phase-average", r"multiples of \(2, 5\), the total strides down and right of Net, got \(12, 24\)"),
-    (1, "phase-average", "no strided layer, so there is nothing to repair in it; choose --method recenter or placement"),
+    (1, "phase-average", "no strided layer, so there is nothing to repair in it; choose --method recenter or"),
     (2, "blur", "stride must be left out with blur"),
 ])
-def test_a_stride_that_is_not_possible_is_one_sentence(stride, method, message):
+def test_impossible_strides_are_refused(stride, method, message):
     with pytest.raises(UsageError, match=message) as caught:
         repair(ZOO["twice"][0](), SHAPE, method=method, stride=stride)
     assert len(str(caught.value)) < 400
 
 
-def test_the_stride_is_saved_and_nothing_is_measured_again(tmp_path, monkeypatch):
+def test_the_stride_is_saved_and_not_measured_again(tmp_path, monkeypatch):
     net = ZOO["checkered"][0]().eval()
     save(repair(net, SHAPE, method="phase-average"), tmp_path)
     monkeypatch.setattr("shiftscope.models.repair.strides.measured_strides", None)
@@ -136,7 +136,7 @@ def test_the_stride_is_saved_and_nothing_is_measured_again(tmp_path, monkeypatch
     assert Recipe(method="phase-average", shape=SHAPE).stride is None  # as in checkpoints of version 0.1
 
 
-# ------------------------------------------------------------------ what is recommended, and what is refused
+# ------------------------------------------------------------------ recommendations and refusals
 
 
 WAYS = ("phase-average", "placement-average", "recenter")
@@ -147,7 +147,7 @@ TRACEABLE = [name for name in ZOO if name != "view_max"]  # len(x) fixes its bat
 
 @pytest.mark.parametrize("name, method", [*((name, "polyphase") for name in TRACEABLE), ("slices", "blur"),
                                        ("by_axis", "blur"), ("view_mean", "blur"), ("spectrum", "blur")])
-def test_every_way_that_a_refusal_recommends_is_possible(name, method):
+def test_every_recommended_method_is_possible(name, method):
     net = ZOO[name][0]()
     try:
         repair(net, SHAPE, method=method)
@@ -158,7 +158,7 @@ def test_every_way_that_a_refusal_recommends_is_possible(name, method):
             assert repair(net, SHAPE, method=way)(images().float()).shape == (2, 3)
 
 
-def test_what_cannot_be_averaged_over_phases_is_not_recommended_for_it():
+def test_phase_average_is_not_recommended_if_impossible():
     odd = Net(lambda self, x: self.fc(F.interpolate(self.a(x), size=(5, 7)).mean((2, 3))), a=conv(1, 4),
               fc=nn.Linear(4, 3))
     with pytest.raises(UsageError, match="upsample_nearest2d: .*; choose --method recenter or placement-average$"):
@@ -181,19 +181,19 @@ OUTPUTS = {
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("method", ["placement-average", "phase-average"])
 @pytest.mark.parametrize("stride", [None, 2])
-def test_averages_check_what_the_model_returns_when_they_are_made(output, method, stride):
+def test_averages_check_the_output_of_the_model(output, method, stride):
     net = Net(OUTPUTS[output], a=conv(1, 4, stride=2))
     more = {"stride": stride} if method == "phase-average" else {"image": (5, 5) if stride else None}
     with pytest.raises((UsageError, TraceError), match=f"must return one tensor|returns {output}"):
         repair(net, SHAPE, method=method, **more)
 
 
-def test_a_model_for_another_canvas_is_refused_when_the_average_is_made():
+def test_a_model_for_another_canvas_is_refused():
     with pytest.raises(UsageError, match="Sequential cannot take images of 1 x 12 x 24"):
         repair(nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), SHAPE, method="placement-average")
 
 
-def test_trying_a_model_leaves_it_as_it_was():
+def test_trying_a_model_does_not_change_it():
     net = ZOO["twice"][0]().train()
     state, random = {key: value.clone() for key, value in net.state_dict().items()}, torch.get_rng_state()
     repair(net, SHAPE, method="phase-average")
@@ -202,15 +202,16 @@ def test_trying_a_model_leaves_it_as_it_was():
     assert all(value.equal(state[key]) for key, value in net.state_dict().items())
 
 
-# ------------------------------------------------------------------ what is measured
+# ------------------------------------------------------------------ measurements
 
 
 @pytest.mark.parametrize("ending", ["softmax", "sigmoid", "tanh", "logits"])
 def test_saturated_outputs_are_not_called_exact(ending):
-    """On noise such a model does not change at all: two noise images once made it pass."""
+    """On noise the outputs of such a model do not change at all."""
     net = Saturated(ending).double()
     dark = 0.2 * images()
-    notes = repair(net, SHAPE, method="phase-average").notes + repair(net, SHAPE, method="phase-average", samples=dark).notes
+    notes = repair(net, SHAPE, method="phase-average").notes
+    notes += repair(net, SHAPE, method="phase-average", samples=dark).notes
     assert not any("exact" in note or "indifferent" in note for note in notes)
     found = repair(net, SHAPE, method="phase-average", samples=dark).notes[-1]
     with torch.no_grad():

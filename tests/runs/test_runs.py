@@ -90,7 +90,7 @@ def test_checkpoints_are_found_in_a_run(tmp_path):
         find_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint at .*did you mean 'one'"):
         find_checkpoint(tmp_path / "checkpoints" / "onee")
-    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+    with pytest.raises(CheckpointError, match="it is not a checkpoint"):
         find_checkpoint(tmp_path / "checkpoints")
 
 

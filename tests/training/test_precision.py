@@ -91,7 +91,7 @@ def test_the_first_epochs_lie_on_the_small_canvas_and_the_last_on_the_whole_one(
 
 
 def test_a_model_of_one_canvas_cannot_be_trained_on_a_smaller_one(spots):
-    with pytest.raises(UsageError, match="built for pictures of 1 x 24 x 24"):
+    with pytest.raises(UsageError, match="built for images of 1 x 24 x 24"):
         train(TwoFullNet(canvas=(24, 24), classes=4), spots, placement=Placement(image=(8, 8), canvas=(24, 24)),
               settings=TrainSettings(epochs=2, small_canvas=0.5))
 

@@ -159,8 +159,8 @@ class _Probe:
             raise
         except Exception as error:
             raise UsageError(f"{model_name(self.model)} cannot take pictures of {tuple(canvases.shape[1:])} "
-                             f"(channels, height, width): {describe_error(error)}; choose the canvas and the channels that "
-                             "it was built for") from error
+                             f"(channels, height, width): {describe_error(error)}; choose the canvas and the channels "
+                             "that it was built for") from error
 
     def responses(self, images: torch.Tensor, offset: tuple[int, int], placement: Placement) -> dict[str, torch.Tensor]:
         """What images that all lie at one offset change in each layer, float64, beside the empty canvas."""

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.layers.checks import check_maps
+from shiftscope.layers.common import check_maps
 from shiftscope.layers.recenter import Recenter
 from shiftscope.modules import model_name
 from shiftscope.outputs import OutputType, as_floats, check_output_type, determine_output_type, probabilities
@@ -35,9 +35,7 @@ def check_output(outputs: Any, model: nn.Module) -> torch.Tensor:
 
 
 class MeanOfViews:
-    """Running mean of a network's outputs for several views of each image.
-
-    The sum is in float64, so that the order of the views does not change the mean after rounding to float32.
+    """Running mean of a network's outputs for several views of each image, in float64: independent of their order.
 
     Args:
         of: "logits": mean of the outputs as they are; "probabilities": mean of the probabilities that they stand for,
@@ -91,9 +89,7 @@ class MeanOfViews:
 
 
 def phases(stride: int) -> range:
-    """Return one shift per remainder modulo `stride`, those of smallest size.
-
-    On a torus all representatives are equivalent, but large shifts wrap an image near the border around.
+    """Return one shift per remainder modulo `stride`, those of smallest size, which rarely wrap an image around.
 
     >>> list(phases(4)), list(phases(3)), list(phases(2)), list(phases(1))
     ([-1, 0, 1, 2], [-1, 0, 1], [0, 1], [0])
@@ -110,7 +106,7 @@ class _ShiftAverage(nn.Module):
         require(batch_size >= 1, "batch_size", batch_size, "a positive integer")
         self.model, self.all_shifts, self.batch_size = model, all_shifts, batch_size
         self.of: AverageOf = of
-        self.output_type = MeanOfViews(of, output_type).output_type
+        self.output_type: OutputType | None = MeanOfViews(of, output_type).output_type
 
     def _mean(self, pixels: torch.Tensor, shifts: Sequence[tuple[int, int]]) -> torch.Tensor:
         mean = MeanOfViews(self.of, self.output_type)
@@ -153,8 +149,8 @@ class PhaseAverage(_ShiftAverage):
         output_type: of the network; determined in the first call unless given, and kept.
 
     Raises:
-        UsageError: if the stride is not positive, or `of` or the output type unknown; (in forward) if the model does not
-            return one tensor.
+        UsageError: if the stride is not positive, or `of` or the output type unknown; (in forward) if the model does
+            not return one tensor.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 3, 2, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()

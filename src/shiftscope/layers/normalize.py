@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.layers.checks import require_positive
+from shiftscope.layers.common import require_positive
 
 
 class Normalize(nn.Module):

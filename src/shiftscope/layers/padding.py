@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.layers.checks import check_maps
+from shiftscope.layers.common import check_maps
 
 Sides = tuple[int, int, int, int]
 """(left, right, top, bottom), the order of `torch.nn.functional.pad`."""

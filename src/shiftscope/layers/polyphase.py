@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.layers.checks import check_maps, require_positive
+from shiftscope.layers.common import check_maps, exported_as_one_node, require_positive
 from shiftscope.layers.padding import CircularPad2d
 from shiftscope.layers.ties import break_ties, near_best, tied
 
@@ -177,36 +177,24 @@ def roll_each(x: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     return rolled.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-# ---------------------------------------------------------------------- custom operators: one node in an exported graph
-
-@torch.library.custom_op("shiftscope::polyphase_downsample", mutates_args=())
-def _downsample_op(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
-    return take_phase(x, strongest_phase(x, stride, order), stride).contiguous()
-
-
-@_downsample_op.register_fake
-def _downsample_shape(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
+def _subsampled(x: torch.Tensor, stride: int) -> torch.Tensor:
     return x.new_empty(x.shape[0], x.shape[1], x.shape[2] // stride, x.shape[3] // stride)
 
 
-@torch.library.custom_op("shiftscope::take_best_phase", mutates_args=())
-def _take_best_op(x: torch.Tensor, scores: torch.Tensor, scale: torch.Tensor, stride: int) -> torch.Tensor:
-    return _take_best(x, scores, scale, stride).contiguous()
+@exported_as_one_node("polyphase_downsample", lambda x, stride, order: _subsampled(x, stride))
+def _take_strongest(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
+    return take_phase(x, strongest_phase(x, stride, order), stride)
 
 
-@_take_best_op.register_fake
-def _take_best_shape(x: torch.Tensor, scores: torch.Tensor, scale: torch.Tensor, stride: int) -> torch.Tensor:
-    return _downsample_shape(x, stride, 2)
+@exported_as_one_node("take_best_phase", lambda x, scores, scale, stride: _subsampled(x, stride))
+def _take_best(x: torch.Tensor, scores: torch.Tensor, scale: torch.Tensor, stride: int) -> torch.Tensor:
+    return take_phase(x, _best_phase(scores, scale, _powers(x), stride, _tolerance(x.dtype)), stride)
 
 
-@torch.library.custom_op("shiftscope::phase_to_origin", mutates_args=())
-def _to_origin_op(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
-    return roll_each(x, strongest_phase(x, stride, order)).contiguous()
-
-
-@_to_origin_op.register_fake
-def _to_origin_shape(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
+@exported_as_one_node("phase_to_origin",
+                      lambda x, stride, order: torch.empty_like(x, memory_format=torch.contiguous_format))
+def _roll_strongest(x: torch.Tensor, stride: int, order: int) -> torch.Tensor:
+    return roll_each(x, strongest_phase(x, stride, order))
 
 
 # ---------------------------------------------------------------------- layers
@@ -251,9 +239,7 @@ class PolyphaseDownsample2d(_StrongestPhase):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_divides(x, self.stride)
-        if torch.compiler.is_exporting():
-            return torch.ops.shiftscope.polyphase_downsample(x, self.stride, self.order)
-        return take_phase(x, strongest_phase(x, self.stride, self.order), self.stride)
+        return _take_strongest(x, self.stride, self.order)
 
 
 class PhaseToOrigin(_StrongestPhase):
@@ -283,13 +269,7 @@ class PhaseToOrigin(_StrongestPhase):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_divides(x, self.stride)
-        if torch.compiler.is_exporting():
-            return torch.ops.shiftscope.phase_to_origin(x, self.stride, self.order)
-        return roll_each(x, strongest_phase(x, self.stride, self.order))
-
-
-def _take_best(x: torch.Tensor, scores: torch.Tensor, scale: torch.Tensor, stride: int) -> torch.Tensor:
-    return take_phase(x, _best_phase(scores, scale, _powers(x), stride, _tolerance(x.dtype)), stride)
+        return _roll_strongest(x, self.stride, self.order)
 
 
 class LearnedPolyphase2d(nn.Module):
@@ -349,8 +329,6 @@ class LearnedPolyphase2d(nn.Module):
             mix = (scores / self.temperature).softmax(1).to(x.dtype)
             parts = components(x, self.stride).flatten(2, 3)  # (B, C, s*s, H/s, W/s)
             return torch.einsum("bckyx,bk->bcyx", parts, mix)
-        if torch.compiler.is_exporting():
-            return torch.ops.shiftscope.take_best_phase(x, scores, scale, self.stride)
         return _take_best(x, scores, scale, self.stride)
 
     def extra_repr(self) -> str:

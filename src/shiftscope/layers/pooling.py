@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import require
-from shiftscope.layers.checks import check_maps, require_positive
+from shiftscope.layers.common import check_maps, require_positive
 
 Border = Literal["circular", "reflect", "zeros"]
 BORDERS: dict[str, str] = {"circular": "circular", "reflect": "reflect", "zeros": "constant"}

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
+from shiftscope.layers.common import exported_as_one_node
 from shiftscope.layers.ties import break_ties, tied
 
 LEVELS = 255
@@ -115,20 +116,11 @@ def windows_at(pixels: torch.Tensor, corners: torch.Tensor, size: tuple[int, int
     return pixels.flatten(2).gather(2, index).view(batch, channels, *size)
 
 
+@exported_as_one_node("recenter", lambda pixels, height, width, *_: pixels.new_empty(*pixels.shape[:2], height, width))
 def recenter(pixels: torch.Tensor, height: int, width: int, background: float, robust: bool) -> torch.Tensor:
     """Return the window (B, C, height, width) around the object of each image, see `Recenter`."""
     size = (height, width)
     return windows_at(pixels, (heaviest_corners if robust else box_corners)(pixels, size, background), size)
-
-
-@torch.library.custom_op("shiftscope::recenter", mutates_args=())
-def _recenter_op(pixels: torch.Tensor, height: int, width: int, background: float, robust: bool) -> torch.Tensor:
-    return recenter(pixels, height, width, background, robust)
-
-
-@_recenter_op.register_fake
-def _recenter_shape(pixels: torch.Tensor, height: int, width: int, background: float, robust: bool) -> torch.Tensor:
-    return pixels.new_empty(pixels.shape[0], pixels.shape[1], height, width)
 
 
 class Recenter(nn.Module):
@@ -167,8 +159,7 @@ class Recenter(nn.Module):
         if height > pixels.shape[2] or width > pixels.shape[3]:
             raise UsageError(f"a window of {height} x {width} does not fit on a canvas of {pixels.shape[2]} x "
                              f"{pixels.shape[3]}: choose a smaller window or a larger canvas")
-        compute = torch.ops.shiftscope.recenter if torch.compiler.is_exporting() else recenter
-        return compute(pixels, height, width, self.background, self.robust)
+        return recenter(pixels, height, width, self.background, self.robust)
 
     def extra_repr(self) -> str:
         return f"size={self.size}, background={self.background}, robust={self.robust}"

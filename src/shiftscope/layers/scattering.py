@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
+from shiftscope.layers.common import exported_as_one_node
 
 WIDTH, FREQUENCY, LOWPASS = 0.8, 0.75 * math.pi, 0.8
-"""Std (pixels) and center frequency (radians per pixel) of the finest wavelet, std of phi over 2^(J-1): usual values."""
+"""Std (pixels) and center frequency (radians per pixel) of the finest wavelet, std of phi over 2^(J-1)."""
 
 COPIES = 2
 """Copies of the spectrum that are wrapped onto [-pi, pi) from each side: the remainder is below 1e-24."""
@@ -30,7 +31,7 @@ MAX_ANGLES = 64
 """Limits the memory that a checkpoint can request."""
 
 CHUNK = 2**20
-"""Values of first-order maps processed together on a CPU: larger chunks exceed the cache and are 2 to 3 times slower."""
+"""First-order values processed together on a CPU: larger chunks exceed the cache and are 2 to 3 times slower."""
 
 Pool = Literal["local", "mean", "rms"]
 Path = tuple[tuple[int, int], ...]
@@ -42,8 +43,8 @@ def morlet_bank(shape: tuple[int, int], scales: int, angles: int) -> tuple[torch
 
     psi_j(x) is 2^-2j g(2^-j x) (exp(i xi 2^-j <x, u>) - kappa) times a constant: an elliptic Gaussian g times a wave
     along u = (sin a, cos a), a = pi l / L, minus a multiple of g that makes the mean zero. The constant is the largest
-    for which the Littlewood-Paley sum, |phi^|^2 + sum (|psi^(w)|^2 + |psi^(-w)|^2) / 2, is at most 1 everywhere, so that
-    the transform adds no energy.
+    for which the Littlewood-Paley sum, |phi^|^2 + sum (|psi^(w)|^2 + |psi^(-w)|^2) / 2, is at most 1 everywhere, so
+    that the transform adds no energy.
 
     Args:
         shape: (H, W).
@@ -95,9 +96,9 @@ class Scattering2d(nn.Module):
         scales: J; the wavelets of scale j = 0 ... J-1 extend over about 2^j pixels. 2^J is at most H and W.
         angles: L, 1 to 64, equally spaced below 180 degrees.
         order: 0, 1 or 2, the largest number of wavelets on a path.
-        pool: "local": averages by phi, one per 2^J pixels, of which H and W must be multiples; they hardly change if the
-            image shifts by much less than 2^J. "mean": means over the whole torus, invariant to circular shifts up to
-            rounding. "rms": the same, but root mean squares for order 2. Parseval's identity gives these from the
+        pool: "local": averages by phi, one per 2^J pixels, of which H and W must be multiples; they hardly change if
+            the image shifts by much less than 2^J. "mean": means over the whole torus, invariant to circular shifts up
+            to rounding. "rms": the same, but root mean squares for order 2. Parseval's identity gives these from the
             spectra, without the maps of order 2, in a sixth of the time.
 
     Attributes:
@@ -147,13 +148,20 @@ class Scattering2d(nn.Module):
         if x.ndim != 4 or tuple(x.shape[2:]) != self.shape:
             raise UsageError(f"this scattering takes images (batch, channels, {self.shape[0]}, {self.shape[1]}), got "
                              f"{tuple(x.shape)}: build it with that shape")
-        compute = torch.ops.shiftscope.scattering if torch.compiler.is_exporting() else scattering
-        return compute(x, self.phi, self.psi, self.powers, self.order, self.pool)
+        return scattering(x, self.phi, self.psi, self.powers, self.order, self.pool)
 
     def extra_repr(self) -> str:
         return f"{self.shape}, scales={self.scales}, angles={self.angles}, order={self.order}, pool={self.pool!r}"
 
 
+def _output_shape(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
+                  pool: str) -> torch.Tensor:
+    scales, angles, height, width = psi.shape
+    averages = (height >> scales, width >> scales) if pool == "local" else ()
+    return x.new_empty(*x.shape[:2], len(_paths(scales, angles, order)), *averages)
+
+
+@exported_as_one_node("scattering", _output_shape)
 def scattering(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
                pool: str) -> torch.Tensor:
     """Return the coefficients of images (B, C, H, W), see `Scattering2d`.
@@ -170,20 +178,6 @@ def scattering(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: to
     size = max(1, CHUNK // psi.numel() if x.device.type == "cpu" else len(maps))
     coefficients = torch.cat([torch.cat(list(filters.coefficients(part, order)), 1) for part in maps.split(size)])
     return coefficients.unflatten(0, x.shape[:2]).to(x.dtype)
-
-
-@torch.library.custom_op("shiftscope::scattering", mutates_args=())
-def _scattering_op(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
-                   pool: str) -> torch.Tensor:
-    return scattering(x, phi, psi, powers, order, pool)
-
-
-@_scattering_op.register_fake
-def _output_shape(x: torch.Tensor, phi: torch.Tensor, psi: torch.Tensor, powers: torch.Tensor, order: int,
-                  pool: str) -> torch.Tensor:
-    scales, angles, height, width = psi.shape
-    averages = (height >> scales, width >> scales) if pool == "local" else ()
-    return x.new_empty(*x.shape[:2], len(_paths(scales, angles, order)), *averages)
 
 
 @dataclass(frozen=True)

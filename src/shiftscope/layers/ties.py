@@ -1,7 +1,7 @@
 """Selection of one of several candidates that commutes with shifts, also if candidates tie.
 
 A shift reorders the candidates, so "the first of the best" would be a different one. Ties are therefore broken by
-further keys that a shift does not change; candidates that tie in all keys have the same content as far as the keys show.
+further keys that a shift does not change. Candidates that tie in all keys are taken to have the same content.
 """
 
 from collections.abc import Iterable

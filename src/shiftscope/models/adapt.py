@@ -147,8 +147,8 @@ def adapt(model: Classifier, *, normalize: Normalization | None = None, preproce
     check_initialized(module)
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_meta:
-            raise UsageError(f"the weights of {model_name(module)} are on the meta device and hold no numbers ({name}): "
-                             "load them with load_state_dict(..., assign=True)")
+            raise UsageError(f"the weights of {model_name(module)} are on the meta device and hold no numbers ({name})"
+                             ": load them with load_state_dict(..., assign=True)")
     return _fitted(module, shape)
 
 

@@ -226,7 +226,7 @@ def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str
                               "checkpoint cannot hold: pass it to load(folder, preprocess=...)")
     model = _registry_model(config, folder) if model is None else as_module(model)
     prepare = {"normalize": config.normalize, "preprocess": preprocess}
-    if config.repaired and getattr(model, "recipes", ()) != config.repaired:  # else the caller's model is already repaired
+    if config.repaired and getattr(model, "recipes", ()) != config.repaired:  # else `model` is already repaired
         model, prepare = _repaired(adapt(model, **prepare), config, folder), {}
     weights = _read_weights(folder / WEIGHTS_FILE, model)
     _check_fit(model, weights, folder)

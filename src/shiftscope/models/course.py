@@ -57,15 +57,9 @@ class TwoFullNet(nn.Module):
         return self._after_normalize(self.normalize(pixels))
 
     def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
-        """Return the output of `forward` for placed images, normalizing the images before placement.
+        """Return the output for images (B, C, h, w) at offsets (B, 2), normalized before they are placed.
 
-        Args:
-            images: uint8 (B, C, h, w).
-            offsets: int64 (B, 2).
-            placement: defines the canvas.
-
-        Returns:
-            (B, classes), or None if the images must be placed first.
+        See `placed_outputs`; None if the images must be placed first.
         """
         if not can_prepare_first(placement, images.device) or (images.shape[1], *placement.canvas) != self.input_shape:
             return None
@@ -124,15 +118,9 @@ class TwoConvTwoFullNet(nn.Module):
         return self._after_pool1(F.relu(F.max_pool2d(self.conv1(self.normalize(pixels)), POOL)))
 
     def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
-        """Return the output of `forward` for placed images, without convolving the empty canvas.
+        """Return the output for images (B, C, h, w) at offsets (B, 2), without convolving the empty canvas.
 
-        Args:
-            images: uint8 (B, C, h, w).
-            offsets: int64 (B, 2).
-            placement: defines the canvas.
-
-        Returns:
-            (B, classes), or None if this is not exact for the placement.
+        See `placed_outputs`; None if this is not exact for the placement.
         """
         if not can_convolve_patches(self.conv1, placement) or (images.shape[1], *placement.canvas) != self.input_shape:
             return None

@@ -50,8 +50,8 @@ def placed_outputs(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor
                    channels_last: bool = False) -> torch.Tensor:
     """Return the model's outputs (B, K) for images placed at offsets.
 
-    If the model has a method `forward_placed(images, offsets, placement)`, it is tried first; if it returns None, the
-    model gets the whole canvas.
+    If the model has a method `forward_placed(images, offsets, placement)`, it is tried first. It returns the outputs
+    (B, K) of `forward` for the placed images, or None; the model then gets the whole canvas.
 
     Args:
         images: uint8 (B, C, h, w) on the model's device.

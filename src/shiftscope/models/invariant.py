@@ -79,9 +79,9 @@ def mirror_average(net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
 class InvariantNet(nn.Module):
     """Circular convolutions, polyphase sampling and global pooling: invariant to circular shifts by architecture.
 
-    Each layer commutes with circular shifts, and the maximum of a channel does not depend on its position. An image that
-    is fully visible on an empty canvas moves by a circular shift, so the network is exact in the modes canvas (constant
-    background) and circular, up to rounding; not in mode crop.
+    Each layer commutes with circular shifts, and the maximum of a channel does not depend on its position. An image
+    that is fully visible on an empty canvas moves by a circular shift, so the network is exact in the modes canvas
+    (constant background) and circular, up to rounding; not in mode crop.
 
     Args:
         canvas: (H, W) of the input, multiples of the total stride (2 per stage). The weights fit any canvas.
@@ -122,9 +122,9 @@ class InvariantNet(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         _, channels, height, width = pixels.shape
         if channels != self.channels or height % self.stride or width % self.stride:
-            raise UsageError(f"InvariantNet takes images of {self.channels} channels with height and width in multiples "
-                             f"of its total stride, {self.stride}, got {tuple(pixels.shape)}: choose such a canvas, or "
-                             "build the model with channels=C of your images")
+            raise UsageError(f"InvariantNet takes images of {self.channels} channels with height and width in "
+                             f"multiples of its total stride, {self.stride}, got {tuple(pixels.shape)}: choose such a "
+                             "canvas, or build the model with channels=C of your images")
         x = self.normalize(pixels)
         return mirror_average(self.trunk, x) if self.mirror and not self.training else self.trunk(x)
 
@@ -189,15 +189,9 @@ class RecenteredNet(nn.Module):
         return self._classify(windows[first])[first.cumsum(0) - 1]  # consecutive equal windows are computed only once
 
     def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
-        """Return the output of `forward` for placed images; in training all are placed at the middle offset.
+        """Return the output for images (B, C, h, w) at offsets (B, 2), in training, with all at the middle offset.
 
-        Args:
-            images: uint8 (B, C, h, w).
-            offsets: int64 (B, 2).
-            placement: defines the canvas.
-
-        Returns:
-            (B, classes), or None if the model is not in training mode, or the result may depend on the offsets.
+        See `placed_outputs`; None in eval mode, and if the result may depend on the offsets.
         """
         background = placement.background
         if not self.training or placement.mode == "crop" or isinstance(background, torch.Tensor):

@@ -139,7 +139,7 @@ def _session(path: Path) -> Any:
     readable = valid_unicode(str(path)) == str(path)  # onnxruntime opens only files with UTF-8 names
     try:
         return onnxruntime.InferenceSession(str(path) if readable else path.read_bytes(), options,
-                                            providers=["CPUExecutionProvider"], enable_fallback=0)  # the fallback prints
+                                            providers=["CPUExecutionProvider"], enable_fallback=0)  # else it prints
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable ONNX file ({reason_of(error)}); export it again") from error
 

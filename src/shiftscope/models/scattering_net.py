@@ -89,15 +89,9 @@ class _ScatteringNet(nn.Module):
         return self._classify(self.features(pixels))
 
     def forward_placed(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor | None:
-        """Return the output of `forward` for placed images; in training all are placed at the middle offset.
+        """Return the output for images (B, C, h, w) at offsets (B, 2), in training, with all at the middle offset.
 
-        Args:
-            images: uint8 (B, C, h, w).
-            offsets: int64 (B, 2).
-            placement: defines the canvas.
-
-        Returns:
-            (B, classes), or None if the model is not in training mode, or the result may depend on the offsets.
+        See `placed_outputs`; None in eval mode, and if the result may depend on the offsets.
         """
         features = self.features.of_placed(images, placement)
         return None if features is None else self._classify(features)

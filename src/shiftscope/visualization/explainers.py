@@ -83,10 +83,10 @@ def grad_cam(question: Question, pixels: torch.Tensor, targets: torch.Tensor) ->
 
     captum looks at one call of the layer, which has to see as many pictures as are asked about.
     """
-    quirks = getattr(question.score.model, "quirks", None)
-    if quirks is not None and quirks.alone and len(pixels) > 1:
+    convention = getattr(question.score.model, "convention", None)
+    if convention is not None and convention.one_by_one and len(pixels) > 1:
         return torch.cat([grad_cam(question, *one) for one in zip(pixels.split(1), targets.split(1), strict=True)])
-    if quirks is not None and quirks.in_twos and len(pixels) == 1:
+    if convention is not None and convention.repeat_single and len(pixels) == 1:
         return grad_cam(question, torch.cat((pixels, pixels)), torch.cat((targets, targets)))[:1]
     explainer = captum_attr().LayerGradCam(question.score, question.layer)
     found = explainer.attribute(pixels.requires_grad_(), targets)  # (B, 1, h, w)

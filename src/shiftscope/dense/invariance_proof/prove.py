@@ -133,7 +133,7 @@ class _Search:
             prepared = self.through(_Prepared(model.prepare), value)
             return self.through(model.model, prepared)
         if isinstance(model, WholeAverage):
-            found = self.through(model.center, value)
+            found = self.through(model.recenter, value)
             _require_repeatable(model.model, value)
             return found if found.moves else Value(type(model).__name__, (BATCH,), (None,))
         if isinstance(model, PlacementAverage):

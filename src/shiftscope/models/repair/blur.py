@@ -15,8 +15,8 @@ _POINTWISE = {"batch_norm", "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoi
 def taps_for(stride: int) -> int:
     """Return the length of the blur kernel, odd, reaching up to the next positions that are kept.
 
-    An even kernel would shift the maps by half a position: with 4 taps the convnet loses 3.8 points of centered accuracy
-    before fine-tuning, with 3 it loses 2.1.
+    An even kernel would shift the maps by half a position: with 4 taps the convnet loses 3.8 points of centered
+    accuracy before fine-tuning, with 3 it loses 2.1.
 
     >>> taps_for(2), taps_for(4)
     (3, 7)
@@ -61,8 +61,8 @@ def _blur(net: Editable, node: fx.Node) -> bool:
         return False
     blurred = tuple(-(-size // stride) for size in dense)
     if blurred != after:
-        raise CannotRepair(f"the output of {title(node)} of {net.owner} is {after[0]} x {after[1]}, after a blur it would "
-                           f"be {blurred[0]} x {blurred[1]}, which the layers after it do not take")
+        raise CannotRepair(f"the output of {title(node)} of {net.owner} is {after[0]} x {after[1]}, after a blur it "
+                           f"would be {blurred[0]} x {blurred[1]}, which the layers after it do not take")
     rewrite(node, stride=(1, 1))
     last = _end_of_chain(node)
     readers = list(last.users)

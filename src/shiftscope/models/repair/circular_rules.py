@@ -73,7 +73,8 @@ class CircularAnalysis:
 
     def refuse(self, node: fx.Node, why: str) -> UsageError:
         """Return the error that names an operation of the network."""
-        return CannotRepair(f"{self.net.owner} cannot be repaired with polyphase sampling, because of {title(node)}: {why}")
+        return CannotRepair(f"{self.net.owner} cannot be repaired with polyphase sampling, because of {title(node)}: "
+                            f"{why}")
 
     def size(self, kind: Equivariant) -> Pair:
         """Return rows and columns of a map in the repaired network."""
@@ -96,20 +97,21 @@ class CircularAnalysis:
         """Record that an operation reads positions, and has to read the mean over all positions instead."""
         if not self.keep_head:
             self.averaged[node] = kind
-            self.notes.append(f"{title(node)} reads positions: its input is replaced by the mean over all positions, as if "
-                              "the layers after it were applied to all shifts of the map and averaged; fine-tune to "
-                              "recover accuracy")
+            self.notes.append(f"{title(node)} reads positions: its input is replaced by the mean over all positions, "
+                              "as if the layers after it were applied to all shifts of the map and averaged; fine-tune "
+                              "to recover accuracy")
             return INVARIANT
         before, after = tuple(sizes(node.all_input_nodes[0])[axis] for axis in kind.axes), self.size(kind)
         if before != after:
-            raise self.refuse(node, f"it takes {before[0]} x {before[1]} positions, circular padding gives {after[0]} x "
-                                    f"{after[1]}, so head='keep' is not possible")
+            raise self.refuse(node, f"it takes {before[0]} x {before[1]} positions, circular padding gives {after[0]} "
+                                    f"x {after[1]}, so head='keep' is not possible")
         self.notes.append(f"{title(node)} reads positions and was kept: predictions still depend on position")
         return INVARIANT
 
     def total_stride(self) -> int:
         """Return the shift of the canvas that moves every map by whole positions."""
-        return math.lcm(*(step for kind in self.kinds.values() if isinstance(kind, Equivariant) for step in kind.stride))
+        maps = [kind for kind in self.kinds.values() if isinstance(kind, Equivariant)]
+        return math.lcm(*(step for kind in maps for step in kind.stride))
 
 
 def analyze(net: Editable, *, keep_head: bool = False) -> CircularAnalysis:

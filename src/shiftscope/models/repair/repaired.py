@@ -134,9 +134,9 @@ def repair(model: Classifier, shape: tuple[int, int, int], *, method: How | str,
            samples: torch.Tensor | None = None) -> Repaired:
     """Return a model with the same weights that is less sensitive to position, or translation-invariant.
 
-    "blur" and "polyphase" rewrite the model's graph, functions as well as layers, with copies of its weights. In training
-    the result computes the same as in eval mode, without dropout and with fixed batch norm statistics, which suits a
-    short fine-tuning. The other methods add layers around a copy of the whole model. The input size is fixed.
+    "blur" and "polyphase" rewrite the model's graph, functions as well as layers, with copies of its weights. In
+    training the result computes the same as in eval mode, without dropout and with fixed batch norm statistics, which
+    suits a short fine-tuning. The other methods add layers around a copy of the whole model. The input size is fixed.
 
     Args:
         model: (B, C, H, W) -> (B, K); not changed.
@@ -220,7 +220,9 @@ def _alternatives(model: nn.Module, recipe: Recipe, *, plain: bool) -> str:
         if recipe.method != "phase-average":
             find_stride(model, recipe.shape)
             names = ["phase-average", "placement-average", *names[:plain]]
-    return f"; choose --method {' or '.join(part for part in (', '.join(names[:-1]), names[-1]) if part)}" if names else ""
+    if not names:
+        return ""
+    return f"; choose --method {' or '.join(part for part in (', '.join(names[:-1]), names[-1]) if part)}"
 
 
 def _remaining_change(average: PhaseAverage, recipe: Recipe, samples: Samples) -> str:
@@ -290,12 +292,12 @@ def _placement_average(model: nn.Module, recipe: Recipe, samples: Samples) -> tu
     (height, width), image = recipe.shape[1:], recipe.image
     if image is None:
         average = PlacementAverage(_copy(model, recipe), output_type=recipe.output_type)
-        return average, [f"averages the probabilities at all {height * width} circular shifts: in one pass if the dense "
-                         f"engine supports the model, else in {height * width}"]
+        return average, [f"averages the probabilities at all {height * width} circular shifts: in one pass if the "
+                         f"dense engine supports the model, else in {height * width}"]
     average = WholeAverage(_copy(model, recipe), image, (height, width), background=recipe.background,
                            output_type=recipe.output_type)
-    return average, [f"locates the object and averages the probabilities at the {len(average.shifts)} placements of an "
-                     f"image of {image[0]} x {image[1]}", _BACKGROUND.format(recipe.background)]
+    return average, [f"locates the object and averages the probabilities at the {len(average.shifts)} placements of "
+                     f"an image of {image[0]} x {image[1]}", _BACKGROUND.format(recipe.background)]
 
 
 def _check_outputs(model: nn.Module, recipe: Recipe) -> None:

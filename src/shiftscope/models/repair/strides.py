@@ -47,8 +47,8 @@ def check_canvas(owner: str, shape: tuple[int, int, int], stride: int | Pair) ->
     if (down, right) == (1, 1):
         raise CannotRepair(f"{owner} has no strided layer, so there is nothing to repair in it")
     if shape[1] % down or shape[2] % right:
-        strides = f"{down}, the total stride" if down == right else f"({down}, {right}), the total strides down and right"
-        raise CannotRepair(f"canvas must be multiples of {strides} of {owner}, got {shape[1:]}")
+        known = f"{down}, the total stride" if down == right else f"({down}, {right}), the total strides down and right"
+        raise CannotRepair(f"canvas must be multiples of {known} of {owner}, got {shape[1:]}")
 
 
 # ---------------------------------------------------------------------- windows of convolutions and poolings
@@ -85,7 +85,8 @@ def window_of(node: fx.Node) -> Window:
 
 def rewrite(node: fx.Node, **changes: Any) -> None:
     """Change arguments of a convolution or pooling; `ceil_mode` becomes False, and padding must be numbers."""
-    given = arguments(node) | {key: list(value) if isinstance(value, tuple) else value for key, value in changes.items()}
+    changes = {key: list(value) if isinstance(value, tuple) else value for key, value in changes.items()}
+    given = arguments(node) | changes
     first = "input" if "input" in given else "self"
     if "ceil_mode" in given:
         given["ceil_mode"] = False
@@ -133,8 +134,8 @@ def find_stride(model: nn.Module, shape: tuple[int, int, int], *, stride: Pair |
     measured = (1, 1) if is_on_meta(model) else _try_measuring(net, samples)
     both = math.lcm(read[0], measured[0]), math.lcm(read[1], measured[1])
     if both == (1, 1) and sampling.uneven:
-        raise CannotRepair(f"{title(sampling.uneven[0])} of {owner} resizes its maps such that no shift smaller than the "
-                           "canvas moves them by whole positions")
+        raise CannotRepair(f"{title(sampling.uneven[0])} of {owner} resizes its maps such that no shift smaller than "
+                           "the canvas moves them by whole positions")
     check_canvas(owner, shape, both)
     if both == read:
         return both, []
@@ -319,4 +320,4 @@ def check_outputs(model: nn.Module, shape: tuple[int, int, int]) -> None:
     except Exception as error:  # a registry model, which `adapt` does not try
         raise input_error(model, shape, error) from error
     check_output(outputs, model)
-    require(len(outputs) == 2, "model", f"{tuple(outputs.shape)} for a batch of 2", "one that returns one row per image")
+    require(len(outputs) == 2, "model", f"{tuple(outputs.shape)} for a batch of 2", "a model with one row per image")

@@ -1,4 +1,7 @@
-"""Argument and input checks shared by the layers."""
+"""Checks of arguments and inputs, and custom operators, for all layers."""
+
+import functools
+from collections.abc import Callable
 
 import torch
 
@@ -35,3 +38,26 @@ def check_maps(x: torch.Tensor, layer: str, *, channels: int | None = None, leas
     if x.shape[2] < least[0] or x.shape[3] < least[1]:
         raise UsageError(f"{layer} needs maps of at least {least[0]} x {least[1]}, got {x.shape[2]} x {x.shape[3]}: "
                          "choose a larger canvas, or a smaller kernel or padding")
+
+
+def exported_as_one_node(name: str, fake: Callable[..., torch.Tensor]) -> Callable[
+        [Callable[..., torch.Tensor]], Callable[..., torch.Tensor]]:
+    """Decorate a function of tensors to be the operator shiftscope::NAME, a single node, in exported graphs.
+
+    Args:
+        name: of the operator.
+        fake: the same arguments -> an empty tensor with the shape of the result.
+    """
+    def decorate(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        schema = torch.library.infer_schema(function, mutates_args=())
+        torch.library.custom_op(f"shiftscope::{name}", lambda *args: function(*args).contiguous(), mutates_args=(),
+                                schema=schema).register_fake(fake)
+        operator = getattr(torch.ops.shiftscope, name)
+
+        @functools.wraps(function)
+        def call(*args: object) -> torch.Tensor:
+            return operator(*args) if torch.compiler.is_exporting() else function(*args)
+
+        return call
+
+    return decorate
