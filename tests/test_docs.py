@@ -45,7 +45,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shiftscope.models, "build_model", partial(build_model, classes=3))
     monkeypatch.chdir(tmp_path)
     names = {"my_model": Tiny(), "data": data, "torch": torch, "shiftscope": shiftscope,
-             "place": shiftscope.Placement(image=(28, 28), canvas=(56, 56))}
+             "placement": shiftscope.Placement(image=(28, 28), canvas=(56, 56))}
     assert blocks(page)
     for block in blocks(page):
         exec(compile(block, str(DOCS / page), "exec"), names)
