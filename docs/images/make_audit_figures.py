@@ -1,7 +1,7 @@
-"""Make the pictures of docs/auditing.md from the stored checkpoints of the course's two models.
+"""Create the figures of docs/auditing.md from the stored checkpoints of the course models.
 
-Run from the root of the repository: `python docs/images/make_audit_pictures.py [IMAGES]`, with the files of
-Fashion-MNIST where Shiftscope finds them.
+Run `python docs/images/make_audit_figures.py [IMAGES]` from the root of the repository. Needs the files of
+Fashion-MNIST.
 """
 
 import sys
@@ -12,24 +12,24 @@ from shiftscope.auditing import equivariance
 from shiftscope.reporting import audit_figures, render_figure
 
 HERE = Path(__file__).parent
-PICTURES = {"accuracy-map": "audit-map", "placements-right": "audit-right", "class-maps-two-conv": "audit-classes",
+FILES = {"accuracy-map": "audit-map", "placements-right": "audit-right", "class-maps-two-conv": "audit-classes",
             "changes-two-conv": "audit-changes", "remainders-two-conv": "audit-remainders",
             "layers-two-conv": "audit-layers"}
-"""Name of a figure, and of its file."""
+"""Figure name -> file name."""
 
 
 def main(images: int) -> None:
-    """Audit both models on the first test images, and write the pictures beside this file."""
+    """Audit both models on the first test images and write the figures to the folder of this file."""
     data = shiftscope.load_dataset("fashion-mnist").limit(images)
-    place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
+    placement = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
     models = {name: shiftscope.load(HERE.parents[1] / "examples" / "checkpoints" / name)
               for name in ("two-full", "two-conv")}
-    audits = [shiftscope.audit(model, data, placement=place, name=name, trained="random")
+    audits = [shiftscope.audit(model, data, placement=placement, name=name, trained="random")
               for name, model in models.items()]
-    profile = equivariance(models["two-conv"], data, placement=place, name="two-conv")
+    profile = equivariance(models["two-conv"], data, placement=placement, name="two-conv")
     for figure in audit_figures(audits, [profile]):
-        if figure.name in PICTURES:
-            (HERE / f"{PICTURES[figure.name]}.png").write_bytes(render_figure(figure.figure, "png"))
+        if figure.name in FILES:
+            (HERE / f"{FILES[figure.name]}.png").write_bytes(render_figure(figure.figure, "png"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Make the pictures of docs/looking-inside.md from the stored checkpoints of the course's two models.
+"""Create the figures of docs/looking-inside.md from the stored checkpoints of the course models.
 
-Run from the root of the repository: `python docs/images/make_looking_inside_pictures.py`, with the files of
-Fashion-MNIST where Shiftscope finds them.
+Run `python docs/images/make_looking_inside_figures.py` from the root of the repository. Needs the files of
+Fashion-MNIST.
 """
 
 from pathlib import Path
@@ -24,9 +24,9 @@ from shiftscope.visualization.attribution import default_methods
 from shiftscope.visualization.parameters import weight_pictures
 
 HERE = Path(__file__).parent
-LEARNED = "The model learned from Fashion-MNIST, (c) 2017 Zalando SE, MIT license"
+TRAINED = "The model was trained on Fashion-MNIST, (c) 2017 Zalando SE, MIT license"
 SHOWN = "class:Trouser", "class:Sneaker", "class:Bag", "class:Shirt"
-"""Classes beside which real images stand."""
+"""Classes shown next to real images."""
 
 
 def write(figure, name: str) -> None:
@@ -35,32 +35,34 @@ def write(figure, name: str) -> None:
 
 
 def main() -> None:
-    """Look into both models and write the pictures beside this file."""
+    """Visualize both models and write the figures to the folder of this file."""
     data = shiftscope.load_dataset("fashion-mnist")
-    place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
+    placement = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
     models = {name: shiftscope.load(HERE.parents[1] / "examples" / "checkpoints" / name)
               for name in ("two-full", "two-conv")}
     for name, model in models.items():
-        write(class_gallery(visualize(model, "class:all", class_names=data.class_names, placement=place),
-                            credit=LEARNED), f"classes-{name}")
-        write(neuron_gallery(visualize(model, "fc1:all"), credit=LEARNED), f"neurons-{name}")
+        write(class_gallery(visualize(model, "class:all", class_names=data.class_names, placement=placement),
+                            credit=TRAINED), f"classes-{name}")
+        write(neuron_gallery(visualize(model, "fc1:all"), credit=TRAINED), f"neurons-{name}")
     write(weight_grid(weight_pictures(models["two-conv"], "conv1").numpy(), title="Filters of conv1 in the convnet",
-                      credit=LEARNED), "filters-two-conv")
-    beside_and_why(models["two-conv"], data, place)
+                      credit=TRAINED), "filters-two-conv")
+    neighbors_and_attributions(models["two-conv"], data, placement)
 
 
-def beside_and_why(convnet: torch.nn.Module, data: shiftscope.Dataset, place: shiftscope.Placement) -> None:
-    """Draw real images beside the pictures of a few classes, and the pixels that decide about three images."""
-    coarse = coarser(place, 64)
+def neighbors_and_attributions(convnet: torch.nn.Module, data: shiftscope.Dataset,
+                               placement: shiftscope.Placement) -> None:
+    """Draw real images next to synthesized images of a few classes, and attribution maps of three images."""
+    coarse = coarser(placement, 64)
     goal = ",".join(str(data.class_names.index(name.removeprefix("class:"))) for name in SHOWN)
-    made = visualize(convnet, f"class:{goal}", class_names=data.class_names, placement=place)
-    near, = find_neighbors(convnet, [made.objective], data, k=7, placement=coarse, images=500, name="two-conv")
-    write(neighbors_figure(made, near, images=7), "neighbors-two-conv")
+    synthesis = visualize(convnet, f"class:{goal}", class_names=data.class_names, placement=placement)
+    near, = find_neighbors(convnet, [synthesis.objective], data, k=7, placement=coarse, images=500, name="two-conv")
+    write(neighbors_figure(synthesis, near, images=7), "neighbors-two-conv")
     first = torch.arange(3)
-    canvases = place.place(data.test.gather(first), place.sample(first, seed=0))
-    whys = [attribute(convnet, canvases, method=method, labels=data.test.labels[first].numpy(), name="two-conv",
-                      class_names=data.class_names) for method in default_methods(convnet, (1, *place.canvas))]
-    write(attribution_figure(whys, credit=image_credit(data.name, synthetic=False), limit=3), "attribution-two-conv")
+    canvases = placement.place(data.test.gather(first), placement.sample(first, seed=0))
+    attributions = [attribute(convnet, canvases, method=method, labels=data.test.labels[first].numpy(), name="two-conv",
+                      class_names=data.class_names) for method in default_methods(convnet, (1, *placement.canvas))]
+    figure = attribution_figure(attributions, credit=image_credit(data.name, synthetic=False), limit=3)
+    write(figure, "attribution-two-conv")
 
 
 if __name__ == "__main__":
