@@ -449,7 +449,7 @@ assert constructed < 1e-9
 
 # %% [markdown]
 # **Result:** for the models that are invariant by construction, the logits change by less than $10^{-9}$ of the spread
-# between images. For the models trained on random placements, the change is of the same order as the spread.
+# between images. For the models trained on random placements, the change is a substantial fraction of the spread.
 #
 # Invariance does not imply accuracy: the last three models are untrained. [The leaderboard](../leaderboard.md) lists
 # the accuracy of trained models, and [lesson 5](5_audit_and_repair.py) shows how to repair an existing model.
