@@ -165,12 +165,12 @@ def placed(label, offset):
 
 
 here, there, bag = placed(0, (8, 8)), placed(0, (20, 20)), placed(8, (8, 8))
-predictions = strengths(torch.cat((here, there, bag)))
+responses = strengths(torch.cat((here, there, bag)))
 
 figure, axes = plt.subplots(2, 4, figsize=(9, 4.8), layout="constrained")
 titles = ("image", "waves of 4 pixels", "of 8 pixels", "of 16 pixels")
-for row, picture, answer in zip(axes, (here, there), predictions, strict=False):
-    for panel, shown, title in zip(row, (picture[0, 0], *answer[[0, 4, 8]]), titles, strict=True):
+for row, image, response in zip(axes, (here, there), responses, strict=False):
+    for panel, shown, title in zip(row, (image[0, 0], *response[[0, 4, 8]]), titles, strict=True):
         panel.imshow(shown, cmap="gray")
         panel.set_title(title, fontsize=9)
         panel.set_axis_off()
@@ -184,7 +184,7 @@ def apart(a, b):
     return float((a - b).norm() / (0.5 * (a.norm() + b.norm())))
 
 
-averages = predictions.mean((2, 3))
+averages = responses.mean((2, 3))
 for what, (one, shifted, other) in (("pixels", (here, there, bag)), ("12 averages", averages)):
     print(f"{what}: distance of a T-shirt to its shifted copy {apart(one, shifted):.2f},",
           f"to a bag {apart(one, other):.2f}")
@@ -224,7 +224,7 @@ reporting.class_gallery(convnet_classes)
 
 # %%
 def correct_positions(model, image, label):
-    """Return if the prediction is correct at each position: bool (29, 29), row dy and column dx."""
+    """Return a bool tensor (29, 29), True where the prediction is correct; row dy and column dx."""
     offsets = place.offsets()
     canvases = place.place(image.expand(len(offsets), -1, -1, -1), offsets).float() / 255
     with torch.inference_mode():
@@ -238,9 +238,9 @@ for column, index in zip(axes.T, range(6), strict=True):
     column[0].imshow(image[0, 0], cmap="gray")
     column[0].set_title(data.class_names[label], fontsize=9)
     for panel, (name, model) in zip(column[1:], networks.items(), strict=True):
-        found = correct_positions(model, image, label)
-        panel.imshow(found, cmap="gray", vmin=0, vmax=1)
-        panel.set_title(f"{name}: {int(found.sum())} of 841", fontsize=8)
+        correct = correct_positions(model, image, label)
+        panel.imshow(correct, cmap="gray", vmin=0, vmax=1)
+        panel.set_title(f"{name}: {int(correct.sum())} of 841", fontsize=8)
 for panel in axes.flat:
     panel.set_xticks([])
     panel.set_yticks([])

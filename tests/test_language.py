@@ -82,8 +82,8 @@ def test_a_forbidden_phrase_is_found_with_its_line():
 
 
 def test_plain_sentences_are_accepted():
-    text = ("Return the accuracy at every placement. The prediction of the model depends on the position of the object. "
-            "If `max_shift` is given, placements beyond it are skipped; `standard deviation` is computed over seeds.")
+    text = ("Return the accuracy at every placement. The prediction of the model depends on the position of the "
+            "object. If `max_shift` is given, placements beyond it are skipped; the standard deviation is over seeds.")
     assert list(matches("src/a.py", text, rules())) == []
 
 
