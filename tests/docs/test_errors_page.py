@@ -52,7 +52,7 @@ def test_every_error_has_a_unique_label():
 
 def test_every_heading_is_a_message_of_the_source():
     texts = {text for _, node in nodes() if (text := message(node)) is not None and " " in text and "\n" not in text}
-    texts |= {text.partition("\n")[0] for _, text in raised(("DataError", "UsageError")) if "\n" in text}  # followed by code
+    texts |= {text.partition("\n")[0] for _, text in raised(("DataError", "UsageError")) if "\n" in text}  # then code
     outdated = [heading for heading in HEADINGS if not any(map(pattern(heading).search, texts))]
     assert outdated == [], "these messages are not in the source: update docs/errors.md"
 
