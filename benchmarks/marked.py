@@ -9,9 +9,9 @@ def marks(name: str) -> tuple[str, str]:
     """Return the comments before and after the part.
 
     >>> marks("table")
-    ('<!-- table: made from records, do not edit -->', '<!-- table: end -->')
+    ('<!-- table: generated from records, do not edit -->', '<!-- table: end -->')
     """
-    return f"<!-- {name}: made from records, do not edit -->", f"<!-- {name}: end -->"
+    return f"<!-- {name}: generated from records, do not edit -->", f"<!-- {name}: end -->"
 
 
 def replace_marked(page: str, name: str, text: str, where: str = "the page") -> str:

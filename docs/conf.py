@@ -1,7 +1,7 @@
-"""How the documentation is built; `make docs` calls it.
+"""Sphinx configuration, used by `make docs`.
 
-LESSONS says what becomes of the lessons: "small" (the default) runs them on few images, "full" on all of
-them, "none" shows them without their results.
+The variable LESSONS controls the lessons: "small" (default) runs them on few images, "full" on all images, "none" shows
+them without results.
 """
 
 import os
@@ -23,8 +23,8 @@ language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon",
               "command_reference", "docstrings", "mathml", "public_names"]
 exclude_patterns = ["_build", "_ext", "conf.py", "images", "lessons/lesson_setting.py"]
-smartquotes_action = "qe"  # quotes and ellipses: --resume keeps its two hyphens
-default_role = "py:obj"  # `name` in a docstring is a link where the name is public, and code everywhere
+smartquotes_action = "qe"  # quotes and ellipses only, so that --resume keeps its hyphens
+default_role = "py:obj"  # `name` in a docstring is code, and a link if the name is public
 
 # ---------------------------------------------------------------------- pages and lessons
 
@@ -32,11 +32,11 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"
 myst_heading_anchors = 4
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "off" if LESSONS == "none" else "force"
-nb_execution_timeout = 600  # seconds a cell, far more than a whole lesson should take
-nb_execution_show_tb = True  # an error is a warning with its traceback, and warnings fail `make docs`
-nb_output_stderr = "remove"  # progress; what goes wrong raises
+nb_execution_timeout = 600  # seconds per cell, more than a whole lesson needs
+nb_execution_show_tb = True  # an error becomes a warning with traceback, and warnings fail `make docs`
+nb_output_stderr = "remove"  # progress only; errors raise exceptions
 nb_merge_streams = True
-nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # else pages with a widget fetch scripts from the network
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # otherwise pages with a widget load scripts from the network
 
 # ---------------------------------------------------------------------- reference
 
@@ -47,7 +47,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
-# ---------------------------------------------------------------------- looks
+# ---------------------------------------------------------------------- theme
 
 html_theme = "furo"
 html_math_renderer = "mathml"
@@ -60,5 +60,5 @@ html_theme_options = {"top_of_page_buttons": []}
 
 
 def setup(app: Sphinx) -> None:
-    """Build anew when the lessons' setting changes."""
+    """Rebuild when LESSONS changes."""
     app.add_config_value("lessons", LESSONS, "env")

@@ -1,12 +1,13 @@
-"""Does a script written for the course's old helper module run on the drop-in?
+"""A script in the style of the course, using the drop-in replacement of the course's helper module.
 
-Written as such scripts are: state set on the module, DataLoaders and networks of its own, real Fashion-MNIST. First
-gray garments moved on 56 x 56, normalized; then colored ones of nine classes on 64 x 64 from `random_split`, not
-normalized. Ends with each network's accuracy and how many of its class pictures it takes for their class.
+It sets the state of the module and uses its own DataLoaders and networks, with Fashion-MNIST. First, normalized gray
+garments at random positions on 56 x 56; then colored garments of nine classes on 64 x 64 from `random_split`, not
+normalized. Prints the accuracy of each network and the number of synthesized class images assigned to their class.
 
 Usage: python examples/02_course_script.py [--images 6000] [--epochs 3] [--out course-script]
 
-All 60,000 images and 10 epochs take about half an hour on two cores: these loaders visit image after image, in Python.
+All 60,000 images and 10 epochs take about half an hour on two cores, because these loaders process single images in
+Python.
 """
 
 import argparse
@@ -23,8 +24,8 @@ from shiftscope import load_dataset
 from shiftscope.model_utils import evaluate_model, generate_image, make_grid, show
 
 
-class Moved(Dataset):
-    """Garments, each laid at a new random place whenever it is asked for."""
+class RandomlyPlaced(Dataset):
+    """Garments, each placed at a new random position on every access."""
 
     def __init__(self, images, size, normalize=None, color=False):
         self.images, self.labels = images.gather(torch.arange(len(images))), images.labels
@@ -59,7 +60,7 @@ class TwoFullNet(nn.Module):
 
 
 class TwoConvTwoFullNet(nn.Module):
-    """The convnet, with as much dropout as the course gave it."""
+    """The convnet, with the dropout of the course."""
 
     def __init__(self, channels, side, classes):
         super().__init__()
@@ -81,8 +82,8 @@ def gray(count):
     """Set the module's state to gray garments on 56 x 56."""
     data = load_dataset("fashion-mnist")
     MU.imgsize, MU.class_names = (56, 56), list(data.class_names)
-    MU.train_dataset = Subset(Moved(data.train, MU.imgsize, (0.1307, 0.3081)), range(count))
-    MU.test_dataset = Subset(Moved(data.test, MU.imgsize, (0.1307, 0.3081)), range(min(count, 10_000)))
+    MU.train_dataset = Subset(RandomlyPlaced(data.train, MU.imgsize, (0.1307, 0.3081)), range(count))
+    MU.test_dataset = Subset(RandomlyPlaced(data.test, MU.imgsize, (0.1307, 0.3081)), range(min(count, 10_000)))
 
 
 def color(count):
@@ -90,22 +91,22 @@ def color(count):
     data = load_dataset("fashion-mnist")
     MU.imgsize, MU.class_names = (64, 64), list(data.class_names[:9])
     nine = (data.train.labels < 9).nonzero().flatten().tolist()[:count]
-    everything = Subset(Moved(data.train, MU.imgsize, color=True), nine)
+    everything = Subset(RandomlyPlaced(data.train, MU.imgsize, color=True), nine)
     MU.train_dataset, MU.test_dataset = random_split(everything, [0.8, 0.2])
 
 
-def look_inside(model, name, out):
-    """Draw what all neurons and classes like; return which class each class picture is taken for."""
+def visualize(model, name, out):
+    """Synthesize images for all neurons and classes; return the predicted class of each class image."""
     print(model.fc2.weight)
     neurons = [generate_image(model, mode="neuron", target_operator=model.fc1, target_neuron=(i,), seed="zero",
                               verbose=False) for i in range(100)]
     classes = [generate_image(model, mode="class", target_class=k, seed="zero") for k in range(len(MU.class_names))]
-    for what, pictures, columns in (("neurons", neurons, 10), ("classes", classes, 5)):
-        plt.figure(figsize=(8, 8 * -(-len(pictures) // columns) / columns))
-        show(make_grid(pictures, nrow=columns, normalize=True))
+    for what, images, columns in (("neurons", neurons, 10), ("classes", classes, 5)):
+        plt.figure(figsize=(8, 8 * -(-len(images) // columns) / columns))
+        show(make_grid(images, nrow=columns, normalize=True))
         plt.savefig(out / f"{name}-{what}.png", bbox_inches="tight")
         plt.close()
-    batch = torch.stack([torch.from_numpy(picture) for picture in classes])
+    batch = torch.stack([torch.from_numpy(image) for image in classes])
     batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()
     model.eval()
     return model(batch).argmax(1).tolist()
@@ -132,8 +133,9 @@ for setting, channels in ((gray, 1), (color, 3)):
         history = evaluate_model(model)
         model.cpu()
         name = f"{setting.__name__}-{type(model).__name__}"
-        taken = look_inside(model, name, chosen.out)
-        mixed_up = [f"{MU.class_names[k]} for {MU.class_names[said]}" for k, said in enumerate(taken) if k != said]
-        recognized = f"{classes - len(mixed_up)} of {classes} class pictures"
-        print(f"{name}: {history[-1]['test_accuracy']:.1%} right; {recognized} recognized;",
-              f"mistaken: {', '.join(mixed_up) or 'none'}")
+        predicted = visualize(model, name, chosen.out)
+        confused = [f"{MU.class_names[k]} as {MU.class_names[label]}"
+                    for k, label in enumerate(predicted) if k != label]
+        recognized = f"{classes - len(confused)} of {classes} class images"
+        print(f"{name}: {history[-1]['test_accuracy']:.1%} accuracy; {recognized} recognized;",
+              f"misclassified: {', '.join(confused) or 'none'}")

@@ -1,15 +1,15 @@
-"""Which learning rate, weight decay and batch size suit a small network?
+"""Optimize the learning rate, weight decay and batch size of a small network with Optuna.
 
-A sweep with Optuna: each trial trains on synthetic garments and is judged by its accuracy on the validation split, never on
-the test set. All trials are kept in a database, so a sweep that was stopped or killed goes on where it was when it is
-started again, and several processes, or machines, share one sweep when they are given the same database. Ends with one
-table (trials.csv), one figure (sweep.png) and the best trial's accuracy on the test set.
+Each trial trains on synthetic garments and is scored by its validation accuracy, never on the test set. All trials are
+stored in a database, so an interrupted sweep continues when it is started again, and several processes or machines can
+share a sweep by using the same database. Writes a table (trials.csv) and a figure (sweep.png), and prints the test
+accuracy of the best trial.
 
 Usage: python examples/sweep.py [--trials 30] [--storage URL] [--data garments] [--model two-full] [--epochs 5]
        [--out sweep]
 
-30 trials take about a minute on two cores. Needs Optuna: pip install "shiftscope[tune]". URL is any database of
-SQLAlchemy, for instance postgresql://user@host/name; without one, a SQLite file in the folder of --out serves, which
+30 trials take about a minute on two cores. Needs Optuna: pip install "shiftscope[tune]". URL is any SQLAlchemy
+database URL, for example postgresql://user@host/name. The default is a SQLite file in the folder of --out, which
 processes of one machine can share.
 """
 
@@ -32,67 +32,67 @@ from shiftscope import files, hashing
 matplotlib.use("Agg")
 
 STUDY = "small-network"
-BEAT = 60
-"""Seconds between signs of life of a trial that runs; one that gives none for three times as long counts as failed."""
+HEARTBEAT = 60
+"""Seconds between heartbeats of a running trial. After three times as long without one, a trial counts as failed."""
 
 
-def settings_of(trial: Trial, asked: argparse.Namespace) -> shiftscope.TrainSettings:
-    """Return the settings that a trial tries."""
+def settings_of(trial: Trial, arguments: argparse.Namespace) -> shiftscope.TrainSettings:
+    """Return the settings of a trial."""
     return shiftscope.TrainSettings(
         learning_rate=trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.3, log=True),
         batch_size=trial.suggest_categorical("batch_size", [60, 125, 250]),
-        epochs=asked.epochs, seed=asked.seed)
+        epochs=arguments.epochs, seed=arguments.seed)
 
 
-def try_one(trial: Trial, asked: argparse.Namespace, data: shiftscope.Dataset) -> float:
+def run_trial(trial: Trial, arguments: argparse.Namespace, data: shiftscope.Dataset) -> float:
     """Train once and return the accuracy on the validation split after the last epoch."""
-    # Each trial draws with a sampler of its own, so that processes that share a sweep do not try the same, and a
-    # sweep that goes on tries what it would have tried without the break.
-    trial.study.sampler = optuna.samplers.TPESampler(seed=hashing.stream(asked.seed, trial.number) % 2**32)
-    settings = settings_of(trial, asked)
-    model = shiftscope.models.build_model(asked.model, seed=asked.seed)
-    result = shiftscope.train(model, data, settings=settings, name=asked.model)
+    # Each trial has its own sampler, so that processes that share a sweep run different trials, and a resumed sweep
+    # runs the same trials as an uninterrupted one.
+    trial.study.sampler = optuna.samplers.TPESampler(seed=hashing.stream(arguments.seed, trial.number) % 2**32)
+    settings = settings_of(trial, arguments)
+    model = shiftscope.models.build_model(arguments.model, seed=arguments.seed)
+    result = shiftscope.train(model, data, settings=settings, name=arguments.model)
     trial.set_user_attr("train_seconds", result.train_seconds)
     return result.history[-1]["val_accuracy"] or 0.0
 
 
-def opened(url: str, tries: int = 10) -> optuna.Study:
-    """Return the study in a database. Where several processes begin it at once, all but one must try again."""
+def open_study(url: str, tries: int = 10) -> optuna.Study:
+    """Open the study in a database. If several processes create it at the same time, all but one must retry."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Optuna may yet rename the options
-            storage = optuna.storages.RDBStorage(url, heartbeat_interval=BEAT, grace_period=3 * BEAT)
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the heartbeat options
+            storage = optuna.storages.RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=3 * HEARTBEAT)
         return optuna.create_study(study_name=STUDY, storage=storage, direction="maximize", load_if_exists=True)
     except DBAPIError:
         if tries == 1:
             raise
         time.sleep(0.5)
-        return opened(url, tries - 1)
+        return open_study(url, tries - 1)
 
 
-def begin(asked: argparse.Namespace) -> optuna.Study:
-    """Open the sweep, or begin it where the database does not hold it yet."""
-    asked.out.mkdir(parents=True, exist_ok=True)
-    url = asked.storage or f"sqlite:///{asked.out / 'sweep.db'}"
-    study = opened(url)
-    told = {name: str(getattr(asked, name)) for name in ("data", "limit", "model", "epochs", "seed")}
-    known = study.user_attrs.get("asked", told)
-    if known != told:
-        raise SystemExit(f"the sweep in {url} was begun with {known}, now it is {told}: give the same, or choose "
-                         "another --out")
-    study.set_user_attr("asked", told)
+def begin(arguments: argparse.Namespace) -> optuna.Study:
+    """Open the sweep, or create it if it is not in the database."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    url = arguments.storage or f"sqlite:///{arguments.out / 'sweep.db'}"
+    study = open_study(url)
+    settings = {name: str(getattr(arguments, name)) for name in ("data", "limit", "model", "epochs", "seed")}
+    known = study.user_attrs.get("asked", settings)
+    if known != settings:
+        raise SystemExit(f"the sweep in {url} was started with {known}, not with {settings}: use the same settings or "
+                         "choose another --out")
+    study.set_user_attr("asked", settings)
     return study
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that came to an end, the best first."""
+    """Return the completed trials, the best first."""
     trials = study.get_trials(states=(TrialState.COMPLETE,))
     return sorted(trials, key=lambda trial: -trial.values[0])
 
 
 def write_table(study: optuna.Study, path: Path) -> None:
-    """Write one line a trial, the best first."""
+    """Write one line per trial, the best first."""
     names = sorted(study.best_trial.params)
     text = io.StringIO()
     table = csv.writer(text)
@@ -100,11 +100,11 @@ def write_table(study: optuna.Study, path: Path) -> None:
     for trial in finished(study):
         table.writerow([trial.number, trial.values[0], *(trial.params[name] for name in names),
                         round(trial.user_attrs["train_seconds"], 2)])
-    files.write_text(path, text.getvalue())  # as a whole: another process may write it too
+    files.write_text(path, text.getvalue())  # atomic: another process may write it too
 
 
 def draw(study: optuna.Study, path: Path, images: str) -> None:
-    """Draw every trial's accuracy over each of its settings, and the best so far over the number of trials."""
+    """Plot validation accuracy against each setting, and the best accuracy against the number of trials."""
     from matplotlib import pyplot as plt
 
     trials, best = sorted(finished(study), key=lambda trial: trial.number), study.best_trial
@@ -122,54 +122,54 @@ def draw(study: optuna.Study, path: Path, images: str) -> None:
     axes[3].legend(loc="lower right", frameon=False)
     axes[3].set(xlabel="finished trials")
     axes[0].set_ylabel("validation accuracy, %")
-    figure.suptitle(f"{len(trials)} trials; the best (ringed) reaches {100 * best.values[0]:.1f} % on the validation "
+    figure.suptitle(f"{len(trials)} trials; the best (circled) reaches {100 * best.values[0]:.1f} % on the validation "
                     f"split of {images}", fontsize=11)
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110)
-    files.write_bytes(path, picture.getvalue())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110)
+    files.write_bytes(path, buffer.getvalue())
     plt.close(figure)
 
 
-def report(study: optuna.Study, asked: argparse.Namespace, data: shiftscope.Dataset) -> None:
-    """Write table and figure, train the best once more and test it, for the first time."""
-    write_table(study, asked.out / "trials.csv")
-    draw(study, asked.out / "sweep.png", f"{data.name} (drawn by Shiftscope)" if data.synthetic else data.name)
+def report(study: optuna.Study, arguments: argparse.Namespace, data: shiftscope.Dataset) -> None:
+    """Write the table and the figure, then retrain with the best settings and evaluate on the test set."""
+    write_table(study, arguments.out / "trials.csv")
+    draw(study, arguments.out / "sweep.png", f"{data.name} (synthetic)" if data.synthetic else data.name)
     best = study.best_trial
-    settings = settings_of(optuna.trial.FixedTrial(best.params), asked)  # pyright: ignore[reportArgumentType]
-    model = shiftscope.models.build_model(asked.model, seed=asked.seed)
-    shiftscope.train(model, data, settings=settings, name=asked.model)
+    settings = settings_of(optuna.trial.FixedTrial(best.params), arguments)  # pyright: ignore[reportArgumentType]
+    model = shiftscope.models.build_model(arguments.model, seed=arguments.seed)
+    shiftscope.train(model, data, settings=settings, name=arguments.model)
     tested = shiftscope.evaluate(model, data).accuracy["random"]
     shown = ", ".join(f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}"
                       for name, value in sorted(best.params.items()))
     print(f"best of {len(finished(study))}: trial {best.number} ({shown})")
     print(f"validation {best.values[0]:.1%}   test {tested:.1%}")
-    print(f"{asked.out / 'trials.csv'}   {asked.out / 'sweep.png'}")
+    print(f"{arguments.out / 'trials.csv'}   {arguments.out / 'sweep.png'}")
 
 
 def main() -> None:
-    """Run trials until there are enough, then report."""
+    """Run the missing trials, then report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=30, help="finished trials of the whole sweep")
-    parser.add_argument("--storage", help="database of the sweep, as an SQLAlchemy URL")
+    parser.add_argument("--trials", type=int, default=30, help="number of finished trials of the sweep")
+    parser.add_argument("--storage", help="SQLAlchemy URL of the database of the sweep")
     parser.add_argument("--data", default="garments")
     parser.add_argument("--limit", type=int, help="use the first N images only")
     parser.add_argument("--model", default="two-full")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("sweep"))
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study, data = begin(asked), shiftscope.load_dataset(asked.data, limit=asked.limit)
-    print(f"{len(finished(study))} of {asked.trials} trials are done", flush=True)
+    study, data = begin(arguments), shiftscope.load_dataset(arguments.data, limit=arguments.limit)
+    print(f"{len(finished(study))} of {arguments.trials} trials are done", flush=True)
 
     def show(study: optuna.Study, trial: FrozenTrial) -> None:
         value = trial.values[0] if trial.values else math.nan
         print(f"trial {trial.number}: {value:.1%}  {trial.params}", flush=True)
 
-    enough = optuna.study.MaxTrialsCallback(asked.trials, states=(TrialState.COMPLETE,))
-    if len(finished(study)) < asked.trials:
-        study.optimize(lambda trial: try_one(trial, asked, data), callbacks=[show, enough])
-    report(study, asked, data)
+    enough = optuna.study.MaxTrialsCallback(arguments.trials, states=(TrialState.COMPLETE,))
+    if len(finished(study)) < arguments.trials:
+        study.optimize(lambda trial: run_trial(trial, arguments, data), callbacks=[show, enough])
+    report(study, arguments, data)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@
 # ---
 
 # %% [markdown]
-# # Does a network care where the garment is?
+# # Does the prediction of a network depend on the position of the garment?
 #
-# A boot is a boot, at the left of a picture or at the right. We know that; a network has to learn it, or to be
-# built so. We train two small classifiers on garments that lie anywhere on a larger canvas, look at what is inside
-# them, and see why one of the two has it easier.
+# A boot is a boot on the left or on the right of an image. A network must learn this, or be constructed accordingly.
+# This notebook trains two small classifiers on garments at random positions on a larger canvas, visualizes what they
+# have learned, and shows why one of them is better suited to the task.
 #
-# Open this file in JupyterLab with jupytext, or turn it into a notebook: `jupytext --to ipynb notebooks/course.py`.
-# The first line of the first cell, `%matplotlib inline`, lets Jupyter show a figure that a cell ends with.
+# Open this file in JupyterLab with jupytext, or convert it to a notebook: `jupytext --to ipynb notebooks/course.py`.
+# The first line of the first cell, `%matplotlib inline`, makes Jupyter display a figure at the end of a cell.
 
 # %%
 # %matplotlib inline
@@ -34,16 +34,16 @@ from shiftscope.course.cell_output import notebook_progress
 from shiftscope.models import build_model, count_parameters
 from shiftscope.visualization.parameters import class_weights, parameter_rows
 
-# The real garments are fetched (30 MB) where no folder holds them. "garments" are drawn by
-# Shiftscope, need no network, and are fewer. SMALL is for a quick look, and for the tests.
+# Fashion-MNIST is downloaded (30 MB) if its files are not found. "garments" is a smaller synthetic
+# dataset that needs no network. SMALL is for a quick run and for the tests.
 DATA = os.environ.get("COURSE_DATA", "fashion-mnist")
 SMALL = bool(os.environ.get("COURSE_SMALL"))
 
 # %% [markdown]
-# ## Garments that move
+# ## Randomly placed garments
 #
-# Each image has 28 x 28 pixels and lies on a canvas of 56 x 56, where it fits in 29 x 29 = 841 places. Every time
-# an image is used in training it gets a new place.
+# Each image has 28 x 28 pixels and is placed on a canvas of 56 x 56, which has 29 x 29 = 841 positions for it. Every
+# time an image is used in training, it gets a new random position.
 
 # %%
 data = shiftscope.load_dataset(DATA).limit(2000 if SMALL else None)
@@ -58,8 +58,8 @@ reporting.sample_gallery(canvases.numpy(), data.train.labels[first].numpy(), dat
 # %% [markdown]
 # ## A perceptron
 #
-# 3136 pixels, 100 neurons, ten classes; each neuron weighs every pixel on its own. It does not know that two pixels
-# side by side have anything to do with each other: shuffle all pixels in the same way, and it would learn just as
+# The perceptron has 3136 inputs, 100 neurons and ten outputs; each neuron has a separate weight for every pixel. It has
+# no information about which pixels are neighbors: if all pixels were permuted in the same way, it would learn equally
 # well.
 
 # %%
@@ -75,49 +75,50 @@ perceptron_score = shiftscope.evaluate(perceptron, data, placement=place, name="
 reporting.classified_gallery(perceptron_score, limit=16)
 
 # %% [markdown]
-# ## What it likes to see
+# ## Images that maximally activate a class or a neuron
 #
-# We turn the question around. The weights stay as they are, and the *picture* climbs: which picture makes one
-# class, or one neuron, answer as loudly as it can? Classes begin with an empty canvas, neurons with an even gray.
+# Now the weights are fixed and the *image* is optimized by gradient ascent: which image maximizes the score of a class,
+# or the activation of a neuron? Optimization starts from an empty canvas for classes, and from uniform gray for
+# neurons.
 
 # %%
 classes = shiftscope.visualize(perceptron, "class:all", class_names=data.class_names)
 reporting.class_gallery(classes)
 
 # %% [markdown]
-# The network takes nearly all of them for their class, and we would recognize few. Mind the bright rims: of the real
-# garments, one in 450 lights a given pixel at the very edge of the canvas, nearly every second one a pixel in its
-# middle. So training hardly told the network what to make of light at the rim; the climb may light any pixel, and uses
-# whatever weights stand there. Such a picture shows what a network *answers to*, not what it has seen.
+# The network assigns nearly all of these images to their class, but to humans few are recognizable. Note the bright
+# borders. Among the real garments, only one in 450 has a bright pixel at a given position of the border, compared with
+# nearly every second one in the middle. The weights at the border were therefore hardly trained, and gradient ascent
+# uses them regardless. Such an image shows what a network *responds to*, not what it was trained on.
 
 # %%
 neurons = shiftscope.visualize(perceptron, "fc1:all")
 reporting.neuron_gallery(neurons)
 
 # %% [markdown]
-# ## Its weights
+# ## The weights
 #
-# For a neuron of the first layer there is no secret: the picture it likes is its own weights. Compare the two
-# galleries. Few weights look like a garment. To know trousers at 841 places it would need a template for each; with
-# 100 neurons in all it makes do with stripes and blots that are right more often than not.
+# For a neuron of the first layer, the optimal image is proportional to its weights. Compare the two galleries. Few
+# templates resemble a garment. To detect trousers at 841 positions, the perceptron would need a template for each
+# position. With 100 neurons it uses stripes and blobs that are correct more often than not.
 
 # %%
 templates = perceptron.fc1.weight.detach().view(-1, 1, *place.canvas)
-reporting.weight_grid(templates.numpy(), title="perceptron: weights of its first layer")
+reporting.weight_grid(templates.numpy(), title="perceptron: weights of the first layer")
 
 # %%
 pictures = torch.from_numpy(neurons.images).flatten(1) - 0.5
 alike = F.cosine_similarity(pictures, templates.flatten(1)).median()
-print(f"a neuron's picture and its weights: cosine {alike:.2f}")
-print("(median of 100; 1: the same up to contrast; the pictures are smoothed, the weights not)")
+print(f"cosine similarity of the image of a neuron and its weights: {alike:.2f}")
+print("(median of 100; 1: the same up to contrast; the images are smoothed, the weights are not)")
 
 # %% [markdown]
-# The second layer says which neurons speak for a class (orange) and which against it (blue).
+# The second layer shows which neurons increase the score of a class (orange) and which decrease it (blue).
 
 # %%
 weights, bias = class_weights(perceptron, neurons=100, classes=data.classes)
 reporting.class_neurons(weights.numpy(), bias.numpy(), data.class_names,
-                        title="perceptron: which neurons speak for a class")
+                        title="perceptron: weights from neurons to classes")
 
 # %%
 for row in parameter_rows(perceptron):
@@ -125,21 +126,22 @@ for row in parameter_rows(perceptron):
           f"mean {row.mean:+.4f}, std {row.std:.4f}")
 
 # %% [markdown]
-# ## Why a move matters so much
+# ## Why shifts have such a large effect
 #
-# To a perceptron a picture is a list of 3136 numbers. Move the garment, and other numbers of the list are lit: as
-# lists, a T-shirt and the same T-shirt twelve pixels further have no more in common than a T-shirt and a bag.
+# For a perceptron an image is a vector of 3136 numbers. If the garment is shifted, other elements of the vector are
+# bright. As vectors, a T-shirt and the same T-shirt shifted by twelve pixels are no more similar than a T-shirt and a
+# bag.
 #
-# Now weigh not single pixels but *neighborhoods*, everywhere alike. A **wavelet** is a short wave in a soft
-# window: it answers to edges of one direction and one size. Sliding it over the picture is a **convolution**, and a
-# convolution has a property worth the whole course: when the picture moves, its answer moves with it, otherwise
-# unchanged. Take the answer's size and average it over the canvas, and the place is gone, but for the little that the
-# rim of the canvas cuts off; much of what the garment looks like is still there. Short waves see seams, longer ones
-# sleeves and outlines: **many scales**.
+# Instead of single pixels, consider *neighborhoods*, with the same weights at all positions. A **wavelet** is a short
+# wave in a smooth window: it responds to edges of one orientation and one size. Applying it at every position of the
+# image is a **convolution**, which has an important property: if the image shifts, the output shifts with it and is
+# otherwise unchanged. The average of its absolute value over the canvas no longer depends on the position, except for
+# small effects at the border of the canvas, but still describes the appearance of the garment. Short waves respond to
+# seams, longer ones to sleeves and outlines: **multiple scales**.
 
 # %%
 def wavelet(length, angle, size=33):
-    """A complex wave of `length` pixels in direction `angle`, in a Gaussian window; it sums to zero."""
+    """Return a complex wave of `length` pixels in direction `angle`, in a Gaussian window; it sums to zero."""
     reach = torch.arange(size) - size // 2
     y, x = torch.meshgrid(reach, reach, indexing="ij")
     window = torch.exp(-(x**2 + y**2) / (2 * (0.5 * length) ** 2))
@@ -149,51 +151,51 @@ def wavelet(length, angle, size=33):
 
 
 def strengths(pictures):
-    """How strongly each wavelet answers at each pixel: (B, 1, H, W) -> (B, 12, H, W)."""
+    """Return the absolute response of each wavelet at each pixel: (B, 1, H, W) -> (B, 12, H, W)."""
     angles = torch.arange(4) * torch.pi / 4
     bank = torch.stack([wavelet(length, angle) for length in (4, 8, 16) for angle in angles])
     around = F.pad(pictures, (16, 16, 16, 16))
     return torch.hypot(F.conv2d(around, bank.real[:, None]), F.conv2d(around, bank.imag[:, None]))
 
 
-def laid(label, offset):
-    """The first training image of a class, laid at an offset: (1, 1, H, W), pixels in [0, 1]."""
+def placed(label, offset):
+    """Return the first training image of a class, placed at an offset: (1, 1, H, W), pixels in [0, 1]."""
     image = data.train.gather((data.train.labels == label).nonzero()[:1, 0])
     return place.place(image, torch.tensor([offset])).float() / 255
 
 
-here, there, bag = laid(0, (8, 8)), laid(0, (20, 20)), laid(8, (8, 8))
-predictions = strengths(torch.cat((here, there, bag)))
+here, there, bag = placed(0, (8, 8)), placed(0, (20, 20)), placed(8, (8, 8))
+responses = strengths(torch.cat((here, there, bag)))
 
 figure, axes = plt.subplots(2, 4, figsize=(9, 4.8), layout="constrained")
-titles = ("the picture", "waves of 4 pixels", "of 8 pixels", "of 16 pixels")
-for row, picture, answer in zip(axes, (here, there), predictions, strict=False):
-    for panel, shown, title in zip(row, (picture[0, 0], *answer[[0, 4, 8]]), titles, strict=True):
+titles = ("image", "waves of 4 pixels", "of 8 pixels", "of 16 pixels")
+for row, image, response in zip(axes, (here, there), responses, strict=False):
+    for panel, shown, title in zip(row, (image[0, 0], *response[[0, 4, 8]]), titles, strict=True):
         panel.imshow(shown, cmap="gray")
         panel.set_title(title, fontsize=9)
         panel.set_axis_off()
-figure.suptitle("The garment moves, and what the wavelets answer moves with it")
+figure.suptitle("The responses of the wavelets shift with the garment")
 _ = figure.supxlabel(credit, fontsize=7)
 
 
 # %%
 def apart(a, b):
-    """How far two lists of numbers are apart, as a share of their norm."""
+    """Return the distance of two vectors relative to their norm."""
     return float((a - b).norm() / (0.5 * (a.norm() + b.norm())))
 
 
-averages = predictions.mean((2, 3))
-for what, (one, moved, other) in (("pixels", (here, there, bag)), ("12 averages", averages)):
-    print(f"as {what}: a T-shirt is {apart(one, moved):.2f} from its moved copy,",
-          f"{apart(one, other):.2f} from a bag")
+averages = responses.mean((2, 3))
+for what, (one, shifted, other) in (("pixels", (here, there, bag)), ("12 averages", averages)):
+    print(f"{what}: distance of a T-shirt to its shifted copy {apart(one, shifted):.2f},",
+          f"to a bag {apart(one, other):.2f}")
 assert apart(averages[0], averages[1]) < 0.1 * apart(averages[0], averages[2])
 
 # %% [markdown]
 # ## A convnet
 #
-# It learns its wavelets itself. Thirty filters of 5 x 5 slide over the canvas, the largest answer of each 2 x 2
-# pixels is kept, thirty more filters look at the result, at twice the scale, and once more only the largest answers
-# are kept; only then come neurons as in the perceptron. It has a sixth more parameters.
+# A convnet learns its filters. Thirty filters of 5 x 5 are applied at every position, and the maximum of each 2 x 2
+# block is kept. Thirty more filters process the result at twice the scale, again followed by a maximum. Then follow
+# fully connected layers as in the perceptron. The convnet has a sixth more parameters.
 
 # %%
 convnet = build_model("two-conv", classes=data.classes, seed=0)
@@ -203,7 +205,7 @@ convnet_training = shiftscope.train(convnet, data, placement=place, settings=set
 reporting.training_curves([perceptron_training, convnet_training])
 
 # %%
-reporting.weight_grid(convnet.conv1.weight.detach().numpy(), title="convnet: filters of its first layer")
+reporting.weight_grid(convnet.conv1.weight.detach().numpy(), title="convnet: filters of the first layer")
 
 # %%
 convnet_score = shiftscope.evaluate(convnet, data, placement=place, name="two-conv",
@@ -215,14 +217,14 @@ convnet_classes = shiftscope.visualize(convnet, "class:all", class_names=data.cl
 reporting.class_gallery(convnet_classes)
 
 # %% [markdown]
-# ## The comparison
+# ## Comparison
 #
-# Same garments, same places, about as many parameters. Now we take single garments and ask both networks at each of
-# the 841 places: is the answer right (white) or wrong (black)?
+# The garments and positions are the same, and the numbers of parameters are similar. Now evaluate both networks on
+# single garments at each of the 841 positions: is the prediction correct (white) or incorrect (black)?
 
 # %%
-def right_places(model, image, label):
-    """Whether the answer is right at each place: bool (29, 29), row dy and column dx."""
+def correct_positions(model, image, label):
+    """Return a bool tensor (29, 29), True where the prediction is correct; row dy and column dx."""
     offsets = place.offsets()
     canvases = place.place(image.expand(len(offsets), -1, -1, -1), offsets).float() / 255
     with torch.inference_mode():
@@ -236,27 +238,27 @@ for column, index in zip(axes.T, range(6), strict=True):
     column[0].imshow(image[0, 0], cmap="gray")
     column[0].set_title(data.class_names[label], fontsize=9)
     for panel, (name, model) in zip(column[1:], networks.items(), strict=True):
-        found = right_places(model, image, label)
-        panel.imshow(found, cmap="gray", vmin=0, vmax=1)
-        panel.set_title(f"{name}: {int(found.sum())} of 841", fontsize=8)
+        correct = correct_positions(model, image, label)
+        panel.imshow(correct, cmap="gray", vmin=0, vmax=1)
+        panel.set_title(f"{name}: {int(correct.sum())} of 841", fontsize=8)
 for panel in axes.flat:
     panel.set_xticks([])
     panel.set_yticks([])
-figure.suptitle("The first six test images, and the places where the answer is right")
-note = "A pixel of the maps is a place: its row and column say where the garment lies."
+figure.suptitle("The first six test images, and the positions with a correct prediction")
+note = "Each pixel of the maps is a position: its row and column are the offset of the garment."
 _ = figure.supxlabel(f"{note} {credit}", fontsize=7)
 
 # %% [markdown]
-# What differs is what the convnet need not learn: that a garment stays what it is when it moves. It does not know it
-# fully either, for its last layers still weigh every place on its own. How much a network cares, and what makes it
-# stop, is what Shiftscope is for.
+# The convnet does not need to learn that the appearance of a garment is independent of its position. It is not fully
+# invariant either, because its last layers have separate weights for every position. Shiftscope measures this
+# dependence and provides methods to remove it.
 #
-# The closing numbers, on all test images: *moved* asks for each at one random place, *centered* for each in the middle.
+# The final numbers, on all test images: *random* uses one random position per image, *centered* uses the middle.
 
 # %%
 for model, score in ((perceptron, perceptron_score), (convnet, convnet_score)):
-    print(f"{reporting.model_title(score.model):10}  {count_parameters(model):7,} parameters   moved "
+    print(f"{reporting.model_title(score.model):10}  {count_parameters(model):7,} parameters   random "
           f"{score.accuracy['random']:.1%}   centered {score.accuracy['centered']:.1%}")
 lead = 100 * (convnet_score.accuracy["random"] - perceptron_score.accuracy["random"])
-print(f"the convnet leads by {lead:.1f} points")
+print(f"the accuracy of the convnet is higher by {lead:.1f} points")
 assert lead >= 3

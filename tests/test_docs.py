@@ -1,4 +1,4 @@
-"""The Python blocks of the documentation run, in their order, on small data."""
+"""The Python blocks of the documentation run in order on small data."""
 
 import re
 from functools import partial
@@ -19,14 +19,14 @@ ALL = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if
 
 
 def blocks(page: str) -> list[str]:
-    """The code of a page, each block at its own line numbers so that an error shows where it stands."""
+    """Return the code blocks of a page, padded so that line numbers in errors match the page."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    return ["\n" * text.count("\n", 0, found.start(1)) + found.group(1)
-            for found in re.finditer(r"^```python\n(.*?)^```", text, flags=re.M | re.S)]
+    return ["\n" * text.count("\n", 0, match.start(1)) + match.group(1)
+            for match in re.finditer(r"^```python\n(.*?)^```", text, flags=re.M | re.S)]
 
 
 class Tiny(nn.Module):
-    """Stands for the reader's model."""
+    """The model of the reader."""
 
     def __init__(self):
         super().__init__()
@@ -38,14 +38,14 @@ class Tiny(nn.Module):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_code_on_pages_runs(page, tmp_path, monkeypatch, capsys):
+def test_code_blocks_run(page, tmp_path, monkeypatch, capsys):
     images = torch.randint(0, 256, (6, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     data = from_arrays(images, [0, 1, 2] * 2, images[:4], [0, 1, 2, 0], class_names=("a", "b", "c"))
     monkeypatch.setattr(shiftscope, "load_dataset", lambda name: data)
     monkeypatch.setattr(shiftscope.models, "build_model", partial(build_model, classes=3))
     monkeypatch.chdir(tmp_path)
     names = {"my_model": Tiny(), "data": data, "torch": torch, "shiftscope": shiftscope,
-             "place": shiftscope.Placement(image=(28, 28), canvas=(56, 56))}
+             "placement": shiftscope.Placement(image=(28, 28), canvas=(56, 56))}
     assert blocks(page)
     for block in blocks(page):
         exec(compile(block, str(DOCS / page), "exec"), names)
@@ -58,7 +58,7 @@ def test_code_on_pages_runs(page, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("page", ALL)
-def test_links_on_pages_are_valid(page):
+def test_links_are_valid(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in target]
     assert [target for target in targets if not (DOCS / page).parent.joinpath(target).exists()] == []

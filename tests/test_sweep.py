@@ -1,4 +1,4 @@
-"""The sweep of examples/ is shared by processes, survives a kill, and goes on where it was."""
+"""The sweep of examples/ can be shared by processes and resumed after a kill."""
 
 import csv
 import re
@@ -21,16 +21,16 @@ def start(folder: Path, trials: int, *more: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    said, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    return said
+    return output
 
 
-def numbers(said: str) -> set[int]:
-    return {int(number) for number in re.findall(r"^trial (\d+)", said, flags=re.M)}
+def numbers(output: str) -> set[int]:
+    return {int(number) for number in re.findall(r"^trial (\d+)", output, flags=re.M)}
 
 
-def test_a_killed_sweep_goes_on_and_processes_share_it(tmp_path):
+def test_a_killed_sweep_resumes_and_is_shared_by_processes(tmp_path):
     folder = tmp_path / "sweep"
     killed = start(folder, 100)
     assert killed.stdout is not None
@@ -38,10 +38,10 @@ def test_a_killed_sweep_goes_on_and_processes_share_it(tmp_path):
     killed.kill()
     killed.communicate()
     pair = [start(folder, 12) for _ in range(2)]
-    said = [finish(process) for process in pair]
-    before = [int(re.match(r"(\d+) of 12 trials are done", text)[1]) for text in said]
+    outputs = [finish(process) for process in pair]
+    before = [int(re.match(r"(\d+) of 12 trials are done", text)[1]) for text in outputs]
     assert min(before) >= 1
-    own = [numbers(text) for text in said]
+    own = [numbers(text) for text in outputs]
     assert not own[0] & own[1] and all(before)
     with (folder / "trials.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -50,17 +50,17 @@ def test_a_killed_sweep_goes_on_and_processes_share_it(tmp_path):
     found = {int(row["trial"]) for row in rows}
     assert 0 in found - own[0] - own[1] and len((own[0] | own[1]) - found) <= 1  # one may have ended after the table
     assert len({row["learning_rate"] for row in rows}) == len(rows)  # nothing was tried twice
-    assert f"validation {accuracy[0]:.1%}   test " in said[0] + said[1]
+    assert f"validation {accuracy[0]:.1%}   test " in outputs[0] + outputs[1]
     with Image.open(folder / "sweep.png") as picture:
         assert picture.format == "PNG" and len(picture.convert("L").getcolors()) > 50
 
 
-def test_another_question_is_not_mixed_in(tmp_path, monkeypatch):
+def test_a_sweep_with_other_settings_is_rejected(tmp_path, monkeypatch):
     import optuna
 
     storage = f"sqlite:///{tmp_path / 'mine.db'}"
     study = optuna.create_study(study_name="small-network", storage=storage)
     study.set_user_attr("asked", {"data": "fashion-mnist"})
     monkeypatch.setattr(sys, "argv", ["sweep.py", "--storage", storage, "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit, match=r"was begun with .'data': 'fashion-mnist'., now it is .* give the same, or"):
+    with pytest.raises(SystemExit, match=r"was started with .'data': 'fashion-mnist'., not with .* use the same settings or"):
         runpy.run_path(str(SWEEP), run_name="__main__")

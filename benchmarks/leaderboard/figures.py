@@ -157,10 +157,10 @@ def leaderboard_table(board: Board) -> str:
                for row in board.rows]
     details = [_details(row, machines) for row in board.rows]
     return "\n".join([
-        f"{_how(board)} Mean ± standard deviation over seeds; in brackets 95 % intervals over images.", "",
+        f"{_how(board)} Mean ± standard deviation over seeds; 95 % intervals over images in parentheses.", "",
         *_lines(["model", *COLUMNS, "claim"], figures), "",
         *_lines(["model", "parameters", "trained in", "epochs", "seeds", "machine", "p, worst case", "p, mean",
-                 "answers that differ from the centered one", "ties"], details), "",
+                 "predictions that differ from the centered one", "ties"], details), "",
         *(f"- Machine {letter}: {name}." for name, letter in machines.items()), *_notes(board)])
 
 
@@ -186,16 +186,15 @@ def _how(board: Board) -> str:
 
 def _notes(board: Board) -> list[str]:
     return [
-        "- Claim: whether the construction keeps the answer the same at every placement, before any training "
-        "(`shiftscope models list` says why).",
-        "- p: how sure it is that a row is better than the next measured one below. The two models of a seed are "
-        "compared on the same images: those right at every placement by McNemar's test, shares of placements right by "
-        "a paired z-test. The largest value over the seeds that both have is shown, and 1 where seeds disagree about "
-        "which is better.",
-        "- Bold: the best of all, and better than the second best with p < 0.05. Without that nothing is bold.",
+        "- Claim: invariance that follows from the architecture, before any training (`shiftscope models list` gives the "
+        "reasons).",
+        "- p: p-value of the comparison with the next measured row below. The two models of a seed are compared on the "
+        "same images: worst-case accuracy with McNemar's test, mean accuracy with a paired z-test. The table shows the "
+        "largest value over the common seeds, and 1 if the seeds disagree about which model is better.",
+        "- Bold: the best value, if it is better than the second best with p < 0.05.",
         "- Ties: predictions whose two largest outputs are equal, or so close that rounding may decide.",
-        "- Chance is computed from the numbers of classes K and placements P. One class for all: 1/K right, never "
-        "changes its mind. A guess at each placement: right everywhere with K^-P, one label everywhere with K^(1-P), "
+        "- Chance is computed from the numbers of classes K and placements P. One class for all: accuracy 1/K, the same "
+        "prediction everywhere. A random guess at each placement: worst case K^-P, unanimity K^(1-P), "
         "consistency 1/P + (1 - 1/P)/K."]
 
 
@@ -207,10 +206,10 @@ def leaderboard_figure(board: Board) -> Figure:
         UsageError: no rows.
     """
     _check(board)
-    title, subtitle = "Right on average, and right wherever it lies", (
-        "Circles: images right at every placement. Squares: share right, mean over all placements. The "
-        "shorter the line, the less the place matters.")
-    footer = (_how(board), "Strokes: seeds.", image_credit(board.dataset, synthetic=board.synthetic))
+    title, subtitle = "Mean and worst-case accuracy", (
+        "Squares: mean accuracy over all placements. Circles: worst-case accuracy, the fraction of images that are "
+        "correct at every placement. The shorter the line, the less the position matters.")
+    footer = (_how(board), "Small marks: seeds.", image_credit(board.dataset, synthetic=board.synthetic))
     top, bottom = head_height(WIDTH, title, subtitle) + 0.15, foot_height(WIDTH, *footer) + 0.45
     tall = ROW * len(board.rows)
     figure = Figure(figsize=(WIDTH, top + tall + bottom))
@@ -240,5 +239,5 @@ def _dumbbells(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_yticks(range(len(rows)), [verbatim(row.title) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(-10, 106)
-    axes.set_xlabel("images right, %")
+    axes.set_xlabel("accuracy, %")
     axes.grid(axis="y", visible=False)

@@ -61,7 +61,7 @@ def document(found: Overview) -> dict[str, Any]:
 def page_part(results: Path) -> str:
     """Return what stands between the marks of a page: the table, and the figure above it."""
     made = board(read_standings(results))
-    return f"![Mean and worst case of every entry](images/{PICTURE})\n\n{leaderboard_table(made)}"
+    return f"![Mean and worst-case accuracy of every entry](images/{PICTURE})\n\n{leaderboard_table(made)}"
 
 
 def write_page(results: Path, page: Path) -> None:

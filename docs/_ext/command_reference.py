@@ -1,6 +1,6 @@
-"""The directive `command-reference`: every command with all its options, read from the application itself.
+"""The directive `command-reference`: all commands and options, generated from the application.
 
-A help formatter of cyclopts collects what `shiftscope COMMAND --help` would print, and the page is made of that.
+A cyclopts help formatter collects the output of `shiftscope COMMAND --help` and converts it to a page.
 """
 
 import io
@@ -18,7 +18,7 @@ from shiftscope.cli.app import COMMANDS, Command, build_app
 
 
 class HelpPage:
-    """Takes the parts of a help page instead of printing them; cyclopts calls its methods."""
+    """Help formatter that collects the parts of a help page; cyclopts calls its methods."""
 
     def __init__(self, app: App, words: tuple[str, ...]):
         self.usage = self.description = ""
@@ -33,19 +33,19 @@ class HelpPage:
         self.description = as_text(description)
 
     def __call__(self, console: Console, options: Any, panel: Any) -> None:
-        if panel.format == "parameter" and panel.entries:  # the other kind lists --help and --version
+        if panel.format == "parameter" and panel.entries:  # the other panel lists --help and --version
             self.panels.append(panel)
 
 
 def as_text(renderable: Any) -> str:
-    """Return what cyclopts would print, without colors and in long lines."""
+    """Return the output of cyclopts without colors and line breaks."""
     stream = io.StringIO()
     Console(file=stream, width=10_000, no_color=True, highlight=False).print(renderable)
     return "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines())
 
 
 def escape(text: str) -> str:
-    """Return plain text as reStructuredText; what stands between backticks stays code."""
+    """Convert plain text to reStructuredText; text between backticks stays code."""
     parts = text.split("`")
     return "`".join("".join(f"\\{c}" if c in "*|_\\" else c for c in part) if not number % 2 else part
                     for number, part in enumerate(parts))
@@ -64,17 +64,17 @@ def page_lines(command: Command, page: HelpPage) -> Iterator[str]:
 
 
 def _values(entry: Any) -> str:
-    """What an option may be, and what it is where nobody says."""
+    """Choices and default of an option."""
     choices = f" Choices: {', '.join(f'``{choice}``' for choice in entry.choices)}." if entry.choices else ""
     default = f" Default: ``{entry.default}``." if entry.default else ""
     return choices + default + (" Required." if entry.required and not entry.positional_label else "")
 
 
 class CommandReference(SphinxDirective):
-    """One section a command."""
+    """Creates one section per command."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_reread()  # the commands may have changed where this page has not
+        self.env.note_reread()  # the commands may have changed although this page has not
         return [self._section(command) for command in COMMANDS]
 
     def _section(self, command: Command) -> nodes.section:
@@ -87,6 +87,6 @@ class CommandReference(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive; its page is read anew by every build."""
+    """Register the directive; every build reads its page again."""
     app.add_directive("command-reference", CommandReference)
     return {"parallel_read_safe": True}

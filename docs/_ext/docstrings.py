@@ -1,4 +1,4 @@
-"""Docstrings as they are written here, plain text with `code` between backticks, for Sphinx, which expects markup."""
+"""Converts the docstrings of this package, plain text with `code` between backticks, to reStructuredText."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -8,14 +8,14 @@ from sphinx.application import Sphinx
 
 
 def plain_prose(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Keep `*` and `|` from being read as markup; examples and blocks after a double colon stay as they are."""
+    """Escape `*` and `|`; examples and blocks after a double colon are not changed."""
     lines[:] = [] if lines and lines[0].startswith("Alias for field number") else list(_escaped(lines))
 
 
 def _escaped(lines: Iterable[str]) -> Iterator[str]:
-    before = ""  # "Returns:": what follows is prose, so an empty type with its colon keeps napoleon from finding one
+    before = ""  # after "Returns:" comes prose: an empty type and a colon keep napoleon from parsing a type
     inside_code = example = False
-    announced: int | None = None  # indentation of the line that announced a block of code
+    announced: int | None = None  # indentation of the line that introduced a code block
     for line in lines:
         indent = len(line) - len(line.lstrip())
         example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
@@ -42,7 +42,7 @@ def _escape(line: str, inside_code: bool) -> tuple[str, bool]:
 
 
 class Attributes:
-    """Keeps napoleon off the docstrings of attributes, where it takes what stands before a colon for a type."""
+    """Protects docstrings of attributes from napoleon, which parses text before a colon as a type."""
 
     def __init__(self) -> None:
         self.kept: list[str] = []
@@ -56,19 +56,19 @@ class Attributes:
 
 
 def join_with_dash(app: Sphinx, doctree: nodes.document) -> None:
-    """Put a dash between an argument and its meaning, where Sphinx puts two hyphens."""
+    """Replace the two hyphens between an argument and its description with a dash."""
     for text in [text for text in doctree.findall(nodes.Text) if text == " -- "]:
         text.parent.replace(text, nodes.Text(" – "))
 
 
 def strip_long_signature(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> tuple[str, None] | None:
-    """Leave out the signature of records and settings: their fields follow, one by one, with their meaning."""
+    """Omit the signature of records and settings, whose fields are documented one by one."""
     fields = getattr(value, "__dataclass_fields__", ()) if what == "class" else ()
     return ("", None) if len(fields) > 6 else None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect them; napoleon's own priority is 500."""
+    """Connect the handlers; napoleon has priority 500."""
     attributes = Attributes()
     app.connect("autodoc-process-docstring", plain_prose, priority=300)
     app.connect("autodoc-process-docstring", attributes.before, priority=400)

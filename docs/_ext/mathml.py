@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers draw by themselves: no script, nothing fetched, nothing to install."""
+"""Renders formulas as MathML, which browsers display without scripts or downloads."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the renderer; conf.py chooses it."""
+    """Register the renderer, which conf.py selects."""
     app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
     return {"parallel_read_safe": True}
 

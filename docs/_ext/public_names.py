@@ -1,7 +1,7 @@
-"""Holds the reference to its promise, every public name, and leads short names in docstrings to their page.
+"""Checks that the reference lists every public name, and resolves short names in docstrings to their entries.
 
-Public are the names in `__all__` of the packages below. `shiftscope.NAME` stands on a page under this very name; what
-several packages offer stands there once, under one of its names.
+Public names are those in `__all__` of the packages below. `shiftscope.NAME` must be listed under this name; an object
+exported by several packages is listed once, under one of its names.
 """
 
 from collections.abc import Iterable
@@ -18,34 +18,35 @@ PACKAGES = ("shiftscope", "shiftscope.data", "shiftscope.models", "shiftscope.mo
             "shiftscope.evaluation", "shiftscope.auditing", "shiftscope.visualization", "shiftscope.results",
             "shiftscope.reporting", "shiftscope.training", "shiftscope.runs", "shiftscope.dense", "shiftscope.graph",
             "shiftscope.model_utils")
-"""Packages whose `__all__` is documented."""
+"""Packages with a documented `__all__`."""
 
 
 def public_names() -> dict[str, set[str]]:
-    """Return every public name with the names under which the reference may list it."""
+    """Return every public name with the names under which the reference can list it."""
     values = {f"{package}.{name}": getattr(import_module(package), name)
               for package in PACKAGES for name in import_module(package).__all__}
     homes: dict[int, set[str]] = {}
     for name, value in values.items():
         homes.setdefault(id(value), set()).add(name)
-    return {name: homes[id(value)] if name.count(".") > 1 and callable(value) else {name}  # equal numbers are not one
+    # Equal numbers can be different constants, so only callables are identified by their id.
+    return {name: homes[id(value)] if name.count(".") > 1 and callable(value) else {name}
             for name, value in values.items()}
 
 
 def missing_names(listed: Iterable[str]) -> list[str]:
-    """Return the public names that are not among those `listed` in the reference."""
+    """Return the public names that are missing in `listed`, the names in the reference."""
     listed = set(listed)
     return sorted(name for name, homes in public_names().items() if not homes & listed)
 
 
 def check_reference(app: Sphinx, env: BuildEnvironment) -> None:
-    """Warn about every public name without an entry, which fails `make docs`."""
+    """Warn about every public name without an entry; warnings fail `make docs`."""
     for name in missing_names(entry[0] for entry in env.get_domain("py").get_objects()):
-        logging.getLogger(__name__).warning("the reference lacks the public name %s: add it to docs/reference", name)
+        logging.getLogger(__name__).warning("public name %s is not in docs/reference: add it", name)
 
 
 def resolve_short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Node) -> Any:
-    """Lead `Placement`, written in the docstring of any module, to the one public thing of that name."""
+    """Resolve a short name such as `Placement` in a docstring to the only public object of that name."""
     if node.get("refdomain") != "py":
         return None
     name = node["reftarget"].removeprefix("shiftscope.").rpartition(".")[2]
@@ -59,7 +60,7 @@ def resolve_short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, c
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect both."""
+    """Connect the handlers."""
     app.connect("env-check-consistency", check_reference)
     app.connect("missing-reference", resolve_short_name)
     return {"parallel_read_safe": True}

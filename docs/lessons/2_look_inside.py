@@ -11,15 +11,15 @@
 # ---
 
 # %% [markdown]
-# # 2 Look inside
+# # 2 Feature visualization
 #
-# Lesson 1 found that a perceptron is too weak for moved garments. Can one *see* that? A network is nothing but numbers,
-# and some of them are pictures: the weights of its first layer. For the others one can ask the network to draw. We look
-# at its weights, let it draw what it likes best, put real garments beside the drawings, and then ask somebody else
-# whether the drawings are any good.
+# Lesson 1 showed that a perceptron underfits randomly placed garments. Can this be *seen* in the network? The weights
+# of the first layer can be displayed as images. For later layers, an image that maximally activates a unit can be
+# synthesized by gradient ascent. This lesson displays the weights, synthesizes images, compares them with real
+# garments, and tests the synthesized images with another network.
 #
-# **Guess first.** Take a pencil and draw what you expect the perceptron to like best when it is asked for a pullover.
-# And the convnet?
+# **Make a prediction.** Sketch the image that you expect to maximally activate the class *pullover* of the perceptron.
+# And for the convnet?
 
 # %%
 from dataclasses import replace
@@ -37,156 +37,158 @@ from shiftscope.reporting.style import SIGNED
 from shiftscope.visualization import attribute, coarser, find_neighbors, unit_table, visualize
 
 data = choose_data()
-place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
-models = {name: trained_model(name, data) for name in COLORS}  # both learned from moved garments
+placement = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
+models = {name: trained_model(name, data) for name in COLORS}  # both trained on random placements
 names = data.class_names
 print(f"{data.name}: {', '.join(names)}")
 
 # %% [markdown]
-# ## The first weights
+# ## Weights of the first layer
 #
-# A neuron of the perceptron weighs each of the 56 x 56 pixels of the canvas. Laid out as the pixels are, its weights
-# are a picture: bright pixels on orange excite the neuron, on blue they silence it.
+# A neuron of the perceptron has one weight for each of the 56 x 56 pixels of the canvas. Arranged like the pixels, the
+# weights form an image: bright pixels in orange regions activate the neuron, bright pixels in blue regions inhibit it.
 
 # %%
 templates = models["two-full"].fc1.weight.detach().view(100, 1, 56, 56)
 weight_grid(templates[:20].numpy(), title="Templates of the first 20 neurons of the perceptron", credit=credit(data))
 
 # %% [markdown]
-# Stripes and clouds, spread over the whole canvas. Nothing there is a garment. The convnet's first weights are 30
-# filters of 5 x 5 pixels: small edges, bars and spots, which it looks for everywhere.
+# The weights form stripes and blobs over the whole canvas and do not resemble garments. The first layer of the convnet
+# has 30 filters of 5 x 5 pixels, small edges, bars and spots, which are applied at every position.
 
 # %%
 filters = models["two-conv"].conv1.weight.detach()
 weight_grid(filters.numpy(), title="The 30 filters of the convnet's first layer", credit=credit(data))
 
 # %% [markdown]
-# ## Why the templates are smeared
+# ## Why the templates are blurred
 #
-# Is that how perceptrons are, or does moving do it? Train two small ones on the same few garments: one on centered, one
-# on moved ones.
+# Is this a property of perceptrons, or an effect of random placements? Train two small perceptrons on the same subset
+# of garments, one on centered garments and one on random placements.
 
 # %%
 few = replace(data, train=Subset(data.train, torch.arange(len(data.train))[:by_setting(3_000, 12_000)]))
 short = shiftscope.TrainSettings(epochs=by_setting(8, 20), batch_size=125, validation=0)
 trained = {}
-for title, where in {"centered": place.center_only(), "random": place}.items():
+for title, training_placement in {"centered": placement.center_only(), "random": placement}.items():
     model = shiftscope.models.build_model("two-full", seed=0)
-    shiftscope.train(model, few, placement=where, settings=short)
+    shiftscope.train(model, few, placement=training_placement, settings=short)
     trained[title] = model.fc1.weight.detach().view(100, 56, 56)
 
 
-def neighbors_alike(weights):
-    """Return the correlation between weights that stand side by side, in the middle of the canvas."""
+def neighbor_correlation(weights):
+    """Return the correlation between horizontally adjacent weights in the middle of the canvas."""
     middle = weights[:, 14:42, 14:42]
     return float(np.corrcoef(middle[:, :, 1:].flatten(), middle[:, :, :-1].flatten())[0, 1])
 
 
 figure, axes = plt.subplots(2, 10, figsize=(12, 2.8), layout="constrained")
 for row, (title, weights) in enumerate(trained.items()):
-    for panel, picture in zip(axes[row], weights[:10], strict=True):
-        end = float(picture.abs().quantile(0.995))
-        panel.imshow(picture, cmap=SIGNED, vmin=-end, vmax=end)
+    for panel, image in zip(axes[row], weights[:10], strict=True):
+        end = float(image.abs().quantile(0.995))
+        panel.imshow(image, cmap=SIGNED, vmin=-end, vmax=end)
         panel.set(xticks=[], yticks=[])
     axes[row, 0].set_ylabel(title)
-    print(f"learned from {title} garments: neighboring weights have a correlation of {neighbors_alike(weights):.2f}")
+    print(f"trained on {title} placements: correlation of neighboring weights {neighbor_correlation(weights):.2f}")
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# **What we see.** Above, templates with sleeves, soles and trouser legs, in the middle of noise that no garment ever
-# touched (some neurons are nothing but noise: they never took part). Below, stripes and clouds.
+# **Result.** The upper row has templates with sleeves, soles and trouser legs in the middle, surrounded by noise at
+# pixels that no garment covers. (Some neurons contain only noise: they were never active in training.) The lower row
+# has stripes and blobs.
 #
-# Each step of training adds to a neuron's weights a little of each picture that it looks at. A moved garment comes at
-# 841 places, so in the long run what is added is the garment *averaged over all places*. And that is a blur:
+# Each training step adds a small multiple of each training image to the weights of a neuron. With random placements, an
+# image appears at 841 positions, so over time the sum is the garment *averaged over all positions*. This average is
+# blurred:
 
 # %%
 trousers = (data.train.labels == names.index("Trouser")).nonzero()[:200, 0]
 pixels = data.train.gather(trousers)
-averages = {"one garment": place.place(pixels[:1], place.centered(1))[0, 0],
-            "200 of its class, centered": place.place(pixels, place.centered(len(pixels))).float().mean(0)[0],
-            "one garment, at all 841 places":
-                place.place(pixels[:1].expand(841, -1, -1, -1), place.offsets()).float().mean(0)[0]}
+averages = {"one garment": placement.place(pixels[:1], placement.centered(1))[0, 0],
+            "200 of its class, centered": placement.place(pixels, placement.centered(len(pixels))).float().mean(0)[0],
+            "one garment, at all 841 positions":
+                placement.place(pixels[:1].expand(841, -1, -1, -1), placement.offsets()).float().mean(0)[0]}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
-for panel, (title, picture) in zip(axes, averages.items(), strict=True):
-    panel.imshow(picture, cmap="gray")
+for panel, (title, image) in zip(axes, averages.items(), strict=True):
+    panel.imshow(image, cmap="gray")
     panel.set_title(title, fontsize=10)
     panel.set(xticks=[], yticks=[])
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# What a template can still tell in that blur are wide stripes: long and upright, or flat and broad. Collars and sleeves
-# are gone. These are the errors of lesson 1: shirts for coats, sandals for sneakers, hardly ever a trouser for a bag. A
-# filter of the convnet is not smeared, for it does not stand still: it is moved over the canvas, and finds its edge
-# wherever it is.
+# The only features left in the blurred average are wide stripes: long and vertical, or flat and horizontal. Collars and
+# sleeves are lost. This explains the errors of lesson 1: shirts and coats are confused, and so are sandals and
+# sneakers, but seldom trousers and bags. A filter of the convnet is not blurred, because the convolution applies it at
+# every position and detects its edge wherever it occurs.
 
 # %% [markdown]
-# ## Ask it to draw
+# ## Gradient ascent
 #
-# For all that lies deeper there are no weights that one could look at. But one can *ask*: begin with a gray canvas,
-# compute how each pixel would have to change to make the network say "pullover" more loudly, change all a little that
-# way, and repeat. This is gradient ascent: training, with the roles exchanged. The network stands still, the picture
-# learns.
+# Weights of deeper layers cannot be displayed as input images. Instead, synthesize an image that maximizes the score of
+# a class: start with a gray canvas, compute the gradient of the score with respect to the pixels, change the pixels
+# slightly in this direction, and repeat. This is gradient ascent: the weights are fixed and the pixels are optimized.
 
 # %%
-def draw(model, steps=40, length=1.0):
-    """Return ten pictures, one a class: from mid-gray, uphill for its class."""
-    pictures = torch.full((10, 1, 56, 56), 0.5)
+def synthesize(model, steps=40, length=1.0):
+    """Return ten images, one per class, by gradient ascent from mid-gray."""
+    images = torch.full((10, 1, 56, 56), 0.5)
     for _ in range(steps):
-        pictures.requires_grad_()
-        score = model(pictures).diagonal().sum()  # what the model gives picture k for class k, summed
-        slope, = torch.autograd.grad(score, pictures)
-        lengths = slope.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-        pictures = (pictures + length * slope / lengths).clamp(0, 1).detach()
-    return pictures
+        images.requires_grad_()
+        score = model(images).diagonal().sum()  # the score of class k for image k, summed
+        gradient, = torch.autograd.grad(score, images)
+        norms = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        images = (images + length * gradient / norms).clamp(0, 1).detach()
+    return images
 
 
-def said(model, pictures):
-    """Return the class that a model takes each picture for."""
+def predict(model, images):
+    """Return the predicted class of each image."""
     with torch.no_grad():
-        return model(pictures).argmax(1)
+        return model(images).argmax(1)
 
 
 OTHER = {"two-full": "two-conv", "two-conv": "two-full"}
-asked = torch.arange(10)
-drawings = {(name, "plain"): draw(model) for name, model in models.items()}
+classes = torch.arange(10)
+syntheses = {(name, "plain"): synthesize(model) for name, model in models.items()}
 
 figure, axes = plt.subplots(2, 10, figsize=(12, 3), layout="constrained")
 for row, name in enumerate(models):
     for column, panel in enumerate(axes[row]):
-        panel.imshow(drawings[name, "plain"][column, 0], cmap="gray")
+        panel.imshow(syntheses[name, "plain"][column, 0], cmap="gray")
         panel.set(xticks=[], yticks=[])
         if row == 0:
             panel.set_title(names[column], fontsize=9)
     axes[row, 0].set_ylabel(model_title(name))
-    own = int((said(models[name], drawings[name, "plain"]) == asked).sum())
-    print(f"the {model_title(name)} names {own} of its 10 pictures as asked")
+    own = int((predict(models[name], syntheses[name, "plain"]) == classes).sum())
+    print(f"the {model_title(name)} assigns {own} of its 10 images to the intended class")
 plt.show()
 
 # %% [markdown]
-# The networks are convinced: nearly every one of these is to them a perfect garment. To you it is noise. Each picture
-# is full of tiny patterns that this network happens to add up, exactly where they stand. A few pixels to the side many
-# are worth nothing (exercise 3).
+# Each network classifies nearly all of its images correctly with high confidence, but to humans they look like noise.
+# Each image contains many small patterns that this network adds up at exactly these positions. After a shift by a few
+# pixels, most of them have no effect (exercise 3).
 #
-# `shiftscope.visualize` climbs the same slope with more care: before each step the picture is moved and blurred a
-# little, so that only what works in more than one exact position survives. ([How that is done](../looking-inside.md).)
+# `shiftscope.visualize` uses gradient ascent with regularization: before each step the image is shifted and blurred
+# slightly, so that only patterns that do not depend on an exact position remain. (See [feature
+# visualization](../looking-inside.md).)
 
 # %%
-careful = {name: visualize(model, "class:all", class_names=names, placement=place, name=name)
-           for name, model in models.items()}
-class_gallery(careful["two-full"], credit=credit(data))
+regularized = {name: visualize(model, "class:all", class_names=names, placement=placement, name=name)
+               for name, model in models.items()}
+class_gallery(regularized["two-full"], credit=credit(data))
 
 # %%
-class_gallery(careful["two-conv"], credit=credit(data))
+class_gallery(regularized["two-conv"], credit=credit(data))
 
 # %% [markdown]
-# Compare with your pencil. The convnet's trouser, bag and ankle boot one would name without help; for shirt and
-# pullover it draws sleeves and hems, several of them side by side. The perceptron's pictures are the stripes and clouds
-# of its templates, put together.
+# Compare these images with your sketch. Trouser, bag and ankle boot of the convnet are recognizable without the
+# caption. For shirt and pullover, the image contains several sleeves and hems side by side. The images of the
+# perceptron combine the stripes and blobs of its templates.
 
 # %% [markdown]
-# ## What single neurons like
+# ## Single neurons
 
 # %%
 neuron_gallery(visualize(models["two-full"], "fc1:0-19", name="two-full"), credit=credit(data))
@@ -195,126 +197,132 @@ neuron_gallery(visualize(models["two-full"], "fc1:0-19", name="two-full"), credi
 neuron_gallery(visualize(models["two-conv"], "fc1:0-19", name="two-conv"), credit=credit(data))
 
 # %% [markdown]
-# The perceptron's neurons like their own templates: for a single layer the best picture *is* the weights. The convnet's
-# neurons stand behind two layers of filters and like parts: soles, slanting edges, stripes.
+# The images of the perceptron's neurons resemble their templates: for a single linear layer, the optimal image is
+# proportional to the weights. The neurons of the convnet follow two convolutional layers and respond to parts: soles,
+# slanted edges, stripes.
 #
-# ## Real garments beside the drawings
+# ## Comparison with real garments
 #
-# A drawing shows what would excite a unit *most*, not what usually does. So look at real images too. For four classes:
-# the convnet's drawing, the test images that excite the class most, each at its best place, and how strongly all others
-# do (the triangle is the drawing).
+# A synthesized image shows the *maximal* activation of a unit, not its typical input. Therefore also look at real
+# images. For four classes, the figure shows the synthesized image, the test images with the highest activation, each at
+# its best position, and a histogram of the activations of all evaluated images. The triangle marks the synthesized
+# image.
 
 # %%
 GOAL = "class:1,6,7,8"
-synthetic = visualize(models["two-conv"], GOAL, class_names=names, placement=place, name="two-conv")
-near, = find_neighbors(models["two-conv"], [GOAL], data, k=6, placement=coarser(place, by_setting(9, 49)),
-                        images=by_setting(150, 500), name="two-conv")
-neighbors_figure(replace(synthetic, objective=near.objective, units=near.units), near, images=6)
+synthesis = visualize(models["two-conv"], GOAL, class_names=names, placement=placement, name="two-conv")
+near, = find_neighbors(models["two-conv"], [GOAL], data, k=6, placement=coarser(placement, by_setting(9, 49)),
+                       images=by_setting(150, 500), name="two-conv")
+neighbors_figure(replace(synthesis, objective=near.objective, units=near.units), near, images=6)
 
 # %% [markdown]
-# Mostly the drawing lies to the right of all real images: no garment excites the class so much. It is an exaggeration,
-# a caricature, and no typical member of the class. And among the garments that the network finds most like a *shirt*,
-# some are none.
+# In most cases, the activation of the synthesized image is higher than that of all real images. It exaggerates the
+# features of the class and is not a typical example. And some of the garments with the highest activation for *shirt*
+# are not shirts.
 
 # %% [markdown]
 # ## Dead units
 #
-# Some neurons are never above zero, for no garment at any place: whatever they would say, nobody ever asks them. Here
-# is how often each neuron of `fc1` is active.
+# Some neurons are never active, for any garment at any position. The figure shows how often each neuron of `fc1` is
+# active.
 
 # %%
 figure, panel = plt.subplots(figsize=(8, 3), layout="constrained")
 for (name, model), line in zip(models.items(), ("-", "--"), strict=True):
-    units = unit_table(model, data, placement=place, images=by_setting(300, 2_000))
+    units = unit_table(model, data, placement=placement, images=by_setting(300, 2_000))
     layers = [row.layer for row in units.layers]
     before = sum(row.units for row in units.layers[:layers.index("fc1")])
     active = np.sort(units.active[before:before + 100])[::-1]
     panel.plot(active, line, color=COLORS[name], label=model_title(name))
     print(f"{model_title(name)}: {(active == 0).sum()} of 100 neurons of fc1 are dead, the median one is active for "
           f"{np.median(active):.0%} of the garments")
-panel.set(xlabel="neurons of fc1, most active first", ylabel="share of garments", title="How often a neuron is active")
+panel.set(xlabel="neurons of fc1, most active first", ylabel="fraction of garments", title="Activity of neurons")
 panel.legend()
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# A dead neuron costs time and memory and does nothing. Ask it to draw and it will: gradient ascent finds *some* picture
-# that wakes it. So never judge a unit by its drawing alone.
+# A dead neuron uses time and memory without effect. Gradient ascent still finds *some* image that activates it.
+# Therefore never judge a unit by its synthesized image alone.
 #
-# ## Which pixels decide?
+# ## Attribution
 #
-# The other question is about one given garment: which of its pixels made the network say what it said? **Saliency**
-# asks how the score would change if a pixel became a little brighter. **Occlusion** blots out a window and looks how
-# much the score falls.
+# A different question concerns a given image: which pixels determine the prediction? **Saliency** is the derivative of
+# the score with respect to each pixel. **Occlusion** is the decrease of the score when a window is replaced by the
+# background.
 
 # %%
 first = torch.arange(3)
-canvases = place.place(data.test.gather(first), place.sample(first, seed=0))
-whys = [attribute(models["two-conv"], canvases, method=method, labels=data.test.labels[first].numpy(),
-                  name="two-conv", class_names=names) for method in ("saliency", "occlusion")]
-attribution_figure(whys, credit=credit(data))
+canvases = placement.place(data.test.gather(first), placement.sample(first, seed=0))
+attributions = [attribute(models["two-conv"], canvases, method=method, labels=data.test.labels[first].numpy(),
+                          name="two-conv", class_names=names) for method in ("saliency", "occlusion")]
+attribution_figure(attributions, credit=credit(data))
 
 # %% [markdown]
-# Saliency lights up pixels on the *empty* canvas, too: it says what would matter, not what did. Occlusion does what it
-# says, and marks the garment.
+# Saliency also marks pixels of the *empty* canvas: it measures what would change the score, not what contributed to it.
+# Occlusion marks the garment.
 #
-# ## Ask somebody else
+# ## Transfer to another network
 #
-# What can a drawing tell? That *this* network responds to it. Whether it shows what garments look like is another
-# matter, and there is a simple test. Show the drawings of one network to the **other** one. It learned from the same
-# garments, but its weights are its own. A garment should convince both.
+# A synthesized image shows what *this* network responds to. Does it also show what garments look like? A simple test is
+# to classify the images with the **other** network. It was trained on the same garments but has different weights. A
+# realistic garment should be classified correctly by both.
 #
-# **Guess**: how many of the ten plain drawings does the other network name as asked? How many of the careful ones?
+# **Make a prediction**: how many of the ten images from plain gradient ascent does the other network assign to the
+# intended class? And how many of the regularized ones?
 
 # %%
-for name, made in careful.items():
-    drawings[name, "careful"] = torch.from_numpy(made.images)
+for name, synthesis in regularized.items():
+    syntheses[name, "regularized"] = torch.from_numpy(synthesis.images)
 
 # %% [markdown]
-# ## The picture, and the number
+# ## Summary
 
 # %%
 figure, axes = plt.subplots(4, 10, figsize=(12, 6), layout="constrained")
-right = {}
-for row, kind in enumerate(("plain", "careful")):
+correct = {}
+for row, kind in enumerate(("plain", "regularized")):
     for step, name in enumerate(models):
-        pictures, line = drawings[name, kind], axes[2 * row + step]
-        own, other = said(models[name], pictures), said(models[OTHER[name]], pictures)
-        right[name, kind] = int((own == asked).sum()), int((other == asked).sum())
+        images, line = syntheses[name, kind], axes[2 * row + step]
+        own, other = predict(models[name], images), predict(models[OTHER[name]], images)
+        correct[name, kind] = int((own == classes).sum()), int((other == classes).sum())
         line[0].set_ylabel(f"{model_title(name)},\n{kind}")
         for k, panel in enumerate(line):
-            panel.imshow(pictures[k, 0], cmap="gray")
+            panel.imshow(images[k, 0], cmap="gray")
             ok = int(other[k]) == k
             panel.set_title(f"{'✓' if ok else '✗'} {names[other[k]]}", fontsize=8, color="black" if ok else "0.5",
                             fontweight="bold" if ok else "normal")
             panel.set(xticks=[], yticks=[])
             if 2 * row + step == 3:
                 panel.set_xlabel(names[k], fontsize=9)
-figure.suptitle("Drawn for the class at the bottom; what the OTHER network says stands above each")
-figure.supxlabel(f"The networks learned from {credit(data).removeprefix('Images: ')}", fontsize=8)
+figure.suptitle("Synthesized for the class at the bottom; above each image, the prediction of the OTHER network")
+figure.supxlabel(f"The networks were trained on {credit(data).removeprefix('Images: ')}", fontsize=8)
 plt.show()
 
-for (name, kind), (own, other) in right.items():
-    print(f"{model_title(name)}, {kind}: itself names {own} of 10 as asked, the other network {other} of 10")
-own, other = (sum(right[name, "plain"][who] for name in models) for who in (0, 1))
-print(f"Of 20 plain drawings the networks that made them recognize {own}, the other ones {other}.")
-assert own >= 16, "gradient ascent should convince the network that it climbs"
-assert other <= own - 8, "the drawings would convince any network"
+for (name, kind), (own, other) in correct.items():
+    print(f"{model_title(name)}, {kind}: {own} of 10 images classified as intended, {other} of 10 by the other network")
+own, other = (sum(correct[name, "plain"][who] for name in models) for who in (0, 1))
+print(f"Of 20 images from plain gradient ascent, {own} are classified as intended by their own network, and {other} by "
+      "the other one.")
+assert own >= 16, "gradient ascent should maximize the class of its own network"
+assert other <= own - 8, "plain gradient ascent transfers to the other network"
 
 # %% [markdown]
-# Blind guessing would name 2 of 20 as asked. The plain drawings are worth little more to anyone but their maker: they
-# show what *this* set of weights adds up, not what a garment looks like. The careful ones carry over far better, and
-# what carries over is what one can recognize. So a synthesis is a clue. It tells where to look; whether it is true,
-# others must say: real images, and another network.
+# At chance level, 2 of 20 images would be assigned to the intended class. Plain gradient ascent is hardly better for
+# the other network: its images show which patterns *this* set of weights adds up, not what a garment looks like. The
+# regularized images transfer much better and are also easier to recognize. A synthesized image is a hypothesis about a
+# unit. Test it with real images and with another network.
 #
-# Be fair, though: part of the difference is the ground. Plain drawings begin in gray, which no garment's canvas has,
-# careful ones in black. Begun in black, the perceptron's plain drawings convince the convnet in 3 cases of 10
-# (Fashion-MNIST), still fewer than the careful ones; the convnet's own ascent gets stuck there.
+# Part of the difference is due to the initial image. Plain gradient ascent starts from gray, which never occurs as a
+# background in the data, and the regularized one from black. Starting from black, 3 of 10 plain images of the
+# perceptron transfer to the convnet (Fashion-MNIST), still fewer than with regularization; plain gradient ascent on the
+# convnet does not make progress from black.
 #
 # ## Exercises
 #
-# **1. Another beginning.** Let `visualize` begin from noise, with two seeds (`start="random"`,
-# `settings=SynthesisSettings(seed=1)` from `shiftscope.settings`). Are they the same pictures? Of which network more?
+# **1. Random start.** Let `visualize` start from noise with two seeds (`start="random"`,
+# `settings=SynthesisSettings(seed=1)` from `shiftscope.settings`). Are the two images of a class similar? For which
+# network are they more similar?
 #
 # <details><summary>Solution</summary>
 #
@@ -323,49 +331,52 @@ assert other <= own - 8, "the drawings would convince any network"
 #
 # for name, model in models.items():
 #     pair = [visualize(model, "class:all", start="random", settings=SynthesisSettings(seed=seed), class_names=names,
-#                       placement=place).images.reshape(10, -1) for seed in (1, 2)]
-#     alike = [np.corrcoef(one, other)[0, 1] for one, other in zip(*pair, strict=True)]
-#     print(f"{model_title(name)}: mean correlation {np.mean(alike):.2f}, from {min(alike):.2f} to {max(alike):.2f}")
+#                       placement=placement).images.reshape(10, -1) for seed in (1, 2)]
+#     similarity = [np.corrcoef(one, other)[0, 1] for one, other in zip(*pair, strict=True)]
+#     print(f"{model_title(name)}: mean correlation {np.mean(similarity):.2f}, from {min(similarity):.2f} to "
+#           f"{max(similarity):.2f}")
 # ```
 #
-# With the models of the repository the mean correlation is 0.5 for the perceptron and 0.2 for the convnet: not the same
-# pictures at all. Gradient ascent finds *one* picture that excites a class, and there are many. The convnet has more of
-# them, since it takes a part at any place.
+# With the models of the repository, the mean correlation is 0.5 for the perceptron and 0.2 for the convnet, so the
+# images differ considerably. Gradient ascent finds *one* of many images that maximize a class. The convnet has more of
+# them, because it responds to a part at any position.
 #
 # </details>
 #
-# **2. Are real garments better evidence?** Of the test images that one network names right, how many does the other one
-# name right as well? Compare with the drawings.
+# **2. Real garments.** Of the test images that one network classifies correctly, how many does the other network
+# classify correctly as well? Compare this with the synthesized images.
 #
 # <details><summary>Solution</summary>
 #
 # ```python
 # indices = torch.arange(500)
-# real = place.place(data.test.gather(indices), place.sample(indices, seed=1)) / 255
-# hits = {name: said(model, real) == data.test.labels[indices] for name, model in models.items()}
+# real = placement.place(data.test.gather(indices), placement.sample(indices, seed=1)) / 255
+# hits = {name: predict(model, real) == data.test.labels[indices] for name, model in models.items()}
 # for name, other in OTHER.items():
-#     print(f"of those that the {model_title(name)} names right, the {model_title(other)} names "
-#           f"{hits[other][hits[name]].float().mean():.0%} right")
+#     print(f"of the images that the {model_title(name)} classifies correctly, the {model_title(other)} classifies "
+#           f"{hits[other][hits[name]].float().mean():.0%} correctly")
 # ```
 #
-# With the models of the repository 96 % and 84 %: right garments convince both. Of the plain drawings it was one in
-# ten.
+# With the models of the repository, 96 % and 84 %: real garments transfer between the networks. For plain gradient
+# ascent it was about one in ten.
 #
 # </details>
 #
-# **3. Nudge them.** Roll the careful drawings by 1, 2, 4 and 8 pixels (`torch.roll`). How many does their own network
-# still name as asked?
+# **3. Shifts.** Roll the regularized images by 1, 2, 4 and 8 pixels (`torch.roll`). How many does the same network
+# still assign to the intended class?
 #
 # <details><summary>Solution</summary>
 #
 # ```python
 # for name, model in models.items():
-#     for kind in ("plain", "careful"):
-#         left = [int((said(model, drawings[name, kind].roll(shift, 3)) == asked).sum()) for shift in (0, 1, 2, 4, 8)]
-#         print(f"{model_title(name)}, {kind}, rolled by 0, 1, 2, 4, 8 pixels: {left} of 10")
+#     for kind in ("plain", "regularized"):
+#         correct = [int((predict(model, syntheses[name, kind].roll(shift, 3)) == classes).sum())
+#                    for shift in (0, 1, 2, 4, 8)]
+#         print(f"{model_title(name)}, {kind}, rolled by 0, 1, 2, 4, 8 pixels: {correct} of 10")
 # ```
 #
-# On Fashion-MNIST the perceptron's plain drawings last 10, 9, 6, 3, 2 times, the convnet's 10, 10, 10, 7, 4 times; of
-# the careful ones at least 8 of 10 survive all of it. That is what moving them about while they were drawn was for.
+# On Fashion-MNIST, 10, 9, 6, 3 and 2 of the perceptron's plain images are still classified correctly, and 10, 10, 10, 7
+# and 4 of the convnet's. Of the regularized images, at least 8 of 10 are, for all shifts. This is the effect of
+# shifting the images during the optimization.
 #
 # </details>

@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 3 Every placement, and the à-trous identity
 #
-# A test accuracy is taken at one place an image. What would the network have said one pixel further on? There are 841
-# places for a garment of 28 x 28 pixels on a canvas of 56 x 56, so one can simply ask. For ten thousand images that is
-# 8.4 million questions, twenty minutes of computing at best. Or seconds: for all these canvases overlap, and a network
-# without padding answers all of them in a *single pass* over a slightly larger picture, exactly. This lesson does both,
-# and shows by hand why.
+# Test accuracy is usually measured at one position per image. The prediction may differ at the next pixel. A garment of
+# 28 x 28 pixels has 841 positions on a canvas of 56 x 56, so all of them can be evaluated. For ten thousand images
+# these are 8.4 million predictions, at least twenty minutes of computation. There is a faster way: the canvases
+# overlap, and a network without padding can compute all predictions in a *single pass* over a slightly larger image,
+# exactly. This lesson uses both methods and shows why they agree.
 
 # %%
 import time
@@ -34,23 +34,23 @@ from shiftscope.dense import NotDense, build_dense
 from shiftscope.reporting import accuracy_map, model_title, phase_tables
 
 data = choose_data()
-place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
-models = {name: trained_model(name, data) for name in COLORS}  # both learned from moved garments
-print(f"{place.count} places; {data.name}")
+placement = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
+models = {name: trained_model(name, data) for name in COLORS}  # both trained on random placements
+print(f"{placement.count} placements; {data.name}")
 
 # %% [markdown]
-# ## One garment, 841 answers
+# ## One garment at 841 positions
 #
-# We take one test image, lay it at every place, and ask both networks. Nothing clever yet: 841 canvases, 841 answers.
+# Place one test image at every position and evaluate both networks on the 841 canvases.
 #
-# **Guess**: how many different classes will the convnet name for this one garment?
+# **Make a prediction**: how many different classes will the convnet predict for this garment?
 
 # %%
-WHICH = 42
-image = data.test.gather(torch.tensor([WHICH]))  # (1, 1, 28, 28), uint8
-true = int(data.test.labels[WHICH])
-offsets = place.offsets()  # (841, 2): how far down and how far right, row by row
-canvases = place.place(image.expand(841, -1, -1, -1), offsets)  # (841, 1, 56, 56), uint8
+INDEX = 42
+image = data.test.gather(torch.tensor([INDEX]))  # (1, 1, 28, 28), uint8
+true = int(data.test.labels[INDEX])
+offsets = placement.offsets()  # (841, 2): vertical and horizontal offset, row by row
+canvases = placement.place(image.expand(841, -1, -1, -1), offsets)  # (841, 1, 56, 56), uint8
 with torch.no_grad():
     outputs = {name: model(canvases / 255).softmax(1).view(29, 29, 10) for name, model in models.items()}
 
@@ -58,83 +58,85 @@ figure, axes = plt.subplots(1, 5, figsize=(12, 3.1), layout="constrained")
 axes[0].imshow(image[0, 0], cmap="gray")
 axes[0].set_title(data.class_names[true], fontsize=10)
 axes[0].set(xticks=[], yticks=[])
-for column, (name, shares) in enumerate(outputs.items()):
-    said, sure = shares.argmax(2), shares[..., true]
-    answer, confidence = axes[1 + 2 * column], axes[2 + 2 * column]
-    answer.imshow(said, cmap="tab10", vmin=-0.5, vmax=9.5)
+for column, (name, probabilities) in enumerate(outputs.items()):
+    predicted = probabilities.argmax(2)
+    labels, confidence = axes[1 + 2 * column], axes[2 + 2 * column]
+    labels.imshow(predicted, cmap="tab10", vmin=-0.5, vmax=9.5)
     for row in range(2, 29, 6):
-        for place_right in range(2, 29, 6):
-            answer.text(place_right, row, int(said[row, place_right]), ha="center", va="center", fontsize=8,
-                        color="white", fontweight="bold")
-    answer.set_title(f"{model_title(name)}: what it says", fontsize=10)
-    scale = confidence.imshow(sure, cmap="Blues", vmin=0, vmax=1)
-    confidence.set_title("how sure of the true class", fontsize=10)
-    answer.set(xlabel="pixels right", ylabel="pixels down")
-    kinds = [f"{label} {data.class_names[label]} ({(said == label).float().mean():.0%})" for label in said.unique()]
-    print(f"{model_title(name)}: {', '.join(kinds)}")
+        for dx in range(2, 29, 6):
+            labels.text(dx, row, int(predicted[row, dx]), ha="center", va="center", fontsize=8, color="white",
+                        fontweight="bold")
+    labels.set_title(f"{model_title(name)}: prediction", fontsize=10)
+    scale = confidence.imshow(probabilities[..., true], cmap="Blues", vmin=0, vmax=1)
+    confidence.set_title("probability of the true class", fontsize=10)
+    labels.set(xlabel="horizontal offset", ylabel="vertical offset")
+    fractions = [f"{label} {data.class_names[label]} ({(predicted == label).float().mean():.0%})"
+                 for label in predicted.unique()]
+    print(f"{model_title(name)}: {', '.join(fractions)}")
 figure.colorbar(scale, ax=axes[-1], shrink=0.7)
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# A cell of a map is a place: its row says how far down the garment's corner lies, its column how far right. A network
-# that did not care would have maps of one color. The numbers are classes.
+# Each cell of a map is a position: its row is the vertical offset of the garment, and its column the horizontal offset.
+# The map of a translation-invariant network has one color. The numbers are classes.
 
 # %% [markdown]
-# ## Many garments: four ways to sum up
+# ## Four metrics
 #
-# `shiftscope.audit` asks about every image at every place and keeps all answers. From them we compute by hand what they
-# say:
+# `shiftscope.audit` evaluates every image at every position and stores all predictions. From these, compute four
+# metrics:
 #
-# - **accuracy map**: the share of images that are right, for each place; its mean is the **mean accuracy**;
-# - **worst case**: the share of images that are right at *every* place;
-# - **consistency**: the probability that two places drawn at random get the same answer, right or wrong;
-# - **unanimity**: the share of images with the same answer at every place.
+# - **accuracy map**: the fraction of images classified correctly at each position; its mean is the **mean accuracy**;
+# - **worst-case accuracy**: the fraction of images classified correctly at *every* position;
+# - **consistency**: the probability that two random positions of an image get the same label, correct or incorrect;
+# - **unanimity**: the fraction of images with the same label at every position.
 #
-# **Guess**: a network is right at 85 of 100 places on average. For how many of 100 garments is it right everywhere?
+# **Make a prediction**: the mean accuracy of a network is 85 %. What is its worst-case accuracy?
 
 # %%
-found = {name: shiftscope.audit(model, data, placement=place, limit=by_setting(200, 4_000), name=name, trained="random")
-         for name, model in models.items()}
-for name, audit in found.items():
+audits = {name: shiftscope.audit(model, data, placement=placement, limit=by_setting(200, 4_000), name=name,
+                                 trained="random") for name, model in models.items()}
+for name, audit in audits.items():
     predictions, labels = audit.predictions, audit.labels[:, None]  # (images, 841) and (images, 1)
-    right = predictions == labels
-    shares = np.stack([(predictions == label).mean(axis=1) for label in range(10)])  # (10, images)
-    by_hand = {"mean_accuracy": right.mean(), "worst_case_accuracy": right.all(axis=1).mean(),
-               "consistency": (shares**2).sum(axis=0).mean(),
+    correct = predictions == labels
+    fractions = np.stack([(predictions == label).mean(axis=1) for label in range(10)])  # (10, images)
+    metrics = {"mean_accuracy": correct.mean(), "worst_case_accuracy": correct.all(axis=1).mean(),
+               "consistency": (fractions**2).sum(axis=0).mean(),
                "unanimity": (predictions == predictions[:, :1]).all(axis=1).mean()}
-    for figure_name, value in by_hand.items():
-        assert abs(value - getattr(audit, figure_name)) < 1e-9
-    told = ", ".join(f"{key.replace('_', ' ')} {value:.1%}" for key, value in by_hand.items())
-    print(f"{model_title(name)}: {told}")
-    print(f"   {audit.seconds:.1f} s for {audit.images * audit.placements:,} answers ({audit.engine} engine)")
+    for metric, value in metrics.items():
+        assert abs(value - getattr(audit, metric)) < 1e-9
+    text = ", ".join(f"{metric.replace('_', ' ')} {value:.1%}" for metric, value in metrics.items())
+    print(f"{model_title(name)}: {text}")
+    print(f"   {audit.seconds:.1f} s for {audit.images * audit.placements:,} predictions ({audit.engine} engine)")
 
 # %%
-accuracy_map(list(found.values()))
+accuracy_map(list(audits.values()))
 
 # %% [markdown]
-# The map is nearly flat: on average the place hardly matters. But the average hides that it matters for *single*
-# garments: the worst case lies far below the mean. The networks are right at most places and wrong at some, at *other*
-# places for each garment.
+# The map is nearly uniform: the mean accuracy hardly depends on the position. But predictions for *single* garments do:
+# the worst-case accuracy is far below the mean. Most garments are classified correctly at most positions, and the
+# positions of the errors differ between garments.
 #
-# And how did that take seconds? That is the rest of this lesson.
+# The rest of this lesson explains why the audit took only seconds.
 
 # %% [markdown]
-# ## The trick, in one dimension and by hand
+# ## The à-trous identity in one dimension
 #
-# A toy network, in NumPy. Its window is 9 numbers wide: a filter of two taps, the maximum of each pair (stride 2),
-# another filter of two taps. A **field** of 12 numbers holds four such windows, at 0, 1, 2 and 3.
+# Consider a small network in NumPy. Its window has 9 numbers. It consists of a filter with two taps, the maximum of
+# each pair (stride 2), and another filter with two taps. A **field** of 12 numbers contains four such windows, which
+# start at 0, 1, 2 and 3.
 
 # %%
-def correlate(x, taps, hole=1):
-    """Slide a filter over x; its taps stand `hole` apart."""
-    reach = hole * (len(taps) - 1)
-    return sum(tap * x[hole * k:len(x) - reach + hole * k] for k, tap in enumerate(taps))
+def correlate(x, taps, dilation=1):
+    """Apply a filter to x; its taps are `dilation` positions apart."""
+    reach = dilation * (len(taps) - 1)
+    return sum(tap * x[dilation * k:len(x) - reach + dilation * k] for k, tap in enumerate(taps))
 
 
-def pool(x, stride, hole=1):
-    """The larger of two numbers that stand `hole` apart, at every `stride`-th place."""
-    return np.maximum(x[:-hole], x[hole:])[::stride]
+def pool(x, stride, dilation=1):
+    """Return the maximum of two numbers `dilation` positions apart, at every `stride`-th position."""
+    return np.maximum(x[:-dilation], x[dilation:])[::stride]
 
 
 first, second = np.array([1, -1]), np.array([1, 1])
@@ -149,26 +151,26 @@ for start in range(4):
     print(f"window {start}: {network(field[start:start + 9])}")
 
 # %% [markdown]
-# Four runs of the network. Much of the work was done twice: the first filter does not care which window it is in, so it
-# may run over the whole field once. The stride is the difficulty. Window 0 keeps the maxima at places 0, 2, 4, 6;
-# window 1 keeps those at 1, 3, 5, 7. No single pass with stride 2 serves both.
+# These are four runs of the network, which repeat much of the work. The first filter computes the same function in
+# every window, so it can run once over the whole field. The stride is the difficulty: window 0 keeps the maxima at
+# positions 0, 2, 4, 6, and window 1 those at 1, 3, 5, 7. No single pass with stride 2 computes both.
 #
-# **So drop nothing.** Pool with stride 1 over the whole field, and every window's maxima are there, only *two places
-# apart*. The filter that follows must read its neighbors two places apart: with a hole between its taps, in French *à
-# trous*.
+# **The solution is to keep all positions.** After pooling with stride 1 over the whole field, the maxima of every
+# window are available, *two positions apart*. The next filter must read inputs two positions apart: it has a hole
+# between its taps, in French *à trous*.
 
 # %%
-def twin(field):
-    return correlate(pool(correlate(field, first), stride=1), second, hole=2)  # 12 -> 11 -> 10 -> 8 numbers
+def dense_network(field):
+    return correlate(pool(correlate(field, first), stride=1), second, dilation=2)  # 12 -> 11 -> 10 -> 8 numbers
 
 
-print(f"twin of the field: {twin(field)}")
+print(f"dense network: {dense_network(field)}")
 for start in range(4):
-    assert np.array_equal(network(field[start:start + 9]), twin(field)[start:start + 5:2])
+    assert np.array_equal(network(field[start:start + 9]), dense_network(field)[start:start + 5:2])
 
 # %%
 steps = {"field": field, "filter": correlate(field, first), "maximum,\nstride 1": pool(correlate(field, first), 1),
-         "filter with\na hole": twin(field)}
+         "dilated\nfilter": dense_network(field)}
 kept = {0: [range(9), range(8), range(0, 8, 2), range(0, 6, 2)], 1: [range(1, 10), range(1, 9), range(1, 9, 2),
                                                                       range(1, 7, 2)]}
 figure, panels = plt.subplots(1, 2, figsize=(12, 2.9), layout="constrained", sharey=True)
@@ -180,32 +182,32 @@ for panel, (start, cells) in zip(panels, kept.items(), strict=True):
             panel.text(column + 0.47, 0.4 - row, f"{value:.0f}", ha="center", va="center", fontsize=9,
                        color="white" if column in used else "0.3")
     panel.set(xlim=(-0.1, 12.1), ylim=(-3.2, 0.9), xticks=[], yticks=[0.4 - row for row in range(4)],
-              yticklabels=list(steps), title=f"what window {start} uses of it")
+              yticklabels=list(steps), title=f"values used by window {start}")
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0)
 plt.show()
 
 # %% [markdown]
-# The rule, for any number of layers:
+# The general rule, for any number of layers:
 #
-# > every stride becomes 1, and every later filter and pool is spread by the product of the strides before it.
+# > Every stride becomes 1, and every later filter and pool is dilated by the product of the strides before it.
 #
-# More on it, and who found it, on the page [the à-trous identity](../identity.md).
+# For details and references, see [the à-trous identity](../identity.md).
 
 # %% [markdown]
-# ## The whole convnet, by hand
+# ## The dense version of the convnet
 #
-# The same with the convnet: two pools of stride 2, so the second filter and pool are spread by 2, the fully connected
-# layers by 4. A fully connected layer that reads a map of 11 x 11 is a filter of 11 x 11. The 841 canvases are the
-# windows of one field of 84 x 84 with the garment in the middle; moving the window *up* moves the garment *down*, so
-# the last map comes out upside down and is turned.
+# The same method applies to the convnet. It has two pools of stride 2, so the second filter and pool are dilated by 2
+# and the fully connected layers by 4. A fully connected layer on a map of 11 x 11 is a filter of 11 x 11. The 841
+# canvases are the windows of one field of 84 x 84 with the garment in the middle. Moving the window *up* moves the
+# garment *down*, so the last map is flipped.
 
 # %%
-net = models["two-conv"].double()  # 15 digits, so that nothing can hide behind rounding
+net = models["two-conv"].double()  # float64, so that rounding errors are small
 
 
-def convnet_twin(field):
-    """Logarithms of the probabilities (10, 29, 29) at all places, from one field (1, 1, 84, 84)."""
+def dense_convnet(field):
+    """Return the log-probabilities (10, 29, 29) at all positions, from one field (1, 1, 84, 84)."""
     x = F.conv2d(net.normalize(field), net.conv1.weight, net.conv1.bias)  # 80 x 80
     x = F.max_pool2d(x, 2, stride=1).relu()  # 79
     x = F.conv2d(x, net.conv2.weight, net.conv2.bias, dilation=2, groups=6)  # 71
@@ -216,35 +218,36 @@ def convnet_twin(field):
 
 
 with torch.no_grad():
-    begun = time.perf_counter()
+    start = time.perf_counter()
     one_by_one = net(canvases.double() / 255).T.view(10, 29, 29)
     between = time.perf_counter()
-    at_once = convnet_twin(place.field(image).double() / 255)
-    done = time.perf_counter()
-apart = float((one_by_one - at_once).abs().max())
-print(f"841 canvases one by one: {between - begun:.2f} s; one field: {done - between:.3f} s, "
-      f"{(between - begun) / (done - between):.0f} times as fast")
-print(f"largest difference between the two: {apart:.0e}")
-assert apart < 1e-12 * float(one_by_one.abs().max())
+    dense = dense_convnet(placement.field(image).double() / 255)
+    end = time.perf_counter()
+difference = float((one_by_one - dense).abs().max())
+print(f"841 canvases separately: {between - start:.2f} s; one field: {end - between:.3f} s, "
+      f"{(between - start) / (end - between):.0f} times as fast")
+print(f"largest difference: {difference:.0e}")
+assert difference < 1e-12 * float(one_by_one.abs().max())
 
 # %% [markdown]
-# Eight lines, the same answers. You need not write them for your own network: `build_dense` reads any network's graph
-# and makes its twin, and `shiftscope.audit` does so by itself.
+# The predictions are identical. For other networks, `build_dense` creates the dense version from the graph of the
+# network, and `shiftscope.audit` calls it automatically.
 
 # %%
-engine = build_dense(net, place, data.shape)
+engine = build_dense(net, placement, data.shape)
 with torch.no_grad():
     logits = engine.logits(image)[0]  # (841, 10), before the softmax
-apart = (logits.log_softmax(1).T.view(10, 29, 29) - at_once).abs().max()
-print(f"build_dense and by hand differ by {float(apart):.0e}")
+difference = (logits.log_softmax(1).T.view(10, 29, 29) - dense).abs().max()
+print(f"difference of build_dense and the manual version: {float(difference):.0e}")
 net = net.float()
 
 # %% [markdown]
-# ## Where it ends: padding
+# ## Limitation: padding
 #
-# All of this stands on one sentence: *a layer asks the same question at every place.* A layer that pads does not. It
-# puts zeros around its map, so cells at the rim see something that depends on where the window ends. In the toy: window
-# 1, run by itself and cut out of the field, for one, two and three padded filters one after the other.
+# The identity requires that *a layer computes the same function at every position*. A layer with padding does not: it
+# adds zeros around its map, so cells near the border depend on where the window ends. The next cell shows this in one
+# dimension. It compares window 1, processed separately, with the same window of the field, for one, two and three
+# successive padded filters.
 
 # %%
 signal = np.random.default_rng(0).normal(size=24)
@@ -252,42 +255,41 @@ signal = np.random.default_rng(0).normal(size=24)
 
 def padded(x, layers):
     for _ in range(layers):
-        x = correlate(np.pad(x, 1), np.array([1.0, -2.0, 1.0]) / 2)  # as long as before
+        x = correlate(np.pad(x, 1), np.array([1.0, -2.0, 1.0]) / 2)  # the same length
     return x
 
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 2.4), layout="constrained", sharey=True)
 for layers, panel in enumerate(axes, start=1):
     error = np.abs(padded(signal[6:18], layers) - padded(signal, layers)[6:18])
-    panel.bar(range(12), error, color=[COLORS["two-full"] if wrong else "0.7" for wrong in error > 1e-12])
+    panel.bar(range(12), error, color=[COLORS["two-full"] if differs else "0.7" for differs in error > 1e-12])
     panel.set(title=f"{layers} padded layer{'s' * (layers > 1)}: {(error > 1e-12).sum()} of 12 cells differ",
               xlabel="cell of the window", xlim=(-0.6, 11.6), xticks=range(12))
 axes[0].set_ylabel("difference")
 plt.show()
 
 # %% [markdown]
-# With each layer the damage moves one cell further in. Shiftscope does not guess: a network for which there is no exact
-# twin is refused, with the name of the layer (here "2", the second convolution), and the audit falls back to asking 841
-# times.
+# With each layer, the affected region grows by one cell. A network without an exact dense version is rejected with the
+# name of the layer (here "2", the second convolution), and the audit evaluates all 841 positions separately.
 
 # %%
 padding = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.MaxPool2d(2),
                         nn.Flatten(), nn.Linear(4 * 28 * 28, 10))
 try:
-    build_dense(padding, place, data.shape)
-except NotDense as refusal:
-    print(refusal)
+    build_dense(padding, placement, data.shape)
+except NotDense as error:
+    print(error)
 
 # %% [markdown]
-# ## What a stride does to the answer
+# ## The effect of strides
 #
-# The twin shows why a network with strides is not indifferent to place even if it only looks for parts and counts them.
-# Window 0 and window 1 use *different* maxima. Only after 4 pixels (2 times 2) does the convnet see the same numbers
-# again, moved by one cell of its last map.
+# The dense version also shows why a network with strides is not translation-invariant, even if it only detects parts
+# and counts them. Window 0 and window 1 use *different* maxima. Only after a shift of 4 pixels (2 times 2) does the
+# convnet compute the same numbers again, shifted by one cell of its last map.
 #
-# To see this alone, we leave out the fully connected layers and average each channel of the last map over all places:
-# what is left counts how much of each part there is. The canvas is larger here, so that nothing comes near the rim. A
-# network without strides would draw horizontal lines.
+# To isolate this effect, omit the fully connected layers and average each channel of the last map over all positions.
+# The result measures how often each part occurs. A larger canvas keeps the garment away from the border. For a network
+# without strides, the lines would be horizontal.
 
 # %%
 wide = shiftscope.Placement(image=(28, 28), canvas=(84, 84))
@@ -297,13 +299,13 @@ with torch.no_grad():
     x = F.max_pool2d(net.conv1(net.normalize(rolled)), 2).relu()
     counts = F.max_pool2d(net.conv2(x), 2).relu().mean((2, 3))  # (17, 30)
 counts = counts / counts.mean(0).clamp_min(1e-6) * 100
-liveliest = (counts[2:] - counts[:-2]).abs().amax(0).argsort(descending=True)[:4]
+most_variable = (counts[2:] - counts[:-2]).abs().amax(0).argsort(descending=True)[:4]
 
 figure, panel = plt.subplots(figsize=(8, 3.2), layout="constrained")
-for channel, marker in zip(liveliest.tolist(), "osD^", strict=True):
+for channel, marker in zip(most_variable.tolist(), "osD^", strict=True):
     panel.plot(counts[:, channel], marker=marker, markersize=5, label=f"channel {channel}")
-panel.set(xticks=range(0, 17, 4), xlabel="pixels moved to the right", ylabel="activity, % of its mean",
-          title="Four channels: they repeat every 4 pixels")
+panel.set(xticks=range(0, 17, 4), xlabel="shift to the right, pixels", ylabel="mean activation, % of its average",
+          title="The activations of four channels repeat every 4 pixels")
 panel.grid(axis="x")
 figure.legend(loc="outside right center", fontsize=8)
 figure.supxlabel(credit(data), fontsize=8)
@@ -311,102 +313,102 @@ plt.show()
 assert torch.allclose(counts[:-4], counts[4:], rtol=1e-3, atol=1e-2)
 
 # %% [markdown]
-# This is **aliasing**: patterns finer than the stride are seen or missed depending on the remainder of the offset.
-# `audit.by_phase` holds the accuracy for each remainder. On average over many images it differs little, for what one
-# image loses at a remainder another one gains. The answers of a single image change all the same.
+# This is **aliasing**: patterns finer than the stride are detected or missed depending on the offset modulo the stride.
+# `audit.by_phase` contains the accuracy for each remainder. On average over many images it differs little, because
+# images that lose at one remainder are balanced by images that gain. But the predictions for single images change.
 
 # %%
-phase_tables(found["two-conv"])
+phase_tables(audits["two-conv"])
 
 # %% [markdown]
-# ## The picture, and the number
+# ## Summary
 #
-# At how many of its 841 places is a garment recognized? If the place did not matter, each garment would be recognized
-# everywhere or nowhere, and all bars but the two at the ends would be empty.
+# At how many of its 841 positions is a garment classified correctly? For a translation-invariant network, each garment
+# would be correct at all positions or at none, and only the first and the last bar would be non-zero.
 
 # %%
 figure, panel = plt.subplots(figsize=(8, 4.2), layout="constrained")
 edges = [0, 0.5, 84, 168, 252, 336, 420, 504, 588, 672, 756, 840.5, 841]
 names = ["none", *(f"up to {10 * part}%" for part in range(1, 10)), "nearly all", "all"]
-for shift, (name, audit) in zip((-0.2, 0.2), found.items(), strict=True):
-    shares = np.histogram(audit.correct_counts, edges)[0] / audit.images
-    panel.bar(np.arange(12) + shift, shares, 0.4, color=COLORS[name], hatch="//" if name == "two-full" else "",
+for shift, (name, audit) in zip((-0.2, 0.2), audits.items(), strict=True):
+    fractions = np.histogram(audit.correct_counts, edges)[0] / audit.images
+    panel.bar(np.arange(12) + shift, fractions, 0.4, color=COLORS[name], hatch="//" if name == "two-full" else "",
               edgecolor="white", label=f"{model_title(name)}: mean accuracy {audit.mean_accuracy:.0%}, "
               f"worst case {audit.worst_case_accuracy:.0%}")
-panel.set(xticks=range(12), ylabel="share of garments", title="At how many of the 841 places a garment is recognized")
+panel.set(xticks=range(12), ylabel="fraction of garments", title="Fraction of the 841 positions classified correctly")
 panel.set_xticklabels(names, rotation=35, ha="right", fontsize=8)
 panel.legend()
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
-changed = 1 - found["two-conv"].unanimity
-print(f"The convnet changes its mind about {changed:.0%} of the garments when they move.")
-assert changed > 0.1, "the place would hardly matter to this network"
-assert found["two-conv"].worst_case_accuracy < found["two-conv"].mean_accuracy - 0.05
+inconsistent = 1 - audits["two-conv"].unanimity
+print(f"For {inconsistent:.0%} of the garments, the prediction of the convnet depends on the position.")
+assert inconsistent > 0.1, "the predictions hardly depend on the position"
+assert audits["two-conv"].worst_case_accuracy < audits["two-conv"].mean_accuracy - 0.05
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. Holes of three.** Change the toy: let the pool take the maximum of two neighbors at every *third* place. Which
-# windows are there, how large is the hole, and does the identity hold?
+# **1. A stride of three.** Change the one-dimensional network: let the pool take the maximum of two neighbors at every
+# *third* position. Which windows exist, what is the dilation, and does the identity hold?
 #
 # <details><summary>Solution</summary>
 #
-# Every later layer is spread by 3. A window of 9 gives 8, then 3 (places 0, 3 and 6), then 2 numbers.
+# Every later layer is dilated by 3. A window of 9 gives 8, then 3 (positions 0, 3 and 6), then 2 numbers.
 #
 # ```python
 # def network_3(window):
 #     return correlate(pool(correlate(window, first), stride=3), second)
 #
-# def twin_3(field):
-#     return correlate(pool(correlate(field, first), stride=1), second, hole=3)
+# def dense_3(field):
+#     return correlate(pool(correlate(field, first), stride=1), second, dilation=3)
 #
 # for start in range(4):
-#     assert np.array_equal(network_3(field[start:start + 9]), twin_3(field)[start:start + 4:3])
-# print("holds at all four windows")
+#     assert np.array_equal(network_3(field[start:start + 9]), dense_3(field)[start:start + 4:3])
+# print("holds for all four windows")
 # ```
 #
 # </details>
 #
-# **2. Why not draw places at random?** Published tests often try a handful of random places an image. Draw 1, 2, 5, 20
-# and 100 places an image from `found["two-conv"].predictions` and compute the worst case over those alone. How many are
-# enough?
+# **2. Random positions.** Published evaluations often use a few random positions per image. Sample 1, 2, 5, 20 and 100
+# positions per image from `audits["two-conv"].predictions` and compute the worst-case accuracy over these positions.
+# How many are enough?
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# right = found["two-conv"].predictions == found["two-conv"].labels[:, None]
+# correct = audits["two-conv"].predictions == audits["two-conv"].labels[:, None]
 # rng = np.random.default_rng(0)
 # for count in (1, 2, 5, 20, 100, 841):
-#     chosen = rng.permuted(np.tile(np.arange(841), (len(right), 1)), axis=1)[:, :count]
-#     worst = np.take_along_axis(right, chosen, axis=1).all(axis=1).mean()
-#     print(f"{count:3d} places: right at all of them {worst:.1%}")
+#     chosen = rng.permuted(np.tile(np.arange(841), (len(correct), 1)), axis=1)[:, :count]
+#     worst = np.take_along_axis(correct, chosen, axis=1).all(axis=1).mean()
+#     print(f"{count:3d} positions: correct at all of them {worst:.1%}")
 # ```
 #
-# Even 100 places are not enough: with the convnet of the repository some 5 points too many garments pass, and with the
-# 2 places of a usual test 15 points. A worst case is not an average; what is rare is missed by sampling. That is why
-# the audit samples nothing.
+# Even 100 positions are not enough: with the convnet of the repository, the worst-case accuracy is overestimated by
+# about 5 points, and by 15 points with the usual 2 positions. Sampling misses rare errors. Therefore the audit
+# evaluates all positions.
 #
 # </details>
 #
-# **3. The most fickle garment.** Which image is given the largest number of different classes by the convnet? Draw it
-# beside its map of answers.
+# **3. The least consistent garment.** For which image does the convnet predict the largest number of different classes?
+# Plot it next to the map of its predictions.
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# answers = found["two-conv"].predictions
-# kinds = np.array([len(np.unique(row)) for row in answers])
-# fickle = int(kinds.argmax())
+# predictions = audits["two-conv"].predictions
+# counts = np.array([len(np.unique(row)) for row in predictions])
+# worst = int(counts.argmax())
 # figure, axes = plt.subplots(1, 2, figsize=(6, 3))
-# axes[0].imshow(data.test.gather(torch.tensor([fickle]))[0, 0], cmap="gray")
-# axes[1].imshow(answers[fickle].reshape(29, 29), cmap="tab10", vmin=-0.5, vmax=9.5)
-# axes[0].set_title(f"image {fickle}, a {data.class_names[found['two-conv'].labels[fickle]]}: {kinds[fickle]} classes")
+# axes[0].imshow(data.test.gather(torch.tensor([worst]))[0, 0], cmap="gray")
+# axes[1].imshow(predictions[worst].reshape(29, 29), cmap="tab10", vmin=-0.5, vmax=9.5)
+# axes[0].set_title(f"image {worst}, {data.class_names[audits['two-conv'].labels[worst]]}: {counts[worst]} classes")
 # plt.show()
 # ```
 #
-# In the full setting a bag in the shape of a dog wins, with eight classes. Otherwise it is mostly garments between two
-# classes. Look at single cells and stripes in the maps: neighboring places that differ by a pixel, the strides at
-# work.
+# In the full setting it is a bag in the shape of a dog, with eight classes. Most other inconsistent garments are
+# between two classes. The maps contain isolated cells and stripes: predictions differ between adjacent positions
+# because of the strides.
 #
 # </details>

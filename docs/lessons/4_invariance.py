@@ -11,15 +11,14 @@
 # ---
 
 # %% [markdown]
-# # 4 Invariance: built so as not to care
+# # 4 Invariance by construction
 #
-# A shoe is a shoe, wherever it stands. A network does not know that. It can be *told* so with moved examples, again
-# and again, and it will nearly believe it. Or it can be *built* so that it could not think otherwise, whatever its
-# weights are. This lesson builds: from one linear layer, by way of wavelets, to networks that are indifferent to
-# place before they have seen a single image.
+# A network can learn approximate translation invariance from randomly placed training images. It can also be
+# *constructed* to be exactly invariant, for any weights. This lesson develops the building blocks: from a single linear
+# layer and wavelets to networks that are translation-invariant before they are trained.
 #
-# Two words first. A layer is **equivariant** if its answer moves along when the picture moves: a map of edges should.
-# It is **invariant**, or indifferent, if its answer stays the same: a label should.
+# Two definitions: a layer is **equivariant** if its output shifts with its input, like a map of edges. It is
+# **invariant** if its output does not change, like a class label.
 
 # %%
 import matplotlib.pyplot as plt
@@ -38,23 +37,23 @@ from shiftscope.models.repair import repair
 from shiftscope.reporting.style import BLUE, MUTED, SIGNED, VERMILLION
 
 data = choose_data()
-place = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
+placement = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
 print(credit(data))
 
 # %% [markdown]
-# ## 1. A layer that must follow a shift *is* a convolution
+# ## 1. A shift-equivariant linear layer is a convolution
 #
-# Take the smallest world that has places: a circle of 24 pixels. A picture is a row of 24 numbers, and a linear layer
-# is a matrix $W$ of 24 x 24 = 576 weights, each free. Its task is to remove noise from rows cut out of garments. We
-# train it three times:
+# Consider one-dimensional signals on a circle of 24 pixels. A linear layer is a matrix $W$ with 24 x 24 = 576 free
+# weights. Its task is to denoise rows of garments. Train it three times:
 #
-# - on rows that stay **where they are**;
-# - on **moved** rows, rolled around the circle by a random amount each time;
-# - on rows where they are, but with a price on disobedience. Let $S$ be the shift by one pixel. For *random* rows $x$
-#   the layer pays $\|W S x - S W x\|^2$: shifting first and shifting afterwards **must commute**. The price rises
-#   from nothing until nothing else counts.
+# - on rows at their **original position**;
+# - on **randomly shifted** rows, rolled around the circle by a random amount each time;
+# - on rows at their original position, with a penalty. Let $S$ be the shift by one pixel. For *random* rows $x$ the
+#   penalty is $\|W S x - S W x\|^2$: shifting before and after the layer **must commute**. The weight of the penalty
+#   increases during training until it dominates.
 #
-# **Guess first.** Nothing below says which weights should be equal to which. What will the three matrices look like?
+# **Make a prediction.** Nothing in the code below states which weights should be equal. What will the three matrices
+# look like?
 
 # %%
 PIXELS, NOISE, STEPS = 24, 0.3, by_setting(800, 1500)
@@ -63,26 +62,25 @@ rows = data.train.gather(torch.arange(400))[:, 0, 14, 2:26].double() / 255  # (4
 
 def roll_each(x, by):
     """Roll row i by by[i] pixels."""
-    places = (torch.arange(PIXELS) - by[:, None]) % PIXELS
-    return x.gather(1, places)
+    return x.gather(1, (torch.arange(PIXELS) - by[:, None]) % PIXELS)
 
 
-def learn(moved=False, price=0.0, steps=STEPS):
+def train_matrix(shifted=False, penalty=0.0, steps=STEPS):
     """Train a linear layer to remove noise; return its matrix."""
-    random = torch.Generator().manual_seed(0)
-    W = torch.randn(PIXELS, PIXELS, dtype=torch.float64, generator=random) / 5
+    generator = torch.Generator().manual_seed(0)
+    W = torch.randn(PIXELS, PIXELS, dtype=torch.float64, generator=generator) / 5
     W.requires_grad_()
     optimizer = torch.optim.Adam([W])
     for step in range(steps):
-        left = 1 - step / steps
-        optimizer.param_groups[0]["lr"] = 0.02 * left
-        clean = rows[torch.randint(len(rows), (64,), generator=random)]
-        if moved:
-            clean = roll_each(clean, torch.randint(PIXELS, (64,), generator=random))
-        noise, x = torch.randn(2, 64, PIXELS, dtype=torch.float64, generator=random)
+        remaining = 1 - step / steps
+        optimizer.param_groups[0]["lr"] = 0.02 * remaining
+        clean = rows[torch.randint(len(rows), (64,), generator=generator)]
+        if shifted:
+            clean = roll_each(clean, torch.randint(PIXELS, (64,), generator=generator))
+        noise, x = torch.randn(2, 64, PIXELS, dtype=torch.float64, generator=generator)
         task = ((clean + NOISE * noise) @ W.T - clean).square().mean()
-        disobedience = (x.roll(1, 1) @ W.T - (x @ W.T).roll(1, 1)).square().mean()
-        loss = left * task + (1 - left) * price * disobedience
+        commutator = (x.roll(1, 1) @ W.T - (x @ W.T).roll(1, 1)).square().mean()
+        loss = remaining * task + (1 - remaining) * penalty * commutator
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -90,21 +88,21 @@ def learn(moved=False, price=0.0, steps=STEPS):
 
 
 def nearest_circulant(W):
-    """Average over all shifts: shift there, apply W, shift back."""
+    """Average over all shifts: shift, apply W, shift back."""
     return torch.stack([W.roll((k, k), (0, 1)) for k in range(PIXELS)]).mean(0)
 
 
 def distance(W):
-    """How far W is from the nearest circulant matrix, as a share of its own size."""
+    """Distance of W from the nearest circulant matrix, relative to the norm of W."""
     return float((W - nearest_circulant(W)).norm() / W.norm())
 
 
-matrices = {"at the start": learn(steps=0), "rows where they are": learn(),
-            "moved rows": learn(moved=True), "must commute": learn(price=100)}
+matrices = {"initial": train_matrix(steps=0), "original position": train_matrix(),
+            "randomly shifted rows": train_matrix(shifted=True), "must commute": train_matrix(penalty=100)}
 
 # %% [markdown]
-# Rows and columns of a matrix are pixels out and pixels in. Below each matrix stands the same matrix in the
-# coordinates of the Fourier transform, $F W F^{-1}$: how much of each wave going in comes out as which wave.
+# Rows and columns of a matrix correspond to output and input pixels. The lower row shows the same matrix in Fourier
+# coordinates, $F W F^{-1}$: how much of each input frequency contributes to each output frequency.
 
 # %%
 waves = torch.fft.fft(torch.eye(PIXELS, dtype=torch.float64)) / PIXELS**0.5  # F, unitary
@@ -112,41 +110,39 @@ figure, axes = plt.subplots(2, 4, figsize=(10, 5.4), layout="constrained")
 for (upper, lower), (name, W) in zip(axes.T, matrices.items(), strict=True):
     top = float(W.abs().max())
     upper.imshow(W, cmap=SIGNED, vmin=-top, vmax=top)
-    upper.set_title(f"{name}\n{distance(W):.2g} from a convolution", fontsize=10)
+    upper.set_title(f"{name}\ndistance {distance(W):.2g} from a convolution", fontsize=10)
     mixed = lower.imshow((waves @ W.to(waves.dtype) @ waves.conj().T).abs(), cmap="Blues",
                          norm=LogNorm(1e-4, 1, clip=True))
 for axis in axes.flat:
     axis.set(xticks=[], yticks=[])
 axes[0, 0].set_ylabel("pixels: W")
-axes[1, 0].set_ylabel("waves: size of F W F⁻¹")
+axes[1, 0].set_ylabel("frequencies: |F W F⁻¹|")
 figure.colorbar(mixed, ax=axes[1], shrink=0.8)
-figure.suptitle("576 free weights, asked to commute with a shift, become one filter")
+figure.suptitle("A linear layer that commutes with shifts becomes a single filter")
 plt.show()
-assert distance(matrices["must commute"]) < distance(matrices["moved rows"]) / 10
+assert distance(matrices["must commute"]) < distance(matrices["randomly shifted rows"]) / 10
 
 # %% [markdown]
-# **What we saw.** The layer that must commute has diagonals of equal weights: each output pixel looks at its
-# neighbors with *the same* weights as every other one. Such a matrix is called circulant, and applying it is a
-# convolution on the circle: of 576 weights 24 are left, those of its first row. Moved rows pull the same way, but
-# they only ask for it, on average over what happened to be drawn; the matrix stays off by its share of chance.
+# **Result.** The matrix of the layer that must commute has constant diagonals: each output pixel uses *the same*
+# weights for its neighbors. Such a matrix is called circulant, and multiplying by it is a convolution on the circle.
+# Only 24 of the 576 weights are independent, those of its first row. Randomly shifted rows have a similar effect, but
+# only on average over the training samples, so the matrix deviates from a circulant one.
 #
-# **Why.** $W S = S W$ says, entry by entry, $W_{i+1,\,j+1} = W_{i,\,j}$. That is all. A convolution is not a clever
-# invention for images, it is the *only* linear layer that moves along with its input. And since waves only change
-# phase when they are shifted, each wave comes out as the same wave, larger or smaller: the Fourier transform makes
-# the matrix diagonal.
+# **Explanation.** $W S = S W$ means $W_{i+1,\,j+1} = W_{i,\,j}$ for every entry. Therefore a convolution is the *only*
+# linear layer that shifts with its input. And because shifting a wave only changes its phase, each wave is mapped to a
+# multiple of itself: the Fourier transform diagonalizes the matrix.
 #
-# Look at `nearest_circulant` once more: shift there, apply, shift back, take the mean. Whatever goes in, what comes
-# out commutes. We meet this sentence twice again.
+# Note `nearest_circulant`: shift, apply the matrix, shift back, and average over all shifts. The result commutes with
+# shifts for any matrix. The same construction appears twice below.
 
 # %% [markdown]
-# ## 2. Many small filters or one large one?
+# ## 2. Many small filters or one large filter?
 #
-# So it has to be convolutions; of what size? One layer of 9 x 9 sees as far as two of 5 x 5 or four of 3 x 3. Here
-# are three networks that differ in nothing but that, with the same number of parameters but for 5 %: more layers, but
-# each filter smaller.
+# One layer of 9 x 9 has the same receptive field as two layers of 5 x 5 or four of 3 x 3. The three networks below
+# differ only in this respect, and their numbers of parameters agree within 5 %.
 #
-# **Guess first.** Which one learns more from the same few images? And does a unit behind four layers of 3 x 3 look at
-# its 9 x 9 pixels evenly?
+# **Make a prediction.** Which network is most accurate with few training images? And do all 9 x 9 pixels contribute
+# equally to a unit after four layers of 3 x 3?
 
 
 # %%
@@ -157,7 +153,7 @@ def unit(before, after, kernel):
 
 
 class Cascade(nn.Module):
-    """A stem, some layers of one kernel, each channel's largest value, ten classes."""
+    """A stem, several layers with one kernel size, global max pooling, and a linear layer with ten outputs."""
 
     def __init__(self, layers, kernel, width):
         super().__init__()
@@ -170,20 +166,20 @@ class Cascade(nn.Module):
         return self.classes(self.layers(self.stem(pixels)).amax((2, 3)))
 
 
-def looked_at(net, images):
-    """How much each of 9 x 9 places of the stem's map counts for the value behind them."""
+def contribution(net, images):
+    """Relative gradient of a unit with respect to each of 9 x 9 positions of the map of the stem."""
     maps = net.stem(images)[:, :, 4:13, 4:13].detach().requires_grad_()
     net.layers(maps).sum().backward()
-    share = maps.grad.abs().sum((0, 1))
-    return share / share.sum()
+    gradient = maps.grad.abs().sum((0, 1))
+    return gradient / gradient.sum()
 
 
-small_place = shiftscope.Placement(image=(28, 28), canvas=(34, 34))  # it is about filters
+small_placement = shiftscope.Placement(image=(28, 28), canvas=(34, 34))  # a small canvas to save time
 few = data.limit(by_setting(1000, 5000))
 settings = shiftscope.TrainSettings(epochs=by_setting(3, 4), batch_size=25, validation=0,
                                     learning_rate=0.01, micro_batch=0)
 garments = few.test.gather(torch.arange(50))
-garments = small_place.place(garments, small_place.centered(50)) / 255
+garments = small_placement.place(garments, small_placement.centered(50)) / 255
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 4.6), layout="constrained")
@@ -191,47 +187,46 @@ shapes = ((1, 9, 18), (2, 5, 18), (4, 3, 19))  # layers, kernel, width
 for axis, (layers, kernel, width) in zip(axes, shapes, strict=True):
     torch.manual_seed(0)
     net = Cascade(layers, kernel, width)
-    shiftscope.train(net, few, placement=small_place, settings=settings)
-    right = shiftscope.evaluate(net, few, placement=small_place).accuracy["random"]
-    share = looked_at(net.eval(), garments)
-    inner = share[3:6, 3:6].sum()
-    axis.imshow(share, cmap="Blues", vmin=0)
+    shiftscope.train(net, few, placement=small_placement, settings=settings)
+    accuracy = shiftscope.evaluate(net, few, placement=small_placement).accuracy["random"]
+    contributions = contribution(net.eval(), garments)
+    inner = contributions[3:6, 3:6].sum()
+    axis.imshow(contributions, cmap="Blues", vmin=0)
     axis.set(xticks=[], yticks=[])
-    axis.set_title(f"{layers} of {kernel} x {kernel}: {right:.1%} right", fontsize=10)
+    axis.set_title(f"{layers} of {kernel} x {kernel}: accuracy {accuracy:.1%}", fontsize=10)
     weights = shiftscope.models.count_parameters(net)
-    axis.set_xlabel(f"{weights:,} parameters\nthe middle 3 x 3: {inner:.0%} of all")
-figure.suptitle("How much each of the 9 x 9 places counts that a unit can see")
+    axis.set_xlabel(f"{weights:,} parameters\nmiddle 3 x 3: {inner:.0%} of the total")
+figure.suptitle("Contribution of each position of the 9 x 9 receptive field of a unit")
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# **What we saw.** A large filter spreads its weights evenly to the corners. Many paths lead through a cascade to the
-# middle and only one to each corner, so a deep unit looks at the middle first and at the rim a little. It is a good
-# guess about pictures, neighbors belong together, and it costs no parameter. Between its layers the cascade can also
-# say *no* (ReLU) several times, so it may ask for "this corner, and that one below it".
+# **Result.** The weights of a large filter extend evenly to the corners. In a stack of small filters, many paths lead
+# to the middle of the receptive field and only one to each corner, so a deep unit depends mostly on the middle. This is
+# a useful prior for images, because neighboring pixels are related, and it needs no parameters. The stack also applies
+# several nonlinearities (ReLU), so it can detect combinations such as "this corner above that one".
 #
-# How far the accuracies lie apart depends on the images, the training and the seed, and this is one seed of a very
-# short training. The measured answer, with three seeds and every placement, stands in [deep and small against shallow
-# and large](../depth.md).
+# The differences in accuracy depend on the images, the training and the seed, and this is one seed of a very short
+# training. For results with three seeds and all placements, see [many small kernels or few large kernels](../depth.md).
 
 # %% [markdown]
-# ## 3. Blocks, and spinning them
+# ## 3. Blocks and cycle spinning
 #
-# A convolution moves along with its input, pixel by pixel. Networks also take *steps*: a pool of 2 looks at blocks of
-# two pixels and keeps one number of each. Where do the blocks begin? At the picture's corner, for no reason. Wavelets
-# met this problem long before networks did, and there one can see it.
+# Convolutions are equivariant to shifts by one pixel, but networks also use *strides*: a pool of 2 keeps one number per
+# block of two pixels. The position of the blocks is arbitrary; they start at the corner of the image. The same problem
+# occurs in wavelet denoising, where its effect is visible.
 #
-# The Haar transform turns blocks of 2 x 2, 4 x 4 and 8 x 8 pixels into averages and differences. To remove noise,
-# small differences are set to zero. **Guess first:** what happens to an edge that runs through the middle of a block?
-# And what if we move the picture by one pixel?
+# The Haar transform converts blocks of 2 x 2, 4 x 4 and 8 x 8 pixels to averages and differences. For denoising, small
+# differences are set to zero. **Make a prediction:** what happens to an edge inside a block? And if the image is
+# shifted by one pixel?
 
 # %%
 cells = shiftscope.Placement(image=(28, 28), canvas=(32, 32))
 which = torch.arange(6)
 clean = cells.place(data.test.gather(which), cells.sample(which, seed=1)).double() / 255
 clean = clean.permute(1, 2, 0, 3).reshape(32, 6 * 32)  # side by side
-random = torch.Generator().manual_seed(0)
-noisy = clean + 0.1 * torch.randn(clean.shape, dtype=clean.dtype, generator=random)
+generator = torch.Generator().manual_seed(0)
+noisy = clean + 0.1 * torch.randn(clean.shape, dtype=clean.dtype, generator=generator)
 clean, noisy = clean.numpy(), noisy.numpy()
 
 
@@ -259,48 +254,48 @@ def cycle_spin(function, x, shifts):
     return np.mean(results, axis=0)
 
 
-ways = {"noisy": lambda x: x,
-        "Haar, in blocks": blocks,
-        "the same, mean over 8 x 8 shifts": lambda x: cycle_spin(blocks, x, 8),
-        "undecimated Haar: a block at every pixel": undecimated}
+methods = {"noisy": lambda x: x,
+           "Haar, in blocks": blocks,
+           "the same, mean over 8 x 8 shifts": lambda x: cycle_spin(blocks, x, 8),
+           "undecimated Haar: a block at every pixel": undecimated}
 
 figure, axes = plt.subplots(4, 1, figsize=(9, 7.2), layout="constrained")
-for axis, (name, way) in zip(axes, ways.items(), strict=True):
-    cleaned = way(noisy)
-    moved = np.roll(way(np.roll(noisy, (1, 3), (0, 1))), (-1, -3), (0, 1))
-    changed = np.abs(moved - cleaned).max()
+for axis, (name, method) in zip(axes, methods.items(), strict=True):
+    cleaned = method(noisy)
+    shifted = np.roll(method(np.roll(noisy, (1, 3), (0, 1))), (-1, -3), (0, 1))
+    change = np.abs(shifted - cleaned).max()
     decibels = -10 * np.log10(np.square(cleaned - clean).mean())
     axis.imshow(cleaned, cmap="gray", vmin=0, vmax=1)
-    axis.set_title(f"{name}: {decibels:.1f} dB; moved by (1, 3), "
-                   f"its answer changes by up to {changed:.1g}", fontsize=10, loc="left")
+    axis.set_title(f"{name}: {decibels:.1f} dB; shifted by (1, 3), "
+                   f"the result changes by up to {change:.1g}", fontsize=10, loc="left")
     axis.set_axis_off()
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# **What we saw.** Blocks leave stairs, and other stairs when the picture moves. *Shift there, remove noise, shift
-# back, take the mean*: after 8 x 8 shifts the stairs are gone, several decibels are won, and moving the picture
-# changes nothing but the last digits. Coifman and Donoho called it **cycle spinning** (1995). The last row needs no
-# 64 transforms. It takes a block at *every* pixel, which is all that the 64 can see, and gets the same picture.
-# Lesson 3 did this to a whole network.
+# **Result.** Block thresholding causes staircase artifacts, which change when the image is shifted. *Shift, denoise,
+# shift back, and average*: with 8 x 8 shifts the artifacts disappear, the PSNR increases by several decibels, and
+# shifting the image changes the result only by rounding. This method is called **cycle spinning** (Coifman and Donoho,
+# 1995). The last row gives the same result without 64 transforms: it uses a block at *every* pixel, which covers all
+# shifts. Lesson 3 did the same for a whole network.
 #
-# A network that is to name the object needs no shifting back: averaging its answers over shifts makes them
-# indifferent. [More on wavelets](../wavelets.md).
+# For classification, the results need not be shifted back: averaging the outputs over shifts makes them invariant. See
+# [wavelets and invariance](../wavelets.md).
 
 # %% [markdown]
-# ## 4. Scattering: move along, then forget where
+# ## 4. Scattering: equivariant filters, then a global mean
 #
-# The recipe for indifference is now plain: layers that move along, and at the end a number that does not depend on
-# place, such as the mean over all places. Let us do it without any training. Filter with wavelets, small waves of
-# some size and direction; take the modulus; take the mean over the torus.
+# An invariant network can be built from equivariant layers followed by a function that does not depend on position,
+# such as the mean over all positions. This section does so without training: filter the image with wavelets of several
+# sizes and orientations, take the modulus, and average over the torus.
 #
-# **Guess first.** Why the modulus? What would the mean be without it?
+# **Make a prediction.** Why is the modulus needed? What would the mean be without it?
 
 # %%
 scattering = Scattering2d((56, 56), 3, 8, order=1, pool="mean")  # one layer: 3 sizes, 8 directions
 _, psi = morlet_bank((56, 56), 3, 8)  # the wavelets, as Fourier transforms: (3, 8, 56, 56)
 garment = data.test.gather(torch.tensor([0]))
-here, there = (place.place(garment, torch.tensor([offset])).double() / 255
+here, there = (placement.place(garment, torch.tensor([offset])).double() / 255
                for offset in ((2, 4), (23, 17)))
 
 wavelet = torch.fft.ifft2(psi[1, 2]).roll((28, 28), (0, 1)).real
@@ -308,86 +303,86 @@ figure, axes = plt.subplots(2, 4, figsize=(10, 4.6), layout="constrained",
                             width_ratios=(1, 1, 1, 1.9))
 for row, (name, pixels) in enumerate({"here": here, "there": there}.items()):
     filtered = torch.fft.ifft2(torch.fft.fft2(pixels[0, 0]) * psi[1, 2])
-    titles = ("one of the wavelets", f"the garment {name}", "filtered, modulus")
-    pictures = (wavelet, pixels[0, 0], filtered.abs())
-    for axis, picture, title in zip(axes[row, :3], pictures, titles, strict=True):
-        axis.imshow(picture, cmap="gray")
+    titles = ("one of the wavelets", f"garment, {name}", "filtered, modulus")
+    panels = (wavelet, pixels[0, 0], filtered.abs())
+    for axis, panel, title in zip(axes[row, :3], panels, titles, strict=True):
+        axis.imshow(panel, cmap="gray")
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
-    means = scattering.double()(pixels).flatten()[1:]  # without the mean of the picture itself
+    means = scattering.double()(pixels).flatten()[1:]  # without the mean of the image itself
     axes[row, 3].bar(range(24), means, color=(BLUE, VERMILLION)[row])
-    axes[row, 3].set_title(f"means of all 24, the garment {name}", fontsize=10)
+    axes[row, 3].set_title(f"means of all 24, garment {name}", fontsize=10)
 axes[1, 0].set_visible(False)
 axes[1, 3].set_xlabel("wavelet: 3 sizes, 8 directions each")
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
-apart = float((scattering(here) - scattering(there)).abs().max())
+difference = float((scattering(here) - scattering(there)).abs().max())
 largest = float(scattering(here).max())
-print(f"Between here and there the means differ by {apart:.0e}; the largest is {largest:.2f}.")
+print(f"The means at the two positions differ by {difference:.0e}; the largest mean is {largest:.2f}.")
 
 # %% [markdown]
-# **What we saw.** The map moves along, its mean stays. The wavelet itself has mean zero, so without the modulus every
-# mean would be zero (exercise 3): the modulus turns "a wave was here" into a number that does not cancel. Mallat
-# built this into the *scattering transform*: two layers of it are a convnet whose filters nobody trained.
+# **Result.** The map shifts with the garment, and its mean does not change. The wavelet has mean zero, so without the
+# modulus every mean would be zero (exercise 3). The modulus makes all contributions positive, so they do not cancel.
+# The *scattering transform* (Mallat) is based on this: two such layers form a convnet with fixed filters.
 
 # %% [markdown]
-# ## 5. Steps that follow the content
+# ## 5. Content-dependent strides
 #
-# Steps are good for something: a quarter of the numbers, twice as far a view. Can a layer step *and* move along? A
-# step of 2 cuts a map into four interleaved maps, its polyphase components, and keeps always the same one. When the
-# object moves by one pixel, another component holds what the kept one held before.
+# Strides have advantages: they reduce the map to a quarter of its size and double the receptive field. Can a layer have
+# a stride *and* be equivariant? A stride of 2 divides a map into four interleaved maps, its polyphase components, and
+# always keeps the same one. If the object shifts by one pixel, its content moves to another component.
 #
-# **Guess first.** Which of the four should one keep?
+# **Make a prediction.** Which of the four components should be kept?
 
 # %%
 figure, axes = plt.subplots(2, 5, figsize=(10, 4.8), layout="constrained",
                             width_ratios=(1.6, 1, 1, 1, 1))
-places = {"at (10, 10)": (10, 10), "moved by one to the right": (10, 11)}
-for row, (name, offset) in enumerate(places.items()):
-    pixels = place.place(garment, torch.tensor([offset])).double() / 255
+positions = {"at (10, 10)": (10, 10), "shifted by one to the right": (10, 11)}
+for row, (name, offset) in enumerate(positions.items()):
+    pixels = placement.place(garment, torch.tensor([offset])).double() / 255
     y, x = strongest_phase(pixels, 2)[0].tolist()
     axes[row, 0].imshow(pixels[0, 0], cmap="gray")
     axes[row, 0].set_title(name, fontsize=10)
     parts = components(pixels[0, 0], 2).flatten(0, 1)  # (4, 28, 28)
     for phase, (axis, part) in enumerate(zip(axes[row, 1:], parts, strict=True)):
         axis.imshow(part, cmap="gray")
-        keeps = ["stride"] * (phase == 0) + ["polyphase"] * (phase == 2 * y + x)
-        axis.set_title(f"sum of squares {part.square().sum():.2f}\n{' and '.join(keeps)}",
+        kept = ["stride"] * (phase == 0) + ["polyphase"] * (phase == 2 * y + x)
+        axis.set_title(f"sum of squares {part.square().sum():.2f}\n{' and '.join(kept)}",
                        fontsize=9)
         for side in axis.spines.values():
             side.set(color=BLUE, linewidth=3, visible=phase == 2 * y + x)
 for axis in axes.flat:
     axis.set(xticks=[], yticks=[])
-figure.suptitle("The four polyphase components, and who keeps which", fontsize=10)
+figure.suptitle("The four polyphase components, and those kept by a stride and by polyphase sampling", fontsize=10)
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
 # %% [markdown]
-# **The strongest one**, says adaptive polyphase sampling (Chaman and Dokmanic, 2021): the largest sum of squares,
-# whichever it is. The strongest component moves along with the object. The rest is bookkeeping: padding must run
-# around the torus, and the last layer takes the largest value or the mean over all places. That is `InvariantNet`.
+# Adaptive polyphase sampling (Chaman and Dokmanic, 2021) keeps **the strongest component**, the one with the largest
+# sum of squares. The strongest component shifts with the object. In addition, padding must be circular, and the last
+# layer must take the maximum or the mean over all positions. This is `InvariantNet`.
 #
-# The other way is a trick, and a fair one if it is declared: **recentering** finds the object and moves it to one
-# place before the network looks. It needs a background that is known to be empty. That is `RecenteredNet`.
+# An alternative is **recentering**: locate the object and move it to a fixed position before the network. It requires a
+# known, empty background. This is `RecenteredNet`.
 #
-# Both should be indifferent *before training*, with random weights. So let us ask them at all 841 placements, and
-# compare the drift, the largest change of a logit, with the distance between the logits of different images: a model
-# that says the same about everything is indifferent too, and good for nothing.
+# Both should be invariant *before training*, with random weights. Evaluate them at all 841 placements, and compare the
+# drift (the largest change of a logit) with the spread (the difference between the logits of different images). The
+# spread matters because a network with constant outputs is invariant too, but useless.
 
 
 # %%
 def everywhere(model, image, placement):
-    """The logits of an image at each placement, in double precision: (placements, classes)."""
-    found = []
+    """Return the logits of an image at each placement, in float64: (placements, classes)."""
+    logits = []
     for part in placement.offsets().split(128):
         canvases = placement.place(image.expand(len(part), 1, 28, 28), part).double() / 255
         with torch.no_grad():
-            found.append(model(canvases))
-    return torch.cat(found)
+            logits.append(model(canvases))
+    return torch.cat(logits)
 
 
 def drift_and_spread(model, images, placement):
-    """Largest change of a logit from the first placement, and largest distance of images there."""
+    """Return the largest change of a logit from the first placement, and the largest difference between images."""
     model = model.double().eval()
     logits = torch.stack([everywhere(model, image, placement) for image in images])
     first = logits[:, :1]
@@ -400,28 +395,29 @@ small = {"widths": (8, 8, 16), "mirror": False}
 untrained = {"polyphase (InvariantNet)": shiftscope.models.InvariantNet(**small),
              "recentering (RecenteredNet)": shiftscope.models.RecenteredNet(**small)}
 for name, model in untrained.items():
-    drift, spread = drift_and_spread(model, images, place)
-    print(f"{name}: drift {drift:.0e} over {place.count} placements, images {spread:.2g} apart")
+    drift, spread = drift_and_spread(model, images, placement)
+    print(f"{name}: drift {drift:.0e} over {placement.count} placements, spread of images {spread:.2g}")
     assert drift < 1e-9 and spread > 1e-2
 
 # %% [markdown]
-# Rounding, in one case; in the other not even that, for the pixels behind the layer are the same to the bit.
+# For the first model the drift is due to rounding. For the second it is exactly zero, because the input of the network
+# after recentering is bit-for-bit identical.
 #
-# ## All of them side by side
+# ## Comparison
 #
-# Now the whole lesson in one picture. Perceptron and convnet were trained on moved garments, thousands of them, each
-# at a new place in every epoch: they were *told*. The third is the same convnet with its answers averaged over 4 x 4
-# shifts, which cures what its two steps of 2 do, but not its last layers, which read positions. The others were
-# *built*, and have random weights.
+# The figure below compares trained and constructed invariance. The perceptron and the convnet were *trained* on
+# thousands of garments, with a new random position in every epoch. The third model averages the outputs of the same
+# convnet over 4 x 4 shifts, which removes the effect of its two strides of 2, but not that of its position-dependent
+# last layers. The others are invariant *by construction* and have random weights.
 #
-# **Guess first.** By how many powers of ten do the two kinds differ?
+# **Make a prediction.** By how many powers of ten do the two groups differ?
 
 # %%
-some = place.narrowed(step=by_setting(5, 3))  # prime to the stride of 4: all remainders occur
+some = placement.narrowed(step=by_setting(5, 3))  # coprime to the stride of 4, so that all remainders occur
 perceptron = trained_model("two-full", data, epochs=by_setting(2, None))
 convnet = trained_model("two-conv", data, epochs=by_setting(1, None))
-models = {"perceptron, moved images": perceptron, "convnet, moved images": convnet,
-          "its mean over 4 x 4 shifts": repair(convnet, (1, 56, 56), method="phase-average"),
+models = {"perceptron, random placements": perceptron, "convnet, random placements": convnet,
+          "convnet, mean over 4 x 4 shifts": repair(convnet, (1, 56, 56), method="phase-average"),
           "scattering": shiftscope.models.ScatteringLinear(),
           **untrained}
 relative = {}
@@ -430,62 +426,59 @@ for name, model in models.items():
     relative[name] = drift / spread
 
 # %%
-FLOOR = 1e-17  # where a drift of exactly zero is drawn
+FLOOR = 1e-17  # position of a drift of exactly zero in the plot
 figure, axis = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
 for row, value in enumerate(relative.values()):
-    built = row >= 3
+    constructed = row >= 3
     axis.plot([FLOOR, max(value, FLOOR)], [row, row], color=MUTED, linewidth=1)
-    marker, color = ("s", BLUE) if built else ("o", VERMILLION)
+    marker, color = ("s", BLUE) if constructed else ("o", VERMILLION)
     axis.plot(max(value, FLOOR), row, marker, color=color, markersize=10)
     axis.annotate(f"{value:.1g}" if value else "0", (max(value, FLOOR), row), (10, -4),
                   textcoords="offset points")
 axis.set_yticks(range(len(relative)), relative)
 axis.set(xscale="log", xlim=(FLOOR / 2, 1e3), ylim=(len(relative) - 0.5, -0.5))
-axis.set_xlabel(f"drift of the logits over {some.count} placements, "
-                "as a share of their distance between images")
-axis.set_title("Told (circles) or built (squares) not to care where", loc="left")
+axis.set_xlabel(f"drift of the logits over {some.count} placements, relative to their spread between images")
+axis.set_title("Invariance by training (circles) and by construction (squares)", loc="left")
 plt.show()
 
-built = max(list(relative.values())[3:])
-told = min(list(relative.values())[:2])
-print(f"Told: {told:.2g} or more. Built: {built:.0e} or less.")
-assert told > 1e-2
-assert built < 1e-9
+constructed = max(list(relative.values())[3:])
+trained = min(list(relative.values())[:2])
+print(f"By training: {trained:.2g} or more. By construction: {constructed:.0e} or less.")
+assert trained > 1e-2
+assert constructed < 1e-9
 
 # %% [markdown]
-# **What we saw, in one number:** models that were built to be indifferent change their logits by less than $10^{-9}$
-# of what tells images apart; models that were told, by a good part of it.
+# **Result:** for the models that are invariant by construction, the logits change by less than $10^{-9}$ of the spread
+# between images. For the models trained on random placements, the change is a substantial fraction of the spread.
 #
-# Indifferent does not mean good: these three know nothing yet. What they reach when they are trained stands on [the
-# leaderboard](../leaderboard.md), and what can be done for a model that exists already is [lesson
-# 5](5_audit_and_repair.py).
+# Invariance does not imply accuracy: the last three models are untrained. [The leaderboard](../leaderboard.md) lists
+# the accuracy of trained models, and [lesson 5](5_audit_and_repair.py) shows how to repair an existing model.
 #
 # ## Exercises
 #
-# **1.** Take the matrix that was trained on moved rows and replace it by `nearest_circulant` of itself. Will it
-# remove noise better or worse from rows that it has not seen? Measure it on rows 1 to 1,000 of the test images, each
-# moved.
+# **1. Circulant average.** Replace the matrix trained on randomly shifted rows by its `nearest_circulant`. Does this
+# improve denoising on new rows? Measure it on rows of the first 1,000 test images, each randomly shifted.
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# fresh = data.test.gather(torch.arange(1000))[:, 0, 14, 2:26].double() / 255
-# random = torch.Generator().manual_seed(1)
-# fresh = roll_each(fresh, torch.randint(PIXELS, (len(fresh),), generator=random))
-# noisy_rows = fresh + NOISE * torch.randn(fresh.shape, dtype=fresh.dtype, generator=random)
-# learned = matrices["moved rows"]
-# for name, W in {"as trained": learned, "averaged": nearest_circulant(learned)}.items():
-#     print(name, float((noisy_rows @ W.T - fresh).square().mean()))
+# clean_rows = data.test.gather(torch.arange(1000))[:, 0, 14, 2:26].double() / 255
+# generator = torch.Generator().manual_seed(1)
+# clean_rows = roll_each(clean_rows, torch.randint(PIXELS, (len(clean_rows),), generator=generator))
+# noisy_rows = clean_rows + NOISE * torch.randn(clean_rows.shape, dtype=clean_rows.dtype, generator=generator)
+# trained = matrices["randomly shifted rows"]
+# for name, W in {"as trained": trained, "averaged": nearest_circulant(trained)}.items():
+#     print(name, float((noisy_rows @ W.T - clean_rows).square().mean()))
 # ```
 #
-# Better, by a little. What the average takes away is the part of the weights that depends on the place, and since the
-# task does not, that part was chance: 24 estimates of each weight become one.
+# The error decreases slightly. The average removes the position-dependent part of the weights. The task does not depend
+# on position, so this part is noise, and averaging combines 24 estimates of each weight.
 #
 # </details>
 #
-# **2.** Build a layer that steps by 2, `x[..., ::2, ::2]`, followed by `amax((2, 3))`, and let random pictures roll
-# by (0, 0), (0, 1), (1, 0), (2, 2) and (3, 5). When does the answer change? Put
-# `shiftscope.layers.PolyphaseDownsample2d(2)` in its place.
+# **2. Stride and polyphase sampling.** Apply a stride of 2, `x[..., ::2, ::2]`, followed by `amax((2, 3))`, to random
+# images rolled by (0, 0), (0, 1), (1, 0), (2, 2) and (3, 5). When does the output change? Compare with
+# `shiftscope.layers.PolyphaseDownsample2d(2)`.
 #
 # <details><summary>Solution</summary>
 #
@@ -495,18 +488,19 @@ assert built < 1e-9
 # x = torch.rand(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 # polyphase = PolyphaseDownsample2d(2)
 # for shift in ((0, 0), (0, 1), (1, 0), (2, 2), (3, 5)):
-#     moved = x.roll(shift, (2, 3))
-#     stride = (moved[..., ::2, ::2].amax((2, 3)) - x[..., ::2, ::2].amax((2, 3))).abs().max()
-#     chosen = (polyphase(moved).amax((2, 3)) - polyphase(x).amax((2, 3))).abs().max()
+#     shifted = x.roll(shift, (2, 3))
+#     stride = (shifted[..., ::2, ::2].amax((2, 3)) - x[..., ::2, ::2].amax((2, 3))).abs().max()
+#     chosen = (polyphase(shifted).amax((2, 3)) - polyphase(x).amax((2, 3))).abs().max()
 #     print(shift, "stride", float(stride), "polyphase", float(chosen))
 # ```
 #
-# With the stride, whenever a shift is odd in one of its directions: then another component is kept. Even shifts move
-# the kept component by whole steps, and the largest value does not mind. With polyphase sampling never.
+# With the stride, the output changes if the shift is odd along at least one axis, because another component is kept.
+# Even shifts move the kept component by whole positions, which does not change the maximum. With polyphase sampling the
+# output never changes.
 #
 # </details>
 #
-# **3.** What are the 24 means of section 4 without the modulus? And would a square do instead of a modulus?
+# **3. The modulus.** Compute the 24 means of section 4 without the modulus. Could a square replace the modulus?
 #
 # <details><summary>Solution</summary>
 #
@@ -517,9 +511,9 @@ assert built < 1e-9
 # print("square: ", float(filtered.abs().square().mean((2, 3)).max()))
 # ```
 #
-# Zero: the mean of a filtered picture is the mean of the picture times the mean of the filter. A square would do for
-# indifference, too. By Parseval's identity it then measures the power in a range of frequencies, which is why it may
-# be computed without going back from the Fourier transform; but it grows with the square of the contrast, so a few
-# bright edges outshout all others, and small changes of them are large ones of the answer.
+# Without the modulus they are zero: the mean of a filtered image is the mean of the image times the mean of the filter.
+# With a square the result is also invariant. By Parseval's identity it is the power in a frequency range, which can be
+# computed without the inverse Fourier transform. But it is proportional to the square of the contrast, so a few bright
+# edges dominate, and small changes of these edges have a large effect.
 #
 # </details>

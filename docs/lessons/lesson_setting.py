@@ -1,7 +1,7 @@
-"""What the lessons share: which images, how many of them, and a model that has learned already.
+"""Shared code of the lessons: the dataset, its size, and trained models.
 
-Two settings: the full one, under three minutes a lesson on two cores, and the small one, which continuous integration
-uses (LESSONS=small).
+There are two settings: the full one, under three minutes per lesson on two cores, and the small one for continuous
+integration (LESSONS=small).
 """
 
 import os
@@ -20,15 +20,15 @@ SMALL = os.environ.get("LESSONS") == "small"
 """True in the small setting."""
 
 CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"
-"""The course's two models, trained on Fashion-MNIST."""
+"""The course models, trained on Fashion-MNIST."""
 
 COLORS = {"two-full": VERMILLION, "two-conv": BLUE}
-"""Of perceptron and convnet, the same in all pictures; color-blind people tell them apart."""
+"""Colors of perceptron and convnet in all figures, distinguishable with color blindness."""
 
 Value = TypeVar("Value")
 
-torch.set_num_threads(min(2, torch.get_num_threads()))  # times are then comparable between machines
-plt.switch_backend(plt.get_backend())  # loads it: Jupyter then shows figures that were made without pyplot as well
+torch.set_num_threads(min(2, torch.get_num_threads()))  # makes times comparable between machines
+plt.switch_backend(plt.get_backend())  # loads the backend, so that Jupyter also displays figures created without pyplot
 
 
 def by_setting(small: Value, full: Value) -> Value:
@@ -37,20 +37,20 @@ def by_setting(small: Value, full: Value) -> Value:
 
 
 def choose_data() -> shiftscope.Dataset:
-    """Return Fashion-MNIST where its files are on this machine, else garments that Shiftscope draws itself.
+    """Return Fashion-MNIST if its files are on this machine, otherwise synthetic garments.
 
-    Nothing is downloaded: `shiftscope data fetch fashion-mnist` does that.
+    Nothing is downloaded; use `shiftscope data fetch fashion-mnist`.
     """
-    found = {entry["name"]: entry["found"] for entry in dataset_catalog()}
-    if found["fashion-mnist"]:
+    folders = {entry["name"]: entry["found"] for entry in dataset_catalog()}
+    if folders["fashion-mnist"]:
         return shiftscope.load_dataset("fashion-mnist")
     return shiftscope.load_dataset("garments:3000,1000" if SMALL else "garments")
 
 
 def trained_model(name: str, data: shiftscope.Dataset, epochs: int | None = None) -> torch.nn.Module:
-    """Return the course's model `name` ("two-full", "two-conv"), trained on moved garments, in eval mode.
+    """Return the course model `name` ("two-full", "two-conv"), trained on random placements, in eval mode.
 
-    For Fashion-MNIST it is read from a checkpoint; on synthetic garments it is trained now, which takes seconds.
+    For Fashion-MNIST it is loaded from a checkpoint; for synthetic garments it is trained, which takes seconds.
     """
     if data.name == "fashion-mnist":
         return shiftscope.load(CHECKPOINTS / name)
@@ -60,5 +60,5 @@ def trained_model(name: str, data: shiftscope.Dataset, epochs: int | None = None
 
 
 def credit(data: shiftscope.Dataset) -> str:
-    """Return the line under a picture: whose images these are, and whether they were drawn."""
+    """Return the caption with the source of the images, and whether they are synthetic."""
     return image_credit(data.name, synthetic=data.synthetic)

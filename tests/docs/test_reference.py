@@ -1,4 +1,4 @@
-"""The reference holds every public name and every option of every command."""
+"""The reference lists every public name and every option of every command."""
 
 import importlib
 import re
@@ -15,36 +15,36 @@ DIRECTIVE = re.compile(r"^\.\. (auto\w+|py:data):: (.+(?:\n {13}.+)*)((?:\n   :.
 
 @pytest.fixture(scope="module")
 def extension():
-    """Imports a module of docs/_ext."""
+    """Return a function that imports a module of docs/_ext."""
     sys.path.insert(0, str(DOCS / "_ext"))
     yield importlib.import_module
     sys.path.remove(str(DOCS / "_ext"))
 
 
 def listed() -> set[str]:
-    """The names that the pages of the reference ask Sphinx for."""
-    found: set[str] = set()
+    """Return the names documented on the reference pages."""
+    result: set[str] = set()
     for page in (DOCS / "reference").glob("*.md"):
         for kind, names, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
             module = re.search(r":module: (\S+)", options)
             if kind != "automodule":
-                found |= {f"{module[1]}.{name}" if module else name for name in names.split()}
+                result |= {f"{module[1]}.{name}" if module else name for name in names.split()}
             elif ":members:" in options:
-                left_out = re.search(r":exclude-members: (.+)", options)
-                found |= {names} | {f"{names}.{name}" for name in importlib.import_module(names).__all__
-                          if not left_out or name not in left_out[1].split(", ")}
+                excluded = re.search(r":exclude-members: (.+)", options)
+                result |= {names} | {f"{names}.{name}" for name in importlib.import_module(names).__all__
+                          if not excluded or name not in excluded[1].split(", ")}
             else:
-                found.add(names)
-    return found
+                result.add(names)
+    return result
 
 
-def test_every_public_name_stands_in_the_reference(extension):
+def test_every_public_name_is_in_the_reference(extension):
     names = listed()
     assert extension("public_names").missing_names(names) == []
     assert "shiftscope.layers.BlurPool2d" in names
 
 
-def test_a_name_that_is_left_out_is_noticed(extension):
+def test_a_missing_name_is_detected(extension):
     missing = extension("public_names").missing_names
     assert missing(listed() - {"shiftscope.layers.BlurPool2d"}) == ["shiftscope.layers.BlurPool2d"]
     assert "shiftscope.models.load" in missing(listed() - {"shiftscope.load"})
@@ -66,7 +66,7 @@ def test_every_option_of_every_command_is_on_the_page(extension):
         assert text.count(".. option::") == len(shown)
 
 
-def test_docstrings_are_plain_text(extension):
+def test_docstrings_are_escaped(extension):
     lines = ["The `a*b` of |x| and `Placement`s, as in", "", "    >>> 2 * 3", "    6", "", "code::", "", "    |a| * b",
              "", "Returns:", "    Two things: a and b."]
     extension("docstrings").plain_prose(None, "function", "f", None, None, lines)

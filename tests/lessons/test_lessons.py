@@ -1,4 +1,4 @@
-"""Every lesson keeps what its page promises. Whether it runs and its number holds, building the documentation shows."""
+"""Structure of the lessons. Building the documentation runs them and checks their results."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ jupytext = pytest.importorskip("jupytext", reason="lessons are jupytext notebook
 LESSONS = Path(__file__).parents[2] / "docs" / "lessons"
 NAMES = sorted(path.stem for path in LESSONS.glob("[0-9]_*.py"))
 LAST = 4
-"""Cells of code at the end of a lesson, in which its picture and its number must be."""
+"""Number of code cells at the end of a lesson that must contain its figure and its main result."""
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -37,49 +37,49 @@ def exercises(lesson) -> str:
 
 
 def solutions(lesson) -> list[str]:
-    """The code of each solution."""
+    """Return the code of each solution."""
     return ["\n".join(re.findall(r"^```python\n(.*?)^```", part, flags=re.M | re.S))
             for part in re.findall(r"<details><summary>Solution</summary>\n\n(.*?)\n\n</details>", exercises(lesson),
                                    flags=re.S)]
 
 
-def is_picture(statement: ast.stmt, drawn_by: set[str]) -> bool:
-    """Whether a statement shows a figure: plt.show(), or a call of one of our functions that return one."""
+def shows_figure(statement: ast.stmt, functions: set[str]) -> bool:
+    """True if a statement shows a figure: plt.show(), or a call of a function that returns a figure."""
     call = statement.value if isinstance(statement, ast.Expr) else None
     if not isinstance(call, ast.Call):
         return False
-    return ast.unparse(call) == "plt.show()" or ast.unparse(call.func) in drawn_by
+    return ast.unparse(call) == "plt.show()" or ast.unparse(call.func) in functions
 
 
 def test_there_are_five_lessons_numbered_from_one():
     assert [name.split("_")[0] for name in NAMES] == list("12345")
 
 
-def test_a_lesson_is_a_python_notebook_with_its_number_in_the_title(lesson, request):
+def test_a_lesson_is_a_notebook_with_its_number_in_the_title(lesson, request):
     assert lesson.metadata["kernelspec"]["name"] == "python3"
     number = request.node.callspec.params["lesson"][0]
     assert lesson.cells[0].source.startswith(f"# {number} ")
     assert len(re.findall(r"^# ", prose(lesson).split("```")[0], flags=re.M)) == 1
 
 
-def test_a_lesson_ends_in_a_picture_and_a_number_that_is_printed_and_asserted(lesson):
+def test_a_lesson_ends_with_a_figure_and_a_printed_and_asserted_result(lesson):
     trees = [ast.parse(cell) for cell in code_cells(lesson)]
     ours = {alias.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
             and (node.module or "").startswith("shiftscope.reporting") for alias in node.names}
     end = [statement for tree in trees[-LAST:] for statement in tree.body]
-    assert any(is_picture(statement, ours) for statement in end)
+    assert any(shows_figure(statement, ours) for statement in end)
     assert any(isinstance(statement, ast.Assert) and isinstance(statement.test, ast.Compare | ast.BoolOp)
                for statement in end)
     assert any(re.match(r"print\(.*\{", ast.unparse(statement), flags=re.S) for statement in end)
 
 
-def test_a_lesson_has_three_exercises_each_with_a_solution(lesson):
-    asked = re.findall(r"^\*\*(\d)\.", exercises(lesson), flags=re.M)
-    assert asked == ["1", "2", "3"] and len(solutions(lesson)) == 3
+def test_a_lesson_has_three_exercises_with_solutions(lesson):
+    numbers = re.findall(r"^\*\*(\d)\.", exercises(lesson), flags=re.M)
+    assert numbers == ["1", "2", "3"] and len(solutions(lesson)) == 3
     assert exercises(lesson).count("<details>") == exercises(lesson).count("</details>") == 3
 
 
-def test_lessons_and_solutions_use_no_name_that_is_not_there(lesson):
+def test_lessons_and_solutions_use_only_defined_names(lesson):
     source = "\n".join([*code_cells(lesson), *solutions(lesson)])
     found = subprocess.run([sys.executable, "-m", "ruff", "check", "--isolated", "--select=E9,F821,F811,F401",
                             "--output-format=concise", "--stdin-filename=lesson.py", "-"],
@@ -87,14 +87,14 @@ def test_lessons_and_solutions_use_no_name_that_is_not_there(lesson):
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-def test_links_of_a_lesson_lead_somewhere(lesson):
+def test_links_of_a_lesson_are_valid(lesson):
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", prose(lesson)) if "://" not in target]
     assert [target for target in targets if not (LESSONS / target.replace("\n", " ")).exists()] == []
 
 
 @pytest.fixture()
 def setting(monkeypatch):
-    """The module that the lessons share, in the small setting, which trains and loads nothing by itself."""
+    """The shared module of the lessons, in the small setting."""
     monkeypatch.setenv("LESSONS", "small")
     spec = spec_from_file_location("lesson_setting", LESSONS / "lesson_setting.py")
     assert spec is not None and spec.loader is not None
@@ -105,11 +105,11 @@ def setting(monkeypatch):
 
 
 @pytest.mark.parametrize("found, chosen", [("somewhere", "fashion-mnist"), (None, "garments:3000,1000")])
-def test_lessons_take_real_images_where_there_are_some_and_draw_them_elsewhere(setting, monkeypatch, found, chosen):
+def test_lessons_use_real_images_if_available_and_otherwise_synthetic_ones(setting, monkeypatch, found, chosen):
     monkeypatch.setattr(setting, "dataset_catalog", lambda: [{"name": "fashion-mnist", "found": found}])
     assert setting.choose_data() == chosen
 
 
-def test_lessons_on_real_images_use_the_trained_models_of_the_repository(setting):
+def test_lessons_on_real_images_use_the_committed_checkpoints(setting):
     assert setting.SMALL and setting.by_setting(1, 2) == 1
     assert all((setting.CHECKPOINTS / name / "config.json").is_file() for name in setting.COLORS)
