@@ -21,7 +21,7 @@ from shiftscope.reporting import (
 from shiftscope.reporting.attribution import attribution_figure
 from shiftscope.visualization import attribute, coarser, find_neighbors, visualize
 from shiftscope.visualization.attribution import default_methods
-from shiftscope.visualization.parameters import weight_pictures
+from shiftscope.visualization.parameters import weight_images
 
 HERE = Path(__file__).parent
 LEARNED = "The model learned from Fashion-MNIST, (c) 2017 Zalando SE, MIT license"
@@ -44,7 +44,7 @@ def main() -> None:
         write(class_gallery(visualize(model, "class:all", class_names=data.class_names, placement=place),
                             credit=LEARNED), f"classes-{name}")
         write(neuron_gallery(visualize(model, "fc1:all"), credit=LEARNED), f"neurons-{name}")
-    write(weight_grid(weight_pictures(models["two-conv"], "conv1").numpy(), title="Filters of conv1 in the convnet",
+    write(weight_grid(weight_images(models["two-conv"], "conv1").numpy(), title="Filters of conv1 in the convnet",
                       credit=LEARNED), "filters-two-conv")
     beside_and_why(models["two-conv"], data, place)
 

@@ -11,7 +11,7 @@ from torch import nn
 from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.results import Attribution
 from shiftscope.visualization.attribution import attribute
-from shiftscope.visualization.explainers import METHODS
+from shiftscope.visualization.attribution_methods import METHODS
 
 EVERY = sorted(METHODS)
 
@@ -105,7 +105,8 @@ def test_a_rough_integral_is_noted():
             return torch.stack((torch.sigmoid(40 * (total - 3)), total), 1)
 
     found = attribute(Step(), torch.full((1, 1, 3, 4), 1.0), 0, steps=2)
-    assert found.notes == ["the maps of 1 of 1 pictures miss the score difference by more than 5 %: raise steps"]
+    assert found.notes == [
+        "the maps of 1 of 1 images differ from the score difference by more than 5 %: increase steps"]
     assert attribute(Step(), torch.full((1, 1, 3, 4), 1.0), 0, steps=200).notes == []
 
 
@@ -114,7 +115,7 @@ def test_a_score_that_nothing_reaches_is_noted():
     with torch.no_grad():
         model[1].weight[0] = 0.0
     found = attribute(model, pictures(2, 1, 6, 9), [0, 1], method="saliency")
-    assert found.notes == ["the maps of 1 of 2 pictures are zero everywhere: nothing there reaches the score"]
+    assert found.notes == ["the maps of 1 of 2 images are zero everywhere: no pixel affects the score"]
 
 
 @pytest.mark.parametrize("method", EVERY)
@@ -151,7 +152,7 @@ def test_pictures_of_a_batch_do_not_touch_each_other(method, monkeypatch):
     together = attribute(model, x, method=method)
     alone = [attribute(model, x[row:row + 1], method=method).maps[0] for row in range(5)]
     np.testing.assert_allclose(together.maps, alone, atol=1e-7)
-    monkeypatch.setattr("shiftscope.visualization.explainers.MOST_PIXELS", 2 * 390)
+    monkeypatch.setattr("shiftscope.visualization.attribution_methods.MAX_PIXELS", 2 * 390)
     np.testing.assert_allclose(attribute(model, x, method=method).maps, together.maps, atol=1e-7)
     assert together.targets.tolist() == together.predictions.tolist() == model(x).argmax(1).tolist()
 
@@ -265,22 +266,22 @@ class Cutter(nn.Module):
     ({"method": "gradcam"}, "unknown method 'gradcam': did you mean 'grad-cam'"),
     ({"method": "grad-cam", "layer": "conv3"}, "unknown layer of TwoConvTwoFullNet 'conv3': did you mean 'conv"),
     ({"method": "grad-cam", "layer": "fc1"},
-     r"Grad-CAM needs a layer that gives a map .*'fc1' of TwoConvTwoFullNet gives \(batch, 100\): choose one of"),
-    ({"method": "grad-cam", "layer": "conv2", "target": "conv1:3"}, "does not depend on the layer's map"),
-    ({"layer": "conv2"}, "layer must be left out for integrated-gradients, which looks at pixels, got 'conv2'"),
+     r"Grad-CAM needs a layer with an output .*'fc1' of TwoConvTwoFullNet returns \(batch, 100\): choose one of"),
+    ({"method": "grad-cam", "layer": "conv2", "target": "conv1:3"}, "does not depend on the map of the layer"),
+    ({"layer": "conv2"}, "layer must be left out for integrated-gradients, which has no layer, got 'conv2'"),
     ({"target": 4}, "target must be a unit of class, from 0 to 3, got 4"),
     ({"target": [0, -1]}, "target must be a unit of class, from 0 to 3, got -1"),
-    ({"target": [0, 1, 2]}, r"target must be one class, or one for each of the 2 pictures, got \(3,\)"),
-    ({"target": 1.5}, "target must be whole numbers, got 1.5"),
+    ({"target": [0, 1, 2]}, r"target must be one class, or one for each of the 2 images, got \(3,\)"),
+    ({"target": 1.5}, "target must be integers, got 1.5"),
     ({"target": "fc1:100"}, "target must be a unit of fc1, from 0 to 99, got 100"),
     ({"target": "fc3:1"}, "unknown layer of TwoConvTwoFullNet 'fc3'"),
     ({"target": "class:Bga", "class_names": ["Bag", "b", "c", "d"]}, "unknown class 'Bga': did you mean 'Bag'"),
     ({"target": "Bag"}, "target must be layer:unit"),
     ({"target": "fc1:0-3"}, "target must be one unit of a layer, as in fc1:17, got 'fc1:0-3'"),
-    ({"labels": [1]}, r"labels must be one class for each of the 2 pictures, got \(1,\)"),
-    ({"baseline": 256}, "baseline must be a raw pixel value from 0 to 255, or a picture, got 256"),
-    ({"baseline": torch.zeros(3, 5)}, r"baseline must be a picture \(3, 20, 24\) like the images"),
-    ({"method": "occlusion", "window": (21, 3)}, "window must be at least 1 and at most the picture, 20 x 24 pixels"),
+    ({"labels": [1]}, r"labels must be one class for each of the 2 images, got \(1,\)"),
+    ({"baseline": 256}, "baseline must be a raw pixel value from 0 to 255, or an image, got 256"),
+    ({"baseline": torch.zeros(3, 5)}, r"baseline must be an image of shape \(3, 20, 24\)"),
+    ({"method": "occlusion", "window": (21, 3)}, "window must be at least 1 and at most the image, 20 x 24 pixels"),
     ({"steps": 0}, "steps must be at least 1, got 0"),
 ])
 def test_arguments_that_cannot_be(options, message, convnet):
@@ -290,10 +291,10 @@ def test_arguments_that_cannot_be(options, message, convnet):
 
 @pytest.mark.parametrize(("images", "message"), [
     (torch.zeros(2, 3, 24, 20), "24"),
-    (torch.zeros(3, 20, 24), r"images must be at least one picture, as \(batch, channels, height, width\), got"),
-    (torch.zeros(0, 3, 20, 24), "images must be at least one picture"),
+    (torch.zeros(3, 20, 24), r"images must be at least one image, as \(batch, channels, height, width\), got"),
+    (torch.zeros(0, 3, 20, 24), "images must be at least one image"),
     (torch.full((1, 3, 20, 24), torch.nan), "images must be pixels from 0 to 1.*got 'NaN or infinity'"),
-    (torch.full((1, 3, 20, 24), -1.0), "images must be pixels from 0 to 1.*normalize=, got '-1 to -1'"),
+    (torch.full((1, 3, 20, 24), -1.0), "images must be pixels from 0 to 1.*normalize= .*got '-1 to -1'"),
     (torch.zeros(1, 3, 20, 24, dtype=torch.int64), "images must be uint8, or floats from 0 to 1"),
 ])
 def test_images_that_cannot_be(images, message, convnet):
@@ -302,19 +303,19 @@ def test_images_that_cannot_be(images, message, convnet):
 
 
 def test_a_model_without_a_map(perceptron):
-    with pytest.raises(UsageError, match="TwoFullNet has no convolution whose map Grad-CAM could show: name another"):
+    with pytest.raises(UsageError, match="TwoFullNet has no convolution for Grad-CAM: name another"):
         attribute(perceptron, torch.zeros(1, 1, 11, 14), method="grad-cam")
 
 
 def test_a_model_that_cuts_the_gradient_still_takes_occlusion():
     x = torch.ones(1, 1, 6, 7)
-    with pytest.raises(UsageError, match="the score does not depend on the pixels: the model cuts the gradient"):
+    with pytest.raises(UsageError, match="the score does not depend on the pixels: the model stops the gradient"):
         attribute(Cutter(), x, method="saliency")
     assert abs(attribute(Cutter(), x, method="occlusion").maps).max() > 0
 
 
 def test_a_layer_that_gives_a_tuple_cannot_be_mapped(foreign):
-    with pytest.raises(UsageError, match="'rnn' of Foreign gives a tuple: choose one of conv"):
+    with pytest.raises(UsageError, match="'rnn' of Foreign returns a tuple: choose one of conv"):
         attribute(foreign, torch.zeros(1, 1, 4, 6), method="grad-cam", layer="rnn")
 
 
@@ -323,12 +324,6 @@ def test_weights_that_are_not_finite_are_an_error(perceptron):
         perceptron.fc1.weight[0, 0] = torch.nan
     with pytest.raises(ShiftscopeError, match="the saliency maps are not finite: the scores or gradients of two-full"):
         attribute(perceptron, torch.zeros(1, 1, 11, 14), method="saliency")
-
-
-def test_captum_is_asked_for_by_name_where_it_is_missing(monkeypatch, perceptron):
-    monkeypatch.setitem(sys.modules, "captum.attr", None)
-    with pytest.raises(ShiftscopeError, match=r"attributions need the package captum.*pip install captum"):
-        attribute(perceptron, torch.zeros(1, 1, 11, 14))
 
 
 def test_captum_is_imported_only_when_it_is_asked_for():

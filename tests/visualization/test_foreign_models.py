@@ -9,7 +9,7 @@ from torch import nn
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import visualize
 from shiftscope.visualization.attribution import attribute
-from shiftscope.visualization.recordings import activations
+from shiftscope.visualization.layer_outputs import activations
 
 FEW = SynthesisSettings(steps=8)
 COLOR, GRAY = (3, 18, 22), (1, 28, 28)

@@ -124,7 +124,7 @@ def test_chunks_change_nothing(monkeypatch):
     data = dataset(random_images(7))
     whole = find_neighbors(Planted(), ["fc:all"], data, placement=PLACE)[0]
     for chunk in (3, 45):  # parts of the placements of an image; two images at once
-        monkeypatch.setattr("shiftscope.visualization.neighbors._CHUNK", {"cpu": chunk, "gpu": 1})
+        monkeypatch.setattr("shiftscope.visualization.neighbors._BATCH", {"cpu": chunk, "gpu": 1})
         parts = find_neighbors(Planted(), ["fc:all"], data, placement=PLACE)[0]
         for name in ("top_index", "top_offset", "top_canvases", "peaks"):
             np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
@@ -148,11 +148,11 @@ def test_coarser_keeps_the_middle():
 
 
 @pytest.mark.parametrize("changed, message", [
-    ({"k": 0}, "k must be a whole number of at least 1, got 0"),
-    ({"images": 0}, "images must be a whole number of at least 1, got 0"),
-    ({"placement": Placement(image=(3, 3), canvas=(5, 7))}, "the images of dots are 2 x 3, the placement lays"),
-    ({"goals": ["fc:3"]}, "the units of 'fc' are numbered from 0 to 2"),
-    ({"data": dataset(random_images(4), 4)}, "tells 2 classes apart, and 4 class names")])
+    ({"k": 0}, "k must be an integer of at least 1, got 0"),
+    ({"images": 0}, "images must be an integer of at least 1, got 0"),
+    ({"placement": Placement(image=(3, 3), canvas=(5, 7))}, "the images of dots are 2 x 3, those of the placement"),
+    ({"goals": ["fc:3"]}, "the units of 'fc' range from 0 to 2"),
+    ({"data": dataset(random_images(4), 4)}, "has 2 outputs, got 4 class names")])
 def test_what_cannot_be(changed, message):
     given = {"goals": ["fc:0"], "data": dataset(random_images(3)), "placement": PLACE} | changed
     with pytest.raises(UsageError, match=message):
@@ -163,7 +163,7 @@ def test_a_model_that_raises_or_gives_nan_is_left_as_it_was():
     model = Planted().train()
     with torch.no_grad():
         model.fc.bias[0] = torch.nan
-    with pytest.raises(ShiftscopeError, match="Planted gives NaN or infinity for some pictures"):
+    with pytest.raises(ShiftscopeError, match="Planted returns NaN or infinity for some images"):
         find_neighbors(model, ["fc:all"], dataset(random_images(3)), placement=PLACE)
     with pytest.raises(UsageError, match=r"1 x 5 x 8 .*RuntimeError in forward \(tests.*mat1 and mat2") as caught:
         find_neighbors(model, ["fc:all"], dataset(random_images(3)), placement=Placement(image=(2, 3), canvas=(5, 8)))

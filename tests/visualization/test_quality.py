@@ -15,7 +15,7 @@ from shiftscope.results import Quality, Synthesis
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import visualize
 from shiftscope.visualization.neighbors import find_neighbors
-from shiftscope.visualization.quality import judge_pictures, mean_correlation, measure_quality, same_settings
+from shiftscope.visualization.quality import judge_images, mean_correlation, measure_quality, same_settings
 
 FEW = SynthesisSettings(steps=4)
 NAMES = ("a", "b", "c")
@@ -106,12 +106,12 @@ def test_a_judge_that_always_says_the_same():
 
 
 def test_judges_that_cannot_be():
-    with pytest.raises(UsageError, match=r"the judge Always must tell the same 3 classes apart .* the shape \(3, 5\)"):
+    with pytest.raises(UsageError, match=r"the judge Always must have the same 3 classes .* shape \(3, 5\)"):
         measure_quality(Rows(), classes(), judge=Always(5))
     other = TwoFullNet(4, canvas=(9, 9), classes=3)
-    with pytest.raises(UsageError, match="the judge TwoFullNet cannot take pictures of 1 x 4 x 6 .*; choose a judge"):
+    with pytest.raises(UsageError, match="the judge TwoFullNet failed for images of 1 x 4 x 6 .*; choose a judge"):
         measure_quality(Rows(), classes(), judge=other)
-    assert judge_pictures(Always(), torch.zeros(600, 1, 4, 6), 3).shape == (600,)
+    assert judge_images(Always(), torch.zeros(600, 1, 4, 6), 3).shape == (600,)
 
 
 def test_stability_over_seeds():
@@ -153,7 +153,7 @@ def test_saved_and_as_plain_values(tmp_path):
 
 @pytest.mark.parametrize("given, message", [
     ({"seeds": 1}, "seeds must be 0 or at least 2"),
-    ({"shift": 0}, "shift must be a whole number of at least 1, got 0")])
+    ({"shift": 0}, "shift must be an integer of at least 1, got 0")])
 def test_what_cannot_be(given, message):
     with pytest.raises(UsageError, match=message):
         measure_quality(Rows(), neurons(), **given)
@@ -161,7 +161,7 @@ def test_what_cannot_be(given, message):
 
 def test_neighbors_of_other_units():
     near = find_neighbors(Rows(), ["fc:0-2"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
-    with pytest.raises(UsageError, match="the neighbors are of fc:0-2, the pictures of fc:0-1"):
+    with pytest.raises(UsageError, match="the neighbors belong to fc:0-2, the images to fc:0-1"):
         measure_quality(Rows(), neurons(), neighbors=near)
 
 

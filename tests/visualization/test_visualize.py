@@ -22,12 +22,12 @@ from shiftscope.visualization import (
     parameter_rows,
     visualize,
 )
-from shiftscope.visualization.anatomy import examine
-from shiftscope.visualization.binding import bind
-from shiftscope.visualization.plan import climb, make_plan
-from shiftscope.visualization.presets import resolve
-from shiftscope.visualization.probe import Probe, chunk_length
-from shiftscope.visualization.scores import unlikeness
+from shiftscope.visualization.feature_extractor import FeatureExtractor, batch_size_for
+from shiftscope.visualization.model_info import inspect_model
+from shiftscope.visualization.objective_terms import gram_diversity
+from shiftscope.visualization.presets import resolve_settings
+from shiftscope.visualization.synthesis import make_plan, maximize
+from shiftscope.visualization.targets import resolve_objective
 
 FEW = SynthesisSettings(steps=6)
 
@@ -82,7 +82,7 @@ def test_class_pictures_of_the_convnet_beat_the_real_images(trained, fashion_mni
     found, indices = visualize(model, "class:all", placement=place), torch.arange(600)
     canvases = place.place(data.test.gather(indices), place.sample(indices, seed=1)).float() / 255
     with torch.no_grad(), frozen(model):
-        real = Probe(model, torch.float32).ask(canvases, [])["class"].amax(0).numpy()
+        real = FeatureExtractor(model, torch.float32)(canvases, [])["class"].amax(0).numpy()
     assert (found.activations > real).sum() >= 9
     assert found.images[:, :, :10].max() < 0.1  # a dark canvas around one garment
 
@@ -117,14 +117,14 @@ def test_a_batch_gives_the_pictures_that_units_get_one_by_one(name, goal, given,
 def test_in_float64_batches_differ_by_rounding_alone(convnet):
     probes = []
     model = convnet.double()
-    anatomy = examine(model, convnet.picture)
-    target = bind(objective("fc1:0-4"), anatomy)
-    chosen = resolve(SynthesisSettings(), anatomy.shape)
+    anatomy = inspect_model(model, convnet.picture)
+    target = resolve_objective(objective("fc1:0-4"), anatomy)
+    chosen = resolve_settings(SynthesisSettings(), anatomy.shape)
     todo = make_plan(target, chosen, anatomy, start="black", device=torch.device("cpu"),
                                 dtype=torch.float64)
     with frozen(model):
         for rows in (torch.arange(5), *torch.arange(5).split(1)):
-            made = climb(Probe(model, torch.float64), todo, rows, SilentProgress().task("", 0))
+            made = maximize(FeatureExtractor(model, torch.float64), todo, rows, SilentProgress().task("", 0))
             probes.append(made["images"])
     torch.testing.assert_close(probes[0], torch.cat(probes[1:]), rtol=0, atol=1e-9)
 
@@ -144,16 +144,16 @@ def test_in_float32_a_batch_stays_near_units_one_by_one(name, goal, request):
 def test_chunks_change_nothing(convnet, monkeypatch):
     model = convnet.double()
     whole = visualize(model, "fc1:0-4", settings=FEW)
-    monkeypatch.setattr("shiftscope.visualization.plan.chunk_length", lambda *given: 2)
+    monkeypatch.setattr("shiftscope.visualization.synthesis.batch_size_for", lambda *arguments: 2)
     parts = visualize(model, "fc1:0-4", settings=FEW)
     np.testing.assert_allclose(whole.images, parts.images, rtol=0, atol=1e-7)
 
 
 def test_chunks_fit_into_the_memory_that_is_given(convnet):
-    anatomy = examine(convnet, convnet.picture)
-    lengths = [chunk_length(anatomy, 1, torch.float32, torch.device("cpu"), memory) for memory in (1, 2, 64)]
+    anatomy = inspect_model(convnet, convnet.picture)
+    lengths = [batch_size_for(anatomy, 1, torch.float32, torch.device("cpu"), memory) for memory in (1, 2, 64)]
     assert 1 <= lengths[0] < lengths[1] < lengths[2]
-    assert chunk_length(anatomy, 3, torch.float32, torch.device("cpu"), 64) % 3 == 0
+    assert batch_size_for(anatomy, 3, torch.float32, torch.device("cpu"), 64) % 3 == 0
     a_picture = 30 * (16 * 20 + 4 * 6) * 4 * 2  # outputs of the convolutions and their gradients, bytes
     assert lengths[2] * a_picture < 64 * 2**20
 
@@ -209,7 +209,8 @@ def test_a_model_that_takes_one_picture_at_a_time_gives_the_same_pictures():
 def test_the_channels_last_layout_changes_nothing_that_matters(convnet, monkeypatch):
     model = convnet.double()
     fast = visualize(model, "class:all", settings=FEW)
-    monkeypatch.setattr("shiftscope.visualization.probe.Probe.takes_channels_last", lambda *given: False)
+    monkeypatch.setattr("shiftscope.visualization.feature_extractor.FeatureExtractor.supports_channels_last",
+                        lambda *arguments: False)
     usual = visualize(model, "class:all", settings=FEW)
     np.testing.assert_allclose(fast.images, usual.images, rtol=0, atol=1e-6)
 
@@ -302,8 +303,8 @@ def planted(bias):
 def test_a_dead_unit_is_reported_and_no_other(bias):
     found = visualize(planted(bias), "1:all", shape=(1, 3, 4), settings=FEW)
     assert found.dead.tolist() == [True, False, False]
-    assert found.notes == ["1 of 3 units stay silent: their own picture does not bring them above zero (a channel in "
-                           "the mean over its places), or no pixel changes them (1:0)"]
+    assert found.notes == ["1 of 3 units are dead: their synthesized image does not bring them above zero (for "
+                           "channels, at any position), or no pixel affects them (1:0)"]
 
 
 def test_a_unit_that_never_fires_is_dead_though_pixels_change_it():
@@ -344,7 +345,7 @@ class Cut(nn.Module):
 
 
 def test_a_score_that_does_not_depend_on_the_picture():
-    with pytest.raises(UsageError, match="class:0 does not depend on the picture: the model cuts the gradient"):
+    with pytest.raises(UsageError, match="class:0 does not depend on the image: the model stops the gradient"):
         visualize(Cut(), "class:0", shape=(1, 3, 4))
 
 
@@ -352,7 +353,7 @@ def test_weights_that_are_not_finite_are_said():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     with torch.no_grad():
         model[1].weight[0, 0] = torch.nan
-    with pytest.raises(ShiftscopeError, match="the pictures of class:0 are not finite"):
+    with pytest.raises(ShiftscopeError, match="the images of class:0 are not finite"):
         visualize(model, "class:0", shape=(1, 3, 4), settings=FEW)
 
 
@@ -422,8 +423,8 @@ def test_pictures_of_one_unit_differ_where_diversity_is_asked_for(convnet):
         found = visualize(convnet, goal, settings=settings, copies=3)
         assert found.images.shape == (6, 3, 20, 24) and found.units[0].endswith("#1")
         with torch.no_grad(), frozen(convnet):
-            predictions = Probe(convnet, torch.float32).ask(torch.from_numpy(found.images), ["conv2"])
-        unlike.append(float(unlikeness(predictions["conv2"], 3).mean()))
+            predictions = FeatureExtractor(convnet, torch.float32)(torch.from_numpy(found.images), ["conv2"])
+        unlike.append(float(gram_diversity(predictions["conv2"], 3).mean()))
     assert unlike[1] > unlike[0] + 0.02
 
 

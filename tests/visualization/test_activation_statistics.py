@@ -10,8 +10,8 @@ from shiftscope.errors import UsageError
 from shiftscope.models import load
 from shiftscope.placement import Placement
 from shiftscope.results import UnitTable
-from shiftscope.visualization.parameters import weight_pictures
-from shiftscope.visualization.units import unit_table
+from shiftscope.visualization.activation_statistics import RunningHistogram, unit_table
+from shiftscope.visualization.parameters import weight_images
 
 PLACE = Placement(image=(4, 5), canvas=(9, 11))
 
@@ -39,7 +39,7 @@ def net():
 
 
 def test_figures_are_those_of_a_naive_loop(net, monkeypatch):
-    monkeypatch.setattr("shiftscope.visualization.units.BATCH_PIXELS", 7 * 99)  # several batches, the last one short
+    monkeypatch.setattr("shiftscope.visualization.activation_statistics.BATCH_PIXELS", 7 * 99)  # several batches
     data = dataset()
     table = unit_table(net, data, placement=PLACE, images=30, seed=3)
     rows = torch.arange(30)
@@ -112,7 +112,7 @@ def test_a_net_that_is_broken_is_noted(net):
     with torch.no_grad():
         net.conv.bias[0] = torch.nan
     table = unit_table(net, dataset(), placement=PLACE)
-    assert table.notes[0] == "conv gives NaN or infinity for some image: its figures mean nothing"
+    assert table.notes[0] == "conv returns NaN or infinity for some images: its statistics are invalid"
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -126,13 +126,13 @@ def test_arguments_that_cannot_be(options, message, net):
 
 
 def test_a_model_without_weights():
-    with pytest.raises(UsageError, match="Flatten visits no convolution and no fully connected layer"):
+    with pytest.raises(UsageError, match="Flatten has no convolution and no fully connected layer"):
         unit_table(nn.Flatten(), dataset(), placement=PLACE)
 
 
 @pytest.mark.parametrize(("layer", "size"), [("conv2", (30, 5, 5, 5)), ("fc1", (100, 30, 2, 3))])
 def test_weights_as_pictures(layer, size, convnet):
-    pictures = weight_pictures(convnet, layer)
+    pictures = weight_images(convnet, layer)
     assert tuple(pictures.shape) == size
     weight = getattr(convnet, layer).weight
     assert torch.equal(pictures, weight.view(size))
@@ -140,13 +140,13 @@ def test_weights_as_pictures(layer, size, convnet):
 
 def test_templates_of_neurons_answer_to_the_map_that_they_read(convnet, perceptron):
     x = torch.rand(2, 1, 11, 14)
-    template = weight_pictures(perceptron, "fc1")
+    template = weight_images(perceptron, "fc1")
     z = (template[None] * perceptron.normalize(x)[:, None]).sum((2, 3, 4)) + perceptron.fc1.bias
     torch.testing.assert_close(z, perceptron.fc1(perceptron.normalize(x).flatten(1)))
-    for layer, message in (("fc2", "reads 100 numbers that are no map of pixels"), ("conv2_drop", "is a Dropout2d"),
+    for layer, message in (("fc2", "the 100 inputs of the .* layer 'fc2' are not a map"), ("conv2_drop", "is a Dropout2d"),
                            ("fc3", "unknown layer")):
         with pytest.raises(UsageError, match=message):
-            weight_pictures(convnet, layer)
+            weight_images(convnet, layer)
 
 
 def test_real_images_and_a_trained_model(fashion_mnist_dir):
@@ -159,3 +159,33 @@ def test_real_images_and_a_trained_model(fashion_mnist_dir):
     fc1, fc2 = table.layers
     assert (fc1.units, fc2.units, table.images) == (100, 10, 200)
     assert 0.5 < fc1.sparsity < 0.95 and fc2.dead == ()
+
+
+def test_the_same_as_numpy_on_the_same_edges():
+    draw = np.random.default_rng(0)
+    numbers = draw.normal(size=(3000, 3)) * [1.0, 50.0, 1e-3] + [0.0, 7.0, -2.0]
+    histogram = RunningHistogram(16)
+    for part in np.array_split(np.sort(numbers, axis=0)[np.argsort(draw.random(3000))], 40):
+        histogram.add(part)
+    for column in range(3):
+        expected, _ = np.histogram(numbers[:, column], histogram.edges[column])
+        np.testing.assert_array_equal(histogram.counts[column], expected)
+    np.testing.assert_allclose(histogram.mean, numbers.mean(0), rtol=1e-12)
+    np.testing.assert_array_equal(histogram.maximum, numbers.max(0))
+
+
+def test_a_column_that_never_changes_and_one_that_grows_late():
+    histogram = RunningHistogram(4)
+    histogram.add(np.zeros((5, 2)))
+    histogram.add(np.array([[0.0, 1000.0], [0.0, -1000.0]]))
+    assert histogram.counts.sum(1).tolist() == [7, 7] and histogram.counts[0].max() == 7
+    assert histogram.edges[1, 0] <= -1000 and histogram.edges[1, -1] > 1000
+    assert histogram.counts[1].max() == 5
+
+
+def test_a_number_on_the_last_edge_begins_the_next_bin():
+    histogram = RunningHistogram(4)
+    histogram.add(np.array([[0.0], [4.0]]))
+    top = histogram.edges[0, -1]
+    histogram.add(np.array([[top]]))
+    assert histogram.counts.tolist() == [[1, 1, 1, 0]] and histogram.edges[0, 2] == top

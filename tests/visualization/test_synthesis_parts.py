@@ -8,24 +8,31 @@ from shiftscope.data import TensorImages
 from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
 from shiftscope.settings import PLAIN_ASCENT, SynthesisSettings
-from shiftscope.visualization.ascent import ascend, bounded
-from shiftscope.visualization.parametrization import Frame, Pixels, soft_window, to_logits, to_pixels
-from shiftscope.visualization.presets import resolve
-from shiftscope.visualization.spectrum import Fourier, Maco, maco, mean_magnitude
-from shiftscope.visualization.starts import start_pixels
+from shiftscope.visualization.gradient_ascent import ascend, project_to_ball, total_variation_gradient
+from shiftscope.visualization.initial_images import initial_images
+from shiftscope.visualization.parametrization import (
+    Fourier,
+    Frame,
+    Maco,
+    Pixels,
+    maco,
+    mean_magnitude,
+    soft_window,
+    to_logits,
+)
+from shiftscope.visualization.presets import resolve_settings
 from shiftscope.visualization.transforms import (
     Blur,
     Jitter,
     Noise,
     Scale,
     blur,
-    in_order,
-    jitter,
-    key_of,
-    moved,
-    scaled,
-    shift_of,
-    variation_gradient,
+    compose,
+    random_shift,
+    roll,
+    scale,
+    translate,
+    view_key,
 )
 
 SHAPE = (2, 3, 5)
@@ -37,12 +44,12 @@ def random_pictures(*shape, seed=0):
 
 def settings_of(**changed):
     """Plain ascent, but for what is given."""
-    return resolve(SynthesisSettings(**(PLAIN_ASCENT.to_dict() | changed)), (1, 9, 7))
+    return resolve_settings(SynthesisSettings(**(PLAIN_ASCENT.to_dict() | changed)), (1, 9, 7))
 
 
 def climb(score, start, settings, **given):
     """Ascent on logits, with no ground."""
-    frame = Frame(to_pixels(start))
+    frame = Frame(torch.sigmoid(start))
     return ascend(lambda pixels, leak, rows: score(pixels, rows), start, frame, settings, **given)
 
 
@@ -55,19 +62,19 @@ def linear(weights):
 
 def test_starts():
     names = ["a", "b", "c"]
-    assert start_pixels("zero", SHAPE, names, seed=0).unique().tolist() == [0.5]
-    assert start_pixels("black", SHAPE, names, seed=0).unique().tolist() == [0.0]
-    noise = start_pixels("random", SHAPE, names, seed=0)
+    assert initial_images("zero", SHAPE, names, seed=0).unique().tolist() == [0.5]
+    assert initial_images("black", SHAPE, names, seed=0).unique().tolist() == [0.0]
+    noise = initial_images("random", SHAPE, names, seed=0)
     assert noise.shape == (3, *SHAPE) and not torch.equal(noise[0], noise[1])
-    assert torch.equal(noise[1:2], start_pixels("random", SHAPE, ["b"], seed=0))
-    assert not torch.equal(noise, start_pixels("random", SHAPE, names, seed=1))
+    assert torch.equal(noise[1:2], initial_images("random", SHAPE, ["b"], seed=0))
+    assert not torch.equal(noise, initial_images("random", SHAPE, names, seed=1))
 
 
 def test_a_start_picture_is_kept_in_either_type():
     picture = np.arange(15, dtype=np.uint8).reshape(3, 5) + 100
-    as_bytes = start_pixels(picture, (1, 3, 5), ["a", "b"], seed=0)
+    as_bytes = initial_images(picture, (1, 3, 5), ["a", "b"], seed=0)
     np.testing.assert_allclose(as_bytes[1, 0], picture / 255, rtol=1e-6)
-    torch.testing.assert_close(as_bytes, start_pixels(picture / 255, (1, 3, 5), ["a", "b"], seed=0))
+    torch.testing.assert_close(as_bytes, initial_images(picture / 255, (1, 3, 5), ["a", "b"], seed=0))
 
 
 @pytest.fixture
@@ -77,35 +84,35 @@ def images():
 
 
 def test_starts_made_of_images(images):
-    mean = start_pixels("mean", (1, 7, 10), ["a"], seed=0, images=images)[0]
+    mean = initial_images("mean", (1, 7, 10), ["a"], seed=0, images=images)[0]
     expected = images.images.double().mean(0) / 255
     torch.testing.assert_close(mean[:, 2:5, 3:7], expected.float())
     assert float(mean.sum()) == pytest.approx(float(expected.sum()), rel=1e-5)
     place = Placement(image=(3, 4), canvas=(7, 10), background=51)
-    one = start_pixels(4, (1, 7, 10), ["a"], seed=0, images=images, placement=place)[0]
+    one = initial_images(4, (1, 7, 10), ["a"], seed=0, images=images, placement=place)[0]
     torch.testing.assert_close(one[0, 2:5, 3:7] * 255, images.images[4, 0].float())
     assert float(one[0, 0, 0]) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("start, message", [
     ("blank", "unknown start 'blank': did you mean 'black'?"),
-    (np.zeros((5, 3)), r"start picture has shape \(5, 3\), the model takes \(1, 3, 5\)"),
-    (np.zeros((3, 3, 5)), r"start picture has shape \(3, 3, 5\)"),
-    (np.full((3, 5), 7.0), "the start picture must be pixels from 0 to 1, or uint8, got '7 to 7'"),
-    (np.full((3, 5), np.nan), "the start picture must be"),
-    ("mean", "the start 'mean' is made of images: pass images="),
-    (3, "the start 3 is made of images: pass images="),
+    (np.zeros((5, 3)), r"start image has shape \(5, 3\), the model takes \(1, 3, 5\)"),
+    (np.zeros((3, 3, 5)), r"start image has shape \(3, 3, 5\)"),
+    (np.full((3, 5), 7.0), "the start image must be pixels from 0 to 1, or uint8, got '7 to 7'"),
+    (np.full((3, 5), np.nan), "the start image must be"),
+    ("mean", "the start 'mean' needs images: pass images="),
+    (3, "the start 3 needs images: pass images="),
 ])
 def test_starts_that_cannot_be(start, message):
     with pytest.raises(UsageError, match=message):
-        start_pixels(start, (1, 3, 5), ["a", "b"], seed=0)
+        initial_images(start, (1, 3, 5), ["a", "b"], seed=0)
 
 
 def test_images_that_do_not_suit(images):
-    with pytest.raises(UsageError, match="start must be the number of an image, from 0 to 5, got 6"):
-        start_pixels(6, (1, 7, 10), ["a"], seed=0, images=images)
+    with pytest.raises(UsageError, match="start must be the index of an image, from 0 to 5, got 6"):
+        initial_images(6, (1, 7, 10), ["a"], seed=0, images=images)
     with pytest.raises(UsageError, match="the images have 1 channels, the model takes 3"):
-        start_pixels("mean", (3, 7, 10), ["a"], seed=0, images=images)
+        initial_images("mean", (3, 7, 10), ["a"], seed=0, images=images)
 
 
 # ------------------------------------------------------------------ transforms
@@ -114,8 +121,8 @@ def test_images_that_do_not_suit(images):
 def test_jitter_moves_down_and_to_the_right_within_its_bound():
     picture = torch.zeros(1, 1, 4, 6)
     picture[..., 1, 2] = 1
-    assert jitter(picture, (2, 3)).nonzero().tolist() == [[0, 0, 3, 5]]
-    shifts = {shift_of(key_of(3, step), 2) for step in range(300)}
+    assert roll(picture, (2, 3)).nonzero().tolist() == [[0, 0, 3, 5]]
+    shifts = {random_shift(view_key(3, step), 2) for step in range(300)}
     assert shifts == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
 
 
@@ -127,7 +134,7 @@ def test_a_cropped_shift_brings_in_the_ground(shift):
         for x in range(6):
             if 0 <= y - shift[0] < 4 and 0 <= x - shift[1] < 6:
                 expected[..., y, x] = picture[..., y - shift[0], x - shift[1]]
-    assert torch.equal(moved(picture, shift, ground), expected)
+    assert torch.equal(translate(picture, shift, ground), expected)
 
 
 def test_blur_is_a_gaussian_of_the_given_width():
@@ -145,7 +152,7 @@ def test_blur_is_a_gaussian_of_the_given_width():
 def test_scaling_is_bilinear_reading_about_the_middle(factor):
     rows, columns = torch.arange(9.0, dtype=torch.float64), torch.arange(12.0, dtype=torch.float64)
     ramp = (2 * rows[:, None] + columns)[None, None]  # bilinear reading is exact on a ramp
-    found = scaled(ramp, factor)[0, 0]
+    found = scale(ramp, factor)[0, 0]
     source = [((n - (len(n) - 1) / 2) / factor + (len(n) - 1) / 2).clamp(0, len(n) - 1) for n in (rows, columns)]
     torch.testing.assert_close(found, 2 * source[0][:, None] + source[1])
 
@@ -153,10 +160,10 @@ def test_scaling_is_bilinear_reading_about_the_middle(factor):
 def test_transforms_fall_out_alike_for_equal_keys_and_compose():
     pictures = random_pictures(2, 1, 6, 8)
     for transform in (Jitter(2), Jitter(2, 0.5), Scale(0.3), Blur(2.0), Noise(0.1)):
-        first, again, other = (transform(pictures, key) for key in (key_of(0, 5), key_of(0, 5), key_of(0, 9)))
+        first, again, other = (transform(pictures, key) for key in (view_key(0, 5), view_key(0, 5), view_key(0, 9)))
         assert torch.equal(first, again) and not torch.equal(first, other)
-        assert torch.allclose(transform(pictures[1:], key_of(0, 5)), first[1:])  # whatever else is in the batch
-    both = in_order([Jitter(2), Noise(0.1)])(pictures, 77)
+        assert torch.allclose(transform(pictures[1:], view_key(0, 5)), first[1:])  # whatever else is in the batch
+    both = compose([Jitter(2), Noise(0.1)])(pictures, 77)
     assert float((both - Jitter(2)(pictures, 77)).std()) == pytest.approx(0.1, rel=0.3)
 
 
@@ -164,7 +171,7 @@ def test_the_gradient_of_the_variation_is_the_gradient():
     pictures = random_pictures(2, 3, 5, 4).requires_grad_()
     total = sum((pictures.diff(dim=axis).square() + 0.05**2).sqrt().sum() for axis in (2, 3))
     (expected,) = torch.autograd.grad(total, pictures)
-    torch.testing.assert_close(variation_gradient(pictures.detach()), expected)
+    torch.testing.assert_close(total_variation_gradient(pictures.detach()), expected)
 
 
 # ------------------------------------------------------------------ parametrizations
@@ -178,7 +185,7 @@ def test_fourier_begins_with_the_start_and_weights_by_one_over_f(size):
     assert float(how.weights().max()) == 1
     assert float(how.weights()[0, 2] / how.weights()[0, 1]) == pytest.approx(0.5)
     slope = random_pictures(2, 3, *size, seed=1)
-    moved_by = how.logits(how.start(z) + how.pull(how.start(z), slope)) - z
+    moved_by = how.logits(how.start(z) + how.step(how.start(z), slope)) - z
     spectrum = torch.fft.rfft2(slope) * how.weights() ** 2
     torch.testing.assert_close(moved_by, torch.fft.irfft2(spectrum, s=size))
 
@@ -189,7 +196,7 @@ def test_maco_keeps_the_spectrum_and_moves_uphill(size):
     how, z, weights = Maco(r, size), random_pictures(2, 1, *size), random_pictures(2, 1, *size, seed=1) - 0.5
     phases = how.start(z)
     for _ in range(20):
-        phases = phases + 0.05 * how.pull(phases, weights)
+        phases = phases + 0.05 * how.step(phases, weights)
     inner = torch.fft.rfft2(how.logits(phases), norm="ortho").abs()[..., 1:-1]
     torch.testing.assert_close(inner, r[..., 1:-1].expand_as(inner))
     gained = (how.logits(phases) * weights).sum((1, 2, 3)) - (how.logits(how.start(z)) * weights).sum((1, 2, 3))
@@ -197,13 +204,13 @@ def test_maco_keeps_the_spectrum_and_moves_uphill(size):
 
 
 def test_the_spectrum_of_one_image_gives_one_image_on_a_black_canvas(images):
-    how = maco(images, (1, 7, 10), one_image=True)
+    how = maco(images, (1, 7, 10), single_image=True)
     z = how.logits(how.start(random_pictures(2, 1, 7, 10)))
     assert z.shape == (2, 1, 7, 10)
     inner = torch.fft.rfft2(z[..., 2:5, 3:7], norm="ortho").abs()[..., 1:-1]
     torch.testing.assert_close(inner, mean_magnitude(images, (1, 3, 4))[..., 1:-1].expand_as(inner))
     z[..., 2:5, 3:7] = to_logits(torch.zeros(()))
-    assert float(to_pixels(z).max()) < 0.09
+    assert float(torch.sigmoid(z).max()) < 0.09
 
 
 def test_the_mean_magnitude_is_that_of_the_images_wherever_they_lie(images):
@@ -212,7 +219,7 @@ def test_the_mean_magnitude_is_that_of_the_images_wherever_they_lie(images):
     offsets = torch.tensor([[0, 0], [4, 6], [1, 2], [2, 3], [3, 3], [0, 5]])
     logits = to_logits(place.place(images.images, offsets).double() / 255)
     torch.testing.assert_close(found, torch.fft.rfft2(logits, norm="ortho").abs().mean(0))
-    with pytest.raises(UsageError, match="the parametrization maco takes its spectrum from training images: pass"):
+    with pytest.raises(UsageError, match="the parametrization maco needs the spectrum of training images: pass"):
         maco(None, shape)
 
 
@@ -227,7 +234,7 @@ def test_a_window_shows_the_ground_outside():
     assert float(frame.pixels(z).detach()[0, 0, 0, 0]) == pytest.approx(0.25, abs=1e-3)
     weights = random_pictures(1, 1, 20, 30, seed=1)
     (expected,) = torch.autograd.grad((frame.pixels(z) * weights).sum(), z)
-    torch.testing.assert_close(frame.slope(z.detach(), weights), expected)
+    torch.testing.assert_close(frame.gradient(z.detach(), weights), expected)
 
 
 # ------------------------------------------------------------------ ascent
@@ -236,7 +243,7 @@ def test_a_window_shows_the_ground_outside():
 def test_plain_ascent_on_a_linear_score_finds_its_weights():
     weights = random_pictures(3, 1, 9, 7) - 0.5
     found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=1, step_size=1e-3))
-    change = to_pixels(found.parameters) - 0.5
+    change = torch.sigmoid(found.parameters) - 0.5
     assert float(torch.cosine_similarity(change.flatten(1), weights.flatten(1)).min()) > 0.999999
     sizes = change.square().mean((1, 2, 3)).sqrt()
     torch.testing.assert_close(sizes, torch.full((3,), 0.25e-3, dtype=torch.float64), rtol=1e-3, atol=0)
@@ -245,14 +252,14 @@ def test_plain_ascent_on_a_linear_score_finds_its_weights():
 def test_under_a_bound_a_linear_score_is_best_along_its_weights():
     weights = random_pictures(3, 1, 9, 7) - 0.5
     found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=100, step_size=0.1, radius=0.5))
-    change = (to_pixels(found.parameters) - 0.5).flatten(1)
+    change = (torch.sigmoid(found.parameters) - 0.5).flatten(1)
     assert float(torch.cosine_similarity(change, weights.flatten(1)).min()) > 0.999
     torch.testing.assert_close(change.norm(dim=1), torch.full((3,), 0.5, dtype=torch.float64))
 
 
 def test_what_lies_within_the_bound_stays():
     z = random_pictures(2, 1, 3, 4)
-    assert torch.equal(bounded(z, torch.zeros_like(z), 10.0), z)
+    assert torch.equal(project_to_ball(z, torch.zeros_like(z), 10.0), z)
 
 
 @pytest.mark.parametrize("changed", [{}, {"jitter": 2, "views": 2, "jitter_mode": "crop", "noise": 0.1, "scale": 0.2,
@@ -261,7 +268,7 @@ def test_what_lies_within_the_bound_stays():
 def test_every_picture_goes_its_own_way(changed):
     weights, settings = random_pictures(5, 1, 9, 7) - 0.5, settings_of(**changed)
     start = torch.zeros_like(weights)
-    parts = in_order([Scale(settings.scale), Jitter(settings.jitter, 0.5), Noise(settings.noise)])
+    parts = compose([Scale(settings.scale), Jitter(settings.jitter, 0.5), Noise(settings.noise)])
     view = {"view": lambda step: parts}
     together = climb(linear(weights), start, settings, **view)
     alone = [climb(linear(w[None]), start[:1], settings, **view) for w in weights]
@@ -287,7 +294,7 @@ def test_a_unit_stops_when_its_score_has_not_risen_and_others_go_on():
     first, second, third = found.steps.tolist()
     assert 5 < first < third < second <= 60
     assert asked[0] == [0, 1, 2] and asked[first] == [1, 2] and asked[third] == [1]
-    assert sum(done) == 60 and found.felt.tolist() == [True] * 3
+    assert sum(done) == 60 and found.has_gradient.tolist() == [True] * 3
     frozen = climb(saturating(limits[:1]), start[:1], settings_of(steps=first, patience=0))
     torch.testing.assert_close(found.parameters[:1], frozen.parameters)
 
@@ -302,7 +309,7 @@ def test_pictures_of_one_unit_stop_together():
 def test_a_score_without_slope_leaves_the_picture_where_it_was_and_is_not_felt():
     start = to_logits(random_pictures(2, 1, 4, 5))
     found = climb(lambda pixels, rows: 0 * pixels.sum((1, 2, 3)) + 7, start, settings_of())
-    assert torch.equal(found.parameters, start) and found.felt.tolist() == [False, False]
+    assert torch.equal(found.parameters, start) and found.has_gradient.tolist() == [False, False]
 
 
 def test_slopes_too_small_or_large_to_square_still_count():
@@ -315,7 +322,8 @@ def test_slopes_too_small_or_large_to_square_still_count():
 
 def test_the_l2_penalty_pulls_toward_the_ground():
     weights, start = random_pictures(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, dtype=torch.float64)
-    free, held = (to_pixels(climb(linear(weights), start, settings_of(l2=l2)).parameters) - 0.5 for l2 in (0.0, 3.0))
+    free, held = (torch.sigmoid(climb(linear(weights), start, settings_of(l2=l2)).parameters) - 0.5
+                  for l2 in (0.0, 3.0))
     assert float(held.norm()) < 0.8 * float(free.norm())
 
 
@@ -326,7 +334,7 @@ def test_relus_leak_in_the_first_quarter_only():
         leaks.append(leak)
         return pixels.sum((1, 2, 3))
 
-    ascend(score, start, Frame(to_pixels(start)), settings_of(steps=8, leak=0.2), parametrization=Pixels())
+    ascend(score, start, Frame(torch.sigmoid(start)), settings_of(steps=8, leak=0.2), parametrization=Pixels())
     assert leaks == [0.2, 0.2, 0, 0, 0, 0, 0, 0]
 
 
@@ -344,19 +352,19 @@ def test_settings_that_cannot_be(name, value):
 
 def test_presets_follow_the_pictures_and_give_way_to_what_is_set():
     open_ = SynthesisSettings()
-    assert resolve(open_, (1, 56, 56)).preset == "small units"
-    assert resolve(open_, (1, 56, 56), first=True).start == "zero"
-    assert resolve(open_, (3, 32, 32), classes=True).preset == "small color"
-    assert resolve(open_, (3, 224, 224)).parametrization == "fourier"
-    chosen = resolve(SynthesisSettings(steps=7, window=0.8, jitter=1), (1, 56, 60), classes=True)
+    assert resolve_settings(open_, (1, 56, 56)).preset == "small units"
+    assert resolve_settings(open_, (1, 56, 56), first_layer=True).start == "zero"
+    assert resolve_settings(open_, (3, 32, 32), classes=True).preset == "small color"
+    assert resolve_settings(open_, (3, 224, 224)).parametrization == "fourier"
+    chosen = resolve_settings(SynthesisSettings(steps=7, window=0.8, jitter=1), (1, 56, 60), classes=True)
     assert (chosen.preset, chosen.steps, chosen.window, chosen.jitter) == ("small classes", 7, (0.8, 0.8), 1)
-    assert resolve(SynthesisSettings(parametrization="maco"), (1, 56, 56)).decay == 0
+    assert resolve_settings(SynthesisSettings(parametrization="maco"), (1, 56, 56)).decay == 0
 
 
 def test_the_window_of_a_class_is_the_size_of_its_images():
     place = Placement(image=(10, 28), canvas=(40, 60))
-    chosen = resolve(SynthesisSettings(), (3, 40, 60), classes=True, placement=place)
+    chosen = resolve_settings(SynthesisSettings(), (3, 40, 60), classes=True, placement=place)
     assert chosen.window == (12 / 40, 30 / 60) and chosen.jitter == 13 and chosen.start == "black"
-    assert resolve(SynthesisSettings(), (1, 28, 28), classes=True).window == (1.0, 1.0)
+    assert resolve_settings(SynthesisSettings(), (1, 28, 28), classes=True).window == (1.0, 1.0)
     crop = Placement(image=(80, 80), canvas=(40, 60), mode="crop")
-    assert resolve(SynthesisSettings(), (1, 40, 60), classes=True, placement=crop).window == (1.0, 1.0)
+    assert resolve_settings(SynthesisSettings(), (1, 40, 60), classes=True, placement=crop).window == (1.0, 1.0)

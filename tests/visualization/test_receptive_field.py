@@ -4,7 +4,7 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.models import TwoConvTwoFullNet
-from shiftscope.visualization.receptive import receptive_fields
+from shiftscope.visualization.receptive_field import receptive_fields
 
 
 def boxes(model, goal, shape):
@@ -54,7 +54,7 @@ def test_a_unit_that_no_pixel_reaches():
 
 def test_pooling_with_gaps_cannot_be_worked_out():
     model = nn.Sequential(nn.MaxPool2d(2, dilation=2), nn.Conv2d(1, 1, 1))
-    with pytest.raises(UsageError, match="the receptive field of a dilated max pooling cannot be worked out"):
+    with pytest.raises(UsageError, match="models with dilated max pooling are not supported"):
         receptive_fields(model, "1:0", (1, 8, 8))
 
 

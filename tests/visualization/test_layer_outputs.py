@@ -5,8 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.visualization.recordings import activations, as_pixels, capture
-from shiftscope.visualization.rectified import after_relu
+from shiftscope.visualization.layer_outputs import activations, after_relu, as_pixels, capture
 
 
 def test_all_batches_together_are_what_the_layers_give(convnet):
@@ -47,8 +46,8 @@ def test_nothing_is_left_behind(error, convnet):
 
 @pytest.mark.parametrize(("layers", "message"), [
     (["fc3"], "unknown layer of Foreign 'fc3'"),
-    (["rnn"], "the layer 'rnn' of Foreign gives a tuple, expected a tensor: choose a layer inside or after it"),
-    (["unused"], "the layer 'unused' of Foreign was not visited"),
+    (["rnn"], "the layer 'rnn' of Foreign returns a tuple, expected a tensor: choose a layer inside or after it"),
+    (["unused"], "the layer 'unused' of Foreign was not called"),
 ])
 def test_layers_that_cannot_be(layers, message, foreign):
     with pytest.raises(UsageError, match=message):
@@ -56,7 +55,7 @@ def test_layers_that_cannot_be(layers, message, foreign):
 
 
 def test_images_that_cannot_be(foreign):
-    with pytest.raises(UsageError, match="images must be at least one picture"):
+    with pytest.raises(UsageError, match="images must be at least one image"):
         activations(foreign, torch.zeros(1, 4, 6), ["conv"])
     with pytest.raises(UsageError, match="batch_size must be at least 1, got 0"):
         activations(foreign, torch.zeros(1, 1, 4, 6), ["conv"], batch_size=0)

@@ -1,0 +1,179 @@
+"""Attribution methods of captum, and the score function that they explain.
+
+Symbols: f score of an image x, b baseline (by default the empty canvas), A maps of a layer.
+
+    saliency               df/dx
+    integrated gradients   (x - b) * mean over a in [0, 1] of df/dx at b + a (x - b)
+    Grad-CAM               sum over channels c of A_c * mean over positions of df/dA_c
+    occlusion              mean over the windows that cover the pixel of f(x) - f(x with the window set to b)
+
+Maps are signed and summed over the channels of a pixel. captum is imported on first use because that takes a second.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from shiftscope.errors import require, unknown
+from shiftscope.hooks import Watch, capture, match_layer
+from shiftscope.visualization.layer_outputs import after_relu
+from shiftscope.visualization.model_info import CLASSES, ModelInfo
+from shiftscope.visualization.objective_terms import unit_maps
+
+MAX_PIXELS = 2**20
+"""Pixels of a forward pass: about 300 images of 56 x 56, or 6 color images of 224 x 224."""
+
+Target = int | str | Sequence[int] | torch.Tensor | np.ndarray | None
+
+
+@dataclass(frozen=True)
+class ScoreUnits:
+    """The units whose scores are attributed."""
+
+    layer: str
+    """Name of a layer, or "class"."""
+    units_last: bool
+    units: torch.Tensor | None
+    """int64 (B,); None: the predicted class, or the unit with the highest activation."""
+
+
+def parse_target(target: Target, info: ModelInfo, count: int) -> ScoreUnits:
+    """Return the units of a target: None, a class, one class for each of `count` images, or "layer:unit".
+
+    Raises:
+        UsageError: if a layer or class is unknown, a unit is out of range, or the number of classes is wrong.
+    """
+    layer, unit = _parse_unit(target, info) if isinstance(target, str) else (CLASSES, target)
+    unit_count, units_last = info.unit_count(layer), info.layers[layer].linear
+    if unit is None:
+        return ScoreUnits(layer, units_last, None)
+    units = torch.as_tensor(unit)
+    require(units.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8), "target", target, "integers")
+    require(units.ndim == 0 or tuple(units.shape) == (count,), "target", tuple(units.shape),
+            f"one class, or one for each of the {count} images")
+    for index in units[(units < 0) | (units >= unit_count)].flatten().tolist():
+        require(False, "target", index, f"a unit of {layer}, from 0 to {unit_count - 1}")
+    return ScoreUnits(layer, units_last, units.to(torch.int64).expand(count).clone())
+
+
+def _parse_unit(target: str, info: ModelInfo) -> tuple[str, int]:
+    """Return layer and unit of "class:Bag" or "fc1:17"."""
+    head, colon, tail = target.rpartition(":")
+    require(bool(colon), "target", target, "layer:unit, as in class:2, class:Bag, fc1:17 or conv2:3")
+    if head == CLASSES and tail in info.class_names:
+        return head, info.class_names.index(tail)
+    if head == CLASSES and not tail.isdecimal():
+        raise unknown("class", tail, info.class_names)
+    layer = CLASSES if head == CLASSES else match_layer(head, info.layers, info.model)
+    require(tail.isdecimal(), "target", target, "one unit of a layer, as in fc1:17")
+    return layer, int(tail)
+
+
+class ScoreFunction:
+    """The forward function for captum: pixels (B, C, H, W) -> activation of each unit of a layer, (B, units).
+
+    The activation of a channel is the mean over its positions. Scores have the dtype of the pixels, whatever the
+    model's dtype, to keep the precision of sums over them.
+
+    Args:
+        layer: name of the layer for Grad-CAM, or "".
+    """
+
+    def __init__(self, model: nn.Module, units: ScoreUnits, dtype: torch.dtype, layer: str = ""):
+        self.model, self.units, self.dtype, self.layer = model, units, dtype, layer
+        self.relu_output = nn.Identity()
+        """The output of the ReLU after `layer` passes through this module, which captum can hook."""
+        self.has_relu = False
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.with_output(pixels)[0]
+
+    def with_output(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scores, for classes before a final softmax, and the model's output."""
+        inner = [] if self.units.layer == CLASSES else [self.units.layer]
+        followed = [self.layer] if self.layer else []
+        with capture(self.model, inner) as outputs, after_relu(self.model, followed, self._pass), Watch() as watch:
+            output = self.model(pixels.to(self.dtype, copy=True))  # a model may change its input in place
+            outputs[CLASSES] = watch.logits(output)
+        scores = unit_maps(outputs[self.units.layer], self.units.units_last).flatten(2).mean(2)
+        return scores.to(pixels.dtype), output
+
+    def _pass(self, layer: str, values: torch.Tensor) -> torch.Tensor:
+        self.has_relu = True
+        return self.relu_output(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """The score function and the options of the methods."""
+
+    score: ScoreFunction
+    baseline: torch.Tensor
+    """(1, C, H, W)."""
+    layer: nn.Module | None
+    """For Grad-CAM."""
+    steps: int
+    """For integrated gradients: nodes of the Gauss-Legendre quadrature."""
+    window: tuple[int, int]
+    """For occlusion: height and width."""
+    stride: tuple[int, int]
+
+
+Method = Callable[[Setup, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(setup, pixels (B, C, H, W), targets (B,)) -> signed maps (B, H, W)."""
+
+
+def max_batch(pixels: torch.Tensor) -> int:
+    """Return the number of images of this size in a forward pass, at least 1."""
+    return max(1, MAX_PIXELS // pixels[0].numel())
+
+
+def saliency(setup: Setup, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of the score."""
+    from captum.attr import Saliency
+
+    return Saliency(setup.score).attribute(pixels.requires_grad_(), targets, abs=False).sum(1)
+
+
+def integrated_gradients(setup: Setup, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return integrated gradients, which sum to the difference of the scores of image and baseline."""
+    from captum.attr import IntegratedGradients
+
+    maps = IntegratedGradients(setup.score).attribute(
+        pixels.requires_grad_(), setup.baseline, targets, n_steps=setup.steps,
+        internal_batch_size=max(len(pixels), max_batch(pixels)))
+    return maps.sum(1)
+
+
+def grad_cam(setup: Setup, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return Grad-CAM maps, interpolated to the size of the image.
+
+    captum uses one call of the layer, which must hold exactly the images of the batch.
+    """
+    from captum.attr import LayerGradCam
+
+    quirks = getattr(setup.score.model, "quirks", None)
+    if quirks is not None and quirks.alone and len(pixels) > 1:
+        return torch.cat([grad_cam(setup, *one) for one in zip(pixels.split(1), targets.split(1), strict=True)])
+    if quirks is not None and quirks.in_twos and len(pixels) == 1:
+        return grad_cam(setup, torch.cat((pixels, pixels)), torch.cat((targets, targets)))[:1]
+    maps = LayerGradCam(setup.score, setup.layer).attribute(pixels.requires_grad_(), targets)  # (B, 1, h, w)
+    return LayerGradCam.interpolate(maps.to(pixels.dtype), tuple(pixels.shape[2:]), "bilinear")[:, 0]
+
+
+def occlusion(setup: Setup, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the decrease of the score when a window is set to the baseline."""
+    from captum.attr import Occlusion
+
+    channels = pixels.shape[1]
+    maps = Occlusion(setup.score).attribute(
+        pixels, (channels, *setup.window), (channels, *setup.stride), setup.baseline, targets,
+        perturbations_per_eval=max(1, max_batch(pixels) // len(pixels)))
+    return maps[:, 0]  # a window covers all channels, so they are equal
+
+
+METHODS: dict[str, Method] = {"integrated-gradients": integrated_gradients, "grad-cam": grad_cam,
+                              "occlusion": occlusion, "saliency": saliency}
