@@ -83,7 +83,7 @@ def _loop(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> 
     (device, dtype), silent = device_and_dtype(model), SilentProgress()
     extractor = FeatureExtractor(model, dtype)
     with frozen(model):
-        target = resolve_objective(objective(goal), info, layer_output=extractor.layer_output)
+        target = resolve_objective(objective(goal), info, extractor=extractor)
         chosen = resolve_settings(how, info.shape, classes=target.only_classes, has_position=target.has_position,
                                   first_layer=info.first_weighted in target.layers,
                                   starts_with_linear=info.starts_with_linear)

@@ -143,7 +143,7 @@ def test_templates_of_neurons_answer_to_the_map_that_they_read(convnet, perceptr
     template = weight_images(perceptron, "fc1")
     z = (template[None] * perceptron.normalize(x)[:, None]).sum((2, 3, 4)) + perceptron.fc1.bias
     torch.testing.assert_close(z, perceptron.fc1(perceptron.normalize(x).flatten(1)))
-    for layer, message in (("fc2", "the 100 inputs of the .* layer 'fc2' are not a map"), ("conv2_drop", "is a Dropout2d"),
+    for layer, message in (("fc2", "the 100 inputs of .* 'fc2' are not a map"), ("conv2_drop", "is a Dropout2d"),
                            ("fc3", "unknown layer")):
         with pytest.raises(UsageError, match=message):
             weight_images(convnet, layer)

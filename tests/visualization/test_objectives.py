@@ -4,6 +4,7 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.visualization import direction, diversity, match, objective
+from shiftscope.visualization.feature_extractor import FeatureExtractor
 from shiftscope.visualization.model_info import input_shape, inspect_model
 from shiftscope.visualization.objective_terms import class_score, gram_diversity, unit_activation
 from shiftscope.visualization.targets import resolve_objective
@@ -131,25 +132,25 @@ def test_a_place_is_row_and_column(convnet):
 
 
 def test_a_layer_is_its_mean_square_and_relu_comes_before_the_mean(convnet):
-    anatomy = inspect_model(convnet, convnet.picture)
+    info = inspect_model(convnet, convnet.picture)
     output = torch.randn(1, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     rows = torch.arange(1)
-    assert float(resolve_objective(objective("conv2:*"), anatomy).scores({"conv2": output}, rows)) == pytest.approx(
+    assert float(resolve_objective(objective("conv2:*"), info).scores({"conv2": output}, rows)) == pytest.approx(
         float(output.square().mean()))
-    after = resolve_objective(objective("conv2+relu:3"), anatomy)
+    after = resolve_objective(objective("conv2+relu:3"), info)
     assert float(after.scores({"conv2": output}, rows)) == pytest.approx(float(output[0, 3].clamp_min(0).mean()))
     leaky = torch.where(output > 0, output, 0.1 * output)[0, 3].mean()
     assert float(after.scores({"conv2": output}, rows, 0.1)) == pytest.approx(float(leaky))
 
 
 def test_directions_are_projections_of_means_or_of_the_whole_output(convnet):
-    anatomy, output = inspect_model(convnet, convnet.picture), torch.rand(2, 30, 4, 6)
+    info, output = inspect_model(convnet, convnet.picture), torch.rand(2, 30, 4, 6)
     vector = torch.zeros(30)
     vector[[3, 5]] = torch.tensor([3.0, -4.0])
-    found = resolve_objective(direction("conv2", vector), anatomy).activations({"conv2": output}, torch.arange(2))
+    found = resolve_objective(direction("conv2", vector), info).activations({"conv2": output}, torch.arange(2))
     torch.testing.assert_close(found, 0.6 * output[:, 3].mean((1, 2)) - 0.8 * output[:, 5].mean((1, 2)))
     whole = torch.rand(30, 4, 6)
-    found = resolve_objective(direction("conv2", whole), anatomy).activations({"conv2": output}, torch.arange(2))
+    found = resolve_objective(direction("conv2", whole), info).activations({"conv2": output}, torch.arange(2))
     torch.testing.assert_close(found, (output * whole).sum((1, 2, 3)) / whole.norm())
 
 
@@ -163,23 +164,22 @@ def test_directions_that_cannot_be(convnet, vector, message):
 
 
 def test_a_match_is_perfect_for_the_image_itself(convnet):
-    anatomy, images = inspect_model(convnet, convnet.picture), torch.rand(2, 3, 20, 24)
+    info, images = inspect_model(convnet, convnet.picture), torch.rand(2, 3, 20, 24)
 
-    def ask(pixels, layer):
-        return convnet.conv1(pixels.float())
-
-    target = resolve_objective(match("conv1", images), anatomy, layer_output=ask)
+    extractor = FeatureExtractor(convnet.eval(), torch.float32)
+    outputs = extractor.layer_output(images, "conv1")
+    target = resolve_objective(match("conv1", images), info, extractor=extractor)
     assert target.names == ["match(conv1):0", "match(conv1):1"]
-    assert target.activations({"conv1": ask(images, "")}, torch.arange(2)).tolist() == [0, 0]
-    silent = torch.zeros_like(ask(images, ""))
+    assert target.activations({"conv1": outputs}, torch.arange(2)).tolist() == [0, 0]
+    silent = torch.zeros_like(outputs)
     torch.testing.assert_close(target.activations({"conv1": silent}, torch.arange(2)), torch.full((2,), -1.0))
     with pytest.raises(UsageError, match=r"the image of match\(conv1\) has shape \(3, 24, 20\), the model takes"):
-        resolve_objective(match("conv1", torch.rand(3, 24, 20)), anatomy, layer_output=ask)
+        resolve_objective(match("conv1", torch.rand(3, 24, 20)), info, extractor=extractor)
 
 
 def test_diversity_compares_gram_matrices_within_a_unit(convnet):
-    anatomy = inspect_model(convnet, convnet.picture)
-    target = resolve_objective(objective("conv2:3,4") + 2 * diversity("conv2"), anatomy, copies=2)
+    info = inspect_model(convnet, convnet.picture)
+    target = resolve_objective(objective("conv2:3,4") + 2 * diversity("conv2"), info, copies=2)
     assert target.names == [f"conv2:{unit} + 2 diversity(conv2) #{copy}" for unit in (3, 4) for copy in (1, 2)]
     output = torch.randn(4, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     rows = torch.arange(4)
@@ -198,9 +198,9 @@ def test_diversity_needs_copies(convnet):
 
 
 def test_a_class_alone_climbs_its_score_and_a_difference_the_logits(perceptron):
-    anatomy, logits = inspect_model(perceptron, perceptron.picture), torch.tensor([[1.0, 4.0, 2.0, 0.0]])
+    info, logits = inspect_model(perceptron, perceptron.picture), torch.tensor([[1.0, 4.0, 2.0, 0.0]])
     rows = torch.arange(1)
-    alone = resolve_objective(objective("class:1"), anatomy).scores({"class": logits}, rows)
+    alone = resolve_objective(objective("class:1"), info).scores({"class": logits}, rows)
     assert torch.equal(alone, class_score(logits, torch.tensor([1])))
-    pair = resolve_objective(objective("class:1 - 0.5 class:2"), anatomy).scores({"class": logits}, rows)
+    pair = resolve_objective(objective("class:1 - 0.5 class:2"), info).scores({"class": logits}, rows)
     assert pair.tolist() == [3.0]

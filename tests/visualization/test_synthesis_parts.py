@@ -10,16 +10,7 @@ from shiftscope.placement import Placement
 from shiftscope.settings import PLAIN_ASCENT, SynthesisSettings
 from shiftscope.visualization.gradient_ascent import ascend, project_to_ball, total_variation_gradient
 from shiftscope.visualization.initial_images import initial_images
-from shiftscope.visualization.parametrization import (
-    Fourier,
-    Frame,
-    Maco,
-    Pixels,
-    maco,
-    mean_magnitude,
-    soft_window,
-    to_logits,
-)
+from shiftscope.visualization.parametrization import Fourier, Frame, Maco, maco, mean_magnitude, soft_window, to_logits
 from shiftscope.visualization.presets import resolve_settings
 from shiftscope.visualization.transforms import (
     Blur,
@@ -334,7 +325,7 @@ def test_relus_leak_in_the_first_quarter_only():
         leaks.append(leak)
         return pixels.sum((1, 2, 3))
 
-    ascend(score, start, Frame(torch.sigmoid(start)), settings_of(steps=8, leak=0.2), parametrization=Pixels())
+    ascend(score, start, Frame(torch.sigmoid(start)), settings_of(steps=8, leak=0.2))
     assert leaks == [0.2, 0.2, 0, 0, 0, 0, 0, 0]
 
 

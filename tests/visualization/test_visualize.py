@@ -209,7 +209,7 @@ def test_a_model_that_takes_one_picture_at_a_time_gives_the_same_pictures():
 def test_the_channels_last_layout_changes_nothing_that_matters(convnet, monkeypatch):
     model = convnet.double()
     fast = visualize(model, "class:all", settings=FEW)
-    monkeypatch.setattr("shiftscope.visualization.feature_extractor.FeatureExtractor.supports_channels_last",
+    monkeypatch.setattr("shiftscope.visualization.synthesis._supports_channels_last",
                         lambda *arguments: False)
     usual = visualize(model, "class:all", settings=FEW)
     np.testing.assert_allclose(fast.images, usual.images, rtol=0, atol=1e-6)

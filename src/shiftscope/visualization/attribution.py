@@ -20,7 +20,6 @@ from shiftscope.results import Attribution
 from shiftscope.visualization.attribution_methods import (
     METHODS,
     ScoreFunction,
-    ScoreUnits,
     Setup,
     Target,
     max_batch,
@@ -97,12 +96,12 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
     device, dtype = device_and_dtype(prepared)
     pixels = given.to(device, torch.float64 if dtype == torch.float64 else torch.float32)
     info = inspect_model(prepared, input_shape(prepared, pixels.shape[1:]), class_names)
-    units = parse_target(target, info, len(pixels))
+    score_layer, units = parse_target(target, info, len(pixels))
     true_classes = _labels(labels, len(pixels))
     chosen = _cam_layer(prepared, info, layer) if method == "grad-cam" else ""
     sizes = _window(window, pixels)
     with frozen(prepared):
-        score = ScoreFunction(prepared, units, dtype, chosen)
+        score = ScoreFunction(prepared, score_layer, info.layers[score_layer].linear, dtype, chosen)
         setup = Setup(score=score, baseline=_baseline(baseline, pixels), steps=steps, window=sizes,
                       stride=(max(1, sizes[0] // 2), max(1, sizes[1] // 2)),
                       layer=_cam_module(score, pixels[:1]) if chosen else None)
@@ -110,7 +109,7 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
     if not np.isfinite(arrays["maps"]).all():
         raise ShiftscopeError(f"the {method} maps are not finite: the scores or gradients of {title} hold NaN or "
                               "infinity; check the model's weights")
-    return Attribution(model=title, method=method, layer=chosen, target=units.layer, class_names=list(class_names),
+    return Attribution(model=title, method=method, layer=chosen, target=score_layer, class_names=list(class_names),
                        options=_options(setup, method, baseline), labels=true_classes, device=str(device),
                        notes=_notes(arrays), images=pixels.detach().float().cpu().numpy(),
                        seconds=time.perf_counter() - start_time, **arrays)
@@ -175,7 +174,7 @@ def _cam_module(score: ScoreFunction, pixels: torch.Tensor) -> nn.Module:
     """Return the module whose output is the layer's map, after its ReLU if it has one."""
     with torch.no_grad():
         score(pixels)
-    return score.relu_output if score.has_relu else find_layer(score.model, score.layer)
+    return score.relu_output if score.has_relu else find_layer(score.model, score.cam_layer)
 
 
 def _window(window: int | tuple[int, int] | None, pixels: torch.Tensor) -> tuple[int, int]:
@@ -200,14 +199,14 @@ def _baseline(baseline: int | torch.Tensor | np.ndarray, pixels: torch.Tensor) -
     return as_pixels(image[None], "baseline").to(pixels)
 
 
-def _attribute(setup: Setup, method: str, units: ScoreUnits, pixels: torch.Tensor, title: str,
+def _attribute(setup: Setup, method: str, units: torch.Tensor | None, pixels: torch.Tensor, title: str,
                progress: Progress) -> dict[str, np.ndarray]:
     """Compute the maps of all images in batches."""
     task = progress.task(title, len(pixels), "images")
     parts = []
     try:
         for rows in torch.arange(len(pixels)).split(max_batch(pixels)):
-            chosen = None if units.units is None else units.units[rows].to(pixels.device)
+            chosen = None if units is None else units[rows].to(pixels.device)
             parts.append(_attribute_batch(setup, method, pixels[rows.to(pixels.device)], chosen))
             task.advance(len(rows))
     finally:
@@ -221,8 +220,8 @@ def _attribute_batch(setup: Setup, method: str, pixels: torch.Tensor,
         (all_scores, outputs), of_baseline = setup.score.with_output(pixels), setup.score(setup.baseline)[0]
     predictions = predictions_of(outputs, len(pixels))
     if units is None:
-        units, classes = first_maximum(all_scores), predictions["predictions"].to(all_scores.device)
-        units = torch.where(classes >= 0, classes, units) if setup.score.units.layer == CLASSES else units
+        classes = predictions["predictions"].to(all_scores.device)
+        units = torch.where(classes >= 0, classes, first_maximum(all_scores))
     scores, baseline_scores = all_scores.gather(1, units[:, None])[:, 0], of_baseline[units]
     if method != "occlusion":
         _check_gradient(setup, pixels[:1], int(units[0]))

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.errors import require, unknown
-from shiftscope.hooks import Watch, capture, match_layer
+from shiftscope.errors import UsageError, require
+from shiftscope.hooks import Watch, capture
 from shiftscope.visualization.layer_outputs import after_relu
 from shiftscope.visualization.model_info import CLASSES, ModelInfo
 from shiftscope.visualization.objective_terms import unit_maps
+from shiftscope.visualization.objectives import objective
+from shiftscope.visualization.targets import resolve_objective
 
 MAX_PIXELS = 2**20
 """Pixels of a forward pass: about 300 images of 56 x 56, or 6 color images of 224 x 224."""
@@ -29,47 +31,30 @@ MAX_PIXELS = 2**20
 Target = int | str | Sequence[int] | torch.Tensor | np.ndarray | None
 
 
-@dataclass(frozen=True)
-class ScoreUnits:
-    """The units whose scores are attributed."""
+def parse_target(target: Target, info: ModelInfo, count: int) -> tuple[str, torch.Tensor | None]:
+    """Return layer and units of a target: None, a class, one class for each of `count` images, or "layer:unit".
 
-    layer: str
-    """Name of a layer, or "class"."""
-    units_last: bool
-    units: torch.Tensor | None
-    """int64 (B,); None: the predicted class, or the unit with the highest activation."""
-
-
-def parse_target(target: Target, info: ModelInfo, count: int) -> ScoreUnits:
-    """Return the units of a target: None, a class, one class for each of `count` images, or "layer:unit".
+    Returns:
+        The layer, or "class", and int64 (B,), or None for the predicted classes.
 
     Raises:
         UsageError: if a layer or class is unknown, a unit is out of range, or the number of classes is wrong.
     """
-    layer, unit = _parse_unit(target, info) if isinstance(target, str) else (CLASSES, target)
-    unit_count, units_last = info.unit_count(layer), info.layers[layer].linear
-    if unit is None:
-        return ScoreUnits(layer, units_last, None)
-    units = torch.as_tensor(unit)
+    if target is None:
+        return CLASSES, None
+    if isinstance(target, str):
+        term = resolve_objective(objective(target, info.class_names), info).unit_term
+        if term is None or len(term.names) != 1 or term.position is not None or term.after_relu:
+            raise UsageError(f"target must be one unit of a layer, as in class:2, class:Bag, fc1:17 or conv2:3, got "
+                             f"{target!r}")
+        return term.layer, term.indices.expand(count).clone()
+    units, classes = torch.as_tensor(target), info.unit_count(CLASSES)
     require(units.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8), "target", target, "integers")
     require(units.ndim == 0 or tuple(units.shape) == (count,), "target", tuple(units.shape),
             f"one class, or one for each of the {count} images")
-    for index in units[(units < 0) | (units >= unit_count)].flatten().tolist():
-        require(False, "target", index, f"a unit of {layer}, from 0 to {unit_count - 1}")
-    return ScoreUnits(layer, units_last, units.to(torch.int64).expand(count).clone())
-
-
-def _parse_unit(target: str, info: ModelInfo) -> tuple[str, int]:
-    """Return layer and unit of "class:Bag" or "fc1:17"."""
-    head, colon, tail = target.rpartition(":")
-    require(bool(colon), "target", target, "layer:unit, as in class:2, class:Bag, fc1:17 or conv2:3")
-    if head == CLASSES and tail in info.class_names:
-        return head, info.class_names.index(tail)
-    if head == CLASSES and not tail.isdecimal():
-        raise unknown("class", tail, info.class_names)
-    layer = CLASSES if head == CLASSES else match_layer(head, info.layers, info.model)
-    require(tail.isdecimal(), "target", target, "one unit of a layer, as in fc1:17")
-    return layer, int(tail)
+    require(bool(((units >= 0) & (units < classes)).all()), "target", units.tolist(),
+            f"a class from 0 to {classes - 1}")
+    return CLASSES, units.to(torch.int64).expand(count).clone()
 
 
 class ScoreFunction:
@@ -79,26 +64,26 @@ class ScoreFunction:
     model's dtype, to keep the precision of sums over them.
 
     Args:
-        layer: name of the layer for Grad-CAM, or "".
+        layer: of the units, or "class".
+        cam_layer: the layer for Grad-CAM, or "".
     """
 
-    def __init__(self, model: nn.Module, units: ScoreUnits, dtype: torch.dtype, layer: str = ""):
-        self.model, self.units, self.dtype, self.layer = model, units, dtype, layer
-        self.relu_output = nn.Identity()
-        """The output of the ReLU after `layer` passes through this module, which captum can hook."""
-        self.has_relu = False
+    def __init__(self, model: nn.Module, layer: str, units_last: bool, dtype: torch.dtype, cam_layer: str = ""):
+        self.model, self.layer, self.units_last, self.dtype = model, layer, units_last, dtype
+        self.cam_layer, self.has_relu = cam_layer, False
+        self.relu_output = nn.Identity()  # the output of the ReLU after `cam_layer` passes here, so captum can hook it
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.with_output(pixels)[0]
 
     def with_output(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the scores, for classes before a final softmax, and the model's output."""
-        inner = [] if self.units.layer == CLASSES else [self.units.layer]
-        followed = [self.layer] if self.layer else []
+        inner = [] if self.layer == CLASSES else [self.layer]
+        followed = [self.cam_layer] if self.cam_layer else []
         with capture(self.model, inner) as outputs, after_relu(self.model, followed, self._pass), Watch() as watch:
             output = self.model(pixels.to(self.dtype, copy=True))  # a model may change its input in place
             outputs[CLASSES] = watch.logits(output)
-        scores = unit_maps(outputs[self.units.layer], self.units.units_last).flatten(2).mean(2)
+        scores = unit_maps(outputs[self.layer], self.units_last).flatten(2).mean(2)
         return scores.to(pixels.dtype), output
 
     def _pass(self, layer: str, values: torch.Tensor) -> torch.Tensor:
@@ -111,14 +96,10 @@ class Setup:
     """The score function and the options of the methods."""
 
     score: ScoreFunction
-    baseline: torch.Tensor
-    """(1, C, H, W)."""
-    layer: nn.Module | None
-    """For Grad-CAM."""
-    steps: int
-    """For integrated gradients: nodes of the Gauss-Legendre quadrature."""
-    window: tuple[int, int]
-    """For occlusion: height and width."""
+    baseline: torch.Tensor  # (1, C, H, W)
+    layer: nn.Module | None  # for Grad-CAM
+    steps: int  # for integrated gradients
+    window: tuple[int, int]  # for occlusion: height and width
     stride: tuple[int, int]
 
 

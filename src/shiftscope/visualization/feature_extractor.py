@@ -6,12 +6,10 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from shiftscope.errors import UsageError
-from shiftscope.hooks import Watch, capture, channels_last
+from shiftscope.hooks import Watch, capture
 from shiftscope.modules import out_of_memory
 from shiftscope.outputs import NONE, classify
 from shiftscope.visualization.model_info import CLASSES, OUTPUT, ModelInfo
-from shiftscope.visualization.targets import Target
 
 MEMORY = {"cpu": 64, "gpu": 4096}
 """Default memory in MiB for the images of a batch; on CPUs a batch that fits the caches is faster than a larger one."""
@@ -37,24 +35,6 @@ class FeatureExtractor:
         with torch.no_grad():
             device = next((tensor.device for tensor in (*self.model.parameters(), *self.model.buffers())), "cpu")
             return self(pixels.to(device), [layer] if layer != CLASSES else [])[layer]
-
-    def check_gradient(self, target: Target, pixels: torch.Tensor) -> None:
-        """Raise a `UsageError` if the scores of the first unit do not depend on its images."""
-        rows = torch.arange(target.copies, device=pixels.device)
-        leaf = pixels[:target.copies].clone().requires_grad_()
-        scores = target.scores(self(leaf, target.layers), rows)
-        if not scores.requires_grad or torch.autograd.grad(scores.sum(), leaf, allow_unused=True)[0] is None:
-            raise UsageError(f"{target.names[0]} does not depend on the image: the model stops the gradient (no_grad, "
-                             "detach or integer tensors); choose an earlier layer")
-
-    def supports_channels_last(self, target: Target, pixels: torch.Tensor) -> bool:
-        """Return whether the model runs with channels-last filters; models that call `view` may not."""
-        try:
-            with channels_last(self.model):
-                self.check_gradient(target, pixels)
-        except RuntimeError:  # an error with another cause is raised again in the default layout
-            return False
-        return True
 
 
 def predictions_of(outputs: torch.Tensor, count: int) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shiftscope.visualization.parametrization import Frame, Parametrization, Pixels
+from shiftscope.visualization.parametrization import Frame, Parametrization
 from shiftscope.visualization.presets import ResolvedSynthesis
 from shiftscope.visualization.transforms import Transform, blur, compose, view_key
 
@@ -35,14 +35,11 @@ SMOOTHING = 0.8
 
 @dataclass(frozen=True)
 class Ascent:
-    """Result of a gradient ascent."""
+    """Parameters (B, ...) after the ascent, number of steps (B,), and whether any gradient was nonzero (B,)."""
 
     parameters: torch.Tensor
-    """(B, ...), detached."""
     steps: torch.Tensor
-    """int64 (B,), number of steps of each image."""
     has_gradient: torch.Tensor
-    """bool (B,), True if the gradient of the score was nonzero in any step."""
 
 
 @dataclass
@@ -60,13 +57,6 @@ class _State:
     first: torch.Tensor
     waited: torch.Tensor
 
-    @classmethod
-    def initial(cls, start: torch.Tensor, frame: Frame) -> "_State":
-        rows = torch.arange(len(start), device=start.device)
-        low = torch.full(rows.shape, -torch.inf, device=start.device, dtype=torch.float64)
-        return cls(rows, frame, start, start.clone(), torch.zeros_like(start), torch.zeros_like(rows, dtype=torch.bool),
-                   low, low.clone(), low.clone(), torch.zeros_like(rows))
-
     def subset(self, chosen: torch.Tensor) -> "_State":
         values = {name: value[chosen] for name, value in vars(self).items() if name != "frame"}
         return _State(frame=self.frame.rows(chosen), **values)
@@ -81,15 +71,16 @@ def ascend(score: Score, start: torch.Tensor, frame: Frame, settings: ResolvedSy
         score: an image's score may depend on the other images of its unit only.
         start: parameters (B, ...).
         frame: blends the images into their ground.
-        parametrization: by default `Pixels`.
+        parametrization: by default the logits of the pixels.
         view: step -> transform of the pixels; by default none.
         copies: consecutive images of a unit, which stop together.
         advance: called with the number of steps done.
     """
-    parametrization = parametrization or Pixels()
-    result = Ascent(start.clone(), torch.zeros(len(start), dtype=torch.int64, device=start.device),
-                    torch.zeros(len(start), dtype=torch.bool, device=start.device))
-    state = _State.initial(start, frame)
+    parametrization = parametrization or Parametrization()
+    rows = torch.arange(len(start), device=start.device)
+    low, no_gradient = torch.full(rows.shape, -torch.inf, device=rows.device).double(), torch.zeros_like(rows).bool()
+    state = _State(rows, frame, start, start.clone(), torch.zeros_like(start), no_gradient, low, low, low, 0 * rows)
+    result = Ascent(start.clone(), 0 * rows, no_gradient.clone())
     for step in range(settings.steps):
         leak = settings.leak if step < WARM_UP * settings.steps else 0.0
         _step(state, score, parametrization, view(step) if view else compose([]), settings, step, leak)

@@ -16,11 +16,6 @@ STARTS = ("zero", "black", "random", "mean")
 _MEAN_IMAGES = 10_000  # more would change the mean image by less than a gray level
 
 
-def start_name(start: Any) -> str:
-    """Return "zero", "black", "random", "mean" or "image"."""
-    return start if isinstance(start, str) else "image"
-
-
 def initial_images(start: Any, shape: tuple[int, int, int], names: list[str], *, seed: int,
                    images: ImageSet | None = None, placement: Placement | None = None,
                    dtype: torch.dtype = torch.float32) -> torch.Tensor:

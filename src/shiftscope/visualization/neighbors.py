@@ -19,7 +19,7 @@ from shiftscope.results import Neighbors
 from shiftscope.visualization.activation_statistics import RunningHistogram
 from shiftscope.visualization.objectives import Objective
 from shiftscope.visualization.receptive_field import target_fields
-from shiftscope.visualization.unit_activations import UnitActivations
+from shiftscope.visualization.targets import UnitActivations
 
 IMAGES = 500
 """Default number of images."""

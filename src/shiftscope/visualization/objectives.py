@@ -29,35 +29,31 @@ class Units:
 
 
 @dataclass(frozen=True, eq=False)
-class Direction:
-    """A direction in a layer's activation space, see `direction`."""
+class LayerPart:
+    """A part that uses the whole output of a layer."""
 
     layer: str
-    vector: torch.Tensor
 
     def __str__(self) -> str:
-        return f"direction({self.layer})"
+        return f"{type(self).__name__.lower()}({self.layer})"
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
-    """A layer's output for given images, see `match`."""
+class Direction(LayerPart):
+    """See `direction`."""
 
-    layer: str
+    vector: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Match(LayerPart):
+    """See `match`."""
+
     images: Any
 
-    def __str__(self) -> str:
-        return f"match({self.layer})"
 
-
-@dataclass(frozen=True)
-class Diversity:
-    """Dissimilarity of the images of one unit, see `diversity`."""
-
-    layer: str
-
-    def __str__(self) -> str:
-        return f"diversity({self.layer})"
+class Diversity(LayerPart):
+    """See `diversity`."""
 
 
 Part = Units | Direction | Match | Diversity
@@ -102,10 +98,6 @@ def direction(layer: str, vector: Any) -> Objective:
     Args:
         layer: name of a submodule, or "class".
         vector: one value per unit (a channel is averaged over its positions), or of the shape of the layer's output.
-
-    Example:
-        >>> str(2 * direction("fc1", [0.0, 1.0, -1.0]))
-        '2 direction(fc1)'
     """
     return Objective(((1.0, Direction(layer, torch.as_tensor(vector).detach())),))
 
@@ -166,15 +158,15 @@ def objective(text: str, class_names: Sequence[str] = ()) -> Objective:
     A term is `layer:units`; `+relu` after the layer's name applies a ReLU. Terms are joined by + and -, each with an
     optional factor.
 
-    ====================  ==============================================================================
+    ====================  ======================================================
     units                 meaning
-    ====================  ==============================================================================
+    ====================  ======================================================
     `7`, `0-99`, `3,7,9`  these units, one image each
     `all`                 every unit, one image each
     `7@3,4`               the unit at row 3, column 4 of the layer's output
-    `*`                   the mean square of the layer's whole output (DeepDream), one image
+    `*`                   mean square of the layer's output (DeepDream)
     `Bag`                 for `class`: the class of that name
-    ====================  ==============================================================================
+    ====================  ======================================================
 
     Args:
         class_names: names of classes, which may contain spaces, hyphens and colons; without them a name ends where

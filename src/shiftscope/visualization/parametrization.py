@@ -5,7 +5,6 @@ orthonormal 2-D Fourier transform.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,41 +18,27 @@ _EDGE = 0.08  # initial pixels keep this distance from 0 and 1, where the gradie
 _SPECTRUM_IMAGES = 2000  # their mean magnitude is within 1 % of that of all 60,000 images of Fashion-MNIST
 
 
-class Parametrization(Protocol):
-    """Maps parameters (B, ...) to logits (B, C, H, W)."""
+class Parametrization:
+    """Maps parameters (B, ...) to logits (B, C, H, W). In this base class (pixels) the parameters are the logits."""
 
     def start(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the parameters for initial logits."""
-        ...
-
-    def logits(self, parameters: torch.Tensor) -> torch.Tensor:
-        """Return the logits."""
-        ...
-
-    def step(self, parameters: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """Return the ascent direction (B, ...) for a gradient (B, C, H, W) with respect to the logits."""
-        ...
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """The parameters are the logits."""
-
-    def start(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.clone()
 
     def logits(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
         return parameters
 
     def step(self, parameters: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Return the ascent direction (B, ...) for a gradient (B, C, H, W) with respect to the logits."""
         return gradient
 
 
 @dataclass(frozen=True)
-class Fourier:
+class Fourier(Parametrization):
     """z = F^-1(theta / f): preconditioned pixels, whose low frequencies change faster than high ones.
 
-    The largest weight 1 / f is 1, so that a step changes the logits by at most as much as with `Pixels`. Parameters
+    The largest weight 1 / f is 1, so that a step changes the logits by at most as much as without weights. Parameters
     are real and imaginary parts, (B, C, H, W // 2 + 1, 2).
 
     References:
@@ -82,7 +67,7 @@ class Fourier:
 
 
 @dataclass(frozen=True, eq=False)
-class Maco:
+class Maco(Parametrization):
     """z = F^-1(r exp(i phi)): optimizes the phases phi; the magnitudes r are those of real images.
 
     If the spectrum belongs to images smaller than the canvas, the result is one such image in the middle of a black

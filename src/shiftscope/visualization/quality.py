@@ -22,7 +22,7 @@ from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization.model_info import CLASSES
 from shiftscope.visualization.objectives import Objective
 from shiftscope.visualization.synthesis import visualize
-from shiftscope.visualization.unit_activations import UnitActivations
+from shiftscope.visualization.targets import UnitActivations
 
 SHIFT = 2
 """Default shift in pixels for placement stability: the default jitter of the ascent."""

@@ -16,8 +16,7 @@ from shiftscope.modules import Classifier, says_model_errors
 from shiftscope.visualization.model_info import CLASSES, inspect_model
 from shiftscope.visualization.objective_terms import Term, UnitTerm, unit_maps
 from shiftscope.visualization.objectives import Objective
-from shiftscope.visualization.targets import Target
-from shiftscope.visualization.unit_activations import find_units
+from shiftscope.visualization.targets import Target, find_units
 
 _BATCH_PIXELS = 2**18
 

@@ -11,7 +11,7 @@ import torch
 
 from shiftscope.data import ImageSet
 from shiftscope.distributed import gathered, group, together
-from shiftscope.errors import ShiftscopeError
+from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.hooks import channels_last, frozen
 from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
 from shiftscope.models.forward import device_and_dtype, evaluating
@@ -23,18 +23,10 @@ from shiftscope.results import Synthesis
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization.feature_extractor import FeatureExtractor, batch_size_for, in_chunks, predictions_of
 from shiftscope.visualization.gradient_ascent import ascend
-from shiftscope.visualization.initial_images import initial_images, seeded_noise, start_name
+from shiftscope.visualization.initial_images import initial_images, seeded_noise
 from shiftscope.visualization.model_info import CLASSES, OUTPUT, ModelInfo, input_shape, inspect_model
 from shiftscope.visualization.objectives import Objective, objective
-from shiftscope.visualization.parametrization import (
-    Fourier,
-    Frame,
-    Parametrization,
-    Pixels,
-    maco,
-    soft_window,
-    to_logits,
-)
+from shiftscope.visualization.parametrization import Fourier, Frame, Parametrization, maco, soft_window, to_logits
 from shiftscope.visualization.presets import ResolvedSynthesis, resolve_settings
 from shiftscope.visualization.targets import Target, resolve_objective
 from shiftscope.visualization.transforms import Blur, Jitter, Noise, Scale, Transform, compose
@@ -104,7 +96,7 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
     device, dtype = device_and_dtype(prepared)
     extractor = FeatureExtractor(prepared, dtype)
     with frozen(prepared):
-        target = resolve_objective(goal, info, copies=copies, layer_output=extractor.layer_output)
+        target = resolve_objective(goal, info, copies=copies, extractor=extractor)
         chosen = resolve_settings(settings or SynthesisSettings(), info.shape, classes=target.only_classes,
                                   first_layer=info.first_weighted in target.layers, has_position=target.has_position,
                                   starts_with_linear=info.starts_with_linear, placement=placement)
@@ -115,10 +107,10 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
     if not np.isfinite(arrays["images"]).all():
         raise ShiftscopeError(f"the images of {goal} are not finite: the gradient of {title} holds NaN or infinity; "
                               "check the model's weights")
-    return Synthesis(model=title, objective=str(goal), units=target.names, class_names=list(class_names),
-                     start=start_name(start), settings=chosen.to_dict() | {"start": start_name(start)},
-                     device=str(device), seconds=time.perf_counter() - start_time, notes=_notes(target, arrays),
-                     **arrays, judged=_judge(judge, arrays["images"]))
+    start = start if isinstance(start, str) else "image"
+    return Synthesis(model=title, objective=str(goal), units=target.names, class_names=list(class_names), start=start,
+                     settings=chosen.to_dict() | {"start": start}, device=str(device), notes=_notes(target, arrays),
+                     seconds=time.perf_counter() - start_time, **arrays, judged=_judge(judge, arrays["images"]))
 
 
 @says_model_errors
@@ -181,7 +173,7 @@ def make_plan(target: Target, chosen: ResolvedSynthesis, info: ModelInfo, *, dev
         logits = logits + COPY_NOISE * torch.stack([seeded_noise(name, shape, chosen.seed, precise) for name in names])
     window = soft_window(*shape[1:], chosen.window)
     frame = Frame(ground.to(device), None if window is None else window.to(device, precise))
-    parametrization: Parametrization = Fourier(shape[1:]) if chosen.parametrization == "fourier" else Pixels()
+    parametrization = Fourier(shape[1:]) if chosen.parametrization == "fourier" else Parametrization()
     if chosen.parametrization == "maco":
         parametrization = maco(images, shape, placement, single_image=min(chosen.window) < 1)
     return Plan(target=target, settings=chosen, frame=frame, logits=logits.to(device), transforms=tuple(transforms),
@@ -214,11 +206,11 @@ def _synthesize(extractor: FeatureExtractor, plan: Plan, title: str, progress: P
     batches = [(number, batch) for number, batch in enumerate(rows.split(plan.batch_size)) if group().owns(number)]
     task = progress.task(title, len(batches) * plan.settings.steps, "steps")
     pixels = plan.frame.pixels(plan.logits)
-    use_channels_last = extractor.supports_channels_last(plan.target, pixels)
+    use_channels_last = _supports_channels_last(extractor, plan.target, pixels)
     own = []
     try:
         with channels_last(extractor.model) if use_channels_last else nullcontext():
-            extractor.check_gradient(plan.target, pixels)
+            _check_gradient(extractor, plan.target, pixels)
             for number, batch in batches:
                 parts = in_chunks(lambda some: maximize(extractor, plan, some, task), batch, plan.batch_size,
                                   plan.target.copies)
@@ -227,6 +219,26 @@ def _synthesize(extractor: FeatureExtractor, plan: Plan, title: str, progress: P
         task.close()
     merged = sorted((part for parts in gathered(own) for part in parts), key=lambda part: part[0])
     return {key: np.concatenate([part[key] for _, part in merged]) for key in merged[0][1]}
+
+
+def _check_gradient(extractor: FeatureExtractor, target: Target, pixels: torch.Tensor) -> None:
+    """Raise a `UsageError` if the scores of the first unit do not depend on its images."""
+    rows = torch.arange(target.copies, device=pixels.device)
+    leaf = pixels[:target.copies].clone().requires_grad_()
+    scores = target.scores(extractor(leaf, target.layers), rows)
+    if not scores.requires_grad or torch.autograd.grad(scores.sum(), leaf, allow_unused=True)[0] is None:
+        raise UsageError(f"{target.names[0]} does not depend on the image: the model stops the gradient (no_grad, "
+                         "detach or integer tensors); choose an earlier layer")
+
+
+def _supports_channels_last(extractor: FeatureExtractor, target: Target, pixels: torch.Tensor) -> bool:
+    """Return whether the model runs with channels-last filters; models that call `view` may not."""
+    try:
+        with channels_last(extractor.model):
+            _check_gradient(extractor, target, pixels)
+    except RuntimeError:  # an error with another cause is raised again in the default layout
+        return False
+    return True
 
 
 def _merge(parts: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:

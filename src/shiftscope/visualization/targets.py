@@ -1,15 +1,19 @@
-"""Resolution of an objective for a model: checks names, ranges and shapes."""
+"""Objectives resolved for a model, with checked names, ranges and shapes, and the activations of their units."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from shiftscope.errors import UsageError, nearest, require
-from shiftscope.hooks import match_layer
+from shiftscope.errors import ShiftscopeError, UsageError, nearest, require
+from shiftscope.hooks import Watch, capture, match_layer
+from shiftscope.models.forward import device_and_dtype, placed_outputs
+from shiftscope.placement import Placement
+from shiftscope.visualization.feature_extractor import FeatureExtractor
 from shiftscope.visualization.initial_images import to_images
-from shiftscope.visualization.model_info import CLASSES, ModelInfo
+from shiftscope.visualization.model_info import CLASSES, ModelInfo, inspect_model
 from shiftscope.visualization.objective_terms import (
     DirectionTerm,
     DiversityTerm,
@@ -20,11 +24,18 @@ from shiftscope.visualization.objective_terms import (
     UnitTerm,
     class_score,
     max_activation,
+    unit_maps,
 )
-from shiftscope.visualization.objectives import Direction, Diversity, Match, Objective, Part, Units, format_sum
-
-LayerOutput = Callable[[torch.Tensor, str], torch.Tensor]
-"""(pixels (N, C, H, W), layer) -> the layer's output."""
+from shiftscope.visualization.objectives import (
+    Direction,
+    Diversity,
+    Match,
+    Objective,
+    Part,
+    Units,
+    format_sum,
+    objective,
+)
 
 
 @dataclass(frozen=True)
@@ -102,19 +113,19 @@ class Target:
 
 
 def resolve_objective(goal: Objective, info: ModelInfo, *, copies: int = 1,
-                      layer_output: LayerOutput | None = None) -> Target:
+                      extractor: FeatureExtractor | None = None) -> Target:
     """Return the objective resolved for a model.
 
     Args:
         copies: images per unit.
-        layer_output: computes a layer's output; required by objectives that match images.
+        extractor: of the model; required by objectives that match images.
 
     Raises:
         UsageError: if a layer or class is unknown, a unit or position is out of range, a vector or image has the
             wrong size, or the parts have different numbers of units.
     """
     require(isinstance(copies, int) and copies >= 1, "copies", copies, "an integer of at least 1")
-    terms = [(weight, _term(part, info, copies, layer_output)) for weight, part in goal.parts]
+    terms = [(weight, _term(part, info, copies, extractor)) for weight, part in goal.parts]
     count = max(len(term.names) for _, term in terms)
     for (_, part), (_, term) in zip(goal.parts, terms, strict=True):
         if len(term.names) not in (1, count):
@@ -127,7 +138,7 @@ def resolve_objective(goal: Objective, info: ModelInfo, *, copies: int = 1,
     return Target(names, tuple(terms), copies)
 
 
-def _term(part: Part, info: ModelInfo, copies: int, layer_output: LayerOutput | None) -> Term:
+def _term(part: Part, info: ModelInfo, copies: int, extractor: FeatureExtractor | None) -> Term:
     layer = match_layer(part.layer, info.layers, info.model)
     count = info.unit_count(layer)  # raises if the layer's output is not a tensor
     units_last = info.layers[layer].linear
@@ -138,7 +149,7 @@ def _term(part: Part, info: ModelInfo, copies: int, layer_output: LayerOutput | 
     if isinstance(part, Diversity):
         require(copies >= 2, "copies", copies, f"at least 2 for {part}, which compares the images of one unit")
         return DiversityTerm(layer, [str(part)], copies)
-    return _match_term(part, layer, info, layer_output)
+    return _match_term(part, layer, info, extractor)
 
 
 def _unit_term(part: Units, layer: str, info: ModelInfo) -> Term:
@@ -168,12 +179,12 @@ def _unit_vector(part: Direction, layer: str, count: int, info: ModelInfo) -> to
     return vector / length
 
 
-def _match_term(part: Match, layer: str, info: ModelInfo, layer_output: LayerOutput | None) -> MatchTerm:
+def _match_term(part: Match, layer: str, info: ModelInfo, extractor: FeatureExtractor | None) -> MatchTerm:
     images = to_images(part.images, info.shape, f"the image of {part}")
-    if layer_output is None:
-        raise UsageError(f"{part} needs the layer's output for its image: pass layer_output=")
+    if extractor is None:
+        raise ValueError(f"{part} needs the layer's output for its image: pass extractor=")
     names = [str(part)] if len(images) == 1 else [f"match({part.layer}):{n}" for n in range(len(images))]
-    return MatchTerm(layer, names, layer_output(images, layer).detach())
+    return MatchTerm(layer, names, extractor.layer_output(images, layer).detach())
 
 
 def _unit_indices(part: Units, layer: str, info: ModelInfo) -> list[int]:
@@ -202,3 +213,74 @@ def _invalid_units(part: Units, layer: str, info: ModelInfo) -> str:
         return f"{part}: the class names are unknown: use an index, or pass class_names="
     return (f"{part}: units must be all, *, an index, a range as in 0-{info.unit_count(layer) - 1}, or a list of them "
             "as in 0,2")
+
+
+def find_units(goal: str | Objective, model: nn.Module, info: ModelInfo) -> Target:
+    """Return an objective, parsed if it is a string, resolved for a model with one image per unit.
+
+    Raises:
+        UsageError: if a layer or class is unknown or a unit is out of range.
+    """
+    parsed = objective(goal, info.class_names) if isinstance(goal, str) else goal
+    return resolve_objective(parsed, info, extractor=FeatureExtractor(model, device_and_dtype(model)[1]))
+
+
+class UnitActivations:
+    """Computes the activations of the units of objectives; put the model into `frozen` meanwhile.
+
+    Args:
+        model: takes pixels (B, C, H, W) in [0, 1].
+        goals: objectives.
+        shape: (C, H, W) of the model's input.
+        class_names: if known.
+
+    Raises:
+        UsageError: if a layer or class is unknown, a unit is out of range, or the number of class names is wrong.
+
+    Example:
+        >>> from shiftscope.models import TwoFullNet
+        >>> units = UnitActivations(TwoFullNet(canvas=(6, 5)), ["class:2", "fc1:0-6"], (1, 6, 5))
+        >>> units.values(units.outputs(torch.zeros(3, 1, 6, 5))).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, model: nn.Module, goals: Sequence[str | Objective], shape: tuple[int, int, int],
+                 class_names: Sequence[str] = ()):
+        self.model, self.shape = model, shape
+        self.extractor = FeatureExtractor(model, device_and_dtype(model)[1])
+        self.info = inspect_model(model, shape, class_names)
+        self.targets = [find_units(goal, model, self.info) for goal in goals]
+        self.layers = sorted({layer for target in self.targets for layer in target.layers})
+
+    def outputs(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the layer outputs for pixels (B, C, H, W)."""
+        return self.extractor(pixels, self.layers)
+
+    def outputs_at(self, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> dict[str, torch.Tensor]:
+        """Return the layer outputs for uint8 images (B, C, h, w) at offsets (B, 2).
+
+        A model's faster computation for placed images is used if it computes the full output of all layers.
+        """
+        with capture(self.model, self.layers) as outputs, Watch() as watch:
+            outputs[CLASSES] = watch.logits(placed_outputs(self.model, images, offsets, placement))
+        if all(name in outputs and tuple(outputs[name].shape[1:]) == self.info.layers[name].shape
+               for name in self.layers):
+            return outputs
+        return self.outputs(placement.place(images, offsets).to(device_and_dtype(self.model)[1]) / 255)
+
+    def values(self, outputs: Outputs) -> torch.Tensor:
+        """Return the activations of all units, (B, U), in the order of the objectives.
+
+        Raises:
+            ShiftscopeError: if an activation is not finite.
+        """
+        values = torch.cat([target.all_activations(outputs) for target in self.targets], 1)
+        if not bool(values.isfinite().all()):
+            raise ShiftscopeError(f"{self.info.model} returns NaN or infinity for some images: check the model's "
+                                  "weights")
+        return values
+
+    def layer_maxima(self, outputs: Outputs) -> dict[str, torch.Tensor]:
+        """Return the maximum (units,) of each unit over all images and positions, by layer."""
+        return {name: unit_maps(outputs[name], self.info.layers[name].linear).flatten(2).amax((0, 2))
+                for name in self.layers}
