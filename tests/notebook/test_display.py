@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shiftscope.notebook.display import MOST, mimebundle
+from shiftscope.notebook.display import MAX_LENGTH, mimebundle
 from shiftscope.notebook.summary import LINES, WIDTH, summary
 from shiftscope.results import NONFINITE
 from shiftscope.results.base import KINDS, Record
@@ -23,15 +23,15 @@ WITHOUT_FIGURE = {"neighbors", "units"}  # reporting draws these from several re
 
 SAYS = {
     "audit": r"two-full on garments: 60 test images at all 24 placements \(exact\), mode canvas\naccuracy: mean",
-    "evaluation": r"60 test images, .*\nright: \d.* % at random placements, \d.* % centered\nhardest class: ",
+    "evaluation": r"60 test images, .*\naccuracy: \d.* % at random placements, \d.* % centered\nleast accurate class: ",
     "training": r"Training of \S+ on garments: 2 epochs, .* 6,214 parameters.*\nlast epoch: loss \d",
-    "synthesis": r"class:all in \S+: 10 pictures of 1 x 33 x 31, .*\nactivation .* at the start",
+    "synthesis": r"class:all in \S+: 10 images of 1 x 33 x 31, .*\nactivation .* at the start",
     "neighbors": r"the 9 best images of each of 10 units\nThe first 60 test images at all 24 placements. garments.",
     "quality": r"class:all in \S+: 10 units\nmeans: .*selectivity 0",
     "units": r"garments: 60 test images, \d layers?\nfc1: 6 units, \d dead",
     "equivariance": r"garments: 5 layers, 32 test images, shifts of 0 to 3 pixels, mode.*\n.*\n"
                     r"last layer, output: -?\d",
-    "attribution": r"by saliency in \S+: 2 pictures, target class",
+    "attribution": r"by saliency in \S+: 2 images, target class",
 }
 
 
@@ -92,7 +92,7 @@ def test_a_result_shows_words_and_where_there_is_one_its_figure(results, kind):
 def test_an_audit_brings_the_explorer_in_a_frame_without_an_origin(results):
     html = results["audit"]._repr_mimebundle_(include=[HTML])[0][HTML]
     frame = Page(html).all("iframe")[0]
-    assert frame["sandbox"] == "allow-scripts" and len(html) < MOST
+    assert frame["sandbox"] == "allow-scripts" and len(html) < MAX_LENGTH
     page = Page(str(frame["srcdoc"]))
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert str(policy).startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in str(policy)
@@ -129,7 +129,7 @@ def test_figures_that_are_not_numbers_are_dashes(results):
     audit = dataclasses.replace(audit, mean_accuracy=nan, consistency=nan, seconds=nan, nonfinite=24,
                                 accuracy_map=np.full_like(audit.accuracy_map, nan),
                                 predictions=np.full_like(audit.predictions, NONFINITE))
-    assert "mean –, worst case" in summary(audit) and "24 answers not finite" in summary(audit)
+    assert "mean –, worst case" in summary(audit) and "24 non-finite predictions" in summary(audit)
     training = dataclasses.replace(results["training"], history=[
         {"epoch": 1, "train_loss": nan, "train_accuracy": 0.5, "val_accuracy": None}])
     assert "loss –, training accuracy 50.0 %, validation accuracy –" in summary(training)
@@ -157,10 +157,10 @@ def test_one_image_is_enough(results):
 
 def test_what_would_be_too_long_to_keep_shows_fewer_images(results, monkeypatch):
     whole = len(mimebundle(results["audit"], include=[HTML])[0][HTML])
-    monkeypatch.setattr("shiftscope.notebook.display.MOST", whole - 5000)
+    monkeypatch.setattr("shiftscope.notebook.display.MAX_LENGTH", whole - 5000)
     fewer = mimebundle(results["audit"], include=[HTML])[0][HTML]
     assert "<iframe" in fewer and len(fewer) < whole - 4000
-    monkeypatch.setattr("shiftscope.notebook.display.MOST", 1000)
+    monkeypatch.setattr("shiftscope.notebook.display.MAX_LENGTH", 1000)
     assert "<iframe" not in mimebundle(results["audit"], include=[HTML])[0][HTML]
 
 

@@ -94,7 +94,7 @@ model = build_model("two-full", canvas=(40, 36), classes=data.classes, N=8, seed
 audit = shiftscope.audit(model, data, placement=place)
 audit""",
            "widget, moves = audit.widget(), []\nwidget.observe(lambda change: moves.append(change.new), 'dx')\nwidget",
-           "print(json.dumps([widget.image, widget.dy, widget.dx, widget.predictions[0]['answer'], moves]))",
+           "print(json.dumps([widget.image, widget.dy, widget.dx, widget.predictions[0]['prediction'], moves]))",
            "if moves:\n    widget.image, widget.dy, widget.dx = 3, 12, 1")
 
 

@@ -46,8 +46,8 @@ def test_the_answers_are_those_of_the_audit(audit):
             number = widget.payload["groups"][0]["images"]["numbers"][image]
             said, label = int(audit.predictions[number, place]), int(audit.labels[number])
             (answer,) = widget.predictions
-            assert answer["model"] == "two-full" and answer["answer"] == audit.class_names[said]
-            assert answer["right"] is (said == label) and widget.label == audit.class_names[label]
+            assert answer["model"] == "two-full" and answer["prediction"] == audit.class_names[said]
+            assert answer["correct"] is (said == label) and widget.label == audit.class_names[label]
             logits = audit.shown_logits[audit.shown_index == number][0, place].astype(float)
             expected = np.exp(logits) / np.exp(logits).sum()
             assert list(answer["confidences"]) == audit.class_names
@@ -64,11 +64,11 @@ def test_numbers_of_an_audit_may_be_set(audit):
 
 
 @pytest.mark.parametrize("name, value, message", [
-    ("dy", 6, r"^dy must be one of the 6 that were audited, 0 to 5, got 6$"),
-    ("dx", -1, r"^dx must be one of the 4 that were audited, 0 to 3, got -1$"),
-    ("image", 24, r"^image must be from 0 to 23, for so many images are shown, got 24$"),
-    ("image", -1, "from 0 to 23"), ("dy", 1.5, r"^dy must be a whole number, got 1\.5$"),
-    ("dx", "1", r"^dx must be a whole number, got '1'$"), ("image", None, "whole number")])
+    ("dy", 6, r"^dy must be one of the 6 audited values, 0 to 5, got 6$"),
+    ("dx", -1, r"^dx must be one of the 4 audited values, 0 to 3, got -1$"),
+    ("image", 24, r"^image must be from 0 to 23, the index of a shown image, got 24$"),
+    ("image", -1, "from 0 to 23"), ("dy", 1.5, r"^dy must be an integer, got 1\.5$"),
+    ("dx", "1", r"^dx must be an integer, got '1'$"), ("image", None, "an integer")])
 def test_a_value_that_is_not_there_is_one_sentence_and_changes_nothing(audit, name, value, message):
     widget = audit.widget()
     before = widget.image, widget.dy, widget.dx
@@ -85,9 +85,9 @@ def test_models_stand_side_by_side_where_they_saw_the_same(audit):
     other = dataclasses.replace(audit, model="other", predictions=(audit.predictions + 1) % 10)
     widget = explorer([audit, other])
     one, two = widget.predictions
-    assert (one["model"], two["model"]) == ("two-full", "other") and one["answer"] != two["answer"]
+    assert (one["model"], two["model"]) == ("two-full", "other") and one["prediction"] != two["prediction"]
     names = audit.class_names
-    assert names.index(two["answer"]) == (names.index(one["answer"]) + 1) % 10
+    assert names.index(two["prediction"]) == (names.index(one["prediction"]) + 1) % 10
 
 
 def test_audits_of_different_images_or_placements_are_refused(audit, around):
@@ -97,7 +97,7 @@ def test_audits_of_different_images_or_placements_are_refused(audit, around):
         explorer([])
     empty = dataclasses.replace(audit, shown_index=np.zeros(0, int), shown_images=audit.shown_images[:0],
                                 shown_logits=audit.shown_logits[:0])
-    with pytest.raises(UsageError, match="no image was kept"):
+    with pytest.raises(UsageError, match="hold no images to show"):
         empty.widget()
 
 
@@ -107,21 +107,22 @@ def test_a_circle_has_no_end(around):
     assert (widget.dy, widget.dx) == (0, 0)
     widget.dy, widget.dx = rows[-1] - 33, columns[-1] + 31
     assert (widget.dy, widget.dx) == (rows[-1], columns[-1])
-    with pytest.raises(UsageError, match=rf"dy must be one of the {len(rows)} that were audited, 0, 11, 22, got 5"):
+    with pytest.raises(UsageError, match=rf"dy must be one of the {len(rows)} audited values, 0, 11, 22, got 5"):
         widget.dy = 5 - 33
 
 
 def test_what_was_not_computed_or_not_finite_has_no_answer(audit):
     kept = np.arange(1, 24)
-    sampled = dataclasses.replace(audit, sampled=True, placements=23, offsets=audit.offsets[kept],
-                                  predictions=audit.predictions[:, kept].copy(), shown_logits=audit.shown_logits[:, kept])
+    sampled = dataclasses.replace(
+        audit, sampled=True, placements=23, offsets=audit.offsets[kept],
+        predictions=audit.predictions[:, kept].copy(), shown_logits=audit.shown_logits[:, kept])
     sampled.predictions[:, 0] = NONFINITE
     widget = sampled.widget()
     widget.dy, widget.dx = 0, 0
-    assert widget.predictions[0] == {"model": "two-full", "answer": None, "right": None, "confidence": None,
-                                 "confidences": {}}
+    assert widget.predictions[0] == {"model": "two-full", "prediction": None, "correct": None, "confidence": None,
+                                     "confidences": {}}
     widget.dx = 1
-    assert widget.predictions[0]["answer"] is None and widget.predictions[0]["right"] is False
+    assert widget.predictions[0]["prediction"] is None and widget.predictions[0]["correct"] is False
 
 
 def test_where_no_kernel_runs_the_figure_stands_instead(audit):
