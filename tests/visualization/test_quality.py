@@ -15,7 +15,8 @@ from shiftscope.results import Quality, Synthesis
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import visualize
 from shiftscope.visualization.neighbors import find_neighbors
-from shiftscope.visualization.quality import judge_images, mean_correlation, measure_quality, same_settings
+from shiftscope.visualization.quality import mean_correlation, measure_quality, same_settings
+from shiftscope.visualization.synthesis import judge_images
 
 FEW = SynthesisSettings(steps=4)
 NAMES = ("a", "b", "c")
@@ -111,7 +112,7 @@ def test_judges_that_cannot_be():
     other = TwoFullNet(4, canvas=(9, 9), classes=3)
     with pytest.raises(UsageError, match="the judge TwoFullNet failed for images of 1 x 4 x 6 .*; choose a judge"):
         measure_quality(Rows(), classes(), judge=other)
-    assert judge_images(Always(), torch.zeros(600, 1, 4, 6), 3).shape == (600,)
+    assert judge_images(Always(), np.zeros((600, 1, 4, 6), np.float32), 3).shape == (600,)
 
 
 def test_stability_over_seeds():

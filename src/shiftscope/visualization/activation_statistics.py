@@ -21,14 +21,9 @@ from shiftscope.results import UnitRow, UnitTable
 from shiftscope.visualization.layer_outputs import after_relu
 from shiftscope.visualization.model_info import ModelInfo, inspect_model
 
-MIN_CORRELATION = 0.99
-"""Units with at least this absolute correlation of their activations are duplicates."""
-
-MIN_RANGE = 1e-6
-"""A unit that varies by at most this fraction of its layer's largest activation is constant."""
-
+MIN_CORRELATION = 0.99  # units with at least this absolute correlation of their activations are duplicates
+MIN_RANGE = 1e-6  # a unit that varies by at most this fraction of its layer's largest activation is constant
 BATCH_PIXELS = 2**18
-"""Pixels of a batch: 83 images of 56 x 56."""
 
 
 @says_model_errors
@@ -60,14 +55,11 @@ def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None 
         UsageError: if a layer is unknown or does not return a tensor, or the model raises an error.
 
     Example:
-        >>> from shiftscope.data.base import TensorImages
+        >>> from shiftscope.data import load_dataset
         >>> from shiftscope.models import TwoFullNet
-        >>> part = TensorImages(torch.arange(36, dtype=torch.uint8).view(4, 1, 3, 3), torch.tensor([0, 1] * 2))
-        >>> data = Dataset(name="dots", class_names=("a", "b"), train=part, test=part, source="-", license="-")
-        >>> placement = Placement(image=(3, 3), canvas=(6, 6))
-        >>> table = unit_table(TwoFullNet(20, canvas=(6, 6), classes=2), data, placement=placement)
+        >>> table = unit_table(TwoFullNet(20), load_dataset("garments:20,10"))
         >>> [(row.layer, row.after_relu, row.units) for row in table.layers]
-        [('fc1', True, 20), ('fc2', False, 2)]
+        [('fc1', True, 20), ('fc2', False, 10)]
     """
     require(images >= 1, "images", images, "at least 1")
     placement = placement or default_placement(data)
@@ -143,7 +135,6 @@ class _LayerStatistics:
 
     @property
     def means(self) -> torch.Tensor:
-        """(units,)."""
         return self.origin[:, 0] + self.total / self.samples
 
     @property
@@ -191,15 +182,7 @@ _MARGIN = 1 + 1e-6  # bins exclude their upper edge: the largest value must be b
 class RunningHistogram:
     """One exact histogram per column: if a value is out of range, the range doubles and pairs of bins are merged.
 
-    Args:
-        bins: number of bins, even; at the end about half of them or more are in use.
-
-    Example:
-        >>> histogram = RunningHistogram(4)
-        >>> histogram.add(np.array([[0.0], [4.0]]))
-        >>> histogram.add(np.array([[7.0], [0.5]]))
-        >>> histogram.counts.tolist(), histogram.edges.round(3).tolist(), histogram.mean.tolist()
-        ([[2, 1, 0, 1]], [[0.0, 2.0, 4.0, 6.0, 8.0]], [2.875])
+    The number of bins is even; at the end about half of them or more are in use.
     """
 
     def __init__(self, bins: int):

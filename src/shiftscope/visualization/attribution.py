@@ -17,23 +17,13 @@ from shiftscope.modules import Classifier, as_module, says_model_errors
 from shiftscope.outputs import first_maximum
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Attribution
-from shiftscope.visualization.attribution_methods import (
-    METHODS,
-    ScoreFunction,
-    Setup,
-    Target,
-    max_batch,
-    parse_target,
-)
+from shiftscope.visualization.attribution_methods import METHODS, ScoreFunction, Setup, Target, max_batch, parse_target
 from shiftscope.visualization.feature_extractor import predictions_of
 from shiftscope.visualization.layer_outputs import as_pixels
 from shiftscope.visualization.model_info import CLASSES, ModelInfo, input_shape, inspect_model
 
-WINDOW_FRACTION = 8
-"""The default occlusion window is an eighth of the image: 7 of 56 pixels, about a sleeve of a garment of 28."""
-
-TOLERANCE = 0.05
-"""Relative error of integrated gradients above which a note is added."""
+WINDOWS = 8  # default occlusion windows along an axis: 7 of 56 pixels, about a sleeve of a garment of 28
+TOLERANCE = 0.05  # relative error of integrated gradients above which a note is added
 
 
 @says_model_errors
@@ -81,10 +71,8 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
         ((2, 12, 10), [3, 3])
 
     References:
-        Sundararajan, Taly & Yan, "Axiomatic attribution for deep networks", ICML 2017 (integrated gradients).
-        Selvaraju et al., "Grad-CAM", ICCV 2017. Zeiler & Fergus, "Visualizing and understanding convolutional
-        networks", ECCV 2014 (occlusion). Simonyan, Vedaldi & Zisserman, "Deep inside convolutional networks", 2013
-        (saliency). Kokhlikyan et al., "Captum", 2020.
+        Sundararajan et al., ICML 2017 (integrated gradients). Selvaraju et al., ICCV 2017 (Grad-CAM). Zeiler & Fergus,
+        ECCV 2014 (occlusion). Simonyan et al., arXiv 1312.6034 (saliency). Kokhlikyan et al., "Captum", 2020.
     """
     start_time = time.perf_counter()
     if method not in METHODS:
@@ -180,7 +168,7 @@ def _cam_module(score: ScoreFunction, pixels: torch.Tensor) -> nn.Module:
 def _window(window: int | tuple[int, int] | None, pixels: torch.Tensor) -> tuple[int, int]:
     height, width = pixels.shape[2:]
     if window is None:
-        return max(1, round(height / WINDOW_FRACTION)), max(1, round(width / WINDOW_FRACTION))
+        return max(1, round(height / WINDOWS)), max(1, round(width / WINDOWS))
     rows, columns = (window, window) if isinstance(window, int) else window
     require(1 <= rows <= height and 1 <= columns <= width, "window", window,
             f"at least 1 and at most the image, {height} x {width} pixels")

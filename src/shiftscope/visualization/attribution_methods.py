@@ -32,13 +32,9 @@ Target = int | str | Sequence[int] | torch.Tensor | np.ndarray | None
 
 
 def parse_target(target: Target, info: ModelInfo, count: int) -> tuple[str, torch.Tensor | None]:
-    """Return layer and units of a target: None, a class, one class for each of `count` images, or "layer:unit".
+    """Return the layer and the units, int64 (B,), of a target: a class, a class per image, or "layer:unit".
 
-    Returns:
-        The layer, or "class", and int64 (B,), or None for the predicted classes.
-
-    Raises:
-        UsageError: if a layer or class is unknown, a unit is out of range, or the number of classes is wrong.
+    For None the layer is "class" and the units are None, for the predicted classes.
     """
     if target is None:
         return CLASSES, None
@@ -58,14 +54,10 @@ def parse_target(target: Target, info: ModelInfo, count: int) -> tuple[str, torc
 
 
 class ScoreFunction:
-    """The forward function for captum: pixels (B, C, H, W) -> activation of each unit of a layer, (B, units).
+    """The function that captum explains: pixels (B, C, H, W) -> activation of each unit of `layer`, (B, units).
 
     The activation of a channel is the mean over its positions. Scores have the dtype of the pixels, whatever the
-    model's dtype, to keep the precision of sums over them.
-
-    Args:
-        layer: of the units, or "class".
-        cam_layer: the layer for Grad-CAM, or "".
+    model's dtype, to keep the precision of sums over them. `cam_layer` is the layer for Grad-CAM, or "".
     """
 
     def __init__(self, model: nn.Module, layer: str, units_last: bool, dtype: torch.dtype, cam_layer: str = ""):

@@ -46,12 +46,9 @@ def predictions_of(outputs: torch.Tensor, count: int) -> dict[str, torch.Tensor]
 
 
 def batch_size_for(info: ModelInfo, copies: int, dtype: torch.dtype, device: torch.device, memory: int | None) -> int:
-    """Return the number of images of a batch, a multiple of `copies`.
+    """Return the number of images of a batch, a multiple of `copies`, for a memory in MiB (default: by device).
 
     Counts the outputs of the innermost layers, their gradients, and a dozen tensors of the image's size.
-
-    Args:
-        memory: in MiB; by default it depends on the device.
     """
     available = (memory or MEMORY["cpu" if device.type == "cpu" else "gpu"]) * 2**20
     channels, height, width = info.shape

@@ -23,14 +23,9 @@ from shiftscope.visualization.transforms import Transform, blur, compose, view_k
 Score = Callable[[torch.Tensor, float, torch.Tensor], torch.Tensor]
 """(pixels (B, C, H, W), negative slope of the ReLUs, int64 (B,) indices of the images) -> scores (B,)."""
 
-WARM_UP = 0.25
-"""Fraction of the steps with leaky ReLUs."""
-
-MIN_IMPROVEMENT = 0.005
-"""A score has improved if it exceeds its best by this fraction of its total gain."""
-
-SMOOTHING = 0.8
-"""Weight of the past in the running mean of scores."""
+WARM_UP = 0.25  # fraction of the steps with leaky ReLUs
+MIN_IMPROVEMENT = 0.005  # a score has improved if it exceeds its best by this fraction of its total gain
+SMOOTHING = 0.8  # weight of the past in the running mean of scores
 
 
 @dataclass(frozen=True)
@@ -107,11 +102,16 @@ def _step(state: _State, score: Score, parametrization: Parametrization, view: T
           step: int, leak: float) -> None:
     z = parametrization.logits(state.theta)
     x = state.frame.pixels(z)
-    scores, by_pixels = _gradient(score, state, x, view, settings, step, leak)
-    g, nonzero = normalize_gradient(state.frame.gradient(z, by_pixels))
+    leaf = x.detach().requires_grad_()
+    total, gradient = torch.zeros(len(x), device=x.device, dtype=torch.float64), torch.zeros_like(x)
+    for number in range(settings.views):
+        scores = score(view(leaf, view_key(settings.seed, step, number)), leak, state.rows)
+        gradient += torch.autograd.grad(scores.sum(), leaf)[0]
+        total += scores.detach()
+    g, nonzero = normalize_gradient(state.frame.gradient(z, gradient))
     state.has_gradient = state.has_gradient | nonzero
     if not leak:  # scores with leaky ReLUs are not comparable with later ones
-        _update_progress(state, scores)
+        _update_progress(state, total)
     if settings.total_variation:
         g -= settings.total_variation * total_variation_gradient(x)
     if settings.l2:
@@ -123,25 +123,8 @@ def _step(state: _State, score: Score, parametrization: Parametrization, view: T
         state.theta = project_to_ball(state.theta, state.start, settings.radius)
 
 
-def _gradient(score: Score, state: _State, x: torch.Tensor, view: Transform, settings: ResolvedSynthesis, step: int,
-              leak: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each image's score and its gradient with respect to the pixels, both summed over the views."""
-    leaf = x.detach().requires_grad_()
-    total, gradient = torch.zeros(len(x), device=x.device, dtype=torch.float64), torch.zeros_like(x)
-    for number in range(settings.views):
-        scores = score(view(leaf, view_key(settings.seed, step, number)), leak, state.rows)
-        (by_pixels,) = torch.autograd.grad(scores.sum(), leaf)
-        total += scores.detach()
-        gradient += by_pixels
-    return total, gradient
-
-
 def normalize_gradient(g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return gradients (B, C, H, W) with root mean square 1 over nonzero pixels, and which have any, bool (B,).
-
-    >>> normalize_gradient(torch.tensor([[[[3.0, 4.0]]], [[[0.0, 0.0]]]]))[1]
-    tensor([ True, False])
-    """
+    """Return gradients (B, C, H, W) with root mean square 1 over nonzero pixels, and which have any, bool (B,)."""
     largest = g.abs().amax((1, 2, 3), keepdim=True)  # divide first, so that squares neither vanish nor overflow
     g = g / largest.clamp_min(torch.finfo(g.dtype).tiny)
     count = g.count_nonzero((1, 2, 3))[:, None, None, None].clamp_min(1)
@@ -176,11 +159,7 @@ def total_variation_gradient(images: torch.Tensor) -> torch.Tensor:
 
 
 def project_to_ball(z: torch.Tensor, start: torch.Tensor, radius: float) -> torch.Tensor:
-    """Return the logits of the nearest pixels with an L2 distance of at most `radius` from the initial pixels.
-
-    >>> torch.sigmoid(project_to_ball(torch.tensor([[[[2.0]]]]), torch.zeros(1, 1, 1, 1), 0.25)).flatten()
-    tensor([0.7500])
-    """
+    """Return the logits of the nearest pixels with an L2 distance of at most `radius` from the initial pixels."""
     center = torch.sigmoid(start)
     change = torch.sigmoid(z) - center
     length = change.flatten(1).norm(dim=1)[:, None, None, None]

@@ -10,6 +10,7 @@ from shiftscope.data import ImageSet
 from shiftscope.errors import UsageError, require, unknown
 from shiftscope.hashing import stream
 from shiftscope.placement import Placement
+from shiftscope.visualization.layer_outputs import as_pixels
 
 STARTS = ("zero", "black", "random", "mean")
 
@@ -19,26 +20,17 @@ _MEAN_IMAGES = 10_000  # more would change the mean image by less than a gray le
 def initial_images(start: Any, shape: tuple[int, int, int], names: list[str], *, seed: int,
                    images: ImageSet | None = None, placement: Placement | None = None,
                    dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return the initial images of a synthesis, on the CPU.
+    """Return the initial images of a synthesis, (B, C, H, W) in [0, 1], on the CPU.
 
     Args:
-        start: "zero" (mid-gray), "black", "random" (noise around mid-gray, different for each name), "mean" (of
-            `images`), the index of one of `images`, or an image (C, H, W), for C = 1 also (H, W): uint8, or floats
-            in [0, 1].
+        start: see `visualize`.
         shape: (C, H, W) of the result.
         names: of the B units; the noise for a name does not depend on the other names.
         images: for "mean" and indices.
         placement: places `images` in the middle of the canvas.
 
-    Returns:
-        (B, C, H, W), in [0, 1].
-
     Raises:
         UsageError: if `start` is unknown, has the wrong size or values outside [0, 1], or needs `images`.
-
-    Example:
-        >>> initial_images("zero", (1, 2, 2), ["a", "b"], seed=0).unique()
-        tensor([0.5000])
     """
     if isinstance(start, str) and start == "random":
         return torch.stack([torch.sigmoid(0.5 * seeded_noise(name, shape, seed, dtype)) for name in names])
@@ -77,11 +69,7 @@ def _mean_image(images: ImageSet, shape: tuple[int, int, int], placement: Placem
 
 def on_canvas(images: ImageSet, indices: torch.Tensor, shape: tuple[int, int, int],
               placement: Placement | None = None) -> torch.Tensor:
-    """Return images in the middle of their canvas as float64 pixels (B, C, H, W).
-
-    Raises:
-        UsageError: if the images have another number of channels, or are larger than the canvas.
-    """
+    """Return images in the middle of their canvas as float64 pixels (B, C, H, W)."""
     channels, height, width = images.shape
     if channels != shape[0]:
         raise UsageError(f"the images have {channels} channels, the model takes {shape[0]}: pass images with "
@@ -98,19 +86,13 @@ def to_images(values: Any, shape: tuple[int, int, int], name: str) -> torch.Tens
         values: (C, H, W), (N, C, H, W), for C = 1 also (H, W); uint8, or floats in [0, 1].
         shape: expected (C, H, W).
         name: for error messages.
-
-    Raises:
-        UsageError: if the size is wrong, or values are not finite or outside [0, 1].
     """
     images = torch.as_tensor(np.asarray(values) if not isinstance(values, torch.Tensor) else values).detach().cpu()
     size = tuple(images.shape)
     images = images.double() / (255 if images.dtype == torch.uint8 else 1)
     if size == shape[1:] and shape[0] == 1:
         images = images[None]
-    if images.ndim == 3:
-        images = images[None]
+    images = images[None] if images.ndim == 3 else images
     if tuple(images.shape[1:]) != shape or len(images) == 0:
         raise UsageError(f"{name} has shape {size}, the model takes {shape} (channels, height, width): resize it")
-    valid = bool(((images >= 0) & (images <= 1)).all())  # False for NaN
-    require(valid, name, f"{images.min():g} to {images.max():g}", "pixels from 0 to 1, or uint8")
-    return images
+    return as_pixels(images, name)

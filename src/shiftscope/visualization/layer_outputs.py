@@ -23,21 +23,11 @@ FOLLOWED = {"max_pool2d", "_max_pool2d", "max_pool2d_with_indices", "dropout", "
 
 
 def as_pixels(images: Any, name: str = "images") -> torch.Tensor:
-    """Return images as pixels in [0, 1].
+    """Return images as pixels in [0, 1], (B, C, H, W), float32 or their floating dtype.
 
     Args:
         images: tensor or array (B, C, H, W), uint8, or floats in [0, 1].
         name: for error messages.
-
-    Returns:
-        float32, or the floating dtype of the images, (B, C, H, W).
-
-    Raises:
-        UsageError: if the shape is wrong, there are no images, or values are not finite or outside [0, 1].
-
-    Example:
-        >>> as_pixels(np.full((1, 1, 1, 2), 255, np.uint8))
-        tensor([[[[1., 1.]]]])
     """
     pixels = images.detach() if isinstance(images, torch.Tensor) else torch.as_tensor(np.asarray(images))
     require(pixels.ndim == 4 and pixels.numel() > 0, name, tuple(pixels.shape),
@@ -159,14 +149,6 @@ def after_relu(model: nn.Module, layers: Iterable[str], tap: Tap) -> Iterator[No
     Max pooling, dropout and batch normalization may be between a layer and its ReLU. Layers without their own ReLU are
     skipped, for instance if their output is first added to another one. The block holds the tensors that it follows:
     use a new one for each forward pass.
-
-    Example:
-        >>> seen = {}
-        >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
-        >>> with after_relu(model, ["0", "2"], lambda name, values: seen.setdefault(name, values)):
-        ...     _ = model(torch.ones(3, 2))
-        >>> {name: bool((values >= 0).all()) for name, values in seen.items()}
-        {'0': True}
     """
     follower = _Follower(tap)
 

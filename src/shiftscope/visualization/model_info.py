@@ -23,14 +23,10 @@ OUTPUT = "(output)"
 class LayerInfo:
     """Output of a submodule."""
 
-    shape: tuple[int, ...] | None
-    """Without the batch axis; None if the output is not a tensor (batch, units, ...)."""
-    description: str
-    """Of the output, for error messages."""
-    linear: bool
-    """The layer is fully connected: its units are on the last axis; those of other layers are on the first."""
-    weighted: bool
-    """The layer is fully connected or a convolution."""
+    shape: tuple[int, ...] | None  # without the batch axis; None if the output is not a tensor (batch, units, ...)
+    description: str  # of the output, for error messages
+    linear: bool  # fully connected: the units are on the last axis, those of other layers on the first one
+    weighted: bool  # fully connected or a convolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +34,13 @@ class ModelInfo:
     """The layers of a model, in the order of `named_modules`, and its classes."""
 
     model: str
-    shape: tuple[int, int, int]
-    """(C, H, W) of the input."""
+    shape: tuple[int, int, int]  # (C, H, W) of the input
     layers: dict[str, LayerInfo]
     class_names: tuple[str, ...]
-    activation_count: int
-    """Number of output values of all innermost layers for one image."""
+    activation_count: int  # number of output values of all innermost layers for one image
 
     def unit_count(self, layer: str) -> int:
-        """Return the number of units of a layer; for "class", the number of classes.
-
-        Raises:
-            UsageError: if the layer was not called or its output is not a tensor.
-        """
+        """Return the number of units of a layer; for "class", the number of classes."""
         info = self.layers[layer]
         if info.shape is None:
             raise UsageError(f"the layer {layer!r} of {self.model} returned {info.description}, expected a tensor "
@@ -75,11 +65,7 @@ class ModelInfo:
 
 
 def input_shape(model: nn.Module, shape: Sequence[int] | None) -> tuple[int, int, int]:
-    """Return (C, H, W) of a model's input: `shape`, or else the attribute `picture` of the model.
-
-    Raises:
-        UsageError: if neither is given, or the shape is not three integers of at least 1.
-    """
+    """Return (C, H, W) of a model's input: `shape`, or else the attribute `picture` of the model."""
     if shape is None:
         shape = next((vars(module)["picture"] for module in model.modules() if "picture" in vars(module)), None)
     if shape is None:
@@ -96,11 +82,7 @@ def gray_image(model: nn.Module, shape: tuple[int, int, int]) -> torch.Tensor:
 
 
 def inspect_model(model: nn.Module, shape: tuple[int, int, int], class_names: Sequence[str] = ()) -> ModelInfo:
-    """Run the model on one gray image (C, H, W) and record the outputs of its layers.
-
-    Raises:
-        UsageError: if the number of class names differs from the number of classes.
-    """
+    """Run the model on one gray image (C, H, W) and record the outputs of its layers."""
     modules = dict(model.named_modules(remove_duplicate=False))
     names = [name for name, module in modules.items() if name and not isinstance(module, torch.jit.ScriptModule)]
     with frozen(model), torch.no_grad(), capture(model, names) as outputs:

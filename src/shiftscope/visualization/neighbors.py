@@ -21,12 +21,8 @@ from shiftscope.visualization.objectives import Objective
 from shiftscope.visualization.receptive_field import target_fields
 from shiftscope.visualization.targets import UnitActivations
 
-IMAGES = 500
-"""Default number of images."""
-
-BINS = 64
-"""Bins of the histograms, of which 32 or more are in use."""
-
+IMAGES = 500  # default number
+BINS = 64  # of the histograms, of which 32 or more are in use
 _BATCH = {"cpu": 128, "gpu": 4096}  # canvases; on CPUs the activations of a small convnet fit into the caches
 
 
@@ -64,9 +60,8 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
         >>> record.top_index.shape, record.placements, record.top_canvases.shape
         ((4, 2), 6, (4, 2, 1, 30, 29))
 
-    References:
-        Borowski et al., "Exemplary natural images explain CNN activations better than state-of-the-art feature
-        visualization", ICLR 2021.
+    Reference: Borowski et al., "Exemplary natural images explain CNN activations better than state-of-the-art feature
+    visualization", ICLR 2021.
     """
     require(k >= 1, "k", k, "an integer of at least 1")
     require(images >= 1, "images", images, "an integer of at least 1")
@@ -113,13 +108,10 @@ def coarser(placement: Placement, most: int) -> Placement:
 class _Statistics:
     """Each image's best offset, the histograms, and the maxima of whole layers."""
 
-    best: np.ndarray
-    """float32 (N, U), maximum over the offsets of each image."""
-    where: np.ndarray
-    """int64 (N, U), index of the first offset with this maximum."""
+    best: np.ndarray  # float32 (N, U), maximum over the offsets of each image
+    where: np.ndarray  # int64 (N, U), index of the first offset with this maximum
     histogram: RunningHistogram = field(default_factory=lambda: RunningHistogram(BINS))
-    maxima: dict[str, torch.Tensor] = field(default_factory=dict)
-    """By layer, the maximum (units,) over all images, offsets and positions."""
+    maxima: dict[str, torch.Tensor] = field(default_factory=dict)  # by layer, (units,), over all images and positions
 
     def add(self, images: slice, first_offset: int, activations: torch.Tensor, maxima: dict[str, torch.Tensor]) -> None:
         """Add activations (images, offsets, U)."""

@@ -18,8 +18,7 @@ class Term:
     """Base class of terms."""
 
     layer: str
-    names: list[str]
-    """One per image."""
+    names: list[str]  # one per image
 
     def values(self, outputs: Outputs, units: torch.Tensor, leak: float = 0.0) -> torch.Tensor:
         """Return one value per image, (B,); `leak` is the negative slope of the ReLU."""
@@ -36,8 +35,7 @@ class Term:
 class UnitTerm(Term):
     """Activations of units."""
 
-    indices: torch.Tensor
-    """int64, of the units in the layer."""
+    indices: torch.Tensor  # int64, of the units in the layer
     units_last: bool
     position: tuple[int, int] | None = None
     after_relu: bool = False
@@ -85,8 +83,7 @@ class DirectionTerm(Term):
 class MatchTerm(Term):
     """Minus the squared distance to the outputs for given images, relative to their squared norm."""
 
-    reference: torch.Tensor
-    """(N, ...), the layer's outputs for the images."""
+    reference: torch.Tensor  # (N, ...), the layer's outputs for the images
 
     def values(self, outputs: Outputs, units: torch.Tensor, leak: float = 0.0) -> torch.Tensor:
         output = outputs[self.layer]
@@ -113,12 +110,7 @@ def unit_maps(output: torch.Tensor, units_last: bool) -> torch.Tensor:
 
 def unit_activation(output: torch.Tensor, units: torch.Tensor, units_last: bool = False,
                     position: tuple[int, int] | None = None) -> torch.Tensor:
-    """Return the activation (B,) of one unit per row: at a (row, column), or the mean over all positions.
-
-    Example:
-        >>> unit_activation(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
-        tensor([2., 3.])
-    """
+    """Return the activation (B,) of one unit per row: at a (row, column), or the mean over all positions."""
     maps = _select(output, units, units_last)
     return maps.flatten(1).mean(1) if position is None else maps[:, *position]
 
@@ -139,11 +131,6 @@ def class_score(logits: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
     z_k - mean gives the most recognizable images, but another class may have a higher logit; the log-odds
     z_k - logsumexp alone are maximized by suppressing the other classes. Their average avoids both. It is invariant to
     a constant added to all logits, so log-probabilities give the same score.
-
-    Example:
-        >>> z = torch.tensor([[2.0, 0.0]])
-        >>> class_score(z, torch.tensor([0])), class_score(z.log_softmax(1), torch.tensor([0]))
-        (tensor([1.5000]), tensor([1.5000]))
     """
     own = unit_activation(logits, units)
     if logits.ndim != 2 or logits.shape[1] < 2:
@@ -156,14 +143,7 @@ def gram_diversity(output: torch.Tensor, copies: int) -> torch.Tensor:
     """Return minus the mean cosine similarity between each row's Gram matrix and those of its group, (B,), -1 to 1.
 
     The Gram matrix G = F F^T of features F (units, positions) holds the co-activations of units at any position.
-
-    Args:
-        output: (B, units, ...), consecutive groups of `copies` rows.
-        copies: rows of a group, at least 2.
-
-    Example:
-        >>> gram_diversity(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), copies=2)
-        tensor([-1., -1., -0., -0.])
+    Each group consists of `copies` consecutive rows of (B, units, ...).
     """
     features = unit_maps(output, False).flatten(2)
     gram = (features @ features.transpose(1, 2)).flatten(1)  # (B, units^2)

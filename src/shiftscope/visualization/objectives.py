@@ -16,12 +16,9 @@ class Units:
     """Units of a layer, or the whole layer."""
 
     layer: str
-    units: str
-    """"all", indices and ranges as in "0-9,12", a class name, or "*" for the mean square of the whole layer."""
-    position: tuple[int, int] | None = None
-    """(row, column) of the layer's output; by default the mean over all positions."""
-    after_relu: bool = False
-    """Apply a ReLU to the layer's output."""
+    units: str  # "all", indices and ranges as in "0-9,12", a class name, or "*" for the mean square of the layer
+    position: tuple[int, int] | None = None  # (row, column); by default the mean over all positions
+    after_relu: bool = False  # apply a ReLU to the layer's output
 
     def __str__(self) -> str:
         position = "" if self.position is None else f"@{self.position[0]},{self.position[1]}"
@@ -65,11 +62,6 @@ class Objective:
 
     A part with several units gives one image per unit: `class:all` gives one image per class. Parts with a single unit
     are added to each unit of the other parts.
-
-    Example:
-        >>> from shiftscope.visualization import objective
-        >>> str(objective("class:Bag") - 0.5 * objective("class:all"))
-        'class:Bag - 0.5 class:all'
     """
 
     parts: tuple[tuple[float, Part], ...]
@@ -112,8 +104,7 @@ def match(layer: str, images: Any) -> Objective:
         layer: name of a submodule, or "class".
         images: (C, H, W) or (N, C, H, W) of the model's input size; uint8, or floats in [0, 1].
 
-    References:
-        Mahendran & Vedaldi, "Understanding deep image representations by inverting them", arXiv 1412.0035.
+    Reference: Mahendran & Vedaldi, "Understanding deep image representations by inverting them", arXiv 1412.0035.
     """
     return Objective(((1.0, Match(layer, images)),))
 
@@ -124,18 +115,13 @@ def diversity(layer: str) -> Objective:
     The value, from -1 to 1, is minus the mean cosine similarity between an image's Gram matrix in the layer and those
     of the unit's other images (`visualize(..., copies=4)`). Scale it to the size of the unit's activations.
 
-    References:
-        Olah, Mordvintsev & Schubert, "Feature visualization", Distill, 2017.
+    Reference: Olah, Mordvintsev & Schubert, "Feature visualization", Distill, 2017.
     """
     return Objective(((1.0, Diversity(layer)),))
 
 
 def format_sum(parts: list[tuple[float, str]]) -> str:
-    """Return a weighted sum as a string.
-
-    >>> format_sum([(1.0, "fc1:3"), (-2.0, "fc1:4")])
-    'fc1:3 - 2 fc1:4'
-    """
+    """Return a weighted sum as a string: 'fc1:3 - 2 fc1:4'."""
     text = " ".join(f"{'-' if weight < 0 else '+'} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{name}"
                     for weight, name in parts)
     return text.removeprefix("+ ") if text.startswith("+") else "-" + text.removeprefix("- ")

@@ -41,9 +41,7 @@ class Fourier(Parametrization):
     The largest weight 1 / f is 1, so that a step changes the logits by at most as much as without weights. Parameters
     are real and imaginary parts, (B, C, H, W // 2 + 1, 2).
 
-    References:
-        Olah, Mordvintsev & Schubert, "Feature visualization", Distill, 2017 (preconditioning);
-        Mordvintsev et al., "Differentiable image parameterizations", Distill, 2018.
+    Reference: Mordvintsev et al., "Differentiable image parameterizations", Distill, 2018.
     """
 
     size: tuple[int, int]
@@ -73,17 +71,12 @@ class Maco(Parametrization):
     If the spectrum belongs to images smaller than the canvas, the result is one such image in the middle of a black
     canvas. Parameters are phases, (B, C, h, w // 2 + 1).
 
-    References:
-        Fel et al., "Unlocking feature visualization for deeper networks with MAgnitude Constrained Optimization",
-        arXiv 2306.06805.
+    Reference: Fel et al., "Unlocking feature visualization for deeper networks", arXiv 2306.06805.
     """
 
-    magnitude: torch.Tensor
-    """r, (C, h, w // 2 + 1), see `mean_magnitude`."""
-    size: tuple[int, int]
-    """(h, w) of the images."""
-    canvas: tuple[int, int] | None = None
-    """(H, W), if larger."""
+    magnitude: torch.Tensor  # r, (C, h, w // 2 + 1), see `mean_magnitude`
+    size: tuple[int, int]  # (h, w) of the images
+    canvas: tuple[int, int] | None = None  # (H, W), if larger
 
     def _margins(self) -> tuple[int, int, int, int]:
         """Left, right, top and bottom margin of the image on the canvas."""
@@ -110,14 +103,7 @@ class Maco(Parametrization):
 
 def maco(images: ImageSet | None, shape: tuple[int, int, int], placement: Placement | None = None, *,
          single_image: bool = False) -> Maco:
-    """Return the parametrization with the mean spectrum of images on their canvas.
-
-    Args:
-        single_image: use the spectrum of the images without their canvas.
-
-    Raises:
-        UsageError: if there are no images.
-    """
+    """Return the parametrization with the mean spectrum of images on their canvas, or without it if `single_image`."""
     if images is None:
         raise UsageError("the parametrization maco needs the spectrum of training images: pass images=, an image set, "
                          "or choose pixels or fourier")
@@ -128,18 +114,9 @@ def maco(images: ImageSet | None, shape: tuple[int, int, int], placement: Placem
 
 
 def mean_magnitude(images: ImageSet, shape: tuple[int, int, int], placement: Placement | None = None) -> torch.Tensor:
-    """Return the mean magnitude of the spectra of images' logits; it does not depend on their offset on the canvas.
+    """Return the mean magnitude of the spectra of images' logits, float64 (C, H, W // 2 + 1).
 
-    Args:
-        images: the training images; up to 2,000 of them, evenly spaced, are read.
-        shape: (C, H, W) of the canvas.
-        placement: of the images; by default in the middle of the canvas.
-
-    Returns:
-        float64 (C, H, W // 2 + 1).
-
-    Raises:
-        UsageError: if the images have another number of channels, or are larger than the canvas.
+    It does not depend on their offset on the canvas. Up to 2,000 images, evenly spaced, are used.
     """
     count = min(len(images), _SPECTRUM_IMAGES)
     total = torch.zeros(shape[0], shape[1], shape[2] // 2 + 1, dtype=torch.float64)
@@ -150,20 +127,12 @@ def mean_magnitude(images: ImageSet, shape: tuple[int, int, int], placement: Pla
 
 
 def to_logits(pixels: torch.Tensor) -> torch.Tensor:
-    """Return the logits of pixels, clamped to [0.08, 0.92].
-
-    >>> torch.sigmoid(to_logits(torch.tensor([0.25, 1.0])))
-    tensor([0.2500, 0.9200])
-    """
+    """Return the logits of pixels, clamped to [0.08, 0.92]."""
     return torch.logit(pixels.clamp(_EDGE, 1 - _EDGE))
 
 
 def soft_window(height: int, width: int, fractions: tuple[float, float]) -> torch.Tensor | None:
-    """Return a mask with soft edges, 1 in the middle and 0 outside, float64 (H, W); None if it covers everything.
-
-    Args:
-        fractions: of height and width inside the window.
-    """
+    """Return a mask with soft edges, 1 in the middle and 0 outside, float64 (H, W); None if it covers everything."""
     if min(fractions) >= 1:
         return None
     rows, columns = (_window(size, fraction) for size, fraction in zip((height, width), fractions, strict=True))
@@ -179,10 +148,8 @@ def _window(size: int, fraction: float) -> torch.Tensor:
 class Frame:
     """Blends images into a ground: x = ground + window * (sigmoid(z) - ground)."""
 
-    ground: torch.Tensor
-    """(B, C, H, W), the initial pixels."""
-    window: torch.Tensor | None = None
-    """(H, W), weight of the image; None: 1 everywhere."""
+    ground: torch.Tensor  # (B, C, H, W), the initial pixels
+    window: torch.Tensor | None = None  # (H, W), weight of the image; None: 1 everywhere
 
     def pixels(self, z: torch.Tensor) -> torch.Tensor:
         """Return pixels (B, C, H, W) in [0, 1]."""

@@ -15,12 +15,9 @@ from typing import Any, Literal
 from shiftscope.placement import Placement
 from shiftscope.settings import Parametrized, SynthesisSettings
 
-LARGE = 128
-"""Minimum side of large images, which use the Fourier parametrization."""
-
+LARGE = 128  # minimum side of large images
 CANVAS = 40
-"""Gray inputs with at least this side are canvases twice as large as their images, unless a placement is given. Gray
-datasets have images of 28 or 32 pixels."""
+"""Gray inputs with at least this side are canvases twice as large as their images, unless a placement is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +36,7 @@ class Preset:
     scale: float = 0.0
     noise: float = 0.0
     view_blur: float = 0.0
-    window: tuple[float, float] = (1.0, 1.0)
-    """Fractions of height and width."""
+    window: tuple[float, float] = (1.0, 1.0)  # fractions of height and width
     blur: float = 1.5
     total_variation: float = 0.1
     l2: float = 0.0
@@ -88,11 +84,6 @@ def resolve_settings(settings: SynthesisSettings, shape: tuple[int, int, int], *
         starts_with_linear: the model has separate weights for each pixel: the jitter is a third, because no image
             activates its units at all offsets.
         placement: of the model's images on the canvas.
-
-    Example:
-        >>> chosen = resolve_settings(SynthesisSettings(steps=3), (1, 56, 56), classes=True)
-        >>> chosen.preset, chosen.steps, chosen.jitter, chosen.window[0] < 0.6
-        ('small classes', 3, 12, True)
     """
     preset = _choose_preset(shape, classes, placement is not None and placement.mode != "crop")
     values = {name: value for name, value in settings.to_dict().items() if value is not None}

@@ -13,15 +13,15 @@ from shiftscope.data import ImageSet
 from shiftscope.errors import UsageError, require
 from shiftscope.hooks import frozen
 from shiftscope.models import registry_name
-from shiftscope.models.forward import device_and_dtype, evaluating
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import model_name
-from shiftscope.outputs import determine_output_type, predicted_classes, probabilities
+from shiftscope.outputs import determine_output_type, probabilities
 from shiftscope.placement import Placement
 from shiftscope.results import Neighbors, Quality, Synthesis
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization.model_info import CLASSES
 from shiftscope.visualization.objectives import Objective
-from shiftscope.visualization.synthesis import visualize
+from shiftscope.visualization.synthesis import judge_images, visualize
 from shiftscope.visualization.targets import UnitActivations
 
 SHIFT = 2
@@ -80,37 +80,13 @@ def measure_quality(model: nn.Module, synthesis: Synthesis, *, goal: str | Objec
         seconds_per_unit=synthesis.seconds / len(synthesis.units), **_compare_with_real(synthesis, neighbors),
         judge=None if judge is None else judge_name or registry_name(judge) or model_name(judge),
         seeds=seeds, shift=shift, selectivity=selectivity.cpu().numpy(), placement_stability=stability.cpu().numpy(),
-        seed_stability=mean_correlation(repeated, count), **_transfer(units, judge, pixels))
-
-
-def judge_images(judge: nn.Module, images: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return a model's predictions for images (B, C, H, W), int64 (B,).
-
-    Raises:
-        UsageError: if it raises an error, or has another number of classes.
-    """
-    name, (device, dtype) = model_name(judge), device_and_dtype(judge)
-    try:
-        with evaluating(judge):
-            outputs = torch.cat([judge(part.to(device, dtype)) for part in images.split(_BATCH)])
-    except Exception as error:
-        raise UsageError(f"the judge {name} failed for images of {' x '.join(map(str, images.shape[1:]))} (channels, "
-                         f"height, width): {error}; choose a judge for the same canvas") from error
-    if outputs.ndim != 2 or outputs.shape[1] != classes:
-        raise UsageError(f"the judge {name} must have the same {classes} classes as the model, its output has shape "
-                         f"{tuple(outputs.shape)}: choose a judge trained on the same dataset")
-    return predicted_classes(outputs)
+        seed_stability=mean_correlation(repeated, count), **_transfer(units, judge, synthesis.images))
 
 
 def mean_correlation(sets: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Return the mean correlation of each image over all pairs of sets (count, ...), float32 (count,).
 
     NaN without pairs, and for constant images.
-
-    Example:
-        >>> image = np.array([[0.0, 1.0, 2.0]])
-        >>> float(mean_correlation([image, 2 * image], 1)[0])
-        1.0
     """
     flat = [images.reshape(count, -1).astype(np.float64) for images in sets]
     centered = [images - images.mean(1, keepdims=True) for images in flat]
@@ -130,14 +106,14 @@ def same_settings(synthesis: Synthesis, seed: int) -> SynthesisSettings:
     return replace(SynthesisSettings(**settings), seed=seed)
 
 
-def _transfer(units: UnitActivations, judge: nn.Module | None, images: torch.Tensor) -> dict[str, Any]:
+def _transfer(units: UnitActivations, judge: nn.Module | None, images: np.ndarray) -> dict[str, Any]:
     """Compare a judge's predictions with the classes of the images; empty without a judge, or for other units."""
     term = units.targets[0].unit_term
     if judge is None or term is None or term.layer != CLASSES:
         return {"transfer": None, "judged": np.full(len(images), -1), "judged_correct": np.zeros(len(images), bool)}
-    judged = judge_images(judge, images, units.info.unit_count(CLASSES)).cpu()
-    correct = judged == term.indices
-    return {"transfer": float(correct.float().mean()), "judged": judged.numpy(), "judged_correct": correct.numpy()}
+    judged = judge_images(judge, images, units.info.unit_count(CLASSES))
+    correct = judged == term.indices.numpy()
+    return {"transfer": float(correct.astype(np.float32).mean()), "judged": judged, "judged_correct": correct}
 
 
 def _selectivity(units: UnitActivations, images: torch.Tensor) -> torch.Tensor:

@@ -35,8 +35,8 @@ _NORMS = {"layer_norm": lambda x, shape, *_: tuple(range(x.ndim - len(shape), x.
 class _CountPaths(TorchFunctionMode):
     """Makes gradients positive wherever a path exists: no nonlinearities, mean pooling, and uniform weights.
 
-    Weights are 1 / fan-in, so that no path vanishes because of zero weights or cancellation, and values stay in range
-    in deep models. Softmax becomes the identity, and a normalization adds its mean.
+    Weights are 1 / fan-in, so that no path vanishes because of zero weights or cancellation. Softmax becomes the
+    identity, and a normalization adds its mean.
     """
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
@@ -93,9 +93,7 @@ def receptive_fields(model: Classifier, goal: str | Objective, shape: tuple[int,
         >>> receptive_fields(layers, "3:1", (1, 28, 24)).tolist()
         [[10, 10, 20, 16]]
 
-    References:
-        Luo, Li, Urtasun & Zemel, "Understanding the effective receptive field in deep convolutional neural networks",
-        2016 (definition by gradients).
+    Reference: Luo et al., "Understanding the effective receptive field in deep convolutional neural networks", 2016.
     """
     prepared = differentiable(adapt(model, shape=shape))
     return target_fields(prepared, find_units(goal, prepared, inspect_model(prepared, shape, class_names)), shape)

@@ -15,7 +15,7 @@ from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.hooks import channels_last, frozen
 from shiftscope.models.adapt import Normalization, adapt, differentiable, title_of
 from shiftscope.models.forward import device_and_dtype, evaluating
-from shiftscope.modules import Classifier, as_module, says_model_errors
+from shiftscope.modules import Classifier, as_module, model_name, says_model_errors
 from shiftscope.outputs import predicted_classes
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress, Task
@@ -31,11 +31,8 @@ from shiftscope.visualization.presets import ResolvedSynthesis, resolve_settings
 from shiftscope.visualization.targets import Target, resolve_objective
 from shiftscope.visualization.transforms import Blur, Jitter, Noise, Scale, Transform, compose
 
-DITHER = 1e-3
-"""Standard deviation of noise on all initial logits: it breaks ties of maxima on a uniform canvas."""
-
-COPY_NOISE = 0.3
-"""Standard deviation of noise on the initial logits of several images of one unit, which would else stay equal."""
+DITHER = 1e-3  # std of noise on all initial logits, which breaks ties of maxima on a uniform canvas
+COPY_NOISE = 0.3  # std of noise on the initial logits of several images of one unit, which would else stay equal
 
 
 @together("progress")
@@ -110,7 +107,28 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
     start = start if isinstance(start, str) else "image"
     return Synthesis(model=title, objective=str(goal), units=target.names, class_names=list(class_names), start=start,
                      settings=chosen.to_dict() | {"start": start}, device=str(device), notes=_notes(target, arrays),
-                     seconds=time.perf_counter() - start_time, **arrays, judged=_judge(judge, arrays["images"]))
+                     seconds=time.perf_counter() - start_time,
+                     judged=np.zeros(0, np.int64) if judge is None else judge_images(judge, arrays["images"]), **arrays)
+
+
+def judge_images(judge: Classifier, images: np.ndarray, classes: int | None = None) -> np.ndarray:
+    """Return a classifier's predictions for images (B, C, H, W), int64 (B,); it must have `classes` outputs, if given.
+
+    Raises:
+        UsageError: if it raises an error, or has another number of classes.
+    """
+    name, judge = model_name(as_module(judge)), adapt(judge, shape=images.shape[1:])
+    device, dtype = device_and_dtype(judge)
+    try:
+        with evaluating(judge):
+            outputs = torch.cat([judge(part.to(device, dtype)) for part in torch.from_numpy(images).split(256)])
+    except Exception as error:
+        raise UsageError(f"the judge {name} failed for images of {' x '.join(map(str, images.shape[1:]))} (channels, "
+                         f"height, width): {error}; choose a judge for the same canvas") from error
+    if classes is not None and (outputs.ndim != 2 or outputs.shape[1] != classes):
+        raise UsageError(f"the judge {name} must have the same {classes} classes as the model, its output has shape "
+                         f"{tuple(outputs.shape)}: choose a judge trained on the same dataset")
+    return predicted_classes(outputs).cpu().numpy()
 
 
 @says_model_errors
@@ -137,8 +155,7 @@ class Plan:
     target: Target
     settings: ResolvedSynthesis
     frame: Frame
-    logits: torch.Tensor
-    """Initial, (B, C, H, W)."""
+    logits: torch.Tensor  # initial, (B, C, H, W)
     parametrization: Parametrization
     transforms: tuple[Transform, ...] = ()
     batch_size: int = 1
@@ -160,11 +177,7 @@ class Plan:
 def make_plan(target: Target, chosen: ResolvedSynthesis, info: ModelInfo, *, device: torch.device, dtype: torch.dtype,
               start: Any, images: ImageSet | None = None, placement: Placement | None = None,
               transforms: Sequence[Transform] = ()) -> Plan:
-    """Return the inputs of an ascent; the arguments are those of `visualize`, resolved.
-
-    Raises:
-        UsageError: see `initial_images` and `maco`.
-    """
+    """Return the inputs of an ascent; the arguments are those of `visualize`, resolved."""
     precise = torch.float64 if dtype == torch.float64 else torch.float32
     shape, names = info.shape, target.names
     ground = initial_images(start, shape, names, seed=chosen.seed, images=images, placement=placement, dtype=precise)
@@ -244,16 +257,6 @@ def _supports_channels_last(extractor: FeatureExtractor, target: Target, pixels:
 def _merge(parts: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
     merged = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
     return {key: (value.float() if value.is_floating_point() else value).numpy() for key, value in merged.items()}
-
-
-def _judge(judge: Classifier | None, images: np.ndarray) -> np.ndarray:
-    """Return the judge's predictions, int64 (U,), or (0,) without a judge."""
-    if judge is None:
-        return np.zeros(0, np.int64)
-    judge = adapt(judge, shape=images.shape[1:])
-    device, dtype = device_and_dtype(judge)
-    with evaluating(judge):
-        return predicted_classes(judge(torch.from_numpy(images).to(device, dtype))).cpu().numpy()
 
 
 def _notes(target: Target, arrays: dict[str, np.ndarray]) -> list[str]:

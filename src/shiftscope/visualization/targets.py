@@ -11,21 +11,11 @@ from shiftscope.errors import ShiftscopeError, UsageError, nearest, require
 from shiftscope.hooks import Watch, capture, match_layer
 from shiftscope.models.forward import device_and_dtype, placed_outputs
 from shiftscope.placement import Placement
+from shiftscope.visualization import objective_terms as term_types
 from shiftscope.visualization.feature_extractor import FeatureExtractor
 from shiftscope.visualization.initial_images import to_images
 from shiftscope.visualization.model_info import CLASSES, ModelInfo, inspect_model
-from shiftscope.visualization.objective_terms import (
-    DirectionTerm,
-    DiversityTerm,
-    MatchTerm,
-    MeanSquareTerm,
-    Outputs,
-    Term,
-    UnitTerm,
-    class_score,
-    max_activation,
-    unit_maps,
-)
+from shiftscope.visualization.objective_terms import Outputs, Term, UnitTerm, unit_maps
 from shiftscope.visualization.objectives import (
     Direction,
     Diversity,
@@ -45,8 +35,7 @@ class Target:
     The first `copies` images belong to the first unit, the next ones to the second, and so on.
     """
 
-    names: list[str]
-    """Of the images, for instance "fc1:17"."""
+    names: list[str]  # of the images, for instance "fc1:17"
     terms: tuple[tuple[float, Term], ...]
     copies: int = 1
 
@@ -73,7 +62,7 @@ class Target:
 
     def activations(self, outputs: Outputs, rows: torch.Tensor) -> torch.Tensor:
         """Return the value of the objective without diversity, (B,), for the images `rows`, int64 (B,)."""
-        terms = tuple((weight, term) for weight, term in self.terms if not isinstance(term, DiversityTerm))
+        terms = tuple((weight, term) for weight, term in self.terms if not isinstance(term, term_types.DiversityTerm))
         return self._sum(terms or self.terms, outputs, rows, 0.0)
 
     def all_activations(self, outputs: Outputs) -> torch.Tensor:
@@ -91,13 +80,13 @@ class Target:
             return torch.zeros_like(rows, dtype=torch.bool)
         if term.position is not None:
             return self.activations(outputs, rows) <= 0
-        return max_activation(outputs[term.layer], self._units_of(term, rows), term.units_last) <= 0
+        return term_types.max_activation(outputs[term.layer], self._units_of(term, rows), term.units_last) <= 0
 
     def scores(self, outputs: Outputs, rows: torch.Tensor, leak: float = 0.0) -> torch.Tensor:
-        """Return the maximized scores (B,): `class_score` for single classes, else the weighted sum."""
+        """Return the maximized scores (B,): `term_types.class_score` for single classes, else the weighted sum."""
         weight, term = self.terms[0]
         if len(self.terms) == 1 and self.only_classes and isinstance(term, UnitTerm) and not term.after_relu:
-            return weight * class_score(outputs[CLASSES], self._units_of(term, rows))
+            return weight * term_types.class_score(outputs[CLASSES], self._units_of(term, rows))
         return self._sum(self.terms, outputs, rows, leak)
 
     def _sum(self, terms: Sequence[tuple[float, Term]], outputs: Outputs, rows: torch.Tensor,
@@ -114,11 +103,9 @@ class Target:
 
 def resolve_objective(goal: Objective, info: ModelInfo, *, copies: int = 1,
                       extractor: FeatureExtractor | None = None) -> Target:
-    """Return the objective resolved for a model.
+    """Return the objective resolved for a model, with `copies` images per unit.
 
-    Args:
-        copies: images per unit.
-        extractor: of the model; required by objectives that match images.
+    `extractor` is required by objectives that match images.
 
     Raises:
         UsageError: if a layer or class is unknown, a unit or position is out of range, a vector or image has the
@@ -145,16 +132,16 @@ def _term(part: Part, info: ModelInfo, copies: int, extractor: FeatureExtractor 
     if isinstance(part, Units):
         return _unit_term(part, layer, info)
     if isinstance(part, Direction):
-        return DirectionTerm(layer, [str(part)], _unit_vector(part, layer, count, info), units_last)
+        return term_types.DirectionTerm(layer, [str(part)], _unit_vector(part, layer, count, info), units_last)
     if isinstance(part, Diversity):
         require(copies >= 2, "copies", copies, f"at least 2 for {part}, which compares the images of one unit")
-        return DiversityTerm(layer, [str(part)], copies)
+        return term_types.DiversityTerm(layer, [str(part)], copies)
     return _match_term(part, layer, info, extractor)
 
 
 def _unit_term(part: Units, layer: str, info: ModelInfo) -> Term:
     if part.units == "*":
-        return MeanSquareTerm(layer, [str(part)], part.after_relu)
+        return term_types.MeanSquareTerm(layer, [str(part)], part.after_relu)
     indices = _unit_indices(part, layer, info)
     shape, units_last = info.layers[layer].shape or (), info.layers[layer].linear
     if part.position is not None and (len(shape) != 3 or units_last):
@@ -179,12 +166,12 @@ def _unit_vector(part: Direction, layer: str, count: int, info: ModelInfo) -> to
     return vector / length
 
 
-def _match_term(part: Match, layer: str, info: ModelInfo, extractor: FeatureExtractor | None) -> MatchTerm:
+def _match_term(part: Match, layer: str, info: ModelInfo, extractor: FeatureExtractor | None) -> term_types.MatchTerm:
     images = to_images(part.images, info.shape, f"the image of {part}")
     if extractor is None:
         raise ValueError(f"{part} needs the layer's output for its image: pass extractor=")
     names = [str(part)] if len(images) == 1 else [f"match({part.layer}):{n}" for n in range(len(images))]
-    return MatchTerm(layer, names, extractor.layer_output(images, layer).detach())
+    return term_types.MatchTerm(layer, names, extractor.layer_output(images, layer).detach())
 
 
 def _unit_indices(part: Units, layer: str, info: ModelInfo) -> list[int]:
@@ -216,33 +203,13 @@ def _invalid_units(part: Units, layer: str, info: ModelInfo) -> str:
 
 
 def find_units(goal: str | Objective, model: nn.Module, info: ModelInfo) -> Target:
-    """Return an objective, parsed if it is a string, resolved for a model with one image per unit.
-
-    Raises:
-        UsageError: if a layer or class is unknown or a unit is out of range.
-    """
+    """Return an objective, parsed if it is a string, resolved for a model with one image per unit."""
     parsed = objective(goal, info.class_names) if isinstance(goal, str) else goal
     return resolve_objective(parsed, info, extractor=FeatureExtractor(model, device_and_dtype(model)[1]))
 
 
 class UnitActivations:
-    """Computes the activations of the units of objectives; put the model into `frozen` meanwhile.
-
-    Args:
-        model: takes pixels (B, C, H, W) in [0, 1].
-        goals: objectives.
-        shape: (C, H, W) of the model's input.
-        class_names: if known.
-
-    Raises:
-        UsageError: if a layer or class is unknown, a unit is out of range, or the number of class names is wrong.
-
-    Example:
-        >>> from shiftscope.models import TwoFullNet
-        >>> units = UnitActivations(TwoFullNet(canvas=(6, 5)), ["class:2", "fc1:0-6"], (1, 6, 5))
-        >>> units.values(units.outputs(torch.zeros(3, 1, 6, 5))).shape
-        torch.Size([3, 8])
-    """
+    """Computes the activations of the units of objectives; put the model into `frozen` meanwhile."""
 
     def __init__(self, model: nn.Module, goals: Sequence[str | Objective], shape: tuple[int, int, int],
                  class_names: Sequence[str] = ()):
@@ -269,11 +236,7 @@ class UnitActivations:
         return self.outputs(placement.place(images, offsets).to(device_and_dtype(self.model)[1]) / 255)
 
     def values(self, outputs: Outputs) -> torch.Tensor:
-        """Return the activations of all units, (B, U), in the order of the objectives.
-
-        Raises:
-            ShiftscopeError: if an activation is not finite.
-        """
+        """Return the activations of all units, (B, U), in the order of the objectives."""
         values = torch.cat([target.all_activations(outputs) for target in self.targets], 1)
         if not bool(values.isfinite().all()):
             raise ShiftscopeError(f"{self.info.model} returns NaN or infinity for some images: check the model's "

@@ -23,11 +23,7 @@ def view_key(seed: int, step: int, view: int = 0) -> int:
 
 
 def compose(transforms: Sequence[Transform]) -> Transform:
-    """Return the composition of transforms, each with its own key.
-
-    >>> compose([Noise(0.1), Noise(0.1)])(torch.zeros(1, 1, 2, 2), 5).unique().numel()
-    4
-    """
+    """Return the composition of transforms, each with its own key."""
     def apply(pixels: torch.Tensor, key: int) -> torch.Tensor:
         for number, transform in enumerate(transforms):
             pixels = transform(pixels, stream(key, number) if number else key)
@@ -46,7 +42,9 @@ class Jitter:
 
     def __call__(self, pixels: torch.Tensor, key: int) -> torch.Tensor:
         shift = random_shift(key, self.max_shift)
-        return roll(pixels, shift) if self.ground is None else translate(pixels, shift, self.ground)
+        if self.ground is None:
+            return torch.roll(pixels, shift, dims=(2, 3))
+        return translate(pixels, shift, self.ground)
 
 
 @dataclass(frozen=True)
@@ -91,30 +89,15 @@ def _random_fraction(key: int) -> float:
     return int(draw(key, torch.tensor([2]), 2**20 + 1)) / 2**20
 
 
-def roll(pixels: torch.Tensor, shift: tuple[int, int]) -> torch.Tensor:
-    """Return images (B, C, H, W) rolled by (dy, dx)."""
-    return pixels if shift == (0, 0) else torch.roll(pixels, shift, dims=(2, 3))
-
-
 def translate(pixels: torch.Tensor, shift: tuple[int, int], ground: torch.Tensor | float) -> torch.Tensor:
-    """Return images (B, C, H, W) shifted by (dy, dx) and filled with `ground`.
-
-    >>> translate(torch.ones(1, 1, 1, 3), (0, 2), 0.0)
-    tensor([[[[0., 0., 1.]]]])
-    """
-    if shift == (0, 0):
-        return pixels
+    """Return images (B, C, H, W) shifted by (dy, dx); empty pixels are filled with `ground`."""
     rows, columns = (torch.arange(size) - by for size, by in zip(pixels.shape[2:], shift, strict=True))
     inside = ((rows >= 0) & (rows < len(rows)))[:, None] & (columns >= 0) & (columns < len(columns))
-    return torch.where(inside.to(pixels.device), roll(pixels, shift), torch.as_tensor(ground).to(pixels))
+    return torch.where(inside.to(pixels.device), torch.roll(pixels, shift, (2, 3)), torch.as_tensor(ground).to(pixels))
 
 
 def blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Return images (B, C, H, W) after a Gaussian blur; at the edges the weights are renormalized.
-
-    >>> blur(torch.ones(1, 1, 5, 4), 1.0).allclose(torch.ones(1, 1, 5, 4))
-    True
-    """
+    """Return images (B, C, H, W) after a Gaussian blur; at the edges the weights are renormalized."""
     if sigma == 0:
         return images
     rows, columns = (_gaussian(size, sigma, images) for size in images.shape[2:])
@@ -136,11 +119,7 @@ def _gaussian(size: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
 
 
 def scale(images: torch.Tensor, factor: float) -> torch.Tensor:
-    """Return images (B, C, H, W) scaled about their middle with bilinear interpolation; edge pixels are repeated.
-
-    >>> scale(torch.tensor([[[[0.0, 1.0, 2.0]]]]), 2.0)
-    tensor([[[[0.5000, 1.0000, 1.5000]]]])
-    """
+    """Return images (B, C, H, W) scaled about their middle with bilinear interpolation; edge pixels are repeated."""
     rows, columns = (_resampling(size, factor, images) for size in images.shape[2:])
     return _separable(rows, columns, images)
 
