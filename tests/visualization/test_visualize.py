@@ -117,10 +117,10 @@ def test_a_batch_gives_the_pictures_that_units_get_one_by_one(name, goal, given,
 def test_in_float64_batches_differ_by_rounding_alone(convnet):
     probes = []
     model = convnet.double()
-    anatomy = inspect_model(model, convnet.picture)
-    target = resolve_objective(objective("fc1:0-4"), anatomy)
-    chosen = resolve_settings(SynthesisSettings(), anatomy.shape)
-    todo = make_plan(target, chosen, anatomy, start="black", device=torch.device("cpu"),
+    info = inspect_model(model, convnet.picture)
+    target = resolve_objective(objective("fc1:0-4"), info)
+    chosen = resolve_settings(SynthesisSettings(), info.shape)
+    todo = make_plan(target, chosen, info, start="black", device=torch.device("cpu"),
                                 dtype=torch.float64)
     with frozen(model):
         for rows in (torch.arange(5), *torch.arange(5).split(1)):
@@ -150,10 +150,10 @@ def test_chunks_change_nothing(convnet, monkeypatch):
 
 
 def test_chunks_fit_into_the_memory_that_is_given(convnet):
-    anatomy = inspect_model(convnet, convnet.picture)
-    lengths = [batch_size_for(anatomy, 1, torch.float32, torch.device("cpu"), memory) for memory in (1, 2, 64)]
+    info = inspect_model(convnet, convnet.picture)
+    lengths = [batch_size_for(info, 1, torch.float32, torch.device("cpu"), memory) for memory in (1, 2, 64)]
     assert 1 <= lengths[0] < lengths[1] < lengths[2]
-    assert batch_size_for(anatomy, 3, torch.float32, torch.device("cpu"), 64) % 3 == 0
+    assert batch_size_for(info, 3, torch.float32, torch.device("cpu"), 64) % 3 == 0
     a_picture = 30 * (16 * 20 + 4 * 6) * 4 * 2  # outputs of the convolutions and their gradients, bytes
     assert lengths[2] * a_picture < 64 * 2**20
 

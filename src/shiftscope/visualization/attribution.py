@@ -33,7 +33,7 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
               steps: int = 64, window: int | tuple[int, int] | None = None, normalize: Normalization | None = None,
               preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
               progress: Progress | None = None) -> Attribution:
-    """Compute for each image how much its pixels contribute to a score.
+    """Compute signed maps (B, H, W) of how much each pixel of the images contributes to a score.
 
     The scores of classes are logits before a final softmax.
 
@@ -54,9 +54,6 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
         normalize: (mean, std) for a model that expects normalized pixels.
         preprocess: replaces `normalize`: any function of pixels.
         name: of the model, in tables and figures.
-
-    Returns:
-        Signed maps (B, H, W), with the scores of the images and of the baseline.
 
     Raises:
         UsageError: if a method, layer or class is unknown, a unit is out of range, images have the wrong size or are
@@ -105,16 +102,7 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
 
 @says_model_errors
 def default_methods(model: Classifier, shape: Sequence[int] | None = None) -> list[str]:
-    """Return the methods that apply to a model: Grad-CAM only if it has a convolution.
-
-    Args:
-        shape: (C, H, W) of the model's input; by default its attribute `picture`.
-
-    Example:
-        >>> from shiftscope.models import TwoFullNet
-        >>> default_methods(TwoFullNet())
-        ['integrated-gradients', 'occlusion', 'saliency']
-    """
+    """Return the methods that apply to a model with input (C, H, W): Grad-CAM only if it has a convolution."""
     sizes = input_shape(as_module(model), shape)
     prepared = adapt(model, shape=sizes)
     convolutions = _convolutions(prepared, _map_layers(inspect_model(prepared, sizes)))

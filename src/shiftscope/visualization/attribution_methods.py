@@ -25,8 +25,7 @@ from shiftscope.visualization.objective_terms import unit_maps
 from shiftscope.visualization.objectives import objective
 from shiftscope.visualization.targets import resolve_objective
 
-MAX_PIXELS = 2**20
-"""Pixels of a forward pass: about 300 images of 56 x 56, or 6 color images of 224 x 224."""
+MAX_PIXELS = 2**20  # of a forward pass: about 300 images of 56 x 56, or 6 color images of 224 x 224
 
 Target = int | str | Sequence[int] | torch.Tensor | np.ndarray | None
 
@@ -122,10 +121,7 @@ def integrated_gradients(setup: Setup, pixels: torch.Tensor, targets: torch.Tens
 
 
 def grad_cam(setup: Setup, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return Grad-CAM maps, interpolated to the size of the image.
-
-    captum uses one call of the layer, which must hold exactly the images of the batch.
-    """
+    """Return interpolated Grad-CAM maps; captum uses one call of the layer, so it must hold exactly the batch."""
     from captum.attr import LayerGradCam
 
     quirks = getattr(setup.score.model, "quirks", None)

@@ -11,8 +11,7 @@ from shiftscope.modules import out_of_memory
 from shiftscope.outputs import NONE, classify
 from shiftscope.visualization.model_info import CLASSES, OUTPUT, ModelInfo
 
-MEMORY = {"cpu": 64, "gpu": 4096}
-"""Default memory in MiB for the images of a batch; on CPUs a batch that fits the caches is faster than a larger one."""
+MEMORY = {"cpu": 64, "gpu": 4096}  # default in MiB for a batch; on CPUs a batch that fits the caches is faster
 
 T = TypeVar("T")
 

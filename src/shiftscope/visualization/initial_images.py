@@ -80,12 +80,9 @@ def on_canvas(images: ImageSet, indices: torch.Tensor, shape: tuple[int, int, in
 
 
 def to_images(values: Any, shape: tuple[int, int, int], name: str) -> torch.Tensor:
-    """Return one or several images as float64 pixels (N, C, H, W).
+    """Return images (C, H, W), (N, C, H, W), or (H, W) if C = 1, as float64 pixels (N, C, H, W).
 
-    Args:
-        values: (C, H, W), (N, C, H, W), for C = 1 also (H, W); uint8, or floats in [0, 1].
-        shape: expected (C, H, W).
-        name: for error messages.
+    They are uint8 or floats in [0, 1] and must have the shape (C, H, W); `name` is for error messages.
     """
     images = torch.as_tensor(np.asarray(values) if not isinstance(values, torch.Tensor) else values).detach().cpu()
     size = tuple(images.shape)

@@ -23,12 +23,7 @@ FOLLOWED = {"max_pool2d", "_max_pool2d", "max_pool2d_with_indices", "dropout", "
 
 
 def as_pixels(images: Any, name: str = "images") -> torch.Tensor:
-    """Return images as pixels in [0, 1], (B, C, H, W), float32 or their floating dtype.
-
-    Args:
-        images: tensor or array (B, C, H, W), uint8, or floats in [0, 1].
-        name: for error messages.
-    """
+    """Return images (B, C, H, W), uint8 or floats in [0, 1], as float pixels; `name` is for error messages."""
     pixels = images.detach() if isinstance(images, torch.Tensor) else torch.as_tensor(np.asarray(images))
     require(pixels.ndim == 4 and pixels.numel() > 0, name, tuple(pixels.shape),
             "at least one image, as (batch, channels, height, width)")
@@ -96,17 +91,7 @@ def _batches(model: nn.Module, pixels: torch.Tensor, names: list[str], outputs: 
 
 
 def activations(model: Classifier, images: Any, layers: Iterable[str], **options: Any) -> dict[str, torch.Tensor]:
-    """Return the outputs of layers for all images, on the CPU; arguments and errors as for `capture`.
-
-    Returns:
-        name -> (N, ...).
-
-    Example:
-        >>> from shiftscope.models import TwoFullNet
-        >>> outputs = activations(TwoFullNet(canvas=(6, 5)), torch.zeros(3, 1, 6, 5), ["fc1", "class"], batch_size=2)
-        >>> {name: tuple(values.shape) for name, values in outputs.items()}
-        {'fc1': (3, 100), 'class': (3, 10)}
-    """
+    """Return the outputs (N, ...) of layers for all images, on the CPU; arguments and errors as for `capture`."""
     names = list(layers)
     with capture(model, images, names, **options) as batches:
         parts = [{name: values.cpu() for name, values in batch.items()} for batch in batches]

@@ -8,15 +8,12 @@ import torch
 from torch import nn
 
 from shiftscope.errors import UsageError, require
-from shiftscope.hooks import capture, find_layer, frozen
+from shiftscope.hooks import capture, frozen
 from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import model_name
 
-CLASSES = "class"
-"""Layer name for the class logits: the model's output before a final softmax."""
-
-OUTPUT = "(output)"
-"""Layer name for the model's output, from which predictions and confidences are computed."""
+CLASSES = "class"  # layer name for the class logits: the model's output before a final softmax
+OUTPUT = "(output)"  # layer name for the model's output, from which predictions and confidences are computed
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,7 @@ def inspect_model(model: nn.Module, shape: tuple[int, int, int], class_names: Se
     names = [name for name, module in modules.items() if name and not isinstance(module, torch.jit.ScriptModule)]
     with frozen(model), torch.no_grad(), capture(model, names) as outputs:
         outputs[CLASSES] = model(gray_image(model, shape))
-    layers = {name: _layer_info(outputs.get(name), model if name == CLASSES else find_layer(model, name))
-              for name in (*names, CLASSES)}
+    layers = {name: _layer_info(outputs.get(name), modules.get(name, model)) for name in (*names, CLASSES)}
     classes = layers[CLASSES].shape
     if class_names and classes and classes[0] != len(class_names):
         raise UsageError(f"{model_name(model)} has {classes[0]} outputs, got {len(class_names)} class names: pass one "

@@ -32,8 +32,8 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
                    progress: Progress | None = None) -> list[Neighbors]:
     """Find the k real images with the highest activation of each unit, each at its best placement.
 
-    All offsets of `placement` are evaluated, so the result is exact for that set; `coarser` returns a smaller one. All
-    objectives share the forward passes.
+    All offsets of `placement` are evaluated; `coarser` returns a smaller set. There is one
+    record per objective; all objectives share the forward passes.
 
     Args:
         model: takes pixels (batch, C, H, W) in [0, 1]; on any device. Its state is restored.
@@ -43,9 +43,6 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
         k: number of images per unit, at most `images`.
         images: number of images to evaluate.
         name: of the model, in tables and figures.
-
-    Returns:
-        One record per objective.
 
     Raises:
         UsageError: if a layer, class or unit is unknown, k or images is below 1, the images do not have the size of

@@ -14,15 +14,7 @@ from shiftscope.visualization.model_info import gray_image, input_shape
 
 
 def parameter_rows(model: nn.Module) -> list[ParameterRow]:
-    """Return one row per parameter tensor, in the order of the model.
-
-    Example:
-        >>> layer = nn.Linear(2, 1)
-        >>> with torch.no_grad():
-        ...     _ = layer.weight.copy_(torch.tensor([[3.0, 4.0]])), layer.bias.fill_(2.0)
-        >>> parameter_rows(layer)[0]
-        ParameterRow(name='weight', shape=(1, 2), count=2, mean=3.5, std=0.5, norm=5.0)
-    """
+    """Return one row per parameter tensor, in the order of the model."""
     values = {name: parameter.detach().double() for name, parameter in model.named_parameters()}
     return [ParameterRow(name=name, shape=tuple(x.shape), count=x.numel(), mean=float(x.mean()),
                          std=float(x.std(correction=0)), norm=float(x.norm())) for name, x in values.items()]
@@ -54,11 +46,6 @@ def weight_images(model: nn.Module, layer: str, *, shape: Sequence[int] | None =
 
     Raises:
         UsageError: if the layer is unknown or of another kind, or the input of the neurons is not a map.
-
-    Example:
-        >>> from shiftscope.models import TwoConvTwoFullNet
-        >>> [tuple(weight_images(TwoConvTwoFullNet(), layer).shape) for layer in ("conv2", "fc1")]
-        [(30, 5, 5, 5), (100, 30, 11, 11)]
     """
     module = find_layer(model, layer)
     if isinstance(module, nn.Conv2d):

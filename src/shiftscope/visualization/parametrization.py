@@ -135,13 +135,11 @@ def soft_window(height: int, width: int, fractions: tuple[float, float]) -> torc
     """Return a mask with soft edges, 1 in the middle and 0 outside, float64 (H, W); None if it covers everything."""
     if min(fractions) >= 1:
         return None
-    rows, columns = (_window(size, fraction) for size, fraction in zip((height, width), fractions, strict=True))
-    return rows[:, None] * columns
-
-
-def _window(size: int, fraction: float) -> torch.Tensor:
-    distance = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2).abs()
-    return torch.sigmoid(fraction * size / 2 - distance) if fraction < 1 else torch.ones(size, dtype=torch.float64)
+    axes = []
+    for size, fraction in zip((height, width), fractions, strict=True):
+        distance = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2).abs()
+        axes.append(torch.sigmoid(fraction * size / 2 - distance) if fraction < 1 else torch.ones_like(distance))
+    return axes[0][:, None] * axes[1]
 
 
 @dataclass(frozen=True)

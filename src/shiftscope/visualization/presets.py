@@ -1,12 +1,4 @@
-"""Presets: default values for everything that `SynthesisSettings` leaves open.
-
-| preset | for |
-|---|---|
-| small classes | classes of models with sides below 128, gray or with a known canvas: one object on a dark canvas |
-| small units | other units of such models: images fill the canvas |
-| small color | other models with several channels, sides below 128 |
-| large | sides of at least 128, as the 224 pixels of ImageNet models |
-"""
+"""Presets: default values for everything that `SynthesisSettings` leaves open."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -59,6 +51,7 @@ class ResolvedSynthesis(Preset):
         return asdict(self) | {"window": list(self.window)}
 
 
+# Small gray models or known canvases: one object on a dark canvas for classes, images that fill it for other units.
 UNITS = Preset(preset="small units")
 CLASSES = Preset(preset="small classes", steps=60, views=2, jitter_mode="crop", settle=0.7,
                  total_variation=0.3, decay=0.03)

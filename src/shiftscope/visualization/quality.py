@@ -43,22 +43,13 @@ def measure_quality(model: nn.Module, synthesis: Synthesis, *, goal: str | Objec
         neighbors: real images for the same units, for `over_best`, `exceeds_real` and `dead`.
         judge: an independent classifier with the same classes and input, for `transfer`.
         judge_name: its name in figures.
-        seeds: number of additional syntheses from random starts, 0 or at least 2, for `seed_stability`; each takes as
-            long as the first one.
+        seeds: number of additional syntheses from random starts, 0 or at least 2, for `seed_stability`.
         shift: pixels for `placement_stability`, at least 1.
         images, placement: as for `visualize`, for `seeds`.
 
     Raises:
         UsageError: if the neighbors belong to other units, the judge has another number of classes or raises an error,
             or `seeds` or `shift` is out of range.
-
-    Example:
-        >>> from shiftscope.models import TwoFullNet
-        >>> model = TwoFullNet(canvas=(12, 10))
-        >>> synthesis = visualize(model, "class:all", settings=SynthesisSettings(steps=8))
-        >>> quality = measure_quality(model, synthesis, judge=model, seeds=2)
-        >>> quality.judged.shape, quality.seed_stability.shape, quality.dead is None
-        ((10,), (10,), True)
     """
     require(seeds == 0 or seeds >= 2, "seeds", seeds, "0 or at least 2, because images are compared in pairs")
     require(shift >= 1, "shift", shift, "an integer of at least 1")

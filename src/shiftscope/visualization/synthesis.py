@@ -51,8 +51,7 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
 
     Args:
         model: takes pixels (batch, C, H, W) in [0, 1]; on any device. Its state is restored.
-        goal: "class:2", "class:Bag", "class:all", "fc1:0-99", "conv2:7", "conv2:7@3,4", "conv2:*", a sum as in
-            "class:Bag - 0.5 class:Shirt", see `objective`; or `Objective`s.
+        goal: an objective, as "class:Bag", "fc1:0-99" or "class:Bag - 0.5 class:Shirt", see `objective`.
         start: "zero" (mid-gray), "black", "random", "mean" (of the images), the index of an image, or an image
             (C, H, W), uint8 or in [0, 1]. By default "zero" for units of the first layer, else that of the preset:
             "black" for gray models.
@@ -72,8 +71,8 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
         Images (U, C, H, W) with their activations and predictions.
 
     Raises:
-        UsageError: if a layer or class is unknown, a unit is out of range, the start has the wrong size, the score does
-            not depend on the image, `images` are required but missing, or the model raises an error.
+        UsageError: if a layer, class or unit is unknown, the start has the wrong size, the score does not depend on the
+            image, `images` are missing, or the model raises an error.
 
     Example:
         >>> from shiftscope.models import TwoFullNet
@@ -133,13 +132,7 @@ def judge_images(judge: Classifier, images: np.ndarray, classes: int | None = No
 
 @says_model_errors
 def default_objectives(model: Classifier, shape: Sequence[int] | None = None) -> list[str]:
-    """Return objectives for a first look: all classes, and up to 100 units of the first fully connected layer.
-
-    Example:
-        >>> from shiftscope.models import TwoFullNet
-        >>> default_objectives(TwoFullNet())
-        ['class:all', 'fc1:all']
-    """
+    """Return objectives for a first look: all classes, and up to 100 units of the first fully connected layer."""
     sizes = input_shape(as_module(model), shape)
     info = inspect_model(adapt(model, shape=sizes), sizes)
     layer = info.first_hidden_linear

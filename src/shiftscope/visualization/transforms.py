@@ -37,8 +37,7 @@ class Jitter:
     """Shifts images by up to `max_shift` pixels along each axis."""
 
     max_shift: int
-    ground: torch.Tensor | float | None = None
-    """Fills the pixels that become empty, broadcastable to (B, C, H, W); None rolls the image."""
+    ground: torch.Tensor | float | None = None  # fills empty pixels, broadcastable to (B, C, H, W); None: roll
 
     def __call__(self, pixels: torch.Tensor, key: int) -> torch.Tensor:
         shift = random_shift(key, self.max_shift)
