@@ -50,19 +50,19 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_every_kind_is_among_them(results):
+def test_all_kinds_are_covered(results):
     ours = {kind for kind, cls in KINDS.items() if cls.__module__.startswith("shiftscope.results")}
     assert set(results) == set(SAYS) == ours
 
 
 @pytest.mark.parametrize("kind", sorted(SAYS))
-def test_a_result_says_what_it_is_in_a_few_lines(results, kind):
+def test_summary_of_each_kind(results, kind):
     lines = summary(results[kind]).split("\n")
     assert 2 <= len(lines) <= LINES and max(map(len, lines)) <= WIDTH
     assert re.search(SAYS[kind], "\n".join(lines))
 
 
-def test_an_audits_figures_stand_under_their_own_names(results):
+def test_metrics_of_an_audit_have_their_own_names(results):
     names = ("mean_accuracy", "worst_case_accuracy", "middle_accuracy", "consistency", "unanimity")
     audit = dataclasses.replace(results["audit"], **{name: step / 10 for step, name in enumerate(names, 1)})
     assert summary(audit).splitlines()[1] == (
@@ -70,7 +70,7 @@ def test_an_audits_figures_stand_under_their_own_names(results):
 
 
 @pytest.mark.parametrize("kind", sorted(SAYS))
-def test_a_result_shows_words_and_where_there_is_one_its_figure(results, kind):
+def test_results_display_text_and_figure(results, kind):
     data, metadata = results[kind]._repr_mimebundle_()
     assert data[TEXT] == summary(results[kind])
     if kind in WITHOUT_FIGURE:
@@ -89,7 +89,7 @@ def test_a_result_shows_words_and_where_there_is_one_its_figure(results, kind):
     assert image["src"] == f"data:image/png;base64,{data[PNG]}" and len(str(image["alt"])) > 40
 
 
-def test_an_audit_brings_the_explorer_in_a_frame_without_an_origin(results):
+def test_explorer_frame_is_sandboxed(results):
     html = results["audit"]._repr_mimebundle_(include=[HTML])[0][HTML]
     frame = Page(html).all("iframe")[0]
     assert frame["sandbox"] == "allow-scripts" and len(html) < MAX_LENGTH
@@ -104,12 +104,12 @@ def test_an_audit_brings_the_explorer_in_a_frame_without_an_origin(results):
 @pytest.mark.parametrize("asked, given", [
     ({"include": [TEXT]}, {TEXT}), ({"include": {PNG, "image/svg+xml"}}, {PNG}), ({"exclude": [HTML]}, {TEXT, PNG}),
     ({"include": [PNG, HTML], "exclude": [PNG]}, {HTML}), ({"exclude": [TEXT, PNG, HTML]}, set())])
-def test_only_what_is_asked_for_is_given(results, asked, given):
+def test_only_requested_mime_types_are_returned(results, asked, given):
     data, metadata = results["audit"]._repr_mimebundle_(**asked)
     assert set(data) == given and set(metadata) == given & {PNG}
 
 
-def test_hostile_names_stay_words(results):
+def test_hostile_names_are_escaped(results):
     names = [EVIL] * 10
     for kind in ("audit", "evaluation", "synthesis"):
         record = dataclasses.replace(results[kind], model=EVIL, class_names=names, **(
@@ -123,7 +123,7 @@ def test_hostile_names_stay_words(results):
             assert unescape(data[HTML]).count("onerror") > 3  # in the data, as words
 
 
-def test_figures_that_are_not_numbers_are_dashes(results):
+def test_missing_values_are_dashes(results):
     nan = float("nan")
     audit = results["audit"]
     audit = dataclasses.replace(audit, mean_accuracy=nan, consistency=nan, seconds=nan, nonfinite=24,
@@ -138,7 +138,7 @@ def test_figures_that_are_not_numbers_are_dashes(results):
         assert {TEXT, PNG, HTML} == set(data) and not re.search(r"\bnan\b", data[TEXT])
 
 
-def test_a_result_without_anything_to_draw_is_words(results):
+def test_results_without_figure_display_text(results):
     assert set(mimebundle(results["units"])[0]) == {TEXT}
     unseen = dataclasses.replace(results["audit"], shown_index=np.zeros(0, int),
                                  shown_images=results["audit"].shown_images[:0],
@@ -146,7 +146,7 @@ def test_a_result_without_anything_to_draw_is_words(results):
     assert [tag for tag, _ in Page(mimebundle(unseen)[0][HTML]).tags if tag != "br"] == ["div", "p", "img"]
 
 
-def test_one_image_is_enough(results):
+def test_audit_of_one_image(results):
     audit = results["audit"]
     one = dataclasses.replace(audit, images=1, labels=audit.labels[:1], predictions=audit.predictions[:1],
                               shown_index=audit.shown_index[:1], shown_images=audit.shown_images[:1],
@@ -155,7 +155,7 @@ def test_one_image_is_enough(results):
     assert ": 1 test image at" in data[TEXT] and "<iframe" in data[HTML]
 
 
-def test_what_would_be_too_long_to_keep_shows_fewer_images(results, monkeypatch):
+def test_long_pages_show_fewer_images(results, monkeypatch):
     whole = len(mimebundle(results["audit"], include=[HTML])[0][HTML])
     monkeypatch.setattr("shiftscope.notebook.display.MAX_LENGTH", whole - 5000)
     fewer = mimebundle(results["audit"], include=[HTML])[0][HTML]
@@ -164,7 +164,7 @@ def test_what_would_be_too_long_to_keep_shows_fewer_images(results, monkeypatch)
     assert "<iframe" not in mimebundle(results["audit"], include=[HTML])[0][HTML]
 
 
-def test_a_kind_that_is_not_known_shows_its_small_values():
+def test_unknown_kind_displays_its_scalars():
     class Odd(Record):
         kind = "odd"
 
@@ -194,7 +194,7 @@ print([name for name in ("torch", "matplotlib") if sys.modules.get(name)])
     (["torch", "matplotlib"], False, "include=['text/plain']", [TEXT], []),
     (["torch", "matplotlib"], False, "", [TEXT], []),
     (["torch"], True, "", [TEXT], [])], ids=["without torch", "words alone", "no matplotlib", "terminal"])
-def test_records_show_themselves_without_torch_and_words_without_matplotlib(results, tmp_path, blocked, shell, asked,
+def test_display_needs_no_torch_and_text_no_matplotlib(results, tmp_path, blocked, shell, asked,
                                                                             shown, loaded):
     results["audit"].save(tmp_path)
     script = WITHOUT.format(blocked=blocked, shell=shell, asked=asked)

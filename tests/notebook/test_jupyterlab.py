@@ -66,7 +66,7 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
         yield lab
 
 
-def test_curves_grow_in_one_output_and_nothing_shows_under_agg(lab):
+def test_curves_update_in_one_output_and_agg_shows_nothing(lab):
     with lab.opened(notebook_of(CELLS)) as page:
         page.evaluate(WATCH)
         run_all(page)
@@ -127,7 +127,7 @@ def drag(page, stage, pixel, *offsets):
     page.mouse.up()
 
 
-def test_a_drag_in_the_widget_changes_python_and_python_moves_the_widget(lab):
+def test_widget_and_python_are_synchronized(lab):
     """13 x 9 placements, the middle one is (6, 4)."""
     errors = []
     with lab.opened(notebook_of(EXPLORE)) as page:
@@ -154,7 +154,7 @@ def test_a_drag_in_the_widget_changes_python_and_python_moves_the_widget(lab):
     assert errors == []
 
 
-def test_a_notebook_that_is_not_trusted_shows_the_picture_instead_of_the_frame(lab, results):
+def test_untrusted_notebook_shows_the_figure(lab, results):
     notebook = notebook_of(("audit",))
     data, metadata = results["audit"]._repr_mimebundle_()
     notebook.cells[0].outputs = [nbformat.v4.new_output("execute_result", data, metadata=metadata, execution_count=1)]

@@ -38,7 +38,7 @@ def net():
         return Net()
 
 
-def test_figures_are_those_of_a_naive_loop(net, monkeypatch):
+def test_statistics_match_a_naive_loop(net, monkeypatch):
     monkeypatch.setattr("shiftscope.visualization.activation_statistics.BATCH_PIXELS", 7 * 99)  # several batches
     data = dataset()
     table = unit_table(net, data, placement=PLACE, images=30, seed=3)
@@ -63,7 +63,7 @@ def test_figures_are_those_of_a_naive_loop(net, monkeypatch):
     assert list(first.duplicates) == pairs
 
 
-def test_planted_dead_and_double_units_are_found(net):
+def test_dead_and_duplicate_units_are_detected(net):
     with torch.no_grad():
         net.conv.bias[1] = -100.0
         net.conv.weight[4] = 2 * net.conv.weight[0]
@@ -75,14 +75,14 @@ def test_planted_dead_and_double_units_are_found(net):
     assert fc.dead == (2,) and fc.duplicates == ((0, 1),)  # no ReLU: dead is what never changes
 
 
-def test_a_silent_layer_before_its_relu_is_not_dead_by_its_sign_alone():
+def test_negative_outputs_without_a_relu_are_not_dead():
     model = nn.Sequential(nn.Flatten(), nn.Linear(99, 4))
     with torch.no_grad():
         model[1].bias.fill_(-1000.0)
     assert unit_table(model, dataset(), placement=PLACE).layers[0].dead == ()
 
 
-def test_a_record_comes_back_from_its_folder(tmp_path, net):
+def test_records_can_be_saved_and_loaded(tmp_path, net):
     table = unit_table(net, dataset(), placement=PLACE, layers=["conv"], name="mine")
     table.save(tmp_path)
     again = UnitTable.load(tmp_path)
@@ -90,7 +90,7 @@ def test_a_record_comes_back_from_its_folder(tmp_path, net):
     np.testing.assert_array_equal(again.maximum, table.maximum)
 
 
-def test_the_model_is_left_as_it_was(net):
+def test_model_state_is_restored(net):
     net.train()
     state = torch.random.get_rng_state()
     unit_table(net, dataset(), placement=PLACE)
@@ -99,7 +99,7 @@ def test_the_model_is_left_as_it_was(net):
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_half_precision_and_color():
+def test_half_precision_and_color_images():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 9, 2))
@@ -108,7 +108,7 @@ def test_half_precision_and_color():
     np.testing.assert_allclose(half, single, rtol=0.02, atol=0.01)
 
 
-def test_a_net_that_is_broken_is_noted(net):
+def test_nonfinite_outputs_are_noted(net):
     with torch.no_grad():
         net.conv.bias[0] = torch.nan
     table = unit_table(net, dataset(), placement=PLACE)
@@ -120,25 +120,25 @@ def test_a_net_that_is_broken_is_noted(net):
     ({"images": 0}, "images must be at least 1, got 0"),
     ({"split": "all"}, "split"),
 ])
-def test_arguments_that_cannot_be(options, message, net):
+def test_invalid_arguments_are_rejected(options, message, net):
     with pytest.raises(UsageError, match=message):
         unit_table(net, dataset(), placement=PLACE, **options)
 
 
-def test_a_model_without_weights():
+def test_model_without_weighted_layers_is_rejected():
     with pytest.raises(UsageError, match="Flatten has no convolution and no fully connected layer"):
         unit_table(nn.Flatten(), dataset(), placement=PLACE)
 
 
 @pytest.mark.parametrize(("layer", "size"), [("conv2", (30, 5, 5, 5)), ("fc1", (100, 30, 2, 3))])
-def test_weights_as_pictures(layer, size, convnet):
+def test_weights_as_images(layer, size, convnet):
     pictures = weight_images(convnet, layer)
     assert tuple(pictures.shape) == size
     weight = getattr(convnet, layer).weight
     assert torch.equal(pictures, weight.view(size))
 
 
-def test_templates_of_neurons_answer_to_the_map_that_they_read(convnet, perceptron):
+def test_templates_of_neurons_have_the_shape_of_their_input_map(convnet, perceptron):
     x = torch.rand(2, 1, 11, 14)
     template = weight_images(perceptron, "fc1")
     z = (template[None] * perceptron.normalize(x)[:, None]).sum((2, 3, 4)) + perceptron.fc1.bias
@@ -161,7 +161,7 @@ def test_real_images_and_a_trained_model(fashion_mnist_dir):
     assert 0.5 < fc1.sparsity < 0.95 and fc2.dead == ()
 
 
-def test_the_same_as_numpy_on_the_same_edges():
+def test_histogram_matches_numpy_on_the_same_edges():
     draw = np.random.default_rng(0)
     numbers = draw.normal(size=(3000, 3)) * [1.0, 50.0, 1e-3] + [0.0, 7.0, -2.0]
     histogram = RunningHistogram(16)
@@ -174,7 +174,7 @@ def test_the_same_as_numpy_on_the_same_edges():
     np.testing.assert_array_equal(histogram.maximum, numbers.max(0))
 
 
-def test_a_column_that_never_changes_and_one_that_grows_late():
+def test_histogram_of_constant_and_growing_columns():
     histogram = RunningHistogram(4)
     histogram.add(np.zeros((5, 2)))
     histogram.add(np.array([[0.0, 1000.0], [0.0, -1000.0]]))
@@ -183,7 +183,7 @@ def test_a_column_that_never_changes_and_one_that_grows_late():
     assert histogram.counts[1].max() == 5
 
 
-def test_a_number_on_the_last_edge_begins_the_next_bin():
+def test_value_on_the_last_edge_extends_the_histogram():
     histogram = RunningHistogram(4)
     histogram.add(np.array([[0.0], [4.0]]))
     top = histogram.edges[0, -1]

@@ -37,7 +37,7 @@ def small_convnet(channels=3, end=None, inplace=False):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("count", [1, 4])
-def test_a_linear_model_is_explained_by_its_weights(channels, count):
+def test_attributions_of_a_linear_model_are_its_weights(channels, count):
     model, x = linear(channels), pictures(count, channels, 6, 9)
     w = model[1].weight.detach().view(3, channels, 6, 9)
     targets = [2, 0, 1, 2][:count]
@@ -53,7 +53,7 @@ def test_a_linear_model_is_explained_by_its_weights(channels, count):
     assert covered.options == {"window": [1, 1], "stride": [1, 1], "baseline": 0}
 
 
-def test_occlusion_is_the_mean_loss_over_the_windows_that_cover_a_pixel():
+def test_occlusion_is_the_mean_decrease_over_windows_covering_a_pixel():
     model, x = linear(2), pictures(1, 2, 6, 9)
     found = attribute(model, x, 1, method="occlusion", window=(2, 3), baseline=102)
     lost, times = torch.zeros(6, 9, dtype=torch.float64), torch.zeros(6, 9)
@@ -67,7 +67,7 @@ def test_occlusion_is_the_mean_loss_over_the_windows_that_cover_a_pixel():
     assert found.options["stride"] == [1, 1]
 
 
-def test_grad_cam_is_the_layers_map_weighted_by_its_mean_gradients():
+def test_grad_cam_is_the_map_weighted_by_its_mean_gradients():
     model, x = seeded(small_convnet), pictures(2, 3, 10, 13)
     found = attribute(model, x, 3, method="grad-cam")
     assert found.layer == "2" and found.options == {"after_relu": True}
@@ -80,7 +80,7 @@ def test_grad_cam_is_the_layers_map_weighted_by_its_mean_gradients():
     assert first.layer == "0" and not np.allclose(first.maps, found.maps)
 
 
-def test_a_relu_in_place_changes_nothing():
+def test_inplace_relu_gives_the_same_maps():
     x = pictures(2, 3, 10, 13)
     for method in EVERY:
         maps = [attribute(seeded(lambda inplace=inplace: small_convnet(inplace=inplace)), x, 1, method=method).maps
@@ -88,7 +88,7 @@ def test_a_relu_in_place_changes_nothing():
         np.testing.assert_array_equal(*maps)
 
 
-def test_the_sum_of_integrated_gradients_is_the_difference_of_scores():
+def test_integrated_gradients_sum_to_the_difference_of_scores():
     model, x = seeded(small_convnet), pictures(3, 3, 10, 13)
     found = attribute(model, x, 2, steps=400)
     rise = (model(x) - model(torch.zeros_like(x)))[:, 2].detach().numpy()
@@ -98,7 +98,7 @@ def test_the_sum_of_integrated_gradients_is_the_difference_of_scores():
     assert np.isnan(attribute(model, x, method="saliency").residuals).all()
 
 
-def test_a_rough_integral_is_noted():
+def test_inexact_integral_is_noted():
     class Step(nn.Module):
         def forward(self, x):
             total = x.sum((1, 2, 3))
@@ -110,7 +110,7 @@ def test_a_rough_integral_is_noted():
     assert attribute(Step(), torch.full((1, 1, 3, 4), 1.0), 0, steps=200).notes == []
 
 
-def test_a_score_that_nothing_reaches_is_noted():
+def test_zero_maps_are_noted():
     model = linear()
     with torch.no_grad():
         model[1].weight[0] = 0.0
@@ -119,7 +119,7 @@ def test_a_score_that_nothing_reaches_is_noted():
 
 
 @pytest.mark.parametrize("method", EVERY)
-def test_a_planted_detector_is_found_where_its_pattern_lies(method):
+def test_pattern_detector_is_attributed_to_its_pattern(method):
     pattern = torch.tensor([[1., 0, 1], [0, 1, 0], [1, 0, 1]])
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
                           nn.Linear(1, 2))
@@ -139,7 +139,7 @@ def test_a_planted_detector_is_found_where_its_pattern_lies(method):
 
 @pytest.mark.parametrize("method", EVERY)
 @pytest.mark.parametrize("end", [lambda: nn.LogSoftmax(1), lambda: nn.Softmax(1)])
-def test_a_softmax_at_the_end_changes_nothing(method, end):
+def test_final_softmax_does_not_change_maps(method, end):
     x = pictures(2, 3, 10, 13)
     plain, ended = (attribute(seeded(lambda e=e: small_convnet(end=e and e())), x, method=method) for e in (None, end))
     np.testing.assert_allclose(ended.maps, plain.maps, atol=1e-9)
@@ -147,7 +147,7 @@ def test_a_softmax_at_the_end_changes_nothing(method, end):
 
 
 @pytest.mark.parametrize("method", EVERY)
-def test_pictures_of_a_batch_do_not_touch_each_other(method, monkeypatch):
+def test_maps_do_not_depend_on_the_batch(method, monkeypatch):
     model, x = seeded(small_convnet), pictures(5, 3, 10, 13)
     together = attribute(model, x, method=method)
     alone = [attribute(model, x[row:row + 1], method=method).maps[0] for row in range(5)]
@@ -157,7 +157,7 @@ def test_pictures_of_a_batch_do_not_touch_each_other(method, monkeypatch):
     assert together.targets.tolist() == together.predictions.tolist() == model(x).argmax(1).tolist()
 
 
-def test_targets_by_name_and_by_number(convnet):
+def test_targets_by_name_and_by_index(convnet):
     x, names = pictures(2, 3, 20, 24, dtype=torch.float32), ["Bag", "Coat", "Shirt", "Boot"]
     by_name = attribute(convnet, x, "class:Coat", class_names=names, method="saliency")
     by_number = attribute(convnet, x, 1, method="saliency")
@@ -165,7 +165,7 @@ def test_targets_by_name_and_by_number(convnet):
     assert by_name.target == "class" and by_name.targets.tolist() == [1, 1]
 
 
-def test_a_unit_of_any_layer(convnet):
+def test_units_of_inner_layers_as_targets(convnet):
     x = pictures(2, 3, 20, 24, dtype=torch.float32)
     neuron = attribute(convnet, x, "fc1:17", method="saliency")
     leaf = x.clone().requires_grad_()
@@ -179,28 +179,28 @@ def test_a_unit_of_any_layer(convnet):
     assert abs(channel.residuals).max() < 1e-4
 
 
-def test_images_may_be_bytes(perceptron):
+def test_images_may_be_uint8(perceptron):
     x = (pictures(2, 1, 11, 14) * 255).to(torch.uint8)
     found = attribute(perceptron, x, 0)
     np.testing.assert_array_equal(found.maps, attribute(perceptron, x.float() / 255, 0).maps)
     np.testing.assert_array_equal(found.maps, attribute(perceptron, x.numpy(), 0).maps)
 
 
-def test_a_picture_as_baseline(perceptron):
+def test_image_as_baseline(perceptron):
     x = pictures(2, 1, 11, 14, dtype=torch.float32)
     ground = torch.full((11, 14), 51, dtype=torch.uint8)
     np.testing.assert_allclose(attribute(perceptron, x, 0, baseline=ground).maps,
                                attribute(perceptron, x, 0, baseline=51).maps, atol=1e-6)
 
 
-def test_normalized_input_is_prepared_and_the_baseline_with_it():
+def test_images_and_baseline_are_normalized():
     model, x = linear(), pictures(2, 1, 6, 9)
     found = attribute(model, x, 1, normalize=(0.2, 0.5), steps=2)
     w = model[1].weight.detach().view(3, 6, 9)
     np.testing.assert_allclose(found.maps, w[1] / 0.5 * x[:, 0], atol=1e-6)
 
 
-def test_half_precision_is_explained_like_single():
+def test_half_precision_maps_match_single_precision():
     model, x = seeded(small_convnet, torch.float32), pictures(2, 3, 10, 13, dtype=torch.float32)
     half = deepcopy(model).half()
     for method in EVERY:
@@ -210,7 +210,7 @@ def test_half_precision_is_explained_like_single():
 
 @pytest.mark.parametrize("method", EVERY)
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
-def test_the_model_is_left_as_it_was(method, error, convnet):
+def test_model_state_is_restored(method, error, convnet):
     convnet.train()
     convnet.fc1_drop.eval()
     convnet.fc1.bias.requires_grad_(False)
@@ -243,7 +243,7 @@ def test_the_model_is_left_as_it_was(method, error, convnet):
     assert not x.requires_grad
 
 
-def test_a_record_comes_back_from_its_folder(tmp_path, convnet):
+def test_records_can_be_saved_and_loaded(tmp_path, convnet):
     found = attribute(convnet, pictures(2, 3, 20, 24, dtype=torch.float32), labels=[0, 3], class_names="abcd",
                       method="occlusion", name="net")
     found.save(tmp_path)
@@ -284,7 +284,7 @@ class Cutter(nn.Module):
     ({"method": "occlusion", "window": (21, 3)}, "window must be at least 1 and at most the image, 20 x 24 pixels"),
     ({"steps": 0}, "steps must be at least 1, got 0"),
 ])
-def test_arguments_that_cannot_be(options, message, convnet):
+def test_invalid_arguments_are_rejected(options, message, convnet):
     with pytest.raises(UsageError, match=message):
         attribute(convnet, torch.zeros(2, 3, 20, 24), **options)
 
@@ -297,36 +297,36 @@ def test_arguments_that_cannot_be(options, message, convnet):
     (torch.full((1, 3, 20, 24), -1.0), "images must be pixels from 0 to 1.*normalize= .*got '-1 to -1'"),
     (torch.zeros(1, 3, 20, 24, dtype=torch.int64), "images must be uint8, or floats from 0 to 1"),
 ])
-def test_images_that_cannot_be(images, message, convnet):
+def test_invalid_images_are_rejected(images, message, convnet):
     with pytest.raises(UsageError, match=message):
         attribute(convnet, images)
 
 
-def test_a_model_without_a_map(perceptron):
+def test_grad_cam_needs_a_convolution(perceptron):
     with pytest.raises(UsageError, match="TwoFullNet has no convolution for Grad-CAM: name another"):
         attribute(perceptron, torch.zeros(1, 1, 11, 14), method="grad-cam")
 
 
-def test_a_model_that_cuts_the_gradient_still_takes_occlusion():
+def test_occlusion_needs_no_gradient():
     x = torch.ones(1, 1, 6, 7)
     with pytest.raises(UsageError, match="the score does not depend on the pixels: the model stops the gradient"):
         attribute(Cutter(), x, method="saliency")
     assert abs(attribute(Cutter(), x, method="occlusion").maps).max() > 0
 
 
-def test_a_layer_that_gives_a_tuple_cannot_be_mapped(foreign):
+def test_grad_cam_rejects_a_layer_that_returns_a_tuple(foreign):
     with pytest.raises(UsageError, match="'rnn' of Foreign returns a tuple: choose one of conv"):
         attribute(foreign, torch.zeros(1, 1, 4, 6), method="grad-cam", layer="rnn")
 
 
-def test_weights_that_are_not_finite_are_an_error(perceptron):
+def test_nonfinite_weights_are_an_error(perceptron):
     with torch.no_grad():
         perceptron.fc1.weight[0, 0] = torch.nan
     with pytest.raises(ShiftscopeError, match="the saliency maps are not finite: the scores or gradients of two-full"):
         attribute(perceptron, torch.zeros(1, 1, 11, 14), method="saliency")
 
 
-def test_captum_is_imported_only_when_it_is_asked_for():
+def test_captum_is_imported_on_first_use():
     script = ("import sys, shiftscope.visualization.attribution, shiftscope.workflows.attribute_checkpoint; "
               "print([name for name in sys.modules if name.startswith('captum')])")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)

@@ -83,7 +83,7 @@ def unchanged(model, before):
 
 
 @pytest.mark.parametrize(("build", "shape", "channel", "last", "classes"), MODELS)
-def test_classes_and_channels_are_climbed(build, shape, channel, last, classes):
+def test_classes_and_channels_are_maximized(build, shape, channel, last, classes):
     model = made(build)
     before = snapshot(model)
     for goal in ("class:3", f"{channel}:2"):
@@ -93,7 +93,7 @@ def test_classes_and_channels_are_climbed(build, shape, channel, last, classes):
 
 
 @pytest.mark.parametrize(("build", "shape", "channel", "last", "classes"), MODELS)
-def test_all_four_methods_explain(build, shape, channel, last, classes):
+def test_all_attribution_methods_apply(build, shape, channel, last, classes):
     model = made(build)
     before = snapshot(model)
     images = torch.rand(3, *shape, generator=torch.Generator().manual_seed(2))
@@ -112,7 +112,7 @@ def test_all_four_methods_explain(build, shape, channel, last, classes):
     assert (abs(exact.residuals) <= 0.02 * np.maximum(rise, rise.mean())).all()
 
 
-def test_a_layer_whose_output_is_changed_in_place_is_recorded_as_it_was_given():
+def test_outputs_are_recorded_before_inplace_changes():
     model = made(Residual).eval()
     images = torch.rand(2, *COLOR, generator=torch.Generator().manual_seed(3))
     found = activations(model, images, ["blocks.0.conv2", "blocks.0.bn2", "blocks.0"])

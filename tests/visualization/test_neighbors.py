@@ -44,7 +44,7 @@ class Planted(nn.Module):
         return self.head(self.fc(x.flatten(1)).relu())
 
 
-def test_a_planted_detector_gets_the_brightest_dot_at_its_place():
+def test_pixel_detector_finds_the_brightest_pixel():
     images = torch.zeros(4, 1, 2, 3, dtype=torch.uint8)
     for number, (row, column, gray) in enumerate([(0, 0, 100), (1, 2, 250), (0, 1, 200), (1, 0, 50)]):
         images[number, 0, row, column] = gray
@@ -64,7 +64,7 @@ def test_a_planted_detector_gets_the_brightest_dot_at_its_place():
 
 @pytest.mark.parametrize("goals", [["class:all", "fc1:3-8"], ["conv2:0-3", "conv1:all"],
                                    ["conv2:2@1,0", "conv2+relu:4"]])
-def test_the_same_as_one_picture_at_a_time(goals):
+def test_neighbors_match_single_forward_passes(goals):
     place = Placement(image=(12, 14), canvas=(18, 21))
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -109,7 +109,7 @@ def _read(goal: str, outputs: dict) -> torch.Tensor:
     return outputs["conv2"][0, 4:5].relu().mean((1, 2))
 
 
-def test_other_objectives_than_units():
+def test_neighbors_of_sums_and_whole_layers():
     images = random_images(5)
     whole, both = find_neighbors(Planted(), ["fc:*", objective("fc:1") - objective("fc:0")], dataset(images), k=1,
                              placement=PLACE)
@@ -120,7 +120,7 @@ def test_other_objectives_than_units():
     assert both.maximum[0] == pytest.approx(float((outputs[:, 1] - outputs[:, 0]).max()), rel=1e-5)
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_results_do_not_depend_on_the_batch_size(monkeypatch):
     data = dataset(random_images(7))
     whole = find_neighbors(Planted(), ["fc:all"], data, placement=PLACE)[0]
     for chunk in (3, 45):  # parts of the placements of an image; two images at once
@@ -131,7 +131,7 @@ def test_chunks_change_nothing(monkeypatch):
         assert parts.counts.sum() == whole.counts.sum() == 3 * 7 * 20
 
 
-def test_fewer_images_or_placements(tmp_path):
+def test_fewer_images_and_placements(tmp_path):
     data = dataset(random_images(9))
     (found,) = find_neighbors(Planted(), ["fc:0"], data, placement=coarser(PLACE, 6), images=4, k=9, name="net")
     assert (found.images, found.placements, found.possible, found.top_index.shape) == (4, 6, 20, (1, 4))
@@ -142,7 +142,7 @@ def test_fewer_images_or_placements(tmp_path):
     assert all(np.array_equal(getattr(again, name), getattr(found, name)) for name in found.arrays)
 
 
-def test_coarser_keeps_the_middle():
+def test_coarser_keeps_the_middle_offset():
     thin = coarser(Placement(image=(2, 3), canvas=(9, 7)), 4)
     assert thin.count <= 4 and list(thin.middle) in thin.offsets().tolist()
 
@@ -153,13 +153,13 @@ def test_coarser_keeps_the_middle():
     ({"placement": Placement(image=(3, 3), canvas=(5, 7))}, "the images of dots are 2 x 3, those of the placement"),
     ({"goals": ["fc:3"]}, "the units of 'fc' range from 0 to 2"),
     ({"data": dataset(random_images(4), 4)}, "has 2 outputs, got 4 class names")])
-def test_what_cannot_be(changed, message):
+def test_invalid_arguments_are_rejected(changed, message):
     given = {"goals": ["fc:0"], "data": dataset(random_images(3)), "placement": PLACE} | changed
     with pytest.raises(UsageError, match=message):
         find_neighbors(Planted(), given.pop("goals"), given.pop("data"), **given)
 
 
-def test_a_model_that_raises_or_gives_nan_is_left_as_it_was():
+def test_model_state_is_restored_after_errors_and_nan():
     model = Planted().train()
     with torch.no_grad():
         model.fc.bias[0] = torch.nan

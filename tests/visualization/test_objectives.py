@@ -25,11 +25,11 @@ def names(text_or_goal, model, shape, class_names=()):
     ("fc1+relu:0-1", ["fc1+relu:0", "fc1+relu:1"]), ("class:Bag-class:Shirt", ["class:Bag - class:Shirt"]),
     ("class:T-shirt/top-0.5 class:Ankle boot", ["class:T-shirt/top - 0.5 class:Ankle boot"]),
     ("-2*fc1:1 + .5*conv2:7@0,1", ["-2 fc1:1 + 0.5 conv2:7@0,1"])])
-def test_strings(convnet, text, expected):
+def test_objective_strings(convnet, text, expected):
     assert names(text, convnet, convnet.picture, NAMES) == expected
 
 
-def test_all_means_every_unit(convnet):
+def test_all_selects_every_unit(convnet):
     assert len(names("conv1:all", convnet, convnet.picture)) == 30
     assert len(names("fc1:all", convnet, convnet.picture)) == 100
     assert names("class:all", convnet, convnet.picture) == ["class:0", "class:1", "class:2", "class:3"]
@@ -49,12 +49,12 @@ def test_all_means_every_unit(convnet):
     ("fc1:3,200", "fc1:3,200: the units of 'fc1' range from 0 to 99"),
     ("class:Bag - class:Shrt", "unknown class 'Shrt': did you mean 'Shirt'?"),
 ])
-def test_what_is_not_there_is_named(convnet, text, message):
+def test_invalid_objectives_are_rejected(convnet, text, message):
     with pytest.raises(UsageError, match=message):
         names(text, convnet, convnet.picture, NAMES)
 
 
-def test_a_class_by_name_needs_names(convnet):
+def test_class_by_name_needs_class_names(convnet):
     with pytest.raises(UsageError, match="the class names are unknown: use an index, or pass class_names="):
         names("class:Bag", convnet, convnet.picture)
     with pytest.raises(UsageError, match="has 4 outputs, got 2 class names"):
@@ -62,12 +62,12 @@ def test_a_class_by_name_needs_names(convnet):
 
 
 @pytest.mark.parametrize("text, gave", [("rnn:0", "a tuple"), ("unused:0", "nothing .it was not called.")])
-def test_layers_without_a_tensor(foreign, text, gave):
+def test_layers_without_tensor_output_are_rejected(foreign, text, gave):
     with pytest.raises(UsageError, match=f"returned {gave}, expected a tensor .batch, units, ...."):
         names(text, foreign, (1, 6, 7))
 
 
-def test_a_model_that_does_not_say_its_size_wants_it_told(foreign, perceptron):
+def test_input_shape_is_required_if_the_model_has_none(foreign, perceptron):
     with pytest.raises(UsageError, match=r"the input shape of Foreign is unknown: pass shape="):
         input_shape(foreign, None)
     assert input_shape(nn.Sequential(perceptron), None) == (1, 11, 14)
@@ -75,7 +75,7 @@ def test_a_model_that_does_not_say_its_size_wants_it_told(foreign, perceptron):
         input_shape(foreign, (4, 4))
 
 
-def test_objectives_add_subtract_scale_and_describe_themselves(perceptron):
+def test_objectives_support_arithmetic_and_str(perceptron):
     goal = 2 * objective("fc1:0-2") - objective("class:Bag") * 0.5
     assert str(goal) == "2 fc1:0-2 - 0.5 class:Bag" and str(-objective("fc1:1")) == "-fc1:1"
     target = resolve_objective(goal, inspect_model(perceptron, perceptron.picture, NAMES))
@@ -87,18 +87,18 @@ def test_objectives_add_subtract_scale_and_describe_themselves(perceptron):
     assert target.activations(later, torch.arange(1, 3)).tolist() == [float(value) for value in expected[1:]]
 
 
-def test_parts_of_different_sizes_do_not_go_together(perceptron):
+def test_parts_with_different_unit_counts_are_rejected(perceptron):
     with pytest.raises(UsageError, match="fc1:0-2 has 3 units and another part has 4"):
         names(objective("fc1:0-2") + objective("fc1:0-3"), perceptron, perceptron.picture)
 
 
-def test_a_channel_is_the_mean_over_its_places_and_tokens_keep_units_last():
+def test_unit_activation_averages_positions():
     output = torch.arange(24.0).view(2, 3, 4)
     assert unit_activation(output, torch.tensor([0, 2])).tolist() == [1.5, 21.5]
     assert unit_activation(output, torch.tensor([0, 3]), units_last=True).tolist() == [4.0, 19.0]
 
 
-def test_class_scores_are_the_same_for_logits_and_log_probabilities_and_never_flat():
+def test_class_score_is_invariant_to_log_softmax_and_not_flat():
     logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
     units = torch.tensor([0, 1, 2, 3, 0])
     torch.testing.assert_close(class_score(logits, units), class_score(logits.log_softmax(1), units))
@@ -107,31 +107,31 @@ def test_class_scores_are_the_same_for_logits_and_log_probabilities_and_never_fl
     assert gradient.tolist() == [[0.75, -0.75]]
 
 
-def test_one_output_is_its_own_score():
+def test_class_score_of_one_output_is_the_output():
     assert class_score(torch.tensor([[3.0]]), torch.tensor([0])).tolist() == [3.0]
 
 
-def test_class_names_that_look_like_sums_are_found_by_name():
+def test_class_names_that_look_like_sums_are_parsed():
     known = ("a - class:b", "b", "a")
     assert [str(part) for _, part in objective("class:a - class:b - class:a", known).parts] == [
         "class:a - class:b", "class:a"]
     assert [str(part) for _, part in objective("class:a - class:b").parts] == ["class:a", "class:b"]
 
 
-def test_a_description_can_be_read_again():
+def test_str_of_an_objective_can_be_parsed():
     for text in ("class:Bag - 0.5 class:Shirt", "-fc1:1", "2 fc1+relu:0-9 + conv2:*", "conv2:7@3,4"):
         assert str(objective(text)) == text
 
 
 
-def test_a_place_is_row_and_column(convnet):
+def test_position_is_row_and_column(convnet):
     target = resolve_objective(objective("conv2:1,2@1,5"), inspect_model(convnet, convnet.picture))
     output = torch.randn(2, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     expected = [float(output[0, 1, 1, 5]), float(output[1, 2, 1, 5])]
     assert target.activations({"conv2": output}, torch.arange(2)).tolist() == expected
 
 
-def test_a_layer_is_its_mean_square_and_relu_comes_before_the_mean(convnet):
+def test_star_is_the_mean_square_and_relu_precedes_the_mean(convnet):
     info = inspect_model(convnet, convnet.picture)
     output = torch.randn(1, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     rows = torch.arange(1)
@@ -143,7 +143,7 @@ def test_a_layer_is_its_mean_square_and_relu_comes_before_the_mean(convnet):
     assert float(after.scores({"conv2": output}, rows, 0.1)) == pytest.approx(float(leaky))
 
 
-def test_directions_are_projections_of_means_or_of_the_whole_output(convnet):
+def test_direction_projects_means_or_the_whole_output(convnet):
     info, output = inspect_model(convnet, convnet.picture), torch.rand(2, 30, 4, 6)
     vector = torch.zeros(30)
     vector[[3, 5]] = torch.tensor([3.0, -4.0])
@@ -158,12 +158,12 @@ def test_directions_are_projections_of_means_or_of_the_whole_output(convnet):
     (torch.ones(7), r"direction\(conv2\): the vector has shape \(7,\), expected \(30,\), one value per unit, or \(30,"),
     (torch.zeros(30), "the length of the vector of direction.conv2. must be a number above 0, got 0.0"),
     (torch.full((30,), torch.nan), "must be a number above 0, got nan")])
-def test_directions_that_cannot_be(convnet, vector, message):
+def test_invalid_directions_are_rejected(convnet, vector, message):
     with pytest.raises(UsageError, match=message):
         resolve_objective(direction("conv2", vector), inspect_model(convnet, convnet.picture))
 
 
-def test_a_match_is_perfect_for_the_image_itself(convnet):
+def test_match_is_zero_for_the_image_itself(convnet):
     info, images = inspect_model(convnet, convnet.picture), torch.rand(2, 3, 20, 24)
 
     extractor = FeatureExtractor(convnet.eval(), torch.float32)
@@ -177,7 +177,7 @@ def test_a_match_is_perfect_for_the_image_itself(convnet):
         resolve_objective(match("conv1", torch.rand(3, 24, 20)), info, extractor=extractor)
 
 
-def test_diversity_compares_gram_matrices_within_a_unit(convnet):
+def test_diversity_compares_gram_matrices_of_one_unit(convnet):
     info = inspect_model(convnet, convnet.picture)
     target = resolve_objective(objective("conv2:3,4") + 2 * diversity("conv2"), info, copies=2)
     assert target.names == [f"conv2:{unit} + 2 diversity(conv2) #{copy}" for unit in (3, 4) for copy in (1, 2)]
@@ -197,7 +197,7 @@ def test_diversity_needs_copies(convnet):
         resolve_objective(objective("conv2:3") + diversity("conv2"), inspect_model(convnet, convnet.picture))
 
 
-def test_a_class_alone_climbs_its_score_and_a_difference_the_logits(perceptron):
+def test_single_classes_use_class_score_and_sums_use_logits(perceptron):
     info, logits = inspect_model(perceptron, perceptron.picture), torch.tensor([[1.0, 4.0, 2.0, 0.0]])
     rows = torch.arange(1)
     alone = resolve_objective(objective("class:1"), info).scores({"class": logits}, rows)

@@ -62,7 +62,7 @@ def real() -> Dataset:
     return Dataset(name="white", class_names=NAMES, train=part, test=part, source="-", license="-")
 
 
-def test_figures_worked_out_by_hand():
+def test_metrics_match_manual_computation():
     model = Rows()
     near = find_neighbors(model, ["fc:0-1"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
     found = measure_quality(model, neurons(), neighbors=near, shift=1)
@@ -95,7 +95,7 @@ def classes() -> Synthesis:
     return synthesis(["class:a", "class:b", "class:c"], images, [5.5] * 3, "class:all")
 
 
-def test_a_judge_that_always_says_the_same():
+def test_transfer_of_a_constant_judge():
     found = measure_quality(Rows(), classes(), judge=Always(), judge_name="stubborn")
     assert found.transfer == pytest.approx(1 / 3) and found.judged.tolist() == [1, 1, 1]
     assert found.judged_correct.tolist() == [False, True, False] and found.judge == "stubborn"
@@ -106,7 +106,7 @@ def test_a_judge_that_always_says_the_same():
     assert neither.transfer is None and neither.judged.tolist() == [-1, -1]
 
 
-def test_judges_that_cannot_be():
+def test_invalid_judges_are_rejected():
     with pytest.raises(UsageError, match=r"the judge Always must have the same 3 classes .* shape \(3, 5\)"):
         measure_quality(Rows(), classes(), judge=Always(5))
     other = TwoFullNet(4, canvas=(9, 9), classes=3)
@@ -115,7 +115,7 @@ def test_judges_that_cannot_be():
     assert judge_images(Always(), np.zeros((600, 1, 4, 6), np.float32), 3).shape == (600,)
 
 
-def test_stability_over_seeds():
+def test_seed_stability_matches_numpy():
     model = TwoFullNet(5, canvas=(6, 8), classes=3)
     made = visualize(model, "class:all", settings=FEW, class_names=NAMES)
     found = measure_quality(model, made, seeds=3)
@@ -127,12 +127,12 @@ def test_stability_over_seeds():
     assert found.seeds == 3 and same_settings(made, 7).seed == 7
 
 
-def test_pictures_of_one_color_have_no_correlation():
+def test_constant_images_have_no_correlation():
     flat, other = np.ones((1, 4)), np.arange(4.0)[None]
     assert np.isnan(mean_correlation([flat, other], 1)).all() and np.isnan(mean_correlation([], 1)).all()
 
 
-def test_nothing_above_zero_and_sums_have_no_share():
+def test_selectivity_is_nan_for_sums_and_dead_units():
     silent = synthesis(["fc:3"], np.zeros((1, 1, 4, 6)), [-0.5], "fc:3")
     near = find_neighbors(Rows(), ["fc:3"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
     found = measure_quality(Rows(), silent, neighbors=near)
@@ -142,7 +142,7 @@ def test_nothing_above_zero_and_sums_have_no_share():
     assert np.isnan(measure_quality(Rows(), both).selectivity).all()
 
 
-def test_saved_and_as_plain_values(tmp_path):
+def test_quality_can_be_saved_and_loaded(tmp_path):
     found = measure_quality(Rows(), classes(), judge=Always())
     found.save(tmp_path)
     again = Quality.load(tmp_path)
@@ -155,18 +155,18 @@ def test_saved_and_as_plain_values(tmp_path):
 @pytest.mark.parametrize("given, message", [
     ({"seeds": 1}, "seeds must be 0 or at least 2"),
     ({"shift": 0}, "shift must be an integer of at least 1, got 0")])
-def test_what_cannot_be(given, message):
+def test_invalid_arguments_are_rejected(given, message):
     with pytest.raises(UsageError, match=message):
         measure_quality(Rows(), neurons(), **given)
 
 
-def test_neighbors_of_other_units():
+def test_neighbors_of_other_units_are_rejected():
     near = find_neighbors(Rows(), ["fc:0-2"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
     with pytest.raises(UsageError, match="the neighbors belong to fc:0-2, the images to fc:0-1"):
         measure_quality(Rows(), neurons(), neighbors=near)
 
 
-def test_models_are_left_as_they_were_also_after_errors():
+def test_model_state_is_restored_after_errors():
     model, judge = Rows().train(), TwoFullNet(4, canvas=(9, 9), classes=3).train()
     with pytest.raises(UsageError):
         measure_quality(model, classes(), judge=judge)

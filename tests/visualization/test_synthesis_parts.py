@@ -50,7 +50,7 @@ def linear(weights):
 # ------------------------------------------------------------------ starts
 
 
-def test_starts():
+def test_initial_images():
     names = ["a", "b", "c"]
     assert initial_images("zero", SHAPE, names, seed=0).unique().tolist() == [0.5]
     assert initial_images("black", SHAPE, names, seed=0).unique().tolist() == [0.0]
@@ -60,7 +60,7 @@ def test_starts():
     assert not torch.equal(noise, initial_images("random", SHAPE, names, seed=1))
 
 
-def test_a_start_picture_is_kept_in_either_type():
+def test_initial_image_may_be_uint8_or_float():
     picture = np.arange(15, dtype=np.uint8).reshape(3, 5) + 100
     as_bytes = initial_images(picture, (1, 3, 5), ["a", "b"], seed=0)
     np.testing.assert_allclose(as_bytes[1, 0], picture / 255, rtol=1e-6)
@@ -73,7 +73,7 @@ def images():
     return TensorImages(pixels, torch.arange(6))
 
 
-def test_starts_made_of_images(images):
+def test_initial_images_from_a_dataset(images):
     mean = initial_images("mean", (1, 7, 10), ["a"], seed=0, images=images)[0]
     expected = images.images.double().mean(0) / 255
     torch.testing.assert_close(mean[:, 2:5, 3:7], expected.float())
@@ -93,12 +93,12 @@ def test_starts_made_of_images(images):
     ("mean", "the start 'mean' needs images: pass images="),
     (3, "the start 3 needs images: pass images="),
 ])
-def test_starts_that_cannot_be(start, message):
+def test_invalid_starts_are_rejected(start, message):
     with pytest.raises(UsageError, match=message):
         initial_images(start, (1, 3, 5), ["a", "b"], seed=0)
 
 
-def test_images_that_do_not_suit(images):
+def test_unsuitable_image_sets_are_rejected(images):
     with pytest.raises(UsageError, match="start must be the index of an image, from 0 to 5, got 6"):
         initial_images(6, (1, 7, 10), ["a"], seed=0, images=images)
     with pytest.raises(UsageError, match="the images have 1 channels, the model takes 3"):
@@ -108,7 +108,7 @@ def test_images_that_do_not_suit(images):
 # ------------------------------------------------------------------ transforms
 
 
-def test_jitter_moves_down_and_to_the_right_within_its_bound():
+def test_jitter_shifts_within_its_bound():
     picture = torch.zeros(1, 1, 4, 6)
     picture[..., 1, 2] = 1
     assert translate(picture, (2, 3), 0.0).nonzero().tolist() == [[0, 0, 3, 5]]
@@ -117,7 +117,7 @@ def test_jitter_moves_down_and_to_the_right_within_its_bound():
 
 
 @pytest.mark.parametrize("shift", [(2, -3), (-1, 4), (0, 1), (9, 0)])
-def test_a_cropped_shift_brings_in_the_ground(shift):
+def test_translate_fills_with_the_ground(shift):
     picture, ground = random_pictures(2, 1, 4, 6), random_pictures(1, 1, 4, 6, seed=1)
     expected = ground.expand(2, 1, 4, 6).clone()
     for y in range(4):
@@ -127,7 +127,7 @@ def test_a_cropped_shift_brings_in_the_ground(shift):
     assert torch.equal(translate(picture, shift, ground), expected)
 
 
-def test_blur_is_a_gaussian_of_the_given_width():
+def test_blur_is_gaussian():
     point = torch.zeros(1, 1, 31, 41, dtype=torch.float64)
     point[..., 15, 20] = 1
     smooth = blur(point, 2.0)[0, 0]
@@ -139,7 +139,7 @@ def test_blur_is_a_gaussian_of_the_given_width():
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.0, 1.3])
-def test_scaling_is_bilinear_reading_about_the_middle(factor):
+def test_scale_is_bilinear_about_the_middle(factor):
     rows, columns = torch.arange(9.0, dtype=torch.float64), torch.arange(12.0, dtype=torch.float64)
     ramp = (2 * rows[:, None] + columns)[None, None]  # bilinear reading is exact on a ramp
     found = scale(ramp, factor)[0, 0]
@@ -147,7 +147,7 @@ def test_scaling_is_bilinear_reading_about_the_middle(factor):
     torch.testing.assert_close(found, 2 * source[0][:, None] + source[1])
 
 
-def test_transforms_fall_out_alike_for_equal_keys_and_compose():
+def test_transforms_depend_on_their_key_and_compose():
     pictures = random_pictures(2, 1, 6, 8)
     for transform in (Jitter(2), Jitter(2, 0.5), Scale(0.3), Blur(2.0), Noise(0.1)):
         first, again, other = (transform(pictures, key) for key in (view_key(0, 5), view_key(0, 5), view_key(0, 9)))
@@ -157,7 +157,7 @@ def test_transforms_fall_out_alike_for_equal_keys_and_compose():
     assert float((both - Jitter(2)(pictures, 77)).std()) == pytest.approx(0.1, rel=0.3)
 
 
-def test_the_gradient_of_the_variation_is_the_gradient():
+def test_total_variation_gradient_matches_autograd():
     pictures = random_pictures(2, 3, 5, 4).requires_grad_()
     total = sum((pictures.diff(dim=axis).square() + 0.05**2).sqrt().sum() for axis in (2, 3))
     (expected,) = torch.autograd.grad(total, pictures)
@@ -168,7 +168,7 @@ def test_the_gradient_of_the_variation_is_the_gradient():
 
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 9), (5, 4)])
-def test_fourier_begins_with_the_start_and_weights_by_one_over_f(size):
+def test_fourier_inverts_and_weights_by_one_over_f(size):
     z = random_pictures(2, 3, *size)
     how = Fourier(size)
     torch.testing.assert_close(how.logits(how.start(z)), z)
@@ -181,7 +181,7 @@ def test_fourier_begins_with_the_start_and_weights_by_one_over_f(size):
 
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 9)])
-def test_maco_keeps_the_spectrum_and_moves_uphill(size):
+def test_maco_keeps_the_spectrum_and_increases_the_score(size):
     r = torch.rand(1, size[0], size[1] // 2 + 1, dtype=torch.float64) + 0.5
     how, z, weights = Maco(r, size), random_pictures(2, 1, *size), random_pictures(2, 1, *size, seed=1) - 0.5
     phases = how.start(z)
@@ -193,7 +193,7 @@ def test_maco_keeps_the_spectrum_and_moves_uphill(size):
     assert float(gained.min()) > 0
 
 
-def test_the_spectrum_of_one_image_gives_one_image_on_a_black_canvas(images):
+def test_maco_of_a_single_image_leaves_the_canvas_black(images):
     how = maco(images, (1, 7, 10), single_image=True)
     z = how.logits(how.start(random_pictures(2, 1, 7, 10)))
     assert z.shape == (2, 1, 7, 10)
@@ -203,7 +203,7 @@ def test_the_spectrum_of_one_image_gives_one_image_on_a_black_canvas(images):
     assert float(torch.sigmoid(z).max()) < 0.09
 
 
-def test_the_mean_magnitude_is_that_of_the_images_wherever_they_lie(images):
+def test_mean_magnitude_does_not_depend_on_offsets(images):
     shape, place = (1, 7, 10), Placement(image=(3, 4), canvas=(7, 10))
     found = mean_magnitude(images, shape, place)
     offsets = torch.tensor([[0, 0], [4, 6], [1, 2], [2, 3], [3, 3], [0, 5]])
@@ -213,7 +213,7 @@ def test_the_mean_magnitude_is_that_of_the_images_wherever_they_lie(images):
         maco(None, shape)
 
 
-def test_a_window_shows_the_ground_outside():
+def test_window_shows_the_ground_outside():
     window = soft_window(20, 30, (0.5, 0.4))
     assert window is not None and window.shape == (20, 30)
     assert float(window[10, 15]) > 0.98 and float(window[0, 15]) < 0.02 and float(window[10, 0]) < 1e-3
@@ -230,7 +230,7 @@ def test_a_window_shows_the_ground_outside():
 # ------------------------------------------------------------------ ascent
 
 
-def test_plain_ascent_on_a_linear_score_finds_its_weights():
+def test_ascent_on_a_linear_score_follows_its_weights():
     weights = random_pictures(3, 1, 9, 7) - 0.5
     found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=1, step_size=1e-3))
     change = torch.sigmoid(found.parameters) - 0.5
@@ -239,7 +239,7 @@ def test_plain_ascent_on_a_linear_score_finds_its_weights():
     torch.testing.assert_close(sizes, torch.full((3,), 0.25e-3, dtype=torch.float64), rtol=1e-3, atol=0)
 
 
-def test_under_a_bound_a_linear_score_is_best_along_its_weights():
+def test_bounded_ascent_on_a_linear_score_follows_its_weights():
     weights = random_pictures(3, 1, 9, 7) - 0.5
     found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=100, step_size=0.1, radius=0.5))
     change = (torch.sigmoid(found.parameters) - 0.5).flatten(1)
@@ -247,7 +247,7 @@ def test_under_a_bound_a_linear_score_is_best_along_its_weights():
     torch.testing.assert_close(change.norm(dim=1), torch.full((3,), 0.5, dtype=torch.float64))
 
 
-def test_what_lies_within_the_bound_stays():
+def test_projection_keeps_images_within_the_bound():
     z = random_pictures(2, 1, 3, 4)
     assert torch.equal(project_to_ball(z, torch.zeros_like(z), 10.0), z)
 
@@ -255,7 +255,7 @@ def test_what_lies_within_the_bound_stays():
 @pytest.mark.parametrize("changed", [{}, {"jitter": 2, "views": 2, "jitter_mode": "crop", "noise": 0.1, "scale": 0.2,
                                           "blur": 1.0, "total_variation": 0.1, "l2": 0.1, "decay": 0.05,
                                           "momentum": 0.5, "patience": 3}])
-def test_every_picture_goes_its_own_way(changed):
+def test_ascent_does_not_depend_on_the_batch(changed):
     weights, settings = random_pictures(5, 1, 9, 7) - 0.5, settings_of(**changed)
     start = torch.zeros_like(weights)
     parts = compose([Scale(settings.scale), Jitter(settings.jitter, 0.5), Noise(settings.noise)])
@@ -271,7 +271,7 @@ def saturating(limits):
     return lambda pixels, rows: pixels.mean((1, 2, 3)).clamp_max(1.0) - (pixels.mean((1, 2, 3)) - limits[rows]).relu()
 
 
-def test_a_unit_stops_when_its_score_has_not_risen_and_others_go_on():
+def test_units_stop_early_one_by_one():
     limits, asked = torch.tensor([0.52, 0.95, 0.6], dtype=torch.float64), []
 
     def score(pixels, rows):
@@ -289,20 +289,20 @@ def test_a_unit_stops_when_its_score_has_not_risen_and_others_go_on():
     torch.testing.assert_close(found.parameters[:1], frozen.parameters)
 
 
-def test_pictures_of_one_unit_stop_together():
+def test_images_of_one_unit_stop_together():
     limits = torch.tensor([0.52, 0.7, 0.9, 0.9], dtype=torch.float64)
     start = torch.zeros(4, 1, 4, 5, dtype=torch.float64)
     steps = climb(saturating(limits), start, settings_of(steps=60, patience=5), copies=2).steps.tolist()
     assert steps[0] == steps[1] < steps[2] == steps[3]
 
 
-def test_a_score_without_slope_leaves_the_picture_where_it_was_and_is_not_felt():
+def test_score_without_gradient_keeps_the_image():
     start = to_logits(random_pictures(2, 1, 4, 5))
     found = climb(lambda pixels, rows: 0 * pixels.sum((1, 2, 3)) + 7, start, settings_of())
     assert torch.equal(found.parameters, start) and found.has_gradient.tolist() == [False, False]
 
 
-def test_slopes_too_small_or_large_to_square_still_count():
+def test_tiny_and_huge_gradients_are_normalized():
     weights = random_pictures(2, 1, 4, 5) - 0.5
     scale = torch.tensor([1e-200, 1e200], dtype=torch.float64)[:, None, None, None]
     start = torch.zeros_like(weights)
@@ -310,7 +310,7 @@ def test_slopes_too_small_or_large_to_square_still_count():
     torch.testing.assert_close(found.parameters, climb(linear(weights), start, settings_of()).parameters)
 
 
-def test_the_l2_penalty_pulls_toward_the_ground():
+def test_l2_penalty_reduces_the_change():
     weights, start = random_pictures(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, dtype=torch.float64)
     free, held = (torch.sigmoid(climb(linear(weights), start, settings_of(l2=l2)).parameters) - 0.5
                   for l2 in (0.0, 3.0))
@@ -335,12 +335,12 @@ def test_relus_leak_in_the_first_quarter_only():
     ("steps", 0), ("step_size", 0.0), ("momentum", 1.0), ("blur", -1.0), ("jitter", -1), ("decay", 1.0), ("leak", -0.1),
     ("total_variation", -1.0), ("views", 0), ("window", 0.0), ("window", 1.5), ("radius", 0.0), ("patience", -1),
     ("parametrization", "wavelets"), ("jitter_mode", "roll"), ("memory", 0), ("noise", -0.1), ("scale", 1.0)])
-def test_settings_that_cannot_be(name, value):
+def test_invalid_settings_are_rejected(name, value):
     with pytest.raises(UsageError, match=f"{name} must be"):
         SynthesisSettings(**{name: value})
 
 
-def test_presets_follow_the_pictures_and_give_way_to_what_is_set():
+def test_presets_depend_on_the_input_and_can_be_overridden():
     open_ = SynthesisSettings()
     assert resolve_settings(open_, (1, 56, 56)).preset == "small units"
     assert resolve_settings(open_, (1, 56, 56), first_layer=True).start == "zero"
@@ -351,7 +351,7 @@ def test_presets_follow_the_pictures_and_give_way_to_what_is_set():
     assert resolve_settings(SynthesisSettings(parametrization="maco"), (1, 56, 56)).decay == 0
 
 
-def test_the_window_of_a_class_is_the_size_of_its_images():
+def test_window_of_classes_has_the_size_of_the_images():
     place = Placement(image=(10, 28), canvas=(40, 60))
     chosen = resolve_settings(SynthesisSettings(), (3, 40, 60), classes=True, placement=place)
     assert chosen.window == (12 / 40, 30 / 60) and chosen.jitter == 13 and chosen.start == "black"

@@ -39,7 +39,7 @@ def state_of(model):
 
 
 @pytest.mark.parametrize("goal", ["class:all", "fc1:0-6"])
-def test_every_unit_is_excited_by_its_own_picture(perceptron, convnet, goal):
+def test_each_image_increases_the_activation_of_its_unit(perceptron, convnet, goal):
     for model in (perceptron, convnet):
         found = visualize(model, goal)
         assert found.images.shape == (len(found.units), *model.picture) and found.images.dtype == np.float32
@@ -47,7 +47,7 @@ def test_every_unit_is_excited_by_its_own_picture(perceptron, convnet, goal):
         assert (found.activations > found.activations_start).all()
 
 
-def test_reached_activations_are_those_of_the_pictures(convnet):
+def test_activations_match_a_forward_pass(convnet):
     found = visualize(convnet, "conv2:0-4", settings=FEW)
     convnet.eval()
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_reached_activations_are_those_of_the_pictures(convnet):
     assert found.predictions.tolist() == outputs.argmax(1).tolist()
 
 
-def test_plain_neuron_pictures_resemble_the_weights(perceptron):
+def test_plain_ascent_of_neurons_resembles_their_weights(perceptron):
     found = visualize(perceptron, "fc1:all", start="zero", settings=PLAIN_ASCENT)
     moved = torch.from_numpy(found.images).flatten(1) - 0.5
     cosines = torch.cosine_similarity(moved, perceptron.fc1.weight.detach())
@@ -76,7 +76,7 @@ def trained(request):
     return lambda name: shiftscope.load(folder / name)
 
 
-def test_class_pictures_of_the_convnet_beat_the_real_images(trained, fashion_mnist_dir):
+def test_class_images_of_the_convnet_exceed_real_images(trained, fashion_mnist_dir):
     data = shiftscope.load_dataset("fashion-mnist", data_dir=fashion_mnist_dir)
     place, model = Placement(image=(28, 28), canvas=(56, 56)), trained("two-conv")
     found, indices = visualize(model, "class:all", placement=place), torch.arange(600)
@@ -88,11 +88,11 @@ def test_class_pictures_of_the_convnet_beat_the_real_images(trained, fashion_mni
 
 
 @pytest.mark.parametrize("name", ["two-full", "two-conv"])
-def test_class_pictures_of_trained_models_are_taken_for_their_class(trained, name):
+def test_class_images_of_trained_models_are_classified_correctly(trained, name):
     assert visualize(trained(name), "class:all").predictions.tolist() == list(range(10))
 
 
-def test_plain_neuron_pictures_resemble_trained_weights(trained):
+def test_plain_ascent_of_neurons_resembles_trained_weights(trained):
     model = trained("two-full")
     found = visualize(model, "fc1:all", settings=PLAIN_ASCENT)
     moved = torch.from_numpy(found.images).flatten(1) - 0.5
@@ -105,7 +105,7 @@ PER_UNIT = [("convnet", "fc1:0-4", {}), ("convnet", "class:all", {}), ("perceptr
 
 
 @pytest.mark.parametrize("name, goal, given", PER_UNIT)
-def test_a_batch_gives_the_pictures_that_units_get_one_by_one(name, goal, given, request):
+def test_batch_matches_single_units(name, goal, given, request):
     model = request.getfixturevalue(name).double()
     together = visualize(model, goal, settings=SynthesisSettings(steps=12, patience=3), **given)
     for row, unit in enumerate(together.units):
@@ -114,7 +114,7 @@ def test_a_batch_gives_the_pictures_that_units_get_one_by_one(name, goal, given,
         assert together.steps[row] == alone.steps[0]
 
 
-def test_in_float64_batches_differ_by_rounding_alone(convnet):
+def test_float64_batches_differ_by_rounding_only(convnet):
     probes = []
     model = convnet.double()
     info = inspect_model(model, convnet.picture)
@@ -130,7 +130,7 @@ def test_in_float64_batches_differ_by_rounding_alone(convnet):
 
 
 @pytest.mark.parametrize("name, goal", [("convnet", "fc1:0-4"), ("perceptron", "fc1:all")])
-def test_in_float32_a_batch_stays_near_units_one_by_one(name, goal, request):
+def test_float32_batch_is_close_to_single_units(name, goal, request):
     model = request.getfixturevalue(name)
     for steps, of_pixels in ((1, 1e-5), (20, None)):
         together = visualize(model, goal, settings=SynthesisSettings(steps=steps))
@@ -141,7 +141,7 @@ def test_in_float32_a_batch_stays_near_units_one_by_one(name, goal, request):
             np.testing.assert_allclose(together.activations[row], alone.activations[0], rtol=0.01)
 
 
-def test_chunks_change_nothing(convnet, monkeypatch):
+def test_results_do_not_depend_on_the_batch_size(convnet, monkeypatch):
     model = convnet.double()
     whole = visualize(model, "fc1:0-4", settings=FEW)
     monkeypatch.setattr("shiftscope.visualization.synthesis.batch_size_for", lambda *arguments: 2)
@@ -149,7 +149,7 @@ def test_chunks_change_nothing(convnet, monkeypatch):
     np.testing.assert_allclose(whole.images, parts.images, rtol=0, atol=1e-7)
 
 
-def test_chunks_fit_into_the_memory_that_is_given(convnet):
+def test_batch_size_fits_into_the_given_memory(convnet):
     info = inspect_model(convnet, convnet.picture)
     lengths = [batch_size_for(info, 1, torch.float32, torch.device("cpu"), memory) for memory in (1, 2, 64)]
     assert 1 <= lengths[0] < lengths[1] < lengths[2]
@@ -174,7 +174,7 @@ class Hungry(nn.Module):
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
                                    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate")])
-def test_a_chunk_that_does_not_fit_is_halved(error):
+def test_batch_is_halved_when_out_of_memory(error):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Hungry(2, error).double()
@@ -185,7 +185,7 @@ def test_a_chunk_that_does_not_fit_is_halved(error):
                                rtol=0, atol=1e-7)
 
 
-def test_memory_that_one_picture_exceeds_is_the_models_error():
+def test_out_of_memory_for_one_image_is_an_error():
     for room, copies in ((2, 3), (0, 1)):  # later, and at once
         model = Hungry(room, MemoryError("mine"))
         with pytest.raises(ShiftscopeError, match="out of memory while Hungry computed: free memory") as caught:
@@ -195,7 +195,7 @@ def test_memory_that_one_picture_exceeds_is_the_models_error():
     assert visualize(model, "head:3", shape=(1, 3, 4), settings=FEW).units == ["head:3"]
 
 
-def test_a_model_that_takes_one_picture_at_a_time_gives_the_same_pictures():
+def test_model_that_takes_single_images_gives_the_same_result():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Hungry(1, RuntimeError("one at a time")).double()
@@ -206,7 +206,7 @@ def test_a_model_that_takes_one_picture_at_a_time_gives_the_same_pictures():
                                found.images, rtol=0, atol=1e-7)
 
 
-def test_the_channels_last_layout_changes_nothing_that_matters(convnet, monkeypatch):
+def test_channels_last_gives_the_same_images(convnet, monkeypatch):
     model = convnet.double()
     fast = visualize(model, "class:all", settings=FEW)
     monkeypatch.setattr("shiftscope.visualization.synthesis._supports_channels_last",
@@ -227,7 +227,7 @@ class Viewer(nn.Module):
         return self.head(x.view(len(x), -1))
 
 
-def test_a_model_with_views_of_its_own():
+def test_model_that_calls_view():
     found = visualize(Viewer(), "conv:all", shape=(1, 6, 7), settings=FEW)
     assert (found.activations > found.activations_start).all()
 
@@ -240,7 +240,7 @@ def test_a_model_with_views_of_its_own():
     lambda model: visualize(model, match("conv2", np.zeros((3, 24, 20))), settings=FEW),
     lambda model: visualize(model, "conv2:0@99,0", settings=FEW),
 ])
-def test_the_model_is_left_as_it_was(convnet, call):
+def test_model_state_is_restored(convnet, call):
     convnet.train()
     convnet.conv2_drop.eval()
     convnet.fc2.weight.requires_grad_(False)
@@ -266,7 +266,7 @@ class Raising(nn.Module):
 
 @pytest.mark.parametrize("kind", [RuntimeError, KeyError, KeyboardInterrupt])
 @pytest.mark.parametrize("at", [1, 3, 6])
-def test_errors_of_the_model_are_told_and_leave_no_trace(kind, at):
+def test_model_errors_are_reported_and_state_is_restored(kind, at):
     error = kind("mine")
     model = Raising(error, at).train()
     before = state_of(model)
@@ -280,7 +280,7 @@ def test_errors_of_the_model_are_told_and_leave_no_trace(kind, at):
     assert state_of(model) == before
 
 
-def test_a_dead_relu_unit_wakes_up_and_is_not_gray():
+def test_inactive_relu_unit_becomes_active():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.ReLU(), nn.Linear(2, 2))
     with torch.no_grad():
         model[1].weight[0] = torch.linspace(-1, 1, 12)
@@ -300,21 +300,21 @@ def planted(bias):
 
 
 @pytest.mark.parametrize("bias", [-1.0, 1.0])
-def test_a_dead_unit_is_reported_and_no_other(bias):
+def test_dead_units_are_reported(bias):
     found = visualize(planted(bias), "1:all", shape=(1, 3, 4), settings=FEW)
     assert found.dead.tolist() == [True, False, False]
     assert found.notes == ["1 of 3 units are dead: their synthesized image does not bring them above zero (for "
                            "channels, at any position), or no pixel affects them (1:0)"]
 
 
-def test_a_unit_that_never_fires_is_dead_though_pixels_change_it():
+def test_unit_that_is_never_active_is_dead():
     model = planted(0.0)
     with torch.no_grad():
         model[1].bias[1] = -50
     assert visualize(model, "1:all", shape=(1, 3, 4), settings=FEW).dead.tolist() == [True, True, False]
 
 
-def test_a_planted_detector_is_recovered():
+def test_pattern_of_a_detector_is_recovered():
     """A channel that looks for a fixed 5 x 5 pattern shows it, at the place that is asked for and nowhere else."""
     model = nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU())
     with torch.no_grad():
@@ -331,7 +331,7 @@ def test_a_planted_detector_is_recovered():
         assert float((picture - 0.5).abs().max()) < 0.01
 
 
-def test_under_a_norm_bound_a_linear_model_shows_its_weights(perceptron):
+def test_bounded_ascent_of_a_linear_model_shows_its_weights(perceptron):
     settings = SynthesisSettings(**(PLAIN_ASCENT.to_dict() | {"steps": 60, "step_size": 0.1, "radius": 0.5}))
     found = visualize(perceptron, "fc1:all", settings=settings, start="zero")
     moved = torch.from_numpy(found.images).flatten(1) - 0.5
@@ -344,12 +344,12 @@ class Cut(nn.Module):
         return x.detach().flatten(1)
 
 
-def test_a_score_that_does_not_depend_on_the_picture():
+def test_score_independent_of_the_image_is_rejected():
     with pytest.raises(UsageError, match="class:0 does not depend on the image: the model stops the gradient"):
         visualize(Cut(), "class:0", shape=(1, 3, 4))
 
 
-def test_weights_that_are_not_finite_are_said():
+def test_nonfinite_weights_are_an_error():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     with torch.no_grad():
         model[1].weight[0, 0] = torch.nan
@@ -357,7 +357,7 @@ def test_weights_that_are_not_finite_are_said():
         visualize(model, "class:0", shape=(1, 3, 4), settings=FEW)
 
 
-def test_models_that_want_normalized_pixels(perceptron):
+def test_models_that_expect_normalized_pixels(perceptron):
     bare = nn.Sequential(nn.Flatten(), perceptron.fc1, nn.ReLU(), perceptron.fc2)
     found = visualize(bare, "1:all", shape=perceptron.picture, normalize=(0.1307, 0.3081), settings=FEW, start="zero")
     expected = visualize(perceptron, "fc1:all", settings=FEW, start="zero")
@@ -373,7 +373,7 @@ def test_differences_of_units(perceptron):
     assert float(torch.cosine_similarity(moved, weights, dim=0)) > 0.8
 
 
-def test_starts_chosen_for_the_caller(convnet):
+def test_default_starts(convnet):
     place = Placement(image=(10, 12), canvas=(20, 24))
     assert visualize(convnet, "conv1:0", settings=FEW, placement=place).start == "zero"
     assert visualize(convnet, "fc1:0", settings=FEW, placement=place).start == "black"
@@ -393,7 +393,7 @@ def test_half_precision(name, dtype, request):
     assert np.isfinite(found.images).all()
 
 
-def test_the_record_saves_and_loads(perceptron, tmp_path):
+def test_synthesis_can_be_saved_and_loaded(perceptron, tmp_path):
     found = visualize(perceptron, "class:Bag", class_names=["Bag", "b", "c", "d"], settings=FEW, name="mine")
     found.save(tmp_path)
     again = Synthesis.load(tmp_path)
@@ -401,13 +401,13 @@ def test_the_record_saves_and_loads(perceptron, tmp_path):
     np.testing.assert_array_equal(again.images, found.images)
 
 
-def test_the_result_says_what_was_chosen(convnet):
+def test_resolved_settings_are_recorded(convnet):
     settings = visualize(convnet, "class:0", settings=FEW).settings
     assert (settings["preset"], settings["steps"], settings["start"]) == ("small color", 6, "zero")
     assert None not in [settings[name] for name in ("views", "jitter", "window", "patience", "parametrization")]
 
 
-def test_inversion_finds_what_a_layer_keeps(convnet):
+def test_feature_inversion_recovers_the_image(convnet):
     image = torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0))
     settings = SynthesisSettings(steps=80, jitter=0, blur=0.0, total_variation=0.0, decay=0.0, patience=0)
     found = visualize(convnet, match("conv1", image), settings=settings, start="zero")
@@ -416,7 +416,7 @@ def test_inversion_finds_what_a_layer_keeps(convnet):
     assert seen > 0.9  # 30 filters see nearly every pixel
 
 
-def test_pictures_of_one_unit_differ_where_diversity_is_asked_for(convnet):
+def test_diversity_makes_images_of_one_unit_differ(convnet):
     settings, unlike = SynthesisSettings(steps=20, patience=0), []
     for weight in (0.0, 1.0):
         goal = objective("conv2:3,4") + weight * diversity("conv2")
@@ -429,7 +429,7 @@ def test_pictures_of_one_unit_differ_where_diversity_is_asked_for(convnet):
 
 
 @pytest.mark.parametrize("parametrization", ["fourier", "maco"])
-def test_spectral_pictures_excite_their_units(convnet, perceptron, parametrization):
+def test_spectral_parametrizations_increase_activations(convnet, perceptron, parametrization):
     draw = torch.Generator().manual_seed(0)
     for model in (convnet, perceptron):
         channels, height, width = model.picture
@@ -442,7 +442,7 @@ def test_spectral_pictures_excite_their_units(convnet, perceptron, parametrizati
         assert found.settings["parametrization"] == parametrization
 
 
-def test_channels_that_answer_somewhere_are_not_dead_though_their_mean_is_below_zero():
+def test_channel_active_at_one_position_is_not_dead():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 7 * 8, 2))
     with torch.no_grad():
         model[0].bias[:], model[0].weight[:] = -3, torch.tensor([1.0, 0.1])[:, None, None, None]
@@ -455,7 +455,7 @@ def test_maco_needs_images(convnet):
         visualize(convnet, "fc1:0", settings=SynthesisSettings(parametrization="maco"))
 
 
-def test_transforms_of_the_caller_are_applied(convnet):
+def test_custom_transforms_are_applied(convnet):
     shapes = []
 
     def note(pixels, key):
@@ -466,7 +466,7 @@ def test_transforms_of_the_caller_are_applied(convnet):
     assert shapes == [(3, 3, 20, 24)] * 6
 
 
-def test_a_class_picture_lies_where_images_may_lie(convnet):
+def test_class_image_stays_within_the_area_of_images(convnet):
     place = Placement(image=(8, 6), canvas=(20, 24))
     found = visualize(convnet, "class:all", settings=FEW, placement=place)
     rim = found.images.copy()
@@ -474,18 +474,18 @@ def test_a_class_picture_lies_where_images_may_lie(convnet):
     assert rim.max() < 0.06 < found.images.max() and found.start == "black"
 
 
-def test_what_to_see_first(perceptron, foreign):
+def test_default_objectives(perceptron, foreign):
     assert default_objectives(perceptron) == ["class:all", "fc1:all"]
     assert default_objectives(foreign, (1, 6, 7)) == ["class:all"]
     wide = nn.Sequential(nn.Flatten(), nn.Linear(4, 200), nn.Linear(200, 2))
     assert default_objectives(wide, (1, 2, 2)) == ["class:all", "1:0-99"]
 
 
-def test_the_public_name():
+def test_visualize_is_public():
     assert shiftscope.visualize is visualize
 
 
-def test_parameter_table_is_what_numpy_says(convnet):
+def test_parameter_rows_match_numpy(convnet):
     rows = {row.name: row for row in parameter_rows(convnet)}
     values = convnet.conv2.weight.detach().double().numpy()
     row = rows["conv2.weight"]
@@ -495,13 +495,13 @@ def test_parameter_table_is_what_numpy_says(convnet):
     assert sum(row.count for row in rows.values()) == sum(p.numel() for p in convnet.parameters())
 
 
-def test_class_weights_are_the_last_layer_that_fits(perceptron):
+def test_class_weights_of_the_last_matching_layer(perceptron):
     weights, bias = class_weights(perceptron, neurons=12, classes=4) or (None, None)
     assert torch.equal(weights, perceptron.fc2.weight) and torch.equal(bias, perceptron.fc2.bias)
     assert class_weights(perceptron, neurons=11, classes=4) is None
 
 
-def test_a_judge_says_what_it_takes_the_pictures_for(perceptron):
+def test_predictions_of_the_judge_are_recorded(perceptron):
     other = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(11 * 14, 4)).train()
     found = visualize(perceptron, "class:all", settings=SynthesisSettings(steps=2), judge=other)
     assert other.training
