@@ -19,7 +19,7 @@ from shiftscope.results.base import KINDS, Record
 EVIL = "</iframe></script><img src=x onerror=alert(1)>\x1b[31m"
 TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
 
-WITHOUT_FIGURE = {"neighbors", "units"}  # reporting draws these from several results only, or not at all
+WITHOUT_FIGURE = {"neighbors", "units"}  # reporting has no figure for a single one
 
 SAYS = {
     "audit": r"two-full on garments: 60 test images at all 24 placements \(exact\), mode canvas\naccuracy: mean",
@@ -36,7 +36,7 @@ SAYS = {
 
 
 class Page(HTMLParser):
-    """Collects the tags with their attributes."""
+    """Collects tags with their attributes."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -82,7 +82,7 @@ def test_results_display_text_and_figure(results, kind):
             [side * 96 / 112 for side in picture.size], abs=1.5)
     page = Page(data[HTML])
     if kind == "audit":
-        assert not page.all("script")  # in the frame alone
+        assert not page.all("script")  # only in the frame
         return
     assert [tag for tag, _ in page.tags if tag != "br"] == ["div", "p", "img"]
     image = page.all("img")[0]
@@ -97,7 +97,7 @@ def test_explorer_frame_is_sandboxed(results):
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert str(policy).startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in str(policy)
     assert not page.all("link") and not page.all("img") and len(page.all("script")) == 2
-    fallback = html[html.index(">", html.index("srcdoc=")):]  # what is left where frames are taken out
+    fallback = html[html.index(">", html.index("srcdoc=")):]  # remains if frames are removed
     assert len(Page(fallback).all("img")) == 1
 
 
@@ -120,7 +120,7 @@ def test_hostile_names_are_escaped(results):
         if kind == "audit":
             inner = str(page.all("iframe")[0]["srcdoc"])
             assert len(Page(inner).all("script")) == 2 and not Page(inner).all("img")
-            assert unescape(data[HTML]).count("onerror") > 3  # in the data, as words
+            assert unescape(data[HTML]).count("onerror") > 3  # in the data, as text
 
 
 def test_missing_values_are_dashes(results):
@@ -194,8 +194,7 @@ print([name for name in ("torch", "matplotlib") if sys.modules.get(name)])
     (["torch", "matplotlib"], False, "include=['text/plain']", [TEXT], []),
     (["torch", "matplotlib"], False, "", [TEXT], []),
     (["torch"], True, "", [TEXT], [])], ids=["without torch", "words alone", "no matplotlib", "terminal"])
-def test_display_needs_no_torch_and_text_no_matplotlib(results, tmp_path, blocked, shell, asked,
-                                                                            shown, loaded):
+def test_display_needs_no_torch_and_text_no_matplotlib(results, tmp_path, blocked, shell, asked, shown, loaded):
     results["audit"].save(tmp_path)
     script = WITHOUT.format(blocked=blocked, shell=shell, asked=asked)
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)

@@ -77,7 +77,7 @@ def test_curves_update_in_one_output_and_agg_shows_nothing(lab):
 
     outputs, pictures = zip(*seen, strict=True)
     curves = [picture for picture, *_ in filter(None, pictures)]
-    assert outputs == (0, 1, 2, 2, 2, 3)  # nothing; a line; and curves, in one place for three epochs; and the gallery
+    assert outputs == (0, 1, 2, 2, 2, 3)  # nothing; a line; and curves, in one output for three epochs; and the gallery
     assert len(set(curves[:3])) == 3  # another picture after each epoch
     assert curves[3] == curves[2]  # which stays when the gallery comes
     assert shown == [0, 3, 0, 1]  # under Agg nothing
@@ -99,7 +99,7 @@ audit""",
 
 
 def in_python(page):
-    """Run the third cell: (image, dy, dx, answer, the values of dx that Python was told)."""
+    """Run the third cell: (image, dy, dx, answer, the observed values of dx)."""
     run_cell(page, 2)
     return json.loads(wait_for_output(page, 2))
 
@@ -150,7 +150,7 @@ def test_widget_and_python_are_synchronized(lab):
     assert [python[:3] for _, python in moments] == [[0, 6, 4], [0, 1, 7], [0, 7, 6], [3, 12, 1]]
     for browser, python in moments:
         assert browser == python[:4]
-    assert moments[-1][1][4][-3:] == [7, 6, 1]  # what observe was told of dx
+    assert moments[-1][1][4][-3:] == [7, 6, 1]  # the changes of dx that were observed
     assert errors == []
 
 

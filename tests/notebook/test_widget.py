@@ -21,7 +21,7 @@ def audit(results):
 
 @pytest.fixture(scope="module")
 def around(results):
-    """The same images rolled on their canvas, every eleventh shift."""
+    """Images of the same dataset in circular mode, every eleventh shift."""
     data = shiftscope.load_dataset("garments").limit(20)
     place = shiftscope.Placement(image=(28, 28), canvas=(33, 31), mode="circular", step=11)
     return shiftscope.audit(shiftscope.models.TwoFullNet(N=6, canvas=(33, 31)), data, placement=place, engine="brute")
@@ -77,7 +77,7 @@ def test_invalid_values_are_rejected_and_change_nothing(audit, name, value, mess
     with pytest.raises(UsageError, match=message), widget.hold_trait_notifications():
         setattr(widget, name, value)
     with pytest.raises(UsageError, match=message):
-        widget.set_state({name: value})  # as a page would that is not ours
+        widget.set_state({name: value})  # as a foreign page would
     assert (widget.image, widget.dy, widget.dx) == before
 
 

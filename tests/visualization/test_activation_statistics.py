@@ -57,7 +57,7 @@ def test_statistics_match_a_naive_loop(net, monkeypatch):
     for name, parts in wanted.items():
         values = torch.cat(parts)
         np.testing.assert_allclose(getattr(table, name), values, rtol=1e-4, atol=1e-6)
-    with np.errstate(invalid="ignore"):  # a unit that never fires has no correlation
+    with np.errstate(invalid="ignore"):  # a unit that is never active has no correlation
         likeness = np.corrcoef(conv.numpy())
     pairs = [(i, j) for i in range(5) for j in range(i + 1, 5) if abs(likeness[i, j]) >= 0.99]
     assert list(first.duplicates) == pairs
@@ -72,7 +72,7 @@ def test_dead_and_duplicate_units_are_detected(net):
         net.fc.weight[1] = -3 * net.fc.weight[0]
     conv, fc = unit_table(net, dataset(), placement=PLACE).layers
     assert conv.dead == (1,) and conv.duplicates == ((0, 4),) and conv.repeated == 1
-    assert fc.dead == (2,) and fc.duplicates == ((0, 1),)  # no ReLU: dead is what never changes
+    assert fc.dead == (2,) and fc.duplicates == ((0, 1),)  # no ReLU: a dead unit is constant
 
 
 def test_negative_outputs_without_a_relu_are_not_dead():

@@ -22,7 +22,7 @@ def seeded(build, dtype=torch.float64):
         return build().to(dtype).eval()
 
 
-def pictures(*shape, dtype=torch.float64):
+def random_images(*shape, dtype=torch.float64):
     return torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
@@ -38,24 +38,24 @@ def small_convnet(channels=3, end=None, inplace=False):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("count", [1, 4])
 def test_attributions_of_a_linear_model_are_its_weights(channels, count):
-    model, x = linear(channels), pictures(count, channels, 6, 9)
+    model, x = linear(channels), random_images(count, channels, 6, 9)
     w = model[1].weight.detach().view(3, channels, 6, 9)
     targets = [2, 0, 1, 2][:count]
     asked = w[targets]
     saliency = attribute(model, x, targets, method="saliency")
     np.testing.assert_allclose(saliency.maps, asked.sum(1), atol=1e-6)
     for baseline in (0, 51):
-        found = attribute(model, x, targets, baseline=baseline, steps=3)
-        np.testing.assert_allclose(found.maps, (asked * (x - baseline / 255)).sum(1), atol=1e-6)
-        np.testing.assert_allclose(found.residuals, 0, atol=1e-7)  # captum's nodes and weights are float32
+        result = attribute(model, x, targets, baseline=baseline, steps=3)
+        np.testing.assert_allclose(result.maps, (asked * (x - baseline / 255)).sum(1), atol=1e-6)
+        np.testing.assert_allclose(result.residuals, 0, atol=1e-7)  # captum's nodes and weights are float32
     covered = attribute(model, x, targets, method="occlusion", window=(1, 1))
     np.testing.assert_allclose(covered.maps, (asked * x).sum(1), atol=1e-6)
     assert covered.options == {"window": [1, 1], "stride": [1, 1], "baseline": 0}
 
 
 def test_occlusion_is_the_mean_decrease_over_windows_covering_a_pixel():
-    model, x = linear(2), pictures(1, 2, 6, 9)
-    found = attribute(model, x, 1, method="occlusion", window=(2, 3), baseline=102)
+    model, x = linear(2), random_images(1, 2, 6, 9)
+    result = attribute(model, x, 1, method="occlusion", window=(2, 3), baseline=102)
     lost, times = torch.zeros(6, 9, dtype=torch.float64), torch.zeros(6, 9)
     for top in range(5):
         for left in range(7):
@@ -63,25 +63,25 @@ def test_occlusion_is_the_mean_decrease_over_windows_covering_a_pixel():
             covered[..., top:top + 2, left:left + 3] = 0.4
             lost[top:top + 2, left:left + 3] += (model(x) - model(covered))[0, 1].item()
             times[top:top + 2, left:left + 3] += 1
-    np.testing.assert_allclose(found.maps[0], lost / times, atol=1e-6)
-    assert found.options["stride"] == [1, 1]
+    np.testing.assert_allclose(result.maps[0], lost / times, atol=1e-6)
+    assert result.options["stride"] == [1, 1]
 
 
 def test_grad_cam_is_the_map_weighted_by_its_mean_gradients():
-    model, x = seeded(small_convnet), pictures(2, 3, 10, 13)
-    found = attribute(model, x, 3, method="grad-cam")
-    assert found.layer == "2" and found.options == {"after_relu": True}
+    model, x = seeded(small_convnet), random_images(2, 3, 10, 13)
+    result = attribute(model, x, 3, method="grad-cam")
+    assert result.layer == "2" and result.options == {"after_relu": True}
     kept = model[:4](x).detach().requires_grad_()
     (slope,) = torch.autograd.grad(model[4:](kept)[:, 3].sum(), kept)
     cam = (slope.mean((2, 3), keepdim=True) * kept).sum(1, keepdim=True)
     wanted = F.interpolate(cam, size=(10, 13), mode="bilinear")[:, 0].detach()
-    np.testing.assert_allclose(found.maps, wanted, atol=1e-6)
+    np.testing.assert_allclose(result.maps, wanted, atol=1e-6)
     first = attribute(model, x, 3, method="grad-cam", layer="0")
-    assert first.layer == "0" and not np.allclose(first.maps, found.maps)
+    assert first.layer == "0" and not np.allclose(first.maps, result.maps)
 
 
 def test_inplace_relu_gives_the_same_maps():
-    x = pictures(2, 3, 10, 13)
+    x = random_images(2, 3, 10, 13)
     for method in EVERY:
         maps = [attribute(seeded(lambda inplace=inplace: small_convnet(inplace=inplace)), x, 1, method=method).maps
                 for inplace in (False, True)]
@@ -89,12 +89,12 @@ def test_inplace_relu_gives_the_same_maps():
 
 
 def test_integrated_gradients_sum_to_the_difference_of_scores():
-    model, x = seeded(small_convnet), pictures(3, 3, 10, 13)
-    found = attribute(model, x, 2, steps=400)
+    model, x = seeded(small_convnet), random_images(3, 3, 10, 13)
+    result = attribute(model, x, 2, steps=400)
     rise = (model(x) - model(torch.zeros_like(x)))[:, 2].detach().numpy()
-    np.testing.assert_allclose(found.scores - found.scores_baseline, rise, atol=1e-6)
-    np.testing.assert_allclose(found.maps.sum((1, 2)), rise, atol=5e-3 * abs(rise).max())
-    np.testing.assert_allclose(found.residuals, found.maps.sum((1, 2)) - rise, atol=1e-5)
+    np.testing.assert_allclose(result.scores - result.scores_baseline, rise, atol=1e-6)
+    np.testing.assert_allclose(result.maps.sum((1, 2)), rise, atol=5e-3 * abs(rise).max())
+    np.testing.assert_allclose(result.residuals, result.maps.sum((1, 2)) - rise, atol=1e-5)
     assert np.isnan(attribute(model, x, method="saliency").residuals).all()
 
 
@@ -104,8 +104,8 @@ def test_inexact_integral_is_noted():
             total = x.sum((1, 2, 3))
             return torch.stack((torch.sigmoid(40 * (total - 3)), total), 1)
 
-    found = attribute(Step(), torch.full((1, 1, 3, 4), 1.0), 0, steps=2)
-    assert found.notes == [
+    result = attribute(Step(), torch.full((1, 1, 3, 4), 1.0), 0, steps=2)
+    assert result.notes == [
         "the maps of 1 of 1 images differ from the score difference by more than 5 %: increase steps"]
     assert attribute(Step(), torch.full((1, 1, 3, 4), 1.0), 0, steps=200).notes == []
 
@@ -114,8 +114,8 @@ def test_zero_maps_are_noted():
     model = linear()
     with torch.no_grad():
         model[1].weight[0] = 0.0
-    found = attribute(model, pictures(2, 1, 6, 9), [0, 1], method="saliency")
-    assert found.notes == ["the maps of 1 of 2 images are zero everywhere: no pixel affects the score"]
+    result = attribute(model, random_images(2, 1, 6, 9), [0, 1], method="saliency")
+    assert result.notes == ["the maps of 1 of 2 images are zero everywhere: no pixel affects the score"]
 
 
 @pytest.mark.parametrize("method", EVERY)
@@ -127,20 +127,20 @@ def test_pattern_detector_is_attributed_to_its_pattern(method):
         model[0].weight.copy_((2 * pattern - 1)[None, None])
         model[0].bias.fill_(-3.0)
         model[4].weight.copy_(torch.tensor([[1.0], [-1.0]]))
-    picture = torch.zeros(1, 1, 16, 24)
-    picture[0, 0, 3:6, 17:20] = pattern
-    found = attribute(model, picture, 0, method=method).maps[0]
+    image = torch.zeros(1, 1, 16, 24)
+    image[0, 0, 3:6, 17:20] = pattern
+    result = attribute(model, image, 0, method=method).maps[0]
     inside = np.zeros((16, 24), bool)
     inside[3:6, 17:20] = True
-    y, x = divmod(int(found.argmax()), 24)
-    assert inside[y, x] and found[y, x] > 0
-    np.testing.assert_allclose(attribute(model, picture, 1, method=method).maps[0], -found, atol=1e-6)
+    y, x = divmod(int(result.argmax()), 24)
+    assert inside[y, x] and result[y, x] > 0
+    np.testing.assert_allclose(attribute(model, image, 1, method=method).maps[0], -result, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", EVERY)
 @pytest.mark.parametrize("end", [lambda: nn.LogSoftmax(1), lambda: nn.Softmax(1)])
 def test_final_softmax_does_not_change_maps(method, end):
-    x = pictures(2, 3, 10, 13)
+    x = random_images(2, 3, 10, 13)
     plain, ended = (attribute(seeded(lambda e=e: small_convnet(end=e and e())), x, method=method) for e in (None, end))
     np.testing.assert_allclose(ended.maps, plain.maps, atol=1e-9)
     np.testing.assert_allclose(ended.scores, plain.scores, atol=1e-9)
@@ -148,7 +148,7 @@ def test_final_softmax_does_not_change_maps(method, end):
 
 @pytest.mark.parametrize("method", EVERY)
 def test_maps_do_not_depend_on_the_batch(method, monkeypatch):
-    model, x = seeded(small_convnet), pictures(5, 3, 10, 13)
+    model, x = seeded(small_convnet), random_images(5, 3, 10, 13)
     together = attribute(model, x, method=method)
     alone = [attribute(model, x[row:row + 1], method=method).maps[0] for row in range(5)]
     np.testing.assert_allclose(together.maps, alone, atol=1e-7)
@@ -158,7 +158,7 @@ def test_maps_do_not_depend_on_the_batch(method, monkeypatch):
 
 
 def test_targets_by_name_and_by_index(convnet):
-    x, names = pictures(2, 3, 20, 24, dtype=torch.float32), ["Bag", "Coat", "Shirt", "Boot"]
+    x, names = random_images(2, 3, 20, 24, dtype=torch.float32), ["Bag", "Coat", "Shirt", "Boot"]
     by_name = attribute(convnet, x, "class:Coat", class_names=names, method="saliency")
     by_number = attribute(convnet, x, 1, method="saliency")
     np.testing.assert_array_equal(by_name.maps, by_number.maps)
@@ -166,7 +166,7 @@ def test_targets_by_name_and_by_index(convnet):
 
 
 def test_units_of_inner_layers_as_targets(convnet):
-    x = pictures(2, 3, 20, 24, dtype=torch.float32)
+    x = random_images(2, 3, 20, 24, dtype=torch.float32)
     neuron = attribute(convnet, x, "fc1:17", method="saliency")
     leaf = x.clone().requires_grad_()
     rest = convnet.eval()
@@ -180,28 +180,28 @@ def test_units_of_inner_layers_as_targets(convnet):
 
 
 def test_images_may_be_uint8(perceptron):
-    x = (pictures(2, 1, 11, 14) * 255).to(torch.uint8)
-    found = attribute(perceptron, x, 0)
-    np.testing.assert_array_equal(found.maps, attribute(perceptron, x.float() / 255, 0).maps)
-    np.testing.assert_array_equal(found.maps, attribute(perceptron, x.numpy(), 0).maps)
+    x = (random_images(2, 1, 11, 14) * 255).to(torch.uint8)
+    result = attribute(perceptron, x, 0)
+    np.testing.assert_array_equal(result.maps, attribute(perceptron, x.float() / 255, 0).maps)
+    np.testing.assert_array_equal(result.maps, attribute(perceptron, x.numpy(), 0).maps)
 
 
 def test_image_as_baseline(perceptron):
-    x = pictures(2, 1, 11, 14, dtype=torch.float32)
+    x = random_images(2, 1, 11, 14, dtype=torch.float32)
     ground = torch.full((11, 14), 51, dtype=torch.uint8)
     np.testing.assert_allclose(attribute(perceptron, x, 0, baseline=ground).maps,
                                attribute(perceptron, x, 0, baseline=51).maps, atol=1e-6)
 
 
 def test_images_and_baseline_are_normalized():
-    model, x = linear(), pictures(2, 1, 6, 9)
-    found = attribute(model, x, 1, normalize=(0.2, 0.5), steps=2)
+    model, x = linear(), random_images(2, 1, 6, 9)
+    result = attribute(model, x, 1, normalize=(0.2, 0.5), steps=2)
     w = model[1].weight.detach().view(3, 6, 9)
-    np.testing.assert_allclose(found.maps, w[1] / 0.5 * x[:, 0], atol=1e-6)
+    np.testing.assert_allclose(result.maps, w[1] / 0.5 * x[:, 0], atol=1e-6)
 
 
 def test_half_precision_maps_match_single_precision():
-    model, x = seeded(small_convnet, torch.float32), pictures(2, 3, 10, 13, dtype=torch.float32)
+    model, x = seeded(small_convnet, torch.float32), random_images(2, 3, 10, 13, dtype=torch.float32)
     half = deepcopy(model).half()
     for method in EVERY:
         whole, coarse = (attribute(net, x, 1, method=method).maps for net in (model, half))
@@ -216,13 +216,13 @@ def test_model_state_is_restored(method, error, convnet):
     convnet.fc1.bias.requires_grad_(False)
     modes = [module.training for module in convnet.modules()]
     learns = [parameter.requires_grad for parameter in convnet.parameters()]
-    state, x = torch.random.get_rng_state(), pictures(2, 3, 20, 24, dtype=torch.float32)
+    state, x = torch.random.get_rng_state(), random_images(2, 3, 20, 24, dtype=torch.float32)
     if error:
         calls, original = [], convnet.forward
 
         def failing(pixels):
             calls.append(1)
-            if len(calls) == 4:  # in the midst of captum's own work
+            if len(calls) == 4:  # inside captum
                 raise error("stop")
             return original(pixels)
 
@@ -244,12 +244,12 @@ def test_model_state_is_restored(method, error, convnet):
 
 
 def test_records_can_be_saved_and_loaded(tmp_path, convnet):
-    found = attribute(convnet, pictures(2, 3, 20, 24, dtype=torch.float32), labels=[0, 3], class_names="abcd",
+    result = attribute(convnet, random_images(2, 3, 20, 24, dtype=torch.float32), labels=[0, 3], class_names="abcd",
                       method="occlusion", name="net")
-    found.save(tmp_path)
+    result.save(tmp_path)
     again = Attribution.load(tmp_path)
-    assert again.to_dict() == found.to_dict() and again.labels.tolist() == [0, 3]
-    np.testing.assert_array_equal(again.maps, found.maps)
+    assert again.to_dict() == result.to_dict() and again.labels.tolist() == [0, 3]
+    np.testing.assert_array_equal(again.maps, result.maps)
     assert again.class_names == ["a", "b", "c", "d"] and again.options["window"] == [2, 3]
 
 

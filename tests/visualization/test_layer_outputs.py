@@ -11,13 +11,13 @@ from shiftscope.visualization.layer_outputs import activations, after_relu, as_p
 def test_activations_match_the_layers_outputs(convnet):
     convnet.train()
     images = torch.randint(0, 256, (7, 3, 20, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = activations(convnet, images, ["conv1", "fc2", "class"], batch_size=3)
+    result = activations(convnet, images, ["conv1", "fc2", "class"], batch_size=3)
     assert convnet.training
     with torch.no_grad():
         x = convnet.eval().normalize(images / 255)
-        torch.testing.assert_close(found["conv1"], convnet.conv1(x))
-        torch.testing.assert_close(found["class"].log_softmax(1), convnet(images / 255))
-    torch.testing.assert_close(found["class"], found["fc2"])
+        torch.testing.assert_close(result["conv1"], convnet.conv1(x))
+        torch.testing.assert_close(result["class"].log_softmax(1), convnet(images / 255))
+    torch.testing.assert_close(result["class"], result["fc2"])
 
 
 def test_batches_have_the_given_size_and_order(perceptron):
@@ -29,8 +29,8 @@ def test_batches_have_the_given_size_and_order(perceptron):
 
 
 def test_pixels_are_normalized():
-    found = activations(nn.Sequential(nn.Flatten()), torch.ones(1, 1, 1, 2), ["class"], normalize=(0.5, 0.25))
-    assert found["class"].tolist() == [[2.0, 2.0]]
+    result = activations(nn.Sequential(nn.Flatten()), torch.ones(1, 1, 1, 2), ["class"], normalize=(0.5, 0.25))
+    assert result["class"].tolist() == [[2.0, 2.0]]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -63,7 +63,7 @@ def test_invalid_images_are_rejected(foreign):
 
 
 class Ways(nn.Module):
-    """Layers with their ReLU in several ways, and one whose output is added to something first."""
+    """Layers with a ReLU in several forms, and one whose output is first added to another one."""
 
     def __init__(self):
         super().__init__()
@@ -89,7 +89,7 @@ def test_layers_are_followed_to_their_relu():
     with torch.no_grad(), after_relu(model, ["pooled", "normed", "added", "out"], double):
         model(torch.rand(2, 1, 8, 10))
     assert list(seen) == ["pooled", "normed"]
-    torch.testing.assert_close(model.first, 2 * seen["pooled"])  # the model goes on with what the tap gives
+    torch.testing.assert_close(model.first, 2 * seen["pooled"])  # the tap's result replaces the output
     torch.testing.assert_close(model.second, 2 * seen["normed"])
     assert not any(module._forward_hooks for module in model.modules())
     torch.random.set_rng_state(torch_state)

@@ -147,11 +147,11 @@ def test_direction_projects_means_or_the_whole_output(convnet):
     info, output = inspect_model(convnet, convnet.picture), torch.rand(2, 30, 4, 6)
     vector = torch.zeros(30)
     vector[[3, 5]] = torch.tensor([3.0, -4.0])
-    found = resolve_objective(direction("conv2", vector), info).activations({"conv2": output}, torch.arange(2))
-    torch.testing.assert_close(found, 0.6 * output[:, 3].mean((1, 2)) - 0.8 * output[:, 5].mean((1, 2)))
+    result = resolve_objective(direction("conv2", vector), info).activations({"conv2": output}, torch.arange(2))
+    torch.testing.assert_close(result, 0.6 * output[:, 3].mean((1, 2)) - 0.8 * output[:, 5].mean((1, 2)))
     whole = torch.rand(30, 4, 6)
-    found = resolve_objective(direction("conv2", whole), info).activations({"conv2": output}, torch.arange(2))
-    torch.testing.assert_close(found, (output * whole).sum((1, 2, 3)) / whole.norm())
+    result = resolve_objective(direction("conv2", whole), info).activations({"conv2": output}, torch.arange(2))
+    torch.testing.assert_close(result, (output * whole).sum((1, 2, 3)) / whole.norm())
 
 
 @pytest.mark.parametrize("vector, message", [
@@ -188,7 +188,7 @@ def test_diversity_compares_gram_matrices_of_one_unit(convnet):
     gram = [(f @ f.T).flatten() for f in output.flatten(2)]
     first, second = (float(torch.cosine_similarity(gram[a], gram[a + 1], dim=0)) for a in (0, 2))
     assert gram_diversity(output, 2).tolist() == pytest.approx([-first, -first, -second, -second], abs=1e-5)
-    turned = output.flatten(2).flip(2).view_as(output)  # other places, the same answers: no diversity
+    turned = output.flatten(2).flip(2).view_as(output)  # other positions, the same co-activations: no diversity
     assert gram_diversity(torch.stack((output[0], turned[0])), 2).tolist() == pytest.approx([-1, -1], abs=1e-5)
 
 

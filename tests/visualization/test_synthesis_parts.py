@@ -28,17 +28,17 @@ from shiftscope.visualization.transforms import (
 SHAPE = (2, 3, 5)
 
 
-def random_pictures(*shape, seed=0):
+def random_images(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def settings_of(**changed):
-    """Plain ascent, but for what is given."""
+    """Settings of plain ascent with changes."""
     return resolve_settings(SynthesisSettings(**(PLAIN_ASCENT.to_dict() | changed)), (1, 9, 7))
 
 
 def climb(score, start, settings, **given):
-    """Ascent on logits, with no ground."""
+    """Ascent on logits without a ground."""
     frame = Frame(torch.sigmoid(start))
     return ascend(lambda pixels, leak, rows: score(pixels, rows), start, frame, settings, **given)
 
@@ -61,10 +61,10 @@ def test_initial_images():
 
 
 def test_initial_image_may_be_uint8_or_float():
-    picture = np.arange(15, dtype=np.uint8).reshape(3, 5) + 100
-    as_bytes = initial_images(picture, (1, 3, 5), ["a", "b"], seed=0)
-    np.testing.assert_allclose(as_bytes[1, 0], picture / 255, rtol=1e-6)
-    torch.testing.assert_close(as_bytes, initial_images(picture / 255, (1, 3, 5), ["a", "b"], seed=0))
+    image = np.arange(15, dtype=np.uint8).reshape(3, 5) + 100
+    as_bytes = initial_images(image, (1, 3, 5), ["a", "b"], seed=0)
+    np.testing.assert_allclose(as_bytes[1, 0], image / 255, rtol=1e-6)
+    torch.testing.assert_close(as_bytes, initial_images(image / 255, (1, 3, 5), ["a", "b"], seed=0))
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def test_initial_images_from_a_dataset(images):
     expected = images.images.double().mean(0) / 255
     torch.testing.assert_close(mean[:, 2:5, 3:7], expected.float())
     assert float(mean.sum()) == pytest.approx(float(expected.sum()), rel=1e-5)
-    place = Placement(image=(3, 4), canvas=(7, 10), background=51)
-    one = initial_images(4, (1, 7, 10), ["a"], seed=0, images=images, placement=place)[0]
+    placement = Placement(image=(3, 4), canvas=(7, 10), background=51)
+    one = initial_images(4, (1, 7, 10), ["a"], seed=0, images=images, placement=placement)[0]
     torch.testing.assert_close(one[0, 2:5, 3:7] * 255, images.images[4, 0].float())
     assert float(one[0, 0, 0]) == pytest.approx(0.2)
 
@@ -109,22 +109,22 @@ def test_unsuitable_image_sets_are_rejected(images):
 
 
 def test_jitter_shifts_within_its_bound():
-    picture = torch.zeros(1, 1, 4, 6)
-    picture[..., 1, 2] = 1
-    assert translate(picture, (2, 3), 0.0).nonzero().tolist() == [[0, 0, 3, 5]]
+    image = torch.zeros(1, 1, 4, 6)
+    image[..., 1, 2] = 1
+    assert translate(image, (2, 3), 0.0).nonzero().tolist() == [[0, 0, 3, 5]]
     shifts = {random_shift(view_key(3, step), 2) for step in range(300)}
     assert shifts == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
 
 
 @pytest.mark.parametrize("shift", [(2, -3), (-1, 4), (0, 1), (9, 0)])
 def test_translate_fills_with_the_ground(shift):
-    picture, ground = random_pictures(2, 1, 4, 6), random_pictures(1, 1, 4, 6, seed=1)
+    image, ground = random_images(2, 1, 4, 6), random_images(1, 1, 4, 6, seed=1)
     expected = ground.expand(2, 1, 4, 6).clone()
     for y in range(4):
         for x in range(6):
             if 0 <= y - shift[0] < 4 and 0 <= x - shift[1] < 6:
-                expected[..., y, x] = picture[..., y - shift[0], x - shift[1]]
-    assert torch.equal(translate(picture, shift, ground), expected)
+                expected[..., y, x] = image[..., y - shift[0], x - shift[1]]
+    assert torch.equal(translate(image, shift, ground), expected)
 
 
 def test_blur_is_gaussian():
@@ -142,26 +142,26 @@ def test_blur_is_gaussian():
 def test_scale_is_bilinear_about_the_middle(factor):
     rows, columns = torch.arange(9.0, dtype=torch.float64), torch.arange(12.0, dtype=torch.float64)
     ramp = (2 * rows[:, None] + columns)[None, None]  # bilinear reading is exact on a ramp
-    found = scale(ramp, factor)[0, 0]
+    result = scale(ramp, factor)[0, 0]
     source = [((n - (len(n) - 1) / 2) / factor + (len(n) - 1) / 2).clamp(0, len(n) - 1) for n in (rows, columns)]
-    torch.testing.assert_close(found, 2 * source[0][:, None] + source[1])
+    torch.testing.assert_close(result, 2 * source[0][:, None] + source[1])
 
 
 def test_transforms_depend_on_their_key_and_compose():
-    pictures = random_pictures(2, 1, 6, 8)
+    batch = random_images(2, 1, 6, 8)
     for transform in (Jitter(2), Jitter(2, 0.5), Scale(0.3), Blur(2.0), Noise(0.1)):
-        first, again, other = (transform(pictures, key) for key in (view_key(0, 5), view_key(0, 5), view_key(0, 9)))
+        first, again, other = (transform(batch, key) for key in (view_key(0, 5), view_key(0, 5), view_key(0, 9)))
         assert torch.equal(first, again) and not torch.equal(first, other)
-        assert torch.allclose(transform(pictures[1:], view_key(0, 5)), first[1:])  # whatever else is in the batch
-    both = compose([Jitter(2), Noise(0.1)])(pictures, 77)
-    assert float((both - Jitter(2)(pictures, 77)).std()) == pytest.approx(0.1, rel=0.3)
+        assert torch.allclose(transform(batch[1:], view_key(0, 5)), first[1:])  # does not depend on the batch
+    both = compose([Jitter(2), Noise(0.1)])(batch, 77)
+    assert float((both - Jitter(2)(batch, 77)).std()) == pytest.approx(0.1, rel=0.3)
 
 
 def test_total_variation_gradient_matches_autograd():
-    pictures = random_pictures(2, 3, 5, 4).requires_grad_()
-    total = sum((pictures.diff(dim=axis).square() + 0.05**2).sqrt().sum() for axis in (2, 3))
-    (expected,) = torch.autograd.grad(total, pictures)
-    torch.testing.assert_close(total_variation_gradient(pictures.detach()), expected)
+    batch = random_images(2, 3, 5, 4).requires_grad_()
+    total = sum((batch.diff(dim=axis).square() + 0.05**2).sqrt().sum() for axis in (2, 3))
+    (expected,) = torch.autograd.grad(total, batch)
+    torch.testing.assert_close(total_variation_gradient(batch.detach()), expected)
 
 
 # ------------------------------------------------------------------ parametrizations
@@ -169,12 +169,12 @@ def test_total_variation_gradient_matches_autograd():
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 9), (5, 4)])
 def test_fourier_inverts_and_weights_by_one_over_f(size):
-    z = random_pictures(2, 3, *size)
+    z = random_images(2, 3, *size)
     how = Fourier(size)
     torch.testing.assert_close(how.logits(how.start(z)), z)
     assert float(how.weights().max()) == 1
     assert float(how.weights()[0, 2] / how.weights()[0, 1]) == pytest.approx(0.5)
-    slope = random_pictures(2, 3, *size, seed=1)
+    slope = random_images(2, 3, *size, seed=1)
     moved_by = how.logits(how.start(z) + how.step(how.start(z), slope)) - z
     spectrum = torch.fft.rfft2(slope) * how.weights() ** 2
     torch.testing.assert_close(moved_by, torch.fft.irfft2(spectrum, s=size))
@@ -183,7 +183,7 @@ def test_fourier_inverts_and_weights_by_one_over_f(size):
 @pytest.mark.parametrize("size", [(6, 8), (7, 9)])
 def test_maco_keeps_the_spectrum_and_increases_the_score(size):
     r = torch.rand(1, size[0], size[1] // 2 + 1, dtype=torch.float64) + 0.5
-    how, z, weights = Maco(r, size), random_pictures(2, 1, *size), random_pictures(2, 1, *size, seed=1) - 0.5
+    how, z, weights = Maco(r, size), random_images(2, 1, *size), random_images(2, 1, *size, seed=1) - 0.5
     phases = how.start(z)
     for _ in range(20):
         phases = phases + 0.05 * how.step(phases, weights)
@@ -195,7 +195,7 @@ def test_maco_keeps_the_spectrum_and_increases_the_score(size):
 
 def test_maco_of_a_single_image_leaves_the_canvas_black(images):
     how = maco(images, (1, 7, 10), single_image=True)
-    z = how.logits(how.start(random_pictures(2, 1, 7, 10)))
+    z = how.logits(how.start(random_images(2, 1, 7, 10)))
     assert z.shape == (2, 1, 7, 10)
     inner = torch.fft.rfft2(z[..., 2:5, 3:7], norm="ortho").abs()[..., 1:-1]
     torch.testing.assert_close(inner, mean_magnitude(images, (1, 3, 4))[..., 1:-1].expand_as(inner))
@@ -204,11 +204,11 @@ def test_maco_of_a_single_image_leaves_the_canvas_black(images):
 
 
 def test_mean_magnitude_does_not_depend_on_offsets(images):
-    shape, place = (1, 7, 10), Placement(image=(3, 4), canvas=(7, 10))
-    found = mean_magnitude(images, shape, place)
+    shape, placement = (1, 7, 10), Placement(image=(3, 4), canvas=(7, 10))
+    result = mean_magnitude(images, shape, placement)
     offsets = torch.tensor([[0, 0], [4, 6], [1, 2], [2, 3], [3, 3], [0, 5]])
-    logits = to_logits(place.place(images.images, offsets).double() / 255)
-    torch.testing.assert_close(found, torch.fft.rfft2(logits, norm="ortho").abs().mean(0))
+    logits = to_logits(placement.place(images.images, offsets).double() / 255)
+    torch.testing.assert_close(result, torch.fft.rfft2(logits, norm="ortho").abs().mean(0))
     with pytest.raises(UsageError, match="the parametrization maco needs the spectrum of training images: pass"):
         maco(None, shape)
 
@@ -220,9 +220,9 @@ def test_window_shows_the_ground_outside():
     assert float(window[:, 15].sum()) == pytest.approx(10, rel=0.02)
     assert float(window[10].sum()) == pytest.approx(12, rel=0.02)
     frame = Frame(torch.full((1, 1, 20, 30), 0.25, dtype=torch.float64), window)
-    z = random_pictures(1, 1, 20, 30).requires_grad_()
+    z = random_images(1, 1, 20, 30).requires_grad_()
     assert float(frame.pixels(z).detach()[0, 0, 0, 0]) == pytest.approx(0.25, abs=1e-3)
-    weights = random_pictures(1, 1, 20, 30, seed=1)
+    weights = random_images(1, 1, 20, 30, seed=1)
     (expected,) = torch.autograd.grad((frame.pixels(z) * weights).sum(), z)
     torch.testing.assert_close(frame.gradient(z.detach(), weights), expected)
 
@@ -231,24 +231,24 @@ def test_window_shows_the_ground_outside():
 
 
 def test_ascent_on_a_linear_score_follows_its_weights():
-    weights = random_pictures(3, 1, 9, 7) - 0.5
-    found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=1, step_size=1e-3))
-    change = torch.sigmoid(found.parameters) - 0.5
+    weights = random_images(3, 1, 9, 7) - 0.5
+    result = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=1, step_size=1e-3))
+    change = torch.sigmoid(result.parameters) - 0.5
     assert float(torch.cosine_similarity(change.flatten(1), weights.flatten(1)).min()) > 0.999999
     sizes = change.square().mean((1, 2, 3)).sqrt()
     torch.testing.assert_close(sizes, torch.full((3,), 0.25e-3, dtype=torch.float64), rtol=1e-3, atol=0)
 
 
 def test_bounded_ascent_on_a_linear_score_follows_its_weights():
-    weights = random_pictures(3, 1, 9, 7) - 0.5
-    found = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=100, step_size=0.1, radius=0.5))
-    change = (torch.sigmoid(found.parameters) - 0.5).flatten(1)
+    weights = random_images(3, 1, 9, 7) - 0.5
+    result = climb(linear(weights), torch.zeros_like(weights), settings_of(steps=100, step_size=0.1, radius=0.5))
+    change = (torch.sigmoid(result.parameters) - 0.5).flatten(1)
     assert float(torch.cosine_similarity(change, weights.flatten(1)).min()) > 0.999
     torch.testing.assert_close(change.norm(dim=1), torch.full((3,), 0.5, dtype=torch.float64))
 
 
 def test_projection_keeps_images_within_the_bound():
-    z = random_pictures(2, 1, 3, 4)
+    z = random_images(2, 1, 3, 4)
     assert torch.equal(project_to_ball(z, torch.zeros_like(z), 10.0), z)
 
 
@@ -256,7 +256,7 @@ def test_projection_keeps_images_within_the_bound():
                                           "blur": 1.0, "total_variation": 0.1, "l2": 0.1, "decay": 0.05,
                                           "momentum": 0.5, "patience": 3}])
 def test_ascent_does_not_depend_on_the_batch(changed):
-    weights, settings = random_pictures(5, 1, 9, 7) - 0.5, settings_of(**changed)
+    weights, settings = random_images(5, 1, 9, 7) - 0.5, settings_of(**changed)
     start = torch.zeros_like(weights)
     parts = compose([Scale(settings.scale), Jitter(settings.jitter, 0.5), Noise(settings.noise)])
     view = {"view": lambda step: parts}
@@ -267,7 +267,7 @@ def test_ascent_does_not_depend_on_the_batch(changed):
 
 
 def saturating(limits):
-    """Scores that stop rising at a limit, each picture at its own."""
+    """Scores that stop rising at a limit, each image at its own."""
     return lambda pixels, rows: pixels.mean((1, 2, 3)).clamp_max(1.0) - (pixels.mean((1, 2, 3)) - limits[rows]).relu()
 
 
@@ -280,13 +280,13 @@ def test_units_stop_early_one_by_one():
 
     start = torch.zeros(3, 1, 4, 5, dtype=torch.float64)
     done = []
-    found = climb(score, start, settings_of(steps=60, patience=5), advance=done.append)
-    first, second, third = found.steps.tolist()
+    result = climb(score, start, settings_of(steps=60, patience=5), advance=done.append)
+    first, second, third = result.steps.tolist()
     assert 5 < first < third < second <= 60
     assert asked[0] == [0, 1, 2] and asked[first] == [1, 2] and asked[third] == [1]
-    assert sum(done) == 60 and found.has_gradient.tolist() == [True] * 3
+    assert sum(done) == 60 and result.has_gradient.tolist() == [True] * 3
     frozen = climb(saturating(limits[:1]), start[:1], settings_of(steps=first, patience=0))
-    torch.testing.assert_close(found.parameters[:1], frozen.parameters)
+    torch.testing.assert_close(result.parameters[:1], frozen.parameters)
 
 
 def test_images_of_one_unit_stop_together():
@@ -297,21 +297,21 @@ def test_images_of_one_unit_stop_together():
 
 
 def test_score_without_gradient_keeps_the_image():
-    start = to_logits(random_pictures(2, 1, 4, 5))
-    found = climb(lambda pixels, rows: 0 * pixels.sum((1, 2, 3)) + 7, start, settings_of())
-    assert torch.equal(found.parameters, start) and found.has_gradient.tolist() == [False, False]
+    start = to_logits(random_images(2, 1, 4, 5))
+    result = climb(lambda pixels, rows: 0 * pixels.sum((1, 2, 3)) + 7, start, settings_of())
+    assert torch.equal(result.parameters, start) and result.has_gradient.tolist() == [False, False]
 
 
 def test_tiny_and_huge_gradients_are_normalized():
-    weights = random_pictures(2, 1, 4, 5) - 0.5
+    weights = random_images(2, 1, 4, 5) - 0.5
     scale = torch.tensor([1e-200, 1e200], dtype=torch.float64)[:, None, None, None]
     start = torch.zeros_like(weights)
-    found = climb(linear(weights * scale), start, settings_of())
-    torch.testing.assert_close(found.parameters, climb(linear(weights), start, settings_of()).parameters)
+    result = climb(linear(weights * scale), start, settings_of())
+    torch.testing.assert_close(result.parameters, climb(linear(weights), start, settings_of()).parameters)
 
 
 def test_l2_penalty_reduces_the_change():
-    weights, start = random_pictures(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, dtype=torch.float64)
+    weights, start = random_images(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, dtype=torch.float64)
     free, held = (torch.sigmoid(climb(linear(weights), start, settings_of(l2=l2)).parameters) - 0.5
                   for l2 in (0.0, 3.0))
     assert float(held.norm()) < 0.8 * float(free.norm())
@@ -352,8 +352,8 @@ def test_presets_depend_on_the_input_and_can_be_overridden():
 
 
 def test_window_of_classes_has_the_size_of_the_images():
-    place = Placement(image=(10, 28), canvas=(40, 60))
-    chosen = resolve_settings(SynthesisSettings(), (3, 40, 60), classes=True, placement=place)
+    placement = Placement(image=(10, 28), canvas=(40, 60))
+    chosen = resolve_settings(SynthesisSettings(), (3, 40, 60), classes=True, placement=placement)
     assert chosen.window == (12 / 40, 30 / 60) and chosen.jitter == 13 and chosen.start == "black"
     assert resolve_settings(SynthesisSettings(), (1, 28, 28), classes=True).window == (1.0, 1.0)
     crop = Placement(image=(80, 80), canvas=(40, 60), mode="crop")
