@@ -56,9 +56,8 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
         name: of the model, in tables and figures.
 
     Raises:
-        UsageError: if a method, layer or class is unknown, a unit is out of range, images have the wrong size or are
-            not finite, the layer has no map, the score does not depend on the pixels, or the model raises an error.
-        ShiftscopeError: if the maps are not finite.
+        UsageError: if a method, layer, class or unit is unknown, the images are invalid, the layer has no map, the
+            score does not depend on the pixels, or the model raises an error.
 
     Example:
         >>> from shiftscope.models import TwoFullNet
@@ -212,10 +211,13 @@ def _attribute_batch(setup: Setup, method: str, pixels: torch.Tensor,
 def _check_gradient(setup: Setup, pixels: torch.Tensor, unit: int) -> None:
     """Raise a `UsageError` if the score has no gradient with respect to the pixels, or to the layer's map."""
     sources: list[torch.Tensor] = [pixels.clone().requires_grad_()]
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        sources.append(output)
+
     with ExitStack() as stack:
         if setup.layer is not None:
-            hook = setup.layer.register_forward_hook(lambda module, inputs, output: sources.append(output))
-            stack.callback(hook.remove)
+            stack.callback(setup.layer.register_forward_hook(keep).remove)
         score = setup.score(sources[0])[0, unit]
     source = sources[-1]
     differentiable = score.requires_grad and source.requires_grad

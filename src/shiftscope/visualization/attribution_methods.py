@@ -12,6 +12,7 @@ Maps are signed and summed over the channels of a pixel. captum is imported on f
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ class Setup:
 
     score: ScoreFunction
     baseline: torch.Tensor  # (1, C, H, W)
-    layer: nn.Module | None  # for Grad-CAM
+    layer: Any  # module for Grad-CAM, or None
     steps: int  # for integrated gradients
     window: tuple[int, int]  # for occlusion: height and width
     stride: tuple[int, int]
@@ -129,7 +130,7 @@ def grad_cam(setup: Setup, pixels: torch.Tensor, targets: torch.Tensor) -> torch
         return torch.cat([grad_cam(setup, *one) for one in zip(pixels.split(1), targets.split(1), strict=True)])
     if quirks is not None and quirks.in_twos and len(pixels) == 1:
         return grad_cam(setup, torch.cat((pixels, pixels)), torch.cat((targets, targets)))[:1]
-    maps = LayerGradCam(setup.score, setup.layer).attribute(pixels.requires_grad_(), targets)  # (B, 1, h, w)
+    maps: Any = LayerGradCam(setup.score, setup.layer).attribute(pixels.requires_grad_(), targets)  # (B, 1, h, w)
     return LayerGradCam.interpolate(maps.to(pixels.dtype), tuple(pixels.shape[2:]), "bilinear")[:, 0]
 
 

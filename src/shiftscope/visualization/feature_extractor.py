@@ -45,12 +45,10 @@ def predictions_of(outputs: torch.Tensor, count: int) -> dict[str, torch.Tensor]
 
 
 def batch_size_for(info: ModelInfo, copies: int, dtype: torch.dtype, device: torch.device, memory: int | None) -> int:
-    """Return the number of images of a batch, a multiple of `copies`, for a memory in MiB (default: by device).
-
-    Counts the outputs of the innermost layers, their gradients, and a dozen tensors of the image's size.
-    """
+    """Return the number of images of a batch, a multiple of `copies`, for a memory in MiB (default: by device)."""
     available = (memory or MEMORY["cpu" if device.type == "cpu" else "gpu"]) * 2**20
     channels, height, width = info.shape
+    # outputs of the innermost layers, their gradients, and a dozen tensors of the image's size
     values = 2 * info.activation_count + 12 * channels * height * width
     return max(1, available // (values * dtype.itemsize * copies)) * copies
 

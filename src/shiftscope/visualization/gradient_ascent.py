@@ -20,8 +20,8 @@ from shiftscope.visualization.parametrization import Frame, Parametrization
 from shiftscope.visualization.presets import ResolvedSynthesis
 from shiftscope.visualization.transforms import Transform, blur, compose, view_key
 
+# (pixels (B, C, H, W), negative slope of the ReLUs, int64 (B,) indices of the images) -> scores (B,)
 Score = Callable[[torch.Tensor, float, torch.Tensor], torch.Tensor]
-"""(pixels (B, C, H, W), negative slope of the ReLUs, int64 (B,) indices of the images) -> scores (B,)."""
 
 WARM_UP = 0.25  # fraction of the steps with leaky ReLUs
 MIN_IMPROVEMENT = 0.005  # a score has improved if it exceeds its best by this fraction of its total gain

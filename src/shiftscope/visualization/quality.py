@@ -24,9 +24,7 @@ from shiftscope.visualization.objectives import Objective
 from shiftscope.visualization.synthesis import judge_images, visualize
 from shiftscope.visualization.targets import UnitActivations
 
-SHIFT = 2
-"""Default shift in pixels for placement stability: the default jitter of the ascent."""
-
+SHIFT = 2  # default in pixels for placement stability: the default jitter of the ascent
 _BATCH = 256  # images
 
 

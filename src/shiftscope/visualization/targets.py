@@ -144,12 +144,13 @@ def _unit_term(part: Units, layer: str, info: ModelInfo) -> Term:
         return term_types.MeanSquareTerm(layer, [str(part)], part.after_relu)
     indices = _unit_indices(part, layer, info)
     shape, units_last = info.layers[layer].shape or (), info.layers[layer].linear
-    if part.position is not None and (len(shape) != 3 or units_last):
-        raise UsageError(f"{part}: the output of layer {layer!r} has shape {shape}, without rows and columns: leave "
-                         "out the position")
-    if part.position is not None and not (part.position[0] < shape[1] and part.position[1] < shape[2]):
-        raise UsageError(f"{part}: positions of {layer!r} range from 0,0 to {shape[1] - 1},{shape[2] - 1} (row, "
-                         "column)")
+    if part.position is not None:
+        if len(shape) != 3 or units_last:
+            raise UsageError(f"{part}: the output of layer {layer!r} has shape {shape}, without rows and columns: "
+                             "leave out the position")
+        if not (part.position[0] < shape[1] and part.position[1] < shape[2]):
+            raise UsageError(f"{part}: positions of {layer!r} range from 0,0 to {shape[1] - 1},{shape[2] - 1} (row, "
+                             "column)")
     head, _, tail = str(part).partition(f":{part.units}")
     labels = info.class_names if layer == CLASSES and info.class_names else range(info.unit_count(layer))
     names = [f"{head}:{labels[index]}{tail}" for index in indices]
