@@ -16,12 +16,12 @@ from shiftscope.models.forward import device_and_dtype
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import default_objectives, visualize
-from shiftscope.visualization.anatomy import examine
-from shiftscope.visualization.binding import bind
-from shiftscope.visualization.language import objective
-from shiftscope.visualization.plan import climb, make_plan
-from shiftscope.visualization.presets import resolve
-from shiftscope.visualization.probe import Probe
+from shiftscope.visualization.feature_extractor import FeatureExtractor
+from shiftscope.visualization.model_info import inspect_model
+from shiftscope.visualization.objectives import objective
+from shiftscope.visualization.presets import resolve_settings
+from shiftscope.visualization.synthesis import make_plan, maximize
+from shiftscope.visualization.targets import resolve_objective
 
 WHAT = {
     OURS: "shiftscope visualize: all units in one batch",
@@ -79,17 +79,18 @@ def one_by_one(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage
 
 
 def _loop(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> None:
-    anatomy = examine(model, (stage.data.shape[0], *stage.placement.canvas))
+    info = inspect_model(model, (stage.data.shape[0], *stage.placement.canvas))
     (device, dtype), silent = device_and_dtype(model), SilentProgress()
-    probe = Probe(model, dtype)
+    extractor = FeatureExtractor(model, dtype)
     with frozen(model):
-        target = bind(objective(goal), anatomy, ask=probe.ask_layer)
-        chosen = resolve(how, anatomy.shape, classes=target.of_classes, placed=target.placed,
-                         first=any(map(anatomy.reads_pixels, target.layers)), anchored=anatomy.knows_places)
-        plan = make_plan(target, chosen, anatomy, device=device, dtype=dtype)
+        target = resolve_objective(objective(goal), info, extractor=extractor)
+        chosen = resolve_settings(how, info.shape, classes=target.only_classes, has_position=target.has_position,
+                                  first_layer=info.first_weighted in target.layers,
+                                  starts_with_linear=info.starts_with_linear)
+        plan = make_plan(target, chosen, info, start=chosen.start, device=device, dtype=dtype)
         with channels_last(model):
             for row in torch.arange(len(target.names), device=device).split(1):
-                climb(probe, plan, row, silent.task("", 0))
+                maximize(extractor, plan, row, silent.task("", 0))
 
 
 def _size(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from shiftscope.reporting import (
 from shiftscope.reporting.attribution import attribution_figure
 from shiftscope.visualization import attribute, coarser, find_neighbors, visualize
 from shiftscope.visualization.attribution import default_methods
-from shiftscope.visualization.parameters import weight_pictures
+from shiftscope.visualization.parameters import weight_images
 
 HERE = Path(__file__).parent
 TRAINED = "The model was trained on Fashion-MNIST, (c) 2017 Zalando SE, MIT license"
@@ -44,7 +44,7 @@ def main() -> None:
         write(class_gallery(visualize(model, "class:all", class_names=data.class_names, placement=placement),
                             credit=TRAINED), f"classes-{name}")
         write(neuron_gallery(visualize(model, "fc1:all"), credit=TRAINED), f"neurons-{name}")
-    write(weight_grid(weight_pictures(models["two-conv"], "conv1").numpy(), title="Filters of conv1 in the convnet",
+    write(weight_grid(weight_images(models["two-conv"], "conv1").numpy(), title="Filters of conv1 in the convnet",
                       credit=TRAINED), "filters-two-conv")
     neighbors_and_attributions(models["two-conv"], data, placement)
 

@@ -11,6 +11,8 @@ from shiftscope.dense import NotDense, build_dense, engine
 from shiftscope.layers import Normalize
 from shiftscope.placement import Placement
 
+from ..helpers import Lambda
+
 IMAGE, CANVAS = (5, 4), (9, 11)
 PLACEMENTS = {
     "canvas": Placement(image=IMAGE, canvas=CANVAS),
@@ -24,19 +26,6 @@ PLACEMENTS = {
     "crop": Placement(image=(12, 14), canvas=CANVAS, mode="crop"),
     "cropped": Placement(image=(12, 14), canvas=CANVAS, mode="crop", max_shift=1),
 }
-
-
-class Lambda(nn.Module):
-    """A function with layers of its own, called as function(layers, pixels)."""
-
-    def __init__(self, function, **layers):
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, pixels):
-        return self.function(self, pixels)
 
 
 def conv(*args, **kwargs):

@@ -13,19 +13,10 @@ from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet
 from shiftscope.placement import Placement, texture
 
+from ..helpers import Lambda
+
 PLACE = Placement(image=(3, 4), canvas=(6, 8))
 CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"
-
-
-class Lambda(nn.Module):
-    def __init__(self, function, **layers):
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, pixels):
-        return self.function(self, pixels)
 
 
 def conv(*args, **kwargs):

@@ -20,21 +20,11 @@ from shiftscope.layers import (
 from shiftscope.models.adapt import adapt
 from shiftscope.placement import Placement, texture
 
+from ..helpers import Lambda
+
 PLACE = Placement(image=(5, 6), canvas=(8, 12), mode="circular")
 CHANNELS = 2
 SHAPE = (CHANNELS, *PLACE.image)
-
-
-class Lambda(nn.Module):
-    """A function of pixels with layers, and a linear end for features (B, n)."""
-
-    def __init__(self, function, width=None, **layers):
-        super().__init__()
-        self.function, self.layers = function, nn.ModuleDict(layers)
-        self.end = nn.Identity() if width is None else nn.Linear(width, 3)
-
-    def forward(self, pixels):
-        return self.end(self.function(self.layers, pixels))
 
 
 def conv(out=4, kernel=3, stride=1, channels=CHANNELS, **options):

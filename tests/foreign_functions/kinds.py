@@ -271,7 +271,7 @@ GRAPH = (*REWRITES, "repair-phase-average")
 REPAIRS = "repair-placement-average repair-recenter repair-blur repair-polyphase repair-phase-average"
 NO_WEIGHTS = {"train": "has no parameters that may change"}
 SCRIPT = dict.fromkeys(GRAPH, "it is TorchScript") | {"onnx": "is TorchScript"}
-NO_GRADIENT = {"visualize": "does not depend on the picture", "attribute": "does not depend on the pixels",
+NO_GRADIENT = {"visualize": "does not depend on the image", "attribute": "does not depend on the pixels",
                "train": "have no gradient by its weights"}
 
 

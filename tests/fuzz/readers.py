@@ -32,9 +32,9 @@ from shiftscope.runs import MetricsLog, RunFolder
 from shiftscope.settings import SynthesisSettings, TrainSettings
 from shiftscope.training.fit import train
 from shiftscope.visualization import attribute, visualize
+from shiftscope.visualization.activation_statistics import unit_table
 from shiftscope.visualization.neighbors import find_neighbors
 from shiftscope.visualization.quality import measure_quality
-from shiftscope.visualization.units import unit_table
 from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.compare_runs import compare_runs
 from shiftscope.workflows.figure_shelf import Shelf

@@ -7,16 +7,7 @@ from torch import nn
 
 from shiftscope.graph import Graph, TraceError, trace
 
-
-class Lambda(nn.Module):
-    def __init__(self, function, **layers):
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, pixels):
-        return self.function(self, pixels)
+from ..helpers import Lambda
 
 
 def ops(graph: Graph) -> list[str]:

@@ -16,21 +16,11 @@ from shiftscope.models.repair import METHODS, Repaired, repair
 from shiftscope.placement import Placement
 from shiftscope.workflows.checkpoints import in_one_pass
 
+from ..helpers import Lambda
 from .residual_nets import residual_net
 
 ROUNDING = 1e-9  # relative; sums in another order, float64, about ten layers
 SHAPE = (1, 24, 32)
-
-
-class Lambda(nn.Module):
-    def __init__(self, function, **layers):
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, pixels):
-        return self.function(self, pixels)
 
 
 def noise_images(shape, count=3, seed=0):

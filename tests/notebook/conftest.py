@@ -1,4 +1,4 @@
-"""A result of each kind."""
+"""One result of each kind."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from shiftscope.visualization import attribute, find_neighbors, measure_quality,
 
 @pytest.fixture(scope="session")
 def results() -> dict[str, Record]:
-    """A result of each kind, by kind: of a perceptron trained for a moment on 28 x 28 synthetic garments on 33 x 31."""
+    """One result per kind: of a perceptron trained for two epochs on 28 x 28 synthetic garments on 33 x 31."""
     data = shiftscope.load_dataset("garments").limit(60)
     place = shiftscope.Placement(image=(28, 28), canvas=(33, 31))
     model = TwoFullNet(N=6, canvas=(33, 31))

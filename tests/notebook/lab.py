@@ -1,6 +1,6 @@
-"""JupyterLab in a real browser: a server of its own, in a folder of its own, with the kernel of this environment.
+"""JupyterLab in a browser, with a separate server and folder and the kernel of this environment.
 
-Importing this skips a test module where JupyterLab or the driver of the browser is missing.
+Importing this module skips tests if JupyterLab or the browser driver is missing.
 """
 
 import json
@@ -26,7 +26,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 
 @contextmanager
 def jupyter_lab(folder: Path) -> Iterator[str]:
-    """Run a server in `folder`; yields its address. No setting of the user's is read and none is written."""
+    """Run a server in `folder`; yields its address. The user's settings are neither read nor written."""
     state = folder.parent / "jupyter"
     private = {name: str(state / name.lower()) for name in (
         "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
@@ -44,10 +44,10 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
 
 
 def _address(server: subprocess.Popen, runtime: Path, log: Path) -> str:
-    """Wait until the server has written where it listens."""
+    """Wait for the server's address."""
     for _ in range(300):
-        for found in runtime.glob("jpserver-*.json"):
-            if (text := found.read_text().strip()).endswith("}"):  # else it is still being written
+        for result in runtime.glob("jpserver-*.json"):
+            if (text := result.read_text().strip()).endswith("}"):  # else it is still being written
                 return json.loads(text)["url"]
         assert server.poll() is None, log.read_text()
         time.sleep(0.1)
@@ -55,14 +55,14 @@ def _address(server: subprocess.Popen, runtime: Path, log: Path) -> str:
 
 
 class Lab:
-    """A server and a browser that look at the notebooks of one folder."""
+    """A server and a browser for the notebooks of one folder."""
 
     def __init__(self, folder: Path, address: str, browser: "playwright.Browser"):
         self.folder, self.address, self.browser = folder, address, browser
 
     @contextmanager
     def opened(self, notebook: "nbformat.NotebookNode", *, height: int = 3000) -> Iterator["playwright.Page"]:
-        """Open a notebook in a page of its own, under a name of its own; yields the page, with the kernel ready."""
+        """Open a notebook under a new name; yields the page when the kernel is ready."""
         name = f"notebook-{len(list(self.folder.iterdir()))}"
         work = self.folder / name
         work.mkdir()
@@ -100,7 +100,7 @@ def code_cell(page: "playwright.Page", number: int) -> "playwright.Locator":
 
 
 def run_cell(page: "playwright.Page", number: int) -> None:
-    """Run a cell anew, as Ctrl+Enter does, and wait until it has run."""
+    """Run a cell again with Ctrl+Enter and wait until it has finished."""
     prompt = code_cell(page, number).locator(".jp-InputPrompt")
     before = prompt.inner_text()
     code_cell(page, number).locator(".cm-content").click()
@@ -110,7 +110,7 @@ def run_cell(page: "playwright.Page", number: int) -> None:
 
 
 def wait_for_output(page: "playwright.Page", cell: int) -> str:
-    """Return the text that a code cell shows once it shows any; at once that of an error, where one comes first."""
+    """Return the text output of a code cell when there is one; fail if an error appears first."""
     errors = page.locator(".jp-OutputArea-output[data-mime-type*=error]")
     answer = page.locator(".jp-CodeCell").nth(cell).locator(".jp-OutputArea-output")
     answer.or_(errors).first.wait_for(timeout=60_000)

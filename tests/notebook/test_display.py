@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shiftscope.notebook.display import MOST, mimebundle
+from shiftscope.notebook.display import MAX_LENGTH, mimebundle
 from shiftscope.notebook.summary import LINES, WIDTH, summary
 from shiftscope.results import NONFINITE
 from shiftscope.results.base import KINDS, Record
@@ -19,24 +19,24 @@ from shiftscope.results.base import KINDS, Record
 EVIL = "</iframe></script><img src=x onerror=alert(1)>\x1b[31m"
 TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
 
-WITHOUT_FIGURE = {"neighbors", "units"}  # reporting draws these from several results only, or not at all
+WITHOUT_FIGURE = {"neighbors", "units"}  # reporting has no figure for a single one
 
 SAYS = {
     "audit": r"two-full on garments: 60 test images at all 24 placements \(exact\), mode canvas\naccuracy: mean",
-    "evaluation": r"60 test images, .*\nright: \d.* % at random placements, \d.* % centered\nhardest class: ",
+    "evaluation": r"60 test images, .*\naccuracy: \d.* % at random placements, \d.* % centered\nleast accurate class: ",
     "training": r"Training of \S+ on garments: 2 epochs, .* 6,214 parameters.*\nlast epoch: loss \d",
-    "synthesis": r"class:all in \S+: 10 pictures of 1 x 33 x 31, .*\nactivation .* at the start",
+    "synthesis": r"class:all in \S+: 10 images of 1 x 33 x 31, .*\nactivation .* at the start",
     "neighbors": r"the 9 best images of each of 10 units\nThe first 60 test images at all 24 placements. garments.",
     "quality": r"class:all in \S+: 10 units\nmeans: .*selectivity 0",
     "units": r"garments: 60 test images, \d layers?\nfc1: 6 units, \d dead",
     "equivariance": r"garments: 5 layers, 32 test images, shifts of 0 to 3 pixels, mode.*\n.*\n"
                     r"last layer, output: -?\d",
-    "attribution": r"by saliency in \S+: 2 pictures, target class",
+    "attribution": r"by saliency in \S+: 2 images, target class",
 }
 
 
 class Page(HTMLParser):
-    """Collects the tags with their attributes."""
+    """Collects tags with their attributes."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -50,19 +50,19 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_every_kind_is_among_them(results):
+def test_all_kinds_are_covered(results):
     ours = {kind for kind, cls in KINDS.items() if cls.__module__.startswith("shiftscope.results")}
     assert set(results) == set(SAYS) == ours
 
 
 @pytest.mark.parametrize("kind", sorted(SAYS))
-def test_a_result_says_what_it_is_in_a_few_lines(results, kind):
+def test_summary_of_each_kind(results, kind):
     lines = summary(results[kind]).split("\n")
     assert 2 <= len(lines) <= LINES and max(map(len, lines)) <= WIDTH
     assert re.search(SAYS[kind], "\n".join(lines))
 
 
-def test_an_audits_figures_stand_under_their_own_names(results):
+def test_metrics_of_an_audit_have_their_own_names(results):
     names = ("mean_accuracy", "worst_case_accuracy", "middle_accuracy", "consistency", "unanimity")
     audit = dataclasses.replace(results["audit"], **{name: step / 10 for step, name in enumerate(names, 1)})
     assert summary(audit).splitlines()[1] == (
@@ -70,7 +70,7 @@ def test_an_audits_figures_stand_under_their_own_names(results):
 
 
 @pytest.mark.parametrize("kind", sorted(SAYS))
-def test_a_result_shows_words_and_where_there_is_one_its_figure(results, kind):
+def test_results_display_text_and_figure(results, kind):
     data, metadata = results[kind]._repr_mimebundle_()
     assert data[TEXT] == summary(results[kind])
     if kind in WITHOUT_FIGURE:
@@ -82,34 +82,34 @@ def test_a_result_shows_words_and_where_there_is_one_its_figure(results, kind):
             [side * 96 / 112 for side in picture.size], abs=1.5)
     page = Page(data[HTML])
     if kind == "audit":
-        assert not page.all("script")  # in the frame alone
+        assert not page.all("script")  # only in the frame
         return
     assert [tag for tag, _ in page.tags if tag != "br"] == ["div", "p", "img"]
     image = page.all("img")[0]
     assert image["src"] == f"data:image/png;base64,{data[PNG]}" and len(str(image["alt"])) > 40
 
 
-def test_an_audit_brings_the_explorer_in_a_frame_without_an_origin(results):
+def test_explorer_frame_is_sandboxed(results):
     html = results["audit"]._repr_mimebundle_(include=[HTML])[0][HTML]
     frame = Page(html).all("iframe")[0]
-    assert frame["sandbox"] == "allow-scripts" and len(html) < MOST
+    assert frame["sandbox"] == "allow-scripts" and len(html) < MAX_LENGTH
     page = Page(str(frame["srcdoc"]))
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert str(policy).startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in str(policy)
     assert not page.all("link") and not page.all("img") and len(page.all("script")) == 2
-    fallback = html[html.index(">", html.index("srcdoc=")):]  # what is left where frames are taken out
+    fallback = html[html.index(">", html.index("srcdoc=")):]  # remains if frames are removed
     assert len(Page(fallback).all("img")) == 1
 
 
 @pytest.mark.parametrize("asked, given", [
     ({"include": [TEXT]}, {TEXT}), ({"include": {PNG, "image/svg+xml"}}, {PNG}), ({"exclude": [HTML]}, {TEXT, PNG}),
     ({"include": [PNG, HTML], "exclude": [PNG]}, {HTML}), ({"exclude": [TEXT, PNG, HTML]}, set())])
-def test_only_what_is_asked_for_is_given(results, asked, given):
+def test_only_requested_mime_types_are_returned(results, asked, given):
     data, metadata = results["audit"]._repr_mimebundle_(**asked)
     assert set(data) == given and set(metadata) == given & {PNG}
 
 
-def test_hostile_names_stay_words(results):
+def test_hostile_names_are_escaped(results):
     names = [EVIL] * 10
     for kind in ("audit", "evaluation", "synthesis"):
         record = dataclasses.replace(results[kind], model=EVIL, class_names=names, **(
@@ -120,16 +120,16 @@ def test_hostile_names_stay_words(results):
         if kind == "audit":
             inner = str(page.all("iframe")[0]["srcdoc"])
             assert len(Page(inner).all("script")) == 2 and not Page(inner).all("img")
-            assert unescape(data[HTML]).count("onerror") > 3  # in the data, as words
+            assert unescape(data[HTML]).count("onerror") > 3  # in the data, as text
 
 
-def test_figures_that_are_not_numbers_are_dashes(results):
+def test_missing_values_are_dashes(results):
     nan = float("nan")
     audit = results["audit"]
     audit = dataclasses.replace(audit, mean_accuracy=nan, consistency=nan, seconds=nan, nonfinite=24,
                                 accuracy_map=np.full_like(audit.accuracy_map, nan),
                                 predictions=np.full_like(audit.predictions, NONFINITE))
-    assert "mean –, worst case" in summary(audit) and "24 answers not finite" in summary(audit)
+    assert "mean –, worst case" in summary(audit) and "24 non-finite predictions" in summary(audit)
     training = dataclasses.replace(results["training"], history=[
         {"epoch": 1, "train_loss": nan, "train_accuracy": 0.5, "val_accuracy": None}])
     assert "loss –, training accuracy 50.0 %, validation accuracy –" in summary(training)
@@ -138,7 +138,7 @@ def test_figures_that_are_not_numbers_are_dashes(results):
         assert {TEXT, PNG, HTML} == set(data) and not re.search(r"\bnan\b", data[TEXT])
 
 
-def test_a_result_without_anything_to_draw_is_words(results):
+def test_results_without_figure_display_text(results):
     assert set(mimebundle(results["units"])[0]) == {TEXT}
     unseen = dataclasses.replace(results["audit"], shown_index=np.zeros(0, int),
                                  shown_images=results["audit"].shown_images[:0],
@@ -146,7 +146,7 @@ def test_a_result_without_anything_to_draw_is_words(results):
     assert [tag for tag, _ in Page(mimebundle(unseen)[0][HTML]).tags if tag != "br"] == ["div", "p", "img"]
 
 
-def test_one_image_is_enough(results):
+def test_audit_of_one_image(results):
     audit = results["audit"]
     one = dataclasses.replace(audit, images=1, labels=audit.labels[:1], predictions=audit.predictions[:1],
                               shown_index=audit.shown_index[:1], shown_images=audit.shown_images[:1],
@@ -155,16 +155,16 @@ def test_one_image_is_enough(results):
     assert ": 1 test image at" in data[TEXT] and "<iframe" in data[HTML]
 
 
-def test_what_would_be_too_long_to_keep_shows_fewer_images(results, monkeypatch):
+def test_long_pages_show_fewer_images(results, monkeypatch):
     whole = len(mimebundle(results["audit"], include=[HTML])[0][HTML])
-    monkeypatch.setattr("shiftscope.notebook.display.MOST", whole - 5000)
+    monkeypatch.setattr("shiftscope.notebook.display.MAX_LENGTH", whole - 5000)
     fewer = mimebundle(results["audit"], include=[HTML])[0][HTML]
     assert "<iframe" in fewer and len(fewer) < whole - 4000
-    monkeypatch.setattr("shiftscope.notebook.display.MOST", 1000)
+    monkeypatch.setattr("shiftscope.notebook.display.MAX_LENGTH", 1000)
     assert "<iframe" not in mimebundle(results["audit"], include=[HTML])[0][HTML]
 
 
-def test_a_kind_that_is_not_known_shows_its_small_values():
+def test_unknown_kind_displays_its_scalars():
     class Odd(Record):
         kind = "odd"
 
@@ -194,8 +194,7 @@ print([name for name in ("torch", "matplotlib") if sys.modules.get(name)])
     (["torch", "matplotlib"], False, "include=['text/plain']", [TEXT], []),
     (["torch", "matplotlib"], False, "", [TEXT], []),
     (["torch"], True, "", [TEXT], [])], ids=["without torch", "words alone", "no matplotlib", "terminal"])
-def test_records_show_themselves_without_torch_and_words_without_matplotlib(results, tmp_path, blocked, shell, asked,
-                                                                            shown, loaded):
+def test_display_needs_no_torch_and_text_no_matplotlib(results, tmp_path, blocked, shell, asked, shown, loaded):
     results["audit"].save(tmp_path)
     script = WITHOUT.format(blocked=blocked, shell=shell, asked=asked)
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)

@@ -66,7 +66,7 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
         yield lab
 
 
-def test_curves_grow_in_one_output_and_nothing_shows_under_agg(lab):
+def test_curves_update_in_one_output_and_agg_shows_nothing(lab):
     with lab.opened(notebook_of(CELLS)) as page:
         page.evaluate(WATCH)
         run_all(page)
@@ -77,7 +77,7 @@ def test_curves_grow_in_one_output_and_nothing_shows_under_agg(lab):
 
     outputs, pictures = zip(*seen, strict=True)
     curves = [picture for picture, *_ in filter(None, pictures)]
-    assert outputs == (0, 1, 2, 2, 2, 3)  # nothing; a line; and curves, in one place for three epochs; and the gallery
+    assert outputs == (0, 1, 2, 2, 2, 3)  # nothing; a line; and curves, in one output for three epochs; and the gallery
     assert len(set(curves[:3])) == 3  # another picture after each epoch
     assert curves[3] == curves[2]  # which stays when the gallery comes
     assert shown == [0, 3, 0, 1]  # under Agg nothing
@@ -94,12 +94,12 @@ model = build_model("two-full", canvas=(40, 36), classes=data.classes, N=8, seed
 audit = shiftscope.audit(model, data, placement=place)
 audit""",
            "widget, moves = audit.widget(), []\nwidget.observe(lambda change: moves.append(change.new), 'dx')\nwidget",
-           "print(json.dumps([widget.image, widget.dy, widget.dx, widget.predictions[0]['answer'], moves]))",
+           "print(json.dumps([widget.image, widget.dy, widget.dx, widget.predictions[0]['prediction'], moves]))",
            "if moves:\n    widget.image, widget.dy, widget.dx = 3, 12, 1")
 
 
 def in_python(page):
-    """Run the third cell: (image, dy, dx, answer, the values of dx that Python was told)."""
+    """Run the third cell: (image, dy, dx, answer, the observed values of dx)."""
     run_cell(page, 2)
     return json.loads(wait_for_output(page, 2))
 
@@ -127,7 +127,7 @@ def drag(page, stage, pixel, *offsets):
     page.mouse.up()
 
 
-def test_a_drag_in_the_widget_changes_python_and_python_moves_the_widget(lab):
+def test_widget_and_python_are_synchronized(lab):
     """13 x 9 placements, the middle one is (6, 4)."""
     errors = []
     with lab.opened(notebook_of(EXPLORE)) as page:
@@ -150,11 +150,11 @@ def test_a_drag_in_the_widget_changes_python_and_python_moves_the_widget(lab):
     assert [python[:3] for _, python in moments] == [[0, 6, 4], [0, 1, 7], [0, 7, 6], [3, 12, 1]]
     for browser, python in moments:
         assert browser == python[:4]
-    assert moments[-1][1][4][-3:] == [7, 6, 1]  # what observe was told of dx
+    assert moments[-1][1][4][-3:] == [7, 6, 1]  # the changes of dx that were observed
     assert errors == []
 
 
-def test_a_notebook_that_is_not_trusted_shows_the_picture_instead_of_the_frame(lab, results):
+def test_untrusted_notebook_shows_the_figure(lab, results):
     notebook = notebook_of(("audit",))
     data, metadata = results["audit"]._repr_mimebundle_()
     notebook.cells[0].outputs = [nbformat.v4.new_output("execute_result", data, metadata=metadata, execution_count=1)]

@@ -21,13 +21,13 @@ def audit(results):
 
 @pytest.fixture(scope="module")
 def around(results):
-    """The same images rolled on their canvas, every eleventh shift."""
+    """Images of the same dataset in circular mode, every eleventh shift."""
     data = shiftscope.load_dataset("garments").limit(20)
     place = shiftscope.Placement(image=(28, 28), canvas=(33, 31), mode="circular", step=11)
     return shiftscope.audit(shiftscope.models.TwoFullNet(N=6, canvas=(33, 31)), data, placement=place, engine="brute")
 
 
-def test_it_begins_in_the_middle_with_the_page_of_the_report(audit):
+def test_widget_starts_at_the_middle_offset(audit):
     widget = audit.widget()
     assert isinstance(widget, anywidget.AnyWidget)
     assert (widget.image, widget.dy, widget.dx) == (0, 2, 1)
@@ -36,7 +36,7 @@ def test_it_begins_in_the_middle_with_the_page_of_the_report(audit):
     assert "export default" in state["_esm"] and ".shiftscope" in state["_css"]
 
 
-def test_the_answers_are_those_of_the_audit(audit):
+def test_predictions_match_the_audit(audit):
     widget = audit.widget()
     seen = []
     widget.observe(lambda change: seen.append((change.name, change.new)), ["image", "dy", "dx"])
@@ -46,8 +46,8 @@ def test_the_answers_are_those_of_the_audit(audit):
             number = widget.payload["groups"][0]["images"]["numbers"][image]
             said, label = int(audit.predictions[number, place]), int(audit.labels[number])
             (answer,) = widget.predictions
-            assert answer["model"] == "two-full" and answer["answer"] == audit.class_names[said]
-            assert answer["right"] is (said == label) and widget.label == audit.class_names[label]
+            assert answer["model"] == "two-full" and answer["prediction"] == audit.class_names[said]
+            assert answer["correct"] is (said == label) and widget.label == audit.class_names[label]
             logits = audit.shown_logits[audit.shown_index == number][0, place].astype(float)
             expected = np.exp(logits) / np.exp(logits).sum()
             assert list(answer["confidences"]) == audit.class_names
@@ -57,19 +57,19 @@ def test_the_answers_are_those_of_the_audit(audit):
     assert ("image", 23) in seen and ("dx", 3) in seen
 
 
-def test_numbers_of_an_audit_may_be_set(audit):
+def test_numpy_integers_can_be_assigned(audit):
     widget = audit.widget()
     widget.dy, widget.dx = audit.worst_offset[0]
     assert [widget.dy, widget.dx] == audit.worst_offset[0].tolist() and type(widget.dy) is int
 
 
 @pytest.mark.parametrize("name, value, message", [
-    ("dy", 6, r"^dy must be one of the 6 that were audited, 0 to 5, got 6$"),
-    ("dx", -1, r"^dx must be one of the 4 that were audited, 0 to 3, got -1$"),
-    ("image", 24, r"^image must be from 0 to 23, for so many images are shown, got 24$"),
-    ("image", -1, "from 0 to 23"), ("dy", 1.5, r"^dy must be a whole number, got 1\.5$"),
-    ("dx", "1", r"^dx must be a whole number, got '1'$"), ("image", None, "whole number")])
-def test_a_value_that_is_not_there_is_one_sentence_and_changes_nothing(audit, name, value, message):
+    ("dy", 6, r"^dy must be one of the 6 audited values, 0 to 5, got 6$"),
+    ("dx", -1, r"^dx must be one of the 4 audited values, 0 to 3, got -1$"),
+    ("image", 24, r"^image must be from 0 to 23, the index of a shown image, got 24$"),
+    ("image", -1, "from 0 to 23"), ("dy", 1.5, r"^dy must be an integer, got 1\.5$"),
+    ("dx", "1", r"^dx must be an integer, got '1'$"), ("image", None, "an integer")])
+def test_invalid_values_are_rejected_and_change_nothing(audit, name, value, message):
     widget = audit.widget()
     before = widget.image, widget.dy, widget.dx
     with pytest.raises(UsageError, match=message):
@@ -77,60 +77,61 @@ def test_a_value_that_is_not_there_is_one_sentence_and_changes_nothing(audit, na
     with pytest.raises(UsageError, match=message), widget.hold_trait_notifications():
         setattr(widget, name, value)
     with pytest.raises(UsageError, match=message):
-        widget.set_state({name: value})  # as a page would that is not ours
+        widget.set_state({name: value})  # as a foreign page would
     assert (widget.image, widget.dy, widget.dx) == before
 
 
-def test_models_stand_side_by_side_where_they_saw_the_same(audit):
+def test_several_models_in_one_widget(audit):
     other = dataclasses.replace(audit, model="other", predictions=(audit.predictions + 1) % 10)
     widget = explorer([audit, other])
     one, two = widget.predictions
-    assert (one["model"], two["model"]) == ("two-full", "other") and one["answer"] != two["answer"]
+    assert (one["model"], two["model"]) == ("two-full", "other") and one["prediction"] != two["prediction"]
     names = audit.class_names
-    assert names.index(two["answer"]) == (names.index(one["answer"]) + 1) % 10
+    assert names.index(two["prediction"]) == (names.index(one["prediction"]) + 1) % 10
 
 
-def test_audits_of_different_images_or_placements_are_refused(audit, around):
+def test_audits_of_different_images_or_placements_are_rejected(audit, around):
     with pytest.raises(UsageError, match="2 different sets of images or placements, expected one"):
         explorer([audit, around])
     with pytest.raises(UsageError, match="at least one audit, got none"):
         explorer([])
     empty = dataclasses.replace(audit, shown_index=np.zeros(0, int), shown_images=audit.shown_images[:0],
                                 shown_logits=audit.shown_logits[:0])
-    with pytest.raises(UsageError, match="no image was kept"):
+    with pytest.raises(UsageError, match="hold no images to show"):
         empty.widget()
 
 
-def test_a_circle_has_no_end(around):
+def test_circular_offsets_wrap_around(around):
     widget = around.widget()
     rows, columns = around.rows.tolist(), around.columns.tolist()
     assert (widget.dy, widget.dx) == (0, 0)
     widget.dy, widget.dx = rows[-1] - 33, columns[-1] + 31
     assert (widget.dy, widget.dx) == (rows[-1], columns[-1])
-    with pytest.raises(UsageError, match=rf"dy must be one of the {len(rows)} that were audited, 0, 11, 22, got 5"):
+    with pytest.raises(UsageError, match=rf"dy must be one of the {len(rows)} audited values, 0, 11, 22, got 5"):
         widget.dy = 5 - 33
 
 
-def test_what_was_not_computed_or_not_finite_has_no_answer(audit):
+def test_missing_and_nonfinite_outputs_have_no_prediction(audit):
     kept = np.arange(1, 24)
-    sampled = dataclasses.replace(audit, sampled=True, placements=23, offsets=audit.offsets[kept],
-                                  predictions=audit.predictions[:, kept].copy(), shown_logits=audit.shown_logits[:, kept])
+    sampled = dataclasses.replace(
+        audit, sampled=True, placements=23, offsets=audit.offsets[kept],
+        predictions=audit.predictions[:, kept].copy(), shown_logits=audit.shown_logits[:, kept])
     sampled.predictions[:, 0] = NONFINITE
     widget = sampled.widget()
     widget.dy, widget.dx = 0, 0
-    assert widget.predictions[0] == {"model": "two-full", "answer": None, "right": None, "confidence": None,
-                                 "confidences": {}}
+    assert widget.predictions[0] == {"model": "two-full", "prediction": None, "correct": None, "confidence": None,
+                                     "confidences": {}}
     widget.dx = 1
-    assert widget.predictions[0]["answer"] is None and widget.predictions[0]["right"] is False
+    assert widget.predictions[0]["prediction"] is None and widget.predictions[0]["correct"] is False
 
 
-def test_where_no_kernel_runs_the_figure_stands_instead(audit):
+def test_figure_is_the_fallback_without_a_kernel(audit):
     data, _ = audit.widget()._repr_mimebundle_()
     assert {"application/vnd.jupyter.widget-view+json", "image/png"} <= set(data)
     assert data["text/plain"].startswith("Audit of two-full on garments")
 
 
-def test_without_anywidget_one_sentence_says_how_to_install_it(audit, tmp_path):
+def test_missing_anywidget_is_reported(audit, tmp_path):
     audit.save(tmp_path)
     script = ("import sys\nsys.modules['anywidget'] = None\nfrom shiftscope.results import Audit\n"
               "from shiftscope.errors import UsageError\naudit = Audit.load(sys.argv[1])\naudit._repr_mimebundle_()\n"

@@ -8,7 +8,7 @@ import torch
 import shiftscope
 from shiftscope.settings import PLAIN_ASCENT
 from shiftscope.visualization.attribution import attribute
-from shiftscope.visualization.recordings import activations, capture
+from shiftscope.visualization.layer_outputs import activations, capture
 
 PLAIN = replace(PLAIN_ASCENT, steps=3)
 """Every step follows the gradient alone, so that few of them are enough."""

@@ -20,7 +20,7 @@ def convnet() -> TwoConvTwoFullNet:
 
 
 class Foreign(nn.Module):
-    """A model of somebody else: layers with a tuple, without a call, with whole numbers."""
+    """A model with a layer that returns a tuple and one that is not called."""
 
     def __init__(self):
         super().__init__()

@@ -9,7 +9,7 @@ from torch import nn
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import visualize
 from shiftscope.visualization.attribution import attribute
-from shiftscope.visualization.recordings import activations
+from shiftscope.visualization.layer_outputs import activations
 
 FEW = SynthesisSettings(steps=8)
 COLOR, GRAY = (3, 18, 22), (1, 28, 28)
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 
 
 class CourseNet(nn.Module):
-    """As in a course's notebook: functions in forward, `view` with a fixed size, log-softmax at the end."""
+    """A typical course model: functions in forward, `view` with a fixed size, final log-softmax."""
 
     def __init__(self):
         super().__init__()
@@ -83,28 +83,28 @@ def unchanged(model, before):
 
 
 @pytest.mark.parametrize(("build", "shape", "channel", "last", "classes"), MODELS)
-def test_classes_and_channels_are_climbed(build, shape, channel, last, classes):
+def test_classes_and_channels_are_maximized(build, shape, channel, last, classes):
     model = made(build)
     before = snapshot(model)
     for goal in ("class:3", f"{channel}:2"):
-        found = visualize(model, goal, shape=shape, settings=FEW, start="random")
-        assert found.images.shape == (1, *shape) and found.activations[0] > found.activations_start[0]
+        result = visualize(model, goal, shape=shape, settings=FEW, start="random")
+        assert result.images.shape == (1, *shape) and result.activations[0] > result.activations_start[0]
     assert unchanged(model, before)
 
 
 @pytest.mark.parametrize(("build", "shape", "channel", "last", "classes"), MODELS)
-def test_all_four_methods_explain(build, shape, channel, last, classes):
+def test_all_attribution_methods_apply(build, shape, channel, last, classes):
     model = made(build)
     before = snapshot(model)
     images = torch.rand(3, *shape, generator=torch.Generator().manual_seed(2))
-    found = {method: attribute(model, images, method=method)
+    result = {method: attribute(model, images, method=method)
              for method in ("integrated-gradients", "grad-cam", "occlusion", "saliency")}
     assert unchanged(model, before)
-    assert found["grad-cam"].layer == last
+    assert result["grad-cam"].layer == last
     model.eval()
     with torch.no_grad():
         outputs = model(images)
-    for attribution in found.values():
+    for attribution in result.values():
         assert attribution.maps.shape == (3, *shape[1:]) and attribution.maps.any(axis=(1, 2)).all()
         assert attribution.predictions.tolist() == outputs.argmax(1).tolist()
     exact = attribute(model, images, method="integrated-gradients", steps=300)
@@ -112,10 +112,10 @@ def test_all_four_methods_explain(build, shape, channel, last, classes):
     assert (abs(exact.residuals) <= 0.02 * np.maximum(rise, rise.mean())).all()
 
 
-def test_a_layer_whose_output_is_changed_in_place_is_recorded_as_it_was_given():
+def test_outputs_are_recorded_before_inplace_changes():
     model = made(Residual).eval()
     images = torch.rand(2, *COLOR, generator=torch.Generator().manual_seed(3))
-    found = activations(model, images, ["blocks.0.conv2", "blocks.0.bn2", "blocks.0"])
+    result = activations(model, images, ["blocks.0.conv2", "blocks.0.bn2", "blocks.0"])
     with torch.no_grad():
-        torch.testing.assert_close(found["blocks.0.bn2"], model.blocks[0].bn2(found["blocks.0.conv2"]))
-    assert (found["blocks.0.bn2"] < 0).any() and not (found["blocks.0"] < 0).any()
+        torch.testing.assert_close(result["blocks.0.bn2"], model.blocks[0].bn2(result["blocks.0.conv2"]))
+    assert (result["blocks.0.bn2"] < 0).any() and not (result["blocks.0"] < 0).any()

@@ -28,7 +28,7 @@ def random_images(count: int, channels: int = 1, size: tuple[int, int] = (2, 3))
 
 
 class Planted(nn.Module):
-    """One neuron that sees the pixel (3, 1) alone, one that dislikes light, one that is deaf and below zero."""
+    """A neuron for the pixel (3, 1), one that decreases with brightness, and a dead one."""
 
     def __init__(self):
         super().__init__()
@@ -44,12 +44,12 @@ class Planted(nn.Module):
         return self.head(self.fc(x.flatten(1)).relu())
 
 
-def test_a_planted_detector_gets_the_brightest_dot_at_its_place():
+def test_pixel_detector_finds_the_brightest_pixel():
     images = torch.zeros(4, 1, 2, 3, dtype=torch.uint8)
     for number, (row, column, gray) in enumerate([(0, 0, 100), (1, 2, 250), (0, 1, 200), (1, 0, 50)]):
         images[number, 0, row, column] = gray
     seen, dark = find_neighbors(Planted(), ["fc:0", "fc:1-2"], dataset(images), placement=PLACE, k=3)
-    # images 1's dot at (1, 2) would need the offset (2, -1), which there is not: no placement shows it at (3, 1)
+    # image 1 has its pixel at (1, 2), which would need the offset (2, -1) to be at (3, 1)
     assert seen.top_index.tolist() == [[2, 0, 3]]
     assert seen.top_offset.tolist() == [[[3, 0], [3, 1], [2, 1]]]
     np.testing.assert_allclose(seen.top_activation, [[400 / 255, 200 / 255, 100 / 255]], rtol=1e-6)
@@ -64,30 +64,30 @@ def test_a_planted_detector_gets_the_brightest_dot_at_its_place():
 
 @pytest.mark.parametrize("goals", [["class:all", "fc1:3-8"], ["conv2:0-3", "conv1:all"],
                                    ["conv2:2@1,0", "conv2+relu:4"]])
-def test_the_same_as_one_picture_at_a_time(goals):
-    place = Placement(image=(12, 14), canvas=(18, 21))
+def test_neighbors_match_single_forward_passes(goals):
+    placement = Placement(image=(12, 14), canvas=(18, 21))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = TwoConvTwoFullNet(canvas=(18, 21), channels=3, classes=2).double()
     images = random_images(6, 3, (12, 14))
-    found = find_neighbors(model, goals, dataset(images), placement=place, k=2)
+    result = find_neighbors(model, goals, dataset(images), placement=placement, k=2)
     outputs: dict = {}
     for name in ("conv1", "conv2", "fc1", "fc2"):
         getattr(model, name).register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out))
     expected: list[list] = [[], []]
     with torch.no_grad():
         for image in images:
-            for offset in place.offsets():
-                model.eval()(to_pixels(place.place(image[None], offset[None]), torch.float64))
+            for offset in placement.offsets():
+                model.eval()(to_pixels(placement.place(image[None], offset[None]), torch.float64))
                 for part, goal in zip(expected, goals, strict=True):
                     part.append(_read(goal, outputs))
-    for record, part in zip(found, expected, strict=True):
-        values = torch.stack(part).view(6, place.count, -1)
+    for record, part in zip(result, expected, strict=True):
+        values = torch.stack(part).view(6, placement.count, -1)
         best = values.amax(1)  # (N, U)
         top = best.topk(2, dim=0)
         np.testing.assert_array_equal(record.top_index, top.indices.T)
         np.testing.assert_allclose(record.top_activation, top.values.T, rtol=1e-5)
-        offsets = place.offsets()[values.argmax(1)]  # (N, U, 2)
+        offsets = placement.offsets()[values.argmax(1)]  # (N, U, 2)
         assert record.top_offset[1 % len(record.units), 0].tolist() == offsets[
             top.indices[0, 1 % len(record.units)], 1 % len(record.units)].tolist()
         np.testing.assert_allclose(record.maximum, best.amax(0), rtol=1e-5)
@@ -109,7 +109,7 @@ def _read(goal: str, outputs: dict) -> torch.Tensor:
     return outputs["conv2"][0, 4:5].relu().mean((1, 2))
 
 
-def test_other_objectives_than_units():
+def test_neighbors_of_sums_and_whole_layers():
     images = random_images(5)
     whole, both = find_neighbors(Planted(), ["fc:*", objective("fc:1") - objective("fc:0")], dataset(images), k=1,
                              placement=PLACE)
@@ -120,50 +120,50 @@ def test_other_objectives_than_units():
     assert both.maximum[0] == pytest.approx(float((outputs[:, 1] - outputs[:, 0]).max()), rel=1e-5)
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_results_do_not_depend_on_the_batch_size(monkeypatch):
     data = dataset(random_images(7))
     whole = find_neighbors(Planted(), ["fc:all"], data, placement=PLACE)[0]
-    for chunk in (3, 45):  # parts of the placements of an image; two images at once
-        monkeypatch.setattr("shiftscope.visualization.neighbors._CHUNK", {"cpu": chunk, "gpu": 1})
+    for chunk in (3, 45):  # part of the placements of an image; two images per batch
+        monkeypatch.setattr("shiftscope.visualization.neighbors._BATCH", {"cpu": chunk, "gpu": 1})
         parts = find_neighbors(Planted(), ["fc:all"], data, placement=PLACE)[0]
         for name in ("top_index", "top_offset", "top_canvases", "peaks"):
             np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
         assert parts.counts.sum() == whole.counts.sum() == 3 * 7 * 20
 
 
-def test_fewer_images_or_placements(tmp_path):
+def test_fewer_images_and_placements(tmp_path):
     data = dataset(random_images(9))
-    (found,) = find_neighbors(Planted(), ["fc:0"], data, placement=coarser(PLACE, 6), images=4, k=9, name="net")
-    assert (found.images, found.placements, found.possible, found.top_index.shape) == (4, 6, 20, (1, 4))
-    assert found.words == "The first 4 test images at 6 of 20 placements."
-    found.save(tmp_path)
+    (result,) = find_neighbors(Planted(), ["fc:0"], data, placement=coarser(PLACE, 6), images=4, k=9, name="net")
+    assert (result.images, result.placements, result.possible, result.top_index.shape) == (4, 6, 20, (1, 4))
+    assert result.words == "The first 4 test images at 6 of 20 placements."
+    result.save(tmp_path)
     again = Neighbors.load(tmp_path)
-    assert again.to_dict() == found.to_dict()
-    assert all(np.array_equal(getattr(again, name), getattr(found, name)) for name in found.arrays)
+    assert again.to_dict() == result.to_dict()
+    assert all(np.array_equal(getattr(again, name), getattr(result, name)) for name in result.arrays)
 
 
-def test_coarser_keeps_the_middle():
+def test_coarser_keeps_the_middle_offset():
     thin = coarser(Placement(image=(2, 3), canvas=(9, 7)), 4)
     assert thin.count <= 4 and list(thin.middle) in thin.offsets().tolist()
 
 
 @pytest.mark.parametrize("changed, message", [
-    ({"k": 0}, "k must be a whole number of at least 1, got 0"),
-    ({"images": 0}, "images must be a whole number of at least 1, got 0"),
-    ({"placement": Placement(image=(3, 3), canvas=(5, 7))}, "the images of dots are 2 x 3, the placement lays"),
-    ({"goals": ["fc:3"]}, "the units of 'fc' are numbered from 0 to 2"),
-    ({"data": dataset(random_images(4), 4)}, "tells 2 classes apart, and 4 class names")])
-def test_what_cannot_be(changed, message):
+    ({"k": 0}, "k must be an integer of at least 1, got 0"),
+    ({"images": 0}, "images must be an integer of at least 1, got 0"),
+    ({"placement": Placement(image=(3, 3), canvas=(5, 7))}, "the images of dots are 2 x 3, those of the placement"),
+    ({"goals": ["fc:3"]}, "the units of 'fc' range from 0 to 2"),
+    ({"data": dataset(random_images(4), 4)}, "has 2 outputs, got 4 class names")])
+def test_invalid_arguments_are_rejected(changed, message):
     given = {"goals": ["fc:0"], "data": dataset(random_images(3)), "placement": PLACE} | changed
     with pytest.raises(UsageError, match=message):
         find_neighbors(Planted(), given.pop("goals"), given.pop("data"), **given)
 
 
-def test_a_model_that_raises_or_gives_nan_is_left_as_it_was():
+def test_model_state_is_restored_after_errors_and_nan():
     model = Planted().train()
     with torch.no_grad():
         model.fc.bias[0] = torch.nan
-    with pytest.raises(ShiftscopeError, match="Planted gives NaN or infinity for some pictures"):
+    with pytest.raises(ShiftscopeError, match="Planted returns NaN or infinity for some images"):
         find_neighbors(model, ["fc:all"], dataset(random_images(3)), placement=PLACE)
     with pytest.raises(UsageError, match=r"1 x 5 x 8 .*RuntimeError in forward \(tests.*mat1 and mat2") as caught:
         find_neighbors(model, ["fc:all"], dataset(random_images(3)), placement=Placement(image=(2, 3), canvas=(5, 8)))

@@ -4,16 +4,17 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.visualization import direction, diversity, match, objective
-from shiftscope.visualization.anatomy import examine, picture_shape
-from shiftscope.visualization.binding import bind
-from shiftscope.visualization.scores import activation, class_score, unlikeness
+from shiftscope.visualization.feature_extractor import FeatureExtractor
+from shiftscope.visualization.model_info import input_shape, inspect_model
+from shiftscope.visualization.objective_terms import class_score, gram_diversity, unit_activation
+from shiftscope.visualization.targets import resolve_objective
 
 NAMES = ("T-shirt/top", "Bag", "Ankle boot", "Shirt")
 
 
 def names(text_or_goal, model, shape, class_names=()):
     goal = objective(text_or_goal, class_names) if isinstance(text_or_goal, str) else text_or_goal
-    return bind(goal, examine(model, shape, class_names)).names
+    return resolve_objective(goal, inspect_model(model, shape, class_names)).names
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -24,11 +25,11 @@ def names(text_or_goal, model, shape, class_names=()):
     ("fc1+relu:0-1", ["fc1+relu:0", "fc1+relu:1"]), ("class:Bag-class:Shirt", ["class:Bag - class:Shirt"]),
     ("class:T-shirt/top-0.5 class:Ankle boot", ["class:T-shirt/top - 0.5 class:Ankle boot"]),
     ("-2*fc1:1 + .5*conv2:7@0,1", ["-2 fc1:1 + 0.5 conv2:7@0,1"])])
-def test_strings(convnet, text, expected):
+def test_objective_strings(convnet, text, expected):
     assert names(text, convnet, convnet.input_shape, NAMES) == expected
 
 
-def test_all_means_every_unit(convnet):
+def test_all_selects_every_unit(convnet):
     assert len(names("conv1:all", convnet, convnet.input_shape)) == 30
     assert len(names("fc1:all", convnet, convnet.input_shape)) == 100
     assert names("class:all", convnet, convnet.input_shape) == ["class:0", "class:1", "class:2", "class:3"]
@@ -39,45 +40,45 @@ def test_all_means_every_unit(convnet):
     ("fc1:", "must have the form"),
     ("fc3:1", r"unknown layer of TwoConvTwoFullNet 'fc3': did you mean 'fc2'\?"),
     ("class:Bog", r"unknown class 'Bog': did you mean 'Bag'\?"),
-    ("class:4", "class:4: the units of 'class' are numbered from 0 to 3"),
-    ("fc1:100", "fc1:100: the units of 'fc1' are numbered from 0 to 99"),
-    ("fc1:5-3", "fc1:5-3: the units of 'fc1' are numbered from 0 to 99"),
-    ("conv1:some", r"conv1:some: units must be all, \*, a number, a range as in 0-29, or a list of them as in 0,2"),
-    ("conv2:7@4,3", r"conv2:7@4,3: the places of 'conv2' run from 0,0 to 3,5 \(row, column\)"),
-    ("fc1:3@0,0", r"fc1:3@0,0: the layer 'fc1' gives \(100,\) a picture, which has no rows and columns: leave out"),
-    ("fc1:3,200", "fc1:3,200: the units of 'fc1' are numbered from 0 to 99"),
+    ("class:4", "class:4: the units of 'class' range from 0 to 3"),
+    ("fc1:100", "fc1:100: the units of 'fc1' range from 0 to 99"),
+    ("fc1:5-3", "fc1:5-3: the units of 'fc1' range from 0 to 99"),
+    ("conv1:some", r"conv1:some: units must be all, \*, an index, a range as in 0-29, or a list of them as in 0,2"),
+    ("conv2:7@4,3", r"conv2:7@4,3: positions of 'conv2' range from 0,0 to 3,5 \(row, column\)"),
+    ("fc1:3@0,0", r"fc1:3@0,0: the output of layer 'fc1' has shape \(100,\), without rows and columns: leave out"),
+    ("fc1:3,200", "fc1:3,200: the units of 'fc1' range from 0 to 99"),
     ("class:Bag - class:Shrt", "unknown class 'Shrt': did you mean 'Shirt'?"),
 ])
-def test_what_is_not_there_is_named(convnet, text, message):
+def test_invalid_objectives_are_rejected(convnet, text, message):
     with pytest.raises(UsageError, match=message):
         names(text, convnet, convnet.input_shape, NAMES)
 
 
-def test_a_class_by_name_needs_names(convnet):
-    with pytest.raises(UsageError, match="the names of the classes are not known: give a number, or pass class_names="):
+def test_class_by_name_needs_class_names(convnet):
+    with pytest.raises(UsageError, match="the class names are unknown: use an index, or pass class_names="):
         names("class:Bag", convnet, convnet.input_shape)
-    with pytest.raises(UsageError, match="tells 4 classes apart, and 2 class names were given"):
+    with pytest.raises(UsageError, match="has 4 outputs, got 2 class names"):
         names("class:0", convnet, convnet.input_shape, ("a", "b"))
 
 
-@pytest.mark.parametrize("text, gave", [("rnn:0", "a tuple"), ("unused:0", "nothing in a forward pass")])
-def test_layers_without_a_tensor(foreign, text, gave):
-    with pytest.raises(UsageError, match=f"gave {gave}, expected a tensor .batch, units, ...."):
+@pytest.mark.parametrize("text, gave", [("rnn:0", "a tuple"), ("unused:0", "nothing .it was not called.")])
+def test_layers_without_tensor_output_are_rejected(foreign, text, gave):
+    with pytest.raises(UsageError, match=f"returned {gave}, expected a tensor .batch, units, ...."):
         names(text, foreign, (1, 6, 7))
 
 
-def test_a_model_that_does_not_say_its_size_wants_it_told(foreign, perceptron):
-    with pytest.raises(UsageError, match=r"Foreign does not say which pictures it takes: pass shape="):
-        picture_shape(foreign, None)
-    assert picture_shape(nn.Sequential(perceptron), None) == (1, 11, 14)
+def test_input_shape_is_required_if_the_model_has_none(foreign, perceptron):
+    with pytest.raises(UsageError, match=r"the input shape of Foreign is unknown: pass shape="):
+        input_shape(foreign, None)
+    assert input_shape(nn.Sequential(perceptron), None) == (1, 11, 14)
     with pytest.raises(UsageError, match="shape must be"):
-        picture_shape(foreign, (4, 4))
+        input_shape(foreign, (4, 4))
 
 
-def test_objectives_add_subtract_scale_and_describe_themselves(perceptron):
+def test_objectives_support_arithmetic_and_str(perceptron):
     goal = 2 * objective("fc1:0-2") - objective("class:Bag") * 0.5
     assert str(goal) == "2 fc1:0-2 - 0.5 class:Bag" and str(-objective("fc1:1")) == "-fc1:1"
-    target = bind(goal, examine(perceptron, perceptron.input_shape, NAMES))
+    target = resolve_objective(goal, inspect_model(perceptron, perceptron.input_shape, NAMES))
     assert target.names[1] == "2 fc1:1 - 0.5 class:Bag" and target.layers == ["fc1"]
     outputs = {"fc1": torch.arange(36.0).view(3, 12), "class": torch.arange(12.0).view(3, 4)}
     expected = [2 * outputs["fc1"][row, row] - 0.5 * outputs["class"][row, 1] for row in range(3)]
@@ -86,18 +87,18 @@ def test_objectives_add_subtract_scale_and_describe_themselves(perceptron):
     assert target.activations(later, torch.arange(1, 3)).tolist() == [float(value) for value in expected[1:]]
 
 
-def test_parts_of_different_sizes_do_not_go_together(perceptron):
-    with pytest.raises(UsageError, match="fc1:0-2 means 3 units, another part 4"):
+def test_parts_with_different_unit_counts_are_rejected(perceptron):
+    with pytest.raises(UsageError, match="fc1:0-2 has 3 units and another part has 4"):
         names(objective("fc1:0-2") + objective("fc1:0-3"), perceptron, perceptron.input_shape)
 
 
-def test_a_channel_is_the_mean_over_its_places_and_tokens_keep_units_last():
+def test_unit_activation_averages_positions():
     output = torch.arange(24.0).view(2, 3, 4)
-    assert activation(output, torch.tensor([0, 2])).tolist() == [1.5, 21.5]
-    assert activation(output, torch.tensor([0, 3]), last=True).tolist() == [4.0, 19.0]
+    assert unit_activation(output, torch.tensor([0, 2])).tolist() == [1.5, 21.5]
+    assert unit_activation(output, torch.tensor([0, 3]), units_last=True).tolist() == [4.0, 19.0]
 
 
-def test_class_scores_are_the_same_for_logits_and_log_probabilities_and_never_flat():
+def test_class_score_is_invariant_to_log_softmax_and_not_flat():
     logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
     units = torch.tensor([0, 1, 2, 3, 0])
     torch.testing.assert_close(class_score(logits, units), class_score(logits.log_softmax(1), units))
@@ -106,80 +107,79 @@ def test_class_scores_are_the_same_for_logits_and_log_probabilities_and_never_fl
     assert gradient.tolist() == [[0.75, -0.75]]
 
 
-def test_one_output_is_its_own_score():
+def test_class_score_of_one_output_is_the_output():
     assert class_score(torch.tensor([[3.0]]), torch.tensor([0])).tolist() == [3.0]
 
 
-def test_class_names_that_look_like_sums_are_found_by_name():
+def test_class_names_that_look_like_sums_are_parsed():
     known = ("a - class:b", "b", "a")
     assert [str(part) for _, part in objective("class:a - class:b - class:a", known).parts] == [
         "class:a - class:b", "class:a"]
     assert [str(part) for _, part in objective("class:a - class:b").parts] == ["class:a", "class:b"]
 
 
-def test_a_description_can_be_read_again():
+def test_str_of_an_objective_can_be_parsed():
     for text in ("class:Bag - 0.5 class:Shirt", "-fc1:1", "2 fc1+relu:0-9 + conv2:*", "conv2:7@3,4"):
         assert str(objective(text)) == text
 
 
 
-def test_a_place_is_row_and_column(convnet):
-    target = bind(objective("conv2:1,2@1,5"), examine(convnet, convnet.input_shape))
+def test_position_is_row_and_column(convnet):
+    target = resolve_objective(objective("conv2:1,2@1,5"), inspect_model(convnet, convnet.input_shape))
     output = torch.randn(2, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     expected = [float(output[0, 1, 1, 5]), float(output[1, 2, 1, 5])]
     assert target.activations({"conv2": output}, torch.arange(2)).tolist() == expected
 
 
-def test_a_layer_is_its_mean_square_and_relu_comes_before_the_mean(convnet):
-    anatomy = examine(convnet, convnet.input_shape)
+def test_star_is_the_mean_square_and_relu_precedes_the_mean(convnet):
+    info = inspect_model(convnet, convnet.input_shape)
     output = torch.randn(1, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     rows = torch.arange(1)
-    assert float(bind(objective("conv2:*"), anatomy).scores({"conv2": output}, rows)) == pytest.approx(
+    assert float(resolve_objective(objective("conv2:*"), info).scores({"conv2": output}, rows)) == pytest.approx(
         float(output.square().mean()))
-    after = bind(objective("conv2+relu:3"), anatomy)
+    after = resolve_objective(objective("conv2+relu:3"), info)
     assert float(after.scores({"conv2": output}, rows)) == pytest.approx(float(output[0, 3].clamp_min(0).mean()))
     leaky = torch.where(output > 0, output, 0.1 * output)[0, 3].mean()
     assert float(after.scores({"conv2": output}, rows, 0.1)) == pytest.approx(float(leaky))
 
 
-def test_directions_are_projections_of_means_or_of_the_whole_output(convnet):
-    anatomy, output = examine(convnet, convnet.input_shape), torch.rand(2, 30, 4, 6)
+def test_direction_projects_means_or_the_whole_output(convnet):
+    info, output = inspect_model(convnet, convnet.input_shape), torch.rand(2, 30, 4, 6)
     vector = torch.zeros(30)
     vector[[3, 5]] = torch.tensor([3.0, -4.0])
-    found = bind(direction("conv2", vector), anatomy).activations({"conv2": output}, torch.arange(2))
-    torch.testing.assert_close(found, 0.6 * output[:, 3].mean((1, 2)) - 0.8 * output[:, 5].mean((1, 2)))
+    result = resolve_objective(direction("conv2", vector), info).activations({"conv2": output}, torch.arange(2))
+    torch.testing.assert_close(result, 0.6 * output[:, 3].mean((1, 2)) - 0.8 * output[:, 5].mean((1, 2)))
     whole = torch.rand(30, 4, 6)
-    found = bind(direction("conv2", whole), anatomy).activations({"conv2": output}, torch.arange(2))
-    torch.testing.assert_close(found, (output * whole).sum((1, 2, 3)) / whole.norm())
+    result = resolve_objective(direction("conv2", whole), info).activations({"conv2": output}, torch.arange(2))
+    torch.testing.assert_close(result, (output * whole).sum((1, 2, 3)) / whole.norm())
 
 
 @pytest.mark.parametrize("vector, message", [
-    (torch.ones(7), r"direction\(conv2\): the vector has shape \(7,\), expected \(30,\), one number a unit, or \(30,"),
+    (torch.ones(7), r"direction\(conv2\): the vector has shape \(7,\), expected \(30,\), one value per unit, or \(30,"),
     (torch.zeros(30), "the length of the vector of direction.conv2. must be a number above 0, got 0.0"),
     (torch.full((30,), torch.nan), "must be a number above 0, got nan")])
-def test_directions_that_cannot_be(convnet, vector, message):
+def test_invalid_directions_are_rejected(convnet, vector, message):
     with pytest.raises(UsageError, match=message):
-        bind(direction("conv2", vector), examine(convnet, convnet.input_shape))
+        resolve_objective(direction("conv2", vector), inspect_model(convnet, convnet.input_shape))
 
 
-def test_a_match_is_perfect_for_the_image_itself(convnet):
-    anatomy, images = examine(convnet, convnet.input_shape), torch.rand(2, 3, 20, 24)
+def test_match_is_zero_for_the_image_itself(convnet):
+    info, images = inspect_model(convnet, convnet.input_shape), torch.rand(2, 3, 20, 24)
 
-    def ask(pixels, layer):
-        return convnet.conv1(pixels.float())
-
-    target = bind(match("conv1", images), anatomy, ask=ask)
+    extractor = FeatureExtractor(convnet.eval(), torch.float32)
+    outputs = extractor.layer_output(images, "conv1")
+    target = resolve_objective(match("conv1", images), info, extractor=extractor)
     assert target.names == ["match(conv1):0", "match(conv1):1"]
-    assert target.activations({"conv1": ask(images, "")}, torch.arange(2)).tolist() == [0, 0]
-    silent = torch.zeros_like(ask(images, ""))
+    assert target.activations({"conv1": outputs}, torch.arange(2)).tolist() == [0, 0]
+    silent = torch.zeros_like(outputs)
     torch.testing.assert_close(target.activations({"conv1": silent}, torch.arange(2)), torch.full((2,), -1.0))
     with pytest.raises(UsageError, match=r"the image of match\(conv1\) has shape \(3, 24, 20\), the model takes"):
-        bind(match("conv1", torch.rand(3, 24, 20)), anatomy, ask=ask)
+        resolve_objective(match("conv1", torch.rand(3, 24, 20)), info, extractor=extractor)
 
 
-def test_diversity_compares_gram_matrices_within_a_unit(convnet):
-    anatomy = examine(convnet, convnet.input_shape)
-    target = bind(objective("conv2:3,4") + 2 * diversity("conv2"), anatomy, copies=2)
+def test_diversity_compares_gram_matrices_of_one_unit(convnet):
+    info = inspect_model(convnet, convnet.input_shape)
+    target = resolve_objective(objective("conv2:3,4") + 2 * diversity("conv2"), info, copies=2)
     assert target.names == [f"conv2:{unit} + 2 diversity(conv2) #{copy}" for unit in (3, 4) for copy in (1, 2)]
     output = torch.randn(4, 30, 4, 6, generator=torch.Generator().manual_seed(0))
     rows = torch.arange(4)
@@ -187,20 +187,20 @@ def test_diversity_compares_gram_matrices_within_a_unit(convnet):
                                output.mean((2, 3))[rows, torch.tensor([3, 3, 4, 4])])
     gram = [(f @ f.T).flatten() for f in output.flatten(2)]
     first, second = (float(torch.cosine_similarity(gram[a], gram[a + 1], dim=0)) for a in (0, 2))
-    assert unlikeness(output, 2).tolist() == pytest.approx([-first, -first, -second, -second], abs=1e-5)
-    turned = output.flatten(2).flip(2).view_as(output)  # other places, the same answers: no diversity
-    assert unlikeness(torch.stack((output[0], turned[0])), 2).tolist() == pytest.approx([-1, -1], abs=1e-5)
+    assert gram_diversity(output, 2).tolist() == pytest.approx([-first, -first, -second, -second], abs=1e-5)
+    turned = output.flatten(2).flip(2).view_as(output)  # other positions, the same co-activations: no diversity
+    assert gram_diversity(torch.stack((output[0], turned[0])), 2).tolist() == pytest.approx([-1, -1], abs=1e-5)
 
 
 def test_diversity_needs_copies(convnet):
     with pytest.raises(UsageError, match=r"copies must be at least 2 for diversity\(conv2\)"):
-        bind(objective("conv2:3") + diversity("conv2"), examine(convnet, convnet.input_shape))
+        resolve_objective(objective("conv2:3") + diversity("conv2"), inspect_model(convnet, convnet.input_shape))
 
 
-def test_a_class_alone_climbs_its_score_and_a_difference_the_logits(perceptron):
-    anatomy, logits = examine(perceptron, perceptron.input_shape), torch.tensor([[1.0, 4.0, 2.0, 0.0]])
+def test_single_classes_use_class_score_and_sums_use_logits(perceptron):
+    info, logits = inspect_model(perceptron, perceptron.input_shape), torch.tensor([[1.0, 4.0, 2.0, 0.0]])
     rows = torch.arange(1)
-    alone = bind(objective("class:1"), anatomy).scores({"class": logits}, rows)
+    alone = resolve_objective(objective("class:1"), info).scores({"class": logits}, rows)
     assert torch.equal(alone, class_score(logits, torch.tensor([1])))
-    pair = bind(objective("class:1 - 0.5 class:2"), anatomy).scores({"class": logits}, rows)
+    pair = resolve_objective(objective("class:1 - 0.5 class:2"), info).scores({"class": logits}, rows)
     assert pair.tolist() == [3.0]

@@ -15,14 +15,15 @@ from shiftscope.results import Quality, Synthesis
 from shiftscope.settings import SynthesisSettings
 from shiftscope.visualization import visualize
 from shiftscope.visualization.neighbors import find_neighbors
-from shiftscope.visualization.quality import judge_pictures, mean_correlation, measure_quality, same_settings
+from shiftscope.visualization.quality import mean_correlation, measure_quality, same_settings
+from shiftscope.visualization.synthesis import judge_images
 
 FEW = SynthesisSettings(steps=4)
 NAMES = ("a", "b", "c")
 
 
 class Rows(nn.Module):
-    """Neuron r is the brightness of row r, less half a pixel; the last one is deaf. Class k answers to neuron k."""
+    """Neuron r is the sum of row r minus 0.5, the last one is dead. Class k is neuron k."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +49,7 @@ def synthesis(units: list[str], images: np.ndarray, activations: list[float], ob
 
 
 def neurons() -> Synthesis:
-    """Pictures of neurons 0 and 1: row 0 lit at half; rows 1 and 2 lit, the one fully, the other at half."""
+    """Images of neurons 0 and 1: row 0 at 0.5; row 1 at 1 and row 2 at 0.5."""
     images = np.zeros((2, 1, 4, 6))
     images[0, 0, 0] = 0.5
     images[1, 0, 1], images[1, 0, 2] = 1.0, 0.5
@@ -56,28 +57,28 @@ def neurons() -> Synthesis:
 
 
 def real() -> Dataset:
-    """One image of 2 x 3, all white: it lights half a row at most."""
+    """One white image of 2 x 3, which covers at most half a row."""
     part = TensorImages(torch.full((1, 1, 2, 3), 255, dtype=torch.uint8), torch.tensor([0]))
     return Dataset(name="white", class_names=NAMES, train=part, test=part, source="-", license="-")
 
 
-def test_figures_worked_out_by_hand():
+def test_metrics_match_manual_computation():
     model = Rows()
     near = find_neighbors(model, ["fc:0-1"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
-    found = measure_quality(model, neurons(), neighbors=near, shift=1)
-    np.testing.assert_allclose(found.over_best, [1.0, 2.2])  # the image reaches 3 - 0.5
-    assert found.exceeds_real == 0.5 and found.seconds_per_unit == 3.0
-    np.testing.assert_allclose(found.selectivity, [1.0, 5.5 / (5.5 + 2.5)])
-    # rolled sideways nothing changes, up and down row 0 is dark: 2 of 8 ways keep 2.5, six give -0.5;
-    # row 1 gets the half-lit row when rolled up, else nothing
-    np.testing.assert_allclose(found.placement_stability, [
+    result = measure_quality(model, neurons(), neighbors=near, shift=1)
+    np.testing.assert_allclose(result.over_best, [1.0, 2.2])  # the real image gives 3 - 0.5
+    assert result.exceeds_real == 0.5 and result.seconds_per_unit == 3.0
+    np.testing.assert_allclose(result.selectivity, [1.0, 5.5 / (5.5 + 2.5)])
+    # horizontal rolls change nothing, vertical ones leave row 0 dark: 2 of 8 shifts give 2.5, six give -0.5;
+    # row 1 gets the row at 0.5 when rolled up, else zeros
+    np.testing.assert_allclose(result.placement_stability, [
         (2 * 2.5 - 6 * 0.5) / 8 / 2.5, (2 * 5.5 + 3 * 2.5 - 3 * 0.5) / 8 / 5.5], rtol=1e-5)
-    assert found.dead == 0.25 and found.dead_units == [3] and found.pictures == near.words
-    assert found.judge is None and found.transfer is None and np.isnan(found.seed_stability).all()
+    assert result.dead == 0.25 and result.dead_units == [3] and result.pictures == near.words
+    assert result.judge is None and result.transfer is None and np.isnan(result.seed_stability).all()
 
 
 class Always(nn.Module):
-    """Names class 1, whatever it sees."""
+    """Always predicts class 1."""
 
     def __init__(self, classes: int = 3):
         super().__init__()
@@ -94,10 +95,10 @@ def classes() -> Synthesis:
     return synthesis(["class:a", "class:b", "class:c"], images, [5.5] * 3, "class:all")
 
 
-def test_a_judge_that_always_says_the_same():
-    found = measure_quality(Rows(), classes(), judge=Always(), judge_name="stubborn")
-    assert found.transfer == pytest.approx(1 / 3) and found.judged.tolist() == [1, 1, 1]
-    assert found.judged_correct.tolist() == [False, True, False] and found.judge == "stubborn"
+def test_transfer_of_a_constant_judge():
+    result = measure_quality(Rows(), classes(), judge=Always(), judge_name="stubborn")
+    assert result.transfer == pytest.approx(1 / 3) and result.judged.tolist() == [1, 1, 1]
+    assert result.judged_correct.tolist() == [False, True, False] and result.judge == "stubborn"
     itself = measure_quality(Rows(), classes(), judge=Rows())
     assert itself.transfer == 1.0 and itself.judge == "Rows" and itself.dead is None and itself.exceeds_real is None
     np.testing.assert_allclose(itself.selectivity, np.exp(5.5) / (np.exp(5.5) + 2), rtol=1e-5)
@@ -105,67 +106,67 @@ def test_a_judge_that_always_says_the_same():
     assert neither.transfer is None and neither.judged.tolist() == [-1, -1]
 
 
-def test_judges_that_cannot_be():
-    with pytest.raises(UsageError, match=r"the judge Always must tell the same 3 classes apart .* the shape \(3, 5\)"):
+def test_invalid_judges_are_rejected():
+    with pytest.raises(UsageError, match=r"the judge Always must have the same 3 classes .* shape \(3, 5\)"):
         measure_quality(Rows(), classes(), judge=Always(5))
     other = TwoFullNet(4, canvas=(9, 9), classes=3)
-    with pytest.raises(UsageError, match="the judge TwoFullNet cannot take pictures of 1 x 4 x 6 .*; choose a judge"):
+    with pytest.raises(UsageError, match="the judge TwoFullNet failed for images of 1 x 4 x 6 .*; choose a judge"):
         measure_quality(Rows(), classes(), judge=other)
-    assert judge_pictures(Always(), torch.zeros(600, 1, 4, 6), 3).shape == (600,)
+    assert judge_images(Always(), np.zeros((600, 1, 4, 6), np.float32), 3).shape == (600,)
 
 
-def test_stability_over_seeds():
+def test_seed_stability_matches_numpy():
     model = TwoFullNet(5, canvas=(6, 8), classes=3)
     made = visualize(model, "class:all", settings=FEW, class_names=NAMES)
-    found = measure_quality(model, made, seeds=3)
+    result = measure_quality(model, made, seeds=3)
     again = [visualize(model, "class:all", start="random", settings=replace(FEW, seed=seed), class_names=NAMES).images
              for seed in range(3)]
     expected = [np.mean([np.corrcoef(again[one][unit].ravel(), again[other][unit].ravel())[0, 1]
                          for one, other in ((0, 1), (0, 2), (1, 2))]) for unit in range(3)]
-    np.testing.assert_allclose(found.seed_stability, expected, rtol=1e-4)
-    assert found.seeds == 3 and same_settings(made, 7).seed == 7
+    np.testing.assert_allclose(result.seed_stability, expected, rtol=1e-4)
+    assert result.seeds == 3 and same_settings(made, 7).seed == 7
 
 
-def test_pictures_of_one_color_have_no_correlation():
+def test_constant_images_have_no_correlation():
     flat, other = np.ones((1, 4)), np.arange(4.0)[None]
     assert np.isnan(mean_correlation([flat, other], 1)).all() and np.isnan(mean_correlation([], 1)).all()
 
 
-def test_nothing_above_zero_and_sums_have_no_share():
+def test_selectivity_is_nan_for_sums_and_dead_units():
     silent = synthesis(["fc:3"], np.zeros((1, 1, 4, 6)), [-0.5], "fc:3")
     near = find_neighbors(Rows(), ["fc:3"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
-    found = measure_quality(Rows(), silent, neighbors=near)
-    assert np.isnan([found.over_best, found.selectivity, found.placement_stability]).all()
-    assert found.means() == dict.fromkeys(found.means()) and found.exceeds_real == 0.0
+    result = measure_quality(Rows(), silent, neighbors=near)
+    assert np.isnan([result.over_best, result.selectivity, result.placement_stability]).all()
+    assert result.means() == dict.fromkeys(result.means()) and result.exceeds_real == 0.0
     both = synthesis(["fc:0 - fc:1"], neurons().images[:1], [3.0], "fc:0 - fc:1")
     assert np.isnan(measure_quality(Rows(), both).selectivity).all()
 
 
-def test_saved_and_as_plain_values(tmp_path):
-    found = measure_quality(Rows(), classes(), judge=Always())
-    found.save(tmp_path)
+def test_quality_can_be_saved_and_loaded(tmp_path):
+    result = measure_quality(Rows(), classes(), judge=Always())
+    result.save(tmp_path)
     again = Quality.load(tmp_path)
-    assert again.to_dict() == found.to_dict() and again.judged_correct.tolist() == found.judged_correct.tolist()
-    plain = json.loads(json.dumps(found.to_dict()))
-    assert plain["transfer"] == found.transfer and plain["kind"] == "quality"
-    assert found.summary()["means"]["selectivity"] == pytest.approx(float(found.selectivity.mean()))
+    assert again.to_dict() == result.to_dict() and again.judged_correct.tolist() == result.judged_correct.tolist()
+    plain = json.loads(json.dumps(result.to_dict()))
+    assert plain["transfer"] == result.transfer and plain["kind"] == "quality"
+    assert result.summary()["means"]["selectivity"] == pytest.approx(float(result.selectivity.mean()))
 
 
 @pytest.mark.parametrize("given, message", [
     ({"seeds": 1}, "seeds must be 0 or at least 2"),
-    ({"shift": 0}, "shift must be a whole number of at least 1, got 0")])
-def test_what_cannot_be(given, message):
+    ({"shift": 0}, "shift must be an integer of at least 1, got 0")])
+def test_invalid_arguments_are_rejected(given, message):
     with pytest.raises(UsageError, match=message):
         measure_quality(Rows(), neurons(), **given)
 
 
-def test_neighbors_of_other_units():
+def test_neighbors_of_other_units_are_rejected():
     near = find_neighbors(Rows(), ["fc:0-2"], real(), placement=Placement(image=(2, 3), canvas=(4, 6)))[0]
-    with pytest.raises(UsageError, match="the neighbors are of fc:0-2, the pictures of fc:0-1"):
+    with pytest.raises(UsageError, match="the neighbors belong to fc:0-2, the images to fc:0-1"):
         measure_quality(Rows(), neurons(), neighbors=near)
 
 
-def test_models_are_left_as_they_were_also_after_errors():
+def test_model_state_is_restored_after_errors():
     model, judge = Rows().train(), TwoFullNet(4, canvas=(9, 9), classes=3).train()
     with pytest.raises(UsageError):
         measure_quality(model, classes(), judge=judge)

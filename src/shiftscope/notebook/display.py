@@ -1,97 +1,67 @@
-"""How results show themselves in a notebook: words, a picture, and for audits a page to play with.
+"""Display of results in notebooks: text, a figure, and for audits the interactive explorer.
 
-IPython asks a record for its `_repr_mimebundle_`; records ask `mimebundle` here, by name (see `results/base.py`).
+IPython calls `_repr_mimebundle_` of a record, which imports and calls `mimebundle` (see `results/base.py`).
 """
 
 import base64
 import html
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shiftscope.errors import ShiftscopeError
 from shiftscope.notebook.summary import summary
-from shiftscope.results import (
-    Attribution,
-    Audit,
-    Equivariance,
-    Evaluation,
-    Quality,
-    Record,
-    Synthesis,
-    TrainResult,
-)
+from shiftscope.results import Attribution, Audit, Equivariance, Evaluation, Quality, Record, Synthesis, TrainResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
 
-MOST = 1_400_000
-"""Most characters of the HTML: a notebook keeps every output, and people send notebooks by mail."""
+MAX_LENGTH = 1_400_000
+"""Maximum number of characters of the HTML, because notebooks store every output."""
 
 HEIGHT = 900
-"""Pixels of the page of an audit: it cannot say itself how tall it is, for a sandbox keeps it from its surroundings."""
-
-CSS_DPI = 96
-"""Pixels of a page to an inch."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture for a page."""
-
-    png: bytes
-    alt: str
-    """What it shows in words."""
-    width: int
-    """Pixels of the page, which may be fewer than those of the file."""
-    height: int
-
-    def tag(self) -> str:
-        """Return it as an HTML element."""
-        data = base64.b64encode(self.png).decode("ascii")
-        return (f'<img src="data:image/png;base64,{data}" alt="{html.escape(self.alt)}" width="{self.width}" '
-                f'height="{self.height}">')
+"""Height in CSS pixels of an audit's explorer, whose sandbox cannot report its own height."""
 
 
 def mimebundle(record: Record, include: Collection[str] | None = None,
                exclude: Collection[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a notebook shows of a record.
+    """Return the representations of a record in a notebook.
 
-    text/plain is `summary`. image/png is the figure that reporting draws of it, where there is one. text/html is both,
-    with the figure in words for people who cannot see it; an audit has the explorer instead of its figure, in a frame
-    that may run its own script and nothing else. Where a notebook is not trusted, frames are taken out: there the
-    figure stands.
+    text/plain is `summary`; image/png is the record's figure, if any; text/html contains both, with a text alternative
+    of the figure. For an audit it contains the explorer in a sandboxed frame; untrusted notebooks remove the frame and
+    show the figure.
 
     Args:
         record: of any kind.
-        include: MIME types that are wanted, all unless given; a terminal wants text alone.
-        exclude: MIME types that are not.
+        include: MIME types to return; by default all, in a terminal only text.
+        exclude: MIME types to leave out.
 
     Returns:
-        The data by MIME type, binary data in base 64, and for the PNG its size on the page in pixels.
+        The data by MIME type, binary data in base 64, and for the PNG its size in CSS pixels.
     """
-    wanted = _active() if include is None else set(include)
-    wanted -= set(exclude or ())
-    data: dict[str, Any] = {}
+    types = (_active_types() if include is None else set(include)) - set(exclude or ())
+    data: dict[str, Any] = {TEXT: summary(record)} if TEXT in types else {}
     metadata: dict[str, Any] = {}
-    if TEXT in wanted:
-        data[TEXT] = summary(record)
-    picture = _picture(record) if wanted & {PNG, HTML} else None
-    if picture is not None and PNG in wanted:
-        data[PNG] = base64.b64encode(picture.png).decode("ascii")
-        metadata[PNG] = {"width": picture.width, "height": picture.height}
-    if picture is not None and HTML in wanted:
-        data[HTML] = _page(record, picture)
+    image = _image(record) if types & {PNG, HTML} else None
+    if image is None:
+        return data, metadata
+    png, tag, size = image
+    if PNG in types:
+        data[PNG], metadata[PNG] = png, size
+    if HTML in types:
+        text = html.escape(summary(record)).replace("\n", "<br>")
+        explorer = _explorer_frame(record, tag) if isinstance(record, Audit) else None
+        data[HTML] = f"<div><p>{text}</p>{explorer or tag}</div>"
     return data, metadata
 
 
-def _active() -> set[str]:
-    """The types that the present IPython shows: in a terminal only text, and drawing would be waste."""
+def _active_types() -> set[str]:
+    """The MIME types that the current IPython displays."""
     known = {TEXT, PNG, HTML}
     if "IPython" not in sys.modules:
         return known
@@ -101,97 +71,65 @@ def _active() -> set[str]:
     return known if formatter is None else known & set(formatter.active_types)
 
 
-def _picture(record: Record) -> Picture | None:
-    """Draw a record; None for a kind without a figure, and where it holds nothing to draw."""
-    draw = next((draw for kind, draw in _DRAW.items() if isinstance(record, kind)), None)
-    if draw is None:
-        return None
+def _image(record: Record) -> tuple[str, str, dict[str, int]] | None:
+    """Return a record's figure as PNG in base 64, as HTML element, and its size in CSS pixels.
+
+    None if there is no figure or matplotlib cannot be imported.
+    """
     try:
-        figure = draw(record)
-    except (ShiftscopeError, ImportError):  # nothing to draw, or matplotlib does not load: the words stand alone
+        figure = _figure(record)
+    except (ShiftscopeError, ImportError):
+        return None
+    if figure is None:
         return None
     from shiftscope.reporting import alt_text, few_colors, render_figure
 
-    width, height = (round(CSS_DPI * inches) for inches in figure.get_size_inches())
-    return Picture(few_colors(render_figure(figure, "png")), alt_text(figure), width, height)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    png = base64.b64encode(few_colors(render_figure(figure, "png"))).decode("ascii")
+    tag = (f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt_text(figure))}" width="{width}" '
+           f'height="{height}">')
+    return png, tag, {"width": width, "height": height}
 
 
-def _page(record: Record, picture: Picture) -> str:
-    """The words of a record above its picture, or above the explorer of an audit."""
-    words = html.escape(summary(record)).replace("\n", "<br>")
-    shown = (_framed(record, picture) if isinstance(record, Audit) else None) or picture.tag()
-    return f"<div><p>{words}</p>{shown}</div>"
+def _figure(record: Record) -> "Figure | None":
+    """Draw a record. matplotlib is imported here, because text does not need it."""
+    from shiftscope import reporting
+    from shiftscope.reporting.attribution import attribution_figure
 
-
-def _framed(audit: Audit, picture: Picture) -> str | None:
-    """The explorer of an audit in a frame, `picture` where frames are taken out; None without images to show.
-
-    The frame has no origin: its script reads neither the notebook nor its cookies, and no server answers it.
-    """
-    from shiftscope.reporting.explorer_page import render_explorer
-
-    title = f"What {audit.model} says of an image wherever it lies"
-    while len(audit.shown_index):
-        page = html.escape(render_explorer([audit], title=title))
-        found = (f'<iframe sandbox="allow-scripts" width="100%" height="{HEIGHT}" frameborder="0" '
-                 f'title="{html.escape(title)}" srcdoc="{page}">{picture.tag()}</iframe>')
-        if len(found) <= MOST:
-            return found
-        audit = _fewer_images(audit)
+    match record:
+        case Attribution():
+            return attribution_figure([record])
+        case Audit():
+            return reporting.accuracy_map([record])
+        case Equivariance():
+            return reporting.layer_profile(record)
+        case Evaluation():
+            return reporting.confusion_matrix(record)
+        case Quality():
+            return reporting.quality_figure(record)
+        case Synthesis():
+            of_classes = record.units[0].startswith("class:")
+            return (reporting.class_gallery if of_classes else reporting.neuron_gallery)(record)
+        case TrainResult():
+            return reporting.training_curves([record])
     return None
 
 
-def _fewer_images(audit: Audit) -> Audit:
-    """The same audit with half of the images that are shown, the first ones and the worst ones in turn."""
-    kept = np.arange(len(audit.shown_index))[::2][:len(audit.shown_index) // 2]
-    return replace(audit, shown_index=audit.shown_index[kept], shown_images=audit.shown_images[kept],
-                   shown_logits=audit.shown_logits[kept])
+def _explorer_frame(audit: Audit, fallback: str) -> str | None:
+    """Return the explorer of an audit in a frame; None if there are no images to show.
 
+    The frame has no origin: its script cannot access the notebook or its cookies.
+    """
+    from shiftscope.reporting.explorer_page import render_explorer
 
-def _draw_audit(audit: Audit) -> "Figure":
-    from shiftscope.reporting import accuracy_map
-
-    return accuracy_map([audit])
-
-
-def _draw_evaluation(evaluation: Evaluation) -> "Figure":
-    from shiftscope.reporting import confusion_matrix
-
-    return confusion_matrix(evaluation)
-
-
-def _draw_training(result: TrainResult) -> "Figure":
-    from shiftscope.reporting import training_curves
-
-    return training_curves([result])
-
-
-def _draw_synthesis(synthesis: Synthesis) -> "Figure":
-    from shiftscope.reporting import class_gallery, neuron_gallery
-
-    return (class_gallery if synthesis.units[0].startswith("class:") else neuron_gallery)(synthesis)
-
-
-def _draw_attribution(found: Attribution) -> "Figure":
-    from shiftscope.reporting.attribution import attribution_figure
-
-    return attribution_figure([found])
-
-
-def _draw_equivariance(found: Equivariance) -> "Figure":
-    from shiftscope.reporting import layer_profile
-
-    return layer_profile(found)
-
-
-def _draw_quality(quality: Quality) -> "Figure":
-    from shiftscope.reporting import quality_figure
-
-    return quality_figure(quality)
-
-
-_DRAW: dict[type[Record], Callable[[Any], "Figure"]] = {
-    Attribution: _draw_attribution, Audit: _draw_audit, Equivariance: _draw_equivariance,
-    Evaluation: _draw_evaluation, Quality: _draw_quality, Synthesis: _draw_synthesis, TrainResult: _draw_training,
-}
-"""Figures are loaded when one is drawn: words alone need no matplotlib."""
+    title = f"Predictions of {audit.model} at all placements"
+    while len(audit.shown_index):
+        page = html.escape(render_explorer([audit], title=title))
+        frame = (f'<iframe sandbox="allow-scripts" width="100%" height="{HEIGHT}" frameborder="0" '
+                 f'title="{html.escape(title)}" srcdoc="{page}">{fallback}</iframe>')
+        if len(frame) <= MAX_LENGTH:
+            return frame
+        kept = np.arange(len(audit.shown_index))[::2][:len(audit.shown_index) // 2]
+        audit = replace(audit, shown_index=audit.shown_index[kept], shown_images=audit.shown_images[kept],
+                        shown_logits=audit.shown_logits[kept])
+    return None

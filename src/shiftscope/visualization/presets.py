@@ -1,12 +1,4 @@
-"""What suits a model's pictures: a value for everything that `SynthesisSettings` leaves open.
-
-| preset | for |
-|---|---|
-| small classes | classes of nets with sides below 128, gray or on a known canvas: one garment on a dark canvas |
-| small units | all other units of such nets: they look at fixed places, so pictures fill the canvas |
-| small color | other nets on several channels, sides below 128 |
-| large | sides of 128 and more, as the 224 pixels of ImageNet's nets |
-"""
+"""Presets: default values for everything that `SynthesisSettings` leaves open."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -15,17 +7,14 @@ from typing import Any, Literal
 from shiftscope.placement import Placement
 from shiftscope.settings import Parametrization, SynthesisSettings
 
-LARGE = 128
-"""Sides from here on are large: natural images, whose frequencies want the 1/f of their spectrum."""
-
+LARGE = 128  # minimum side of large images
 CANVAS = 40
-"""Gray pictures with sides from here on are canvases twice as large as their images, unless a placement says else:
-those of Shiftscope are, and gray datasets themselves have 28 or 32 pixels."""
+"""Gray inputs with at least this side are canvases twice as large as their images, unless a placement is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Values for what is left open."""
+    """Default values."""
 
     preset: str
     parametrization: Parametrization = "pixels"
@@ -39,8 +28,7 @@ class Preset:
     scale: float = 0.0
     noise: float = 0.0
     view_blur: float = 0.0
-    window: tuple[float, float] = (1.0, 1.0)
-    """Shares of height and width."""
+    window: tuple[float, float] = (1.0, 1.0)  # fractions of height and width
     blur: float = 1.5
     total_variation: float = 0.1
     l2: float = 0.0
@@ -49,12 +37,11 @@ class Preset:
     leak: float = 0.1
     patience: int = 10
     start: str = "black"
-    """What the pictures begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedSynthesis(Preset):
-    """`SynthesisSettings` with nothing left open."""
+    """`SynthesisSettings` with all values set."""
 
     seed: int = 0
     memory: int | None = None
@@ -64,87 +51,72 @@ class ResolvedSynthesis(Preset):
         return asdict(self) | {"window": list(self.window)}
 
 
+# Small gray models or known canvases: one object on a dark canvas for classes, images that fill it for other units.
 UNITS = Preset(preset="small units")
 CLASSES = Preset(preset="small classes", steps=60, views=2, jitter_mode="crop", settle=0.7,
                  total_variation=0.3, decay=0.03)
 COLOR = Preset(preset="small color", steps=60, start="zero")
 LARGE_COLOR = Preset(preset="large", parametrization="fourier", steps=128, step_size=1.0, jitter=8, scale=0.1,
-                      blur=0.0, total_variation=0.0, decay=0.02, start="zero")
-
-
-def resolve(settings: SynthesisSettings, shape: tuple[int, int, int], *, classes: bool = False, first: bool = False,
-            placed: bool = False, anchored: bool = False, placement: Placement | None = None) -> ResolvedSynthesis:
-    """Return settings with everything open taken from the preset.
-
-    Args:
-        shape: (C, H, W) of the model's pictures.
-        classes: whether classes are asked for, and nothing else.
-        first: whether units of the first layer are, which weigh pixels up and down alike: they begin in mid-gray.
-        placed: whether units are asked for at one place: the picture then stays where it is, and keeps its details.
-        anchored: whether the model weighs each place by itself, as a perceptron: no picture works everywhere, and one
-            that should looks like nothing, so that it moves a third as far.
-        placement: how the images that the model knows lie on its canvas.
-
-    Example:
-        >>> chosen = resolve(SynthesisSettings(steps=3), (1, 56, 56), classes=True)
-        >>> chosen.preset, chosen.steps, chosen.jitter, chosen.window[0] < 0.6
-        ('small classes', 3, 12, True)
-    """
-    preset = choose_preset(shape, classes=classes, canvas=placement is not None and placement.mode != "crop")
-    given = {name: value for name, value in settings.to_dict().items() if value is not None}
-    if preset is CLASSES:
-        preset = replace(preset, window=window_of(shape, placement))
-    if "window" in given:
-        given["window"] = (given["window"],) * 2
-    window = given.get("window", preset.window)
-    if preset.preset == CLASSES.preset:
-        preset = replace(preset, jitter=_room(shape, window) // (3 if anchored else 1))
-    if placed:
-        preset = replace(preset, jitter=0, blur=0.0, total_variation=0.02, step_size=0.06)  # larger ones saturate
-    if first:
-        preset = replace(preset, start="zero")
-    if given.get("parametrization", preset.parametrization) == "maco":
-        preset = replace(preset, **MACO)
-    elif given.get("parametrization") == "fourier":
-        preset = replace(preset, blur=0.0, step_size=2.0)
-    return ResolvedSynthesis(**(asdict(preset) | given))
-
+                     blur=0.0, total_variation=0.0, decay=0.02, start="zero")
 
 MACO: dict[str, Any] = {"step_size": 0.1, "blur": 0.0, "decay": 0.0, "total_variation": 0.0, "steps": 100,
                         "start": "mean"}
-"""What differs where only phases move: the spectrum keeps the picture smooth, and phases have nowhere to fade to. From
-random phases a bright ground may never turn dark; those of the mean image are right about it."""
+"""Overrides for phases: the spectrum keeps images smooth. With random initial phases the background may stay bright."""
 
 
-def choose_preset(shape: tuple[int, int, int], *, classes: bool = False, canvas: bool = False) -> Preset:
-    """Return the preset for pictures of a shape; `canvas` says that they are known to be canvases with an image.
+def resolve_settings(settings: SynthesisSettings, shape: tuple[int, int, int], *, classes: bool = False,
+                     first_layer: bool = False, has_position: bool = False, starts_with_linear: bool = False,
+                     placement: Placement | None = None) -> ResolvedSynthesis:
+    """Return settings with open values taken from the preset.
 
-    >>> choose_preset((3, 224, 224)).preset, choose_preset((1, 28, 28)).preset
-    ('large', 'small units')
+    Args:
+        shape: (C, H, W) of the model's input.
+        classes: the objective consists of classes only.
+        first_layer: it uses units of the first layer, which are linear in the pixels: images start in mid-gray.
+        has_position: it uses a unit at one position: there is no jitter and less smoothing.
+        starts_with_linear: the model has separate weights for each pixel: the jitter is a third, because no image
+            activates its units at all offsets.
+        placement: of the model's images on the canvas.
     """
+    preset = _choose_preset(shape, classes, placement is not None and placement.mode != "crop")
+    values = {name: value for name, value in settings.to_dict().items() if value is not None}
+    if "window" in values:
+        values["window"] = (values["window"],) * 2
+    if preset is CLASSES:
+        preset = replace(preset, window=_window_of(shape, placement))
+        margin = _margin(shape, values.get("window", preset.window))
+        preset = replace(preset, jitter=margin // (3 if starts_with_linear else 1))
+    if has_position:
+        preset = replace(preset, jitter=0, blur=0.0, total_variation=0.02, step_size=0.06)  # larger steps saturate
+    if first_layer:
+        preset = replace(preset, start="zero")
+    if values.get("parametrization", preset.parametrization) == "maco":
+        preset = replace(preset, **MACO)
+    elif values.get("parametrization") == "fourier":
+        preset = replace(preset, blur=0.0, step_size=2.0)
+    return ResolvedSynthesis(**(asdict(preset) | values))
+
+
+def _choose_preset(shape: tuple[int, int, int], classes: bool, is_canvas: bool) -> Preset:
     channels, height, width = shape
     if max(height, width) >= LARGE:
         return LARGE_COLOR
-    if channels > 1 and not canvas:
+    if channels > 1 and not is_canvas:
         return COLOR
     return CLASSES if classes else UNITS
 
 
-def window_of(shape: tuple[int, int, int], placement: Placement | None) -> tuple[float, float]:
-    """Return the shares of height and width that an image takes, and a pixel more on each side for the soft edge.
-
-    >>> window_of((1, 56, 56), None)[0] * 56, window_of((1, 28, 28), None)
-    (30.0, (1.0, 1.0))
-    """
-    canvas = shape[1:]
-    if placement is not None:
-        image = placement.image if placement.mode != "crop" else canvas
-    else:
-        image = tuple(size // 2 for size in canvas) if min(canvas) >= CANVAS else canvas
+def _window_of(shape: tuple[int, int, int], placement: Placement | None) -> tuple[float, float]:
+    """Return the fractions of height and width of an image with one more pixel on each side for the soft edge."""
+    canvas = image = shape[1:]
+    if placement is not None and placement.mode != "crop":
+        image = placement.image
+    elif placement is None and min(canvas) >= CANVAS:
+        image = canvas[0] // 2, canvas[1] // 2
     return min(1.0, (image[0] + 2) / canvas[0]), min(1.0, (image[1] + 2) / canvas[1])
 
 
-def _room(shape: tuple[int, int, int], window: tuple[float, float]) -> int:
-    """Return how far the window may move without its picture leaving the canvas, and at least 2 pixels."""
-    room = min(math.floor(size * (1 - share) / 2) for size, share in zip(shape[1:], window, strict=True))
-    return max(2, room - 1)
+def _margin(shape: tuple[int, int, int], window: tuple[float, float]) -> int:
+    """Return how many pixels the window can shift within the canvas, at least 2."""
+    margin = min(math.floor(size * (1 - fraction) / 2) for size, fraction in zip(shape[1:], window, strict=True))
+    return max(2, margin - 1)

@@ -15,7 +15,7 @@ from shiftscope.results import Attribution
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files, record_files
 from shiftscope.visualization.attribution import attribute, default_methods
-from shiftscope.visualization.explainers import METHODS
+from shiftscope.visualization.attribution_methods import METHODS
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.predict import fit_pictures
 from shiftscope.workflows.subjects import checkpoint_subject

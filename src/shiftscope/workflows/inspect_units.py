@@ -13,8 +13,8 @@ from shiftscope.reporting.filters import filter_grid
 from shiftscope.results import UnitTable
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import new_files, record_files
-from shiftscope.visualization.parameters import weight_pictures
-from shiftscope.visualization.units import unit_table
+from shiftscope.visualization.activation_statistics import unit_table
+from shiftscope.visualization.parameters import weight_images
 from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.looks import learned_from
 from shiftscope.workflows.subjects import Subject, checkpoint_subject
@@ -52,7 +52,7 @@ def _draw_weights(subject: Subject, layer: str, out: Path) -> None:
     """Draw a layer's weights where they are pictures: of one channel in a grid, of several a column a channel."""
     try:
         shape = (subject.data.shape[0], *subject.placement.canvas)
-        weights = weight_pictures(subject.model, layer, shape=shape).cpu().float().numpy()
+        weights = weight_images(subject.model, layer, shape=shape).cpu().float().numpy()
     except UsageError:  # it reads no map
         return
     module = find_layer(subject.model, layer)

@@ -21,8 +21,8 @@ from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files, record_files
 from shiftscope.settings import SynthesisChecks, SynthesisSettings
 from shiftscope.visualization import default_objectives, parameter_rows, visualize
+from shiftscope.visualization.initial_images import STARTS
 from shiftscope.visualization.neighbors import coarser
-from shiftscope.visualization.starts import STARTS
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
 from shiftscope.workflows.looks import Beside, Look, class_neurons_figure, learned_from, look_beside
 from shiftscope.workflows.subjects import checkpoint_subject

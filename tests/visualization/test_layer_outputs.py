@@ -5,23 +5,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.errors import UsageError
-from shiftscope.visualization.recordings import activations, as_pixels, capture
-from shiftscope.visualization.rectified import after_relu
+from shiftscope.visualization.layer_outputs import activations, after_relu, as_pixels, capture
 
 
-def test_all_batches_together_are_what_the_layers_give(convnet):
+def test_activations_match_the_layers_outputs(convnet):
     convnet.train()
     images = torch.randint(0, 256, (7, 3, 20, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = activations(convnet, images, ["conv1", "fc2", "class"], batch_size=3)
+    result = activations(convnet, images, ["conv1", "fc2", "class"], batch_size=3)
     assert convnet.training
     with torch.no_grad():
         x = convnet.eval().normalize(images / 255)
-        torch.testing.assert_close(found["conv1"], convnet.conv1(x))
-        torch.testing.assert_close(found["class"].log_softmax(1), convnet(images / 255))
-    torch.testing.assert_close(found["class"], found["fc2"])
+        torch.testing.assert_close(result["conv1"], convnet.conv1(x))
+        torch.testing.assert_close(result["class"].log_softmax(1), convnet(images / 255))
+    torch.testing.assert_close(result["class"], result["fc2"])
 
 
-def test_batches_come_in_their_order_and_size(perceptron):
+def test_batches_have_the_given_size_and_order(perceptron):
     images = np.random.default_rng(0).random((5, 1, 11, 14), dtype=np.float32)
     with capture(perceptron, images, ["fc1"], batch_size=2) as batches:
         parts = [batch["fc1"] for batch in batches]
@@ -29,13 +28,13 @@ def test_batches_come_in_their_order_and_size(perceptron):
     torch.testing.assert_close(torch.cat(parts), activations(perceptron, images, ["fc1"])["fc1"])
 
 
-def test_prepared_input_reaches_the_model():
-    found = activations(nn.Sequential(nn.Flatten()), torch.ones(1, 1, 1, 2), ["class"], normalize=(0.5, 0.25))
-    assert found["class"].tolist() == [[2.0, 2.0]]
+def test_pixels_are_normalized():
+    result = activations(nn.Sequential(nn.Flatten()), torch.ones(1, 1, 1, 2), ["class"], normalize=(0.5, 0.25))
+    assert result["class"].tolist() == [[2.0, 2.0]]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_nothing_is_left_behind(error, convnet):
+def test_model_state_is_restored_after_errors(error, convnet):
     convnet.train()
     with pytest.raises(error), capture(convnet, torch.zeros(3, 3, 20, 24), ["conv1"]) as batches:
         next(batches)
@@ -47,16 +46,16 @@ def test_nothing_is_left_behind(error, convnet):
 
 @pytest.mark.parametrize(("layers", "message"), [
     (["fc3"], "unknown layer of Foreign 'fc3'"),
-    (["rnn"], "the layer 'rnn' of Foreign gives a tuple, expected a tensor: choose a layer inside or after it"),
-    (["unused"], "the layer 'unused' of Foreign was not visited"),
+    (["rnn"], "the layer 'rnn' of Foreign returns a tuple, expected a tensor: choose a layer inside or after it"),
+    (["unused"], "the layer 'unused' of Foreign was not called"),
 ])
-def test_layers_that_cannot_be(layers, message, foreign):
+def test_invalid_layers_are_rejected(layers, message, foreign):
     with pytest.raises(UsageError, match=message):
         activations(foreign, torch.zeros(1, 1, 4, 6), layers)
 
 
-def test_images_that_cannot_be(foreign):
-    with pytest.raises(UsageError, match="images must be at least one picture"):
+def test_invalid_images_are_rejected(foreign):
+    with pytest.raises(UsageError, match="images must be at least one image"):
         activations(foreign, torch.zeros(1, 4, 6), ["conv"])
     with pytest.raises(UsageError, match="batch_size must be at least 1, got 0"):
         activations(foreign, torch.zeros(1, 1, 4, 6), ["conv"], batch_size=0)
@@ -64,7 +63,7 @@ def test_images_that_cannot_be(foreign):
 
 
 class Ways(nn.Module):
-    """Layers with their ReLU in several ways, and one whose output is added to something first."""
+    """Layers with a ReLU in several forms, and one whose output is first added to another one."""
 
     def __init__(self):
         super().__init__()
@@ -79,7 +78,7 @@ class Ways(nn.Module):
         return self.out(x.mean((2, 3)))
 
 
-def test_a_layer_is_followed_to_its_own_relu():
+def test_layers_are_followed_to_their_relu():
     torch_state = torch.random.get_rng_state()
     model, seen = Ways().eval(), {}
 
@@ -90,7 +89,7 @@ def test_a_layer_is_followed_to_its_own_relu():
     with torch.no_grad(), after_relu(model, ["pooled", "normed", "added", "out"], double):
         model(torch.rand(2, 1, 8, 10))
     assert list(seen) == ["pooled", "normed"]
-    torch.testing.assert_close(model.first, 2 * seen["pooled"])  # the model goes on with what the tap gives
+    torch.testing.assert_close(model.first, 2 * seen["pooled"])  # the tap's result replaces the output
     torch.testing.assert_close(model.second, 2 * seen["normed"])
     assert not any(module._forward_hooks for module in model.modules())
     torch.random.set_rng_state(torch_state)

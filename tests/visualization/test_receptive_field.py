@@ -4,14 +4,14 @@ from torch import nn
 
 from shiftscope.errors import UsageError
 from shiftscope.models import TwoConvTwoFullNet
-from shiftscope.visualization.receptive import receptive_fields
+from shiftscope.visualization.receptive_field import receptive_fields
 
 
 def boxes(model, goal, shape):
     return receptive_fields(model, goal, shape).unique(dim=0).tolist()
 
 
-def test_the_convnet_of_the_course():
+def test_receptive_fields_of_the_course_convnet():
     model = TwoConvTwoFullNet(canvas=(57, 40), channels=3)
     # conv1 is 53 x 36, its middle (26, 18); conv2 is 22 x 14, its middle (11, 7), which begins at pixel (22, 14) and
     # reads (5 - 1) * 2 + 1 pooled cells of 2, each of 5 x 5: 14 x 14 pixels
@@ -22,7 +22,7 @@ def test_the_convnet_of_the_course():
     assert boxes(model, "fc1:0-3", (3, 57, 40)) == boxes(model, "class:all", (3, 57, 40)) == [[0, 0, 56, 40]]
 
 
-def test_weights_of_zero_units_that_cancel_and_units_that_are_off_count():
+def test_receptive_field_does_not_depend_on_weights():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 1, 1, bias=False), nn.LogSoftmax(1))
     with torch.no_grad():
         model[0].weight.zero_()
@@ -31,13 +31,13 @@ def test_weights_of_zero_units_that_cancel_and_units_that_are_off_count():
     assert boxes(model, "2:0@0,0", (1, 5, 7)) == [[0, 0, 3, 3]]
 
 
-def test_normalization_over_places_reads_them_all():
+def test_normalization_over_positions_covers_the_whole_map():
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU6(), nn.AdaptiveMaxPool2d(1))
     assert boxes(model, "0:1", (1, 9, 12)) == [[3, 5, 6, 8]]
     assert boxes(model, "1:1", (1, 9, 12)) == boxes(model, "3:1", (1, 9, 12)) == [[0, 0, 9, 12]]
 
 
-def test_sums_read_what_their_parts_read():
+def test_receptive_field_of_a_sum_covers_its_parts():
     model = nn.Conv2d(1, 2, 2)
     wrapped = nn.Sequential(model)
     assert boxes(wrapped, "0:0@0,0 - 0:1@2,4", (1, 6, 8)) == [[0, 0, 4, 6]]
@@ -48,17 +48,17 @@ class Cut(nn.Module):
         return x.detach().flatten(1)
 
 
-def test_a_unit_that_no_pixel_reaches():
+def test_unit_that_no_pixel_affects():
     assert boxes(nn.Sequential(Cut(), nn.Linear(12, 2)), "1:0", (1, 3, 4)) == [[0, 0, 0, 0]]
 
 
-def test_pooling_with_gaps_cannot_be_worked_out():
+def test_dilated_max_pooling_is_rejected():
     model = nn.Sequential(nn.MaxPool2d(2, dilation=2), nn.Conv2d(1, 1, 1))
-    with pytest.raises(UsageError, match="the receptive field of a dilated max pooling cannot be worked out"):
+    with pytest.raises(UsageError, match="models with dilated max pooling are not supported"):
         receptive_fields(model, "1:0", (1, 8, 8))
 
 
-def test_the_model_is_left_as_it_was():
+def test_model_state_is_restored():
     model = TwoConvTwoFullNet(canvas=(20, 24)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     receptive_fields(model, "fc1:0", (1, 20, 24))
