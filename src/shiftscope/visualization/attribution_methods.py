@@ -125,10 +125,10 @@ def grad_cam(setup: Setup, pixels: torch.Tensor, targets: torch.Tensor) -> torch
     """Return interpolated Grad-CAM maps; captum uses one call of the layer, so it must hold exactly the batch."""
     from captum.attr import LayerGradCam
 
-    quirks = getattr(setup.score.model, "quirks", None)
-    if quirks is not None and quirks.alone and len(pixels) > 1:
+    convention = getattr(setup.score.model, "convention", None)
+    if convention is not None and convention.one_by_one and len(pixels) > 1:
         return torch.cat([grad_cam(setup, *one) for one in zip(pixels.split(1), targets.split(1), strict=True)])
-    if quirks is not None and quirks.in_twos and len(pixels) == 1:
+    if convention is not None and convention.repeat_single and len(pixels) == 1:
         return grad_cam(setup, torch.cat((pixels, pixels)), torch.cat((targets, targets)))[:1]
     maps: Any = LayerGradCam(setup.score, setup.layer).attribute(pixels.requires_grad_(), targets)  # (B, 1, h, w)
     return LayerGradCam.interpolate(maps.to(pixels.dtype), tuple(pixels.shape[2:]), "bilinear")[:, 0]
