@@ -110,10 +110,10 @@ def _picture(record: Record) -> Picture | None:
         figure = draw(record)
     except (ShiftscopeError, ImportError):  # nothing to draw, or matplotlib does not load: the words stand alone
         return None
-    from shiftscope.reporting import alt_text, few_colors, render_figure
+    from shiftscope.reporting import alt_text, reduce_colors, render_figure
 
     width, height = (round(CSS_DPI * inches) for inches in figure.get_size_inches())
-    return Picture(few_colors(render_figure(figure, "png")), alt_text(figure), width, height)
+    return Picture(reduce_colors(render_figure(figure, "png")), alt_text(figure), width, height)
 
 
 def _page(record: Record, picture: Picture) -> str:
@@ -128,7 +128,7 @@ def _framed(audit: Audit, picture: Picture) -> str | None:
 
     The frame has no origin: its script reads neither the notebook nor its cookies, and no server answers it.
     """
-    from shiftscope.reporting.explorer_page import render_explorer
+    from shiftscope.reporting.explorer import render_explorer
 
     title = f"What {audit.model} says of an image wherever it lies"
     while len(audit.shown_index):

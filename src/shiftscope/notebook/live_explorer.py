@@ -13,8 +13,8 @@ import traitlets
 from shiftscope.errors import UsageError
 from shiftscope.notebook.predictions import Answer, Answers
 from shiftscope.notebook.summary import summary
-from shiftscope.reporting import accuracy_map, few_colors, render_figure
-from shiftscope.reporting.assets import asset
+from shiftscope.reporting import accuracy_map, reduce_colors, render_figure
+from shiftscope.reporting.web_page import asset
 from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.results import Audit
 
@@ -79,7 +79,7 @@ class Explorer(anywidget.AnyWidget):
         data, metadata = found if isinstance(found, tuple) else (found, {})
         if data is None:
             return found
-        png = few_colors(render_figure(accuracy_map(self.choices.audits), "png"))
+        png = reduce_colors(render_figure(accuracy_map(self.choices.audits), "png"))
         words = "\n".join(summary(audit) for audit in self.choices.audits)
         return data | {"text/plain": words, "image/png": base64.b64encode(png).decode("ascii")}, metadata
 

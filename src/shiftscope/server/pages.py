@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from shiftscope.reporting.assets import asset
+from shiftscope.reporting.web_page import asset
 from shiftscope.server.guard import Guard
 from shiftscope.server.run_files import PICTURE, RunFiles
 from shiftscope.server.watcher import Watcher

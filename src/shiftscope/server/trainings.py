@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeGuard
 
-from shiftscope.reporting.wording import series_title, shorten
+from shiftscope.reporting.formatting import series_title, shorten
 from shiftscope.runs import Job, jobs_of, slug
 from shiftscope.runs.log import parse_log
 from shiftscope.server.run_files import RunFiles
