@@ -28,7 +28,8 @@ def texts(figure):
 
 
 def test_rows_are_images_and_columns_are_methods():
-    figure = attribution_figure([make_attribution(method) for method in ("integrated-gradients", "grad-cam", "occlusion")])
+    methods = ("integrated-gradients", "grad-cam", "occlusion")
+    figure = attribution_figure([make_attribution(method) for method in methods])
     page = figure.axes[0]
     assert len(page.images) == 3 * 4
     down = [image.get_extent()[3] for image in page.images]

@@ -24,7 +24,7 @@ from shiftscope.results import Equivariance
 
 
 def words(figure) -> str:
-    """Everything that is written on a figure."""
+    """All text of a figure."""
     texts = [text.get_text() for text in figure.texts]
     for axes in figure.axes:
         texts += [text.get_text() for text in axes.texts]
@@ -33,7 +33,7 @@ def words(figure) -> str:
 
 
 def circular(audit_of, **changed):
-    """One image of class 0 on a torus of 4 x 6, right at the offset (3, 1) alone, which is one up and one right."""
+    """One image of class 0 on a torus of 4 x 6, correct only at the offset (3, 1), which is one up and one right."""
     right = np.zeros((4, 6), bool)
     right[3, 1] = True
     logits = np.eye(2)[np.where(right, 0, 1)].reshape(1, 24, 2)
@@ -67,8 +67,8 @@ def test_metrics_placements_and_credit_are_written(make_audit):
                  f"({100 * audit.mean_accuracy - 1:.1f}–{100 * audit.mean_accuracy + 1:.1f})"):
         assert part in text, part
     synthetic = make_audit(synthetic=True, dataset="garments")
-    for figure in (accuracy_map([synthetic]), class_maps(synthetic), correct_placements_histogram([synthetic]), inconsistent_images(synthetic),
-                   phase_tables(synthetic)):
+    for figure in (accuracy_map([synthetic]), class_maps(synthetic), correct_placements_histogram([synthetic]),
+                   inconsistent_images(synthetic), phase_tables(synthetic)):
         assert "Images: synthetic garments" in words(figure) and "Images: synthetic garments" in alt_text(figure)
         assert "(exact)" in words(figure) and "mode canvas" in words(figure)
 
@@ -107,7 +107,8 @@ def test_sampled_audits_are_marked_and_missing_cells_stay_empty(make_audit, audi
     most = audit_of(logits, np.zeros(3, int), np.arange(4), np.arange(6), np.arange(20))
     assert np.isnan(accuracy_map([most]).axes[0].images[0].get_array().filled(np.nan)).sum() == 4
     for audit in (few, most):
-        for figure in (class_maps(audit), correct_placements_histogram([audit]), inconsistent_images(audit), phase_tables(audit)):
+        for figure in (class_maps(audit), correct_placements_histogram([audit]), inconsistent_images(audit),
+                       phase_tables(audit)):
             assert render_figure(figure, "png") and "(sampled)" in words(figure)
 
 

@@ -164,7 +164,7 @@ def test_too_many_images_are_thinned_evenly(make_evaluation, monkeypatch):
     index = np.array([0, 3, 6, 9, 1, 4, 7, 2, 5])  # cells (0, 0) twice or more, (1, 1), then mistakes
     evaluation = make_evaluation(cell_index=np.sort(index), cell_images=np.zeros((9, 1, 2, 2), np.uint8))
     (matrix,) = confusion_payload([evaluation])["matrices"]
-    cells = list(zip(matrix["images"]["true"], matrix["images"]["said"], strict=True))
+    cells = list(zip(matrix["images"]["true"], matrix["images"]["predicted"], strict=True))
     assert len(cells) == 5 and len(set(cells)) == len(
         {(evaluation.labels[n], evaluation.predictions[n]) for n in index})
 
@@ -186,7 +186,8 @@ def test_confidences_follow_from_the_output_type(kind, random_audit):
     (group,) = explorer_payload([dataclasses.replace(plain, output_type=kind, shown_logits=kept.astype(np.float16))])[
         "groups"]
     numbers = [list(plain.shown_index).index(number) for number in group["images"]["numbers"]]
-    expected = np.take_along_axis(share[numbers], plain.predictions[group["images"]["numbers"]][..., None].astype(int), -1)
+    predicted = plain.predictions[group["images"]["numbers"]][..., None].astype(int)
+    expected = np.take_along_axis(share[numbers], predicted, -1)
     np.testing.assert_allclose(unpack(group["models"][0]["confidences"])[0], 1000 * expected[..., 0], atol=2)
 
 

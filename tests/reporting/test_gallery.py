@@ -73,7 +73,8 @@ def test_classified_gallery_marks_errors_by_color_frame_sign_and_word(make_evalu
     for cell, is_correct in enumerate(correct):
         result, true, predicted = words[3 * cell:3 * cell + 3]
         assert result == ("✓ correct, 75 %" if is_correct else "✗ incorrect, 75 %")
-        assert true == f"true: class {evaluation.labels[cell]}" and predicted == f"pred: class {evaluation.predictions[cell]}"
+        assert true == f"true: class {evaluation.labels[cell]}"
+        assert predicted == f"pred: class {evaluation.predictions[cell]}"
         assert axes.texts[3 * cell].get_color() == (CORRECT if is_correct else INCORRECT)
         assert (frames[cell].get_linestyle() == "solid") == is_correct
     assert "6 of 8 correct" in texts(figure)[0]

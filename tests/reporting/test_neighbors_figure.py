@@ -89,8 +89,9 @@ def test_records_of_different_units_raise():
 def merits(count: int, **changed: Any) -> Quality:
     values: dict[str, Any] = {
         "model": "two-full", "objective": "class:all", "units": [f"class:{k}" for k in range(count)],
-        "seconds_per_unit": 0.25, "exceeds_real": 0.9, "dead": None, "dead_units": [], "judge": "two-conv", "transfer": 0.5,
-        "seeds": 0, "shift": 2, "pictures": "The first 50 test images.", "over_best": np.linspace(0.5, 2, count),
+        "seconds_per_unit": 0.25, "exceeds_real": 0.9, "dead": None, "dead_units": [], "judge": "two-conv",
+        "transfer": 0.5, "seeds": 0, "shift": 2,
+        "pictures": "The first 50 test images.", "over_best": np.linspace(0.5, 2, count),
         "selectivity": np.full(count, 0.5), "placement_stability": np.full(count, np.nan),
         "seed_stability": np.full(count, np.nan), "judged": np.zeros(count, int),
         "judged_correct": np.arange(count) == 0}

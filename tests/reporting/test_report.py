@@ -48,9 +48,9 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def data(make_evaluation, make_training) -> ReportData:
-    evaluations = [make_evaluation(trained=trained, accuracy={"random": random, "centered": 0.88}, split=split, seed=seed)
-                   for trained, random, split, seed in (("random", 0.76, "test", 0), ("random", 0.78, "test", 1),
-                                                        ("centered", 0.26, "test", 0), ("random", 0.8, "train", 0))]
+    evaluations = [make_evaluation(trained=trained, split=split, seed=seed, accuracy={"random": mean, "centered": 0.88})
+                   for trained, mean, split, seed in (("random", 0.76, "test", 0), ("random", 0.78, "test", 1),
+                                                      ("centered", 0.26, "test", 0), ("random", 0.8, "train", 0))]
     figures = {f"pic-{section}": ReportFigure(section, b"png " + section.encode(), f"alt of {section}", "words")
                for section in reversed(SECTIONS)}
     return ReportData(title="A run", dataset=DATASET, evaluations=evaluations, controls=control_cells(evaluations),

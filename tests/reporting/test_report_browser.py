@@ -228,7 +228,8 @@ def test_the_report_is_accessible(browser, report, scheme):
 
 def test_a_cell_of_the_confusion_matrix_opens_its_images(opened, run):
     (evaluation, _), page = run.evaluations, opened.page
-    truth, predicted = (int(part) for part in np.argwhere(evaluation.confusion - np.diag(np.diag(evaluation.confusion)))[0])
+    errors = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
+    truth, predicted = (int(part) for part in np.argwhere(errors)[0])
     names = evaluation.class_names
     page.get_by_role("button", name=f"{names[truth]} predicted as {names[predicted]}").press("Enter")
     panel = page.locator(".ss-panel")

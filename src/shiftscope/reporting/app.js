@@ -611,7 +611,7 @@ class Explorer {
     card.allCaption = element("figcaption");
     card.pads = [[card.labels, "predictions"], [card.accuracies, "accuracy on all images"]].map(
       ([canvas, what]) => this.buildMap(canvas, `${model.title}, map of ${what}`));
-    card.node = element("article", {class: "ss-card", "aria-labeledby": name, "data-model": model.title},
+    card.node = element("article", {class: "ss-card", "aria-labelledby": name, "data-model": model.title},
       element("h3", {id: name, text: model.title}), card.prediction, card.bars,
       element("div", {class: "ss-maps"}, element("figure", {}, card.pads[0].node, card.imageCaption),
         element("figure", {}, card.pads[1].node, card.allCaption)));

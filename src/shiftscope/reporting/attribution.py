@@ -26,13 +26,7 @@ def attribution_figure(attributions: Sequence[Attribution], *, credit: str = "",
 
     Color and sign both distinguish positive from negative attribution. A thin line is the outline of the object.
 
-    Args:
-        attributions: of the same images and model, one per method.
-        credit: line at the bottom, see `image_credit`.
-        limit: largest number of images.
-
-    Raises:
-        UsageError: if there is no attribution, or if they are not of the same images.
+    All attributions must be of the same images and model; at most `limit` images are drawn.
     """
     if not attributions or any(not np.array_equal(one.images, attributions[0].images) for one in attributions):
         raise UsageError("attributions must hold one record per method, all of the same images: compute them from one "
@@ -78,7 +72,7 @@ def _explain_method(attribution: Attribution) -> str:
                 f"{_baseline(options)}.")
     if attribution.method == "grad-cam":
         after = ", after its ReLU" if options["after_relu"] else ""
-        return f"{title}: channels of layer {attribution.layer}{after}, weighted by mean gradient, resized to the image."
+        return f"{title}: channels of layer {attribution.layer}{after}, weighted by mean gradient and resized."
     return f"{title}: gradient of the score with respect to the pixels."
 
 
@@ -139,9 +133,6 @@ def _outline(grid: ImageGrid, cell: int, gray: np.ndarray) -> None:
 
 def sign_fields(values: np.ndarray) -> list[tuple[float, float, bool]]:
     """Return the fields of a map that are clearly positive or negative, on a grid of at most 8 x 8 fields.
-
-    Args:
-        values: float (H, W).
 
     Returns:
         (y, x, positive) of the fields whose mean has at least 0.4 of the largest magnitude; y and x are fractions of

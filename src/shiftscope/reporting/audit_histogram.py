@@ -12,9 +12,7 @@ from shiftscope.reporting.figure_style import CORRECT, INCORRECT, INK, SKY, desc
 from shiftscope.reporting.formatting import percent
 from shiftscope.results import Audit
 
-_BINS = 20
-"""Bins between the two ends; with fewer placements each count has its own bin."""
-
+_BINS = 20  # between the two ends; with fewer placements each count has its own bin
 _PANEL = 1.75
 _NOTE = ("Separate bars at the ends: images that are incorrect everywhere, and images that are correct everywhere (the "
          "worst-case accuracy). Numbers: percent of the images; bars below 0.5 % have none.")
@@ -26,10 +24,8 @@ class Histogram:
 
     never: float
     always: float
-    edges: np.ndarray
-    """(B + 1,) fractions of placements, from 0 to 1."""
-    between: np.ndarray
-    """(B,) fractions of the images that are correct at some placements only; bins are closed at the left."""
+    edges: np.ndarray  # (B + 1,) fractions of placements, from 0 to 1
+    between: np.ndarray  # (B,) fractions of the images that are correct at some placements only; closed at the left
 
 
 def correct_histogram(correct_counts: np.ndarray, placements: int) -> Histogram:
@@ -52,11 +48,7 @@ def correct_histogram(correct_counts: np.ndarray, placements: int) -> Histogram:
 
 @styled
 def correct_placements_histogram(audits: Sequence[Audit]) -> Figure:
-    """Draw the distribution of images over the fraction of placements at which they are correct, one panel per model.
-
-    Raises:
-        UsageError: if there are no audits.
-    """
+    """Draw a histogram of the fraction of placements with a correct prediction, one panel per model."""
     check_audits(audits)
     histograms = [correct_histogram(audit.correct_counts, audit.placements) for audit in audits]
     width, step = 7.6, _PANEL + 0.6

@@ -65,12 +65,7 @@ def _style(audit: Audit, label: int) -> tuple[str, str, str]:
 
 @styled
 def inconsistent_images(audit: Audit, *, limit: int = 8) -> Figure:
-    """Draw the stored images with the lowest consistency, each next to a map of its predictions.
-
-    Args:
-        audit: of one model.
-        limit: largest number of images.
-    """
+    """Draw the `limit` stored images with the lowest consistency, each next to a map of its predictions."""
     require(limit >= 1, "limit", limit, "at least 1")
     consistency = shown_consistency(audit)
     chosen = np.argsort(consistency, kind="stable")[:limit].tolist()

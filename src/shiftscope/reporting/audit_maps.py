@@ -56,11 +56,7 @@ _PHASE_NOTE = ("Each cell holds the placements whose offset has these remainders
 
 @styled
 def accuracy_map(audits: Sequence[Audit]) -> Figure:
-    """Draw accuracy by placement, one map per model on a common scale, with the metrics of each audit.
-
-    Raises:
-        UsageError: if there are no audits.
-    """
+    """Draw accuracy by placement, one map per model on a common scale, with the metrics of each audit."""
     check_audits(audits)
     grids = [PlacementGrid(audit) for audit in audits]
     scale = common_scale([audit.accuracy_map for audit in audits])
@@ -137,9 +133,7 @@ def _summary(audit: Audit) -> str:
 def class_maps(audit: Audit, *, limit: int = _MAX_CLASSES) -> Figure:
     """Draw the accuracy map of each class on a common scale; classes without images are left out.
 
-    Args:
-        audit: of one model.
-        limit: largest number of classes; those with the lowest mean accuracy are chosen.
+    If there are more than `limit` classes, those with the lowest mean accuracy are drawn.
     """
     grid = PlacementGrid(audit)
     means = {cls: mean for cls, mean in enumerate(audit.per_class) if mean is not None and math.isfinite(mean)}

@@ -60,9 +60,7 @@ def top_confusions(confusion: np.ndarray, class_names: Sequence[str], most: int 
 def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figure:
     """Draw the confusion matrix of an evaluation: true classes in rows, predicted classes in columns, in percent.
 
-    Args:
-        evaluation: of one model.
-        centered: use the predictions for centered images instead of random placements.
+    With `centered`, the predictions for centered images are used instead of those for random placements.
     """
     counts = evaluation.confusion_centered if centered else evaluation.confusion
     fractions, names = row_fractions(counts), [shorten(name, 20) for name in evaluation.class_names]

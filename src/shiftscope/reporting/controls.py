@@ -78,15 +78,11 @@ def models_of(cells: Iterable[ControlCell]) -> list[str]:
 
 
 def placement_cost(cells: Sequence[ControlCell], model: str) -> float | None:
-    """Return the accuracy trained and tested centered minus that trained and tested on random placements.
+    """Return the accuracy trained and tested centered minus that with random placements; None if one is missing.
 
-    Returns:
-        A difference of fractions; None if one of them is missing.
-
-    Example:
-        >>> cells = [ControlCell("net", "centered", "centered", 0.75), ControlCell("net", "random", "random", 0.5)]
-        >>> placement_cost(cells, "net")
-        0.25
+    >>> cells = [ControlCell("net", "centered", "centered", 0.75), ControlCell("net", "random", "random", 0.5)]
+    >>> placement_cost(cells, "net")
+    0.25
     """
     centered, random = (_accuracy(cells, model, placement, placement) for placement in PLACEMENTS)
     return None if centered is None or random is None else centered - random
@@ -95,8 +91,8 @@ def placement_cost(cells: Sequence[ControlCell], model: str) -> float | None:
 def headline(cells: Sequence[ControlCell]) -> list[str]:
     """Return the main findings as sentences, the most important first.
 
-    >>> cells = [ControlCell("two-full", "centered", "centered", 0.88), ControlCell("two-full", "random", "random", 0.767)]
-    >>> headline(cells)[0]
+    >>> headline([ControlCell("two-full", placement, placement, mean)
+    ...           for placement, mean in (("centered", 0.88), ("random", 0.767))])[0]
     'The perceptron loses 11.3 points of accuracy on random placements: 88.0 % trained and tested centered, 76.7 % \
 trained and tested on random placements.'
     """
@@ -125,8 +121,8 @@ def _untrained_drop(cells: Sequence[ControlCell], model: str) -> str:
     centered, random = (_accuracy(cells, model, "centered", tested) for tested in PLACEMENTS)
     if centered is None or random is None or random >= centered:
         return ""
-    return (f"Trained on centered images only, the {model_title(model)} drops from {percent(centered)} on centered test "
-            f"images to {percent(random)} on random placements.")
+    return (f"Trained on centered images only, the {model_title(model)} drops from {percent(centered)} on centered "
+            f"test images to {percent(random)} on random placements.")
 
 
 def _ranking(cells: Sequence[ControlCell]) -> str:

@@ -30,15 +30,7 @@ _PANEL = 3.15
 
 @styled
 def controls_table(cells: Sequence[ControlCell], *, credit: str = "") -> Figure:
-    """Draw a 2 x 2 table for each model: training placement by test placement.
-
-    Args:
-        cells: of one or several models; missing ones are marked as not measured.
-        credit: line at the bottom, see `image_credit`.
-
-    Raises:
-        UsageError: if there are no cells.
-    """
+    """Draw a 2 x 2 table for each model: training placement by test placement; missing cells are marked."""
     if not cells:
         raise UsageError("cells must hold at least one control, got none: evaluate a model first")
     models, seeds = models_of(cells), max(cell.seeds for cell in cells)

@@ -1,6 +1,5 @@
 """Training curves as a figure, and as data for the interactive curves of a page."""
 
-import math
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any, cast
@@ -16,8 +15,8 @@ from shiftscope.reporting.formatting import image_credit, percent, series_title,
 from shiftscope.results import TrainResult
 
 KEYS = ("train_loss", "train_accuracy", "val_accuracy")
-_NOTE = ("Training accuracy is the mean over an epoch while the weights change, with dropout if the model has it. It can "
-         "be below validation accuracy, which is measured after the epoch on images that are not used for training.")
+_NOTE = ("Training accuracy is the mean over an epoch while the weights change, with dropout if the model has it. It "
+         "can be below validation accuracy, which is measured after the epoch on images not used for training.")
 
 
 def _by_series(results: Sequence[TrainResult]) -> dict[str, list[TrainResult]]:
@@ -90,7 +89,8 @@ def _line(axes: Axes, group: Sequence[TrainResult], key: str, scale: float, styl
 
 def _legend(figure: Figure, accuracy: Axes, low: float) -> None:
     """Draw a legend below the axes: training at the left, validation at the right."""
-    entries = sorted(zip(*accuracy.get_legend_handles_labels(), strict=True), key=lambda entry: ": validation" in entry[1])
+    entries = zip(*accuracy.get_legend_handles_labels(), strict=True)
+    entries = sorted(entries, key=lambda entry: ": validation" in entry[1])
     figure.legend([handle for handle, _ in entries], [label for _, label in entries], loc="lower left", ncols=2,
                   bbox_to_anchor=(0.06, low), fontsize=8.5, columnspacing=3.0, handlelength=3.2)
 
@@ -103,7 +103,7 @@ def _last(group: Sequence[TrainResult]) -> str:
 def curves_payload(results: Sequence[TrainResult]) -> list[dict[str, Any]]:
     """Return the data of `mountCurves` in `app.js` as plain JSON: one line per model and training placement.
 
-    Several seeds are averaged over the epochs that all of them have.
+    Seeds are averaged over the epochs that all of them have.
 
     Returns:
         [{title, epochs: [{epoch, train_loss, train_accuracy, val_accuracy}]}], None for a missing value.
@@ -114,12 +114,9 @@ def curves_payload(results: Sequence[TrainResult]) -> list[dict[str, Any]]:
     """
     curves = []
     for title, seeds in _by_series(results).items():
-        lines = zip(*(result.history for result in seeds), strict=False)
-        curves.append({"title": title + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""), "epochs": [
-            {"epoch": line[0]["epoch"]} | {key: _mean([part[key] for part in line]) for key in KEYS} for line in lines]})
+        means = {key: _values(seeds, key).mean(axis=0) for key in KEYS}
+        lines = zip(seeds[0].history, *means.values(), strict=False)
+        epochs = [{"epoch": line["epoch"]} | {key: None if np.isnan(value) else float(value) for key, value in
+                                              zip(KEYS, values, strict=True)} for line, *values in lines]
+        curves.append({"title": title + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""), "epochs": epochs})
     return curves
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return math.fsum(known) / len(known) if len(known) == len(values) else None

@@ -19,9 +19,9 @@ _SCALE = Normalize(0.0, PIXELS_DB)
 _ROW, _CELL, _NAMES, _MAX_LAYERS = 0.24, 0.36, 2.75, 60
 _NOTE = ("Signal-to-error ratio in decibels, 10 log10(signal power / error power). 20 dB: the error is a tenth of the "
          "signal; 0 dB: as large as the signal; ∞: exactly equal; above about 120 dB: float32 rounding. The error of a "
-         "feature map is its difference from the shifted output for the unshifted image. Layers without rows and columns "
-         "(marked •) should not change at all: their change is relative to their spread between images and cannot be "
-         "compared with feature maps. Loss: relative to the feature map before, capped at 50 dB (8-bit pixels); +: gain.")
+         "feature map is its difference from the shifted output for the unshifted image. Layers without rows and "
+         "columns (marked •) should not change: their change is relative to their spread between images and cannot be "
+         "compared with feature maps. Loss: relative to the map before, capped at 50 dB (8-bit pixels); +: gain.")
 
 
 def format_decibels(value: float | None) -> str:
@@ -32,24 +32,21 @@ def format_decibels(value: float | None) -> str:
     """
     if value is None or math.isnan(value):
         return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{round(value):d}".replace("-", "−")
+    return f"{value:z.0f}".replace("inf", "∞").replace("-", "−")
 
 
 @styled
 def layer_profile(profile: Equivariance, *, credit: str = "") -> Figure:
     """Draw a row for each layer: signal-to-error ratio for each shift down and right, and the loss in each layer.
 
-    Args:
-        profile: of one model; only the last 60 layers are drawn.
-        credit: line at the bottom, by default that of the dataset.
+    Only the last 60 layers are drawn. The credit at the bottom is by default that of the dataset.
     """
     rows = list(range(len(profile.layers)))[-_MAX_LAYERS:]
     shifts = [index for index, shift in enumerate(profile.shifts) if shift]
     block, height = _CELL * len(shifts), _ROW * max(len(rows), 1)
     title = f"Equivariance error by layer: {model_title(profile.model)}"
-    subtitle, credit = _subtitle(profile, len(rows)), credit or image_credit(profile.dataset, synthetic=profile.synthetic)
+    subtitle = _subtitle(profile, len(rows))
+    credit = credit or image_credit(profile.dataset, synthetic=profile.synthetic)
     figure, bottom = page(max(_NAMES + 2 * block + 1.6, 7.0), height, title, subtitle, (_NOTE, credit), above=0.45,
                           below=0.45)
     for axis, name in enumerate(("down", "right")):

@@ -1,15 +1,15 @@
 """The interactive explorer: data for `mountExplorer` in `app.js`, and a page that holds nothing else."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from shiftscope.outputs import probabilities
 from shiftscope.reporting.audit_grid import PlacementGrid, audit_credit, audit_title, common_scale, describe_audits
 from shiftscope.reporting.selection import MAX_IMAGES, choose_images, first_seeds, group_comparable, mean_consistency
-from shiftscope.reporting.web_page import asset, digest, geometry_payload, pack, script_json
+from shiftscope.reporting.web_page import asset, geometry_payload, pack, render_page, script_json
 from shiftscope.results import Audit
 
 MAX_MODELS, RANKS = 6, 3
@@ -20,39 +20,15 @@ MAX_BYTES = 2_400_000
 
 _UNKNOWN = 65535  # a confidence that was not stored; others are in thousandths
 
-_STYLE = """
-html { color-scheme: light dark; }
+_STYLE = """html { color-scheme: light dark; }
 body { margin: 0; padding: 4px; background: light-dark(#ffffff, #14181d); }
-"""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script_digest}'; \
-style-src '{style_digest}'; base-uri 'none'; form-action 'none'">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main data-view="explorer"></main>
-<script type="application/json" data-of="explorer">{payload}</script>
-<script type="module">{script}</script>
-</body>
-</html>
 """
 
 
 def render_explorer(audits: Sequence[Audit], *, title: str) -> str:
-    """Return a self-contained page with the explorer of audits; its Content-Security-Policy allows no requests.
-
-    Args:
-        audits: see `explorer_payload`.
-        title: of the page.
-    """
-    style, script = asset("explorer.css") + _STYLE, f"{asset('app.js')}\nstartPage(document);\n"
-    return _PAGE.format(script_digest=digest(script), style_digest=digest(style), title=escape(title), style=style,
-                        payload=script_json(explorer_payload(audits)), script=script)
+    """Return a self-contained page with the explorer of audits; its Content-Security-Policy allows no requests."""
+    return render_page("explorer.html", style=asset("explorer.css") + _STYLE, title=title,
+                       payload=Markup(script_json(explorer_payload(audits))))
 
 
 def explorer_payload(audits: Sequence[Audit]) -> dict[str, Any]:
@@ -60,9 +36,6 @@ def explorer_payload(audits: Sequence[Audit]) -> dict[str, Any]:
 
     Audits of the same images and placements form a group, with one audit (the first seed) of each model and training
     placement.
-
-    Args:
-        audits: of any models, datasets and placements.
 
     Returns:
         {"groups": [...]}, the largest group first. A group of S images, K classes and a grid of R x Q placements

@@ -132,13 +132,9 @@ def foot(figure: Figure, *lines: str) -> None:
 
 def page(width: float, height: float, title: str, subtitle: str, footer: tuple[str, ...], *, above: float = 0.0,
          below: float = 0.0) -> tuple[Figure, float]:
-    """Return a figure with header and footer around a free area of `height` inches.
+    """Return a figure with header and footer around a free area, and the bottom of that area; all sizes in inches.
 
-    Args:
-        above, below: margins of the free area, inches.
-
-    Returns:
-        The figure, and the bottom of the free area in inches from the bottom of the figure.
+    The free area has the given height, and margins `above` and `below`.
     """
     bottom = foot_height(width, *footer) + below
     figure = Figure(figsize=(width, head_height(width, title, subtitle) + above + height + bottom))
@@ -188,10 +184,7 @@ def reduce_colors(png: bytes) -> bytes:
 
 
 def save_figure(figure: Figure, folder: Path | str, name: str) -> list[Path]:
-    """Write `name`.png and `name`.svg into `folder`, each completely or not at all.
-
-    Returns:
-        The two paths, PNG first.
+    """Write `name`.png and `name`.svg into `folder`, each completely or not at all; return the two paths.
 
     Raises:
         OutputError: if the folder cannot be written or the disk is full.

@@ -69,7 +69,7 @@ def classified_gallery(evaluation: Evaluation, *, limit: int = 40) -> Figure:
              f"{len(chosen)} correct")
     subtitle = (f"The first {evaluation.split} images, each at a random position. Accuracy on all "
                 f"{evaluation.images:,}: {percent(evaluation.accuracy['random'])}.")
-    grid = ImageGrid(layout, title=title, subtitle=subtitle, footer=("Percentages: confidence of the prediction.", credit))
+    grid = ImageGrid(layout, title=title, subtitle=subtitle, footer=("Percentages: confidence.", credit))
     names = evaluation.class_names
     for cell, (index, image) in enumerate(zip(chosen.tolist(), to_rgb(canvases), strict=True)):
         predicted = int(evaluation.predictions[index])
@@ -82,15 +82,12 @@ def classified_gallery(evaluation: Evaluation, *, limit: int = 40) -> Figure:
 
 @styled
 def prediction_figure(predictions: Sequence[Mapping[str, Any]], canvases: np.ndarray) -> Figure:
-    """Draw images from files with the three most probable classes of each.
+    """Draw images from files (uint8 canvases (N, C, H, W)) with the three most probable classes of each.
 
     Args:
         predictions: one per image, with keys "file", "offset" (dy, dx), "class" and "scores" (class name ->
             probability); the last two are None if the outputs are not finite.
-        canvases: uint8 (N, C, H, W), the images as the model sees them.
-
-    Raises:
-        UsageError: if there are no images.
+        canvases: the images as the model sees them.
     """
     layout = GridLayout(count=len(predictions), columns=min(4, len(predictions)), size=canvases.shape[2:], side=2.0,
                         above=0.24, below=0.62, gap=0.2)
@@ -126,21 +123,14 @@ def _write_choices(grid: ImageGrid, cell: int, choices: Sequence[tuple[str, floa
 class Disagreements:
     """M images that exactly one of two models, A and B, classifies correctly."""
 
-    models: tuple[str, str]
-    """Display names of A and B."""
+    models: tuple[str, str]  # display names of A and B
     class_names: Sequence[str]
-    totals: tuple[int, int]
-    """Number of predictions that only A, and only B, gets correct, including those without a stored image."""
-    population: str
-    """Predictions that were compared, for instance "300 test images, each at one random position"."""
-    labels: np.ndarray
-    """int64 (M,), true classes."""
-    predictions: np.ndarray
-    """int64 (M, 2), predicted classes; an invalid class index means that the outputs were not finite."""
-    canvases: np.ndarray
-    """uint8 (M, C, H, W), as the models saw them."""
-    credit: str
-    """Source of the images."""
+    totals: tuple[int, int]  # predictions that only A, and only B, gets correct, with or without a stored image
+    population: str  # predictions that were compared, for instance "300 test images, each at one random position"
+    labels: np.ndarray  # int64 (M,)
+    predictions: np.ndarray  # int64 (M, 2), of A and B; an invalid class index if the outputs were not finite
+    canvases: np.ndarray  # uint8 (M, C, H, W), as the models saw them
+    credit: str  # source of the images
 
 
 @styled
@@ -150,8 +140,8 @@ def disagreements_figure(disagreements: Disagreements) -> Figure:
     Raises:
         UsageError: if there are no images.
     """
-    only_a = disagreements.predictions[:, 0] == disagreements.labels
-    sides = [np.flatnonzero(side)[:COLUMNS * ROWS] for side in (only_a, ~only_a)]
+    correct_a = disagreements.predictions[:, 0] == disagreements.labels
+    sides = [np.flatnonzero(side)[:COLUMNS * ROWS] for side in (correct_a, ~correct_a)]
     if not any(len(side) for side in sides):
         raise UsageError("no images of disagreements: the models agree on all stored images, or their results were "
                          "written by a release that stored none; evaluate both models again")
@@ -160,14 +150,15 @@ def disagreements_figure(disagreements: Disagreements) -> Figure:
                         group=COLUMNS, below=0.45, gap=0.14, top=0.34)
     a, b = (shorten(model, 40) for model in disagreements.models)
     title = f"Disagreements between {a} and {b}"
-    subtitle = (f"A: {a}; B: {b}. Of {disagreements.population}, {disagreements.totals[0]:,} are correct for A only and "
-                f"{disagreements.totals[1]:,} for B only.")
+    only_a, only_b = disagreements.totals
+    subtitle = (f"A: {a}; B: {b}. Of {disagreements.population}, {only_a:,} are correct for A only and {only_b:,} for "
+                "B only.")
     grid = ImageGrid(layout, title=title, subtitle=subtitle,
                      footer=("The first stored images. ✓ correct, ✗ incorrect.", disagreements.credit))
     for block, side in enumerate(sides):
         _draw_side(grid, disagreements, block, side)
-    return describe(grid.figure, f"{title}. {subtitle} Shown: {len(sides[0])} images for A only and {len(sides[1])} for "
-                                 f"B only. {disagreements.credit}")
+    shown = f"Shown: {len(sides[0])} images for A only and {len(sides[1])} for B only."
+    return describe(grid.figure, f"{title}. {subtitle} {shown} {disagreements.credit}")
 
 
 def _draw_side(grid: ImageGrid, disagreements: Disagreements, block: int, side: np.ndarray) -> None:

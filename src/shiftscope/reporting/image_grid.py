@@ -25,9 +25,6 @@ def to_rgb(images: np.ndarray) -> np.ndarray:
     """Convert uint8 images (N, C, H, W) to RGB (N, H, W, 3).
 
     One channel becomes gray, two are averaged, of more than three the first three are used.
-
-    Raises:
-        UsageError: if the dtype or the number of axes is different.
     """
     if images.ndim != 4 or images.dtype != np.uint8:
         raise UsageError(f"images must be uint8 of shape (N, C, H, W), got {images.dtype} {images.shape}")
@@ -40,26 +37,17 @@ def to_rgb(images: np.ndarray) -> np.ndarray:
 class GridLayout:
     """Positions and sizes of the cells of an `ImageGrid`, in inches."""
 
-    count: int
-    """Number of cells."""
+    count: int  # cells
     columns: int
-    size: tuple[int, int]
-    """(H, W) of every image in pixels: sets its aspect ratio."""
-    side: float = 1.0
-    """Longer side of an image."""
-    above: float = 0.0
-    """Space for text above each image."""
-    below: float = 0.0
-    """Space for text below each image."""
+    size: tuple[int, int]  # (H, W) of every image in pixels: sets its aspect ratio
+    side: float = 1.0  # longer side of an image
+    above: float = 0.0  # space for text above each image
+    below: float = 0.0  # space for text below each image
     gap: float = 0.1
-    group: int = 0
-    """Add a wider gap after this many columns; 0: none."""
-    min_width: float = 5.2
-    """Minimum width of the figure: titles need it."""
-    right: float = 0.0
-    """Space at the right, for a color bar."""
-    top: float = 0.0
-    """Space above the first row, for column names."""
+    group: int = 0  # add a wider gap after this many columns; 0: none
+    min_width: float = 5.2  # of the figure: titles need it
+    right: float = 0.0  # space at the right, for a color bar
+    top: float = 0.0  # space above the first row, for column names
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "the number of images", self.count, "at least 1")
@@ -130,11 +118,9 @@ class ImageGrid:
                            weight=weight, va="top")
 
     def mark_prediction(self, cell: int, *, correct: bool, true: str, predicted: str, confidence: float) -> None:
-        """Frame the image in a cell and write its true and predicted class below it.
+        """Frame the image in a cell and write true class, predicted class and confidence (if finite) below it.
 
-        Args:
-            correct: given separately because two classes may have the same name.
-            confidence: from 0 to 1; left out if it is not finite.
+        Class names need not be unique, so `correct` is a separate argument.
         """
         color = CORRECT if correct else INCORRECT
         self.frame(cell, color, 1.2 if correct else 2.6, "solid" if correct else (0, (2.2, 1.1)))

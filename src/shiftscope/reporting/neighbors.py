@@ -19,11 +19,7 @@ _WIDE = 2  # cells of a histogram
 def neighbors_figure(synthesis: Synthesis, neighbors: Neighbors, *, limit: int = 10, images: int = 9) -> Figure:
     """Draw for each unit its synthesized image, the top activating real images, a histogram and the receptive field.
 
-    Args:
-        synthesis: images made for the units.
-        neighbors: activations of the same units on real images.
-        limit: largest number of units.
-        images: largest number of real images per unit.
+    At most `limit` units are drawn, with at most `images` real images each.
 
     Raises:
         UsageError: if the two records have different units.
@@ -45,7 +41,8 @@ def neighbors_figure(synthesis: Synthesis, neighbors: Neighbors, *, limit: int =
     for unit in range(shown):
         first = unit * across
         grid.draw(first, synthesized[unit])
-        grid.text_above(first, shorten(neighbors.units[unit].removeprefix("class:"), 24), size=8, weight="bold", gap=0.035)
+        name = shorten(neighbors.units[unit].removeprefix("class:"), 24)
+        grid.text_above(first, name, size=8, weight="bold", gap=0.035)
         for cell, image in enumerate(to_rgb(neighbors.top_canvases[unit, :best]), first + 1):
             grid.draw(cell, image)
             down, right = layout.corner(cell)

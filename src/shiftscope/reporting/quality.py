@@ -23,10 +23,6 @@ def quality_figure(quality: Quality, *, credit: str = "") -> Figure:
     """Draw the quality measures of a synthesis side by side.
 
     Panels without values are left out. Up to 24 units are named; more are sorted in each panel.
-
-    Args:
-        quality: of one synthesis.
-        credit: line at the bottom, see `image_credit`.
     """
     panels = [name for name in _PANELS if np.isfinite(getattr(quality, name)).any()]
     count, many = len(quality.units), len(quality.units) > _NAMED
@@ -49,8 +45,8 @@ def quality_summary(quality: Quality) -> str:
     """Return the measures of all units together as text."""
     parts = []
     if quality.exceeds_real is not None:
-        parts.append(f"{percent(quality.exceeds_real, 0)} of the units are activated more by their synthesized image than "
-                     "by any real image.")
+        parts.append(f"{percent(quality.exceeds_real, 0)} of the units are activated more by their synthesized image "
+                     "than by any real image.")
     if quality.transfer is not None:
         judge = shorten(model_title(quality.judge or MISSING), 40)
         parts.append(f"A second model ({judge}) classifies {percent(quality.transfer, 0)} of the images correctly.")

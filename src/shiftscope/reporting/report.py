@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -18,7 +17,7 @@ from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.reporting.figure_style import alt_text, render_figure
 from shiftscope.reporting.formatting import MISSING, image_credit, series_title
 from shiftscope.reporting.tables import AUDIT_COLUMNS, audit_rows, control_tables, model_rows, parameter_cells
-from shiftscope.reporting.web_page import asset, digest, script_json
+from shiftscope.reporting.web_page import asset, render_page, script_json
 from shiftscope.results import Audit, Evaluation, ParameterRow, TrainResult
 
 SECTIONS = ("samples", "controls", "audit", "curves", "confusion", "classified", "classes", "neurons", "weights",
@@ -88,15 +87,12 @@ def render_report(data: ReportData) -> str:
     Its Content-Security-Policy allows only its own script, its own style and inlined images. Interactive views also
     have a static figure for browsers without JavaScript and for printing.
     """
-    style, script = asset("style.css") + asset("explorer.css"), asset("app.js") + "startPage(document);\n"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
     synthetic = bool(data.dataset.get("synthetic", False))
     figures = {section: [(key, figure) for key, figure in data.figures.items() if figure.section == section]
                for section in SECTIONS}
-    return environment.from_string(asset("template.html")).render(
-        title=data.title, style=Markup(style), script=Markup(script), digests={
-            "style": digest(style), "script": digest(script)}, figures=figures, views=_views(data),
+    return render_page(
+        "template.html", style=asset("style.css") + asset("explorer.css"), title=data.title, figures=figures,
+        views=_views(data),
         headline=headline(data.controls), rows=model_rows(data.training, data.evaluations),
         tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(AUDIT_COLUMNS),
         parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},

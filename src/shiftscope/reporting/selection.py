@@ -1,27 +1,17 @@
 """Which results and which images a page shows."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from shiftscope.results import Audit
+from shiftscope.results import Audit, Evaluation, TrainResult
 from shiftscope.results.agreement import agreement
 
 MAX_IMAGES = 24
 
 
-class OfModel(Protocol):
-    """A result of one model."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def trained(self) -> str: ...
-
-
-AnyResult = TypeVar("AnyResult", bound=OfModel)
+AnyResult = TypeVar("AnyResult", Audit, Evaluation, TrainResult)
 
 
 def first_seeds(results: Sequence[AnyResult]) -> list[AnyResult]:

@@ -15,13 +15,7 @@ _NEUTRAL = {"zero": 0.5, "black": 0.0}  # pixel value that contrast stretching k
 
 @styled
 def class_gallery(synthesis: Synthesis, *, credit: str = "", limit: int = 40) -> Figure:
-    """Draw the image that maximizes each class score, with the model's prediction for it.
-
-    Args:
-        synthesis: of classes.
-        credit: line at the bottom, see `image_credit`.
-        limit: largest number of images.
-    """
+    """Draw the image that maximizes each class score, with the model's prediction for it; at most `limit` images."""
     shown = min(limit, len(synthesis.units))
     names, targets = dict(enumerate(synthesis.class_names)), [unit.rpartition(":")[2] for unit in synthesis.units]
     predicted = [names.get(int(label), str(int(label))) for label in synthesis.predictions[:shown]]
@@ -46,14 +40,7 @@ def class_gallery(synthesis: Synthesis, *, credit: str = "", limit: int = 40) ->
 
 @styled
 def neuron_gallery(synthesis: Synthesis, *, credit: str = "", columns: int = 10, limit: int = 100) -> Figure:
-    """Draw the image that maximizes the activation of each unit, numbered.
-
-    Args:
-        synthesis: of units of one layer.
-        credit: line at the bottom, see `image_credit`.
-        columns: images per row.
-        limit: largest number of images.
-    """
+    """Draw the image that maximizes the activation of each unit of a layer, numbered; at most `limit` images."""
     total = len(synthesis.units)
     shown = min(limit, total)
     layout = GridLayout(count=shown, columns=min(columns, shown), size=synthesis.images.shape[2:], above=0.16, gap=0.05)
@@ -69,18 +56,12 @@ def neuron_gallery(synthesis: Synthesis, *, credit: str = "", columns: int = 10,
 
 
 def full_contrast(images: np.ndarray, neutral: float) -> np.ndarray:
-    """Stretch the contrast of each image around `neutral` until 1 % of its pixels reach black or white.
+    """Stretch the contrast of each image (float (U, C, H, W) in [0, 1]) and convert it to uint8.
 
-    Args:
-        images: float (U, C, H, W), pixels in [0, 1].
-        neutral: pixel value that does not change.
+    The pixel value `neutral` does not change; 1 % of the pixels reach black or white.
 
-    Returns:
-        uint8 (U, C, H, W).
-
-    Example:
-        >>> full_contrast(np.array([[[[0.5, 0.6], [0.4, 0.5]]]]), 0.5)[0, 0].tolist()
-        [[128, 255], [0, 128]]
+    >>> full_contrast(np.array([[[[0.5, 0.6], [0.4, 0.5]]]]), 0.5)[0, 0].tolist()
+    [[128, 255], [0, 128]]
     """
     difference = images - neutral
     reach = np.quantile(np.abs(difference), 0.99, axis=(1, 2, 3), keepdims=True).clip(1e-3)

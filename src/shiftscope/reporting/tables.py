@@ -51,18 +51,9 @@ def _model_row(model: str, trained: str, training: list[TrainResult], evaluation
         rate=count(sum(rates) / len(rates)) if rates else MISSING)
 
 
-@dataclass(frozen=True)
-class ControlTable:
-    """The 2 x 2 table of one model as text."""
-
-    title: str
-    rows: list[tuple[str, str, str, str]]
-    """(training placement, tested centered, tested on random placements, change)."""
-
-
-def control_tables(cells: Sequence[ControlCell]) -> list[ControlTable]:
-    """Return the 2 x 2 table of each model."""
-    return [ControlTable(title=model_title(model), rows=[_control_row(cells, model, trained) for trained in PLACEMENTS])
+def control_tables(cells: Sequence[ControlCell]) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """Return (title, rows) of each model; row: training placement, tested centered, tested at random, change."""
+    return [(model_title(model), [_control_row(cells, model, trained) for trained in PLACEMENTS])
             for model in models_of(cells)]
 
 
@@ -97,8 +88,8 @@ def audit_rows(audits: Sequence[Audit]) -> list[AuditRow]:
     for audit in audits:
         groups.setdefault((audit.model, audit.trained), []).append(audit)
     return [AuditRow(model=group[0].model, title=audit_title(group[0]), seeds=len(group),
-                     settings=describe_audits(group[0]), cells=[_audit_cell(group, name) for name in AUDIT_COLUMNS.values()])
-            for group in groups.values()]
+                     cells=[_audit_cell(group, name) for name in AUDIT_COLUMNS.values()],
+                     settings=describe_audits(group[0])) for group in groups.values()]
 
 
 def _audit_cell(group: Sequence[Audit], name: str) -> tuple[str, str]:

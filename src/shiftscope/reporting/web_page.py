@@ -8,13 +8,15 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from shiftscope.errors import UsageError, unknown
 from shiftscope.files import plain
 from shiftscope.geometry import Geometry
 
-ASSETS = ("app.js", "explorer.css", "style.css", "template.html")
+ASSETS = ("app.js", "explorer.css", "explorer.html", "style.css", "template.html")
 """`app.js` and `explorer.css` are shared by the report, the notebook widget and the live page."""
 
 DTYPES = ("uint8", "uint16")
@@ -26,12 +28,8 @@ _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 def asset(name: str) -> str:
     """Return the text of one of `ASSETS`.
 
-    Raises:
-        UsageError: if there is no such file.
-
-    Example:
-        >>> "export function mountExplorer" in asset("app.js")
-        True
+    >>> "export function mountExplorer" in asset("app.js")
+    True
     """
     if name not in ASSETS:
         raise unknown("asset", name, ASSETS)
@@ -47,16 +45,22 @@ def digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
+def render_page(template: str, *, style: str, **values: Any) -> str:
+    """Render a template with `app.js` as its script, and with the digests of script and style."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    code = {"style": style, "script": asset("app.js") + "startPage(document);\n"}
+    return environment.from_string(asset(template)).render(
+        digests={name: digest(text) for name, text in code.items()}, **values,
+        **{name: Markup(text) for name, text in code.items()})
+
+
 def pack(array: np.ndarray) -> dict[str, Any]:
     """Return an array as plain JSON: bytes in C order, little-endian, compressed with zlib, in base64.
 
-    Raises:
-        UsageError: if the dtype is not one of `DTYPES`.
-
-    Example:
-        >>> packed = pack(np.zeros((2, 3), np.uint8))
-        >>> packed["dtype"], packed["shape"], zlib.decompress(base64.b64decode(packed["data"]))
-        ('uint8', [2, 3], b'\\x00\\x00\\x00\\x00\\x00\\x00')
+    >>> packed = pack(np.zeros((2, 3), np.uint8))
+    >>> packed["dtype"], packed["shape"], zlib.decompress(base64.b64decode(packed["data"]))
+    ('uint8', [2, 3], b'\\x00\\x00\\x00\\x00\\x00\\x00')
     """
     if array.dtype.name not in DTYPES:
         raise UsageError(f"array must have dtype {' or '.join(DTYPES)}, got {array.dtype.name}: convert it first")

@@ -31,13 +31,9 @@ def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, 
 
     Args:
         weights: float (N, C, h, w) or (N, h, w), one image per neuron or filter; channels are averaged.
-        title: line at the top.
+        title, credit: lines at the top and at the bottom.
         columns: images per row; chosen automatically by default.
         limit: largest number of images.
-        credit: line at the bottom, see `image_credit`.
-
-    Raises:
-        UsageError: if the shape is different or there are no weights.
     """
     if weights.ndim not in (3, 4) or weights.size == 0:
         raise UsageError(f"weights must be of shape (N, C, h, w) or (N, h, w), N at least 1, got {weights.shape}")
@@ -57,7 +53,7 @@ def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, 
     for cell in range(len(images)):
         grid.text_above(cell, str(cell), size=6.5, color=MUTED, gap=0.02)
     grid.figure.colorbar(drawn[0], cax=grid.colorbar_axes(), label="weight", extend="both" if outliers else "neither")
-    return describe(grid.figure, f"{title}. {len(images)} images of {height} x {width} weights. {_READING} {credit}".strip())
+    return describe(grid.figure, f"{title}. {len(images)} images of {height} x {width} weights. {_READING} {credit}")
 
 
 def scale_end(weights: np.ndarray) -> float:
@@ -88,22 +84,18 @@ def filter_grid(weights: np.ndarray, *, title: str, groups: int = 1, limit: int 
 
     Args:
         weights: float (N, C, h, w), from C input channels to N units; for a grouped convolution, C channels per group.
-        title: line at the top.
+        title, credit: lines at the top and at the bottom.
         groups: of the convolution; unit n has the input channels from n // (N / groups) * C.
         limit: largest number of units; 15 if they are too wide to be side by side.
         channels: largest number of input channels per unit.
         unit: name of a row.
-        credit: line at the bottom, see `image_credit`.
-
-    Raises:
-        UsageError: if the shape is different, there are no weights, or the groups do not divide the units.
     """
     if weights.ndim != 4 or weights.size == 0 or groups < 1 or len(weights) % groups:
         raise UsageError(f"weights must be of shape (N, C, h, w), N a multiple of the {groups} groups, got "
                          f"{weights.shape}")
     units, inputs, height, width = weights.shape
     across = min(inputs, channels)
-    beside = max(1, min(-(-min(units, limit) // _ROWS), _CELLS // (across + 1)))  # each unit also has a cell for its name
+    beside = max(1, min(-(-min(units, limit) // _ROWS), _CELLS // (across + 1)))  # with a cell for the name
     shown = min(units, limit, beside * _ROWS)
     values = weights[:shown, :across].astype(float)
     layout = GridLayout(count=-(-shown // beside) * beside * (across + 1), columns=beside * (across + 1),
@@ -113,7 +105,7 @@ def filter_grid(weights: np.ndarray, *, title: str, groups: int = 1, limit: int 
     columns = f"the first {across} of {inputs}" if across < inputs else f"all {inputs}"
     signs = max(height, width) <= 7
     grid = ImageGrid(layout, title=title, footer=(_READING + (_SIGNS if signs else ""), credit), subtitle=(
-        f"Each strip is a {unit} ({rows}), each image in it an input channel ({columns}) with {height} x {width} weights, "
+        f"Each strip is a {unit} ({rows}), each image in it an input channel ({columns}), {height} x {width} weights, "
         "numbered from 0, on one scale."))
     end = scale_end(values)
     drawn = [_draw_weights(grid, row * (across + 1) + 1 + step, values[row, step], end, signs=signs)
@@ -122,8 +114,8 @@ def filter_grid(weights: np.ndarray, *, title: str, groups: int = 1, limit: int 
         first = None if groups == 1 and row >= beside else row // (units // groups) * inputs
         _label_strip(grid, row * (across + 1), f"{unit} {row}", first, across)
     grid.figure.colorbar(drawn[0], cax=grid.colorbar_axes(), label="weight", extend="both")
-    return describe(grid.figure, f"{title}. {shown} strips of {across} images of {height} x {width} weights. {_READING} "
-                                 f"{credit}".strip())
+    strips = f"{shown} strips of {across} images of {height} x {width} weights."
+    return describe(grid.figure, f"{title}. {strips} {_READING} {credit}")
 
 
 def _label_strip(grid: ImageGrid, cell: int, name: str, first: int | None, across: int) -> None:
@@ -144,12 +136,8 @@ def class_neurons(weights: np.ndarray, bias: np.ndarray, class_names: Sequence[s
         weights: float (K, N), from N neurons to K classes.
         bias: float (K,).
         class_names: K names.
-        title: line at the top.
+        title, credit: lines at the top and at the bottom.
         layer: layer of the neurons.
-        credit: line at the bottom, see `image_credit`.
-
-    Raises:
-        UsageError: if the shapes do not match.
     """
     classes, neurons = weights.shape if weights.ndim == 2 else (0, 0)
     if not classes or not neurons or bias.shape != (classes,) or len(class_names) != classes:
@@ -160,7 +148,7 @@ def class_neurons(weights: np.ndarray, bias: np.ndarray, class_names: Sequence[s
     subtitle = (f"Rows: classes; columns: {which} neurons of {layer}, in the order of their gallery. Orange: an active "
                 "neuron raises the class score; blue: it lowers it.")
     tall = max(0.34 * classes, 1.4)
-    figure, bottom = page(11.3, tall, title, subtitle, ("The bias is on the same scale.", credit), above=0.25, below=0.45)
+    figure, bottom = page(11.3, tall, title, subtitle, ("The bias has the same scale.", credit), above=0.25, below=0.45)
     axes, beside, scale = (inches(figure, left, bottom, wide, tall)
                            for left, wide in ((1.15, 6.3), (7.55, 0.25), (10.4, 0.13)))
     end = float(np.abs(np.concatenate([shown.ravel(), bias])).max()) or 1.0
