@@ -21,7 +21,7 @@ def test_the_table_shows_accuracies_and_changes():
     perceptron, convnet = (" | ".join(text.get_text() for text in axes.texts) for axes in figure.axes)
     assert "88.0 % | 26.0 % | −62.0\npoints" in perceptron
     assert "79.0 % | 76.7 % | −2.3\npoints" in perceptron
-    assert "−11.3 points\n(88.0 % → 76.7 %)" in perceptron
+    assert "−11.3 points (88.0 % → 76.7 %)" in perceptron
     assert convnet.count("not measured") == 3 and "points" not in convnet
     assert any("synthetic garments" in text.get_text() for text in figure.texts)
     assert "trained centered, tested on random placements 26.0 %" in alt_text(figure)

@@ -89,8 +89,8 @@ def _diagonal(cells: Sequence[ControlCell], model: str) -> str:
     centered, random = (find_cell(cells, model, placement, placement) for placement in PLACEMENTS)
     if cost is None or centered is None or random is None:
         return ""
-    return (f"Random placements instead of centered in both: {accuracy_change(cost)}\n({percent(centered.mean)} → "
-            f"{percent(random.mean)})")
+    return ("Random instead of centered placements, training and test:\n"
+            f"{accuracy_change(cost)} ({percent(centered.mean)} → {percent(random.mean)})")
 
 
 def _summary(cells: Sequence[ControlCell], model: str) -> str:
