@@ -1,4 +1,4 @@
-// Interactive views as one ES module for the report, the notebook widget and the live page. No framework, no build step.
+// Interactive views of the report, the notebook widget and the live page, as one ES module without framework or build.
 //
 //   mountExplorer(root, payload, {onMove, image, dy, dx}) -> {setPlacement(dy, dx), setImage(i), ready, destroy()}
 //   mountConfusion(root, payload)                         -> {ready, destroy()}
@@ -288,7 +288,7 @@ function neighbors(cell, R, Q) {
   return found;
 }
 
-/** Distance of each cell, in steps, to another label, to the border of the map, or to the middle, where the marker starts. */
+/** Distance of each cell, in steps, to another label, to the border of the map, or to the middle (initial marker). */
 function depths(labels, R, Q) {
   const depth = new Uint16Array(R * Q), middle = Math.floor(R / 2) * Q + Math.floor(Q / 2);
   let frontier = [];
@@ -693,7 +693,8 @@ class Explorer {
     }
     const frequent = [...counts.keys()].filter((label) => label < codes.not_computed)
       .sort((one, other) => counts.get(other) - counts.get(one));
-    const shown = frequent.slice(0, MAX_COLUMNS).sort((one, other) => one - other), more = frequent.length - shown.length;
+    const shown = frequent.slice(0, MAX_COLUMNS).sort((one, other) => one - other);
+    const more = frequent.length - shown.length;
     const entry = (label) => element("span", {class: "ss-entry"}, badge(label, classes[label]),
       element("span", {text: classes[label] + (label === this.truth ? " (true)" : "")}));
     const nonfinite = counts.has(codes.nonfinite) && element("span", {class: "ss-entry"},
@@ -710,7 +711,8 @@ class Explorer {
     drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
     this.placeFrame(dy, dx);
     const where = `image ${group.images.numbers[this.image]}, dy ${dy} (down), dx ${dx} (right)`;
-    this.position.replaceChildren("True class: ", badge(this.truth), " ", element("strong", {text: group.classes[this.truth]}),
+    this.position.replaceChildren("True class: ", badge(this.truth), " ",
+      element("strong", {text: group.classes[this.truth]}),
       element("span", {class: "ss-quiet ss-offset", text: where}));
     for (const card of this.cards) this.showPrediction(card);
     const at = this.row * this.grid.shape[1] + this.column + 1;
@@ -766,7 +768,8 @@ class Explorer {
     return element("li", {class: "ss-bar"}, badge(label, this.group.classes[label]),
       element("span", {class: "ss-name", text: this.group.classes[label], title: this.group.classes[label]}),
       element("span", {class: "ss-track", "aria-hidden": "true"}, fill),
-      element("span", {class: "ss-confidence", text: Number.isFinite(confidence) ? percent(confidence) : "not stored"}));
+      element("span", {class: "ss-confidence",
+        text: Number.isFinite(confidence) ? percent(confidence) : "not stored"}));
   }
 
   showMaps(card) {
@@ -779,7 +782,8 @@ class Explorer {
     card.imageCaption.textContent = `This image: correct at ${percent(correct / computed)} of the positions`;
     const here = this.data.models[card.index].map[this.row * Q + this.column];
     const accuracy = here === UNKNOWN ? "not computed" : percent(here / 10000, 1);
-    card.allCaption.textContent = `All images: accuracy ${accuracy} here, ${percent(card.model.accuracy.mean, 1)} on average`;
+    const mean = percent(card.model.accuracy.mean, 1);
+    card.allCaption.textContent = `All images: accuracy ${accuracy} here, ${mean} on average`;
     for (const {marker} of card.pads) {
       marker.style.left = `${100 * this.column / Q}%`;
       marker.style.top = `${100 * this.row / R}%`;
@@ -804,9 +808,9 @@ class Explorer {
     this.onMove({group: this.groupIndex, image: this.image, dy, dx});
     clearTimeout(this.announceTimer);
     this.announceTimer = setTimeout(() => {
-      this.announcer.textContent = `${this.nameOf(this.image)} at down ${dy}, right ${dx}. ` + this.cards.map((card) =>
-        `${card.model.title}: ${card.predicted}${Number.isFinite(card.confidence) ? `, ${percent(card.confidence)}` : ""}`
-        + `${card.result ? `, ${card.result}` : ""}`).join(". ");
+      const results = this.cards.map(({model, predicted, confidence, result}) => [`${model.title}: ${predicted}`,
+        Number.isFinite(confidence) ? percent(confidence) : "", result].filter(Boolean).join(", "));
+      this.announcer.textContent = `${this.nameOf(this.image)} at down ${dy}, right ${dx}. ${results.join(". ")}`;
     }, ANNOUNCE_AFTER);
   }
 
@@ -916,7 +920,8 @@ class Confusion {
     const {counts, classes} = this.matrices[this.index], count = counts[truth][predicted];
     const total = counts[truth].reduce((sum, part) => sum + part, 0);
     const made = element("button", {type: "button", class: "ss-cell", text: NUMBERS.format(count),
-      "aria-label": `${count} of ${total} ${classes[truth]} predicted as ${classes[predicted]}`, "aria-pressed": "false",
+      "aria-label": `${count} of ${total} ${classes[truth]} predicted as ${classes[predicted]}`,
+      "aria-pressed": "false",
       onclick: () => {
         this.table.querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
         made.setAttribute("aria-pressed", "true");
@@ -931,7 +936,8 @@ class Confusion {
     const head = element("tr", {}, element("td"), ...classes.map((name, cls) => element("th", {scope: "col"},
       badge(cls, name), element("span", {class: "ss-column", text: name}))));
     const rows = counts.map((row, truth) => element("tr", {}, element("th", {scope: "row"}, badge(truth), " ",
-      classes[truth]), ...row.map((count, predicted) => element("td", {class: truth === predicted ? "ss-diagonal" : null},
+      classes[truth]), ...row.map((count, predicted) => element("td",
+      {class: truth === predicted ? "ss-diagonal" : null},
       count ? this.button(truth, predicted) : element("span", {class: "ss-none", text: "·"})))));
     return element("table", {class: "ss-matrix"}, element("thead", {}, head), element("tbody", {}, ...rows));
   }
@@ -940,10 +946,13 @@ class Confusion {
   buildList() {
     const {counts, classes} = this.matrices[this.index];
     const errors = counts.flatMap((row, truth) => row.map((count, predicted) => ({truth, predicted, count})))
-      .filter(({truth, predicted, count}) => count && truth !== predicted).sort((one, other) => other.count - one.count);
-    const head = element("tr", {}, ...["True class", "Predicted class", "Images"].map((text) => element("th", {scope: "col", text})));
+      .filter(({truth, predicted, count}) => count && truth !== predicted)
+      .sort((one, other) => other.count - one.count);
+    const head = element("tr", {}, ...["True class", "Predicted class", "Images"].map((text) =>
+      element("th", {scope: "col", text})));
     const rows = errors.slice(0, 60).map(({truth, predicted}) => element("tr", {}, element("th", {scope: "row",
-      text: classes[truth]}), element("td", {text: classes[predicted]}), element("td", {}, this.button(truth, predicted))));
+      text: classes[truth]}), element("td", {text: classes[predicted]}),
+    element("td", {}, this.button(truth, predicted))));
     const cut = errors.length > 60 ? `The 60 most frequent of ${NUMBERS.format(errors.length)} errors. ` : "";
     return element("table", {class: "ss-matrix ss-list"}, element("caption", {text: `${cut}${classes.length} classes`}),
       element("thead", {}, head), element("tbody", {}, ...rows));
@@ -959,7 +968,8 @@ class Confusion {
         ? `The first ${found.length}, as seen by the model:`
         : "As seen by the model:";
     this.panel.replaceChildren(element("p", {}, element("strong", {text: classes[truth]}), ` ${what} `,
-      element("strong", {text: classes[predicted]}), ` by the ${title}: ${NUMBERS.format(count)} of ${NUMBERS.format(total)}`
+      element("strong", {text: classes[predicted]}),
+      ` by the ${title}: ${NUMBERS.format(count)} of ${NUMBERS.format(total)}`
       + ` (${percent(count / total, 1)}). ${kept}`), element("div", {class: "ss-cell-images"},
       ...found.map((at) => this.buildImage(at))));
   }
@@ -1085,7 +1095,8 @@ class Curves {
       svgElement("line", {class: "ss-grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value)}),
       svgElement("text", {class: "ss-tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end", text: format(value)})]);
     const epochs = [...new Set(ticks(this.first, this.last, Math.min(8, width / 60)).map(Math.round))];
-    const columns = epochs.map((epoch) => svgElement("text", {class: "ss-tick", x: x(epoch), y: CHART_HEIGHT - BOTTOM + 16,
+    const columns = epochs.map((epoch) => svgElement("text", {class: "ss-tick", x: x(epoch),
+      y: CHART_HEIGHT - BOTTOM + 16,
       "text-anchor": "middle", text: epoch}));
     return [...rows, ...columns, svgElement("text", {class: "ss-tick", x: width - RIGHT, y: CHART_HEIGHT - 3,
       "text-anchor": "end", text: "epoch"})];
@@ -1120,7 +1131,7 @@ class Curves {
     const heads = head.map((text) => text ? element("th", {scope: "col", text}) : element("td"));
     this.table.replaceChildren(element("table", {class: "ss-values"},
       element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)),
-    element("p", {class: "ss-quiet", text: "Dashed: training accuracy, the mean over an epoch while the weights change. "
+    element("p", {class: "ss-quiet", text: "Dashed: training accuracy, mean over an epoch while the weights change. "
       + "Solid: validation accuracy and training loss."}));
   }
 

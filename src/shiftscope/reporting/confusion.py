@@ -51,7 +51,7 @@ def top_confusions(confusion: np.ndarray, class_names: Sequence[str], most: int 
     errors = np.nan_to_num(row_fractions(confusion))
     np.fill_diagonal(errors, 0.0)
     order = np.argsort(-errors, axis=None, kind="stable")[:most]
-    pairs = [divmod(index, len(errors)) for index in order.tolist()]
+    pairs = [divmod(int(index), len(errors)) for index in order]
     return [f"{shorten(class_names[row], 30)} predicted as {shorten(class_names[column], 30)} "
             f"({percent(float(errors[row, column]), 0)})" for row, column in pairs if errors[row, column] > 0]
 

@@ -51,10 +51,9 @@ def _panel(axes: Axes, cells: Sequence[ControlCell], model: str) -> None:
     axes.set_ylim(_PANEL, 0)
     axes.set_axis_off()
     axes.text(0, 0.14, verbatim(model_title(model)), fontsize=11, weight="bold", va="center")
-    center = {"ha": "center", "va": "center"}
     for column, tested in enumerate(("centered", "on random\nplacements")):
-        axes.text(1.65 + 1.3 * column, 0.48, f"tested {tested}", fontsize=9, **center)
-    axes.text(4.14, 0.48, "change", fontsize=9, **center)
+        axes.text(1.65 + 1.3 * column, 0.48, f"tested {tested}", fontsize=9, ha="center", va="center")
+    axes.text(4.14, 0.48, "change", fontsize=9, ha="center", va="center")
     for row, trained in enumerate(PLACEMENTS):
         y = 0.7 + 0.95 * row
         label = "trained\ncentered" if trained == "centered" else "trained on\nrandom\nplacements"
@@ -64,7 +63,7 @@ def _panel(axes: Axes, cells: Sequence[ControlCell], model: str) -> None:
         centered, random = (find_cell(cells, model, trained, tested) for tested in PLACEMENTS)
         if centered and random and is_finite(drop := centered.mean - random.mean):
             axes.text(4.14, y + 0.45, accuracy_change(drop).replace(" ", "\n"), fontsize=11, weight="bold",
-                      color=INCORRECT if drop > 0 else INK, **center)
+                      color=INCORRECT if drop > 0 else INK, ha="center", va="center")
     axes.text(0, 2.82, _diagonal(cells, model), fontsize=9, weight="bold", va="center", color=INK)
 
 

@@ -86,7 +86,7 @@ def _block(axes: Axes, values: np.ndarray, shifts: list[int], name: str) -> None
     axes.set_title(f"shifted {name} (dB)", fontsize=9)
     axes.grid(False)
     for (row, column), value in np.ndenumerate(values):
-        ink = MUTED if np.isnan(value) else readable_on(LEVELS(_SCALE(clipped[row, column])))
+        ink = MUTED if np.isnan(value) else readable_on(LEVELS(float(_SCALE(clipped[row, column]))))
         axes.text(column, row, format_decibels(float(value)), ha="center", va="center", fontsize=7, color=ink)
 
 

@@ -118,7 +118,7 @@ def _job(files: RunFiles, key: str, title: str, lines: Sequence[Mapping[str, Any
     history = [{"epoch": line["epoch"]} | {name: number(line.get(name)) for name in _CURVES} for line in lines]
     last = lines[-1] if lines else {}
     times = [time for line in lines[-RECENT:] if (time := number(line.get("epoch_seconds"))) is not None]
-    measured = [line for line in history if line["val_accuracy"] is not None]
+    measured: list[dict[str, Any]] = [line for line in history if line["val_accuracy"] is not None]
     best = max(measured, key=lambda line: line["val_accuracy"], default=None)
     job = TrainingJob(
         key=key, title=title, epoch=last.get("epoch", 0), history=history,
