@@ -29,10 +29,9 @@ from shiftscope import files
 from shiftscope.devices import resolve_device
 from shiftscope.layers import Normalize
 from shiftscope.models import count_parameters
-from shiftscope.reporting.cells import mean_and_spread
-from shiftscope.reporting.save import render_figure
-from shiftscope.reporting.style import BLUE, INK, VERMILLION, describe, foot, head, styled
-from shiftscope.reporting.wording import percent_spread
+from shiftscope.reporting.controls import mean_and_spread
+from shiftscope.reporting.figure_style import BLUE, INK, VERMILLION, describe, foot, head, render_figure, styled
+from shiftscope.reporting.formatting import percent_spread
 from shiftscope.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]

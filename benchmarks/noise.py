@@ -28,9 +28,8 @@ from shiftscope import files
 from shiftscope.models import RecenteredNet, load, load_config
 from shiftscope.models.forward import evaluating, to_pixels
 from shiftscope.placement import Placement
-from shiftscope.reporting.save import render_figure
-from shiftscope.reporting.style import SERIES, describe, foot, head, styled
-from shiftscope.reporting.wording import percent
+from shiftscope.reporting.figure_style import SERIES, describe, foot, head, render_figure, styled
+from shiftscope.reporting.formatting import percent
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "noise.json"

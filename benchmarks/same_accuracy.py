@@ -27,7 +27,7 @@ from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.models import build_model
 from shiftscope.models.forward import evaluating
 from shiftscope.placement import Placement
-from shiftscope.reporting.cells import mean_and_spread
+from shiftscope.reporting.controls import mean_and_spread
 from shiftscope.results.base import SCHEMA_VERSION
 from shiftscope.settings import ResolvedSettings, TrainSettings
 from shiftscope.training.optimizers import build_optimizer

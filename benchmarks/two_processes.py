@@ -23,7 +23,7 @@ import torch
 
 from bench.machine import describe_machine
 from shiftscope import files
-from shiftscope.reporting.cells import mean_and_spread
+from shiftscope.reporting.controls import mean_and_spread
 from shiftscope.results import Audit
 from shiftscope.results.base import SCHEMA_VERSION
 

@@ -9,8 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from bench.record import OURS, Bench, Comparison, Contestant, GrowthLine
 from shiftscope.errors import UsageError
-from shiftscope.reporting.audit_grid import inches
-from shiftscope.reporting.style import (
+from shiftscope.reporting.figure_style import (
     BLUE,
     INK,
     MUTED,
@@ -21,10 +20,11 @@ from shiftscope.reporting.style import (
     foot_height,
     head,
     head_height,
+    inches,
     styled,
     verbatim,
 )
-from shiftscope.reporting.wording import image_credit, model_title, percent, shorten
+from shiftscope.reporting.formatting import image_credit, model_title, percent, shorten
 
 _WIDTH, _NAMES, _ROW, _GAP = 8.2, 1.15, 0.34, 0.95
 _SIDE, _TALL = 2.45, 2.1

@@ -21,7 +21,7 @@ from shiftscope.devices import resolve_device
 from shiftscope.models.registry import check_model_name
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting.save import save_figure
+from shiftscope.reporting.figure_style import save_figure
 from shiftscope.runs.outputs import figure_files, new_files
 
 MEASURES: dict[str, Callable[[Any, Stage], Found]] = {

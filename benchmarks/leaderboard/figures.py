@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from shiftscope.errors import UsageError
 from shiftscope.geometry import Geometry
-from shiftscope.reporting.audit_grid import inches, sizes_in_words
-from shiftscope.reporting.style import (
+from shiftscope.reporting.audit_grid import format_sizes
+from shiftscope.reporting.figure_style import (
     BLUE,
     INK,
     MUTED,
@@ -21,10 +21,11 @@ from shiftscope.reporting.style import (
     foot_height,
     head,
     head_height,
+    inches,
     styled,
     verbatim,
 )
-from shiftscope.reporting.wording import MISSING, count, image_credit
+from shiftscope.reporting.formatting import MISSING, count, image_credit
 
 COLUMNS = {"mean": "mean_accuracy", "worst case": "worst_case_accuracy", "consistency": "consistency",
            "unanimity": "unanimity", "centered": "middle_accuracy"}
@@ -179,7 +180,7 @@ def _check(board: Board) -> None:
 
 
 def _how(board: Board) -> str:
-    sizes = sizes_in_words(Geometry.from_dict(board.placement)).replace("\N{NO-BREAK SPACE}", " ")
+    sizes = format_sizes(Geometry.from_dict(board.placement)).replace("\N{NO-BREAK SPACE}", " ")
     return (f"{board.images:,} test images of {board.dataset} at all {board.placements:,} placements, mode "
             f"{board.mode}, {sizes}.")
 

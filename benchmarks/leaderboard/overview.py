@@ -14,7 +14,7 @@ from leaderboard.standing import Standing
 from marked import replace_marked
 from shiftscope import files
 from shiftscope.errors import DataError, UsageError
-from shiftscope.reporting.save import render_figure
+from shiftscope.reporting.figure_style import render_figure
 from shiftscope.results import SCHEMA_VERSION
 
 PART = "leaderboard"

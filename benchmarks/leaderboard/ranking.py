@@ -11,7 +11,7 @@ from leaderboard.figures import Board, Row, Share
 from leaderboard.records import by_entry
 from leaderboard.standing import FIGURES, Standing
 from shiftscope.auditing.compare import compare_means, compare_worst_case
-from shiftscope.reporting.cells import mean_and_spread
+from shiftscope.reporting.controls import mean_and_spread
 
 SURE = 0.05
 """A best figure is in bold where the test against the next one gives less."""

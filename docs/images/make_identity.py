@@ -8,8 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shiftscope.reporting.save import render_figure
-from shiftscope.reporting.style import INK, MUTED, PAPER, describe, foot, head, styled
+from shiftscope.reporting.figure_style import INK, MUTED, PAPER, describe, foot, head, render_figure, styled
 
 FIELD, WINDOW, KERNEL, POOL = 12, 9, 2, 2
 """Pixels of the field and of a window; taps of each convolution; the pool, whose stride is its size."""

@@ -11,10 +11,10 @@ import torch
 import shiftscope
 from shiftscope.reporting import (
     class_gallery,
-    few_colors,
     image_credit,
     neighbors_figure,
     neuron_gallery,
+    reduce_colors,
     render_figure,
     weight_grid,
 )
@@ -31,7 +31,7 @@ SHOWN = "class:Trouser", "class:Sneaker", "class:Bag", "class:Shirt"
 
 def write(figure, name: str) -> None:
     """Write a figure as a small PNG file."""
-    (HERE / f"inside-{name}.png").write_bytes(few_colors(render_figure(figure, "png")))
+    (HERE / f"inside-{name}.png").write_bytes(reduce_colors(render_figure(figure, "png")))
 
 
 def main() -> None:

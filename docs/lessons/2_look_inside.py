@@ -33,7 +33,7 @@ import shiftscope
 from shiftscope.data import Subset
 from shiftscope.reporting import class_gallery, model_title, neighbors_figure, neuron_gallery, weight_grid
 from shiftscope.reporting.attribution import attribution_figure
-from shiftscope.reporting.style import SIGNED
+from shiftscope.reporting.figure_style import SIGNED
 from shiftscope.visualization import attribute, coarser, find_neighbors, unit_table, visualize
 
 data = choose_data()

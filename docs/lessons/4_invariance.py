@@ -34,7 +34,7 @@ from shiftscope.layers import Scattering2d
 from shiftscope.layers.polyphase import components, strongest_phase
 from shiftscope.layers.scattering import morlet_bank
 from shiftscope.models.repair import repair
-from shiftscope.reporting.style import BLUE, MUTED, SIGNED, VERMILLION
+from shiftscope.reporting.figure_style import BLUE, MUTED, SIGNED, VERMILLION
 
 data = choose_data()
 placement = shiftscope.Placement(image=(28, 28), canvas=(56, 56))

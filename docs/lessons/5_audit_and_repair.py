@@ -34,8 +34,8 @@ import shiftscope
 from shiftscope.auditing import compare, equivariance
 from shiftscope.cli import main
 from shiftscope.models.repair import METHODS, repair
-from shiftscope.reporting import accuracy_map, layer_profile, phase_tables, wavering_images
-from shiftscope.reporting.style import BLUE, MUTED, VERMILLION
+from shiftscope.reporting import accuracy_map, inconsistent_images, layer_profile, phase_tables
+from shiftscope.reporting.figure_style import BLUE, MUTED, VERMILLION
 
 data = choose_data().limit(by_setting(2500, 20_000))
 canvas = by_setting((40, 40), (56, 56))
@@ -147,7 +147,7 @@ accuracy_map([before])
 phase_tables(before)
 
 # %%
-wavering_images(before)
+inconsistent_images(before)
 
 # %% [markdown]
 # The maps of predictions have a checkered pattern: the prediction changes from one pixel to the next. Which layer

@@ -14,7 +14,7 @@ import torch
 import shiftscope
 from shiftscope.data import dataset_catalog
 from shiftscope.reporting import image_credit
-from shiftscope.reporting.style import BLUE, VERMILLION
+from shiftscope.reporting.figure_style import BLUE, VERMILLION
 
 SMALL = os.environ.get("LESSONS") == "small"
 """True in the small setting."""

@@ -113,7 +113,7 @@ def in_browser(page):
         [100 * dy / 13, 100 * dx / 9], abs=0.01)
     return [cell.locator("input:checked").evaluate("node => [...node.closest('.ss-images').querySelectorAll('input')]"
                                                    ".indexOf(node)"), dy, dx,
-            cell.locator(".ss-answer strong").inner_text()]
+            cell.locator(".ss-prediction strong").inner_text()]
 
 
 def drag(page, stage, pixel, *offsets):

@@ -1,4 +1,4 @@
-"""Small made-up results, worked out by hand, for the tests of figures and report."""
+"""Small constructed results for the tests of figures and report."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ PLACEMENT = {"image": [28, 28], "canvas": [56, 56], "mode": "canvas", "backgroun
 
 def _evaluation(classes: int = 3, images: int = 12, channels: int = 1, canvas: tuple[int, int] = (20, 20),
                 **changed: Any) -> Evaluation:
-    """Labels run 0, 1, 2, ...; every third image is taken for the next class; all centered images are right."""
+    """Labels are 0, 1, 2, ...; every third image is predicted as the next class; all centered images are correct."""
     labels = np.arange(images) % classes
     predictions = np.where(np.arange(images) % 3 == 2, (labels + 1) % classes, labels)
     confusion, centered = np.zeros((classes, classes), int), np.zeros((classes, classes), int)
@@ -29,7 +29,8 @@ def _evaluation(classes: int = 3, images: int = 12, channels: int = 1, canvas: t
         "per_class": {"random": [0.5] * classes, "centered": [1.0] * classes}, "nonfinite": 0, "notes": [],
         "labels": labels, "predictions": predictions, "confidence": np.full(images, 0.75, np.float32),
         "offsets": np.zeros((images, 2), int), "predictions_centered": labels, "confusion": confusion,
-        "confusion_centered": centered, "gallery_index": np.arange(shown), "gallery_canvases": canvases.astype(np.uint8),
+        "confusion_centered": centered, "gallery_index": np.arange(shown),
+        "gallery_canvases": canvases.astype(np.uint8),
     }
     return Evaluation(**(values | changed))
 
@@ -49,9 +50,9 @@ def _training(epochs: int = 3, final: float | None = 0.75, **changed: Any) -> Tr
 
 def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np.ndarray,
            computed: np.ndarray | None = None, images: np.ndarray | None = None, **changed: Any) -> Audit:
-    """An audit from logits (N, R * Q, K) at the offsets rows x columns, all figures counted here in plain NumPy.
+    """An audit from logits (N, R * Q, K) at the offsets rows x columns, with metrics computed in plain NumPy.
 
-    `computed` (P,) are the places of the offsets that are kept, all unless given; `images` uint8 (N, C, h, w).
+    `computed` (P,) are the indices of the offsets that are kept (default: all); `images` uint8 (N, C, h, w).
     """
     count, _, classes = logits.shape
     grid = (len(rows), len(columns))
@@ -88,8 +89,9 @@ def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np
         "nonfinite": int((~finite).sum()), "ties": 0, "notes": [],
         "self_check": {"placements": 0, "max_abs_logit_difference": 0.0, "tolerance": 1e-5},
         "rows": rows, "columns": columns, "offsets": offsets, "accuracy_map": maps[classes].reshape(grid),
-        "class_maps": maps[:classes].reshape(classes, *grid).astype(np.float32), "labels": labels, "predictions": predictions,
-        "correct_counts": right.sum(axis=1).astype(np.int32), "worst_offset": offsets[margin.argmin(axis=1)],
+        "class_maps": maps[:classes].reshape(classes, *grid).astype(np.float32), "labels": labels,
+        "predictions": predictions, "correct_counts": right.sum(axis=1).astype(np.int32),
+        "worst_offset": offsets[margin.argmin(axis=1)],
         "margins": np.stack([margin.min(axis=1), margin.mean(axis=1)], axis=1).astype(np.float32),
         "shown_index": shown, "shown_images": images[shown], "shown_logits": logits[shown].astype(np.float16),
     }
@@ -107,7 +109,7 @@ def audit_of() -> Callable[..., Audit]:
 
 @pytest.fixture
 def make_audit() -> Callable[..., Audit]:
-    """Twelve images of three classes at 5 x 7 offsets; image n is right where dy + dx < n and at the first offset."""
+    """Twelve images of three classes at 5 x 7 offsets; image n is correct if dy + dx < n, and at the first offset."""
     def make(**changed: Any) -> Audit:
         labels, rows, columns = np.arange(12) % 3, np.arange(5), np.arange(7)
         reach = (rows[:, None] + columns).ravel()

@@ -11,20 +11,20 @@ from shiftscope.reporting import (
     alt_text,
     audit_figures,
     class_maps,
+    correct_placements_histogram,
+    inconsistent_images,
     layer_profile,
     phase_tables,
     render_figure,
-    right_counts_histogram,
-    wavering_images,
 )
-from shiftscope.reporting.audit_grid import Grid, common_scale, how_audited
-from shiftscope.reporting.audit_histogram import count_bars
+from shiftscope.reporting.audit_grid import PlacementGrid, common_scale, describe_audits
+from shiftscope.reporting.audit_histogram import correct_histogram
 from shiftscope.reporting.audit_images import LABEL_COLORS, outline, shown_consistency
 from shiftscope.results import Equivariance
 
 
 def words(figure) -> str:
-    """Everything that is written on a figure."""
+    """All text of a figure."""
     texts = [text.get_text() for text in figure.texts]
     for axes in figure.axes:
         texts += [text.get_text() for text in axes.texts]
@@ -33,7 +33,7 @@ def words(figure) -> str:
 
 
 def circular(audit_of, **changed):
-    """One image of class 0 on a torus of 4 x 6, right at the offset (3, 1) alone, which is one up and one right."""
+    """One image of class 0 on a torus of 4 x 6, correct only at the offset (3, 1), which is one up and one right."""
     right = np.zeros((4, 6), bool)
     right[3, 1] = True
     logits = np.eye(2)[np.where(right, 0, 1)].reshape(1, 24, 2)
@@ -41,7 +41,7 @@ def circular(audit_of, **changed):
     return audit_of(logits, np.array([0]), np.arange(4), np.arange(6), mode="circular", placement=place, **changed)
 
 
-def test_the_map_holds_the_audit_the_way_up_that_it_is(make_audit):
+def test_the_accuracy_map_has_dy_down_and_dx_right(make_audit):
     audit = make_audit()
     figure = accuracy_map([audit])
     axes, scale = figure.axes
@@ -56,10 +56,10 @@ def test_the_map_holds_the_audit_the_way_up_that_it_is(make_audit):
     assert width < 12 and height < 12 and render_figure(figure, "png")
 
 
-def test_figures_mode_set_and_credit_are_written(make_audit):
+def test_metrics_placements_and_credit_are_written(make_audit):
     audit = make_audit()
     text = words(accuracy_map([audit]))
-    for part in ("Where the perceptron is right",
+    for part in ("Accuracy by position: perceptron",
                  "12 test images at all 35 placements (exact), mode canvas, 28 x 28 on 32 x 34.",
                  "worst case", "consistency", "unanimity",
                  "MIT license", "highest 100.0 % at dy 0, dx 0",
@@ -67,9 +67,9 @@ def test_figures_mode_set_and_credit_are_written(make_audit):
                  f"({100 * audit.mean_accuracy - 1:.1f}–{100 * audit.mean_accuracy + 1:.1f})"):
         assert part in text, part
     synthetic = make_audit(synthetic=True, dataset="garments")
-    for figure in (accuracy_map([synthetic]), class_maps(synthetic), right_counts_histogram([synthetic]), wavering_images(synthetic),
-                   phase_tables(synthetic)):
-        assert "synthetic garments (synthetic)" in words(figure) and "synthetic garments (synthetic)" in alt_text(figure)
+    for figure in (accuracy_map([synthetic]), class_maps(synthetic), correct_placements_histogram([synthetic]),
+                   inconsistent_images(synthetic), phase_tables(synthetic)):
+        assert "Images: synthetic garments" in words(figure) and "Images: synthetic garments" in alt_text(figure)
         assert "(exact)" in words(figure) and "mode canvas" in words(figure)
 
 
@@ -79,47 +79,48 @@ def test_two_models_share_one_scale(make_audit):
     figure = accuracy_map([first, other])
     ranges = {(axes.images[0].norm.vmin, axes.images[0].norm.vmax) for axes in figure.axes[:2]}
     assert ranges == {(common_scale([other.accuracy_map]).vmin, 1.0)}
-    assert "Where the perceptron and convnet are right" in words(figure)
+    assert "Accuracy by position: perceptron and convnet" in words(figure)
     assert words(figure).count("(exact)") == 1
     assert words(accuracy_map([first, dataclasses.replace(first, images=5)])).count("(exact)") == 2  # not made alike
 
 
-def test_in_circular_mode_the_unmoved_image_is_in_the_middle(audit_of):
+def test_in_circular_mode_the_unshifted_image_is_in_the_middle(audit_of):
     audit = circular(audit_of)
-    grid = Grid(audit)
+    grid = PlacementGrid(audit)
     assert [part.tolist() for part in grid.axes] == [[-1, 0, 1, 2], [-2, -1, 0, 1, 2, 3]]
     assert grid.middle == (1, 2)
-    picture = grid.lay(audit.accuracy_map)
+    picture = grid.arrange(audit.accuracy_map)
     assert np.argwhere(picture == 1).tolist() == [[0, 3]]  # dy -1, dx 1
-    assert np.array_equal(grid.spread(audit.accuracy_map.ravel()), picture)
+    assert np.array_equal(grid.scatter(audit.accuracy_map.ravel()), picture)
     assert "highest 100.0 % at dy -1, dx 1" in words(accuracy_map([audit]))
-    labels = wavering_images(audit).axes[2].images[0].get_array()
+    labels = inconsistent_images(audit).axes[2].images[0].get_array()
     assert np.argwhere((np.asarray(labels) == to_rgb(LABEL_COLORS[0])).all(axis=-1)).tolist() == [[0, 3]]
 
 
-def test_a_sample_is_called_one_and_holes_are_not_filled(make_audit, audit_of):
+def test_sampled_audits_are_marked_and_missing_cells_stay_empty(make_audit, audit_of):
     logits = np.eye(2)[np.zeros((3, 24), int)]
     few = audit_of(logits, np.zeros(3, int), np.arange(4), np.arange(6), np.array([1, 22]))
-    assert "2 of 24 placements (sampled)" in how_audited(few)
+    assert "2 of 24 placements (sampled)" in describe_audits(few)
     figure = accuracy_map([few])
     assert "exact" not in words(figure) and "were not computed" in words(figure)
     assert figure.axes[0].collections[0].get_offsets().tolist() == [[1, 0], [4, 3]] and not figure.axes[0].images
     most = audit_of(logits, np.zeros(3, int), np.arange(4), np.arange(6), np.arange(20))
     assert np.isnan(accuracy_map([most]).axes[0].images[0].get_array().filled(np.nan)).sum() == 4
     for audit in (few, most):
-        for figure in (class_maps(audit), right_counts_histogram([audit]), wavering_images(audit), phase_tables(audit)):
+        for figure in (class_maps(audit), correct_placements_histogram([audit]), inconsistent_images(audit),
+                       phase_tables(audit)):
             assert render_figure(figure, "png") and "(sampled)" in words(figure)
 
 
-def test_narrowed_and_interrupted_audits_say_so(make_audit):
+def test_limited_and_interrupted_audits_are_described(make_audit):
     audit = make_audit(partial=True)
     place = audit.placement | {"max_shift": 4, "step": 2}
-    said = how_audited(dataclasses.replace(audit, placement=place)).replace("\N{NO-BREAK SPACE}", " ")
+    said = describe_audits(dataclasses.replace(audit, placement=place)).replace("\N{NO-BREAK SPACE}", " ")
     assert said == ("The first 12 test images at all 35 placements (exact), mode canvas, 28 x 28 on 32 x 34, at most 4 "
                     "pixels from the middle, every 2 pixels. The audit was interrupted.")
 
 
-def test_class_maps_have_one_scale_and_leave_out_empty_classes(make_audit):
+def test_class_maps_share_a_scale_and_omit_empty_classes(make_audit):
     audit = make_audit(class_names=["Bag", "$a$ " + "long " * 20, "Shirt", "none"])
     audit = dataclasses.replace(audit, per_class=[*audit.per_class, None],
                                 class_maps=np.concatenate([audit.class_maps, np.full((1, 5, 7), np.nan)]))
@@ -129,14 +130,14 @@ def test_class_maps_have_one_scale_and_leave_out_empty_classes(make_audit):
     assert np.allclose(maps[2].images[0].get_array(), audit.class_maps[2])
     low, high = 100 * audit.class_maps[2].min(), 100 * audit.class_maps[2].max()
     assert maps[2].get_title(loc="left") == f"Shirt\n{100 * audit.per_class[2]:.0f} % ({low:.0f}–{high:.0f})"
-    assert "2 hardest are shown" in words(class_maps(audit, limit=2))
+    assert "The 2 classes with the lowest accuracy" in words(class_maps(audit, limit=2))
     assert render_figure(figure, "png")
 
 
 @pytest.mark.parametrize("placements", [1, 4, 21, 22, 841])
-def test_all_images_are_in_one_bar_each(placements):
+def test_each_image_is_in_one_bin(placements):
     counts = np.random.default_rng(0).integers(0, placements + 1, 500)
-    bars = count_bars(counts, placements)
+    bars = correct_histogram(counts, placements)
     assert bars.never + bars.always + bars.between.sum() == pytest.approx(1)
     assert bars.never == (counts == 0).mean() and bars.always == (counts == placements).mean()
     assert len(bars.edges) == len(bars.between) + 1
@@ -146,21 +147,21 @@ def test_all_images_are_in_one_bar_each(placements):
     assert placements == 1 or bars.between[0] == pytest.approx(inside.mean())
 
 
-def test_the_histogram_writes_both_ends(make_audit):
+def test_the_histogram_labels_both_ends(make_audit):
     audit = make_audit()
-    figure = right_counts_histogram([audit, make_audit(model="two-conv")])
+    figure = correct_placements_histogram([audit, make_audit(model="two-conv")])
     ends = [text.get_text() for text in figure.axes[0].texts if text.get_weight() == "bold"]
     assert ends == ["0.0", f"{100 * (audit.correct_counts == 35).mean():.1f}"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["perceptron", "convnet"]
 
 
-def test_wavering_images_are_those_of_lowest_consistency(make_audit, audit_of):
+def test_inconsistent_images_have_the_lowest_consistency(make_audit, audit_of):
     audit = make_audit()
     consistency = shown_consistency(audit)
     assert consistency[0] == min(consistency) and len(consistency) == 12
-    figure = wavering_images(audit, limit=3)
-    assert figure.get_label().startswith("Where the perceptron changes its mind. The 3 images")
+    figure = inconsistent_images(audit, limit=3)
+    assert figure.get_label().startswith("Images with the lowest consistency: perceptron. The 3 images")
     for place in range(3):
         assert f"image {audit.shown_index[place]}" in words(figure)
     true = int(audit.labels[audit.shown_index[0]])
@@ -171,18 +172,18 @@ def test_wavering_images_are_those_of_lowest_consistency(make_audit, audit_of):
     assert sorted(map(np.ndarray.tolist, figure.axes[2].collections[0].get_segments())) == sorted(
         [list(point) for point in edge] for edge in outline(right))
     with pytest.raises(UsageError, match="limit must be at least 1"):
-        wavering_images(audit, limit=0)
+        inconsistent_images(audit, limit=0)
 
 
-def test_answers_that_are_no_numbers_are_shown_as_such(audit_of):
+def test_nonfinite_predictions_are_marked(audit_of):
     logits = np.zeros((1, 12, 2))
     logits[0, 3] = np.nan
     audit = audit_of(logits, np.array([0]), np.arange(3), np.arange(4))
-    text = words(wavering_images(audit))
-    assert "?" in text and "no answer (NaN)" in text
+    text = words(inconsistent_images(audit))
+    assert "?" in text and "non-finite" in text
 
 
-def test_the_outline_runs_around_the_right_cells():
+def test_the_outline_surrounds_a_region():
     inside = np.zeros((4, 5), bool)
     inside[1:3, 2:4] = True
     edges = {tuple(map(tuple, edge)) for edge in outline(inside)}
@@ -214,7 +215,7 @@ def profile() -> Equivariance:
             [[inf] * 3] * 2, [[inf, 9.6, inf], [inf, 8.2, 7.4]], [[nan] * 3] * 2, [[inf, -3.6, 4.0], [inf, 1.0, 2.0]]]))
 
 
-def test_the_profile_has_a_row_a_layer_and_names_the_one_that_loses_most(profile):
+def test_the_profile_has_one_row_per_layer_and_names_the_largest_loss(profile):
     figure = layer_profile(profile)
     down, right, losses = figure.axes
     numbers = {tuple(map(round, text.get_position()[::-1])): text.get_text() for text in right.texts}
@@ -223,13 +224,13 @@ def test_the_profile_has_a_row_a_layer_and_names_the_one_that_loses_most(profile
     assert [label.get_text() for label in down.get_yticklabels()] == [
         "conv, stride 1", "pool, stride 2 x 3", r"\$dead\$, stride 2 x 3", "fc •"]
     assert [text.get_text() for text in down.texts][6] == "−4"
-    assert [text.get_text() for text in losses.texts] == ["0", "38 most"]
-    assert "pool loses most" in words(figure) and "synthetic garments" in words(figure)
+    assert [text.get_text() for text in losses.texts] == ["0", "38 largest"]
+    assert "Largest loss: pool." in words(figure) and "synthetic garments" in words(figure)
     assert "conv, stride 1: ∞ dB; pool, stride 2 x 3: 12 dB" in alt_text(figure)
     assert render_figure(figure, "svg")
 
 
-def test_all_figures_of_audits_have_names_of_their_own(make_audit, profile):
+def test_audit_figures_have_unique_names(make_audit, profile):
     figures = list(audit_figures([make_audit(), make_audit(), make_audit(model="a b:C")], [profile]))
     names = [figure.name for figure in figures]
     assert names[:3] == ["accuracy-map", "placements-right", "class-maps-two-full"] and names[-1] == "layers-two-conv"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from shiftscope.reporting import alt_text, confusion_matrix, render_figure
-from shiftscope.reporting.confusion import mix_ups, row_shares
+from shiftscope.reporting.confusion import row_fractions, top_confusions
 
 
 def numbers(figure) -> np.ndarray:
@@ -20,13 +20,13 @@ def test_numbers_are_percent_of_the_true_class(make_evaluation):
     figure = confusion_matrix(make_evaluation(confusion=confusion))
     assert numbers(figure).tolist() == [["80", "20", "·"], ["·", "100", "·"], ["100", "<1", "<1"]]
     axes = figure.axes[0]
-    assert "true" in axes.get_ylabel() and "answer" in axes.get_xlabel()
+    assert "true" in axes.get_ylabel() and "predicted" in axes.get_xlabel()
     assert "%" in figure.axes[1].get_ylabel()
     assert [label.get_text() for label in axes.get_yticklabels()] == ["class 0", "class 1", "class 2"]
-    assert "class 2 taken for class 0" in alt_text(figure)
+    assert "class 2 predicted as class 0" in alt_text(figure)
 
 
-def test_the_right_answers_are_framed(make_evaluation):
+def test_the_diagonal_is_framed(make_evaluation):
     figure = confusion_matrix(make_evaluation())
     assert [patch.get_xy() for patch in figure.axes[0].patches] == [(k - 0.5, k - 0.5) for k in range(3)]
 
@@ -35,20 +35,20 @@ def test_centered_shows_the_other_matrix(make_evaluation):
     evaluation = make_evaluation()
     assert numbers(confusion_matrix(evaluation, centered=True)).tolist() == [
         ["100", "·", "·"], ["·", "100", "·"], ["·", "·", "100"]]
-    assert "in the middle, 100.0 % right. Most often mixed up: nothing" in alt_text(
+    assert "centered, accuracy 100.0 %. Most frequent errors: none." in alt_text(
         confusion_matrix(evaluation, centered=True))
-    assert "at random places, 66.7 % right" in alt_text(confusion_matrix(evaluation))
+    assert "random placements, accuracy 66.7 %" in alt_text(confusion_matrix(evaluation))
 
 
 def test_a_class_without_images_has_dashes_instead_of_numbers(make_evaluation):
     figure = confusion_matrix(make_evaluation(confusion=np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1]])))
     assert numbers(figure)[0].tolist() == ["–"] * 3
-    assert np.isnan(row_shares(np.zeros((2, 2), int))).all()
+    assert np.isnan(row_fractions(np.zeros((2, 2), int))).all()
 
 
-def test_mix_ups_are_sorted_by_their_share_not_their_count():
+def test_top_confusions_are_sorted_by_fraction_not_by_count():
     confusion = np.array([[900, 100, 0], [5, 5, 0], [1, 0, 99]])
-    assert mix_ups(confusion, ["a", "b", "c"], most=2) == ["b taken for a (50 %)", "a taken for b (10 %)"]
+    assert top_confusions(confusion, ["a", "b", "c"], most=2) == ["b predicted as a (50 %)", "a predicted as b (10 %)"]
 
 
 @pytest.mark.parametrize("classes", [2, 26, 100])

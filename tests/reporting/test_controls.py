@@ -3,8 +3,8 @@ import math
 import pytest
 
 from shiftscope.errors import UsageError
-from shiftscope.reporting import ControlCell, alt_text, control_cells, controls_table, moving_cost, render_figure
-from shiftscope.reporting.story import conclusion
+from shiftscope.reporting import ControlCell, alt_text, control_cells, controls_table, placement_cost, render_figure
+from shiftscope.reporting.controls import headline
 from shiftscope.reporting.tables import control_tables
 
 CELLS = [ControlCell("two-full", "centered", "centered", 0.88), ControlCell("two-full", "centered", "random", 0.26),
@@ -16,8 +16,8 @@ def words(figure) -> str:
     return " | ".join(text.get_text() for axes in figure.axes for text in axes.texts)
 
 
-def test_the_table_says_what_moving_costs():
-    figure = controls_table(CELLS, credit="synthetic garments (synthetic)")
+def test_the_table_shows_accuracies_and_changes():
+    figure = controls_table(CELLS, credit="Images: synthetic garments")
     perceptron, convnet = (" | ".join(text.get_text() for text in axes.texts) for axes in figure.axes)
     assert "88.0 % | 26.0 % | −62.0\npoints" in perceptron
     assert "79.0 % | 76.7 % | −2.3\npoints" in perceptron
@@ -27,18 +27,18 @@ def test_the_table_says_what_moving_costs():
     assert "trained centered, tested on random placements 26.0 %" in alt_text(figure)
 
 
-def test_cells_stand_where_their_row_and_column_say():
+def test_cells_are_in_their_row_and_column():
     axes = controls_table(CELLS[:4]).axes[0]
     at = {text.get_text(): text.get_position() for text in axes.texts}
     for column, row, number in (("tested centered", "trained\ncentered", "88.0 %"),
-                                ("tested on random placements", "trained\ncentered", "26.0 %"),
-                                ("tested centered", "trained\nmoved", "79.0 %"),
-                                ("tested on random placements", "trained\nmoved", "76.7 %")):
+                                ("tested on random\nplacements", "trained\ncentered", "26.0 %"),
+                                ("tested centered", "trained on\nrandom\nplacements", "79.0 %"),
+                                ("tested on random\nplacements", "trained on\nrandom\nplacements", "76.7 %")):
         assert at[number][0] == pytest.approx(at[column][0], abs=0.02)
         assert at[number][1] == pytest.approx(at[row][1], abs=0.02)
 
 
-def test_seeds_show_their_spread_and_nan_is_no_number():
+def test_seeds_show_their_spread_and_nan_is_not_a_number():
     cells = [ControlCell("net", "random", "random", 0.5, 0.012, 3), ControlCell("net", "random", "centered", math.nan)]
     figure = controls_table(cells)
     assert "± 1.2" in words(figure) and "not a number" in words(figure) and "nan" not in words(figure)
@@ -50,46 +50,47 @@ def test_cells_come_from_evaluations_of_the_test_set(make_evaluation):
     accuracies = [{"random": 0.6, "centered": 0.8}, {"random": 0.7, "centered": 0.8}]
     evaluations = [make_evaluation(accuracy=accuracy, seed=seed) for seed, accuracy in enumerate(accuracies)]
     evaluations += [make_evaluation(split="train"), make_evaluation(trained="unknown")]
-    moved, centered = sorted(control_cells(evaluations), key=lambda cell: cell.mean)
-    assert (moved.trained, moved.tested, moved.seeds) == ("random", "random", 2)
-    assert (moved.mean, moved.spread) == (pytest.approx(0.65), pytest.approx(math.sqrt(0.005)))
+    random, centered = sorted(control_cells(evaluations), key=lambda cell: cell.mean)
+    assert (random.trained, random.tested, random.seeds) == ("random", "random", 2)
+    assert (random.mean, random.spread) == (pytest.approx(0.65), pytest.approx(math.sqrt(0.005)))
     assert (centered.tested, centered.spread) == ("centered", pytest.approx(0.0))
     assert control_cells([make_evaluation()])[0].spread is None
 
 
-def test_moving_cost_is_the_diagonal_and_missing_where_a_cell_is():
-    assert moving_cost(CELLS, "two-full") == pytest.approx(0.113)
-    assert moving_cost(CELLS, "two-conv") is None
-    assert moving_cost([*CELLS[:3], ControlCell("two-full", "random", "random", math.nan)], "two-full") is None
+def test_placement_cost_compares_the_diagonal():
+    assert placement_cost(CELLS, "two-full") == pytest.approx(0.113)
+    assert placement_cost(CELLS, "two-conv") is None
+    assert placement_cost([*CELLS[:3], ControlCell("two-full", "random", "random", math.nan)], "two-full") is None
 
 
-def test_the_conclusion_is_computed():
-    assert conclusion(CELLS, "garments") == [
-        "Moving the garment costs the perceptron 11.3 points: it gets 88.0 % right when trained and tested in the "
-        "middle, 76.7 % at random places.",
-        "Trained only on centered images, the perceptron falls from 88.0 % to 26.0 % when the garment moves.",
-        "At random places the convnet gets 82.7 % right, 6.0 points more than the perceptron.",
+def test_the_headline_is_computed():
+    assert headline(CELLS) == [
+        "The perceptron loses 11.3 points of accuracy on random placements: 88.0 % trained and tested centered, 76.7 % "
+        "trained and tested on random placements.",
+        "Trained on centered images only, the perceptron drops from 88.0 % on centered test images to 26.0 % on random "
+        "placements.",
+        "On random placements the convnet has an accuracy of 82.7 %, 6.0 points more than the perceptron.",
     ]
-    assert conclusion([], "garments") == []
-    free = [ControlCell("net", "centered", "centered", 0.8), ControlCell("net", "random", "random", 0.8)]
-    assert conclusion(free, "folder:x")[0].startswith("Moving the object costs the net nothing")
+    assert headline([]) == []
+    equal = [ControlCell("net", "centered", "centered", 0.8), ControlCell("net", "random", "random", 0.8)]
+    assert headline(equal)[0].startswith("The net loses no accuracy on random placements")
 
 
-def test_the_same_numbers_as_text():
-    perceptron, convnet = control_tables(CELLS)
-    assert perceptron.rows == [("centered", "88.0 %", "26.0 %", "−62.0 points"),
+def test_control_tables_have_the_same_numbers():
+    (_, perceptron), (_, convnet) = control_tables(CELLS)
+    assert perceptron == [("centered", "88.0 %", "26.0 %", "−62.0 points"),
                                ("random", "79.0 %", "76.7 %", "−2.3 points")]
-    assert convnet.rows[0] == ("centered", "not measured", "not measured", "–")
+    assert convnet[0] == ("centered", "not measured", "not measured", "–")
 
 
-@pytest.mark.parametrize(("random", "change"), [(0.7, "−10.0\npoints"), (0.9, "+10.0\npoints"), (0.8, "0.0\npoints")])
-def test_a_change_has_its_sign(moved, change):
-    cells = [ControlCell("net", "random", "centered", 0.8), ControlCell("net", "random", "random", moved)]
+@pytest.mark.parametrize(("accuracy", "change"), [(0.7, "−10.0\npoints"), (0.9, "+10.0\npoints"), (0.8, "0.0\npoints")])
+def test_changes_have_a_sign(accuracy, change):
+    cells = [ControlCell("net", "random", "centered", 0.8), ControlCell("net", "random", "random", accuracy)]
     assert change in [text.get_text() for text in controls_table(cells).axes[0].texts]
 
 
-def test_bad_cells_are_errors():
-    with pytest.raises(UsageError, match="tested must be centered or moved, got 'random'"):
-        ControlCell("net", "random", "random", 0.5)
+def test_invalid_cells_raise():
+    with pytest.raises(UsageError, match="tested must be centered or random, got 'moved'"):
+        ControlCell("net", "random", "moved", 0.5)
     with pytest.raises(UsageError, match="cells must hold at least one control, got none"):
         controls_table([])

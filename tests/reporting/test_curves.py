@@ -14,13 +14,13 @@ def test_both_models_are_in_one_figure_with_units_and_their_final_accuracy(make_
     loss, accuracy = figure.axes
     assert "nats" in loss.get_ylabel() and "%" in accuracy.get_ylabel() and "epoch" in accuracy.get_xlabel()
     assert legend(figure) == ["perceptron: training", "convnet: training",
-                              "perceptron: validation, ends at 75.0 %", "convnet: validation, ends at 81.0 %"]
+                              "perceptron: validation, final 75.0 %", "convnet: validation, final 81.0 %"]
     np.testing.assert_allclose(loss.lines[0].get_ydata(), [1, 1 / 2, 1 / 3])
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), 50)
     np.testing.assert_allclose(accuracy.lines[3].get_ydata(), 81)
     assert list(accuracy.lines[3].get_xdata()) == [1, 2]
     assert any("dropout" in text.get_text() for text in figure.texts)
-    assert "convnet ends at 81.0 %" in alt_text(figure)
+    assert "convnet: 81.0 %" in alt_text(figure)
 
 
 def test_lines_differ_in_more_than_color(make_training):
@@ -29,7 +29,7 @@ def test_lines_differ_in_more_than_color(make_training):
     assert len(looks) == 4
 
 
-def test_seeds_become_a_mean_and_a_band_from_lowest_to_highest(make_training):
+def test_seeds_become_a_mean_and_a_band_from_minimum_to_maximum(make_training):
     figure = training_curves([make_training(final=final, seed=seed) for seed, final in enumerate((0.7, 0.8, 0.9))])
     _, accuracy = figure.axes
     np.testing.assert_allclose(accuracy.lines[1].get_ydata(), 80)
@@ -38,9 +38,9 @@ def test_seeds_become_a_mean_and_a_band_from_lowest_to_highest(make_training):
     assert any("3 seeds" in text.get_text() for text in figure.texts)
 
 
-def test_a_centered_control_has_a_line_of_its_own(make_training):
+def test_a_centered_control_has_its_own_line(make_training):
     figure = training_curves([make_training(), make_training(trained="centered", final=0.88)])
-    assert "perceptron, trained centered: validation, ends at 88.0 %" in legend(figure)
+    assert "perceptron, trained centered: validation, final 88.0 %" in legend(figure)
 
 
 @pytest.mark.parametrize(("final", "shown"), [(None, 1), (float("nan"), 1), (0.5, 2)])
@@ -56,11 +56,11 @@ def test_more_models_than_colors_and_hostile_names_are_drawn(make_training):
     assert render_figure(figure, "svg").count(b"</script>") == 0
 
 
-def test_drawn_garments_are_called_so(make_training):
+def test_synthetic_images_are_credited(make_training):
     figure = training_curves([make_training(dataset="garments")])
-    assert any("synthetic garments (synthetic)" in text.get_text() for text in figure.texts)
+    assert any("Images: synthetic garments" in text.get_text() for text in figure.texts)
 
 
-def test_no_results_are_an_error():
+def test_no_results_raise():
     with pytest.raises(UsageError, match="results must hold at least one training, got none"):
         training_curves([])

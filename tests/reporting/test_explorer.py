@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from shiftscope.errors import UsageError
-from shiftscope.reporting.confused import confusion_payload
-from shiftscope.reporting.explorer import chosen_images, explorer_payload
-from shiftscope.reporting.histories import histories
-from shiftscope.reporting.page_data import pack, script_json
+from shiftscope.reporting.confusion import confusion_payload
+from shiftscope.reporting.curves import curves_payload
+from shiftscope.reporting.explorer import explorer_payload
+from shiftscope.reporting.selection import choose_images
+from shiftscope.reporting.web_page import pack, script_json
 from shiftscope.results import NONFINITE
 
 
@@ -30,7 +31,7 @@ def random_audit(audit_of):
     return make
 
 
-def test_every_answer_of_every_model_is_that_of_its_audit(random_audit):
+def test_predictions_of_every_model_match_its_audit(random_audit):
     audits = [random_audit(0), random_audit(1, model="two-conv"), random_audit(2, trained="centered")]
     (group,) = explorer_payload(audits)["groups"]
     assert [model["title"] for model in group["models"]] == ["perceptron", "convnet", "perceptron, trained centered"]
@@ -43,18 +44,18 @@ def test_every_answer_of_every_model_is_that_of_its_audit(random_audit):
     json.dumps(group, allow_nan=False)
 
 
-def test_confidences_are_the_softmax_of_the_kept_scores_likeliest_first(random_audit):
+def test_confidences_are_the_softmax_of_the_stored_scores(random_audit):
     audit = random_audit()
     (group,) = explorer_payload([audit])["groups"]
     number = group["images"]["numbers"][3]
     logits = audit.shown_logits[audit.shown_index == number][0].astype(float)
     expected = np.sort(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), axis=1)[:, ::-1][:, :3]
     (model,) = group["models"]
-    assert unpack(model["shares"])[:, 3].T == pytest.approx(1000 * expected, abs=0.5)
+    assert unpack(model["confidences"])[:, 3].T == pytest.approx(1000 * expected, abs=0.5)
     assert np.array_equal(unpack(model["classes"])[:, 3].T, np.argsort(-logits, axis=1)[:, :3])
 
 
-def test_an_answer_stands_first_though_rounded_scores_would_turn_it_around(random_audit):
+def test_the_prediction_comes_first_even_if_rounded_scores_disagree(random_audit):
     audit = random_audit()
     scores = audit.shown_logits.copy()
     scores[:, 0] = 0.0
@@ -63,10 +64,10 @@ def test_an_answer_stands_first_though_rounded_scores_would_turn_it_around(rando
     (group,) = explorer_payload([dataclasses.replace(audit, shown_logits=scores)])["groups"]
     at = group["images"]["numbers"].index(7)
     assert place < 20 and unpack(group["models"][0]["classes"])[:, at, 0].tolist() == [4, 0, 1]
-    assert unpack(group["models"][0]["shares"])[:, at, 0].tolist() == [200, 200, 200]
+    assert unpack(group["models"][0]["confidences"])[:, at, 0].tolist() == [200, 200, 200]
 
 
-def test_answers_that_are_not_finite_not_computed_or_not_kept_say_so(random_audit):
+def test_nonfinite_missing_and_unknown_predictions_have_codes(random_audit):
     audit = random_audit(computed=np.array([0, 3, 9, 23]))
     audit.predictions[0, 1] = NONFINITE
     other = random_audit(1, model="two-conv", computed=np.array([0, 3, 9, 23]))
@@ -74,48 +75,48 @@ def test_answers_that_are_not_finite_not_computed_or_not_kept_say_so(random_audi
                                           for name in ("shown_images", "shown_logits", "shown_index")})
     (group,) = explorer_payload([audit, other])["groups"]
     at, codes = group["images"]["numbers"].index(0), group["codes"]
-    classes, shares = (unpack(group["models"][0][name])[:, at] for name in ("classes", "shares"))
+    classes, shares = (unpack(group["models"][0][name])[:, at] for name in ("classes", "confidences"))
     assert classes[0, [3, 1]].tolist() == [codes["nonfinite"], codes["not_computed"]]
     assert (shares[:, [3, 1]] == 65535).all() and (shares[:, [0, 9, 23]] <= 1000).all()
-    classes, shares = (unpack(group["models"][1][name])[:, at] for name in ("classes", "shares"))
+    classes, shares = (unpack(group["models"][1][name])[:, at] for name in ("classes", "confidences"))
     assert np.array_equal(classes[0, [0, 3, 9, 23]], other.predictions[0]) and (shares == 65535).all()
     assert any("sampled" in note for note in group["notes"])
 
 
-def test_half_of_the_images_are_the_first_and_half_those_of_worst_consistency(audit_of):
+def test_half_of_the_images_are_the_first_and_half_the_least_consistent(audit_of):
     labels = np.zeros(60, int)
     predictions = (np.arange(24) < np.arange(60)[:, None] % 13).astype(int)  # most undecided where 12 of 24
     audit = audit_of(np.eye(2)[predictions], labels, np.arange(4), np.arange(6))
     audit = dataclasses.replace(audit, shown_index=np.arange(60), shown_images=np.zeros((60, 1, 28, 28), np.uint8),
                                 shown_logits=np.eye(2)[predictions].astype(np.float16))
-    numbers, first = chosen_images([audit])
+    numbers, first = choose_images([audit])
     assert first == 12 and numbers[:12].tolist() == list(range(12))
     assert numbers[12:].tolist()[:4] == [12, 25, 38, 51] and len(set(numbers.tolist())) == 24
-    assert chosen_images([audit], 5)[0].tolist() == [0, 1, 2, 12, 25]
+    assert choose_images([audit], 5)[0].tolist() == [0, 1, 2, 12, 25]
 
 
-def test_where_no_image_changes_any_mind_all_are_the_first_ones(audit_of):
+def test_without_inconsistent_images_the_first_ones_are_shown(audit_of):
     audit = audit_of(np.ones((30, 24, 1)) * np.array([1.0, 0.0]), np.zeros(30, int), np.arange(4), np.arange(6))
-    numbers, first = chosen_images([audit])
+    numbers, first = choose_images([audit])
     assert first == len(numbers) == 24 and numbers.tolist() == list(range(24))
 
 
-def test_other_placements_are_a_group_of_their_own_and_seeds_are_not_shown_twice(random_audit):
+def test_other_placements_form_their_own_group_and_seeds_are_shown_once(random_audit):
     shifted = random_audit(3, model="two-conv")
     shifted = dataclasses.replace(shifted, placement=shifted.placement | {"background": 40})
     groups = explorer_payload([shifted, random_audit(0), random_audit(1), random_audit(2, model="net")])["groups"]
     assert [[model["title"] for model in group["models"]] for group in groups] == [["perceptron", "net"], ["convnet"]]
-    assert groups[1]["background"] == 40 and "Of several seeds of a model the first is shown." in groups[0]["notes"]
+    assert groups[1]["background"] == 40 and "Only the first seed of each model is shown." in groups[0]["notes"]
 
 
-def test_more_models_than_fit_are_named(random_audit):
+def test_models_that_do_not_fit_are_listed(random_audit):
     (group,) = explorer_payload([random_audit(seed, model=f"net{seed}") for seed in range(8)])["groups"]
-    assert len(group["models"]) == 6 and any("not here: net6, net7" in note for note in group["notes"])
+    assert len(group["models"]) == 6 and any("not shown: net6, net7" in note for note in group["notes"])
 
 
-def test_in_circular_mode_the_unmoved_image_is_in_the_middle(audit_of):
+def test_in_circular_mode_the_unshifted_image_is_in_the_middle(audit_of):
     labels = np.array([0, 1])
-    predictions = np.where(np.arange(12) == 0, labels[:, None], 2)  # right where nothing is moved, only
+    predictions = np.where(np.arange(12) == 0, labels[:, None], 2)  # correct only for the unshifted image
     place = {"image": [2, 3], "canvas": [3, 4], "mode": "circular", "background": 7}
     audit = audit_of(np.eye(3)[predictions], labels, np.arange(3), np.arange(4), mode="circular", placement=place,
                      images=np.zeros((2, 1, 2, 3), np.uint8))
@@ -126,50 +127,50 @@ def test_in_circular_mode_the_unmoved_image_is_in_the_middle(audit_of):
     assert np.flatnonzero(unpack(model["classes"])[0, 0] == 0).tolist() == [1 * 4 + 1]
 
 
-def test_a_texture_is_not_kept_and_the_page_says_so(random_audit):
+def test_a_texture_background_has_a_note(random_audit):
     audit = random_audit()
     (group,) = explorer_payload([dataclasses.replace(audit, placement=audit.placement | {"background": "texture"})]
                                 )["groups"]
     assert group["background"] is None and "textured background" in group["notes"][0]
 
 
-def test_arrays_survive_and_other_numbers_are_refused():
+def test_pack_keeps_arrays_and_refuses_other_dtypes():
     values = np.arange(600, dtype=np.uint16).reshape(2, 300)[:, ::2]
     assert np.array_equal(unpack(pack(values)), values)
-    with pytest.raises(UsageError, match=r"uint8 or uint16 for a page, got float32: convert it first"):
+    with pytest.raises(UsageError, match=r"uint8 or uint16, got float32: convert it first"):
         pack(np.zeros(3, np.float32))
 
 
-def test_json_in_a_script_element_ends_nothing_and_stays_the_same():
+def test_script_json_is_safe_and_lossless():
     hostile = {"</script><!--": ["<img src=x onerror=alert(1)>", "&amp;", "\u2028\u2029", float("nan")]}
     text = script_json(hostile)
     assert not set("<>&\u2028\u2029") & set(text)
     assert json.loads(text) == {"</script><!--": ["<img src=x onerror=alert(1)>", "&amp;", "\u2028\u2029", None]}
 
 
-def test_images_behind_the_cells_stand_with_their_answers_and_places(make_evaluation):
+def test_cell_images_have_predictions_and_offsets(make_evaluation):
     index = np.array([0, 1, 2, 5])
     evaluation = make_evaluation(cell_index=index, cell_images=np.arange(4 * 4).reshape(4, 1, 2, 2).astype(np.uint8))
     (matrix,) = confusion_payload([evaluation, make_evaluation(split="train"), make_evaluation(seed=1)])["matrices"]
     images = matrix["images"]
     assert matrix["counts"] == evaluation.confusion.tolist() and images["numbers"] == [0, 1, 2, 5]
-    assert (images["true"], images["said"]) == ([0, 1, 2, 2], [0, 1, 0, 0])
-    assert np.array_equal(unpack(images["pixels"]), evaluation.cell_images) and images["shares"] == [0.75] * 4
+    assert (images["true"], images["predicted"]) == ([0, 1, 2, 2], [0, 1, 0, 0])
+    assert np.array_equal(unpack(images["pixels"]), evaluation.cell_images) and images["confidences"] == [0.75] * 4
     assert confusion_payload([make_evaluation()])["matrices"][0]["images"] is None
 
 
 def test_too_many_images_are_thinned_evenly(make_evaluation, monkeypatch):
-    monkeypatch.setattr("shiftscope.reporting.confused.BYTES", 5 * 4)
+    monkeypatch.setattr("shiftscope.reporting.confusion.MAX_BYTES", 5 * 4)
     index = np.array([0, 3, 6, 9, 1, 4, 7, 2, 5])  # cells (0, 0) twice or more, (1, 1), then mistakes
     evaluation = make_evaluation(cell_index=np.sort(index), cell_images=np.zeros((9, 1, 2, 2), np.uint8))
     (matrix,) = confusion_payload([evaluation])["matrices"]
-    cells = list(zip(matrix["images"]["true"], matrix["images"]["said"], strict=True))
+    cells = list(zip(matrix["images"]["true"], matrix["images"]["predicted"], strict=True))
     assert len(cells) == 5 and len(set(cells)) == len(
         {(evaluation.labels[n], evaluation.predictions[n]) for n in index})
 
 
-def test_curves_are_means_over_seeds_and_a_missing_number_stays_missing(make_training):
-    lines = histories([make_training(), make_training(final=0.25, epochs=2), make_training(trained="centered",
+def test_curves_are_means_over_seeds_and_missing_numbers_stay_missing(make_training):
+    lines = curves_payload([make_training(), make_training(final=0.25, epochs=2), make_training(trained="centered",
                                                                                            final=None)])
     assert [line["title"] for line in lines] == ["perceptron, mean of 2 seeds", "perceptron, trained centered"]
     assert [epoch["val_accuracy"] for epoch in lines[0]["epochs"]] == [0.5, 0.5]
@@ -177,7 +178,7 @@ def test_curves_are_means_over_seeds_and_a_missing_number_stays_missing(make_tra
 
 
 @pytest.mark.parametrize("kind", ["logits", "probabilities", "log-probabilities", "unknown"])
-def test_confidences_follow_from_what_the_outputs_are(kind, random_audit):
+def test_confidences_follow_from_the_output_type(kind, random_audit):
     plain = random_audit()
     share = np.exp(plain.shown_logits.astype(float))
     share /= share.sum(-1, keepdims=True)
@@ -185,21 +186,22 @@ def test_confidences_follow_from_what_the_outputs_are(kind, random_audit):
     (group,) = explorer_payload([dataclasses.replace(plain, output_type=kind, shown_logits=kept.astype(np.float16))])[
         "groups"]
     numbers = [list(plain.shown_index).index(number) for number in group["images"]["numbers"]]
-    expected = np.take_along_axis(share[numbers], plain.predictions[group["images"]["numbers"]][..., None].astype(int), -1)
-    np.testing.assert_allclose(unpack(group["models"][0]["shares"])[0], 1000 * expected[..., 0], atol=2)
+    predicted = plain.predictions[group["images"]["numbers"]][..., None].astype(int)
+    expected = np.take_along_axis(share[numbers], predicted, -1)
+    np.testing.assert_allclose(unpack(group["models"][0]["confidences"])[0], 1000 * expected[..., 0], atol=2)
 
 
-def test_minus_infinity_is_no_confidence(random_audit):
+def test_minus_infinity_has_no_confidence(random_audit):
     plain = random_audit()
     masked = plain.shown_logits.copy()
     masked[..., 4] = -np.inf
     predictions = np.where(plain.predictions == 4, 0, plain.predictions)
     (group,) = explorer_payload([dataclasses.replace(plain, shown_logits=masked, predictions=predictions)])["groups"]
-    assert unpack(group["models"][0]["shares"]).max() <= 1000
+    assert unpack(group["models"][0]["confidences"]).max() <= 1000
     json.dumps(group, allow_nan=False)
 
 
-def test_consistency_is_that_of_the_audit_also_of_missing_predictions(random_audit):
+def test_consistency_matches_the_audit_with_nonfinite_predictions(random_audit):
     plain = random_audit()
     predictions = plain.predictions.copy()
     predictions[0, :12], predictions[1] = NONFINITE, NONFINITE

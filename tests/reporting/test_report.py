@@ -18,9 +18,9 @@ from shiftscope.reporting import (
     render_report,
     report_figure,
 )
-from shiftscope.reporting.assets import asset
 from shiftscope.reporting.report import SECTIONS
 from shiftscope.reporting.tables import model_rows
+from shiftscope.reporting.web_page import asset
 
 EVIL = "</style></script><img src=x onerror=alert(1)>"
 DATASET = {"name": "fashion-mnist", "synthetic": False, "license": "MIT", "class_names": ["a", "b"], "canvas": (56, 56)}
@@ -48,9 +48,9 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def data(make_evaluation, make_training) -> ReportData:
-    evaluations = [make_evaluation(trained=trained, accuracy={"random": share, "centered": 0.88}, split=split, seed=seed)
-                   for trained, share, split, seed in (("random", 0.76, "test", 0), ("random", 0.78, "test", 1),
-                                                        ("centered", 0.26, "test", 0), ("random", 0.8, "train", 0))]
+    evaluations = [make_evaluation(trained=trained, split=split, seed=seed, accuracy={"random": mean, "centered": 0.88})
+                   for trained, mean, split, seed in (("random", 0.76, "test", 0), ("random", 0.78, "test", 1),
+                                                      ("centered", 0.26, "test", 0), ("random", 0.8, "train", 0))]
     figures = {f"pic-{section}": ReportFigure(section, b"png " + section.encode(), f"alt of {section}", "words")
                for section in reversed(SECTIONS)}
     return ReportData(title="A run", dataset=DATASET, evaluations=evaluations, controls=control_cells(evaluations),
@@ -58,30 +58,30 @@ def data(make_evaluation, make_training) -> ReportData:
                       figures=figures, environment={"seed": 0, "versions": {"torch": "2.13"}}, notes=["Mind the gap."])
 
 
-def test_a_newcomer_reads_the_conclusion_first(data):
+def test_the_headline_comes_first(data):
     page = Page(render_report(data))
-    conclusion = "Moving the garment costs the perceptron 11.0 points"
-    assert page.text.index(conclusion) < page.text.index("What this is") < page.text.index("Mind the gap.")
+    headline = "The perceptron loses 11.0 points of accuracy on random placements"
+    assert page.text.index(headline) < page.text.index("About this report") < page.text.index("Mind the gap.")
     assert "77.0 ± 1.4 %" in page.text and "standard deviation over 2 seeds" in page.text
     assert "torch" in page.text and "learning_rate 0.003" in page.text and "314,710" in page.text
 
 
-def test_rows_keep_splits_and_ways_of_training_apart(data):
-    moved, centered = model_rows(data.training, data.evaluations)
-    assert (moved.title, moved.trained, moved.seeds, moved.seconds) == ("perceptron", "random", 2, "0:30")
-    assert moved.accuracy == {"test random": "77.0 ± 1.4 %", "test centered": "88.0 ± 0.0 %", "train random": "80.0 %",
+def test_rows_separate_splits_and_training_placements(data):
+    random, centered = model_rows(data.training, data.evaluations)
+    assert (random.title, random.trained, random.seeds, random.seconds) == ("perceptron", "random", 2, "0:30")
+    assert random.accuracy == {"test random": "77.0 ± 1.4 %", "test centered": "88.0 ± 0.0 %", "train random": "80.0 %",
                               "train centered": "88.0 %"}
     assert centered.accuracy["test random"] == "26.0 %" and centered.accuracy["train random"] == "–"
 
 
-def test_figures_are_inlined_in_reading_order_with_their_words(data):
+def test_figures_are_inlined_in_reading_order_with_alternative_texts(data):
     images = Page(render_report(data)).all("img")
     assert [image["alt"] for image in images] == [f"alt of {section}" for section in SECTIONS]
     head, _, body = str(images[0]["src"]).partition(",")
     assert head == "data:image/png;base64" and base64.b64decode(body) == b"png samples"
 
 
-def test_the_page_is_one_file_that_runs_its_own_script_alone_and_asks_nobody(data):
+def test_the_page_is_self_contained_and_runs_only_its_own_script(data):
     html = render_report(data)
     page = Page(html)
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
@@ -99,7 +99,7 @@ def test_the_page_is_one_file_that_runs_its_own_script_alone_and_asks_nobody(dat
     assert "prefers-color-scheme: dark" in html and "@media print" in html
 
 
-def test_hostile_words_stay_words(make_evaluation, make_training):
+def test_hostile_names_stay_text(make_evaluation, make_training):
     evaluation = make_evaluation(model=EVIL, dataset=EVIL, class_names=[EVIL] * 3, notes=[EVIL])
     data = ReportData(
         title=EVIL, dataset={"name": EVIL, "class_names": [EVIL], "source": EVIL, "checksums": {EVIL: EVIL}},
@@ -113,22 +113,22 @@ def test_hostile_words_stay_words(make_evaluation, make_training):
     assert page.text.count(EVIL) >= 6
 
 
-def test_no_part_of_the_script_ends_its_element():
+def test_the_script_does_not_end_its_element():
     assert not re.search(r"</script|<!--", asset("app.js"), re.IGNORECASE)
     with pytest.raises(UsageError, match=r"unknown asset 'app.jss': did you mean 'app.js'\?"):
         asset("app.jss")
 
 
-def test_views_stand_before_the_pictures_that_they_replace(data, make_audit):
+def test_views_come_before_their_static_figures(data, make_audit):
     html = render_report(dataclasses.replace(data, audits=[make_audit()]))
     views = [tag["data-view"] for tag in Page(html).all("div") if "data-view" in tag]
     assert views == ["explorer", "curves", "confusion"]
-    assert html.index("Try it: move the garment") < html.index("The models and their results")
+    assert html.index("<h2>Predictions by position") < html.index("<h2>Results")
     for view in ("curves", "confusion"):
         pattern = rf'data-of="{view}">[^<]*</script>\s*<div class="still">\s*<figure id="figure-1-{view}">'
         assert re.search(pattern, html)
     data_of = re.search(r'data-of="curves">([^<]*)</script>', html)
-    assert data_of and json.loads(data_of.group(1))["histories"][0]["title"] == "perceptron, mean of 2 seeds"
+    assert data_of and json.loads(data_of.group(1))["curves"][0]["title"] == "perceptron, mean of 2 seeds"
 
 
 def test_without_data_for_a_view_there_is_no_script():
@@ -138,8 +138,8 @@ def test_without_data_for_a_view_there_is_no_script():
 
 def test_an_empty_report_and_missing_figures_still_make_a_page():
     page = Page(render_report(ReportData(title="Nothing yet", dataset={})))
-    assert "Nothing yet" in page.text and "How it was made" in page.text
-    assert "Please note" not in page.text and "None" not in page.text
+    assert "Nothing yet" in page.text and "Run details" in page.text
+    assert "Notes" not in page.text and "None" not in page.text
 
 
 def test_numbers_that_are_not_finite_are_dashes(make_evaluation, make_training):
@@ -148,12 +148,12 @@ def test_numbers_that_are_not_finite_are_dashes(make_evaluation, make_training):
                       training=[make_training(images_per_second=math.nan)], environment={"speed": math.inf})
     text = Page(render_report(data)).text
     assert not re.search(r"\b(nan|inf)\b", text, re.IGNORECASE)
-    assert "was not finite" in text and "3 of 12 test images" in text
+    assert "is not finite" in text and "3 of 12 test images" in text
 
 
-def test_drawn_garments_are_called_so(data):
+def test_synthetic_images_are_credited(data):
     html = render_report(ReportData(title="synthetic", dataset={"name": "garments", "synthetic": True}))
-    assert html.count("synthetic garments (synthetic)") >= 2 and "no photographs" in html
+    assert html.count("Images: synthetic garments") >= 2 and "no photographs" in html
     assert "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license" in render_report(data)
 
 
@@ -161,22 +161,22 @@ def test_a_report_is_a_pure_function_of_its_data(data):
     assert render_report(data) == render_report(data)
 
 
-def test_an_unknown_section_names_the_nearest():
+def test_an_unknown_section_suggests_the_nearest():
     with pytest.raises(UsageError, match=r"unknown section of the report 'curve': did you mean 'curves'\?"):
         ReportFigure("curve", b"", "", "")
 
 
-def test_audits_have_a_table_with_intervals_and_say_how_they_were_made(data, make_audit):
+def test_audits_have_a_table_with_intervals_and_settings(data, make_audit):
     audit = make_audit(notes=["One image was odd."])
     page = Page(render_report(dataclasses.replace(data, audits=[audit], figures={})))
     mean, worst = 100 * audit.mean_accuracy, 100 * audit.worst_case_accuracy
-    assert "Every placement" in page.text and f"{mean:.1f} %{mean - 1:.1f} to {mean + 1:.1f}" in page.text
+    assert "Accuracy by position" in page.text and f"{mean:.1f} %{mean - 1:.1f} to {mean + 1:.1f}" in page.text
     assert f"{worst:.1f} %" in page.text and "12 test images at all 35 placements (exact), mode canvas" in page.text
     assert "One image was odd." in page.text
-    assert "Every placement" not in Page(render_report(dataclasses.replace(data, figures={}))).text
+    assert "Accuracy by position" not in Page(render_report(dataclasses.replace(data, figures={}))).text
 
 
-def test_a_note_names_its_model_and_is_said_once(make_audit, make_evaluation):
+def test_a_note_names_its_model_and_is_shown_once(make_audit, make_evaluation):
     notes = ["centered accuracy is 8 %: one advice"]
     data = ReportData(title="t", dataset=DATASET, evaluations=[make_evaluation(model="two-full", notes=notes)],
                       audits=[make_audit(model="two-full", notes=["centered accuracy is 8 %: other advice"]),

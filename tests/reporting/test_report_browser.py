@@ -1,4 +1,4 @@
-"""The report as a person sees it: opened as a file in a real browser, moved with mouse and keys."""
+"""The report in a real browser, used with mouse and keyboard."""
 
 import base64
 import dataclasses
@@ -48,7 +48,7 @@ def browser() -> Iterator["playwright.Browser"]:
 
 @pytest.fixture(scope="module")
 def run() -> ReportData:
-    """Two models of one epoch, tested and audited: real answers, with right and wrong ones everywhere."""
+    """Two models after two epochs, evaluated and audited, with correct and incorrect predictions."""
     garments = shiftscope.load_dataset("garments").limit(300)
     training, evaluations, audits = [], [], []
     for name, arguments in (("two-full", {"N": 16}), ("two-conv", {})):
@@ -58,7 +58,7 @@ def run() -> ReportData:
         audits.append(shiftscope.audit(model, garments, placement=PLACE, limit=40, trained="random"))
     figures = {"map": report_figure("audit", accuracy_map(audits), "Accuracy."),
                "curves": report_figure("curves", training_curves(training), "Curves.")}
-    return ReportData(title="Does it care?", dataset={"name": "garments", "synthetic": True}, training=training,
+    return ReportData(title="A report", dataset={"name": "garments", "synthetic": True}, training=training,
                       evaluations=evaluations, controls=control_cells(evaluations), audits=audits, figures=figures)
 
 
@@ -70,7 +70,7 @@ def report(run, tmp_path_factory) -> Path:
 
 
 class Opened:
-    """A page with what it asked for, and what it complained of."""
+    """A page with its requests and console messages."""
 
     def __init__(self, browser, path: Path, **options):
         self.page = browser.new_context(**({"viewport": {"width": 1200, "height": 1000}} | options)).new_page()
@@ -90,7 +90,7 @@ class Opened:
         self.page.context.close()
 
     def predictions(self) -> list[str]:
-        return [str(card.get_attribute("data-answer")) for card in self.page.locator(".ss-card").all()]
+        return [str(card.get_attribute("data-prediction")) for card in self.page.locator(".ss-card").all()]
 
     def offset(self) -> tuple[int, int]:
         found = re.search(r"dy (\d+) .*dx (\d+)", self.page.locator(".ss-where").inner_text())
@@ -108,12 +108,12 @@ class Opened:
         return pixels_of(self.page.locator(".ss-canvas"))
 
     def stage(self) -> dict[str, float]:
-        """Where the canvas lies on the screen."""
+        """Bounding box of the canvas."""
         self.page.locator(".ss-stage").scroll_into_view_if_needed()
         return self.page.locator(".ss-stage").bounding_box()
 
     def drag(self, down: int, right: int) -> None:
-        """Drag the image by so many pixels of the canvas, in two strokes of the mouse."""
+        """Drag the image by some pixels of the canvas, in two mouse moves."""
         box, mouse = self.stage(), self.page.mouse
         (dy, dx), scale = self.offset(), box["width"] / PLACE.canvas[1]
         x, y = box["x"] + (dx + 14) * scale, box["y"] + (dy + 14) * scale
@@ -136,12 +136,12 @@ def opened(browser, report):
         yield found
 
 
-def answers_at(audits: list[Audit], image: int, offset: tuple[int, int]) -> list[str]:
+def predictions_at(audits: list[Audit], image: int, offset: tuple[int, int]) -> list[str]:
     place = [int(np.flatnonzero((audit.offsets == offset).all(axis=1))[0]) for audit in audits]
     return [str(audit.predictions[image, at]) for audit, at in zip(audits, place, strict=True)]
 
 
-def test_shown_classes_are_the_answers_of_the_audit_wherever_the_garment_is_moved(opened, run):
+def test_shown_classes_match_the_audit_at_every_position(opened, run):
     draw, seen = random.Random(0), set()
     images = opened.page.locator(".ss-images select option").count()
     for check in range(50):
@@ -157,20 +157,20 @@ def test_shown_classes_are_the_answers_of_the_audit_wherever_the_garment_is_move
                 for shift in ["Shift+"] * leaps + [""] * single:
                     opened.page.keyboard.press(f"{shift}Arrow{keys[steps < 0]}")
         assert opened.offset() == (dy, dx)
-        assert opened.predictions() == answers_at(run.audits, opened.image(), (dy, dx))
+        assert opened.predictions() == predictions_at(run.audits, opened.image(), (dy, dx))
         seen.add((opened.image(), dy, dx, *opened.predictions()))
-    assert len(seen) > 40 and len({predictions for *_, predictions, _ in seen}) > 3  # the checks saw many places and classes
+    assert len(seen) > 40 and len({predictions for *_, predictions, _ in seen}) > 3  # many positions and classes
     assert any(one != other for *_, one, other in seen)
     assert opened.complaints == [] and all(url.startswith(("file:", "data:")) for url in opened.requests)
 
 
-def test_a_click_into_a_map_jumps_there_and_home_goes_back(opened, run):
-    for number in (0, 1):  # of the map of labels, of that of accuracy
+def test_a_click_on_a_map_jumps_there_and_home_goes_back(opened, run):
+    for number in (0, 1):  # the map of predictions, the map of accuracies
         place = opened.page.locator(".ss-map").nth(2 + number)
         box = place.bounding_box()
         place.click(position={"x": box["width"] * 12.5 / 13, "y": box["height"] * (1.5 + number) / 9})
         assert opened.offset() == (1 + number, 12)
-        assert opened.predictions() == answers_at(run.audits, opened.image(), (1 + number, 12))
+        assert opened.predictions() == predictions_at(run.audits, opened.image(), (1 + number, 12))
     place.press("ArrowUp")
     assert opened.offset() == (1, 12)
     place.press("Home")
@@ -180,7 +180,7 @@ def test_a_click_into_a_map_jumps_there_and_home_goes_back(opened, run):
     assert (left, top) == pytest.approx((100 * 6 / 13, 100 * 4 / 9), abs=0.01)
 
 
-def test_a_finger_drags_as_well(browser, report):
+def test_touch_drags_the_image(browser, report):
     with Opened(browser, report, has_touch=True) as opened:
         box = opened.stage()
         scale, touch = box["width"] / PLACE.canvas[1], opened.page.context.new_cdp_session(opened.page)
@@ -190,7 +190,7 @@ def test_a_finger_drags_as_well(browser, report):
         assert opened.offset() == (4, 10)
 
 
-def test_images_are_chosen_by_keys_and_own_picks_come_back(opened):
+def test_images_are_chosen_by_keys_and_kept_images_come_back(opened):
     page = opened.page
     first = opened.image()
     page.get_by_role("radio", name=re.compile(f"image {first}$")).focus()
@@ -198,25 +198,25 @@ def test_images_are_chosen_by_keys_and_own_picks_come_back(opened):
     chosen = opened.image()
     assert chosen != first
     page.locator(".ss-stage").press("ArrowLeft")
-    page.get_by_role("button", name="Keep this").click()
+    page.get_by_role("button", name="Keep").click()
     page.get_by_role("button", name="Next image").click()
-    page.get_by_role("button", name="To the middle").click()
+    page.get_by_role("button", name="Center").click()
     page.locator("button.ss-thumbnail").click()
     assert (opened.image(), opened.offset()) == (chosen, (4, 5))
 
 
-def test_answers_are_read_out_once_the_reader_rests(opened):
+def test_predictions_are_announced_after_a_pause(opened):
     opened.page.locator(".ss-stage").press("ArrowDown")
     opened.page.locator(".ss-stage").press("ArrowDown")
-    spoken = opened.page.locator(".ss-spoken")
-    assert spoken.inner_text() == "" and spoken.get_attribute("aria-live") == "polite"
-    playwright.expect(spoken).not_to_be_empty()
-    assert "down 6, right 6. perceptron: " in spoken.inner_text() and "convnet: " in spoken.inner_text()
+    announcement = opened.page.locator(".ss-announcement")
+    assert announcement.inner_text() == "" and announcement.get_attribute("aria-live") == "polite"
+    playwright.expect(announcement).not_to_be_empty()
+    assert "down 6, right 6. perceptron: " in announcement.inner_text() and "convnet: " in announcement.inner_text()
     assert opened.page.locator(".ss-stage").get_attribute("aria-valuetext") == "down 6, right 6"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_shut_out(browser, report, scheme):
+def test_the_report_is_accessible(browser, report, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: pip install -e .[dev]")
     with Opened(browser, report, color_scheme=scheme, reduced_motion="reduce") as opened:
         opened.page.locator(".ss-cell").first.click()
@@ -226,14 +226,15 @@ def test_nobody_is_shut_out(browser, report, scheme):
     assert grave == [] and len(found["passes"]) > 20
 
 
-def test_a_number_of_the_confusion_matrix_opens_the_images_behind_it(opened, run):
+def test_a_cell_of_the_confusion_matrix_opens_its_images(opened, run):
     (evaluation, _), page = run.evaluations, opened.page
-    truth, said = (int(part) for part in np.argwhere(evaluation.confusion - np.diag(np.diag(evaluation.confusion)))[0])
+    errors = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
+    truth, predicted = (int(part) for part in np.argwhere(errors)[0])
     names = evaluation.class_names
-    page.get_by_role("button", name=f"{names[truth]} taken for {names[said]}").press("Enter")
+    page.get_by_role("button", name=f"{names[truth]} predicted as {names[predicted]}").press("Enter")
     panel = page.locator(".ss-panel")
     inside = evaluation.cell_index[(evaluation.labels[evaluation.cell_index] == truth)
-                                   & (evaluation.predictions[evaluation.cell_index] == said)]
+                                   & (evaluation.predictions[evaluation.cell_index] == predicted)]
     captions = panel.locator("figcaption").all_inner_texts()
     assert [int(caption.split()[1].rstrip(",")) for caption in captions] == inside.tolist() != []
     shown = pixels_of(panel.locator("canvas").first)
@@ -242,7 +243,7 @@ def test_a_number_of_the_confusion_matrix_opens_the_images_behind_it(opened, run
     assert np.array_equal(shown, expected[0].expand(3, -1, -1).numpy())
 
 
-def test_curves_are_read_at_any_epoch(opened, run):
+def test_curves_show_values_at_any_epoch(opened, run):
     page = opened.page
     page.get_by_role("slider", name="Epoch").press("Home")
     first = [f"{result.history[0]['train_loss']:.3f}" for result in run.training]
@@ -251,23 +252,23 @@ def test_curves_are_read_at_any_epoch(opened, run):
     assert page.locator("#curves img").is_hidden() and page.locator("#audit img").is_visible()
 
 
-def test_without_javascript_and_on_paper_the_pictures_stand(browser, report):
+def test_figures_are_shown_without_javascript_and_in_print(browser, report):
     with Opened(browser, report, java_script_enabled=False) as opened:
-        pictures = opened.page.locator("img").all()
-        assert len(pictures) == 2 and all(picture.is_visible() for picture in pictures)
-        assert "The pictures under Every placement show" in opened.page.locator("#explore").inner_text()
+        images = opened.page.locator("img").all()
+        assert len(images) == 2 and all(image.is_visible() for image in images)
+        assert "The figures in Accuracy by position show" in opened.page.locator("#explore").inner_text()
     with Opened(browser, report) as opened:
         opened.page.emulate_media(media="print")
-        assert all(picture.is_visible() for picture in opened.page.locator("img").all())
+        assert all(image.is_visible() for image in opened.page.locator("img").all())
         assert opened.page.locator(".shiftscope:visible").count() == 0
 
 
-def test_nothing_runs_off_a_narrow_screen(browser, report):
+def test_narrow_screens_do_not_scroll_sideways(browser, report):
     with Opened(browser, report, viewport={"width": 360, "height": 740}) as opened:
         assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
         opened.page.locator(".ss-card").last.scroll_into_view_if_needed()
         stage = opened.page.locator(".ss-stage").bounding_box()
-        assert 0 <= stage["y"] and stage["y"] + stage["height"] < 740  # the canvas stays beside the answers
+        assert 0 <= stage["y"] and stage["y"] + stage["height"] < 740  # the canvas stays visible
 
 
 # ---------------------------------------------------------------- other images, other placements
@@ -290,7 +291,7 @@ def write(tmp_path: Path, *audits: Audit, **data) -> Path:
 
 @pytest.mark.parametrize(("mode", "canvas", "options"), [
     ("canvas", (11, 13), {"background": 90}), ("circular", (10, 11), {"max_shift": 3}), ("crop", (2, 3), {"step": 2})])
-def test_the_canvas_shows_what_the_model_saw(browser, audit_of, tmp_path, mode, canvas, options):
+def test_the_canvas_shows_the_model_input(browser, audit_of, tmp_path, mode, canvas, options):
     place = Placement(image=(6, 8), canvas=canvas, mode=mode, **options)
     audit = made(audit_of, place, channels=3)
     with Opened(browser, write(tmp_path, audit)) as opened:
@@ -300,12 +301,12 @@ def test_the_canvas_shows_what_the_model_saw(browser, audit_of, tmp_path, mode, 
             offset, image = opened.offset(), opened.image()
             pixels = torch.from_numpy(audit.shown_images[audit.shown_index == image])
             assert np.array_equal(opened.pixels(), place.place(pixels, torch.tensor([offset]))[0].numpy())
-            assert opened.predictions() == answers_at([audit], image, offset)
+            assert opened.predictions() == predictions_at([audit], image, offset)
             moved.add(offset)
         assert len(moved) > 3 and place.middle in moved and opened.complaints == []
 
 
-def test_what_leaves_a_circle_comes_back_at_the_other_side(browser, audit_of, tmp_path):
+def test_circular_mode_wraps_around(browser, audit_of, tmp_path):
     place = Placement(image=(6, 8), canvas=(8, 9), mode="circular")
     with Opened(browser, write(tmp_path, made(audit_of, place))) as opened:
         opened.page.locator(".ss-stage").press("ArrowUp")
@@ -315,14 +316,14 @@ def test_what_leaves_a_circle_comes_back_at_the_other_side(browser, audit_of, tm
         assert opened.offset() == (7, 0)
 
 
-def test_in_a_crop_the_picture_follows_the_pointer(browser, audit_of, tmp_path):
+def test_in_crop_mode_the_image_follows_the_pointer(browser, audit_of, tmp_path):
     place = Placement(image=(9, 9), canvas=(5, 5), mode="crop")
     with Opened(browser, write(tmp_path, made(audit_of, place))) as opened:
-        opened.page.locator(".ss-stage").press("ArrowRight")  # the picture, so the window goes left
+        opened.page.locator(".ss-stage").press("ArrowRight")  # the image, so the window goes left
         assert opened.offset() == (2, 1)
 
 
-def test_answers_that_are_not_finite_or_not_computed_say_so(browser, audit_of, tmp_path):
+def test_nonfinite_and_missing_predictions_are_marked(browser, audit_of, tmp_path):
     place = Placement(image=(6, 6), canvas=(8, 9))
     logits = np.random.default_rng(1).normal(size=(1, 12, 3))
     logits[0, 5] = np.nan
@@ -330,8 +331,8 @@ def test_answers_that_are_not_finite_or_not_computed_say_so(browser, audit_of, t
     assert audit.predictions[0, 2] == NONFINITE
     with Opened(browser, write(tmp_path, audit)) as opened:
         stage, card = opened.page.locator(".ss-stage"), opened.page.locator(".ss-card")
-        assert opened.offset() == (1, 1) and opened.predictions() == ["not finite"]
-        assert "no finite answer" in card.inner_text() and "✗ wrong" in card.inner_text()
+        assert opened.offset() == (1, 1) and opened.predictions() == ["non-finite"]
+        assert "non-finite output" in card.inner_text() and "✗ incorrect" in card.inner_text()
         stage.press("ArrowDown")
         assert opened.predictions() == ["not computed"] and "not computed here" in card.inner_text()
         stage.press("ArrowUp")
@@ -342,7 +343,7 @@ def test_answers_that_are_not_finite_or_not_computed_say_so(browser, audit_of, t
         assert opened.complaints == []
 
 
-def test_names_are_words_and_nothing_of_them_runs(browser, audit_of, make_evaluation, make_training, tmp_path):
+def test_hostile_names_stay_text(browser, audit_of, make_evaluation, make_training, tmp_path):
     names = [EVIL, f"{EVIL} 2", "<b>bold</b>"]
     audit = dataclasses.replace(made(audit_of, Placement(image=(6, 6), canvas=(8, 9)), model=EVIL, dataset=EVIL),
                                 class_names=names)
@@ -357,19 +358,19 @@ def test_names_are_words_and_nothing_of_them_runs(browser, audit_of, make_evalua
         assert opened.complaints == [] and len(opened.requests) == 1
 
 
-def test_a_hundred_classes_have_a_list_of_mistakes(browser, audit_of, make_evaluation, tmp_path):
+def test_a_hundred_classes_have_a_list_of_errors(browser, audit_of, make_evaluation, tmp_path):
     audit = made(audit_of, Placement(image=(6, 6), canvas=(8, 9)), classes=100, images=2)
     evaluation = make_evaluation(classes=100, images=300)
     with Opened(browser, write(tmp_path, audit, evaluations=[evaluation])) as opened:
-        answer = int(opened.predictions()[0])
-        assert f"class {answer}" in opened.page.locator(".ss-answer").inner_text()
+        predicted = int(opened.predictions()[0])
+        assert f"class {predicted}" in opened.page.locator(".ss-prediction").inner_text()
         assert opened.page.locator(".ss-matrix tbody tr").count() == 60
         opened.page.locator(".ss-cell").first.click()
-        assert "were not kept" in opened.page.locator(".ss-panel").inner_text()
+        assert "were not stored" in opened.page.locator(".ss-panel").inner_text()
         assert opened.complaints == []
 
 
-def test_other_placements_are_chosen_from_a_list(browser, audit_of, tmp_path):
+def test_groups_are_selected_from_a_list(browser, audit_of, tmp_path):
     audits = [made(audit_of, Placement(image=(6, 6), canvas=canvas)) for canvas in ((8, 9), (7, 12))]
     with Opened(browser, write(tmp_path, *audits)) as opened:
         opened.page.get_by_label("Images and placements").select_option(index=1)
@@ -379,8 +380,8 @@ def test_other_placements_are_chosen_from_a_list(browser, audit_of, tmp_path):
 
 # ---------------------------------------------------------------- size
 
-def test_a_report_of_four_models_can_be_sent_by_mail(audit_of):
-    """The law of 3 MB at its worst: answers and pixels of noise, which no compression makes smaller."""
+def test_a_report_of_four_models_is_small(audit_of):
+    """At most 3 MB in the worst case: predictions and pixels of incompressible noise."""
     place = Placement(image=(28, 28), canvas=(56, 56))
     audits = [made(audit_of, place, classes=10, images=24, model=f"net{number}") for number in range(4)]
     noise = io.BytesIO(np.random.default_rng(0).bytes(600_000)).getvalue()

@@ -24,25 +24,25 @@ def words(figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts] + [t.get_text() for t in figure.texts]
 
 
-def test_class_gallery_says_what_each_picture_is_taken_for():
+def test_class_gallery_shows_the_prediction_for_each_image():
     found = synthesis(["class:Bag", "class:Coat", "class:$hirt"], predictions=np.array([0, 2, 2]))
-    figure = class_gallery(found, credit="synthetic garments (synthetic)")
+    figure = class_gallery(found, credit="Images: synthetic garments")
     text = words(figure)
-    assert {"Bag", "Coat", r"\$hirt", "✓ taken for it, 97 %", r"✗ \$hirt, 97 %"} <= set(text)
+    assert {"Bag", "Coat", r"\$hirt", "✓ predicted, 97 %", r"✗ \$hirt, 97 %"} <= set(text)
     assert sum(line.startswith("✓") for line in text) == 2
-    assert "2 of 3 pictures are taken for their class" in alt_text(figure)
+    assert "2 of 3 images are predicted as their class" in alt_text(figure)
     assert any("from a black canvas" in line for line in text)
-    assert any("synthetic garments (synthetic)" in line for line in text)
+    assert any("Images: synthetic garments" in line for line in text)
 
 
 def test_classes_without_names_and_outputs_without_classes():
     numbered = synthesis(["class:0", "class:1"], class_names=[])
-    assert words(class_gallery(numbered)).count("✓ taken for it, 97 %") == 2
+    assert words(class_gallery(numbered)).count("✓ predicted, 97 %") == 2
     nothing = synthesis(["class:0"], class_names=[], predictions=np.array([-1]))
     assert not any(line.startswith("✓") for line in words(class_gallery(nothing)))
 
 
-def test_neuron_gallery_numbers_every_picture_in_rows_of_ten():
+def test_neuron_gallery_numbers_images_in_rows_of_ten():
     found = synthesis([f"fc1:{k}" for k in range(25)], start="zero", notes=["2 of 25 units stay at or below zero"])
     figure = neuron_gallery(found, limit=23)
     axes = figure.axes[0]
@@ -50,10 +50,10 @@ def test_neuron_gallery_numbers_every_picture_in_rows_of_ten():
     left = [image.get_extent()[0] for image in axes.images]
     assert len(left) == 23 and left[0] == left[10] == left[20] and len(set(left)) == 10
     assert any("2 of 25 units stay" in line for line in words(figure))
-    assert "units of fc1 in the perceptron" in alt_text(figure) and "The first 23 of 25" in alt_text(figure)
+    assert "units of fc1: perceptron" in alt_text(figure) and "The first 23 of 25" in alt_text(figure)
 
 
-def test_full_contrast_keeps_the_ground():
+def test_full_contrast_keeps_the_neutral_value():
     images = np.full((2, 1, 10, 10), 0.5)
     images[0, 0, 0] = 0.55  # 10 % of the pixels
     images[1, 0, 0] = 0.2
@@ -62,23 +62,23 @@ def test_full_contrast_keeps_the_ground():
     assert full_contrast(np.full((1, 1, 4, 4), 0.5), 0.5).min() == 128  # nothing to stretch
 
 
-def test_class_neurons_names_the_loudest_on_a_symmetric_scale():
+def test_class_neurons_names_the_largest_weights_on_a_symmetric_scale():
     weights = np.zeros((2, 12))
     weights[0, [3, 7]] = 0.5, 0.2
     weights[0, 11] = -0.4
     bias = np.array([-2.0, 1.0])
-    figure = class_neurons(weights, bias, ["Bag", "Coat"], title="who speaks", credit="synthetic garments (synthetic)")
+    figure = class_neurons(weights, bias, ["Bag", "Coat"], title="weights", credit="Images: synthetic garments")
     matrix, beside, scale = figure.axes
     assert matrix.images[0].get_clim() == beside.images[0].get_clim() == (-2.0, 2.0)
     np.testing.assert_array_equal(matrix.images[0].get_array(), weights)
     np.testing.assert_array_equal(beside.images[0].get_array(), bias[:, None])
     assert {"3  7", "11", "none"} <= {text.get_text() for text in beside.texts}
     assert [label.get_text() for label in matrix.get_yticklabels()] == ["Bag", "Coat"]
-    assert scale.get_ylabel() == "weight" and "For Bag speak neurons 3 and 7." in alt_text(figure)
+    assert scale.get_ylabel() == "weight" and "Bag: 3 and 7;" in alt_text(figure)
 
 
 @pytest.mark.parametrize("bias, names", [(np.zeros(3), ["a", "b"]), (np.zeros(2), ["a"])])
-def test_class_neurons_of_sizes_that_do_not_fit(bias, names):
+def test_class_neurons_with_mismatched_shapes_raise(bias, names):
     with pytest.raises(UsageError, match=r"weights must be \(K, N\), bias \(K,\) and class_names K names"):
         class_neurons(np.zeros((2, 5)), bias, names, title="x")
 
@@ -88,4 +88,4 @@ def test_the_report_shows_the_table_of_parameters():
     html = render_report(ReportData(title="x", dataset={}, parameters={"perceptron": [row]}))
     assert "All parameters of the perceptron" in html and "<code>&lt;fc2&gt;.weight</code>" in html
     assert "<td>10 x 100</td><td>1,000</td><td>0.5</td><td>0.25</td><td>3</td>" in html
-    assert "The parameters" not in render_report(ReportData(title="x", dataset={}))
+    assert "<h2>Parameters" not in render_report(ReportData(title="x", dataset={}))

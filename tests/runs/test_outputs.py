@@ -12,7 +12,7 @@ from shiftscope.cli import main
 from shiftscope.errors import OutputError, UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
 from shiftscope.placement import Placement
-from shiftscope.reporting.audit_set import audit_figure_names
+from shiftscope.reporting.audit_figures import audit_figure_names
 from shiftscope.runs.outputs import new_files, require_new, require_writable
 
 PLACE = Placement(image=(8, 8), canvas=(10, 9))

@@ -1,4 +1,4 @@
-"""Run folders made by hand, at any moment of a run; the real server in a process of its own; one browser for all."""
+"""Constructed run folders, the real server in its own process, and a browser."""
 
 import io
 import os
@@ -30,7 +30,7 @@ def _png() -> bytes:
 
 
 class FakeRun:
-    """The files that `shiftscope run` writes, one step after the other."""
+    """Writes the files of `shiftscope run` step by step."""
 
     jobs = (Job(model="two-full", seed=0), Job(model="two-full", seed=0, centered=True), Job(model="two-conv", seed=0))
     pixel = _png()
@@ -41,9 +41,9 @@ class FakeRun:
 
     def begin(self, **settings) -> "FakeRun":
         run = RunSettings(**settings)
-        asked = {"models": run.models, "seed": run.seed, "seeds": run.seeds, "controls": run.controls}
+        requested = {"models": run.models, "seed": run.seed, "seeds": run.seeds, "controls": run.controls}
         self.folder.write_environment({
-            "schema_version": 1, "settings": {"data": {}, "run": files.plain(asked)},
+            "schema_version": 1, "settings": {"data": {}, "run": files.plain(requested)},
             "started": "2026-01-02T03:04:05+00:00", "dataset": {"name": "garments"}})
         return self
 
@@ -92,13 +92,13 @@ def fake_run():
 
 @pytest.fixture
 def run(tmp_path) -> FakeRun:
-    """A run that was begun and has written nothing yet."""
+    """A run that has started and not trained yet."""
     return FakeRun(tmp_path / "my run").begin()
 
 
 @pytest.fixture(scope="session")
 def watching():
-    """`with watching(folder, "--port", ...) as address:` runs the real command meanwhile."""
+    """`with watching(folder, "--port", ...) as address:` runs the real command."""
     return _watching
 
 
@@ -114,8 +114,8 @@ def _watching(folder: Path, *flags: str) -> Iterator[str]:
         yield address
     finally:
         server.send_signal(signal.SIGINT)
-        _, said = server.communicate(timeout=10)
-    assert (server.returncode, said) == (0, "")
+        _, errors = server.communicate(timeout=10)
+    assert (server.returncode, errors) == (0, "")
 
 
 @pytest.fixture(scope="module")

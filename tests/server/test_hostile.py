@@ -1,5 +1,4 @@
-"""Requests that nobody with good intentions sends, to the real server, byte by byte: each is refused, none learns a
-thing."""
+"""Malicious requests to the real server: each is refused, and no refusal reveals anything."""
 
 import contextlib
 import os
@@ -16,7 +15,7 @@ LEAKS = (SECRET, "my run", "metrics", "env.json", "Traceback", ".py", "garments"
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory, fake_run, watching):
-    """(port, token) of a server on a finished run, in a folder with things that it must not give away."""
+    """(port, token) of a server on a finished run, in a folder with secret files."""
     folder = tmp_path_factory.mktemp("hostile")
     run = fake_run(folder / "my run").begin().done()
     (folder / "secret.png").write_text(SECRET)
@@ -32,7 +31,7 @@ def target(tmp_path_factory, fake_run, watching):
 
 
 def ask(port: int, request: bytes) -> tuple[int, bytes, bytes]:
-    """Send raw bytes; return status, head and body of the answer."""
+    """Send raw bytes; return status, head and body of the response."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
         line.sendall(request)
         answer = b""
@@ -48,7 +47,7 @@ def request(port: int, path: str, method: str = "GET", host: str = "127.0.0.1:{p
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def test_what_is_allowed_is_answered(target):
+def test_allowed_requests_succeed(target):
     port, token = target
     for path in ("/", "/watch.js", "/watch.css", "/app.js", "/style.css", "/explorer.css", "/report",
                  "/figures/samples.png", "/figures/samples.svg", "/figures/samples.png?time=3"):
@@ -62,7 +61,7 @@ def test_what_is_allowed_is_answered(target):
             assert b"set-cookie" not in head and b"access-control" not in head and b"\r\nserver:" not in head
 
 
-def test_the_address_without_its_last_stroke_leads_to_the_page(target):
+def test_the_address_without_its_last_slash_redirects(target):
     port, token = target
     status, head, _ = ask(port, request(port, f"/{token}"))
     assert status == 307 and f"location: /{token}/".encode() in head
@@ -89,22 +88,22 @@ WRONG = {
     "NUL": "/{token}/figures/samples.png%00.txt",
     "NUL, raw": "/{token}/figures/a\0.png",
     "another drive": "/{token}/figures/C:secret.png",
-    "whole path": "/{token}//etc/passwd",
+    "absolute path": "/{token}//etc/passwd",
     "file address": "file:///etc/passwd",
     "proxy request": "http://evil.example/{token}/",
     "a link that leaves": "/{token}/figures/link.png",
     "a pipe": "/{token}/figures/pipe.png",
     "a folder": "/{token}/figures/folder.png",
     "listing": "/{token}/figures/",
-    "listing without stroke": "/{token}/figures",
+    "listing without slash": "/{token}/figures",
     "the log": "/{token}/metrics.jsonl",
     "the environment": "/{token}/env.json",
     "the checkpoints": "/{token}/checkpoints/",
-    "no picture": "/{token}/figures/notes.txt",
-    "a hidden picture": "/{token}/figures/.hidden.png",
-    "a page among the pictures": "/{token}/figures/page.html",
+    "not a figure": "/{token}/figures/notes.txt",
+    "a hidden file": "/{token}/figures/.hidden.png",
+    "a page among the figures": "/{token}/figures/page.html",
     "the source": "/{token}/guard.py",
-    "a page that is none": "/{token}/report/",
+    "a page that does not exist": "/{token}/report/",
     "upper case": "/{token}/REPORT",
     "parameter": "/{token}/figures/samples.png;a=b",
     "long path": "/{token}/" + "a" * 5000,
@@ -120,7 +119,7 @@ def test_paths_that_are_refused(target, path):
     assert (status == 414) == (len(path) > 4000)
 
 
-def test_a_path_without_end_is_cut_off_and_the_server_lives(target):
+def test_an_endless_path_is_cut_off(target):
     port, token = target
     with socket.create_connection(("127.0.0.1", port), timeout=5) as line, contextlib.suppress(ConnectionError):
         for _ in range(1000):
@@ -147,7 +146,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("path", ["", "events"])
 @pytest.mark.parametrize("options", FOREIGN.values(), ids=FOREIGN.keys())
-def test_strangers_that_know_the_token_are_refused(target, options, path):
+def test_foreign_requests_with_the_token_are_refused(target, options, path):
     port, token = target
     values = {name: value.format(port=port) for name, value in options.items()}
     status = assert_refused(target, request(port, f"/{token}/{path}", **values))
@@ -155,7 +154,7 @@ def test_strangers_that_know_the_token_are_refused(target, options, path):
         assert status == 405
 
 
-def test_answers_to_other_methods_say_which_are_allowed(target):
+def test_other_methods_list_the_allowed_ones(target):
     _, head, _ = ask(target[0], request(target[0], f"/{target[1]}/", method="POST"))
     assert b"allow: GET, HEAD" in head
 

@@ -1,4 +1,4 @@
-"""The live page in a real browser, served by the real command, beside a real training that is killed and goes on."""
+"""The live page in a real browser, with a real training that is killed and resumed."""
 
 import os
 import shutil
@@ -14,17 +14,17 @@ import pytest
 from shiftscope.runs import Job
 
 POINTS = "() => (document.querySelector('#curves-view .ss-curve')?.getAttribute('d') ?? '').split(/[ML]/).length - 1"
-"""Points of the first curve."""
+"""Number of points of the first curve."""
 
 TRAIN = [sys.executable, "-m", "shiftscope", "train", "two-conv", "--data", "garments", "--limit", "250", "--epochs",
          "400", "--batch-size", "50", "--device", "cpu", "--quiet"]
-"""Lasts longer than the test on any machine."""
+"""Takes longer than the test on any machine."""
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 @contextmanager
 def opened(browser, address: str, **options):
-    """Open the page; yields it. It must have nothing to complain of."""
+    """Open the page; there must be no console messages or errors."""
     context = browser.new_context(**options)
     page, complaints = context.new_page(), []
     page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
@@ -51,7 +51,7 @@ def logged(folder: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_real_training_grows_in_the_page_is_killed_and_goes_on(browser, watching, tmp_path):
+def test_the_page_follows_a_training_that_is_killed_and_resumed(browser, watching, tmp_path):
     out = tmp_path / "run"
     trainer = subprocess.Popen([*TRAIN, "--out", str(out)], env=ONE_THREAD)
     try:
@@ -72,8 +72,8 @@ def test_a_real_training_grows_in_the_page_is_killed_and_goes_on(browser, watchi
             assert seen == sorted(set(seen)) and seen[-1] <= killed_at < 400
             with opened(browser, address) as page, opened(browser, second) as other:
                 assert wait_for_points(page, killed_at) == wait_for_points(other, killed_at) == killed_at
-                said = wait_for_phase(page, "silent")
-                assert said.startswith("Silent since") and "--resume" in said
+                message = wait_for_phase(page, "silent")
+                assert message.startswith("No output since") and "--resume" in message
                 assert page.locator("#trainings tbody tr").get_attribute("data-status") == "silent"
                 trainer = subprocess.Popen([*TRAIN, "--out", str(out), "--resume"], env=ONE_THREAD)
                 wait_for_phase(page, "training", 40)
@@ -89,7 +89,7 @@ def test_a_real_training_grows_in_the_page_is_killed_and_goes_on(browser, watchi
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, fake_run, watching):
-    """(run, address) of a finished run whose report asks for more than it may."""
+    """(run, address) of a finished run whose report sends forbidden requests."""
     run = fake_run(tmp_path_factory.mktemp("finished") / "my <b>run").begin().done(
         "<!DOCTYPE html><title>unread</title><h1>The report</h1><script>"
         "fetch('watch.js').then(() => { document.title = 'read'; }, () => { document.title = 'refused'; });"
@@ -100,21 +100,21 @@ def finished(tmp_path_factory, fake_run, watching):
 
 @pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 360, "height": 700}}],
                          ids=["light", "dark", "narrow"])
-def test_a_finished_run_is_readable_to_all(browser, finished, options):
+def test_a_finished_run_is_accessible(browser, finished, options):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     with opened(browser, finished[1], **options) as page:
         assert page.locator("h1").inner_text() == "my <b>run"  # a name is text
         rows = page.locator("#trainings tbody tr")
         assert rows.count() == 3 and "62.5 % (epoch 3)" in rows.first.inner_text()
-        assert page.locator(".pictures img").count() == 2
-        page.locator(".pictures img").last.scroll_into_view_if_needed()
+        assert page.locator(".figures img").count() == 2
+        page.locator(".figures img").last.scroll_into_view_if_needed()
         page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth === 60)")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
         assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
 
 
-def test_the_report_opens_and_can_ask_for_nothing(browser, finished):
+def test_the_report_opens_in_a_sandbox(browser, finished):
     with opened(browser, finished[1]) as page:
         with page.context.expect_page() as report:
             page.get_by_role("link", name="Open the report").click()
@@ -123,7 +123,7 @@ def test_the_report_opens_and_can_ask_for_nothing(browser, finished):
         assert report.value.evaluate("window.origin") == "null"
 
 
-def test_a_run_that_vanishes_and_comes_back(browser, watching, fake_run, tmp_path):
+def test_a_run_that_disappears_and_comes_back(browser, watching, fake_run, tmp_path):
     first = Job(model="two-full", seed=0)
     run = fake_run(tmp_path / "run").begin()
     run.log(first, 1, 2)
@@ -132,14 +132,14 @@ def test_a_run_that_vanishes_and_comes_back(browser, watching, fake_run, tmp_pat
         assert wait_for_points(page, 2) == 2
         shutil.rmtree(run.path)
         assert "moved or deleted" in wait_for_phase(page, "missing")
-        assert page.locator("#trainings tbody tr").count() == page.locator(".pictures li").count() == 0
+        assert page.locator("#trainings tbody tr").count() == page.locator(".figures li").count() == 0
         run.begin()
         run.log(first, 1, 2, 3)
         wait_for_phase(page, "training")
         assert wait_for_points(page, 3) == 3
 
 
-def test_a_server_that_ends_is_told(browser, watching, run):
+def test_a_lost_connection_is_shown(browser, watching, run):
     with watching(run.path) as address:
         context = browser.new_context()
         page = context.new_page()
@@ -149,5 +149,5 @@ def test_a_server_that_ends_is_told(browser, watching, run):
     page.locator("#connection").wait_for(state="visible")
     assert "shiftscope watch" in page.locator("#connection").inner_text()
     with watching(run.path, "--port", address.split(":")[2].split("/")[0]):
-        pass  # the port is free again at once
+        pass  # the port is free again immediately
     context.close()

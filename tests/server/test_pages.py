@@ -1,4 +1,4 @@
-"""Streams of events and answers, without a browser."""
+"""Event streams and responses, without a browser."""
 
 import asyncio
 import json
@@ -29,21 +29,21 @@ def client(run):
     return TestClient(live_page(RunFiles(run.path), token=TOKEN, port=PORT), base_url=f"http://127.0.0.1:{PORT}/{TOKEN}")
 
 
-def follow(run, *, seen: str | None = None, looks: int, between=lambda look: None) -> list[dict[str, str]]:
-    """Follow the stream of events for so many looks, doing something before each; return the events."""
-    left = [looks]
+def follow(run, *, seen: str | None = None, checks: int, between=lambda check: None) -> list[dict[str, str]]:
+    """Follow the event stream for some checks of the folder, calling `between` before each; return the events."""
+    left = [checks]
 
     def closing() -> bool:
         left[0] -= 1
         if left[0] >= 0:
-            between(looks - left[0])
+            between(checks - left[0])
         return left[0] < 0
 
     app = live_page(RunFiles(run.path), token=TOKEN, port=PORT, closing=closing)
     client = TestClient(app, base_url=f"http://127.0.0.1:{PORT}/{TOKEN}")
-    answer = client.get("/events", headers={"last-event-id": seen} if seen else {})
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    blocks = [block for block in answer.text.split("\n\n") if block]
+    response = client.get("/events", headers={"last-event-id": seen} if seen else {})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    blocks = [block for block in response.text.split("\n\n") if block]
     assert blocks[0] == "retry: 1000"
     return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks[1:]]
 
@@ -52,61 +52,61 @@ def epochs(event: dict[str, str]) -> int:
     return len(json.loads(event["data"])["trainings"][0]["history"])
 
 
-def test_every_new_line_is_told_with_all_before_it(run):
-    events = follow(run, looks=6, between=lambda look: run.log(FIRST, look // 2) if look % 2 == 0 else None)
+def test_every_event_has_the_whole_history(run):
+    events = follow(run, checks=6, between=lambda check: run.log(FIRST, check // 2) if check % 2 == 0 else None)
     assert [epochs(event) for event in events] == [0, 1, 2, 3]
     assert len({event["id"] for event in events}) == 4 and {event["event"] for event in events} == {"state"}
 
 
-def test_who_comes_back_gets_the_whole_history_unless_it_has_it(run):
+def test_a_reconnecting_page_gets_only_new_snapshots(run):
     run.log(FIRST, 1, 2)
-    first = follow(run, looks=1)[0]
-    assert follow(run, seen=first["id"], looks=3) == []
+    first = follow(run, checks=1)[0]
+    assert follow(run, seen=first["id"], checks=3) == []
     run.log(FIRST, 3)
-    assert [epochs(event) for event in follow(run, seen=first["id"], looks=3)] == [3]
-    assert [epochs(event) for event in follow(run, seen="of another server", looks=3)] == [3]
+    assert [epochs(event) for event in follow(run, seen=first["id"], checks=3)] == [3]
+    assert [epochs(event) for event in follow(run, seen="of another server", checks=3)] == [3]
 
 
-def test_a_log_that_gets_shorter_is_shown_shorter(run):
+def test_a_shortened_log_is_shown(run):
     run.log(FIRST, 1, 2, 3)
-    events = follow(run, looks=4, between=lambda look: run.folder.log.truncate(FIRST.key, 1) if look == 3 else None)
+    events = follow(run, checks=4, between=lambda check: run.folder.log.truncate(FIRST.key, 1) if check == 3 else None)
     assert [epochs(event) for event in events] == [3, 1]
 
 
-def test_a_line_that_is_half_written_waits_for_its_end(run):
+def test_an_incomplete_line_is_ignored_until_complete(run):
     run.log(FIRST, 1)
     whole = (run.path / "metrics.jsonl").read_text().replace('"epoch": 1', '"epoch": 2')
     halves = {2: whole[:30], 4: whole[30:]}
 
-    def write(look: int) -> None:
+    def write(check: int) -> None:
         with (run.path / "metrics.jsonl").open("a") as log:
-            log.write(halves.get(look, ""))
+            log.write(halves.get(check, ""))
 
-    events = follow(run, looks=6, between=write)
+    events = follow(run, checks=6, between=write)
     assert [epochs(event) for event in events] == [1, 1, 2]
     assert [json.loads(event["data"])["problems"] for event in events] == [[]] * 3
 
 
-def test_a_run_that_is_deleted_meanwhile_is_told_and_found_again(run):
+def test_a_deleted_run_is_reported_and_found_again(run):
     run.log(FIRST, 1)
 
-    def change(look: int) -> None:
-        if look == 2:
+    def change(check: int) -> None:
+        if check == 2:
             shutil.rmtree(run.path)
-        if look == 4:
+        if check == 4:
             run.begin()
 
-    phases = [json.loads(event["data"])["phase"] for event in follow(run, looks=6, between=change)]
+    phases = [json.loads(event["data"])["phase"] for event in follow(run, checks=6, between=change)]
     assert phases == ["training", "missing", "training"]
 
 
-def test_a_quiet_stream_says_that_it_is_there(run, monkeypatch):
-    monkeypatch.setattr(pages, "ALIVE", 0.02)
-    said = [event for event in follow(run, looks=12) if "" in event]
-    assert said and all(event == {"": "still here"} for event in said)
+def test_a_quiet_stream_sends_comments(run, monkeypatch):
+    monkeypatch.setattr(pages, "KEEP_ALIVE", 0.02)
+    comments = [event for event in follow(run, checks=12) if "" in event]
+    assert comments and all(event == {"": "keep-alive"} for event in comments)
 
 
-def test_two_pages_and_two_servers_tell_the_same(run):
+def test_two_servers_send_the_same_snapshot(run):
     run.log(FIRST, 1, 2)
 
     async def both() -> list[str]:
@@ -119,41 +119,41 @@ def test_two_pages_and_two_servers_tell_the_same(run):
     assert one == other and '"epoch": 2' in one
 
 
-def test_the_head_of_a_stream_is_no_stream(client):
-    answer = client.head("/events")
-    assert (answer.status_code, answer.content) == (200, b"")
+def test_head_of_a_stream_is_empty(client):
+    response = client.head("/events")
+    assert (response.status_code, response.content) == (200, b"")
 
 
-def test_pictures_and_reports_live_in_a_world_of_their_own(run, client):
+def test_figures_and_reports_are_sandboxed(run, client):
     run.done()
     for path, kind in (("/report", "text/html; charset=utf-8"), ("/figures/samples.png", "image/png"),
                        ("/figures/samples.svg", "image/svg+xml")):
-        answer = client.get(path)
-        policy = answer.headers["content-security-policy"]
-        assert answer.headers["content-type"] == kind and "sandbox" in policy and "allow-same-origin" not in policy
+        response = client.get(path)
+        policy = response.headers["content-security-policy"]
+        assert response.headers["content-type"] == kind and "sandbox" in policy and "allow-same-origin" not in policy
         assert "default-src 'none'" in policy
     assert client.get("/figures/samples.png").content == run.pixel
 
 
-def test_what_is_not_there_yet_is_not_found(client):
+def test_missing_files_are_not_found(client):
     for path in ("/report", "/figures/samples.png", "/nothing"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.text) == (404, "not found\n")
+        response = client.get(path)
+        assert (response.status_code, response.text) == (404, "not found\n")
 
 
-def test_an_error_inside_says_nothing(run, monkeypatch):
+def test_internal_errors_are_not_revealed(run, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret")
 
     monkeypatch.setattr(RunFiles, "read", fail)
     app = live_page(RunFiles(run.path), token=TOKEN, port=PORT)
     client = TestClient(app, base_url=f"http://127.0.0.1:{PORT}/{TOKEN}", raise_server_exceptions=False)
-    answer = client.get("/report")
-    assert (answer.status_code, answer.text) == (500, "refused\n")
-    assert all(answer.headers[name] == value for name, value in HEADERS.items())
+    response = client.get("/report")
+    assert (response.status_code, response.text) == (500, "refused\n")
+    assert all(response.headers[name] == value for name, value in HEADERS.items())
 
 
-def test_a_web_socket_is_turned_away(client):
+def test_web_sockets_are_refused(client):
     from starlette.websockets import WebSocketDisconnect
 
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/events"):

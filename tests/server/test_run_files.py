@@ -9,12 +9,12 @@ from shiftscope.server.run_files import RunFiles
 links = pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are for some users only on Windows")
 
 
-def test_only_runs_are_watched(tmp_path, run):
+def test_only_runs_can_be_watched(tmp_path, run):
     with pytest.raises(CheckpointError, match="there is no run at .*my rum: did you mean 'my run'"):
         RunFiles(tmp_path / "my rum")
-    with pytest.raises(CheckpointError, match="env.json is a file, not a run: give the folder"):
+    with pytest.raises(CheckpointError, match="env.json is a file, not a run: pass the folder"):
         RunFiles(run.path / "env.json")
-    with pytest.raises(CheckpointError, match="holds no run, for it has no env.json: give the folder"):
+    with pytest.raises(CheckpointError, match="is not a run because it has no env.json: pass the folder"):
         RunFiles(tmp_path)
 
 
@@ -38,15 +38,15 @@ def test_nothing_outside_the_folder_is_read(tmp_path, run):
     assert list(found.figures()) == ["inside.png", "real.png"]
 
 
-def test_a_file_that_is_too_large_is_not_there(run, monkeypatch):
+def test_large_files_are_ignored(run, monkeypatch):
     (run.path / "report.html").write_text("12345")
     found = RunFiles(run.path)
     assert found.read("report.html") == b"12345"
-    monkeypatch.setitem(RunFiles.read.__globals__, "MOST_BYTES", 4)
+    monkeypatch.setitem(RunFiles.read.__globals__, "MAX_BYTES", 4)
     assert found.read("report.html") is None
 
 
-def test_figures_come_as_they_were_drawn_each_once(run):
+def test_figures_are_sorted_by_time_without_duplicates(run):
     run.draw("samples.png", "samples.svg", "print.svg", "curves.png", "notes.txt", ".hidden.png")
     for place, name in enumerate(("curves.png", "samples.png", "print.svg")):
         os.utime(run.folder.figures / name, (1000 + place, 1000 + place))
@@ -54,9 +54,9 @@ def test_figures_come_as_they_were_drawn_each_once(run):
 
 
 @pytest.mark.parametrize("text, why", [
-    ("{", "holds no JSON object"), ("[1]", "holds no JSON object"), ("[" * 100_000, "holds no JSON object"),
+    *((text, "is ignored because it is not a JSON object") for text in ("{", "[1]", "[" * 100_000)),
     ('{"schema_version": 2}', "schema version 2, this release reads version 1"), ("{}", "schema version None")])
-def test_documents_that_cannot_be_used_say_why(run, text, why):
+def test_unusable_documents_have_a_message(run, text, why):
     (run.path / "metrics.json").write_text(text)
     values, problem = RunFiles(run.path).document("metrics.json")
     assert values is None and problem is not None and problem.startswith("metrics.json ") and why in problem

@@ -7,15 +7,14 @@ import pytest
 
 from shiftscope.runs import Job
 from shiftscope.server.run_files import RunFiles
-from shiftscope.server.run_state import run_state
-from shiftscope.server.watcher import Watcher
+from shiftscope.server.run_state import Watcher, run_state
 
 FIRST, CONTROL, LAST = (Job(model="two-full", seed=0), Job(model="two-full", seed=0, centered=True),
                         Job(model="two-conv", seed=0))
 
 
-def look(run, after: float = 0.0) -> dict:
-    """The state of a run so many seconds from now."""
+def state_of(run, after: float = 0.0) -> dict:
+    """The state of a run, some seconds from now."""
     return run_state(RunFiles(run.path), time.time() + after)
 
 
@@ -23,114 +22,114 @@ def statuses(state: dict) -> list[str]:
     return [training["status"] for training in state["trainings"]]
 
 
-def test_a_run_from_its_beginning_to_its_end(run):
-    state = look(run)
+def test_a_run_from_start_to_end(run):
+    state = state_of(run)
     assert (state["phase"], statuses(state)) == ("training", ["training", "waiting", "waiting"])
     assert [t["title"] for t in state["trainings"]] == ["perceptron", "perceptron, trained centered", "convnet"]
     run.log(FIRST, 1, 2, 3, seconds=2.5)
-    state = look(run)
+    state = state_of(run)
     first = state["trainings"][0]
     assert (first["epoch"], first["epochs"], first["images_per_second"], first["seconds_left"]) == (3, 4, 3000, 2.5)
     assert first["best"] == {"epoch": 3, "val_accuracy": 0.625}
     assert first["history"][1] == {"epoch": 2, "train_loss": 1.0, "train_accuracy": 0.375, "val_accuracy": 0.5}
-    assert state["sentence"] == "Training: perceptron (0 of 3 trainings done)."
+    assert state["message"] == "Training: perceptron (0 of 3 training jobs done)."
     run.log(FIRST, 4)
-    assert statuses(look(run)) == ["evaluating", "waiting", "waiting"]
+    assert statuses(state_of(run)) == ["evaluating", "waiting", "waiting"]
     run.finish(FIRST)
-    assert statuses(look(run)) == ["done", "training", "waiting"]
+    assert statuses(state_of(run)) == ["done", "training", "waiting"]
     for job in (CONTROL, LAST):
         run.log(job, 1, 2, 3, 4)
         run.finish(job)
     run.metrics()
-    assert (look(run)["phase"], look(run)["report"]) == ("finishing", None)
+    assert (state_of(run)["phase"], state_of(run)["report"]) == ("finishing", None)
     run.draw("samples.png")
     (run.path / "report.html").write_text("<p>")
-    state = look(run, after=1e6)  # what is done is never silent
-    assert (state["phase"], state["sentence"], statuses(state)) == ("done", "Done: 3 trainings.", ["done"] * 3)
+    state = state_of(run, after=1e6)  # finished runs are never silent
+    assert (state["phase"], state["message"], statuses(state)) == ("done", "Done: 3 training jobs.", ["done"] * 3)
     assert state["report"] and [figure["name"] for figure in state["figures"]] == ["samples.png"]
 
 
 def test_the_time_left_follows_the_last_five_epochs(run):
     run.log(FIRST, 1, 2, 3, of=10, seconds=100)
     run.log(FIRST, 4, 5, 6, of=10, seconds=8)
-    assert look(run)["trainings"][0]["seconds_left"] == 4 * 8
+    assert state_of(run)["trainings"][0]["seconds_left"] == 4 * 8
 
 
-def test_more_seeds_are_more_trainings(run):
+def test_each_seed_is_a_job(run):
     run.begin(models=("two-conv",), seed=3, seeds=2)
-    assert [t["title"] for t in look(run)["trainings"]] == ["convnet, seed 3", "convnet, seed 4"]
+    assert [t["title"] for t in state_of(run)["trainings"]] == ["convnet, seed 3", "convnet, seed 4"]
 
 
-def test_one_training_of_the_train_command_needs_no_report(run):
+def test_the_train_command_needs_no_report(run):
     run.begin_train("two-conv", seed=7)
-    assert [t["key"] for t in look(run)["trainings"]] == ["two-conv-seed7"]
+    assert [t["key"] for t in state_of(run)["trainings"]] == ["two-conv-seed7"]
     run.finish(Job(model="two-conv", seed=7))
     run.metrics()
-    assert (look(run)["phase"], look(run)["sentence"]) == ("done", "Done: 1 training.")
+    assert (state_of(run)["phase"], state_of(run)["message"]) == ("done", "Done: 1 training job.")
 
 
-def test_a_run_that_stops_writing_is_silent_at_the_time_that_is_announced(run):
+def test_a_run_without_output_becomes_silent_at_the_announced_time(run):
     run.log(FIRST, 1, seconds=2)
-    assert look(run, after=7)["phase"] == "training"
-    state = look(run, after=9)
+    assert state_of(run, after=7)["phase"] == "training"
+    state = state_of(run, after=9)
     assert (state["phase"], statuses(state)[0]) == ("silent", "silent")
-    assert "Silent since" in state["sentence"] and "--resume" in state["sentence"]
+    assert "No output since" in state["message"] and "--resume" in state["message"]
     assert state["silent_at"] == pytest.approx(state["changed"] + 8)
     run.log(FIRST, 2, 3, seconds=30)  # the usual epoch is now a long one
-    assert look(run, after=89)["phase"] == "training" and look(run, after=91)["phase"] == "silent"
-    run.finish(FIRST)  # what comes now has no lines
-    assert look(run, after=170)["phase"] == "training" and look(run, after=190)["phase"] == "silent"
+    assert state_of(run, after=89)["phase"] == "training" and state_of(run, after=91)["phase"] == "silent"
+    run.finish(FIRST)  # later work has no log lines
+    assert state_of(run, after=170)["phase"] == "training" and state_of(run, after=190)["phase"] == "silent"
 
 
-def test_a_training_stopped_in_good_order_says_so_until_it_goes_on(run):
+def test_a_stopped_training_is_marked_until_it_is_resumed(run):
     run.log(FIRST, 1, 2)
     run.stop(FIRST, epochs=2)
-    state = look(run, after=1e6)
+    state = state_of(run, after=1e6)
     assert (state["phase"], statuses(state)[0]) == ("stopped", "stopped")
-    assert "perceptron after 2 epochs, all of it saved; the same command with --resume goes on" in state["sentence"]
+    assert "perceptron after 2 epochs; continue with the same command and --resume" in state["message"]
     run.log(FIRST, 3)
-    assert look(run)["phase"] == "training"
-    run.stop(CONTROL, epochs=0)  # a mark of a training that has not begun is no news
-    assert look(run)["phase"] == "training"
+    assert state_of(run)["phase"] == "training"
+    run.stop(CONTROL, epochs=0)  # a checkpoint of a job that has not started is ignored
+    assert state_of(run)["phase"] == "training"
 
 
-def test_a_pause_is_over_when_the_run_goes_on(run):
+def test_a_pause_ends_when_the_run_is_resumed(run):
     run.log(FIRST, 1)
     run.stop(FIRST, epochs=1)
     run.metrics(paused="the run paused")
-    state = look(run, after=1e6)
-    assert (state["phase"], statuses(state)[0]) == ("paused", "paused") and "--max-time" in state["sentence"]
+    state = state_of(run, after=1e6)
+    assert (state["phase"], statuses(state)[0]) == ("paused", "paused") and "--max-time" in state["message"]
     os.utime(run.folder.metrics, (1e9, 1e9))
     os.utime(run.folder.checkpoint(FIRST.key) / "config.json", (1e9, 1e9))
-    assert look(run)["phase"] == "training"
+    assert state_of(run)["phase"] == "training"
 
 
 @pytest.mark.parametrize("settings", [True, "run", ["run"], {"run": 3}])
 def test_a_finished_run_with_settings_of_another_type(run, settings):
     run.done()
     run.folder.write_environment({"schema_version": 1, "settings": settings})
-    assert look(run)["phase"] in ("done", "finishing")
+    assert state_of(run)["phase"] in ("done", "finishing")
 
 
 def test_histories_of_a_run_without_its_log(run):
     run.metrics(models=[{"name": "two-full", "seed": 0, "trained": "random", "epochs": 2, "history": [
         {"epoch": 1, "train_loss": 1.5, "train_accuracy": 0.5, "val_accuracy": None}, {"epoch": "two"}, 3]}, "strange"])
-    first = look(run)["trainings"][0]
+    first = state_of(run)["trainings"][0]
     assert (first["epoch"], first["epochs"], first["best"], first["images_per_second"]) == (1, 2, None, None)
     assert len(first["history"]) == 1
 
 
-def test_garbage_in_the_log_is_counted_and_left_out(run):
+def test_invalid_log_lines_are_counted_and_ignored(run):
     run.log(FIRST, 1, 2)
-    good = look(run)["trainings"]
+    good = state_of(run)["trainings"]
     with (run.path / "metrics.jsonl").open("ab") as log:
         log.write(b"nonsense\n\xff\xfe\n[1, 2]\n" + b"[" * 50_000 + b'\n{"job": 3, "epoch": 1}\n{"job": "a", "epoch": '
                   b'-1}\n{"job": "a", "epoch": true}\n{"job": "a", "epoch": 1e99}\n')
         log.write(json.dumps({"job": FIRST.key, "epoch": 2, "train_loss": "x", "val_accuracy": "high",
                               "epochs": "many", "epoch_seconds": None, "images_per_second": []}).encode() + b"\n")
         log.write(b'{"job": "two-full-seed0", "epoch": 3, "train_lo')  # torn: neither shown nor counted
-    state = look(run)
-    assert state["problems"] == ["8 lines of metrics.jsonl cannot be read and are left out."]
+    state = state_of(run)
+    assert state["problems"] == ["8 lines of metrics.jsonl are invalid and ignored."]
     assert state["trainings"][0]["history"] == [good[0]["history"][0], {
         "epoch": 2, "train_loss": None, "train_accuracy": None, "val_accuracy": None}]
     assert state["trainings"][0]["images_per_second"] is None and state["trainings"][0]["epochs"] is None
@@ -141,18 +140,18 @@ def test_garbage_in_the_log_is_counted_and_left_out(run):
     {"run": {"models": [], "seed": 0, "seeds": 1}}, {"run": {"models": [1], "seed": 0, "seeds": 1}},
     {"run": {"models": ["a"], "seed": 0, "seeds": 10**12}}, {"run": {"models": ["a"], "seed": 10**400, "seeds": 1}},
     {"model": "a", "training": {"seed": "0"}}, {"checkpoint": "x", "repair": {}}])
-def test_settings_that_ask_for_no_training_still_show_what_is_logged(run, settings):
+def test_settings_without_training_still_show_the_log(run, settings):
     run.folder.write_environment({"schema_version": 1, "settings": settings, "dataset": 3, "started": []})
-    state = look(run)
+    state = state_of(run)
     assert (state["phase"], state["trainings"], state["dataset"]) == ("other", [], None)
     run.log(LAST, 1)
-    assert [t["key"] for t in look(run)["trainings"]] == [LAST.key]
+    assert [t["key"] for t in state_of(run)["trainings"]] == [LAST.key]
 
 
-def test_files_of_another_version_are_named_not_read(run):
+def test_files_of_another_version_are_reported(run):
     run.metrics(schema_version=7)
     run.folder.write_environment({"schema_version": "9" * 50})
-    problems = look(run)["problems"]
+    problems = state_of(run)["problems"]
     assert [problem.split(",")[0] for problem in problems] == [
         f"env.json has schema version {'9' * 20}…", "metrics.json has schema version 7"]
 
@@ -160,29 +159,29 @@ def test_files_of_another_version_are_named_not_read(run):
 def test_a_run_that_is_deleted_and_comes_back(run):
     watcher = Watcher(RunFiles(run.path))
     run.log(FIRST, 1)
-    before = watcher.look()
+    before = watcher.snapshot()
     shutil.rmtree(run.path)
-    gone = json.loads(watcher.look().text)
+    gone = json.loads(watcher.snapshot().text)
     assert (gone["phase"], gone["trainings"], gone["figures"]) == ("missing", [], [])
     run.begin()
     run.log(FIRST, 1)
-    back = json.loads(watcher.look().text)
+    back = json.loads(watcher.snapshot().text)
     assert back["phase"] == "training"
     assert back["trainings"] == json.loads(before.text)["trainings"]
 
 
-def test_a_look_reads_only_what_changed_and_keeps_its_name(run, monkeypatch):
+def test_a_snapshot_is_reused_until_files_change(run, monkeypatch):
     now = [time.time()]
     watcher = Watcher(RunFiles(run.path), clock=lambda: now[0])
     run.log(FIRST, 1, seconds=1)
-    first = watcher.look()
-    monkeypatch.setattr("shiftscope.server.watcher.run_state", None)  # reading again would fail
-    assert watcher.look() is first
+    first = watcher.snapshot()
+    monkeypatch.setattr("shiftscope.server.run_state.run_state", None)  # reading again would fail
+    assert watcher.snapshot() is first
     monkeypatch.undo()
     run.log(FIRST, 2, seconds=1)
-    second = watcher.look()
-    assert second.id != first.id and Watcher(RunFiles(run.path), clock=lambda: now[0]).look().id == second.id
+    second = watcher.snapshot()
+    assert second.id != first.id and Watcher(RunFiles(run.path), clock=lambda: now[0]).snapshot().id == second.id
     now[0] += 11
-    silent = watcher.look()
-    assert json.loads(silent.text)["phase"] == "silent" and watcher.look() is silent
+    silent = watcher.snapshot()
+    assert json.loads(silent.text)["phase"] == "silent" and watcher.snapshot() is silent
     assert silent.event() == f"id: {silent.id}\nevent: state\ndata: {silent.text}\n\n" and "\n" not in silent.text

@@ -1,4 +1,4 @@
-"""The command: what it says, where it listens, how it ends."""
+"""The command: messages, address, and end."""
 
 import builtins
 import socket
@@ -10,7 +10,6 @@ import pytest
 
 from shiftscope.cli import main
 from shiftscope.errors import UsageError
-from shiftscope.server.guard import new_token
 from shiftscope.server.serve import listening, serve
 
 
@@ -22,30 +21,30 @@ def taken():
         yield other.getsockname()[1]
 
 
-def test_a_port_that_is_taken(run, taken, capsys):
+def test_a_taken_port_is_an_error(run, taken, capsys):
     assert main(["watch", str(run.path), "--port", str(taken)]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and said.err == (f"error: port {taken} is in use by another program: choose another one with "
-                                           "--port, or leave it out for one that is free\n")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: port {taken} is in use by another program: choose another --port, or omit it\n"
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_ports_that_are_none(run, port):
+def test_invalid_ports_raise(run, port):
     with pytest.raises(UsageError, match=rf"port must be from 0 to 65535, got {port}"):
         listening(port)
 
 
-def test_only_this_machine_can_reach_it():
+def test_the_server_listens_on_this_machine_only():
     with listening(0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1" and listener.getsockname()[1] > 0
 
 
-def test_a_port_of_the_system(monkeypatch):
+def test_a_system_port_raises(monkeypatch):
     def bind(*_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket, "socket", lambda *_: _Socket(bind))
-    with pytest.raises(UsageError, match="port 80 is only for the system: choose one from 1024"):
+    with pytest.raises(UsageError, match="port 80 is reserved for the system: choose one from 1024"):
         listening(80)
 
 
@@ -58,17 +57,18 @@ class _Socket:
     def close(self): ...
 
 
-@pytest.mark.parametrize("name, code, says", [
-    ("nowhere", 3, "there is no run at "), ("my run/env.json", 3, "is a file, not a run"), (".", 3, "holds no run")])
-def test_folders_that_hold_no_run(run, capsys, monkeypatch, name, code, says):
+@pytest.mark.parametrize("name, code, message", [
+    ("nowhere", 3, "there is no run at "), ("my run/env.json", 3, "is a file, not a run"), (".", 3, "is not a run")])
+def test_folders_without_a_run(run, capsys, monkeypatch, name, code, message):
     monkeypatch.chdir(run.path.parent)
     assert main(["watch", name]) == code
-    said = capsys.readouterr()
-    assert said.out == "" and says in said.err and said.err.startswith("error: ") and said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and message in captured.err
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
-def test_without_the_extra_it_says_what_to_install(run, capsys, monkeypatch, missing):
+def test_without_the_extra_the_message_names_it(run, capsys, monkeypatch, missing):
     found = builtins.__import__
 
     def without(name, *rest):
@@ -84,7 +84,7 @@ def test_without_the_extra_it_says_what_to_install(run, capsys, monkeypatch, mis
                                        "extra: pip install 'shiftscope[server]'\n")
 
 
-def test_open_opens_the_address_that_is_printed(run, capsys, monkeypatch):
+def test_open_opens_the_printed_address_with_a_random_token(run, capsys, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
@@ -92,16 +92,13 @@ def test_open_opens_the_address_that_is_printed(run, capsys, monkeypatch):
     assert main(["watch", str(run.path)]) == 0
     printed = capsys.readouterr().out.split()
     assert len(printed) == 2 and opened == printed[:1] and printed[0].startswith("http://127.0.0.1:")
+    tokens = {address.split("/")[3] for address in printed}
+    assert len(tokens) == 2 and {len(token) for token in tokens} == {43}
 
 
-def test_tokens_are_long_and_never_the_same():
-    tokens = {new_token() for _ in range(100)}
-    assert len(tokens) == 100 and {len(token) for token in tokens} == {43}
-
-
-def test_it_serves_from_a_thread_as_well(run):
+def test_serving_from_a_thread(run):
     def ready(address):
-        raise OSError(address)  # far enough
+        raise OSError(address)  # ends the server
 
     with ThreadPoolExecutor(1) as threads, pytest.raises(OSError, match=r"http://127\.0\.0\.1:"):
         threads.submit(serve, run.path, ready=ready).result(30)
@@ -112,7 +109,7 @@ import signal, sys
 from shiftscope.server.serve import serve
 
 class Lost:
-    def __del__(self):  # where Python drops exceptions, as it does in parts of an import
+    def __del__(self):  # Python ignores exceptions here, as in parts of an import
         signal.raise_signal(signal.SIGINT)
 
 before = signal.getsignal(signal.SIGINT)
@@ -122,7 +119,7 @@ print("ended")
 """
 
 
-def test_ctrl_c_before_the_server_runs_ends_it_all_the_same(run):
+def test_ctrl_c_before_the_server_runs_ends_it(run):
     command = [sys.executable, "-c", INTERRUPTED, str(run.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")

@@ -111,8 +111,8 @@ def test_seeds_in_different_folders_remain_seeds(done, runs, tmp_path):
 
 
 @pytest.mark.parametrize("name, text", [
-    ("train", "How training went"), ("audit", "Every placement"), ("evaluate", "What is taken for what"),
-    ("visualize", "What the models see in a class")])
+    ("train", "Training curves"), ("audit", "Accuracy by position"), ("evaluate", "Confusion matrix"),
+    ("visualize", "Class visualizations")])
 def test_each_command_leaves_enough_for_a_page(runs, tmp_path, name, text):
     html = made(tmp_path, runs[name])
     assert text in html and html.startswith("<!DOCTYPE html>")
@@ -235,7 +235,7 @@ def test_from_python_in_any_order(done, tmp_path):
     records = [TrainResult.load(results / "training"), Evaluation.load(results / "test")]
     pages = [shiftscope.report(order, tmp_path / "page.html", title="T").read_text()
              for order in (records, records[::-1])]
-    assert pages[0] == pages[1] and "How training went" in pages[0]
+    assert pages[0] == pages[1] and "Training curves" in pages[0]
     assert shiftscope.report(Audit.load(results / "audit"), tmp_path / "one.html") == tmp_path / "one.html"
     assert explorer((tmp_path / "one.html").read_text())
     with pytest.raises(UsageError, match="a report needs results of training, .* got none"):

@@ -10,7 +10,7 @@ from shiftscope.errors import CheckpointError
 from shiftscope.models import TwoFullNet
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.reporting.explorer import chosen_images
+from shiftscope.reporting.selection import choose_images
 from shiftscope.workflows.shared_images import Asked, narrowed, share_images, shared_index, shown_alike
 
 PLACE = Placement(image=(12, 12), canvas=(16, 15))
@@ -95,7 +95,7 @@ def test_all_models_then_have_scores_of_the_same_images(audits, data, models):
                 scores = model(PLACE.place(pixels, offsets) / 255)
             shift = scores.numpy() - part.shown_logits[:, column].astype(np.float32)
             assert np.ptp(shift, axis=1).max() < 0.01  # a log-softmax moves all scores of a picture alike
-    shown, first = chosen_images(alike)
+    shown, first = choose_images(alike)
     assert sorted(shown.tolist()) == sorted(index.tolist()) and first == 12
 
 

@@ -12,10 +12,9 @@ from shiftscope.course.history import History
 from shiftscope.course.images import rescale, to_colors
 from shiftscope.outputs import classify
 from shiftscope.progress import duration
-from shiftscope.reporting.sheet import Layout, Sheet
-from shiftscope.reporting.style import SERIES, describe, foot, foot_height, head, head_height, styled
-from shiftscope.reporting.verdict import NO_ANSWER, mark_answer
-from shiftscope.reporting.wording import percent
+from shiftscope.reporting.figure_style import SERIES, describe, foot, foot_height, head, head_height, styled
+from shiftscope.reporting.formatting import percent
+from shiftscope.reporting.image_grid import NONFINITE_NAME, GridLayout, ImageGrid
 
 _TRAIN, _TEST = ("train", *SERIES[0], "--", "training, while it learns"), ("test", *SERIES[1], "-", "test, after it")
 _NOTE = ("Training: the mean over an epoch while the weights change, with dropout where the model has it. It may be "
@@ -86,17 +85,17 @@ def answer_gallery(model: str, answered: Answered, class_names: Sequence[str]) -
     labels = answered.labels.cpu()
     count, right = len(labels), int((classes == labels).sum())
     height, width = answered.images.shape[2:]
-    layout = Layout(count=count, columns=min(8, count), size=(int(height), int(width)), side=1.0, below=0.45, gap=0.14)
+    layout = GridLayout(count=count, columns=min(8, count), size=(int(height), int(width)), below=0.45, gap=0.14)
     title = f"What {model} says: {right} of {count} right"
     note = "Percentages: how sure the model is. Each picture is stretched from its darkest to its brightest pixel."
-    sheet = Sheet(layout, title=title, subtitle="The first images of the test loader, not picked.", footer=(note,))
+    grid = ImageGrid(layout, title=title, subtitle="The first images of the test loader, not picked.", footer=(note,))
     for cell, image in enumerate(answered.images.cpu()):
-        sheet.show(cell, to_colors(rescale(image.float())))
+        grid.draw(cell, to_colors(rescale(image.float())))
         true, said = int(labels[cell]), int(classes[cell])
-        mark_answer(sheet, cell, right=true == said, true=_names(class_names, true), said=_names(class_names, said),
-                    confidence=float(confidence[cell]))
-    return describe(sheet.figure, f"{title}. Wrong answers have a dashed frame, a cross and the word wrong.")
+        grid.mark_prediction(cell, correct=true == said, true=_names(class_names, true),
+                             predicted=_names(class_names, said), confidence=float(confidence[cell]))
+    return describe(grid.figure, f"{title}. Incorrect predictions have a dashed frame and a cross.")
 
 
 def _names(class_names: Sequence[str], index: int) -> str:
-    return str(class_names[index]) if index >= 0 else NO_ANSWER
+    return str(class_names[index]) if index >= 0 else NONFINITE_NAME

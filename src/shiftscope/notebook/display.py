@@ -82,10 +82,10 @@ def _image(record: Record) -> tuple[str, str, dict[str, int]] | None:
         return None
     if figure is None:
         return None
-    from shiftscope.reporting import alt_text, few_colors, render_figure
+    from shiftscope.reporting import alt_text, reduce_colors, render_figure
 
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    png = base64.b64encode(few_colors(render_figure(figure, "png"))).decode("ascii")
+    png = base64.b64encode(reduce_colors(render_figure(figure, "png"))).decode("ascii")
     tag = (f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt_text(figure))}" width="{width}" '
            f'height="{height}">')
     return png, tag, {"width": width, "height": height}
@@ -120,7 +120,7 @@ def _explorer_frame(audit: Audit, fallback: str) -> str | None:
 
     The frame has no origin: its script cannot access the notebook or its cookies.
     """
-    from shiftscope.reporting.explorer_page import render_explorer
+    from shiftscope.reporting.explorer import render_explorer
 
     title = f"Predictions of {audit.model} at all placements"
     while len(audit.shown_index):

@@ -15,9 +15,9 @@ import traitlets
 from shiftscope.errors import UsageError
 from shiftscope.notebook.summary import summary
 from shiftscope.outputs import probabilities
-from shiftscope.reporting import accuracy_map, few_colors, render_figure
-from shiftscope.reporting.assets import asset
+from shiftscope.reporting import accuracy_map, reduce_colors, render_figure
 from shiftscope.reporting.explorer import explorer_payload
+from shiftscope.reporting.web_page import asset
 from shiftscope.results import Audit
 
 
@@ -127,7 +127,7 @@ class Explorer(anywidget.AnyWidget):
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         if data is None:
             return bundle
-        png = few_colors(render_figure(accuracy_map(self._audits), "png"))
+        png = reduce_colors(render_figure(accuracy_map(self._audits), "png"))
         text = "\n".join(summary(audit) for audit in self._audits)
         return data | {"text/plain": text, "image/png": base64.b64encode(png).decode("ascii")}, metadata
 

@@ -1,49 +1,49 @@
-// Shiftscope's views, one ES module for the report, the notebook's widget and the live page. No framework, no build.
+// Interactive views of the report, the notebook widget and the live page, as one ES module without framework or build.
 //
 //   mountExplorer(root, payload, {onMove, image, dy, dx}) -> {setPlacement(dy, dx), setImage(i), ready, destroy()}
 //   mountConfusion(root, payload)                         -> {ready, destroy()}
-//   mountCurves(root, histories)                          -> {update(histories), destroy()}
-//   startPage(document)                                   mounts what a report holds
+//   mountCurves(root, curves)                             -> {update(curves), destroy()}
+//   startPage(document)                                   mounts all views of a report
 //   export default {render({model, el})}                  a widget, see anywidget
 //
-// Payloads are made by shiftscope.reporting (explorer.py, confused.py, histories.py), where their shapes are written
-// down. Nothing here is global: a page may hold any number of views. Text goes in as text, never as HTML, and styles as
-// properties, never as attributes, so that a page may forbid inline styles and scripts.
+// Payloads are made and documented in shiftscope.reporting (explorer.py, confusion.py, curves.py). There is no global
+// state: a page may hold any number of views. Text is never inserted as HTML, and styles are set as properties, so that
+// a page can forbid inline styles and scripts.
 
 // ---------------------------------------------------------------- constants
 
-/** Paul Tol, "Color Schemes", 2021: the muted scheme and its gray. With more classes they begin anew: letters tell. */
+/** Paul Tol, "Color Schemes", 2021: the muted scheme and its gray. More than ten classes reuse colors, not letters. */
 const LABEL_COLORS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255",
   "#AA4499", "#DDDDDD"];
 
-/** Nine stops of cividis (Nunez, Anderton and Renslow, 2018): even steps to all eyes, and rising in gray. */
+/** Nine stops of cividis (Nunez, Anderton and Renslow, 2018): color-blind safe, monotonic in lightness. */
 const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120],
   [165, 156, 116], [195, 179, 105], [253, 231, 55]];
 
-/** Counts in a table: from nothing to all, on a light and on a dark page. */
+/** Fractions in a table from 0 to 1, on a light and on a dark page. */
 const SHADES = [[[240, 245, 250], [106, 165, 210], [8, 48, 107]], [[32, 43, 55], [60, 120, 170], [190, 224, 255]]];
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const INK = "#000000", PAPER = "#ffffff";
 const UNKNOWN = 65535;
-const LEAP = 4;             // pixels of an arrow key with Shift
-const SPEAK_AFTER = 600;    // milliseconds of rest before the answers are read out
-const FEW_CELLS = 8;        // a map with so few cells a side has a number in each
-const MOST_COLUMNS = 26;    // more classes than this make no table or legend that fits on a screen
+const LARGE_STEP = 4;       // cells of an arrow key with Shift
+const ANNOUNCE_AFTER = 600; // milliseconds without a change before predictions are announced to screen readers
+const FEW_CELLS = 8;        // maps with at most this many cells per side have a number in each
+const MAX_COLUMNS = 26;     // largest number of classes in a table or legend
 const NUMBERS = new Intl.NumberFormat("en");
 
 // ---------------------------------------------------------------- elements
 
-/** Make an element. Keys that start with "on" are listeners, `text` is its text, null and false leave a key out. */
+/** Create an element. Keys that start with "on" are listeners; attributes that are null or false are left out. */
 function element(tag, attributes = {}, ...children) {
-  return furnish(document.createElement(tag), attributes, children);
+  return configure(document.createElement(tag), attributes, children);
 }
 
-function drawing(tag, attributes = {}, ...children) {
-  return furnish(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+function svgElement(tag, attributes = {}, ...children) {
+  return configure(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
-function furnish(made, attributes, children) {
+function configure(made, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (key === "text") made.textContent = value;
@@ -56,15 +56,15 @@ function furnish(made, attributes, children) {
 
 let views = 0;
 
-/** A name that no other view of the page has: for groups of radio buttons and what labels point to. */
-function uniqueName(word) {
+/** A unique id for groups of radio buttons and targets of labels. */
+function uniqueId(prefix) {
   views += 1;
-  return `shiftscope-${word}-${views}`;
+  return `shiftscope-${prefix}-${views}`;
 }
 
-// ---------------------------------------------------------------- data and words
+// ---------------------------------------------------------------- data and text
 
-/** Unpack an array: base64 of deflated little-endian numbers. */
+/** Unpack an array from base64 of zlib-compressed little-endian numbers. */
 async function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.data), (sign) => sign.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -72,12 +72,12 @@ async function unpack(packed) {
   return packed.dtype === "uint16" ? new Uint16Array(buffer) : new Uint8Array(buffer);
 }
 
-/** A share in percent; a no-break space keeps the sign with its number, and what is not quite all is not called so. */
-function percent(share, digits = 0) {
-  if (!Number.isFinite(share)) return "–";
-  const text = (100 * share).toFixed(digits), least = 10 ** -digits;
-  if (share > 0 && Number(text) === 0) return `<${least}\u00a0%`;
-  return share < 1 && Number(text) === 100 ? `>${(100 - least).toFixed(digits)}\u00a0%` : `${text}\u00a0%`;
+/** Format a fraction in percent; values close to 0 or 1 are not rounded to them. */
+function percent(fraction, digits = 0) {
+  if (!Number.isFinite(fraction)) return "–";
+  const text = (100 * fraction).toFixed(digits), least = 10 ** -digits;
+  if (fraction > 0 && Number(text) === 0) return `<${least}\u00a0%`;
+  return fraction < 1 && Number(text) === 100 ? `>${(100 - least).toFixed(digits)}\u00a0%` : `${text}\u00a0%`;
 }
 
 const thousandths = (value) => value === UNKNOWN ? NaN : value / 1000;
@@ -89,31 +89,31 @@ function channels(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
-/** The text color that is readable on a color [r, g, b] from 0 to 255 (relative luminance of WCAG 2). */
+/** The text color with sufficient contrast on a color [r, g, b] from 0 to 255 (relative luminance of WCAG 2). */
 function readableOn(color) {
   const linear = color.map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92
     : ((part + 0.055) / 1.055) ** 2.4);
   return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 ? INK : PAPER;
 }
 
-/** The color [r, g, b] at a share of the way through some stops. */
-function blend(stops, share) {
-  const at = clamp(share, 0, 1) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
+/** Interpolate color stops at a fraction from 0 to 1; returns [r, g, b]. */
+function blend(stops, fraction) {
+  const at = clamp(fraction, 0, 1) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
   return stops[low].map((part, index) => Math.round(part + (at - low) * (stops[low + 1][index] - part)));
 }
 
-const cividis = (share) => blend(CIVIDIS, share);
+const cividis = (fraction) => blend(CIVIDIS, fraction);
 
-/** Color an element by a share, from the page's own color to a strong one: light or dark as the page is. */
-function shade(node, share) {
-  const [light, dark] = SHADES.map((stops) => blend(stops, share));
+/** Color an element by a fraction, for light and for dark pages. */
+function colorByFraction(node, fraction) {
+  const [light, dark] = SHADES.map((stops) => blend(stops, fraction));
   node.style.backgroundColor = `light-dark(rgb(${light.join()}), rgb(${dark.join()}))`;
   node.style.color = `light-dark(${readableOn(light)}, ${readableOn(dark)})`;
 }
 
 const labelColor = (cls) => LABEL_COLORS[cls % LABEL_COLORS.length];
 
-/** A small colored square with the letter of a class. */
+/** A colored square with the letter of a class. */
 function badge(cls, name) {
   const made = element("span", {class: "ss-badge", text: letterOf(cls), title: name, "aria-hidden": "true"});
   made.style.backgroundColor = labelColor(cls);
@@ -121,26 +121,26 @@ function badge(cls, name) {
   return made;
 }
 
-// ---------------------------------------------------------------- pictures
+// ---------------------------------------------------------------- images and maps
 
-/** Pixels (C, h, w) of one image of an unpacked array, with how to read them. */
-function picture(pixels, shape, place) {
+/** One image (C, h, w) of an unpacked array of images. */
+function imageAt(pixels, shape, index) {
   const [, depth, height, width] = shape;
   const size = depth * height * width;
-  return {depth, height, width, values: pixels.subarray(place * size, (place + 1) * size)};
+  return {depth, height, width, values: pixels.subarray(index * size, (index + 1) * size)};
 }
 
-/** Write an image on a canvas of `size` [H, W] at an offset, as Placement.place does. */
-function layOn(canvas, image, place, dy, dx) {
-  const [H, W] = place.canvas;
+/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start and background. */
+function drawPlaced(canvas, image, geometry, dy, dx) {
+  const [H, W] = geometry.canvas;
   canvas.height = H;
   canvas.width = W;
   const context = canvas.getContext("2d");
   const data = context.createImageData(W, H);
-  const empty = place.background ?? 110;
-  const crop = place.mode === "crop", circular = place.mode === "circular";
-  const top = circular ? place.start[0] + dy : dy;
-  const left = circular ? place.start[1] + dx : dx;
+  const empty = geometry.background ?? 110;
+  const crop = geometry.mode === "crop", circular = geometry.mode === "circular";
+  const top = circular ? geometry.start[0] + dy : dy;
+  const left = circular ? geometry.start[1] + dx : dx;
   const plane = image.height * image.width;
   for (let y = 0; y < H; y++) {
     for (let x = 0; x < W; x++) {
@@ -158,16 +158,16 @@ function layOn(canvas, image, place, dy, dx) {
   context.putImageData(data, 0, 0);
 }
 
-/** Write an image alone on a canvas of its own size. */
+/** Draw an image on a canvas of the same size. */
 function drawImage(canvas, image) {
-  layOn(canvas, image, {mode: "crop", canvas: [image.height, image.width], background: 0}, 0, 0);
+  drawPlaced(canvas, image, {mode: "crop", canvas: [image.height, image.width], background: 0}, 0, 0);
 }
 
-/** Where the cells of a map begin, in whole pixels of a canvas. */
+/** Borders of the cells of a map in whole pixels. */
 const edges = (count, size) => Array.from({length: count + 1}, (_, at) => Math.round(at * size / count));
 
-/** Make a canvas as sharp as the screen; returns its context and size in CSS pixels, or null while it is not shown. */
-function sharpen(canvas) {
+/** Match a canvas to the resolution of the screen; returns context and size in CSS pixels, or null if it is hidden. */
+function fitToScreen(canvas) {
   const width = canvas.clientWidth, height = canvas.clientHeight;
   if (!width || !height) return null;
   const ratio = window.devicePixelRatio || 1;
@@ -178,7 +178,7 @@ function sharpen(canvas) {
   return {context, width, height};
 }
 
-function write(context, text, x, y, size, color) {
+function drawText(context, text, x, y, size, color) {
   context.font = `600 ${size}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
@@ -190,7 +190,7 @@ function write(context, text, x, y, size, color) {
   context.fillText(text, x, y);
 }
 
-/** Fill a cell of a map; one without a color was not computed and is crossed out. */
+/** Fill a cell of a map; a cell without a color was not computed and is crossed out. */
 function fillCell(context, across, down, row, column, color) {
   const [left, right] = [across[column], across[column + 1]], [top, bottom] = [down[row], down[row + 1]];
   context.fillStyle = color ?? PAPER;
@@ -204,39 +204,39 @@ function fillCell(context, across, down, row, column, color) {
   context.stroke();
 }
 
-/** Draw one answer a cell: a color and a letter for the class, a line around the cells where it is right. */
+/** Draw predicted classes as colors and letters, with an outline around the cells with correct predictions. */
 function drawLabels(canvas, labels, shape, truth, codes) {
-  const sharp = sharpen(canvas);
-  if (!sharp) return;
-  const {context, width, height} = sharp, [R, Q] = shape;
+  const fitted = fitToScreen(canvas);
+  if (!fitted) return;
+  const {context, width, height} = fitted, [R, Q] = shape;
   const down = edges(R, height), across = edges(Q, width);
   for (let row = 0; row < R; row++) {
     for (let column = 0; column < Q; column++) {
-      const label = labels[row * Q + column], lost = label === codes.nonfinite;
-      const color = label === codes.not_computed ? null : lost ? INK : labelColor(label);
+      const label = labels[row * Q + column], nonfinite = label === codes.nonfinite;
+      const color = label === codes.not_computed ? null : nonfinite ? INK : labelColor(label);
       fillCell(context, across, down, row, column, color);
     }
   }
   outline(context, labels, shape, truth, down, across);
   for (const {label, row, column, reach} of regions(labels, shape, codes)) {
     const size = clamp(reach * 1.5 * Math.min(width / Q, height / R), 9, 15);
-    const lost = label === codes.nonfinite;
-    const color = lost ? PAPER : readableOn(channels(labelColor(label)));
-    write(context, lost ? "?" : letterOf(label), (across[column] + across[column + 1]) / 2,
+    const nonfinite = label === codes.nonfinite;
+    const color = nonfinite ? PAPER : readableOn(channels(labelColor(label)));
+    drawText(context, nonfinite ? "?" : letterOf(label), (across[column] + across[column + 1]) / 2,
       (down[row] + down[row + 1]) / 2 + 0.5, size, color);
   }
 }
 
 function outline(context, labels, [R, Q], truth, down, across) {
   const lines = new Path2D();
-  const right = (row, column) => labels[row * Q + column] === truth;
+  const correct = (row, column) => labels[row * Q + column] === truth;
   for (let row = 0; row < R; row++) {
     for (let column = 0; column < Q; column++) {
-      if (column + 1 < Q && right(row, column) !== right(row, column + 1)) {
+      if (column + 1 < Q && correct(row, column) !== correct(row, column + 1)) {
         lines.moveTo(across[column + 1], down[row]);
         lines.lineTo(across[column + 1], down[row + 1]);
       }
-      if (row + 1 < R && right(row, column) !== right(row + 1, column)) {
+      if (row + 1 < R && correct(row, column) !== correct(row + 1, column)) {
         lines.moveTo(across[column], down[row + 1]);
         lines.lineTo(across[column + 1], down[row + 1]);
       }
@@ -250,8 +250,8 @@ function outline(context, labels, [R, Q], truth, down, across) {
   }
 }
 
-/** The connected regions of equal labels that have room for a letter: {label, row, column, reach} of their thickest
- * cell, which lies `reach` cells from the border. */
+/** Connected regions of equal labels with room for a letter: {label, row, column, reach} of their most central cell,
+ * which is `reach` cells from the border. */
 function regions(labels, [R, Q], codes) {
   const seen = new Uint8Array(R * Q), depth = depths(labels, R, Q), found = [];
   const least = Math.max(3, R * Q / 120);
@@ -288,20 +288,20 @@ function neighbors(cell, R, Q) {
   return found;
 }
 
-/** How many steps each cell lies from the nearest other label, the rim, or the middle, where the marker begins. */
+/** Distance of each cell, in steps, to another label, to the border of the map, or to the middle (initial marker). */
 function depths(labels, R, Q) {
   const depth = new Uint16Array(R * Q), middle = Math.floor(R / 2) * Q + Math.floor(Q / 2);
-  let ring = [];
+  let frontier = [];
   for (let cell = 0; cell < R * Q; cell++) {
     const near = neighbors(cell, R, Q);
     if (near.length < 4 || cell === middle || near.some((next) => labels[next] !== labels[cell])) {
       depth[cell] = 1;
-      ring.push(cell);
+      frontier.push(cell);
     }
   }
-  while (ring.length) {
+  while (frontier.length) {
     const further = [];
-    for (const cell of ring) {
+    for (const cell of frontier) {
       for (const next of neighbors(cell, R, Q)) {
         if (!depth[next]) {
           depth[next] = depth[cell] + 1;
@@ -309,44 +309,44 @@ function depths(labels, R, Q) {
         }
       }
     }
-    ring = further;
+    frontier = further;
   }
   return depth;
 }
 
-/** Draw a share a cell: a color, and numbers in percent on some cells. */
-function drawShares(canvas, shares, shape, [low, high]) {
-  const sharp = sharpen(canvas);
-  if (!sharp) return;
-  const {context, width, height} = sharp, [R, Q] = shape;
+/** Draw accuracies as colors, with numbers in percent on some cells. */
+function drawAccuracies(canvas, accuracies, shape, [low, high]) {
+  const fitted = fitToScreen(canvas);
+  if (!fitted) return;
+  const {context, width, height} = fitted, [R, Q] = shape;
   const down = edges(R, height), across = edges(Q, width);
-  const colorOf = (share) => cividis((share - low) / (high - low || 1));
+  const colorOf = (accuracy) => cividis((accuracy - low) / (high - low || 1));
   for (let cell = 0; cell < R * Q; cell++) {
     const row = Math.floor(cell / Q), column = cell % Q;
-    const color = shares[cell] === UNKNOWN ? null : `rgb(${colorOf(shares[cell] / 10000).join()})`;
+    const color = accuracies[cell] === UNKNOWN ? null : `rgb(${colorOf(accuracies[cell] / 10000).join()})`;
     fillCell(context, across, down, row, column, color);
   }
-  for (const row of spots(R, height)) {
-    for (const column of spots(Q, width)) {
-      const share = shares[row * Q + column];
+  for (const row of numberedCells(R, height)) {
+    for (const column of numberedCells(Q, width)) {
+      const accuracy = accuracies[row * Q + column];
       const covered = R > FEW_CELLS && Q > FEW_CELLS && row === Math.floor(R / 2) && column === Math.floor(Q / 2);
-      if (share === UNKNOWN || covered) continue;  // the marker begins in the middle
+      if (accuracy === UNKNOWN || covered) continue;  // the marker starts in the middle
       const x = clamp((across[column] + across[column + 1]) / 2, 12, width - 12);
       const y = clamp((down[row] + down[row + 1]) / 2, 9, height - 8);
-      write(context, String(Math.round(share / 100)), x, y, 10.5, readableOn(colorOf(share / 10000)));
+      drawText(context, String(Math.round(accuracy / 100)), x, y, 10.5, readableOn(colorOf(accuracy / 10000)));
     }
   }
 }
 
-/** Cells of one side of a map that carry a number: all of a few, else begin, middle and end. */
-function spots(count, size) {
+/** Indices of rows or columns with a number: all of a few, otherwise first, middle and last. */
+function numberedCells(count, size) {
   if (count <= FEW_CELLS && size / count >= 18) return Array.from({length: count}, (_, at) => at);
   return count < 3 ? [0] : [0, Math.floor(count / 2), count - 1];
 }
 
 // ---------------------------------------------------------------- the explorer
 
-/** The placements of a group as rows and columns, whose offsets may be counted the nearer way around. */
+/** The placements of a group as rows and columns; in circular mode offsets are signed. */
 class Grid {
   constructor(group) {
     this.rows = group.rows;
@@ -357,24 +357,24 @@ class Grid {
     this.middle = group.middle ?? this.shape.map((count) => Math.floor(count / 2));
   }
 
-  /** The offset [dy, dx] of a cell, as Placement counts it. */
+  /** The offset [dy, dx] of a cell, as in `Placement`. */
   offset(row, column) {
     const found = [this.rows[row], this.columns[column]];
     return this.circular ? found.map((value, axis) => modulo(value, this.size[axis])) : found;
   }
 
-  /** The cell [row, column] of an offset, null where it is none of the placements. */
+  /** The cell [row, column] of an offset, or null if it is not one of the placements. */
   find(dy, dx) {
-    const cell = [this.place(this.rows, dy, 0), this.place(this.columns, dx, 1)];
+    const cell = [this.indexOf(this.rows, dy, 0), this.indexOf(this.columns, dx, 1)];
     return cell.includes(-1) ? null : cell;
   }
 
-  place(values, wanted, axis) {
+  indexOf(values, wanted, axis) {
     return values.findIndex((value) => value === wanted
       || (this.circular && modulo(value, this.size[axis]) === modulo(wanted, this.size[axis])));
   }
 
-  /** The row (axis 0) or column (axis 1) that lies nearest to an offset. */
+  /** The row (axis 0) or column (axis 1) nearest to an offset. */
   nearest(axis, wanted) {
     const values = axis ? this.columns : this.rows, size = this.size[axis];
     const around = this.circular ? modulo(wanted - values[0] + 0.5, size) + values[0] - 0.5 : wanted;
@@ -382,11 +382,11 @@ class Grid {
     return values.reduce((best, value, at) => far(value) < far(values[best]) ? at : best, 0);
   }
 
-  /** One or more cells on; around the corner where all shifts of a circle are there. */
+  /** Move by some cells; in circular mode with all shifts the grid wraps around. */
   step(axis, from, by) {
     const count = this.shape[axis];
-    const whole = this.circular && count === this.size[axis];
-    return whole ? modulo(from + by, count) : clamp(from + by, 0, count - 1);
+    const wraps = this.circular && count === this.size[axis];
+    return wraps ? modulo(from + by, count) : clamp(from + by, 0, count - 1);
   }
 }
 
@@ -398,30 +398,30 @@ class Explorer {
     this.groups = payload.groups ?? [];
     this.onMove = options.onMove ?? (() => {});
     this.wanted = options;
-    this.picks = [];
-    this.gone = false;
+    this.kept = [];
+    this.destroyed = false;
     this.watcher = new ResizeObserver(() => this.drawMaps());
     root.classList.add("shiftscope", "ss-explorer");
-    this.ready = this.groups.length ? this.open(0) : Promise.resolve(this.say("There is nothing to explore here: no "
-      + "audit has kept images."));
+    this.ready = this.groups.length ? this.open(0) : Promise.resolve(this.showMessage("No images were stored "
+      + "in the audits."));
   }
 
-  say(text) {
+  showMessage(text) {
     this.root.replaceChildren(element("p", {class: "ss-quiet", text}));
   }
 
-  /** Show a group: unpack it, build the page, begin in the middle. */
-  async open(place) {
-    const group = this.groups[place];
+  /** Show a group, starting in the middle. */
+  async open(index) {
+    const group = this.groups[index];
     let data;
     try {
       data = await unpackGroup(group);
     } catch (error) {
-      this.say(`The explorer cannot be shown: ${error.message}. A browser of 2023 or later can show it.`);
+      this.showMessage(`The explorer cannot be shown: ${error.message}. It needs a browser of 2023 or later.`);
       throw error;
     }
-    if (this.gone) return;
-    Object.assign(this, {place, group, data, grid: new Grid(group), picks: []});
+    if (this.destroyed) return;
+    Object.assign(this, {groupIndex: index, group, data, grid: new Grid(group), kept: []});
     this.image = clamp(Math.trunc(this.wanted.image ?? 0), 0, group.images.numbers.length - 1);
     [this.row, this.column] = this.grid.find(this.wanted.dy, this.wanted.dx) ?? this.grid.middle;
     this.wanted = {};
@@ -434,58 +434,57 @@ class Explorer {
 
   build() {
     this.watcher.disconnect();
-    this.spoken = element("div", {class: "ss-spoken", role: "status", "aria-live": "polite"});
-    this.cards = this.group.models.map((model, place) => this.buildCard(model, place));
+    this.announcer = element("div", {class: "ss-announcement", role: "status", "aria-live": "polite"});
+    this.cards = this.group.models.map((model, index) => this.buildCard(model, index));
     const models = element("div", {class: "ss-models"}, ...this.cards.map((card) => card.node));
     this.legend = element("div", {class: "ss-legend"});
     this.root.replaceChildren(
       ...[this.buildChoice(), this.buildLead(),
         element("div", {class: "ss-layout"},
-          element("div", {class: "ss-side"}, this.buildStage(), this.buildPlace()), this.buildImages(),
+          element("div", {class: "ss-side"}, this.buildStage(), this.buildPosition()), this.buildImages(),
           element("div", {class: "ss-main"}, models, this.legend, this.buildScale(), this.buildNotes())),
-        this.spoken].filter(Boolean));
+        this.announcer].filter(Boolean));
     for (const card of this.cards) {
       this.watcher.observe(card.labels);
-      this.watcher.observe(card.shares);
+      this.watcher.observe(card.accuracies);
     }
   }
 
-  /** A list of the sets of images or placements, where there are several. */
+  /** A list of the groups if there are several. */
   buildChoice() {
     if (this.groups.length < 2) return null;
-    const name = uniqueName("group");
+    const name = uniqueId("group");
     const list = element("select", {id: name, onchange: () => this.open(list.selectedIndex)},
       ...this.groups.map((group) => element("option", {text: `${group.dataset}: ${group.title}`})));
-    list.selectedIndex = this.place;
+    list.selectedIndex = this.groupIndex;
     return element("p", {class: "ss-choice"}, element("label", {for: name, text: "Images and placements"}), list);
   }
 
   buildLead() {
-    const {thing, mode} = this.group;
-    const doing = {canvas: `Drag the ${thing} over the canvas`, circular: `Drag the ${thing}: what leaves the canvas `
-      + "at one side comes back at the other", crop: `Drag the ${thing}: the models see what lies in the window`}[mode];
-    const count = NUMBERS.format(this.grid.shape[0] * this.grid.shape[1]);
-    return element("p", {class: "ss-lead"}, element("strong", {text: `${doing}.`}),
-      ` Or click into a map, or use the arrow keys (with Shift in leaps, Home for the middle). Every model's answer `
-      + `at each of the ${count} places was computed before: the page only looks it up.`);
+    const action = {circular: "Drag the image: pixels that leave the canvas at one side reappear at the opposite side.",
+      crop: "Drag the image: the models see the part inside the window."}[this.group.mode]
+      ?? "Drag the image over the canvas.";
+    return element("p", {class: "ss-lead"}, element("strong", {text: action}),
+      " Alternatively, click on a map or use the arrow keys (with Shift: large steps; Home: middle). The predictions "
+      + `of all models at all ${NUMBERS.format(this.cells)} positions were computed in advance.`);
   }
 
   buildStage() {
     this.canvas = element("canvas", {class: "ss-canvas"});
     this.frame = element("div", {class: "ss-frame", "aria-hidden": "true"});
-    this.hint = element("span", {class: "ss-hint", text: "drag me", "aria-hidden": "true"});
+    this.hint = element("span", {class: "ss-hint", text: "drag the image", "aria-hidden": "true"});
     this.stage = this.pad(element("div", {class: "ss-stage"}, this.canvas, this.frame, this.hint),
-      `Canvas: place of the ${this.group.thing}`, this.group.mode === "crop" ? -1 : 1);
+      "Canvas: position of the image", this.group.mode === "crop" ? -1 : 1);
     this.stage.style.aspectRatio = `${this.group.canvas[1]} / ${this.group.canvas[0]}`;
     let from = null;
-    follow(this.stage, (event) => {
+    trackPointer(this.stage, (event) => {
       this.grabAt(event);
       from = {x: event.clientX, y: event.clientY, dy: this.grid.rows[this.row], dx: this.grid.columns[this.column]};
     }, (event) => this.dragTo(event, from));
     return this.stage;
   }
 
-  /** Where the pointer goes down beside the image, bring the image there; it is then dragged from its middle. */
+  /** If the pointer goes down outside of the image, center the image there. */
   grabAt(event) {
     if (this.group.mode !== "canvas") return;
     const box = this.stage.getBoundingClientRect(), [h, w] = this.group.image, [H, W] = this.group.canvas;
@@ -503,88 +502,88 @@ class Explorer {
     this.moveTo(this.grid.nearest(0, from.dy + sign * down), this.grid.nearest(1, from.dx + sign * right));
   }
 
-  /** Make an element a slider in two directions, for keys and for screen readers. */
+  /** Make an element a two-dimensional slider for the keyboard and screen readers. */
   pad(node, label, sign = 1) {
     const [R, Q] = this.grid.shape;
-    furnish(node, {role: "slider", tabindex: 0, "aria-label": label, "aria-roledescription": "pad with two directions",
-      "aria-valuemin": 1, "aria-valuemax": R * Q, onkeydown: (event) => this.pressed(event, sign)}, []);
+    configure(node, {role: "slider", tabindex: 0, "aria-label": label, "aria-roledescription": "two-dimensional slider",
+      "aria-valuemin": 1, "aria-valuemax": R * Q, onkeydown: (event) => this.handleKey(event, sign)}, []);
     return node;
   }
 
-  pressed(event, sign) {
+  handleKey(event, sign) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const arrow = ARROWS[event.key];
     if (!arrow && event.key !== "Home") return;
     event.preventDefault();
     if (!arrow) return void this.moveTo(...this.grid.middle);
-    const by = sign * (event.shiftKey ? LEAP : 1);
+    const by = sign * (event.shiftKey ? LARGE_STEP : 1);
     this.moveTo(this.grid.step(0, this.row, by * arrow[0]), this.grid.step(1, this.column, by * arrow[1]));
   }
 
-  /** Under the canvas: where the image lies, and buttons for the middle and for a pick. */
-  buildPlace() {
-    this.where = element("p", {class: "ss-where"});
-    this.keep = element("button", {type: "button", class: "ss-button", onclick: () => this.pick()});
-    return element("div", {class: "ss-place"}, this.where, element("div", {class: "ss-row"},
-      element("button", {type: "button", class: "ss-button", text: "To the middle",
-        onclick: () => this.moveTo(...this.grid.middle)}), this.keep));
+  /** Below the canvas: position of the image, and buttons to center it and to keep it. */
+  buildPosition() {
+    this.position = element("p", {class: "ss-where"});
+    this.keepButton = element("button", {type: "button", class: "ss-button", onclick: () => this.toggleKept()});
+    return element("div", {class: "ss-position"}, this.position, element("div", {class: "ss-row"},
+      element("button", {type: "button", class: "ss-button", text: "Center",
+        onclick: () => this.moveTo(...this.grid.middle)}), this.keepButton));
   }
 
   // ------------------------------------------------------------ images
 
   buildImages() {
-    const {numbers, first} = this.group.images, name = uniqueName("images");
-    this.radios = numbers.map((number, place) => this.buildThumbnail(name, number, place));
+    const {numbers, first} = this.group.images, name = uniqueId("images");
+    this.radios = numbers.map((number, index) => this.buildThumbnail(name, number, index));
     this.list = element("select", {"aria-label": "Image", onchange: () => this.setImage(this.list.selectedIndex)},
-      ...numbers.map((number, place) => element("option", {text: this.nameOf(place)})));
+      ...numbers.map((number, index) => element("option", {text: this.nameOf(index)})));
     const turn = (by, sign, label) => element("button", {type: "button", class: "ss-button ss-turn", text: sign,
       "aria-label": label, onclick: () => this.setImage(modulo(this.image + by, numbers.length))});
-    this.own = element("div", {class: "ss-strip"});
-    this.ownTitle = element("p", {class: "ss-strip-title", text: "Your own picks"});
+    this.keptStrip = element("div", {class: "ss-strip"});
+    this.keptTitle = element("p", {class: "ss-strip-title", text: "Kept images"});
     const strip = (title, radios) => radios.length ? [element("p", {class: "ss-strip-title", text: title}),
       element("div", {class: "ss-strip"}, ...radios.map((radio) => radio.node))] : [];
     return element("div", {class: "ss-images", role: "group", "aria-label": "Choose an image"},
-      element("div", {class: "ss-row"}, turn(-1, "‹", "Image before"), this.list, turn(1, "›", "Next image")),
-      ...strip("The first ones, not picked", this.radios.slice(0, first)),
-      ...strip("Those about which the models change their mind most", this.radios.slice(first)),
-      this.ownTitle, this.own);
+      element("div", {class: "ss-row"}, turn(-1, "‹", "Previous image"), this.list, turn(1, "›", "Next image")),
+      ...strip("First images", this.radios.slice(0, first)),
+      ...strip("Images with the lowest consistency", this.radios.slice(first)),
+      this.keptTitle, this.keptStrip);
   }
 
-  nameOf(place) {
+  nameOf(index) {
     const {numbers, labels} = this.group.images;
-    return `${this.group.classes[labels[place]]}, image ${numbers[place]}`;
+    return `${this.group.classes[labels[index]]}, image ${numbers[index]}`;
   }
 
-  buildThumbnail(name, number, place) {
+  buildThumbnail(name, number, index) {
     const canvas = element("canvas", {"aria-hidden": "true"});
-    drawImage(canvas, this.pictureOf(place));
-    const input = element("input", {type: "radio", name, "aria-label": this.nameOf(place),
-      onchange: () => this.setImage(place)});
-    return {input, node: element("label", {class: "ss-thumbnail", title: this.nameOf(place)}, input, canvas)};
+    drawImage(canvas, this.imageOf(index));
+    const input = element("input", {type: "radio", name, "aria-label": this.nameOf(index),
+      onchange: () => this.setImage(index)});
+    return {input, node: element("label", {class: "ss-thumbnail", title: this.nameOf(index)}, input, canvas)};
   }
 
-  pictureOf(place) {
-    return picture(this.data.pixels, this.group.images.pixels.shape, place);
+  imageOf(index) {
+    return imageAt(this.data.pixels, this.group.images.pixels.shape, index);
   }
 
-  /** Keep the image at its place among the own picks, or drop it from there. */
-  pick() {
-    const at = this.picked();
-    if (at >= 0) this.picks.splice(at, 1);
-    else this.picks.push({image: this.image, row: this.row, column: this.column});
-    this.showPicks();
+  /** Keep the image at its position, or remove it from the kept ones. */
+  toggleKept() {
+    const at = this.keptIndex();
+    if (at >= 0) this.kept.splice(at, 1);
+    else this.kept.push({image: this.image, row: this.row, column: this.column});
+    this.showKept();
   }
 
-  picked() {
-    return this.picks.findIndex(({image, row, column}) => image === this.image && row === this.row
+  keptIndex() {
+    return this.kept.findIndex(({image, row, column}) => image === this.image && row === this.row
       && column === this.column);
   }
 
-  showPicks() {
-    this.ownTitle.hidden = !this.picks.length;
-    this.own.replaceChildren(...this.picks.map(({image, row, column}) => {
+  showKept() {
+    this.keptTitle.hidden = !this.kept.length;
+    this.keptStrip.replaceChildren(...this.kept.map(({image, row, column}) => {
       const [dy, dx] = this.grid.offset(row, column), canvas = element("canvas", {"aria-hidden": "true"});
-      layOn(canvas, this.pictureOf(image), this.group, dy, dx);
+      drawPlaced(canvas, this.imageOf(image), this.group, dy, dx);
       const label = `${this.nameOf(image)} at dy ${dy}, dx ${dx}`;
       return element("button", {type: "button", class: "ss-thumbnail", "aria-label": label, title: label,
         onclick: () => {
@@ -592,30 +591,30 @@ class Explorer {
           this.row = row;
           this.column = column;
           this.showImage();
-          this.tell();
+          this.notify();
         }}, canvas);
     }));
-    this.keep.textContent = this.picked() >= 0 ? "★ Kept" : "☆ Keep this";
-    this.keep.setAttribute("aria-pressed", String(this.picked() >= 0));
+    this.keepButton.textContent = this.keptIndex() >= 0 ? "★ Kept" : "☆ Keep";
+    this.keepButton.setAttribute("aria-pressed", String(this.keptIndex() >= 0));
   }
 
   // ------------------------------------------------------------ models
 
-  buildCard(model, place) {
-    const name = uniqueName("model"), {classes} = this.data.models[place];
-    const card = {model, place, ranks: classes.length / (this.group.images.numbers.length * this.cells)};
-    card.answer = element("p", {class: "ss-answer"});
+  buildCard(model, index) {
+    const name = uniqueId("model"), {classes} = this.data.models[index];
+    const card = {model, index, ranks: classes.length / (this.group.images.numbers.length * this.cells)};
+    card.prediction = element("p", {class: "ss-prediction"});
     card.bars = element("ol", {class: "ss-bars"});
     card.labels = element("canvas");
-    card.shares = element("canvas");
-    card.own = element("figcaption");
-    card.all = element("figcaption");
-    card.pads = [[card.labels, "its answers"], [card.shares, "accuracy over all images"]].map(
+    card.accuracies = element("canvas");
+    card.imageCaption = element("figcaption");
+    card.allCaption = element("figcaption");
+    card.pads = [[card.labels, "predictions"], [card.accuracies, "accuracy on all images"]].map(
       ([canvas, what]) => this.buildMap(canvas, `${model.title}, map of ${what}`));
-    card.node = element("article", {class: "ss-card", "aria-labeledby": name, "data-model": model.title},
-      element("h3", {id: name, text: model.title}), card.answer, card.bars,
-      element("div", {class: "ss-maps"}, element("figure", {}, card.pads[0].node, card.own),
-        element("figure", {}, card.pads[1].node, card.all)));
+    card.node = element("article", {class: "ss-card", "aria-labelledby": name, "data-model": model.title},
+      element("h3", {id: name, text: model.title}), card.prediction, card.bars,
+      element("div", {class: "ss-maps"}, element("figure", {}, card.pads[0].node, card.imageCaption),
+        element("figure", {}, card.pads[1].node, card.allCaption)));
     return card;
   }
 
@@ -634,8 +633,8 @@ class Explorer {
       this.moveTo(clamp(Math.floor((event.clientY - box.top) / box.height * R), 0, R - 1),
         clamp(Math.floor((event.clientX - box.left) / box.width * Q), 0, Q - 1));
     };
-    follow(node, jump, jump, "touch");
-    node.addEventListener("click", jump);  // a finger that scrolls the page over a map is none
+    trackPointer(node, jump, jump, "touch");
+    node.addEventListener("click", jump);  // for touch: dragging there scrolls the page
     return {node, marker};
   }
 
@@ -646,34 +645,34 @@ class Explorer {
       context.fillStyle = `rgb(${cividis(x / 119).join()})`;
       context.fillRect(x, 0, 1, 1);
     }
-    return element("p", {class: "ss-quiet ss-scales"}, element("span", {text: "Accuracy of all images:"}),
+    return element("p", {class: "ss-quiet ss-scales"}, element("span", {text: "Accuracy on all images:"}),
       element("span", {class: "ss-number", text: percent(low)}), bar,
       element("span", {class: "ss-number", text: percent(high)}));
   }
 
   buildNotes() {
     const {title, credit, notes} = this.group;
-    const reading = "Bars: how sure a model is of its likeliest classes (probability). Left map: what it says of this "
-      + "image at every place. Right map: the share of all images that it gets right there.";
+    const reading = "Bars: confidence of the most probable classes. Left map: prediction for this image at every "
+      + "position. Right map: accuracy on all images at every position.";
     return element("p", {class: "ss-quiet", text: [reading, title, ...notes, `${credit}.`].join(" ")});
   }
 
   // ------------------------------------------------------------ what changes
 
-  /** Show another image: everything but the page's frame is new. */
+  /** Update everything that depends on the image. */
   showImage() {
-    this.radios.forEach(({input}, place) => {
-      input.checked = place === this.image;
+    this.radios.forEach(({input}, index) => {
+      input.checked = index === this.image;
     });
     this.list.selectedIndex = this.image;
     this.drawMaps();
     this.showLegend();
-    this.showPlace();
+    this.showPosition();
   }
 
-  /** The answers of a model for the shown image: one class a cell. */
-  labelsOf(place) {
-    return this.data.models[place].classes.subarray(this.image * this.cells, (this.image + 1) * this.cells);
+  /** The predictions of a model for the shown image, one class per cell. */
+  labelsOf(index) {
+    return this.data.models[index].classes.subarray(this.image * this.cells, (this.image + 1) * this.cells);
   }
 
   get truth() {
@@ -681,48 +680,50 @@ class Explorer {
   }
 
   drawMaps() {
-    for (const {place, labels, shares} of this.cards) {
-      drawLabels(labels, this.labelsOf(place), this.grid.shape, this.truth, this.group.codes);
-      drawShares(shares, this.data.models[place].map, this.grid.shape, this.group.scale);
+    for (const {index, labels, accuracies} of this.cards) {
+      drawLabels(labels, this.labelsOf(index), this.grid.shape, this.truth, this.group.codes);
+      drawAccuracies(accuracies, this.data.models[index].map, this.grid.shape, this.group.scale);
     }
   }
 
   showLegend() {
-    const said = new Map([[this.truth, Infinity]]), {codes, classes} = this.group;
-    for (const {place} of this.cards) {
-      this.labelsOf(place).forEach((label) => said.set(label, (said.get(label) ?? 0) + 1));
+    const counts = new Map([[this.truth, Infinity]]), {codes, classes} = this.group;
+    for (const {index} of this.cards) {
+      this.labelsOf(index).forEach((label) => counts.set(label, (counts.get(label) ?? 0) + 1));
     }
-    const often = [...said.keys()].filter((label) => label < codes.not_computed)
-      .sort((one, other) => said.get(other) - said.get(one));
-    const known = often.slice(0, MOST_COLUMNS).sort((one, other) => one - other), more = often.length - known.length;
+    const frequent = [...counts.keys()].filter((label) => label < codes.not_computed)
+      .sort((one, other) => counts.get(other) - counts.get(one));
+    const shown = frequent.slice(0, MAX_COLUMNS).sort((one, other) => one - other);
+    const more = frequent.length - shown.length;
     const entry = (label) => element("span", {class: "ss-entry"}, badge(label, classes[label]),
       element("span", {text: classes[label] + (label === this.truth ? " (true)" : "")}));
-    const lost = said.has(codes.nonfinite) && element("span", {class: "ss-entry"},
-      element("span", {class: "ss-badge ss-lost", text: "?", "aria-hidden": "true"}), "no finite answer");
-    const others = more > 0 && element("span", {class: "ss-entry ss-quiet", text: `and ${more} classes more seldom`});
-    this.legend.replaceChildren(...[...known.map(entry), others, lost].filter(Boolean),
+    const nonfinite = counts.has(codes.nonfinite) && element("span", {class: "ss-entry"},
+      element("span", {class: "ss-badge ss-nonfinite", text: "?", "aria-hidden": "true"}), "non-finite output");
+    const others = more > 0 && element("span", {class: "ss-entry ss-quiet", text: `and ${more} less frequent classes`});
+    this.legend.replaceChildren(...[...shown.map(entry), others, nonfinite].filter(Boolean),
       element("span", {class: "ss-entry ss-quiet"}, element("span", {class: "ss-line", "aria-hidden": "true"}),
-        "around the places where the answer is right"));
+        "border of the positions with correct predictions"));
   }
 
-  /** Show the image at another place. */
-  showPlace() {
+  /** Update everything that depends on the position. */
+  showPosition() {
     const [dy, dx] = this.grid.offset(this.row, this.column), {group} = this;
-    layOn(this.canvas, this.pictureOf(this.image), group, dy, dx);
+    drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
     this.placeFrame(dy, dx);
     const where = `image ${group.images.numbers[this.image]}, dy ${dy} (down), dx ${dx} (right)`;
-    this.where.replaceChildren("This is ", badge(this.truth), " ", element("strong", {text: group.classes[this.truth]}),
+    this.position.replaceChildren("True class: ", badge(this.truth), " ",
+      element("strong", {text: group.classes[this.truth]}),
       element("span", {class: "ss-quiet ss-offset", text: where}));
-    for (const card of this.cards) this.showAnswer(card);
+    for (const card of this.cards) this.showPrediction(card);
     const at = this.row * this.grid.shape[1] + this.column + 1;
     for (const pad of [this.stage, ...this.cards.flatMap((card) => card.pads.map(({node}) => node))]) {
       pad.setAttribute("aria-valuenow", at);
       pad.setAttribute("aria-valuetext", `down ${dy}, right ${dx}`);
     }
-    this.showPicks();
+    this.showKept();
   }
 
-  /** The frame of the image's own pixels on the canvas, whose background may have the same color. */
+  /** Frame the image on the canvas, whose background may have the same color. */
   placeFrame(dy, dx) {
     const [h, w] = this.group.image, [H, W] = this.group.canvas;
     this.frame.hidden = this.group.mode !== "canvas";
@@ -732,55 +733,57 @@ class Explorer {
     this.frame.style.height = `${100 * h / H}%`;
   }
 
-  /** What a model says at the shown place: [{label, share}], the likeliest class first. */
+  /** The most probable classes at the shown position: [{label, confidence}], the prediction first. */
   ranking(card) {
-    const {classes, shares} = this.data.models[card.place], found = [];
+    const {classes, confidences} = this.data.models[card.index], found = [];
     const images = this.group.images.numbers.length, cell = this.row * this.grid.shape[1] + this.column;
     for (let rank = 0; rank < card.ranks; rank++) {
       const at = (rank * images + this.image) * this.cells + cell;
-      found.push({label: classes[at], share: thousandths(shares[at])});
+      found.push({label: classes[at], confidence: thousandths(confidences[at])});
     }
     return found;
   }
 
-  showAnswer(card) {
-    const ranking = this.ranking(card), [{label, share}] = ranking, {codes, classes} = this.group;
-    const known = label < codes.not_computed, right = label === this.truth;
-    card.node.dataset.answer = known ? label : label === codes.nonfinite ? "not finite" : "not computed";
-    card.said = known ? classes[label] : label === codes.nonfinite ? "no finite answer" : "not computed here";
-    card.verdict = label === codes.not_computed ? "" : right ? "right" : "wrong";
-    card.share = share;
-    card.answer.className = `ss-answer ss-${card.verdict || "unknown"}`;
-    const sign = {right: "✓ right", wrong: "✗ wrong"}[card.verdict] ?? "?";
-    card.answer.replaceChildren(element("span", {class: "ss-verdict", text: sign}),
-      element("strong", {text: card.said, title: card.said}));
+  showPrediction(card) {
+    const ranking = this.ranking(card), [{label, confidence}] = ranking, {codes, classes} = this.group;
+    const known = label < codes.not_computed;
+    card.node.dataset.prediction = known ? label : label === codes.nonfinite ? "non-finite" : "not computed";
+    card.predicted = known ? classes[label] : label === codes.nonfinite ? "non-finite output" : "not computed here";
+    card.result = label === codes.not_computed ? "" : label === this.truth ? "correct" : "incorrect";
+    card.confidence = confidence;
+    card.prediction.className = `ss-prediction ss-${card.result || "unknown"}`;
+    const sign = {correct: "✓ correct", incorrect: "✗ incorrect"}[card.result] ?? "?";
+    card.prediction.replaceChildren(element("span", {class: "ss-result", text: sign}),
+      element("strong", {text: card.predicted, title: card.predicted}));
     card.bars.replaceChildren(...ranking.map((entry, rank) => this.bar(entry, rank, known)));
     this.showMaps(card);
   }
 
-  bar({label, share}, rank, known) {
+  bar({label, confidence}, rank, known) {
     if (!known || label >= this.group.codes.not_computed) {
       return element("li", {class: "ss-bar ss-quiet", text: rank ? "\u00a0" : "no confidence"});
     }
     const fill = element("span", {class: `ss-fill${label === this.truth ? " ss-true" : ""}`});
-    fill.style.width = `${100 * (share || 0)}%`;
+    fill.style.width = `${100 * (confidence || 0)}%`;
     return element("li", {class: "ss-bar"}, badge(label, this.group.classes[label]),
       element("span", {class: "ss-name", text: this.group.classes[label], title: this.group.classes[label]}),
       element("span", {class: "ss-track", "aria-hidden": "true"}, fill),
-      element("span", {class: "ss-share", text: Number.isFinite(share) ? percent(share) : "not kept"}));
+      element("span", {class: "ss-confidence",
+        text: Number.isFinite(confidence) ? percent(confidence) : "not stored"}));
   }
 
   showMaps(card) {
-    const [R, Q] = this.grid.shape, labels = this.labelsOf(card.place), {codes} = this.group;
-    let right = 0, computed = 0;
+    const [R, Q] = this.grid.shape, labels = this.labelsOf(card.index), {codes} = this.group;
+    let correct = 0, computed = 0;
     for (const label of labels) {
       computed += label !== codes.not_computed;
-      right += label === this.truth;
+      correct += label === this.truth;
     }
-    card.own.textContent = `This image: right at ${percent(right / computed)} of the places`;
-    const here = this.data.models[card.place].map[this.row * Q + this.column];
-    const share = here === UNKNOWN ? "not computed" : percent(here / 10000, 1);
-    card.all.textContent = `All images: ${share} right here, ${percent(card.model.accuracy.mean, 1)} on average`;
+    card.imageCaption.textContent = `This image: correct at ${percent(correct / computed)} of the positions`;
+    const here = this.data.models[card.index].map[this.row * Q + this.column];
+    const accuracy = here === UNKNOWN ? "not computed" : percent(here / 10000, 1);
+    const mean = percent(card.model.accuracy.mean, 1);
+    card.allCaption.textContent = `All images: accuracy ${accuracy} here, ${mean} on average`;
     for (const {marker} of card.pads) {
       marker.style.left = `${100 * this.column / Q}%`;
       marker.style.top = `${100 * this.row / R}%`;
@@ -789,35 +792,35 @@ class Explorer {
 
   // ------------------------------------------------------------ moving
 
-  /** Go to a cell because the reader wants it. */
+  /** Move to a cell and notify the listener. */
   moveTo(row, column) {
     this.hint.hidden = true;
     if (row === this.row && column === this.column) return;
     this.row = row;
     this.column = column;
-    this.showPlace();
-    this.tell();
+    this.showPosition();
+    this.notify();
   }
 
-  /** Tell the page and, once the reader rests, those who listen. */
-  tell() {
+  /** Call the listener, and announce the predictions to screen readers after a pause. */
+  notify() {
     const [dy, dx] = this.grid.offset(this.row, this.column);
-    this.onMove({group: this.place, image: this.image, dy, dx});
-    clearTimeout(this.speaking);
-    this.speaking = setTimeout(() => {
-      this.spoken.textContent = `${this.nameOf(this.image)} at down ${dy}, right ${dx}. ` + this.cards.map((card) =>
-        `${card.model.title}: ${card.said}${Number.isFinite(card.share) ? `, ${percent(card.share)}` : ""}`
-        + `${card.verdict ? `, ${card.verdict}` : ""}`).join(". ");
-    }, SPEAK_AFTER);
+    this.onMove({group: this.groupIndex, image: this.image, dy, dx});
+    clearTimeout(this.announceTimer);
+    this.announceTimer = setTimeout(() => {
+      const results = this.cards.map(({model, predicted, confidence, result}) => [`${model.title}: ${predicted}`,
+        Number.isFinite(confidence) ? percent(confidence) : "", result].filter(Boolean).join(", "));
+      this.announcer.textContent = `${this.nameOf(this.image)} at down ${dy}, right ${dx}. ${results.join(". ")}`;
+    }, ANNOUNCE_AFTER);
   }
 
-  setImage(place) {
+  setImage(index) {
     if (!this.data) {
-      this.wanted = {...this.wanted, image: place};
-    } else if (Number.isInteger(place) && place >= 0 && place < this.radios.length && place !== this.image) {
-      this.image = place;
+      this.wanted = {...this.wanted, image: index};
+    } else if (Number.isInteger(index) && index >= 0 && index < this.radios.length && index !== this.image) {
+      this.image = index;
       this.showImage();
-      this.tell();
+      this.notify();
     }
   }
 
@@ -831,8 +834,8 @@ class Explorer {
   }
 
   destroy() {
-    this.gone = true;
-    clearTimeout(this.speaking);
+    this.destroyed = true;
+    clearTimeout(this.announceTimer);
     this.watcher.disconnect();
     this.root.replaceChildren();
     this.root.classList.remove("shiftscope", "ss-explorer");
@@ -841,16 +844,16 @@ class Explorer {
 
 async function unpackGroup(group) {
   const [pixels, ...models] = await Promise.all([unpack(group.images.pixels), ...group.models.map(async (model) => {
-    const [map, classes, shares] = await Promise.all([model.map, model.classes, model.shares].map(unpack));
-    return {map, classes, shares};
+    const [map, classes, confidences] = await Promise.all([model.map, model.classes, model.confidences].map(unpack));
+    return {map, classes, confidences};
   })]);
   return {pixels, models};
 }
 
-/** Follow a pointer, mouse or finger, from where it goes down until it goes up; not one of the type `but`. */
-function follow(node, begin, move, but = "") {
+/** Track a pressed pointer; pointers of type `ignored` are not tracked. */
+function trackPointer(node, begin, move, ignored = "") {
   node.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || event.pointerType === but) return;
+    if (event.button !== 0 || event.pointerType === ignored) return;
     node.setPointerCapture(event.pointerId);
     node.focus({preventScroll: true, focusVisible: false});
     begin(event);
@@ -861,127 +864,133 @@ function follow(node, begin, move, but = "") {
   });
 }
 
-/** Show what models say of images at every placement, see `explorer_payload`.
+/** Show predictions for images at every placement, see `explorer_payload`.
  *
- * `onMove({group, image, dy, dx})` is called after each change; `image`, `dy` and `dx` say where to begin. */
+ * `onMove({group, image, dy, dx})` is called after each change; `image`, `dy` and `dx` set the initial state. */
 export function mountExplorer(root, payload, options = {}) {
   const explorer = new Explorer(root, payload, options);
   return {
-    setPlacement: (dy, dx) => explorer.setPlacement(dy, dx), setImage: (place) => explorer.setImage(place),
+    setPlacement: (dy, dx) => explorer.setPlacement(dy, dx), setImage: (index) => explorer.setImage(index),
     destroy: () => explorer.destroy(), ready: explorer.ready,
   };
 }
 
-// ---------------------------------------------------------------- what is taken for what
+// ---------------------------------------------------------------- confusion matrix
 
 class Confusion {
   constructor(root, payload) {
     this.root = root;
     this.matrices = payload.matrices ?? [];
     this.pixels = [];
-    this.gone = false;
+    this.destroyed = false;
     root.classList.add("shiftscope", "ss-confusion");
     this.ready = this.open();
   }
 
   async open() {
     this.pixels = await Promise.all(this.matrices.map(({images}) => images ? unpack(images.pixels) : null));
-    if (this.gone || !this.matrices.length) return;
+    if (this.destroyed || !this.matrices.length) return;
     this.build();
     this.show(0);
     this.root.dataset.ready = "true";
   }
 
   build() {
-    const name = uniqueName("matrix");
-    this.tabs = this.matrices.map(({title}, place) => element("label", {class: "ss-tab"},
-      element("input", {type: "radio", name, onchange: () => this.show(place)}), element("span", {text: title})));
+    const name = uniqueId("matrix");
+    this.tabs = this.matrices.map(({title}, index) => element("label", {class: "ss-tab"},
+      element("input", {type: "radio", name, onchange: () => this.show(index)}), element("span", {text: title})));
     this.table = element("div", {class: "ss-scroll", tabindex: 0, role: "region", "aria-label": "Confusion matrix"});
     this.panel = element("div", {class: "ss-panel", role: "status"});
     this.root.replaceChildren(
-      element("p", {class: "ss-lead"}, element("strong", {text: "Choose a number to see images behind it."}),
-        " Rows are true classes, columns what the model said; each image lies at one random place."),
+      element("p", {class: "ss-lead"}, element("strong", {text: "Select a cell to see its images."}),
+        " Rows: true classes; columns: predicted classes. Each image is at one random position."),
       element("div", {class: "ss-tabs", role: "group", "aria-label": "Model"}, ...this.tabs), this.table, this.panel);
   }
 
-  show(place) {
-    this.place = place;
-    this.tabs[place].firstChild.checked = true;
-    const {counts} = this.matrices[place];
-    this.panel.replaceChildren(element("p", {class: "ss-quiet", text: "No cell is chosen."}));
-    this.table.replaceChildren(counts.length > MOST_COLUMNS ? this.buildList() : this.buildTable());
+  show(index) {
+    this.index = index;
+    this.tabs[index].firstChild.checked = true;
+    const {counts} = this.matrices[index];
+    this.panel.replaceChildren(element("p", {class: "ss-quiet", text: "No cell is selected."}));
+    this.table.replaceChildren(counts.length > MAX_COLUMNS ? this.buildList() : this.buildTable());
   }
 
-  /** A button for the images of one true class that got one answer. */
-  button(truth, said) {
-    const {counts, classes} = this.matrices[this.place], count = counts[truth][said];
+  /** A button that opens the images of one cell. */
+  button(truth, predicted) {
+    const {counts, classes} = this.matrices[this.index], count = counts[truth][predicted];
     const total = counts[truth].reduce((sum, part) => sum + part, 0);
     const made = element("button", {type: "button", class: "ss-cell", text: NUMBERS.format(count),
-      "aria-label": `${count} of ${total} ${classes[truth]} taken for ${classes[said]}`, "aria-pressed": "false",
+      "aria-label": `${count} of ${total} ${classes[truth]} predicted as ${classes[predicted]}`,
+      "aria-pressed": "false",
       onclick: () => {
         this.table.querySelector("[aria-pressed=true]")?.setAttribute("aria-pressed", "false");
         made.setAttribute("aria-pressed", "true");
-        this.openCell(truth, said, count, total);
+        this.openCell(truth, predicted, count, total);
       }});
-    shade(made, count / total);
+    colorByFraction(made, count / total);
     return made;
   }
 
   buildTable() {
-    const {counts, classes} = this.matrices[this.place];
+    const {counts, classes} = this.matrices[this.index];
     const head = element("tr", {}, element("td"), ...classes.map((name, cls) => element("th", {scope: "col"},
       badge(cls, name), element("span", {class: "ss-column", text: name}))));
     const rows = counts.map((row, truth) => element("tr", {}, element("th", {scope: "row"}, badge(truth), " ",
-      classes[truth]), ...row.map((count, said) => element("td", {class: truth === said ? "ss-diagonal" : null},
-      count ? this.button(truth, said) : element("span", {class: "ss-none", text: "·"})))));
+      classes[truth]), ...row.map((count, predicted) => element("td",
+      {class: truth === predicted ? "ss-diagonal" : null},
+      count ? this.button(truth, predicted) : element("span", {class: "ss-none", text: "·"})))));
     return element("table", {class: "ss-matrix"}, element("thead", {}, head), element("tbody", {}, ...rows));
   }
 
-  /** With many classes: the most frequent mistakes, one a line. */
+  /** With many classes: the most frequent errors. */
   buildList() {
-    const {counts, classes} = this.matrices[this.place];
-    const wrong = counts.flatMap((row, truth) => row.map((count, said) => ({truth, said, count})))
-      .filter(({truth, said, count}) => count && truth !== said).sort((one, other) => other.count - one.count);
-    const head = element("tr", {}, ...["Is", "Said", "Images"].map((text) => element("th", {scope: "col", text})));
-    const rows = wrong.slice(0, 60).map(({truth, said}) => element("tr", {}, element("th", {scope: "row",
-      text: classes[truth]}), element("td", {text: classes[said]}), element("td", {}, this.button(truth, said))));
-    const cut = wrong.length > 60 ? `The 60 most frequent of ${NUMBERS.format(wrong.length)} mistakes. ` : "";
+    const {counts, classes} = this.matrices[this.index];
+    const errors = counts.flatMap((row, truth) => row.map((count, predicted) => ({truth, predicted, count})))
+      .filter(({truth, predicted, count}) => count && truth !== predicted)
+      .sort((one, other) => other.count - one.count);
+    const head = element("tr", {}, ...["True class", "Predicted class", "Images"].map((text) =>
+      element("th", {scope: "col", text})));
+    const rows = errors.slice(0, 60).map(({truth, predicted}) => element("tr", {}, element("th", {scope: "row",
+      text: classes[truth]}), element("td", {text: classes[predicted]}),
+    element("td", {}, this.button(truth, predicted))));
+    const cut = errors.length > 60 ? `The 60 most frequent of ${NUMBERS.format(errors.length)} errors. ` : "";
     return element("table", {class: "ss-matrix ss-list"}, element("caption", {text: `${cut}${classes.length} classes`}),
       element("thead", {}, head), element("tbody", {}, ...rows));
   }
 
-  openCell(truth, said, count, total) {
-    const {classes, images, title} = this.matrices[this.place];
+  openCell(truth, predicted, count, total) {
+    const {classes, images, title} = this.matrices[this.index];
     const found = images ? images.numbers.map((_, at) => at).filter((at) => images.true[at] === truth
-      && images.said[at] === said) : [];
-    const what = truth === said ? "rightly called" : "taken for";
-    const kept = !images ? "The images behind the cells were not kept." : !found.length
-      ? "No image of this cell was kept." : found.length < count
-        ? `The first ${found.length}, not picked, as the model saw them:`
-        : `As the model saw ${count === 1 ? "it" : "them"}:`;
+      && images.predicted[at] === predicted) : [];
+    const what = truth === predicted ? "correctly predicted as" : "predicted as";
+    const kept = !images ? "The images of the cells were not stored." : !found.length
+      ? "No image of this cell was stored." : found.length < count
+        ? `The first ${found.length}, as seen by the model:`
+        : "As seen by the model:";
     this.panel.replaceChildren(element("p", {}, element("strong", {text: classes[truth]}), ` ${what} `,
-      element("strong", {text: classes[said]}), ` by the ${title}: ${NUMBERS.format(count)} of ${NUMBERS.format(total)}`
-      + ` (${percent(count / total, 1)}). ${kept}`), element("div", {class: "ss-behind"},
-      ...found.map((at) => this.buildBehind(at))));
+      element("strong", {text: classes[predicted]}),
+      ` by the ${title}: ${NUMBERS.format(count)} of ${NUMBERS.format(total)}`
+      + ` (${percent(count / total, 1)}). ${kept}`), element("div", {class: "ss-cell-images"},
+      ...found.map((at) => this.buildImage(at))));
   }
 
-  buildBehind(at) {
-    const {images, classes} = this.matrices[this.place], [dy, dx] = images.offsets[at];
+  buildImage(at) {
+    const {images, classes} = this.matrices[this.index], [dy, dx] = images.offsets[at];
     const canvas = element("canvas", {role: "img", "aria-label": `${classes[images.true[at]]} at dy ${dy}, dx ${dx}`});
-    layOn(canvas, picture(this.pixels[this.place], images.pixels.shape, at), images, dy, dx);
-    const sure = Number.isFinite(images.shares[at]) ? `, ${percent(images.shares[at])} sure` : "";
+    drawPlaced(canvas, imageAt(this.pixels[this.index], images.pixels.shape, at), images, dy, dx);
+    const confidence = Number.isFinite(images.confidences[at]) ? `, confidence ${percent(images.confidences[at])}` : "";
     return element("figure", {}, canvas, element("figcaption", {text: `image ${images.numbers[at]}, dy ${dy}, `
-      + `dx ${dx}${sure}`}));
+      + `dx ${dx}${confidence}`}));
   }
 
   destroy() {
-    this.gone = true;
+    this.destroyed = true;
     this.root.replaceChildren();
     this.root.classList.remove("shiftscope", "ss-confusion");
   }
 }
 
-/** Show confusion matrices whose numbers open the images behind them, see `confusion_payload`. */
+/** Show confusion matrices whose cells open their images, see `confusion_payload`. */
 export function mountConfusion(root, payload) {
   const view = new Confusion(root, payload);
   return {ready: view.ready, destroy: () => view.destroy()};
@@ -993,9 +1002,9 @@ const MARKERS = ["M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z", "M-3.5,-3.5h7v7h-7z", "M
   "M0,-4.8L4.8,0L0,4.8L-4.8,0z", "M0,4.5L4.5,-3.5H-4.5z", "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z"];
 const LEFT = 46, RIGHT = 12, TOP = 10, BOTTOM = 34, CHART_HEIGHT = 250;
 const CHARTS = [
-  {title: "Loss on the training images", unit: "mean cross entropy (nats)", lines: [["train_loss", false]],
+  {title: "Training loss", unit: "mean cross entropy (nats)", lines: [["train_loss", false]],
     format: (value) => String(Number(value.toPrecision(3)))},
-  {title: "Accuracy", unit: "images right", lines: [["train_accuracy", true], ["val_accuracy", false]],
+  {title: "Accuracy", unit: "fraction correct", lines: [["train_accuracy", true], ["val_accuracy", false]],
     format: (value) => `${Number((100 * value).toPrecision(3))} %`}];
 
 /** Round numbers that divide a range into about `count` steps. */
@@ -1007,10 +1016,10 @@ function ticks(low, high, count) {
 }
 
 class Curves {
-  constructor(root, histories) {
+  constructor(root, curves) {
     this.root = root;
     root.classList.add("shiftscope", "ss-curves");
-    this.charts = CHARTS.map((chart) => ({...chart, node: drawing("svg", {class: "ss-chart", "aria-hidden": "true",
+    this.charts = CHARTS.map((chart) => ({...chart, node: svgElement("svg", {class: "ss-chart", "aria-hidden": "true",
       onpointermove: (event) => this.point(event, event.currentTarget)})}));
     this.table = element("div", {class: "ss-scroll", tabindex: 0, role: "region", "aria-label": "Values of curves"});
     this.slider = element("input", {type: "range", class: "ss-epoch", step: 1, "aria-label": "Epoch",
@@ -1018,18 +1027,18 @@ class Curves {
     root.replaceChildren(element("div", {class: "ss-charts"}, ...this.charts.map(({title, unit, node}) =>
       element("figure", {}, element("figcaption", {}, element("strong", {text: title}),
         element("span", {class: "ss-quiet", text: ` ${unit}`})), node))),
-    element("p", {class: "ss-row ss-quiet"}, element("span", {text: "Point at a curve, or choose an epoch:"}),
+    element("p", {class: "ss-row ss-quiet"}, element("span", {text: "Point at a curve, or select an epoch:"}),
       this.slider), this.table);
     this.watcher = new ResizeObserver(() => this.draw());
     this.watcher.observe(root);
-    this.update(histories);
+    this.update(curves);
   }
 
-  /** Show other histories, or longer ones; who looked at the last epoch goes on to look at it. */
-  update(histories) {
+  /** Replace the curves; if the last epoch was selected, it stays selected. */
+  update(curves) {
     const followed = this.epoch === undefined || this.epoch === this.last;
-    this.histories = histories;
-    const epochs = histories.flatMap((history) => history.epochs.map(({epoch}) => epoch));
+    this.curves = curves;
+    const epochs = curves.flatMap((curve) => curve.epochs.map(({epoch}) => epoch));
     this.first = epochs.length ? Math.min(...epochs) : 1;
     this.last = epochs.length ? Math.max(...epochs) : 1;
     Object.assign(this.slider, {min: this.first, max: this.last, disabled: this.first === this.last});
@@ -1042,7 +1051,7 @@ class Curves {
     this.slider.value = epoch;
     this.slider.setAttribute("aria-valuetext", `epoch ${epoch} of ${this.last}`);
     for (const {cursor, x} of this.charts) {
-      if (cursor) furnish(cursor, {x1: x(epoch), x2: x(epoch)}, []);
+      if (cursor) configure(cursor, {x1: x(epoch), x2: x(epoch)}, []);
     }
     this.showTable();
   }
@@ -1062,7 +1071,7 @@ class Curves {
   drawChart(chart) {
     const width = chart.node.clientWidth;
     if (!width) return;
-    const values = chart.lines.flatMap(([key]) => this.histories.flatMap(({epochs}) => epochs.map((line) => line[key])))
+    const values = chart.lines.flatMap(([key]) => this.curves.flatMap(({epochs}) => epochs.map((line) => line[key])))
       .filter((value) => Number.isFinite(value));
     const least = chart.lines.length > 1 && values.length ? Math.min(...values) : 0;
     const steps = ticks(least, Math.max(...values, 0.01), 5);
@@ -1073,22 +1082,23 @@ class Curves {
     chart.x = (epoch) => LEFT + (width - LEFT - RIGHT) * (this.last === this.first ? 0.5 : (epoch - this.first) / span);
     chart.y = (value) => CHART_HEIGHT - BOTTOM - (CHART_HEIGHT - BOTTOM - TOP) * (value - low) / (high - low || 1);
     const at = chart.x(this.epoch ?? this.first);
-    chart.cursor = drawing("line", {class: "ss-cursor", y1: TOP, y2: CHART_HEIGHT - BOTTOM, x1: at, x2: at});
-    furnish(chart.node, {viewBox: `0 0 ${width} ${CHART_HEIGHT}`, height: CHART_HEIGHT}, []);
+    chart.cursor = svgElement("line", {class: "ss-cursor", y1: TOP, y2: CHART_HEIGHT - BOTTOM, x1: at, x2: at});
+    configure(chart.node, {viewBox: `0 0 ${width} ${CHART_HEIGHT}`, height: CHART_HEIGHT}, []);
     chart.node.replaceChildren(...this.drawAxes(chart, steps[0] > low + 1e-9 ? [low, ...steps] : steps, width),
       chart.cursor,
-      ...this.histories.flatMap((history, series) => chart.lines.flatMap(([key, dashed]) =>
-        this.drawLine(chart, history.epochs, key, series, dashed))));
+      ...this.curves.flatMap((curve, series) => chart.lines.flatMap(([key, dashed]) =>
+        this.drawLine(chart, curve.epochs, key, series, dashed))));
   }
 
   drawAxes({x, y, format}, steps, width) {
     const rows = steps.flatMap((value) => [
-      drawing("line", {class: "ss-grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value)}),
-      drawing("text", {class: "ss-tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end", text: format(value)})]);
+      svgElement("line", {class: "ss-grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value)}),
+      svgElement("text", {class: "ss-tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end", text: format(value)})]);
     const epochs = [...new Set(ticks(this.first, this.last, Math.min(8, width / 60)).map(Math.round))];
-    const columns = epochs.map((epoch) => drawing("text", {class: "ss-tick", x: x(epoch), y: CHART_HEIGHT - BOTTOM + 16,
+    const columns = epochs.map((epoch) => svgElement("text", {class: "ss-tick", x: x(epoch),
+      y: CHART_HEIGHT - BOTTOM + 16,
       "text-anchor": "middle", text: epoch}));
-    return [...rows, ...columns, drawing("text", {class: "ss-tick", x: width - RIGHT, y: CHART_HEIGHT - 3,
+    return [...rows, ...columns, svgElement("text", {class: "ss-tick", x: width - RIGHT, y: CHART_HEIGHT - 3,
       "text-anchor": "end", text: "epoch"})];
   }
 
@@ -1102,34 +1112,34 @@ class Curves {
     const tone = `ss-series-${series % MARKERS.length}`, every = Math.ceil(epochs.length / 12);
     const marked = (at) => at % every === 0 || at === epochs.length - 1;
     const marks = points.filter(([, down], at) => Number.isFinite(down) && marked(at));
-    return [drawing("path", {class: `ss-curve ${tone}${dashed ? " ss-dashed" : ""}`, d: path}),
-      ...marks.map(([across, down]) => drawing("path", {class: `ss-mark ${tone}${dashed ? " ss-hollow" : ""}`,
+    return [svgElement("path", {class: `ss-curve ${tone}${dashed ? " ss-dashed" : ""}`, d: path}),
+      ...marks.map(([across, down]) => svgElement("path", {class: `ss-mark ${tone}${dashed ? " ss-hollow" : ""}`,
         d: MARKERS[series % MARKERS.length], transform: `translate(${across.toFixed(1)},${down.toFixed(1)})`}))];
   }
 
   showTable() {
-    const head = ["", `Loss, epoch ${this.epoch}`, "Training images right", "Validation images right"];
-    const rows = this.histories.map(({title, epochs}, series) => {
+    const head = ["", `Loss, epoch ${this.epoch}`, "Training accuracy", "Validation accuracy"];
+    const rows = this.curves.map(({title, epochs}, series) => {
       const end = epochs.at(-1)?.epoch;
       const line = epochs.find(({epoch}) => epoch === Math.min(this.epoch, end)) ?? {};
       const cells = [Number.isFinite(line.train_loss) ? line.train_loss.toFixed(3) : "–",
         percent(line.train_accuracy ?? NaN, 1), percent(line.val_accuracy ?? NaN, 1)];
       return element("tr", {}, element("th", {scope: "row"}, this.key(series), title,
-        this.epoch > end && element("span", {class: "ss-quiet", text: ` at epoch ${end}, its last so far`})),
+        this.epoch > end && element("span", {class: "ss-quiet", text: ` at epoch ${end} (latest)`})),
         ...cells.map((text) => element("td", {text})));
     });
     const heads = head.map((text) => text ? element("th", {scope: "col", text}) : element("td"));
     this.table.replaceChildren(element("table", {class: "ss-values"},
       element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)),
-    element("p", {class: "ss-quiet", text: "Dashed: training images, a running mean while the weights still change. "
-      + "Solid: validation images, and the loss."}));
+    element("p", {class: "ss-quiet", text: "Dashed: training accuracy, mean over an epoch while the weights change. "
+      + "Solid: validation accuracy and training loss."}));
   }
 
   key(series) {
     const tone = `ss-series-${series % MARKERS.length}`;
-    return drawing("svg", {class: "ss-key", viewBox: "-12 -6 24 12", width: 24, height: 12, "aria-hidden": "true"},
-      drawing("path", {class: `ss-curve ${tone}`, d: "M-12,0H12"}),
-      drawing("path", {class: `ss-mark ${tone}`, d: MARKERS[series % MARKERS.length]}));
+    return svgElement("svg", {class: "ss-key", viewBox: "-12 -6 24 12", width: 24, height: 12, "aria-hidden": "true"},
+      svgElement("path", {class: `ss-curve ${tone}`, d: "M-12,0H12"}),
+      svgElement("path", {class: `ss-mark ${tone}`, d: MARKERS[series % MARKERS.length]}));
   }
 
   destroy() {
@@ -1139,22 +1149,22 @@ class Curves {
   }
 }
 
-/** Draw loss and accuracy against epoch.
+/** Draw loss and accuracy by epoch.
  *
- * `histories` are [{title, epochs: [{epoch, train_loss, train_accuracy, val_accuracy}]}]; a number may be null. */
-export function mountCurves(root, histories) {
-  const curves = new Curves(root, histories);
-  return {update: (longer) => curves.update(longer), destroy: () => curves.destroy()};
+ * `curves` are [{title, epochs: [{epoch, train_loss, train_accuracy, val_accuracy}]}]; a number may be null. */
+export function mountCurves(root, curves) {
+  const view = new Curves(root, curves);
+  return {update: (updated) => view.update(updated), destroy: () => view.destroy()};
 }
 
 // ---------------------------------------------------------------- the report
 
-const MOUNTS = {explorer: mountExplorer, confusion: mountConfusion, curves: (root, {histories}) =>
-  mountCurves(root, histories)};
+const MOUNTS = {explorer: mountExplorer, confusion: mountConfusion, curves: (root, {curves}) =>
+  mountCurves(root, curves)};
 
 /** Mount the views of a page: each element with `data-view` shows the JSON of the script with the same `data-of`.
  *
- * A section whose view stands gets the class "is-live": its static pictures then step back. */
+ * Sections with a view get the class "is-live", which hides their static figures. */
 export async function startPage(page) {
   const ready = [...page.querySelectorAll("[data-view]")].map(async (root) => {
     const source = page.querySelector(`script[data-of="${root.dataset.view}"]`);
@@ -1176,15 +1186,15 @@ function render({model, el}) {
     view?.destroy();
     view = mountExplorer(el, model.get("payload"), {
       image: integer("image"), dy: integer("dy"), dx: integer("dx"),
-      onMove: (place) => {
-        for (const name of ["image", "dy", "dx"]) model.set(name, place[name]);
+      onMove: (index) => {
+        for (const name of ["image", "dy", "dx"]) model.set(name, index[name]);
         model.save_changes();
       },
     });
   };
-  const turn = () => view.setImage(model.get("image"));
+  const changeImage = () => view.setImage(model.get("image"));
   const move = () => view.setPlacement(model.get("dy"), model.get("dx"));
-  const listeners = {"change:payload": open, "change:image": turn, "change:dy": move, "change:dx": move};
+  const listeners = {"change:payload": open, "change:image": changeImage, "change:dy": move, "change:dx": move};
   open();
   for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
   return () => {

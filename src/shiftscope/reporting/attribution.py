@@ -1,4 +1,4 @@
-"""Attributions: each picture beside the maps that say which of its pixels speak for an answer."""
+"""Attributions: each image beside maps of the pixels that raise or lower a class score."""
 
 from collections.abc import Sequence
 
@@ -8,151 +8,135 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 
 from shiftscope.errors import UsageError
-from shiftscope.reporting.sheet import Layout, Sheet, side_axes, to_pictures
-from shiftscope.reporting.style import INK, MUTED, PAPER, SIGNED, describe, styled, verbatim
-from shiftscope.reporting.verdict import NO_ANSWER, mark_answer, write_lines
-from shiftscope.reporting.wording import listing, model_title, percent, shorten
+from shiftscope.reporting.figure_style import INK, MUTED, PAPER, SIGNED, describe, styled, verbatim
+from shiftscope.reporting.formatting import listing, model_title, percent, shorten
+from shiftscope.reporting.image_grid import NONFINITE_NAME, GridLayout, ImageGrid, to_rgb
 from shiftscope.results import Attribution
 
 METHOD_TITLES = {"integrated-gradients": "Integrated gradients", "grad-cam": "Grad-CAM", "occlusion": "Occlusion",
                  "saliency": "Saliency"}
 
-_FIELDS = 8  # a sign may stand in each of 8 x 8 fields of a map: few enough to be read
-_CLEAR = 0.4  # of the strongest field: from there on a field gets its sign
+_FIELDS = 8  # a map has room for 8 x 8 signs
+_CLEAR = 0.4  # fields with at least this fraction of the strongest one get a sign
 
 
 @styled
 def attribution_figure(attributions: Sequence[Attribution], *, credit: str = "", limit: int = 12) -> Figure:
-    """Draw a row for each picture: the picture with its true and predicted class, then a map from each method.
+    """Draw a row for each image: the image with its true and predicted class, then one map per method.
 
-    Color and sign both tell for from against. A thin line is the outline of the picture.
+    Color and sign both distinguish positive from negative attribution. A thin line is the outline of the object.
 
-    Args:
-        attributions: of the same pictures and model, one a method.
-        credit: line at the foot, see `image_credit`.
-        limit: pictures drawn at most, the first ones.
-
-    Raises:
-        UsageError: no attribution, or not all of the same pictures.
+    All attributions must be of the same images and model; at most `limit` images are drawn.
     """
-    if not attributions or any(not np.array_equal(found.images, attributions[0].images) for found in attributions):
-        raise UsageError("an attribution figure needs one attribution a method, all of the same pictures: make them "
-                         "from one batch of images")
+    if not attributions or any(not np.array_equal(one.images, attributions[0].images) for one in attributions):
+        raise UsageError("attributions must hold one record per method, all of the same images: compute them from one "
+                         "batch of images")
     first = attributions[0]
-    shown = min(limit, len(first.images))
-    columns = 1 + len(attributions)
-    layout = Layout(count=shown * columns, columns=columns, size=first.images.shape[2:], side=1.35, below=0.42,
-                    gap=0.14, right=0.95, least_width=6.4, top=0.36)
-    title = f"Which pixels decide what the {model_title(first.model)} says"
-    sheet = Sheet(layout, title=title, subtitle=_subtitle(first), footer=(*_how(attributions), credit))
-    pictures = to_pictures(np.round(255 * first.images[:shown]).astype(np.uint8))
-    for row, picture in enumerate(pictures):
-        sheet.show(row * columns, picture)
-        _answer(sheet, row * columns, first, row)
-        synthetic = [_map(sheet, row * columns + 1 + step, found, row) for step, found in enumerate(attributions)]
+    shown, columns = min(limit, len(first.images)), 1 + len(attributions)
+    layout = GridLayout(count=shown * columns, columns=columns, size=first.images.shape[2:], side=1.35, below=0.42,
+                        gap=0.14, right=0.95, min_width=6.4, top=0.36)
+    title = f"Attribution maps: {model_title(first.model)}"
+    target = "the score of the class named below the map" if first.target == "class" else f"a unit of {first.target}"
+    subtitle = f"Orange and +: pixels that raise {target}. Blue and −: pixels that lower it. Scores before the softmax."
+    grid = ImageGrid(layout, title=title, subtitle=subtitle, footer=(*_explain(attributions), credit))
+    for row, image in enumerate(to_rgb(np.round(255 * first.images[:shown]).astype(np.uint8))):
+        grid.draw(row * columns, image)
+        _write_prediction(grid, row * columns, first, row)
+        maps = [_draw_map(grid, row * columns + step, one, row) for step, one in enumerate(attributions, 1)]
         if row == 0:
-            _heads(sheet, attributions)
-            _scale(sheet, synthetic[0])
-    return describe(sheet.figure, _told(title, attributions, shown, credit))
+            _write_headings(grid, attributions)
+            bar = grid.figure.colorbar(maps[0], cax=grid.colorbar_axes(), ticks=[-1, 0, 1], extend="both")
+            bar.ax.set_yticklabels(["− lowers", "0", "+ raises"])
+    methods = listing([METHOD_TITLES[one.method] for one in attributions])
+    predictions = listing([_class_name(first, int(label)) for label in first.predictions[:shown]])
+    return describe(grid.figure, f"{title}. {shown} images, predicted as {predictions}, beside maps of {methods}. "
+                                 f"{credit}".strip())
 
 
-def _subtitle(found: Attribution) -> str:
-    what = "for the class that is named under it" if found.target == "class" else f"for a unit of {found.target}"
-    return (f"Orange and + : these pixels speak {what}. Blue and − : they speak against it. Scores are taken before "
-            "the softmax.")
+def _explain(attributions: Sequence[Attribution]) -> list[str]:
+    return [*map(_explain_method, attributions),
+            "Each map has its own scale: compare positions, not images. The thin line is the outline of the object.",
+            *(f"{METHOD_TITLES[one.method]}: {note}." for one in attributions for note in one.notes)]
 
 
-def _how(attributions: Sequence[Attribution]) -> list[str]:
-    """Say in a line a method what its map is, and for all how to read them."""
-    return [*(_explained(found) for found in attributions),
-            "Each map has its own scale: colors compare places, not pictures. The thin line is the picture's outline.",
-            *(f"{METHOD_TITLES[found.method]}: {note}." for found in attributions for note in found.notes)]
-
-
-def _explained(found: Attribution) -> str:
-    options, title = found.options, METHOD_TITLES[found.method]
-    if found.method == "integrated-gradients":
-        miss = _miss(found)
-        return (f"{title}: what each pixel adds to the score on the way from {_ground(options)} to the picture "
-                f"({options['steps']} steps; the sum of a map misses the score's rise by {miss} of it, median).")
-    if found.method == "occlusion":
-        tall, wide = options["window"]
-        return (f"{title}: what the score loses when {tall} x {wide} pixels around a place are replaced by "
-                f"{_ground(options)}.")
-    if found.method == "grad-cam":
+def _explain_method(attribution: Attribution) -> str:
+    options, title = attribution.options, METHOD_TITLES[attribution.method]
+    if attribution.method == "integrated-gradients":
+        rise = np.abs(attribution.scores - attribution.scores_baseline)
+        error = np.median(np.abs(attribution.residuals) / np.maximum(rise, np.finfo(np.float32).tiny))
+        return (f"{title}: contribution of each pixel to the score on the path from {_baseline(options)} to the image "
+                f"({options['steps']} steps; completeness error: {percent(float(error))} of the score difference, "
+                "median).")
+    if attribution.method == "occlusion":
+        return (f"{title}: drop of the score when {' x '.join(map(str, options['window']))} pixels are replaced by "
+                f"{_baseline(options)}.")
+    if attribution.method == "grad-cam":
         after = ", after its ReLU" if options["after_relu"] else ""
-        return (f"{title}: the map of layer {found.layer}{after}: its channels weighted by their mean gradient, and "
-                "stretched to the picture.")
-    return f"{title}: how the score would change if a pixel became brighter (the gradient)."
+        return f"{title}: channels of layer {attribution.layer}{after}, weighted by mean gradient and resized."
+    return f"{title}: gradient of the score with respect to the pixels."
 
 
-def _ground(options: dict) -> str:
-    ground = options["baseline"]
-    if ground == "picture":
+def _baseline(options: dict) -> str:
+    if isinstance(options["baseline"], str):
         return "an empty canvas with its texture"
-    return "an empty canvas" if ground == 0 else f"an empty canvas of gray {ground}"
+    return "an empty canvas" + (f" of gray {options['baseline']}" if options["baseline"] else "")
 
 
-def _miss(found: Attribution) -> str:
-    """Return how far the maps' sums are from the rise of the score, as a share of it."""
-    rise = np.abs(found.scores - found.scores_baseline)
-    return percent(float(np.median(np.abs(found.residuals) / np.maximum(rise, np.finfo(np.float32).tiny))))
-
-
-def _name(found: Attribution, unit: int) -> str:
+def _class_name(attribution: Attribution, unit: int) -> str:
     if unit < 0:
-        return NO_ANSWER
-    return found.class_names[unit] if unit < len(found.class_names) else f"class {unit}"
+        return NONFINITE_NAME
+    return attribution.class_names[unit] if unit < len(attribution.class_names) else f"class {unit}"
 
 
-def _target(found: Attribution, row: int) -> str:
-    unit = int(found.targets[row])
-    return _name(found, unit) if found.target == "class" else f"{found.target}:{unit}"
-
-
-def _answer(sheet: Sheet, cell: int, found: Attribution, row: int) -> None:
-    """Write the true and the predicted class under a picture, the predicted one alone where the true is unknown."""
-    label, predicted, sure = int(found.labels[row]), int(found.predictions[row]), float(found.confidence[row])
+def _write_prediction(grid: ImageGrid, cell: int, attribution: Attribution, row: int) -> None:
+    """Write the predicted class below an image, and the true class if it is known."""
+    label, predicted = int(attribution.labels[row]), int(attribution.predictions[row])
+    confidence = float(attribution.confidence[row])
     if label >= 0:
-        mark_answer(sheet, cell, right=label == predicted, true=_name(found, label), said=_name(found, predicted),
-                    confidence=sure)
-        return
-    sheet.frame(cell, MUTED, 0.5)
-    write_lines(sheet, cell, (f"said {_name(found, predicted)}", INK, "bold"), (percent(sure, 0), INK, "normal"))
+        grid.mark_prediction(cell, correct=label == predicted, true=_class_name(attribution, label),
+                             predicted=_class_name(attribution, predicted), confidence=confidence)
+    else:
+        grid.frame(cell, MUTED, 0.5)
+        grid.text_below(cell, (f"pred: {_class_name(attribution, predicted)}", INK, "bold"),
+                        (percent(confidence, 0), INK, "normal"))
 
 
-def _map(sheet: Sheet, cell: int, found: Attribution, row: int) -> AxesImage:
-    values = found.maps[row]
+def _draw_map(grid: ImageGrid, cell: int, attribution: Attribution, row: int) -> AxesImage:
+    """Draw a map with the outline of the object, signs, and the name of its target."""
+    values = attribution.maps[row]
     end = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
-    synthetic = sheet.show(cell, values / end, cmap=SIGNED, vmin=-1, vmax=1)
-    _outline(sheet, cell, found.images[row].mean(axis=0))
-    _signs(sheet, cell, values)
-    sheet.frame(cell, MUTED, 0.5)
-    write_lines(sheet, cell, (f"for {_target(found, row)}", INK, "normal"))
-    return synthetic
+    image = grid.draw(cell, values / end, cmap=SIGNED, vmin=-1, vmax=1)
+    _outline(grid, cell, attribution.images[row].mean(axis=0))
+    down, right = grid.layout.corner(cell)
+    tall, wide = grid.layout.image
+    for y, x, positive in sign_fields(values):
+        grid.axes.text(right + x * wide, down + y * tall, "+" if positive else "−", fontsize=7, weight="bold",
+                       color=INK, ha="center", va="center", path_effects=[withStroke(linewidth=1.5, foreground=PAPER)])
+    grid.frame(cell, MUTED, 0.5)
+    unit = int(attribution.targets[row])
+    target = _class_name(attribution, unit) if attribution.target == "class" else f"{attribution.target}:{unit}"
+    grid.text_below(cell, (f"for {target}", INK, "normal"))
+    return image
 
 
-def _outline(sheet: Sheet, cell: int, gray: np.ndarray) -> None:
-    """Draw a thin line around what is brighter than the middle between the darkest and the brightest tenth."""
+def _outline(grid: ImageGrid, cell: int, gray: np.ndarray) -> None:
+    """Draw a contour midway between the darkest and the brightest tenth of the pixels."""
     low, high = np.quantile(gray, (0.1, 0.9))
     level = float(low + high) / 2 if high > low else float(gray.min() + gray.max()) / 2
     if min(gray.shape) < 2 or gray.max() <= gray.min():
         return
-    down, right = sheet.layout.corner(cell)
-    (tall, wide), (rows, columns) = sheet.layout.picture, gray.shape
+    down, right = grid.layout.corner(cell)
+    (tall, wide), (rows, columns) = grid.layout.image, gray.shape
     x, y = right + (np.arange(columns) + 0.5) * wide / columns, down + (np.arange(rows) + 0.5) * tall / rows
-    sheet.axes.contour(x, y, gray, levels=[level], colors=[INK], linewidths=0.5, alpha=0.45)
+    grid.axes.contour(x, y, gray, levels=[level], colors=[INK], linewidths=0.5, alpha=0.45)
 
 
 def sign_fields(values: np.ndarray) -> list[tuple[float, float, bool]]:
-    """Return where a map is clearly above or below zero.
-
-    Args:
-        values: float (H, W).
+    """Return the fields of a map that are clearly positive or negative, on a grid of at most 8 x 8 fields.
 
     Returns:
-        (y, x, positive) of the fields, an eighth of the map each way, whose mean is at least 0.4 of the strongest
-        one's; y and x are shares of the height and width.
+        (y, x, positive) of the fields whose mean has at least 0.4 of the largest magnitude; y and x are fractions of
+        height and width.
 
     Example:
         >>> sign_fields(np.pad([[-1.0, 0.5]], ((0, 1), (0, 0))))
@@ -166,37 +150,15 @@ def sign_fields(values: np.ndarray) -> list[tuple[float, float, bool]]:
             for i, j in np.argwhere(strong)]
 
 
-def _signs(sheet: Sheet, cell: int, values: np.ndarray) -> None:
-    down, right = sheet.layout.corner(cell)
-    tall, wide = sheet.layout.picture
-    for y, x, positive in sign_fields(values):
-        sheet.axes.text(right + x * wide, down + y * tall, "+" if positive else "−", fontsize=7, weight="bold",
-                        color=INK, ha="center", va="center", path_effects=[withStroke(linewidth=1.5, foreground=PAPER)])
-
-
-def _heads(sheet: Sheet, attributions: Sequence[Attribution]) -> None:
+def _write_headings(grid: ImageGrid, attributions: Sequence[Attribution]) -> None:
     """Write the names of the columns above the first row."""
-    heads = ["Picture", *(METHOD_TITLES[found.method] for found in attributions)]
-    details = ["as the model saw it", *(_detail(found) for found in attributions)]
-    for cell, (head, detail) in enumerate(zip(heads, details, strict=True)):
-        down, right = sheet.layout.corner(cell)
-        sheet.axes.text(right, down - 0.19, head, fontsize=8.5, weight="bold", va="bottom")
-        sheet.axes.text(right, down - 0.05, verbatim(shorten(detail, 24)), fontsize=7, color=MUTED, va="bottom")
-
-
-def _detail(found: Attribution) -> str:
-    tall, wide = found.options.get("window", (0, 0))
-    return {"grad-cam": f"layer {found.layer}", "occlusion": f"window {tall} x {wide} pixels",
-            "integrated-gradients": f"{found.options.get('steps')} steps"}.get(found.method, "gradient")
-
-
-def _scale(sheet: Sheet, synthetic: AxesImage) -> None:
-    bar = sheet.figure.colorbar(synthetic, cax=side_axes(sheet), ticks=[-1, 0, 1], extend="both")
-    bar.ax.set_yticklabels(["− against", "0", "+ for"])
-
-
-def _told(title: str, attributions: Sequence[Attribution], shown: int, credit: str) -> str:
-    first = attributions[0]
-    methods = listing([METHOD_TITLES[found.method] for found in attributions])
-    predictions = listing([_name(first, int(first.predictions[row])) for row in range(shown)])
-    return f"{title}. {shown} pictures, taken for {predictions}, beside maps from {methods}. {credit}".strip()
+    headings = [("Image", "as the model sees it")]
+    for one in attributions:
+        detail = {"grad-cam": f"layer {one.layer}", "saliency": "gradient",
+                  "occlusion": f"window {' x '.join(map(str, one.options.get('window', ())))} pixels",
+                  "integrated-gradients": f"{one.options.get('steps')} steps"}[one.method]
+        headings.append((METHOD_TITLES[one.method], detail))
+    for cell, (heading, detail) in enumerate(headings):
+        down, right = grid.layout.corner(cell)
+        grid.axes.text(right, down - 0.19, heading, fontsize=8.5, weight="bold", va="bottom")
+        grid.axes.text(right, down - 0.05, verbatim(shorten(detail, 24)), fontsize=7, color=MUTED, va="bottom")

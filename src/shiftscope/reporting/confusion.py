@@ -1,34 +1,40 @@
-"""Confusion matrix: of each class, which share was taken for which."""
+"""The confusion matrix as a figure, and as data for the interactive matrix of a page."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from shiftscope.reporting.style import (
+from shiftscope.reporting.figure_style import (
+    FRACTIONS,
     INK,
     MUTED,
-    SHARES,
     describe,
-    foot,
-    foot_height,
-    head,
-    head_height,
-    ink_on,
+    inches,
+    page,
+    readable_on,
     styled,
     verbatim,
 )
-from shiftscope.reporting.wording import image_credit, listing, percent, series_title, shorten
+from shiftscope.reporting.formatting import image_credit, listing, percent, series_title, shorten
+from shiftscope.reporting.selection import first_seeds
+from shiftscope.reporting.web_page import geometry_payload, pack
 from shiftscope.results import Evaluation
 
-_MOST_NUMBERS = 25  # with more classes the numbers would be too small to read
-_MOST_NAMES = 50
+MAX_BYTES = 600_000
+"""Largest size of the pixels of all matrices of a page, before compression: fewer images per cell are included."""
+
+_MAX_NUMBERS = 25  # with more classes the numbers would be too small to read
+_MAX_NAMES = 50
 
 
-def row_shares(confusion: np.ndarray) -> np.ndarray:
-    """Return each row of counts (K, K) as shares of its sum; NaN for a class without images.
+def row_fractions(confusion: np.ndarray) -> np.ndarray:
+    """Divide each row of counts (K, K) by its sum; NaN for a class without images.
 
-    >>> row_shares(np.array([[3, 1], [0, 0]]))
+    >>> row_fractions(np.array([[3, 1], [0, 0]]))
     array([[0.75, 0.25],
            [ nan,  nan]])
     """
@@ -36,95 +42,119 @@ def row_shares(confusion: np.ndarray) -> np.ndarray:
     return np.divide(confusion, sums, out=np.full(confusion.shape, np.nan), where=sums > 0)
 
 
-def mix_ups(confusion: np.ndarray, class_names: list[str], most: int = 3) -> list[str]:
-    """Return the most frequent errors in words, by their share of the true class.
+def top_confusions(confusion: np.ndarray, class_names: Sequence[str], most: int = 3) -> list[str]:
+    """Return the most frequent errors, as fractions of the true class.
 
-    >>> mix_ups(np.array([[3, 1], [0, 4]]), ["Shirt", "Coat"])
-    ['Shirt taken for Coat (25 %)']
+    >>> top_confusions(np.array([[3, 1], [0, 4]]), ["Shirt", "Coat"])
+    ['Shirt predicted as Coat (25 %)']
     """
-    errors = np.nan_to_num(row_shares(confusion))
+    errors = np.nan_to_num(row_fractions(confusion))
     np.fill_diagonal(errors, 0.0)
     order = np.argsort(-errors, axis=None, kind="stable")[:most]
-    pairs = [(index // len(errors), index % len(errors)) for index in order.tolist()]
-    return [f"{shorten(class_names[true], 30)} taken for {shorten(class_names[said], 30)} "
-            f"({percent(float(errors[true, said]), 0)})" for true, said in pairs if errors[true, said] > 0]
+    pairs = [divmod(int(index), len(errors)) for index in order]
+    return [f"{shorten(class_names[row], 30)} predicted as {shorten(class_names[column], 30)} "
+            f"({percent(float(errors[row, column]), 0)})" for row, column in pairs if errors[row, column] > 0]
 
 
 @styled
 def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figure:
-    """Draw the confusion matrix of an evaluation: rows true, columns predicted, numbers in percent of the row.
+    """Draw the confusion matrix of an evaluation: true classes in rows, predicted classes in columns, in percent.
 
-    Args:
-        evaluation: of one model.
-        centered: draw the answers to the centered images, not those at random places.
+    With `centered`, the predictions for centered images are used instead of those for random placements.
     """
     counts = evaluation.confusion_centered if centered else evaluation.confusion
-    shares = row_shares(counts)
-    names = [shorten(name, 20) for name in evaluation.class_names]
-    where = "in the middle" if centered else "at random places"
+    fractions, names = row_fractions(counts), [shorten(name, 20) for name in evaluation.class_names]
+    title = f"Confusion matrix: {series_title(evaluation.model, evaluation.trained)}"
     accuracy = percent(evaluation.accuracy["centered" if centered else "random"])
-    title = f"What the {series_title(evaluation.model, evaluation.trained)} takes for what"
-    worst = mix_ups(counts, evaluation.class_names)
-    subtitle = (f"{evaluation.images:,} {evaluation.split} images {where}, {accuracy} right. Most often mixed up: "
-                f"{listing(worst) if worst else 'nothing'}.")
-    footer = (_how_to_read(len(names)), image_credit(evaluation.dataset, synthetic=evaluation.synthetic))
-    figure, axes, scale = _page(len(names), max(len(name) for name in names), title, subtitle, footer)
-    image = axes.imshow(100 * shares, cmap=SHARES.with_extremes(bad="#eceff2"), vmin=0, vmax=100)
-    figure.colorbar(image, cax=scale, label="share of the true class (%)")
-    _names(axes, names)
-    if len(names) <= _MOST_NUMBERS:
-        _diagonal(axes, len(names))
-        _numbers(axes, shares)
-    return describe(figure, f"Confusion matrix. {title}: {subtitle} "
-                            f"{image_credit(evaluation.dataset, synthetic=evaluation.synthetic)}")
+    subtitle = (f"{evaluation.images:,} {evaluation.split} images, {'centered' if centered else 'random placements'}, "
+                f"accuracy {accuracy}. Most frequent errors: "
+                f"{listing(top_confusions(counts, evaluation.class_names)) or 'none'}.")
+    credit = image_credit(evaluation.dataset, synthetic=evaluation.synthetic)
+    numbers = " Numbers: percent of the row; dots: none." if len(names) <= _MAX_NUMBERS else ""
+    figure, axes, scale = _layout(len(names), max(len(name) for name in names), title, subtitle,
+                                  (f"Rows: true class; columns: predicted class.{numbers}", credit))
+    image = axes.imshow(100 * fractions, cmap=FRACTIONS.with_extremes(bad="#eceff2"), vmin=0, vmax=100)
+    figure.colorbar(image, cax=scale, label="fraction of the true class (%)")
+    _label_axes(axes, names)
+    if len(names) <= _MAX_NUMBERS:
+        _write_numbers(axes, fractions)
+    return describe(figure, f"{title}. {subtitle} {credit}")
 
 
-def _how_to_read(classes: int) -> str:
-    if classes > _MOST_NUMBERS:
-        return "A row is a true class, a column an answer; the diagonal is right."
-    return ("A row is a true class, a column an answer; the framed diagonal is right. Numbers: percent of the row; a "
-            "dot is none.")
-
-
-def _page(classes: int, longest: int, title: str, subtitle: str,
-          footer: tuple[str, ...]) -> tuple[Figure, Axes, Axes]:
-    """Return a figure, the axes of the matrix and those of the color scale, laid out in inches."""
+def _layout(classes: int, longest: int, title: str, subtitle: str,
+            footer: tuple[str, ...]) -> tuple[Figure, Axes, Axes]:
+    """Return a figure with axes for the matrix and for the color bar."""
     side = min(max(0.44 * classes, 2.6), 8.8)
-    names = 0.4 + 0.075 * longest  # room for the longest class name
-    width = names + side + 0.95
-    bottom = foot_height(width, *footer) + 0.45 + 0.055 * longest  # the names stand at 45 degrees
-    height = bottom + side + head_height(width, title, subtitle)
-    figure = Figure(figsize=(width, height))
-    head(figure, title, subtitle)
-    foot(figure, *footer)
-    axes = figure.add_axes((names / width, bottom / height, side / width, side / height))
-    scale = figure.add_axes(((names + side + 0.15) / width, bottom / height, 0.14 / width, side / height))
-    return figure, axes, scale
+    left = 0.4 + 0.075 * longest  # space for the longest class name
+    width = left + side + 0.95
+    figure, bottom = page(width, side, title, subtitle, footer, below=0.45 + 0.055 * longest)  # names at 45 degrees
+    return (figure, inches(figure, left, bottom, side, side),
+            inches(figure, left + side + 0.15, bottom, 0.14, side))
 
 
-def _names(axes: Axes, names: list[str]) -> None:
-    every = 1 if len(names) <= _MOST_NAMES else 5
-    places = np.arange(0, len(names), every)
-    shown = [verbatim(names[place]) for place in places]
-    size = 8.5 if len(names) <= _MOST_NUMBERS else 6
-    axes.set_xticks(places, shown, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
-    axes.set_yticks(places, shown, fontsize=size)
-    axes.set_xlabel("answer of the model")
+def _label_axes(axes: Axes, names: list[str]) -> None:
+    at = np.arange(0, len(names), 1 if len(names) <= _MAX_NAMES else 5)
+    shown = [verbatim(names[index]) for index in at]
+    size = 8.5 if len(names) <= _MAX_NUMBERS else 6
+    axes.set_xticks(at, shown, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.set_yticks(at, shown, fontsize=size)
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.grid(False)
     axes.tick_params(length=2)
 
 
-def _diagonal(axes: Axes, classes: int) -> None:
-    for place in range(classes):
-        axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=0.9))
+def _write_numbers(axes: Axes, fractions: np.ndarray) -> None:
+    """Frame the diagonal and write percentages."""
+    for index in range(len(fractions)):
+        axes.add_patch(Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=0.9))
+    for (row, column), fraction in np.ndenumerate(fractions):
+        large = fraction >= 0.01
+        color = readable_on(FRACTIONS(fraction)) if large else MUTED
+        text = ("–" if not np.isfinite(fraction) else "·" if fraction == 0 else "<1" if fraction < 0.01
+                else f"{100 * fraction:.0f}")
+        axes.text(column, row, text, ha="center", va="center", fontsize=8 if large else 6.5,
+                  weight="bold" if row == column else "normal", color=color)
 
 
-def _numbers(axes: Axes, shares: np.ndarray) -> None:
-    for (row, column), share in np.ndenumerate(shares):
-        if not np.isfinite(share):
-            axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=MUTED)
-            continue
-        text = "·" if share == 0 else "<1" if share < 0.01 else f"{100 * share:.0f}"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8 if share >= 0.01 else 6.5,
-                  weight="bold" if row == column else "normal", color=ink_on(share) if share >= 0.01 else MUTED)
+def confusion_payload(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return the data of `mountConfusion` in `app.js` as plain JSON, for evaluations on test images.
+
+    Only the first seed of each model and training placement is used; evaluations without classes are left out.
+
+    Returns:
+        {"matrices": [{title, classes (K names), counts (K, K; rows true, columns predicted), images}]}. `images` is
+        None if the evaluation has no stored images, else {numbers, true, predicted, offsets [dy, dx], confidences
+        (None if not finite), pixels (M, C, h, w; packed), mode, canvas [H, W], background}.
+
+    Example:
+        >>> confusion_payload([])
+        {'matrices': []}
+    """
+    first = first_seeds([one for one in evaluations if one.split == "test" and one.confusion.size])
+    return {"matrices": [{"title": series_title(one.model, one.trained), "classes": list(one.class_names),
+                          "counts": one.confusion.tolist(), "images": _cell_images(one, MAX_BYTES // len(first))}
+                         for one in first]}
+
+
+def _cell_images(evaluation: Evaluation, budget: int) -> dict[str, Any] | None:
+    pixels, numbers = evaluation.cell_images, evaluation.cell_index
+    if not len(pixels):
+        return None
+    cells = evaluation.labels[numbers] * len(evaluation.class_names) + evaluation.predictions[numbers]
+    kept = _thin(cells, budget // max(1, pixels[0].size))
+    numbers = numbers[kept]
+    confidences = [float(value) if np.isfinite(value) else None for value in evaluation.confidence[numbers]]
+    return {"numbers": numbers.tolist(), "true": evaluation.labels[numbers].tolist(),
+            "predicted": evaluation.predictions[numbers].tolist(), "offsets": evaluation.offsets[numbers].tolist(),
+            "confidences": confidences, "pixels": pack(pixels[kept]), **geometry_payload(evaluation.geometry)}
+
+
+def _thin(cells: np.ndarray, limit: int) -> np.ndarray:
+    """Return the sorted indices of at most `limit` images: the first of each cell, then the second ones, ..."""
+    order = np.argsort(cells, kind="stable")
+    rank = np.empty(len(cells), np.int64)
+    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    lengths = np.diff(np.append(starts, len(cells)))
+    rank[order] = np.arange(len(cells)) - np.repeat(starts, lengths)
+    return np.sort(np.argsort(rank, kind="stable")[:limit])

@@ -1,123 +1,137 @@
-"""The 2 x 2 table of each model as a picture: what moving the object costs."""
+"""The 2 x 2 comparison: trained centered or on random placements, tested centered or on random placements."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from shiftscope.errors import require
+from shiftscope.reporting.formatting import is_finite, model_title, percent, points
+from shiftscope.results import Evaluation
 
-from shiftscope.errors import UsageError
-from shiftscope.reporting.cells import PLACES, ControlCell, find_cell, models_of, moving_cost
-from shiftscope.reporting.style import (
-    INK,
-    MUTED,
-    PAPER,
-    SHARES,
-    WRONG,
-    describe,
-    foot,
-    foot_height,
-    head,
-    head_height,
-    ink_on,
-    styled,
-    verbatim,
-)
-from shiftscope.reporting.wording import change, is_number, model_title, percent, percent_spread
-
-_TITLE = "What does moving cost?"
-_SUBTITLE = "Test images classified right, by where the images lay in training and where they lie in the test."
+PLACEMENTS = ("centered", "random")
+"""Rows and columns of the table."""
 
 
-@styled
-def controls_table(cells: Sequence[ControlCell], *, credit: str = "") -> Figure:
-    """Draw trained centered or moved against tested centered or moved, one panel a model.
-
-    Args:
-        cells: of one or several models; a missing one is shown as not measured.
-        credit: line at the foot, see `image_credit`.
+@dataclass(frozen=True)
+class ControlCell:
+    """One accuracy of a model's 2 x 2 table.
 
     Raises:
-        UsageError: no cells.
+        UsageError: if `trained` or `tested` is neither "centered" nor "random".
     """
-    if not cells:
-        raise UsageError("cells must hold at least one control, got none: evaluate a model centered and moved first")
+
+    model: str
+    trained: str
+    """"centered" or "random"."""
+    tested: str
+    """"centered" or "random"."""
+    mean: float
+    """Test accuracy from 0 to 1, mean over the seeds."""
+    spread: float | None = None
+    """Sample standard deviation over the seeds; None for one seed."""
+    seeds: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("trained", "tested"):
+            require(getattr(self, name) in PLACEMENTS, name, getattr(self, name), "centered or random")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cell as plain JSON."""
+        return asdict(self)
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and the sample standard deviation (None for a single value).
+
+    >>> mean_and_spread([0.25, 0.5, 0.75])
+    (0.5, 0.25)
+    """
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def control_cells(evaluations: Iterable[Evaluation]) -> list[ControlCell]:
+    """Return the 2 x 2 cells of evaluations on the test set, over all seeds of a model.
+
+    Evaluations on other splits and of models with unknown training are ignored.
+    """
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for evaluation in evaluations:
+        if evaluation.split == "test" and evaluation.trained in PLACEMENTS:
+            for tested in PLACEMENTS:
+                key = (evaluation.model, evaluation.trained, tested)
+                values.setdefault(key, []).append(evaluation.accuracy[tested])
+    return [ControlCell(*key, *mean_and_spread(accuracies), len(accuracies)) for key, accuracies in values.items()]
+
+
+def find_cell(cells: Iterable[ControlCell], model: str, trained: str, tested: str) -> ControlCell | None:
+    """Return a cell, or None if it was not measured."""
+    return next((cell for cell in cells if (cell.model, cell.trained, cell.tested) == (model, trained, tested)), None)
+
+
+def models_of(cells: Iterable[ControlCell]) -> list[str]:
+    """Return the models of the cells without duplicates, in order."""
+    return list(dict.fromkeys(cell.model for cell in cells))
+
+
+def placement_cost(cells: Sequence[ControlCell], model: str) -> float | None:
+    """Return the accuracy trained and tested centered minus that with random placements; None if one is missing.
+
+    >>> cells = [ControlCell("net", "centered", "centered", 0.75), ControlCell("net", "random", "random", 0.5)]
+    >>> placement_cost(cells, "net")
+    0.25
+    """
+    centered, random = (_accuracy(cells, model, placement, placement) for placement in PLACEMENTS)
+    return None if centered is None or random is None else centered - random
+
+
+def headline(cells: Sequence[ControlCell]) -> list[str]:
+    """Return the main findings as sentences, the most important first.
+
+    >>> headline([ControlCell("two-full", placement, placement, mean)
+    ...           for placement, mean in (("centered", 0.88), ("random", 0.767))])[0]
+    'The perceptron loses 11.3 points of accuracy on random placements: 88.0 % trained and tested centered, 76.7 % \
+trained and tested on random placements.'
+    """
     models = models_of(cells)
-    columns = min(2, len(models))
-    rows = -(-len(models) // columns)
-    width, panel = max(4.9 * columns, 6.2), 3.15
-    footer = (_spread_note(cells), credit)
-    top, bottom = head_height(width, _TITLE, _SUBTITLE), foot_height(width, *footer)
-    height = top + rows * panel + bottom
-    figure = Figure(figsize=(width, height))
-    head(figure, _TITLE, _SUBTITLE)
-    foot(figure, *footer)
-    for index, model in enumerate(models):
-        row, column = divmod(index, columns)
-        left, low = (0.12 + 4.9 * column) / width, (height - top - (row + 1) * panel) / height
-        _panel(figure.add_axes((left, low, 4.7 / width, panel / height)), cells, model)
-    return describe(figure, " ".join([_TITLE, *(_in_words(cells, model) for model in models), credit]).strip())
+    sentences = [_cost(cells, model) for model in models] + [_untrained_drop(cells, model) for model in models]
+    return [sentence for sentence in (*sentences, _ranking(cells)) if sentence]
 
 
-def _spread_note(cells: Sequence[ControlCell]) -> str:
-    seeds = max(cell.seeds for cell in cells)
-    spread = f"± is the standard deviation over {seeds} seeds." if seeds > 1 else "One seed, so no spread is known."
-    return f"{spread} Points are percentage points."
+def _accuracy(cells: Sequence[ControlCell], model: str, trained: str, tested: str) -> float | None:
+    cell = find_cell(cells, model, trained, tested)
+    return cell.mean if cell is not None and is_finite(cell.mean) else None
 
 
-def _panel(axes: Axes, cells: Sequence[ControlCell], model: str) -> None:
-    """One model; coordinates are inches from the top left of the panel."""
-    axes.set_xlim(0, 4.7)
-    axes.set_ylim(3.15, 0)
-    axes.set_axis_off()
-    axes.text(0, 0.22, verbatim(model_title(model)), fontsize=11, weight="bold", va="center")
-    for column, tested in enumerate(PLACES):
-        axes.text(1.65 + 1.3 * column, 0.5, f"tested {tested}", ha="center", va="center", fontsize=9)
-    axes.text(4.14, 0.5, "moving in the\ntest costs", ha="center", va="center", fontsize=9)
-    for row, trained in enumerate(PLACES):
-        y = 0.7 + 0.95 * row
-        axes.text(0.92, y + 0.45, f"trained\n{trained}", ha="right", va="center", fontsize=9)
-        for column, tested in enumerate(PLACES):
-            _cell(axes, 1.02 + 1.3 * column, y, find_cell(cells, model, trained, tested))
-        _row_cost(axes, y + 0.45, cells, model, trained)
-    axes.text(0, 2.82, _closing(cells, model), fontsize=9, weight="bold", va="center", color=INK)
-
-
-def _cell(axes: Axes, x: float, y: float, cell: ControlCell | None) -> None:
-    if cell is None or not is_number(cell.mean):
-        axes.add_patch(Rectangle((x, y), 1.25, 0.9, facecolor=PAPER, edgecolor=MUTED, hatch="//", linewidth=0.6))
-        axes.text(x + 0.625, y + 0.45, "not measured" if cell is None else "not a number", ha="center", va="center",
-                  fontsize=8, color=MUTED, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})
-        return
-    axes.add_patch(Rectangle((x, y), 1.25, 0.9, facecolor=SHARES(cell.mean), edgecolor=MUTED, linewidth=0.6))
-    ink = ink_on(cell.mean)
-    spread = cell.spread if is_number(cell.spread) else None
-    axes.text(x + 0.625, y + (0.45 if spread is None else 0.38), percent(cell.mean), ha="center", va="center",
-              fontsize=17, weight="bold", color=ink)
-    if spread is not None:
-        axes.text(x + 0.625, y + 0.7, f"± {100 * spread:.1f}", ha="center", va="center", fontsize=9, color=ink)
-
-
-def _row_cost(axes: Axes, y: float, cells: Sequence[ControlCell], model: str, trained: str) -> None:
-    """Write what the move costs a model that was trained one way."""
-    still, moved = (find_cell(cells, model, trained, tested) for tested in PLACES)
-    cost = still.mean - moved.mean if still and moved else float("nan")
-    if not is_number(cost):
-        return
-    axes.text(4.14, y, change(cost).replace(" ", "\n"), ha="center", va="center", fontsize=11, weight="bold",
-              color=WRONG if cost > 0 else INK)
-
-
-def _closing(cells: Sequence[ControlCell], model: str) -> str:
-    cost = moving_cost(cells, model)
+def _cost(cells: Sequence[ControlCell], model: str) -> str:
+    cost = placement_cost(cells, model)
     if cost is None:
         return ""
-    still, moved = (find_cell(cells, model, place, place) for place in PLACES)
-    ends = f"({percent(still.mean)} → {percent(moved.mean)})" if still and moved else ""
-    return f"Trained and tested on random placements, not centered: {change(cost)} {ends}"
+    centered, random = (percent(_accuracy(cells, model, placement, placement)) for placement in PLACEMENTS)
+    loss = "no accuracy" if cost <= 0 else f"{points(cost)} of accuracy"
+    return (f"The {model_title(model)} loses {loss} on random placements: {centered} trained and tested centered, "
+            f"{random} trained and tested on random placements.")
 
 
-def _in_words(cells: Sequence[ControlCell], model: str) -> str:
-    parts = [f"trained {cell.trained}, tested {cell.tested} {percent_spread(cell.mean, cell.spread)}"
-             for cell in cells if cell.model == model]
-    return f"{model_title(model)}: {'; '.join(parts)}."
+def _untrained_drop(cells: Sequence[ControlCell], model: str) -> str:
+    """The drop of a model that was trained on centered images only."""
+    centered, random = (_accuracy(cells, model, "centered", tested) for tested in PLACEMENTS)
+    if centered is None or random is None or random >= centered:
+        return ""
+    return (f"Trained on centered images only, the {model_title(model)} drops from {percent(centered)} on centered "
+            f"test images to {percent(random)} on random placements.")
+
+
+def _ranking(cells: Sequence[ControlCell]) -> str:
+    """The best model on random placements, and its lead."""
+    ranking = sorted([(accuracy, model_title(model)) for model in models_of(cells)
+                      if (accuracy := _accuracy(cells, model, "random", "random")) is not None],
+                     key=lambda entry: -entry[0])
+    if not ranking:
+        return ""
+    best, name = ranking[0]
+    lead = f", {points(best - ranking[1][0])} more than the {ranking[1][1]}" if len(ranking) > 1 else ""
+    return f"On random placements the {name} has an accuracy of {percent(best)}{lead}."

@@ -1,49 +1,43 @@
-"""The report: results in, one self-contained HTML page out."""
+"""The HTML report of a run: one self-contained page."""
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from shiftscope.errors import unknown
 from shiftscope.files import plain
-from shiftscope.reporting.assets import asset, digest
-from shiftscope.reporting.audit_table import COLUMNS, audit_rows
-from shiftscope.reporting.cells import ControlCell
-from shiftscope.reporting.confused import confusion_payload
+from shiftscope.reporting.confusion import confusion_payload
+from shiftscope.reporting.controls import ControlCell, headline
+from shiftscope.reporting.curves import curves_payload
 from shiftscope.reporting.explorer import explorer_payload
-from shiftscope.reporting.histories import histories
-from shiftscope.reporting.page_data import script_json
-from shiftscope.reporting.parameters import parameter_cells
-from shiftscope.reporting.save import render_figure
-from shiftscope.reporting.story import conclusion
-from shiftscope.reporting.style import alt_text
-from shiftscope.reporting.tables import control_tables, model_rows
-from shiftscope.reporting.wording import MISSING, image_credit, series_title, thing
+from shiftscope.reporting.figure_style import alt_text, render_figure
+from shiftscope.reporting.formatting import MISSING, image_credit, series_title
+from shiftscope.reporting.tables import AUDIT_COLUMNS, audit_rows, control_tables, model_rows, parameter_cells
+from shiftscope.reporting.web_page import asset, render_page, script_json
 from shiftscope.results import Audit, Evaluation, ParameterRow, TrainResult
 
 SECTIONS = ("samples", "controls", "audit", "curves", "confusion", "classified", "classes", "neurons", "weights",
             "parameters")
-"""Where a figure can stand in the report, in reading order."""
+"""Sections with figures, in reading order."""
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """One picture of the report.
+    """One figure of the report.
 
     Raises:
-        UsageError: no such section.
+        UsageError: if there is no such section.
     """
 
     section: str
     """One of `SECTIONS`."""
     png: bytes
     alt: str
-    """What the picture shows in words, for people who cannot see it."""
+    """Alternative text."""
     caption: str
 
     def __post_init__(self) -> None:
@@ -52,110 +46,100 @@ class ReportFigure:
 
     @property
     def uri(self) -> str:
-        """The picture as a data URI."""
+        """The figure as a data URI."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
 def report_figure(section: str, figure: Figure, caption: str) -> ReportFigure:
-    """Return a figure ready for the report, with its own words for those who cannot see it."""
+    """Return a rendered figure with its own alternative text."""
     return ReportFigure(section, render_figure(figure, "png"), alt_text(figure), caption)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """All that a report shows.
+    """Contents of a report.
 
-    The dataset is described by the keys name, drawn, source, license, class_names, train_images, test_images, image
-    (C, h, w), canvas (H, W) and checksums; a missing one is left out. The environment is any JSON, for
-    instance what `env.json` holds.
+    Known keys of the dataset are name, synthetic, source, license, class_names, train_images, test_images, image
+    (C, h, w), canvas (H, W) and checksums; all are optional. The environment is any JSON, for instance `env.json`.
     """
 
     title: str
     dataset: Mapping[str, Any]
     training: Sequence[TrainResult] = ()
-    """All seeds, controls included."""
+    """All seeds, including controls."""
     evaluations: Sequence[Evaluation] = ()
-    """All seeds, controls included; on the test and on the training set."""
+    """All seeds, including controls; on the test and on the training set."""
     controls: Sequence[ControlCell] = ()
     audits: Sequence[Audit] = ()
-    """What the models answer at every placement; their figures belong into the section "audit"."""
+    """Their figures are in section "audit"."""
     figures: Mapping[str, ReportFigure] = field(default_factory=dict)
-    """By name; a section shows its figures in this order."""
+    """By name; the order within a section is kept."""
     parameters: Mapping[str, Sequence[ParameterRow]] = field(default_factory=dict)
-    """The table of parameters of each model, by its name for people."""
+    """Parameters of each model, by display name."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    """Sentences that a reader should know, for instance warnings."""
+    """Sentences for the reader, for instance warnings."""
 
 
 def render_report(data: ReportData) -> str:
     """Return the report as one HTML page that needs no network and no other file.
 
-    The page carries a strict Content-Security-Policy: only its own script, its own style and inlined pictures; no
-    request. What its script draws stands there as a picture too, for browsers without JavaScript and for paper.
+    Its Content-Security-Policy allows only its own script, its own style and inlined images. Interactive views also
+    have a static figure for browsers without JavaScript and for printing.
     """
-    style, script = asset("style.css") + asset("explorer.css"), asset("app.js") + "startPage(document);\n"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
-    name = str(data.dataset.get("name", "unknown"))
     synthetic = bool(data.dataset.get("synthetic", False))
     figures = {section: [(key, figure) for key, figure in data.figures.items() if figure.section == section]
                for section in SECTIONS}
-    return environment.from_string(asset("template.html")).render(
-        title=data.title, style=Markup(style), script=Markup(script), digests={
-            "style": digest(style), "script": digest(script)}, data=data, figures=figures, views=_views(data),
-        conclusion=conclusion(data.controls, name), rows=model_rows(data.training, data.evaluations),
-        tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(COLUMNS),
+    return render_page(
+        "template.html", style=asset("style.css") + asset("explorer.css"), title=data.title, figures=figures,
+        views=_views(data),
+        headline=headline(data.controls), rows=model_rows(data.training, data.evaluations),
+        tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(AUDIT_COLUMNS),
         parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
-        credit=image_credit(name, synthetic=synthetic), synthetic=synthetic, thing=thing(name),
-        facts=_facts(data), recipes=_recipes(data.training), notes=_notes(data),
+        credit=image_credit(str(data.dataset.get("name", "unknown")), synthetic=synthetic), synthetic=synthetic,
+        facts=_facts(data), settings=_settings(data.training), notes=_notes(data),
         seeds=max((cell.seeds for cell in data.controls), default=1))
 
 
 def _views(data: ReportData) -> dict[str, Markup]:
-    """The JSON of each view that the page's script mounts; views without data are left out."""
+    """The JSON of each interactive view that has data."""
     payloads = {"explorer": explorer_payload(data.audits), "confusion": confusion_payload(data.evaluations),
-                "curves": {"histories": [line for line in histories(data.training) if line["epochs"]]}}
-    return {view: Markup(script_json(payload)) for view, payload in payloads.items()
-            if any(payload.values())}
+                "curves": {"curves": [curve for curve in curves_payload(data.training) if curve["epochs"]]}}
+    return {view: Markup(script_json(payload)) for view, payload in payloads.items() if any(payload.values())}
 
 
 def _notes(data: ReportData) -> list[str]:
-    """All notes: the run's own, then those of its results, with the model's name.
+    """The notes of the run, then those of its results with the model's name.
 
-    An evaluation and an audit may say the same of a model with other advice behind the colon: it is said once.
+    Notes of one model that differ only after the first colon are shown once.
     """
     results = (*data.training, *(one for one in data.evaluations if one.split != "train"), *data.audits)
-    said: dict[tuple[str, str], str] = {}
+    by_start: dict[tuple[str, str], str] = {}
     for result in results:
         title = series_title(result.model, result.trained)
         for note in result.notes:
-            said.setdefault((title, note.partition(":")[0]), f"{title}: {note}")
-    found = [*data.notes, *said.values()]
-    for evaluation in data.evaluations:
-        if evaluation.nonfinite:
-            found.append(f"{evaluation.model}: the answer to {evaluation.nonfinite:,} of {evaluation.images:,} "
-                         f"{evaluation.split} images was not finite; they count as wrong.")
-    return list(dict.fromkeys(found))
+            by_start.setdefault((title, note.partition(":")[0]), f"{title}: {note}")
+    nonfinite = [f"{one.model}: the output for {one.nonfinite:,} of {one.images:,} {one.split} images is not finite; "
+                 "these predictions count as incorrect." for one in data.evaluations if one.nonfinite]
+    return list(dict.fromkeys([*data.notes, *by_start.values(), *nonfinite]))
 
 
 def _facts(data: ReportData) -> list[tuple[str, str]]:
-    """(what, value) of how the run was made: dataset first, then the environment, nested keys joined by dots."""
+    """(name, value) of the dataset, then of the environment, with nested keys joined."""
     labels = {"name": "dataset", "source": "source", "license": "license", "train_images": "training images",
               "test_images": "test images", "image": "image size (channels, height, width)",
               "canvas": "canvas (height, width)", "class_names": "classes"}
     facts = [(label, readable(data.dataset[key])) for key, label in labels.items() if key in data.dataset]
     placement = next((result.placement for result in data.training), None)
     facts += [("placement", readable(placement))] if placement else []
-    return facts + _flat(data.environment) + _flat({"sha-256": data.dataset.get("checksums", {})})
+    return facts + _flatten(data.environment) + _flatten({"sha-256": data.dataset.get("checksums", {})})
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested values as a flat list, so that a table can show them."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{prefix}{key}".replace("_", " ")
-        facts += _flat(value, f"{name}: ") if isinstance(value, Mapping) else [(name, readable(value))]
+        facts += _flatten(value, f"{name}: ") if isinstance(value, Mapping) else [(name, readable(value))]
     return facts
 
 
@@ -179,10 +163,10 @@ def readable(value: Any) -> str:
     return MISSING if value is None else str(value)
 
 
-def _recipes(training: Sequence[TrainResult]) -> list[tuple[str, str]]:
-    """(model, settings as text), each model and way of training once."""
-    recipes: dict[str, str] = {}
+def _settings(training: Sequence[TrainResult]) -> list[tuple[str, str]]:
+    """(model, training settings as text), once per model and training placement."""
+    settings: dict[str, str] = {}
     for result in training:
-        settings = {key: value for key, value in result.settings.items() if key != "seed" and value is not None}
-        recipes.setdefault(f"{result.model}, trained {result.trained}", readable(settings))
-    return list(recipes.items())
+        values = {key: value for key, value in result.settings.items() if key != "seed" and value is not None}
+        settings.setdefault(f"{result.model}, trained {result.trained}", readable(values))
+    return list(settings.items())

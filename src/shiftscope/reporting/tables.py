@@ -1,17 +1,18 @@
-"""Tables of the report as plain text cells, computed from results."""
+"""Tables of results, models and units as plain text cells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shiftscope.progress import duration
-from shiftscope.reporting.cells import PLACES, ControlCell, find_cell, mean_and_spread, models_of
-from shiftscope.reporting.wording import MISSING, change, count, model_title, percent_spread
-from shiftscope.results import Evaluation, TrainResult
+from shiftscope.reporting.audit_grid import audit_title, describe_audits
+from shiftscope.reporting.controls import PLACEMENTS, ControlCell, find_cell, mean_and_spread, models_of
+from shiftscope.reporting.formatting import MISSING, accuracy_change, count, model_title, percent, percent_spread
+from shiftscope.results import Audit, Evaluation, ParameterRow, TrainResult, UnitRow
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One line of the results table: a model trained one way, mean and spread over its seeds, as text."""
+    """Row of the results table: one model and training placement, with mean and standard deviation over its seeds."""
 
     model: str
     title: str
@@ -26,50 +27,107 @@ class ModelRow:
 
 
 def model_rows(training: Sequence[TrainResult], evaluations: Sequence[Evaluation]) -> list[ModelRow]:
-    """Return a row for each model and way of training, in the order of `training`, then of `evaluations`."""
+    """Return a row for each model and training placement, in the order of `training`, then of `evaluations`."""
     keys = [(result.model, result.trained) for result in (*training, *evaluations)]
-    return [_row(model, trained, [result for result in training if (result.model, result.trained) == (model, trained)],
-                 [found for found in evaluations if (found.model, found.trained) == (model, trained)])
-            for model, trained in dict.fromkeys(keys)]
+    return [_model_row(*key, [result for result in training if (result.model, result.trained) == key],
+                       [result for result in evaluations if (result.model, result.trained) == key])
+            for key in dict.fromkeys(keys)]
 
 
-def _row(model: str, trained: str, training: list[TrainResult], evaluations: list[Evaluation]) -> ModelRow:
+def _model_row(model: str, trained: str, training: list[TrainResult], evaluations: list[Evaluation]) -> ModelRow:
     accuracy = {}
     for split in ("test", "train"):
-        for place in ("random", "centered"):
-            values = [found.accuracy[place] for found in evaluations if found.split == split]
-            accuracy[f"{split} {place}"] = percent_spread(*mean_and_spread(values)) if values else MISSING
+        for placement in ("random", "centered"):
+            values = [result.accuracy[placement] for result in evaluations if result.split == split]
+            accuracy[f"{split} {placement}"] = percent_spread(*mean_and_spread(values)) if values else MISSING
+    first = training[0] if training else None
     seconds = [result.train_seconds for result in training]
     rates = [result.images_per_second for result in training]
     return ModelRow(
         model=model, title=model_title(model), trained=trained, accuracy=accuracy,
         seeds=len({result.seed for result in training or evaluations}),
-        parameters=count(training[0].parameters) if training else MISSING,
-        epochs=count(training[0].epochs) if training else MISSING,
+        parameters=count(first.parameters) if first else MISSING, epochs=count(first.epochs) if first else MISSING,
         seconds=duration(sum(seconds) / len(seconds)) if seconds else MISSING,
         rate=count(sum(rates) / len(rates)) if rates else MISSING)
 
 
-@dataclass(frozen=True)
-class ControlTable:
-    """The 2 x 2 table of one model as text: rows trained centered and moved."""
-
-    title: str
-    rows: list[tuple[str, str, str, str]]
-    """(trained, tested centered, tested on random placements, what moving in the test costs)."""
-
-
-def control_tables(cells: Sequence[ControlCell]) -> list[ControlTable]:
-    """Return the 2 x 2 table of every model that has cells."""
-    return [ControlTable(title=model_title(model), rows=[_control_row(cells, model, trained) for trained in PLACES])
+def control_tables(cells: Sequence[ControlCell]) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """Return (title, rows) of each model; row: training placement, tested centered, tested at random, change."""
+    return [(model_title(model), [_control_row(cells, model, trained) for trained in PLACEMENTS])
             for model in models_of(cells)]
 
 
 def _control_row(cells: Sequence[ControlCell], model: str, trained: str) -> tuple[str, str, str, str]:
-    still, moved = (find_cell(cells, model, trained, tested) for tested in PLACES)
-    cost = change(still.mean - moved.mean) if still and moved else MISSING
-    return trained, _cell_text(still), _cell_text(moved), cost
+    centered, random = (find_cell(cells, model, trained, tested) for tested in PLACEMENTS)
+    change = accuracy_change(centered.mean - random.mean) if centered and random else MISSING
+    texts = [percent_spread(cell.mean, cell.spread) if cell else "not measured" for cell in (centered, random)]
+    return trained, texts[0], texts[1], change
 
 
-def _cell_text(cell: ControlCell | None) -> str:
-    return percent_spread(cell.mean, cell.spread) if cell else "not measured"
+AUDIT_COLUMNS = {"Mean accuracy": "mean_accuracy", "Worst-case accuracy": "worst_case_accuracy",
+                 "Consistency": "consistency", "Unanimity": "unanimity", "Centered accuracy": "middle_accuracy"}
+"""Headings of the audit table, and the fields below them."""
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """Row of the audit table: one model and training placement, over its seeds."""
+
+    model: str
+    title: str
+    seeds: int
+    cells: list[tuple[str, str]]
+    """(value, uncertainty): standard deviation over seeds, or the confidence interval if there is a single seed."""
+    settings: str
+    """Images, placements, exact or sampled, mode."""
+
+
+def audit_rows(audits: Sequence[Audit]) -> list[AuditRow]:
+    """Return a row for each model and training placement, in the order of the audits."""
+    groups: dict[tuple[str, str], list[Audit]] = {}
+    for audit in audits:
+        groups.setdefault((audit.model, audit.trained), []).append(audit)
+    return [AuditRow(model=group[0].model, title=audit_title(group[0]), seeds=len(group),
+                     cells=[_audit_cell(group, name) for name in AUDIT_COLUMNS.values()],
+                     settings=describe_audits(group[0])) for group in groups.values()]
+
+
+def _audit_cell(group: Sequence[Audit], name: str) -> tuple[str, str]:
+    mean, std = mean_and_spread([getattr(audit, name) for audit in group])
+    if std is not None:
+        return percent(mean), f"± {100 * std:.1f}"
+    low, high = group[0].intervals.get(name, (None, None))
+    return percent(mean), "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def parameter_cells(rows: Sequence[ParameterRow]) -> list[tuple[str, str, str, str, str, str]]:
+    """Return the table of parameters: name, shape, count, mean, std, norm.
+
+    >>> parameter_cells([ParameterRow("fc2.bias", (10,), 10, 0.01234, 0.5, 1.6)])
+    [('fc2.bias', '10', '10', '0.0123', '0.5', '1.6')]
+    """
+    return [(row.name, " x ".join(map(str, row.shape)) or "1", count(row.count), f"{row.mean:.3g}",
+             f"{row.std:.3g}", f"{row.norm:.3g}") for row in rows]
+
+
+UNIT_COLUMNS = ("layer", "measured", "units", "dead", "duplicates", "mean activation", "zero activations")
+"""Headings of `unit_cells`; the last column is the fraction of activations that the ReLU sets to zero."""
+
+_NAMED = 4  # units listed in a cell
+
+
+def unit_cells(rows: Sequence[UnitRow]) -> list[tuple[str, str, str, str, str, str, str]]:
+    """Return the table of units, see `UNIT_COLUMNS`.
+
+    >>> unit_cells([UnitRow("fc1", True, 100, (13, 68), ((2, 5),), 0.8611, 0.7)])
+    [('fc1', 'after ReLU', '100', '2 (13, 68)', '1 (5 = 2)', '0.861', '70.0 %')]
+    """
+    return [(row.layer, "after ReLU" if row.after_relu else "raw output", count(row.units),
+             _count_and_names(len(row.dead), [str(unit) for unit in row.dead]),
+             _count_and_names(row.repeated, [f"{second} = {first}" for first, second in row.duplicates]),
+             f"{row.mean:.3g}", MISSING if row.sparsity is None else percent(row.sparsity)) for row in rows]
+
+
+def _count_and_names(total: int, names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    return f"{total} ({shown})" if names else str(total)

@@ -1,1 +1,1 @@
-"""The live page: a web server for one's own machine that shows a run while it goes on, and never writes."""
+"""The live page: a local, read-only web server that shows the progress of a run."""

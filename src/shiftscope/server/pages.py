@@ -1,4 +1,4 @@
-"""What the live page is made of: its address, its files, and the stream of what happens."""
+"""The ASGI application of the live page: its files, and the stream of events."""
 
 import asyncio
 import importlib.resources
@@ -11,53 +11,40 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from shiftscope.reporting.assets import asset
+from shiftscope.reporting.web_page import asset
 from shiftscope.server.guard import Guard
-from shiftscope.server.run_files import PICTURE, RunFiles
-from shiftscope.server.watcher import Watcher
+from shiftscope.server.run_files import FIGURE_NAME, RunFiles
+from shiftscope.server.run_state import Watcher
 
-PERIOD = 0.5
-"""Seconds between two looks at the run folder."""
-
-ALIVE = 15.0
-"""Seconds after which a quiet stream says that it is still there, and so finds out whether anybody listens."""
+PERIOD = 0.5  # seconds between two checks of the run folder
+KEEP_ALIVE = 15.0  # seconds without an event after which a comment is sent, which detects disconnected clients
 
 TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8",
          "png": "image/png", "svg": "image/svg+xml"}
 
-PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
+FIGURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 REPORT_POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
                  "connect-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
                  "sandbox allow-scripts")
-"""A report is a file that someone may have tampered with. Its own policy names its script; this one, on top, puts it
-into a world of its own: it can ask neither this server nor any other."""
+"""In addition to the report's own policy: a report could have been modified, so it is isolated in a sandbox without
+access to this server or any other."""
 
 SHARED = ("app.js", "explorer.css", "style.css")
-"""The front end that report, notebook and live page have in common."""
-
-
-def page_file(name: str) -> str:
-    """Return the text of a file of this package.
-
-    >>> page_file("watch.html").splitlines()[0]
-    '<!DOCTYPE html>'
-    """
-    return (importlib.resources.files("shiftscope.server") / name).read_text(encoding="utf-8")
+"""Assets that the report, the notebook widget and the live page have in common."""
 
 
 def live_page(files: RunFiles, *, token: str, port: int, closing: Callable[[], bool] = lambda: False,
-              watcher: Watcher | None = None, streams: int = 32) -> Guard:
+              streams: int = 32) -> Guard:
     """Return the ASGI application that shows a run.
 
     Args:
         files: the run folder.
         token: first part of every path.
-        port: where the server listens.
-        closing: whether the server is about to end: open streams then end as well.
-        watcher: looks at the run folder (default: one of its own).
-        streams: how many streams of events may be open at once.
+        port: port of the server.
+        closing: returns True if the server is about to end; open streams then end as well.
+        streams: largest number of open event streams.
     """
-    pages = _Pages(files, watcher or Watcher(files), closing, streams)
+    pages = _Pages(files, closing, streams)
     routes = [Route("/", pages.page), Route("/events", pages.events), Route("/report", pages.report),
               Route("/figures/{name}", pages.figure),
               *(Route(f"/{name}", pages.file) for name in ("watch.js", "watch.css", *SHARED))]
@@ -71,31 +58,38 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return PlainTextResponse("not found\n" if status == 404 else "refused\n", status)
 
 
+def _page_file(name: str) -> Response:
+    text = (asset(name) if name in SHARED
+            else (importlib.resources.files("shiftscope.server") / name).read_text(encoding="utf-8"))
+    return Response(text, media_type=TYPES[name.rpartition(".")[2]])
+
+
 class _Pages:
-    def __init__(self, files: RunFiles, watcher: Watcher, closing: Callable[[], bool], streams: int):
-        self.files, self.watcher, self.closing = files, watcher, closing
+    def __init__(self, files: RunFiles, closing: Callable[[], bool], streams: int):
+        self.files, self.watcher, self.closing = files, Watcher(files), closing
         self.free_streams = streams
 
     async def page(self, request: Request) -> Response:
-        return Response(page_file("watch.html"), media_type=TYPES["html"])
+        return _page_file("watch.html")
 
     async def file(self, request: Request) -> Response:
-        name = request.url.path.removeprefix("/")
-        text = asset(name) if name in SHARED else page_file(name)
-        return Response(text, media_type=TYPES[name.rpartition(".")[2]])
+        return _page_file(request.url.path.removeprefix("/"))
 
     async def figure(self, request: Request) -> Response:
         name = request.path_params["name"]
-        found = await run_in_threadpool(self.files.read, "figures", name) if PICTURE.fullmatch(name) else None
-        if found is None:
+        if not FIGURE_NAME.fullmatch(name):
             raise HTTPException(404)
-        return Response(found, media_type=TYPES[name[-3:]], headers={"content-security-policy": PICTURE_POLICY})
+        return await self._run_file("figures", name, policy=FIGURE_POLICY)
 
     async def report(self, request: Request) -> Response:
-        found = await run_in_threadpool(self.files.read, "report.html")
-        if found is None:
+        return await self._run_file("report.html", policy=REPORT_POLICY)
+
+    async def _run_file(self, *parts: str, policy: str) -> Response:
+        content = await run_in_threadpool(self.files.read, *parts)
+        if content is None:
             raise HTTPException(404)
-        return Response(found, media_type=TYPES["html"], headers={"content-security-policy": REPORT_POLICY})
+        return Response(content, media_type=TYPES[parts[-1].rpartition(".")[2]],
+                        headers={"content-security-policy": policy})
 
     async def events(self, request: Request) -> Response:
         if request.method == "HEAD":
@@ -104,25 +98,21 @@ class _Pages:
             raise HTTPException(503)
         return StreamingResponse(self._stream(request.headers.get("last-event-id")), media_type="text/event-stream")
 
-    async def _stream(self, seen: str | None) -> AsyncIterator[str]:
+    async def _stream(self, last_id: str | None) -> AsyncIterator[str]:
+        """Send the current snapshot unless the page already has it, then every new one."""
         self.free_streams -= 1
         try:
-            async for event in self._events(seen):
-                yield event
+            yield "retry: 1000\n\n"
+            quiet = 0.0
+            while not self.closing():
+                snapshot = await run_in_threadpool(self.watcher.snapshot)
+                quiet += PERIOD
+                if snapshot.id != last_id:
+                    last_id, quiet = snapshot.id, 0.0
+                    yield snapshot.event()
+                elif quiet >= KEEP_ALIVE:
+                    quiet = 0.0
+                    yield ": keep-alive\n\n"
+                await asyncio.sleep(PERIOD)
         finally:
             self.free_streams += 1
-
-    async def _events(self, seen: str | None) -> AsyncIterator[str]:
-        """Send the present snapshot unless the page has it already, then every new one."""
-        yield "retry: 1000\n\n"
-        quiet = 0.0
-        while not self.closing():
-            snapshot = await run_in_threadpool(self.watcher.look)
-            quiet += PERIOD
-            if snapshot.id != seen:
-                seen, quiet = snapshot.id, 0.0
-                yield snapshot.event()
-            elif quiet >= ALIVE:
-                quiet = 0.0
-                yield ": still here\n\n"
-            await asyncio.sleep(PERIOD)

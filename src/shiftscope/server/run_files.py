@@ -1,4 +1,4 @@
-"""The files of a run folder that the live page may read: plain files that truly lie in it."""
+"""Read access of the live page to one run folder: regular files inside it only."""
 
 import os
 import re
@@ -13,47 +13,47 @@ from shiftscope.reading import decode
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import RunFolder
 
-PICTURE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}\.(png|svg)")
-"""What a figure may be called: `runs.slug` makes such names."""
+FIGURE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}\.(png|svg)")
+"""Allowed names of figures, as made by `runs.slug`."""
 
-MOST_BYTES = 64 * 2**20
-"""The largest file that is read: a report has three megabytes, a log of ten thousand epochs two."""
+MAX_BYTES = 64 * 2**20
+"""Largest file that is read. A report has about 3 MB, a log of ten thousand epochs about 2 MB."""
 
 _WRITTEN = ("*", "figures/*", "results/*/*/*", "checkpoints/*/*")
-_FEW = 5000  # entries that are looked at, in a folder that someone filled with other things
+_MAX_ENTRIES = 5000  # in case the folder contains other files
 
 
 class RunFiles:
-    """Reads from one run folder and nowhere else; whatever is missing, too large or a link that leaves it is not there.
+    """Reads files of one run folder; missing files, large files and links that leave the folder are ignored.
 
     Args:
-        path: the run folder. It may vanish and come back meanwhile.
+        path: the run folder. It may disappear and come back later.
 
     Raises:
-        CheckpointError: there is no run.
+        CheckpointError: if there is no run.
 
     Example:
         >>> RunFiles("nowhere")
         Traceback (most recent call last):
-        shiftscope.errors.CheckpointError: there is no run at nowhere: give the folder that the run writes into (--out)
+        shiftscope.errors.CheckpointError: there is no run at nowhere: pass the folder that the run writes to (--out)
     """
 
     def __init__(self, path: Path | str):
         path = Path(path)
         if not path.exists():
             siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-            hint = did_you_mean(path.name, siblings) or "give the folder that the run writes into (--out)"
+            hint = did_you_mean(path.name, siblings) or "pass the folder that the run writes to (--out)"
             raise CheckpointError(f"there is no run at {path}: {hint.strip()}")
         if not path.is_dir():
-            raise CheckpointError(f"{path} is a file, not a run: give the folder that the run writes into (--out)")
+            raise CheckpointError(f"{path} is a file, not a run: pass the folder that the run writes to (--out)")
         if not RunFolder(path).holds_run:
-            raise CheckpointError(f"{path} holds no run, for it has no env.json: give the folder that "
-                                  "`shiftscope run` or `shiftscope train` writes into (--out)")
+            raise CheckpointError(f"{path} is not a run because it has no env.json: pass the folder that "
+                                  "`shiftscope run` or `shiftscope train` writes to (--out)")
         self.root = path.resolve()
         self.name = self.root.name
 
     def find(self, *parts: str) -> Path | None:
-        """Return the path of a plain file, with all links followed; None where it is none or lies elsewhere."""
+        """Return the resolved path of a regular file inside the folder, else None."""
         try:
             path = self.root.joinpath(*parts).resolve(strict=True)
             return path if path.is_relative_to(self.root) and path.is_file() else None
@@ -61,7 +61,7 @@ class RunFiles:
             return None
 
     def read(self, *parts: str) -> bytes | None:
-        """Return what a file holds."""
+        """Return the content of a file."""
         path = self.find(*parts)
         if path is None:
             return None
@@ -70,17 +70,17 @@ class RunFiles:
                              | getattr(os, "O_BINARY", 0))
             with os.fdopen(handle, "rb") as stream:
                 status = os.fstat(handle)
-                return stream.read() if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES else None
+                return stream.read() if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES else None
         except OSError:
             return None
 
     def text(self, *parts: str) -> str | None:
-        """Return what a text file holds; bytes that are no UTF-8 are marked."""
-        found = self.read(*parts)
-        return None if found is None else found.decode("utf-8", errors="replace")
+        """Return the content of a text file; invalid UTF-8 is replaced."""
+        content = self.read(*parts)
+        return None if content is None else content.decode("utf-8", errors="replace")
 
     def document(self, *parts: str) -> tuple[dict[str, Any] | None, str | None]:
-        """Return what a JSON file holds, and the sentence on why it cannot be used; both None where there is none."""
+        """Return the content of a JSON file, and a message if it cannot be used; both are None if it is missing."""
         text, name = self.text(*parts), "/".join(parts)
         if text is None:
             return None, None
@@ -89,16 +89,17 @@ class RunFiles:
         except UnfitFileError:
             values = None
         if not isinstance(values, dict):
-            return None, f"{name} cannot be read, for it holds no JSON object; it is left out."
+            return None, f"{name} is ignored because it is not a JSON object."
         values = migrate(values)
         version = values.get("schema_version")
         if version != SCHEMA_VERSION:
-            return None, (f"{name} has schema version {_short(version)}, this release reads version {SCHEMA_VERSION}; "
-                          "it is left out. Use the release that wrote it.")
+            shown = str(version) if len(str(version)) <= 20 else str(version)[:20] + "…"
+            return None, (f"{name} has schema version {shown}, this release reads version {SCHEMA_VERSION}; "
+                          "it is ignored. Use the release that wrote it.")
         return values, None
 
     def time(self, *parts: str) -> float | None:
-        """Return when a file was last written, in seconds since 1970."""
+        """Return the modification time of a file in seconds since 1970."""
         path = self.find(*parts)
         try:
             return path.stat().st_mtime if path is not None else None
@@ -106,32 +107,27 @@ class RunFiles:
             return None
 
     def figures(self) -> dict[str, float]:
-        """Return the names of the figures, in the order in which they were drawn, with the time of each."""
+        """Return names and modification times of the figures, the oldest first; an SVG only if there is no PNG."""
         try:
-            names = [entry.name for entry in os.scandir(self.root / "figures") if PICTURE.fullmatch(entry.name)][:_FEW]
+            names = [entry.name for entry in os.scandir(self.root / "figures")
+                     if FIGURE_NAME.fullmatch(entry.name)][:_MAX_ENTRIES]
         except OSError:
             return {}
         pngs = {name for name in names if name.endswith(".png")}
-        shown = pngs | {name for name in names if f"{name[:-4]}.png" not in pngs}  # the SVG only where there is no PNG
+        shown = pngs | {name for name in names if f"{name[:-4]}.png" not in pngs}
         times = {name: time for name in shown if (time := self.time("figures", name)) is not None}
         return dict(sorted(times.items(), key=lambda item: (item[1], item[0])))
 
     def traces(self) -> tuple[tuple[str, int, int], ...]:
-        """Return (path, size, time in nanoseconds) of all that a run writes: it changes whenever the run goes on."""
-        found = []
-        for pattern in _WRITTEN:
-            for path in self.root.glob(pattern):
-                try:
-                    status = path.lstat()
-                except OSError:
-                    continue
-                if not stat.S_ISDIR(status.st_mode):
-                    found.append((str(path.relative_to(self.root)), status.st_size, status.st_mtime_ns))
-                if len(found) >= _FEW:
-                    return tuple(sorted(found))
-        return tuple(sorted(found))
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 20 else text[:20] + "…"
+        """Return (path, size, time in nanoseconds) of all files of the run: changes with every write."""
+        traces: list[tuple[str, int, int]] = []
+        for path in (path for pattern in _WRITTEN for path in self.root.glob(pattern)):
+            try:
+                status = path.lstat()
+            except OSError:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                traces.append((str(path.relative_to(self.root)), status.st_size, status.st_mtime_ns))
+            if len(traces) >= _MAX_ENTRIES:
+                break
+        return tuple(sorted(traces))

@@ -1,125 +1,153 @@
-"""How a whole run stands, in a word and in a sentence, from what its folder holds."""
+"""The state of a run, determined from the files in its folder."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from shiftscope.server.run_files import RunFiles
-from shiftscope.server.trainings import Training, asked_jobs, trainings_of
+from shiftscope.server.training_jobs import TrainingJob, requested_jobs, training_jobs
 
-QUIET_SECONDS = 8.0
-"""A training that has not written for so long, and for `QUIET_EPOCHS` times its usual epoch, is called silent."""
-QUIET_EPOCHS = 3.0
+QUIET_SECONDS, QUIET_EPOCHS = 8.0, 3.0
+"""A training without output for this time, and for this multiple of its usual epoch, is called silent."""
 QUIET_STEP = 180.0
-"""The same for work that leaves no line an epoch: loading, the first epoch, evaluation, audits, figures."""
+"""The same for work without a log line per epoch: loading, first epoch, evaluation, audits, figures."""
 
-RESUME = "the same command with --resume goes on"
+RESUME = "continue with the same command and --resume"
 
 
 def run_state(files: RunFiles, now: float) -> dict[str, Any]:
-    """Return all that the page shows, as plain JSON.
+    """Return everything that the page shows as plain JSON.
 
     Args:
         files: the run folder.
-        now: seconds since 1970; whoever has not written for long is called silent.
+        now: seconds since 1970, compared with the last write to detect silent runs.
 
     Returns:
-        "phase" (missing, training, finishing, done, stopped, paused, silent, other), "sentence" (the phase in words),
-        "name", "dataset", "started", "changed" (when the run last wrote, seconds since 1970),
-        "silent_at" (when it will be called silent), "trainings", "figures" (name and time), "report" (its time),
-        "problems" (sentences on what cannot be read).
+        "phase" (missing, training, finishing, done, stopped, paused, silent, other), "message" (the phase as text),
+        "name", "dataset", "started", "changed" (time of the last write, seconds since 1970), "silent_at" (time at which
+        the run will be called silent), "trainings", "figures" (name and time), "report" (its time), "problems"
+        (messages about files that cannot be read).
     """
     environment, problem = files.document("env.json")
-    traces = files.traces()
-    changed = max((trace[2] / 1e9 for trace in traces), default=0.0)
+    changed = max((trace[2] / 1e9 for trace in files.traces()), default=0.0)
     state = {"name": files.name, "dataset": None, "started": None, "changed": changed, "silent_at": None,
              "trainings": [], "figures": [], "report": None, "problems": [problem] if problem else []}
     if environment is None and problem is None:
-        return state | {"phase": "missing", "sentence": "The folder holds no run any more: it was moved or deleted. "
-                        "This page goes on as soon as it is there again."}
+        return state | {"phase": "missing", "message": "The folder no longer contains a run: it was moved or deleted. "
+                        "This page continues if the run comes back."}
     environment = environment or {}
     metrics, problem = files.document("metrics.json")
-    trainings, found = trainings_of(files, environment, metrics or {})
-    phase = _phase(files, environment, metrics, trainings)
-    silent_at = None if phase in ("done", "stopped", "paused", "other") else changed + _patience(trainings)
+    jobs, log_problems = training_jobs(files, environment, metrics or {})
+    phase = _phase(files, environment, metrics, jobs)
+    silent_at = None if phase in ("done", "stopped", "paused", "other") else changed + _patience(jobs)
     if silent_at is not None and now >= silent_at:
         phase = "silent"
-    _mark(trainings, phase)
+    _mark_halted(jobs, phase)
+    dataset = environment.get("dataset")
     return state | {
-        "phase": phase, "sentence": _sentence(phase, trainings, changed), "silent_at": silent_at,
-        "dataset": _dataset(environment), "started": _text(environment.get("started")),
-        "trainings": [training.to_dict() for training in trainings],
+        "phase": phase, "message": _message(phase, jobs, changed), "silent_at": silent_at,
+        "dataset": _text(dataset.get("name")) if isinstance(dataset, dict) else None,
+        "started": _text(environment.get("started")), "trainings": [asdict(job) for job in jobs],
         "figures": [{"name": name, "time": time} for name, time in files.figures().items()],
         "report": files.time("report.html") if phase == "done" else None,
-        "problems": [*state["problems"], *([problem] if problem else []), *found]}
+        "problems": [*state["problems"], *([problem] if problem else []), *log_problems]}
 
 
 def _phase(files: RunFiles, environment: Mapping[str, Any], metrics: Mapping[str, Any] | None,
-           trainings: Sequence[Training]) -> str:
-    if not trainings:
-        return "other" if not asked_jobs(environment) else "training"
-    unfinished = [training for training in trainings if training.status != "done"]
-    if metrics is not None and metrics.get("paused") and _is_newer(files, "metrics.json", "env.json"):
+           jobs: Sequence[TrainingJob]) -> str:
+    if not jobs:
+        return "other" if not requested_jobs(environment) else "training"
+    unfinished = [job for job in jobs if job.status != "done"]
+    resumed = (files.time("metrics.json") or 0.0) < (files.time("env.json") or 0.0)  # a resumed run rewrites env.json
+    if metrics is not None and metrics.get("paused") and not resumed:
         return "paused"
-    if not unfinished:
-        settings = environment.get("settings")
-        writes_report = isinstance(settings, Mapping) and "run" in settings
-        complete = metrics is not None and (not writes_report or files.find("report.html") is not None)
-        return "done" if complete else "finishing"
-    if unfinished[0].status == "stopped":
-        return "stopped"
-    return "training"
+    if unfinished:
+        return "stopped" if unfinished[0].status == "stopped" else "training"
+    settings = environment.get("settings")
+    has_report = isinstance(settings, Mapping) and "run" in settings
+    complete = metrics is not None and (not has_report or files.find("report.html") is not None)
+    return "done" if complete else "finishing"
 
 
-def _is_newer(files: RunFiles, name: str, other: str) -> bool:
-    """Whether a file was written after another: going on with a run writes env.json anew."""
-    return (files.time(name) or 0.0) >= (files.time(other) or 0.0)
-
-
-def _patience(trainings: Sequence[Training]) -> float:
-    """Seconds without a sign of life after which a run is called silent."""
-    present = next((training for training in trainings if training.status == "training"), None)
-    if present is None or present.epoch_seconds is None:
+def _patience(jobs: Sequence[TrainingJob]) -> float:
+    """Seconds without output after which a run is called silent."""
+    current = next((job for job in jobs if job.status == "training"), None)
+    if current is None or current.epoch_seconds is None:
         return QUIET_STEP
-    return max(QUIET_SECONDS, QUIET_EPOCHS * present.epoch_seconds)
+    return max(QUIET_SECONDS, QUIET_EPOCHS * current.epoch_seconds)
 
 
-def _mark(trainings: Sequence[Training], phase: str) -> None:
-    """Let the training at which the run came to a halt say so."""
-    if phase not in ("silent", "paused"):
-        return
-    for training in trainings:
-        if training.status in ("training", "evaluating", "stopped"):
-            training.status = phase
-            training.seconds_left = None
-            return
+def _mark_halted(jobs: Sequence[TrainingJob], phase: str) -> None:
+    """Set the status of the job at which a run halted."""
+    halted = next((job for job in jobs if job.status in ("training", "evaluating", "stopped")), None)
+    if phase in ("silent", "paused") and halted is not None:
+        halted.status, halted.seconds_left = phase, None
 
 
-def _sentence(phase: str, trainings: Sequence[Training], changed: float) -> str:
-    done = sum(training.status == "done" for training in trainings)
-    halted = next((training for training in trainings if training.status not in ("done", "waiting")), None)
-    name, epoch = (halted.title, halted.epoch) if halted else ("", 0)
-    count = f"{done} of {len(trainings)} trainings" if len(trainings) != 1 else f"{done} of 1 training"
+def _message(phase: str, jobs: Sequence[TrainingJob], changed: float) -> str:
+    done = sum(job.status == "done" for job in jobs)
+    current = next((job for job in jobs if job.status not in ("done", "waiting")), None)
+    name, epoch = (current.title, current.epoch) if current else ("", 0)
+    count = f"{done} of {len(jobs)} training jobs" if len(jobs) != 1 else f"{done} of 1 training job"
+    clock = datetime.datetime.fromtimestamp(changed).strftime("%Y-%m-%d %H:%M:%S")
     return {
         "training": f"Training: {name} ({count} done).",
-        "finishing": "All trainings are done; evaluation, audits, figures and report follow.",
-        "done": f"Done: {'1 training' if done == 1 else f'{done} trainings'}.",
-        "stopped": f"Stopped in good order: {name} after {epoch} epochs, all of it saved; {RESUME}.",
-        "paused": f"Paused, as --max-time asks: {count} done, all of it saved; {RESUME}.",
-        "silent": f"Silent since {_clock(changed)}: nothing was written. It may be busy with a long step; if it was "
-                  f"interrupted, {RESUME}.",
-        "other": f"Work without a log of epochs; its figures stand here as they come. Last written {_clock(changed)}.",
+        "finishing": "All training jobs are done. Evaluation, audits, figures and the report follow.",
+        "done": f"Done: {'1 training job' if done == 1 else f'{done} training jobs'}.",
+        "stopped": f"Stopped and saved: {name} after {epoch} epochs; {RESUME}.",
+        "paused": f"Paused by --max-time and saved: {count} done; {RESUME}.",
+        "silent": f"No output since {clock}. The run may be in a long step; if it was interrupted, {RESUME}.",
+        "other": f"This run has no training log. Its figures appear here. Last write: {clock}.",
     }[phase]
-
-
-def _clock(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _dataset(environment: Mapping[str, Any]) -> str | None:
-    dataset = environment.get("dataset")
-    return _text(dataset.get("name")) if isinstance(dataset, dict) else None
 
 
 def _text(value: object) -> str | None:
     return value[:200] if isinstance(value, str) else None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the page shows at one moment; equal states have equal ids."""
+
+    id: str
+    text: str
+    """JSON of `run_state`."""
+
+    def event(self) -> str:
+        """Return a server-sent event (WHATWG HTML) whose id a reconnecting page sends back."""
+        return f"id: {self.id}\nevent: state\ndata: {self.text}\n\n"
+
+
+class Watcher:
+    """Makes snapshots of a run folder for all pages, and reads files again only if they changed.
+
+    Each snapshot holds the whole history: pages may connect late or reconnect, and logs may become shorter.
+
+    Args:
+        files: the run folder.
+        clock: returns seconds since 1970.
+    """
+
+    def __init__(self, files: RunFiles, *, clock: Callable[[], float] = time.time):
+        self.files, self.clock = files, clock
+        self._lock = threading.Lock()
+        self._traces: object = None
+        self._silent_at: float | None = None
+        self._last: Snapshot | None = None
+
+    def snapshot(self) -> Snapshot:
+        """Return the current snapshot."""
+        with self._lock:
+            traces, now = self.files.traces(), self.clock()
+            if self._last is None or traces != self._traces or (self._silent_at is not None and now >= self._silent_at):
+                state = run_state(self.files, now)
+                self._silent_at = state["silent_at"] if state["phase"] != "silent" else None
+                text = json.dumps(state, allow_nan=False)
+                self._last = Snapshot(hashlib.sha256(text.encode()).hexdigest()[:16], text)
+                self._traces = traces
+            return self._last

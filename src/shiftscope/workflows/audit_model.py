@@ -10,7 +10,7 @@ from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError
 from shiftscope.models.adapt import Normalization
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
-from shiftscope.reporting.audit_set import audit_figure_names
+from shiftscope.reporting.audit_figures import audit_figure_names
 from shiftscope.results import Audit, Equivariance
 from shiftscope.runs.outputs import figure_files, new_files, record_files, require_new
 from shiftscope.training.stopping import StopFlag

@@ -9,7 +9,7 @@ from shiftscope.data import Dataset
 from shiftscope.errors import CheckpointError, Interrupted
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting.cells import mean_and_spread
+from shiftscope.reporting.controls import mean_and_spread
 from shiftscope.results import Audit
 from shiftscope.runs import Job, RunFolder
 from shiftscope.settings import RunSettings

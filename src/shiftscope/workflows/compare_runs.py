@@ -13,7 +13,7 @@ from shiftscope.errors import CheckpointError, UsageError, unknown
 from shiftscope.metrics import mcnemar, paired_interval, wilson
 from shiftscope.progress import Progress
 from shiftscope.reporting import save_figure
-from shiftscope.reporting.disagreements import disagreements_figure
+from shiftscope.reporting.gallery import disagreements_figure
 from shiftscope.results import SCHEMA_VERSION, Audit, Evaluation
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from shiftscope.reporting.disagreements import Disagreements
-from shiftscope.reporting.wording import image_credit, series_title
+from shiftscope.reporting.formatting import image_credit, series_title
+from shiftscope.reporting.gallery import Disagreements
 from shiftscope.results import Audit, Evaluation
 from shiftscope.workflows.checkpoints import stored_placement
 
@@ -22,8 +22,8 @@ def between_evaluations(a: Evaluation, b: Evaluation) -> Disagreements:
     return Disagreements(
         models=(series_title(a.model, a.trained), series_title(b.model, b.trained)), class_names=a.class_names,
         totals=(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())),
-        of=f"{a.images:,} {a.split} images, each at one random place", each="image", labels=a.labels[index],
-        said=np.stack((a.predictions[index], b.predictions[index]), 1), canvases=_stacked(canvases),
+        population=f"{a.images:,} {a.split} images, each at one random position", labels=a.labels[index],
+        predictions=np.stack((a.predictions[index], b.predictions[index]), 1), canvases=_stacked(canvases),
         credit=image_credit(a.dataset, synthetic=a.synthetic))
 
 
@@ -68,8 +68,8 @@ def between_audits(a: Audit, b: Audit) -> Disagreements:
     return Disagreements(
         models=(series_title(a.model, a.trained), series_title(b.model, b.trained)), class_names=a.class_names,
         totals=(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())),
-        of=f"{a.predictions.size:,} answers ({a.images:,} {a.split} images at {a.placements:,} placements)", each="answer",
-        labels=a.labels[index], said=np.stack(said, 1), canvases=canvases,
+        population=f"{a.predictions.size:,} predictions ({a.images:,} {a.split} images at {a.placements:,} placements)",
+        labels=a.labels[index], predictions=np.stack(said, 1), canvases=canvases,
         credit=image_credit(a.dataset, synthetic=a.synthetic))
 
 

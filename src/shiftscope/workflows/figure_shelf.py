@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from shiftscope.reporting import ReportFigure, alt_text, few_colors, render_figure, save_figure
+from shiftscope.reporting import ReportFigure, alt_text, reduce_colors, render_figure, save_figure
 from shiftscope.results import ParameterRow
 
 
@@ -31,7 +31,7 @@ class Shelf:
         """Keep a picture; a second one of a name is numbered."""
         again = sum(known == name or known.startswith(f"{name}-again") for known in self.figures)
         key = f"{name}-again-{again}" if again else name
-        self.figures[key] = ReportFigure(section, few_colors(png), alt, caption)
+        self.figures[key] = ReportFigure(section, reduce_colors(png), alt, caption)
 
     def file_only(self, name: str, figure: Figure) -> None:
         """Write a figure that the report has no room for."""

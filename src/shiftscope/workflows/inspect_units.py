@@ -9,7 +9,7 @@ from shiftscope.errors import UsageError
 from shiftscope.hooks import find_layer
 from shiftscope.progress import Progress
 from shiftscope.reporting import model_title, save_figure, weight_grid
-from shiftscope.reporting.filters import filter_grid
+from shiftscope.reporting.weights import filter_grid
 from shiftscope.results import UnitTable
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import new_files, record_files

@@ -11,7 +11,7 @@ from shiftscope.data import Dataset
 from shiftscope.devices import resolve_device
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report, save_figure, thing
+from shiftscope.reporting import ControlCell, ReportData, control_cells, render_report, save_figure
 from shiftscope.results import Audit
 from shiftscope.runs import RunFolder, jobs_of
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
@@ -88,7 +88,7 @@ def write_report(folder: RunFolder, data: Dataset, placement: Placement, results
     """
     shown = run_figures(data, placement, results, cells, audits, folder, seed)
     html = render_report(ReportData(
-        title=f"Does it care where the {thing(data.name)} is?", dataset=dataset_summary(data, placement),
+        title="Does accuracy depend on position?", dataset=dataset_summary(data, placement),
         environment=environment, controls=cells,
         training=[result.training for result in results],
         evaluations=[part for result in results for part in (result.test, result.train)],

@@ -9,8 +9,8 @@ from typing import Any
 from shiftscope import files
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress
-from shiftscope.reporting import ReportData, control_cells, image_credit, render_report, thing
-from shiftscope.reporting.side_by_side import first_seeds
+from shiftscope.reporting import ReportData, control_cells, image_credit, render_report
+from shiftscope.reporting.selection import first_seeds
 from shiftscope.results import Audit, Equivariance, Evaluation, Neighbors, Quality, Record, Synthesis, TrainResult
 from shiftscope.workflows.figure_shelf import Shelf
 from shiftscope.workflows.looks import learned_from
@@ -147,7 +147,7 @@ def page(records: Sequence[Record], shelf: Shelf, around: Around) -> str:
     left_out = sorted({record.kind for record in records if not isinstance(record, SHOWN)})
     notes = [f"Not shown here: results of the kind {kind}; their figures lie beside them." for kind in left_out]
     return render_report(ReportData(
-        title=around.title or f"Does it care where the {thing(str(dataset.get('name')))} is?", dataset=dataset,
+        title=around.title or "Does accuracy depend on position?", dataset=dataset,
         training=training, evaluations=evaluations, controls=cells, audits=shown_alike(audits), figures=shelf.figures,
         parameters=shelf.parameters, environment=around.environment, notes=[*around.notes, *shelf.notes, *notes]))
 

@@ -6,7 +6,7 @@ from typing import Any
 from shiftscope.data import Dataset
 from shiftscope.placement import Placement
 from shiftscope.reporting import ControlCell
-from shiftscope.reporting.cells import mean_and_spread
+from shiftscope.reporting.controls import mean_and_spread
 from shiftscope.results import SCHEMA_VERSION, Audit, TrainResult
 from shiftscope.workflows.audits import audit_summary
 from shiftscope.workflows.jobs import JobResult

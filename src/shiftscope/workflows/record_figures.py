@@ -13,7 +13,7 @@ from shiftscope.reporting import (
     model_title,
     neighbors_figure,
     neuron_gallery,
-    quality_sentence,
+    quality_summary,
     training_curves,
 )
 from shiftscope.results import Audit, Equivariance, Evaluation, Neighbors, Quality, Synthesis, TrainResult
@@ -89,7 +89,7 @@ def synthesis_figures(seen: Seen, shelf: Shelf, *, credit: str) -> None:
                   "model hardly ever saw anything in training, as a perceptron at the rim, it may hold anything.")
         if seen.neighbors is not None:
             figure = neighbors_figure(synthesis, seen.neighbors, images=BESIDE_IMAGES)
-            told = "" if seen.quality is None else f" {quality_sentence(seen.quality)}"
+            told = "" if seen.quality is None else f" {quality_summary(seen.quality)}"
             shelf.add("classes", f"neighbors-{name}", figure,
                       f"{title}: real images beside the pictures above.{told}")
         return

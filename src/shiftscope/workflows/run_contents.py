@@ -13,7 +13,7 @@ from PIL import Image
 from shiftscope.errors import CheckpointError, quoted
 from shiftscope.files import UnfitFileError, read_regular
 from shiftscope.reading import as_type
-from shiftscope.reporting.wording import MODEL_TITLES, model_title
+from shiftscope.reporting.formatting import MODEL_TITLES, model_title
 from shiftscope.results import Audit, Evaluation, ParameterRow, Record, TrainResult
 from shiftscope.runs import RunFolder, slug
 from shiftscope.runs.records import StoredRecord, find_records, read_document, unfinished

@@ -14,8 +14,7 @@ from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError
 from shiftscope.evaluation.accuracy import split_images
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
-from shiftscope.reporting.explorer import IMAGES
-from shiftscope.reporting.side_by_side import first_seeds, same_sets
+from shiftscope.reporting.selection import MAX_IMAGES, first_seeds, group_comparable
 from shiftscope.results import Audit
 from shiftscope.results.agreement import agreement
 from shiftscope.settings import VALIDATION_IMAGES
@@ -38,13 +37,13 @@ def together(audits: Sequence[Audit]) -> list[list[int]]:
     """Return which audits stand side by side in a report, as places in `audits`: of the same images and placements, the
     first seed of each model."""
     found = []
-    for places in same_sets(audits):
+    for places in group_comparable(audits):
         shown = set(map(id, first_seeds([audits[place] for place in places])))
         found.append([place for place in places if id(audits[place]) in shown])
     return found
 
 
-def shared_index(audits: Sequence[Audit], most: int = IMAGES) -> np.ndarray:
+def shared_index(audits: Sequence[Audit], most: int = MAX_IMAGES) -> np.ndarray:
     """Choose the images to be shown of audits of the same images: the first ones, and of the others by turns the one
     about which each model changes its mind most.
 

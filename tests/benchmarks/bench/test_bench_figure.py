@@ -39,7 +39,7 @@ def test_bars_are_medians_and_lines_are_ranges():
 def test_the_mark_and_the_machine_are_on_the_figure_and_in_its_words():
     for figure in (bench_figure(record()), growth_figure(record())):
         written = " ".join(text.get_text() for text in figure.texts)
-        assert "Marked: busy." in written and "2 cores" in written and "synthetic garments (synthetic)" in written
+        assert "Marked: busy." in written and "2 cores" in written and "Images: synthetic garments" in written
         assert "Marked: busy." in alt_text(figure) and r"\$chip\$" in written
         assert render_figure(figure, "svg")
 

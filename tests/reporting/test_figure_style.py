@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from shiftscope.reporting import style
-from shiftscope.reporting.save import render_figure
+from shiftscope.reporting import figure_style as style
+from shiftscope.reporting.figure_style import render_figure
 from shiftscope.reporting.weights import weight_grid
 
 
@@ -23,7 +23,7 @@ def test_importing_reporting_needs_neither_torch_nor_pyplot():
     assert done.stdout.strip() == "[]"
 
 
-def test_figures_change_no_global_setting_and_heed_none():
+def test_figures_neither_change_nor_use_global_settings():
     with matplotlib.rc_context({"font.size": 31.0, "text.color": "red", "text.usetex": True}):
         before = dict(matplotlib.rcParams)
         figure = weight_grid(np.ones((1, 2, 2)), title="one")
@@ -33,25 +33,25 @@ def test_figures_change_no_global_setting_and_heed_none():
     assert not any(text.get_usetex() for text in figure.texts)
 
 
-def test_color_maps_survive_a_gray_print():
-    shares = [luminance(style.SHARES(share)) for share in np.linspace(0, 1, 30)]
+def test_color_maps_are_monotonic_in_grayscale():
+    shares = [luminance(style.FRACTIONS(share)) for share in np.linspace(0, 1, 30)]
     assert all(left > right for left, right in itertools.pairwise(shares))
     assert style.SIGNED(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.02)
     assert luminance(style.SIGNED(1.0)) - luminance(style.SIGNED(0.0)) > 0.1
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.64, 0.66, 0.8, 1.0])
-def test_numbers_stand_out_from_their_cell(share):
+def test_numbers_have_enough_contrast(share):
     def relative(color) -> float:
         channels = np.array(matplotlib.colors.to_rgb(color))
         linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
         return float(linear @ (0.2126, 0.7152, 0.0722))
 
-    low, high = sorted((relative(style.SHARES(share)), relative(style.ink_on(share))))
+    low, high = sorted((relative(style.FRACTIONS(share)), relative(style.readable_on(style.FRACTIONS(share)))))
     assert (high + 0.05) / (low + 0.05) > 4.0  # large bold figures need 3, small ones 4.5
 
 
-def test_a_dollar_is_no_formula():
+def test_dollar_signs_are_not_formulas():
     hostile = r"$\frac{$ and $x$"
     figure = Figure()
     with style.context():
@@ -60,15 +60,15 @@ def test_a_dollar_is_no_formula():
     assert figure.texts[0]._preprocess_math(figure.texts[0].get_text()) == (hostile, False)
 
 
-def test_head_takes_the_height_it_says():
+def test_head_height_matches_the_header():
     figure = Figure(figsize=(3, 4))
     style.head(figure, "a title that must be broken into several lines on so narrow a page", "and a line beneath")
     render_figure(figure, "png")
     lowest = min(text.get_window_extent().y0 for text in figure.texts) / figure.dpi
     needed = 4 - lowest
-    said = style.head_height(3, "a title that must be broken into several lines on so narrow a page",
-                             "and a line beneath")
-    assert needed <= said <= needed + 0.25
+    height = style.head_height(3, "a title that must be broken into several lines on so narrow a page",
+                               "and a line beneath")
+    assert needed <= height <= needed + 0.25
 
 
 def test_no_text_leaves_the_page():

@@ -1,42 +1,32 @@
-"""Words and numbers as figures and report write them, so that both say the same thing the same way."""
+"""Numbers, names and credits as text, the same in all figures and in the report."""
 
 import math
 import textwrap
 from collections.abc import Sequence
 
 MODEL_TITLES = {"two-full": "perceptron", "two-conv": "convnet"}
-"""What the course calls its two models."""
+"""Display names of the two course models."""
 
-DRAWN = "synthetic garments (synthetic)"
-"""What every figure of our own drawings says."""
+SYNTHETIC = "Images: synthetic garments"
+"""Credit of all figures with images that Shiftscope generated."""
 
-_CREDITS = {
-    "garments": DRAWN,
-    "fashion-mnist": "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license",
-}
+_CREDITS = {"garments": SYNTHETIC, "fashion-mnist": "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license"}
 
 MISSING = "–"
-"""Stands where there is no number."""
+"""Shown instead of a missing number."""
 
 
 def image_credit(dataset: str, *, synthetic: bool = False) -> str:
-    """Return the line that says where the pictures of a figure come from.
+    """Return the line that names the source of the images in a figure.
 
-    >>> image_credit("garments")
-    'synthetic garments (synthetic)'
-    >>> image_credit("folder:cats")
-    'Images: folder:cats'
+    >>> image_credit("garments"), image_credit("folder:cats")
+    ('Images: synthetic garments', 'Images: folder:cats')
     """
-    return DRAWN if synthetic else _CREDITS.get(dataset, f"Images: {shorten(dataset, 80)}")
-
-
-def thing(dataset: str) -> str:
-    """Return what lies on the canvas: a garment, or for other datasets an object."""
-    return "garment" if dataset in _CREDITS else "object"
+    return SYNTHETIC if synthetic else _CREDITS.get(dataset, f"Images: {shorten(dataset, 80)}")
 
 
 def model_title(model: str) -> str:
-    """Return the name that people use for a model.
+    """Return the display name of a model.
 
     >>> model_title("two-full"), model_title("my_module:Net")
     ('perceptron', 'my_module:Net')
@@ -45,7 +35,7 @@ def model_title(model: str) -> str:
 
 
 def series_title(model: str, trained: str) -> str:
-    """Return the name of a model together with how it was trained, where that is not the usual way.
+    """Return the display name of a model, with its training placement if the model was trained centered.
 
     >>> series_title("two-full", "centered")
     'perceptron, trained centered'
@@ -54,7 +44,7 @@ def series_title(model: str, trained: str) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """Return `text` on one line of at most `width` characters, with an ellipsis where something was cut.
+    """Return `text` on one line of at most `width` characters, with an ellipsis if it was cut.
 
     >>> shorten("Ankle boot", 20), shorten("a very long class name", 10)
     ('Ankle boot', 'a very lo…')
@@ -68,62 +58,62 @@ def wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text.replace(" %", "\N{NO-BREAK SPACE}%"), max(width, 10))
 
 
-def is_number(value: float | None) -> bool:
-    """Return whether `value` is there and finite."""
+def is_finite(value: float | None) -> bool:
+    """Return True if `value` is a finite number."""
     return value is not None and math.isfinite(value)
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """Return a share from 0 to 1 in percent.
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Return a fraction from 0 to 1 in percent.
 
     >>> percent(0.7671), percent(float("nan"))
     ('76.7 %', '–')
     """
-    return f"{100 * share:.{digits}f} %" if share is not None and is_number(share) else MISSING
+    return f"{100 * fraction:.{digits}f} %" if fraction is not None and is_finite(fraction) else MISSING
 
 
 def percent_spread(mean: float | None, spread: float | None) -> str:
-    """Return a mean share and its spread in percent; the mean alone where there is no spread.
+    """Return a mean fraction and its standard deviation, if known, in percent.
 
     >>> percent_spread(0.7671, 0.0021)
     '76.7 ± 0.2 %'
     """
-    if mean is None or spread is None or not (is_number(mean) and is_number(spread)):
+    if mean is None or spread is None or not (is_finite(mean) and is_finite(spread)):
         return percent(mean)
     return f"{100 * mean:.1f} ± {100 * spread:.1f} %"
 
 
 def points(difference: float | None) -> str:
-    """Return a difference of two shares in percentage points, without its sign.
+    """Return a difference of two fractions in percentage points, without its sign.
 
     >>> points(-0.1132), points(0.01)
     ('11.3 points', '1.0 point')
     """
-    if difference is None or not is_number(difference):
+    if difference is None or not is_finite(difference):
         return MISSING
     text = f"{abs(100 * difference):.1f}"
     return f"{text} point" if text == "1.0" else f"{text} points"
 
 
-def change(cost: float | None) -> str:
-    """Return what a cost in accuracy changes, with its sign: what is lost has a minus.
+def accuracy_change(drop: float | None) -> str:
+    """Return a drop in accuracy as a signed change in percentage points.
 
-    >>> change(0.113), change(-0.02), change(0.0)
+    >>> accuracy_change(0.113), accuracy_change(-0.02), accuracy_change(0.0)
     ('−11.3 points', '+2.0 points', '0.0 points')
     """
-    if cost is None or not is_number(cost):
+    if drop is None or not is_finite(drop):
         return MISSING
-    sign = "" if round(100 * cost, 1) == 0 else "−" if cost > 0 else "+"
-    return sign + points(cost)
+    sign = "" if round(100 * drop, 1) == 0 else "−" if drop > 0 else "+"
+    return sign + points(drop)
 
 
 def count(value: float | None) -> str:
-    """Return a whole number with separators.
+    """Return an integer with thousands separators.
 
     >>> count(314710)
     '314,710'
     """
-    return f"{value:,.0f}" if value is not None and is_number(value) else MISSING
+    return f"{value:,.0f}" if value is not None and is_finite(value) else MISSING
 
 
 def listing(parts: Sequence[str]) -> str:
