@@ -43,10 +43,10 @@ def workflows(monkeypatch):
         setattr(stand_in, name, work)
         monkeypatch.setitem(sys.modules, module, stand_in)
 
-    fake("shiftscope.workflows.main_job", "run_main_job", METRICS)
-    fake("shiftscope.workflows.train_one", "train_one", trained())
-    fake("shiftscope.workflows.evaluate_checkpoint", "evaluate_checkpoint", evaluated())
-    fake("shiftscope.workflows.predict", "predict_files", [
+    fake("shiftscope.workflows.train_models", "run_models", METRICS)
+    fake("shiftscope.workflows.train_models", "train_one", trained())
+    fake("shiftscope.workflows.use_checkpoint", "evaluate_checkpoint", evaluated())
+    fake("shiftscope.workflows.use_checkpoint", "predict_files", [
         {"file": "a[1].png", "offset": [3, 4], "class": "Bag", "confidence": 0.75,
          "scores": {"Bag": 0.75, "Coat": 0.25}}])
     return notes

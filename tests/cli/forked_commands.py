@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch._dynamo  # noqa: F401
 
-import shiftscope.workflows.main_job
-import shiftscope.workflows.make_report
+import shiftscope.workflows.train_models
+import shiftscope.workflows.report.page
 import shiftscope.workflows.visualize_checkpoint  # noqa: F401
 from shiftscope.cli import main
 

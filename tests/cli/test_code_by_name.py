@@ -24,7 +24,7 @@ from shiftscope.progress import SilentProgress
 from shiftscope.resolve import resolve_object
 from shiftscope.runs import RunFolder
 from shiftscope.runs.records import StoredRecord
-from shiftscope.workflows.stored_models import asked_of
+from shiftscope.workflows.report.gather import load_stored_model
 
 COMMAND = Path(sys.executable).with_name("shiftscope")
 MARK = "Path(__file__).with_name('ran').write_text(__name__)\n"
@@ -199,7 +199,7 @@ def test_a_run_names_no_dataset_of_code(hostile):
     run.checkpoint("job").parent.mkdir()
     hostile.rename(run.checkpoint("job"))
     with pytest.raises(DataError, match="the images come from code, helper:thing"):
-        asked_of(StoredRecord(record=found, run=run.path, folder=run.result("job", "audit")), None, "cpu",
+        load_stored_model(StoredRecord(record=found, run=run.path, folder=run.result("job", "audit")), None, "cpu",
                  SilentProgress())
 
 

@@ -332,7 +332,7 @@ def test_captum_is_asked_for_by_name_where_it_is_missing(monkeypatch, perceptron
 
 
 def test_captum_is_imported_only_when_it_is_asked_for():
-    script = ("import sys, shiftscope.visualization.attribution, shiftscope.workflows.attribute_checkpoint; "
+    script = ("import sys, shiftscope.visualization.attribution, shiftscope.workflows.explain_checkpoint; "
               "print([name for name in sys.modules if name.startswith('captum')])")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "[]\n"

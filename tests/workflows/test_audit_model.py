@@ -134,7 +134,7 @@ def test_bad_input(checkpoint, capsys):
             (["audit", str(checkpoint), "--normalize", "0.5/0.5"], 2, "leave out --normalize"),
             (["audit", str(checkpoint), "--normalize", "half"], 2, "normalize must be MEAN/STD"),
             (["audit", str(checkpoint), "--canvas", "8"], 2, "the image does not fit"),
-            (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2, "tells top, middle")):
+            (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2, "classes of the checkpoint are top, middle")):
         assert main([*line, "--quiet"]) == code
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1, error
@@ -150,7 +150,7 @@ def test_interrupted_keeps_what_was_audited(checkpoint, tmp_path, monkeypatch, c
     monkeypatch.setattr(sweep.Sweep, "_round", lambda self, stop: (
         setattr(self, "block", 10), advance(self, stop), flags[0].ask())[1])
     assert main(["audit", str(checkpoint), "--out", "part", "--quiet"]) == 130
-    assert "interrupted after 10 images; what was audited until then lies in part" in capsys.readouterr().err
+    assert "interrupted after 10 images; the results so far are in part" in capsys.readouterr().err
     record = Audit.load(tmp_path / "part")
     assert record.partial and record.images == 10 and record.predictions.shape == (10, 20)
 
@@ -169,7 +169,7 @@ def test_images_of_ones_own_must_be_named_again(tmp_path, capsys):
     folder = save(bars_reader(), tmp_path / "own", provenance=Provenance(
         name="reader", dataset="pictures", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict()))
     assert main(["audit", str(folder)]) == 2
-    assert "images called 'pictures' and does not say where they lie: name them" in capsys.readouterr().err
+    assert "images called 'pictures' and does not contain their path: name them" in capsys.readouterr().err
 
 
 def test_a_dataset_that_a_checkpoint_names_is_never_imported(tmp_path, capsys):

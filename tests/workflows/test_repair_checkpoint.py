@@ -11,7 +11,7 @@ from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, s
 from shiftscope.models.repair import METHODS, WholeAverage
 from shiftscope.placement import Placement
 from shiftscope.results import Audit
-from shiftscope.workflows.checkpoints import in_one_pass, open_checkpoint
+from shiftscope.workflows.load_inputs import use_one_pass, open_checkpoint
 from shiftscope.workflows.repair_checkpoint import RepairOptions, finetune_settings
 
 PLACE = Placement(image=(12, 12), canvas=(16, 20))
@@ -122,7 +122,7 @@ def test_placement_averages_are_computed_in_one_pass(checkpoint, capsys):
     assert isinstance(plain.net, WholeAverage) and plain.net.everywhere is None and len(plain.net.rolls) == PLACE.count
     x = torch.rand(2, 1, *PLACE.canvas)
     slow = plain(x)
-    fast = in_one_pass(plain)
+    fast = use_one_pass(plain)
     assert fast.net.everywhere is not None
     torch.testing.assert_close(fast(x), slow)
 

@@ -11,7 +11,7 @@ from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.dense import NotInvariant, prove_invariance
 from shiftscope.models.repair import METHODS, repair
 from shiftscope.placement import Placement
-from shiftscope.workflows.repair_findings import repair_findings
+from shiftscope.workflows.repair_checkpoint import repair_findings
 
 from ..models.strided_nets import SHAPE, Saturated, conv
 

@@ -60,9 +60,9 @@ class Notes:
         self.notes.append(message)
 
 
-def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **beside):
+def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **compare):
     return visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=FEW, overrides=overrides,
-                                beside=BesideSettings(**beside), progress=progress or Notes())
+                                compare=BesideSettings(**compare), progress=progress or Notes())
 
 
 def make(checkpoint, out, *objectives, start=None):
@@ -104,12 +104,12 @@ def test_real_images_and_a_judge_stand_beside_the_pictures(dots, tmp_path):
 def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
     silent, missing = Notes(), Notes()
     look(checkpoint, tmp_path / "a", "fc1:0", progress=silent)
-    assert silent.notes == ["no real images beside the pictures: the checkpoint does not say what it was trained on; "
-                            "name a dataset with --data"]
+    assert silent.notes == ["no real images are shown: the checkpoint does not name the dataset that it was trained "
+                            "on; name one with --data"]
     gone = stored(tmp_path / "gone", f"npz:{tmp_path / 'nowhere.npz'}")
     (found,) = look(gone, tmp_path / "b", "fc1:0", progress=missing)
     assert found.neighbors is None and len(missing.notes) == 1
-    assert "no real images beside the pictures: npz:" in missing.notes[0] and "could not be used" in missing.notes[0]
+    assert "no real images are shown: npz:" in missing.notes[0] and "could not be used" in missing.notes[0]
     (named,) = look(gone, tmp_path / "c", "fc1:0", overrides={"data": dots}, placements=4)
     assert named.neighbors is not None
     with pytest.raises(DataError):
@@ -120,10 +120,10 @@ def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
 
 def test_judges_that_cannot_be(checkpoint, dots, tmp_path):
     other = stored(tmp_path / "other", dots, names=("Bag", "Coat", "Boot", "Shirt"))
-    with pytest.raises(UsageError, match="tells Bag, Coat, Boot, Shirt apart, the model Bag, Coat, Shirt: choose"):
+    with pytest.raises(UsageError, match="has the classes Bag, Coat, Boot, Shirt, the model Bag, Coat, Shirt: choose"):
         look(checkpoint, tmp_path / "out", judge=other)
     large = stored(tmp_path / "large", dots, canvas=(20, 16))
-    with pytest.raises(UsageError, match="takes a canvas of 20 x 16, the model one of 16 x 20: choose a judge of"):
+    with pytest.raises(UsageError, match="has a canvas of 20 x 16, the model one of 16 x 20: choose a judge with"):
         look(checkpoint, tmp_path / "out", judge=large)
     assert not (tmp_path / "out").exists()
 
@@ -147,9 +147,9 @@ def test_a_start_picture_of_the_canvas_or_of_the_image(checkpoint, tmp_path):
 
 def test_start_pictures_that_cannot_be(checkpoint, tmp_path):
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "other.png")
-    with pytest.raises(UsageError, match="is 9 x 9 pixels: give one of the canvas's size, 16 x 20, or of the image's"):
+    with pytest.raises(UsageError, match="is 9 x 9 pixels: use one of the canvas's size, 16 x 20, or of the image's"):
         make(checkpoint, tmp_path / "out", start=str(tmp_path / "other.png"))
-    with pytest.raises(DataError, match="there is no file gray to start from: give zero, black, random, or a PNG"):
+    with pytest.raises(DataError, match="there is no start image gray: choose zero, black, random, mean, or a PNG"):
         make(checkpoint, tmp_path / "out", start="gray")
     assert not (tmp_path / "out").exists()
 

@@ -13,8 +13,7 @@ from shiftscope.errors import UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
-from shiftscope.workflows.predict import fit_pictures, predict_files
+from shiftscope.workflows.use_checkpoint import evaluate_checkpoint, fit_images, predict_files
 
 PLACE = Placement(image=(4, 6), canvas=(8, 8))
 CAFE = unicodedata.normalize("NFC", "café")
@@ -118,14 +117,14 @@ def test_other_classes_are_named_in_a_short_sentence(tmp_path):
 
 
 def test_files_of_one_prediction_share_a_depth(tmp_path):
-    from shiftscope.workflows.checkpoints import open_checkpoint
+    from shiftscope.workflows.load_inputs import open_checkpoint
 
     ramp = np.linspace(0, 200, 24).astype(np.uint16).reshape(4, 6)
     paths = [tmp_path / "dark.png", tmp_path / "bright.png"]
     for path, factor in zip(paths, (1, 16), strict=True):
         Image.fromarray(ramp * factor).save(path)
     told, trained = Told(), open_checkpoint(checkpoint(tmp_path / "net", ["cat", "dog"]), device="cpu")
-    pixels, _ = fit_pictures(paths, trained, told)
+    pixels, _ = fit_images(paths, trained, told)
     for found, factor in zip(pixels[:, 0].numpy(), (1, 16), strict=True):
         assert np.array_equal(found, np.floor(ramp.astype(float) * factor * 255 / 4095 + 0.5))
     assert told.notes == ["the largest value of the 16-bit images is 3,200: they are taken as 12-bit data, 0 to 4,095, "

@@ -44,7 +44,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
         overwrite: Replace files of an earlier evaluation in --out.
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
-    from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
+    from shiftscope.workflows.use_checkpoint import evaluate_checkpoint
 
     with shown.clean_stdout(output.json):
         evaluation = evaluate_checkpoint(

@@ -22,7 +22,7 @@ def export(checkpoint: Path, /, *, onnx: Annotated[Path, Shown], batch: Annotate
         overwrite: Replace the file that is there.
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
-    from shiftscope.workflows.export_checkpoint import export_checkpoint
+    from shiftscope.workflows.use_checkpoint import export_checkpoint
 
     with shown.clean_stdout(True):
         written = export_checkpoint(checkpoint, onnx, batch=batch, overwrite=overwrite, allow_code=allow_code)

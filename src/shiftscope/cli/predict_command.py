@@ -29,7 +29,7 @@ def predict(checkpoint: Path, image: Path, /, *images: Path,
         out: Folder for a figure of the pictures as the model saw them (default: none is written).
         allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
-    from shiftscope.workflows.predict import predict_files
+    from shiftscope.workflows.use_checkpoint import predict_files
 
     with shown.clean_stdout(output.json):
         predictions = predict_files(checkpoint, [image, *images], offset=offset, output_type=output_type, out=out,

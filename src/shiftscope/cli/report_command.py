@@ -30,7 +30,7 @@ def report(*runs: Path, output: OutputFlags = OUTPUT, out: Annotated[Path, Shown
         device: One of auto, cpu, cuda or mps.
     """
     from shiftscope.results import SCHEMA_VERSION
-    from shiftscope.workflows.make_report import report_runs
+    from shiftscope.workflows.report.page import report_runs
 
     with shown.clean_stdout(output.json):
         page = report_runs(runs, out=out, title=title, overwrite=overwrite, data_dir=data_dir, device=device,

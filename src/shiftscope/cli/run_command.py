@@ -16,10 +16,10 @@ def run(*, data: DataFlags = DATA, run: RunFlags = RUN, output: OutputFlags = OU
     The folder --out then holds report.html, metrics.json, the figures and one checkpoint a model. Ended by --max-time,
     it holds what is done by then; the same line with --resume goes on.
     """
-    from shiftscope.workflows.main_job import run_main_job
+    from shiftscope.workflows.train_models import run_models
 
     with shown.clean_stdout(output.json):
-        metrics = run_main_job(data, run, progress=default_progress(quiet=output.quiet), command=command)
+        metrics = run_models(data, run, progress=default_progress(quiet=output.quiet), command=command)
     if output.json:
         shown.write_document(metrics)
         return

@@ -52,7 +52,7 @@ def train(model: str, /, *, data: DataFlags = DATA, settings: TrainFlags = TRAIN
         model: two-full (perceptron), two-conv (convnet), or package.module:object of your own.
     """
     from shiftscope.runs import slug
-    from shiftscope.workflows.train_one import train_one
+    from shiftscope.workflows.train_models import train_one
 
     out = folder.out or Path("shiftscope-train") / slug(model)
     with shown.clean_stdout(output.json):

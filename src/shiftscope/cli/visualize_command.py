@@ -13,7 +13,7 @@ from shiftscope.progress import default_progress
 from shiftscope.settings import BesideSettings, SynthesisSettings
 
 if TYPE_CHECKING:
-    from shiftscope.workflows.looks import Look
+    from shiftscope.workflows.syntheses import MeasuredSynthesis
 
 Shown = Parameter(group=RESULTS)
 Switched = Parameter(group=RESULTS, negative=())
@@ -72,7 +72,7 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
 
     with shown.clean_stdout(output.json):
         _check_further(attribute, units, out, overwrite)
-        looks = visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=settings, beside=beside,
+        looks = visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=settings, compare=beside,
                                      overrides=beside.given(), overwrite=overwrite, device=device,
                                      allow_code=allow_code, progress=default_progress(quiet=output.quiet))
         _further(checkpoint, attribute, units, out=out, overrides=beside.given(), overwrite=overwrite, device=device,
@@ -89,8 +89,8 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
 def _check_further(attribute: int, units: bool, out: Path, overwrite: bool) -> None:
     """Raise an error before anything is made where files that `_further` writes are there already."""
     from shiftscope.runs.outputs import require_new
-    from shiftscope.workflows.attribute_checkpoint import attribution_files
-    from shiftscope.workflows.inspect_units import UNIT_FILES
+    from shiftscope.workflows.explain_checkpoint import attribution_files
+    from shiftscope.workflows.explain_checkpoint import UNIT_FILES
 
     names = [*(attribution_files() if attribute else ()), *(UNIT_FILES if units else ())]
     require_new(out, names, overwrite=overwrite)
@@ -99,11 +99,11 @@ def _check_further(attribute: int, units: bool, out: Path, overwrite: bool) -> N
 def _further(checkpoint: Path, attribute: int, units: bool, **common: Any) -> None:
     """Write what was asked for besides pictures of units."""
     if attribute:
-        from shiftscope.workflows.attribute_checkpoint import attribute_checkpoint
+        from shiftscope.workflows.explain_checkpoint import attribute_checkpoint
 
         attribute_checkpoint(checkpoint, count=attribute, **common)
     if units:
-        from shiftscope.workflows.inspect_units import inspect_units
+        from shiftscope.workflows.explain_checkpoint import inspect_units
 
         inspect_units(checkpoint, **common)
 

@@ -18,7 +18,7 @@ from shiftscope.results import SCHEMA_VERSION, Audit, Evaluation
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files
 from shiftscope.runs.records import find_records
-from shiftscope.workflows.disagreeing import between_audits, between_evaluations
+from shiftscope.workflows.disagreements import between_audits, between_evaluations
 
 SAME = ("dataset", "split", "images", "class_names", "placement")
 """What two evaluations must have in common."""

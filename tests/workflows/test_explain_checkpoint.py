@@ -11,8 +11,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Attribution, UnitTable
 from shiftscope.visualization.attribution import attribute
-from shiftscope.workflows.attribute_checkpoint import attribute_checkpoint
-from shiftscope.workflows.inspect_units import inspect_units
+from shiftscope.workflows.explain_checkpoint import attribute_checkpoint, inspect_units
 
 SAVED = {"progress": SilentProgress()}
 

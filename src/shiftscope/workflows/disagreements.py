@@ -6,7 +6,7 @@ import torch
 from shiftscope.reporting.disagreements import Disagreements
 from shiftscope.reporting.wording import image_credit, series_title
 from shiftscope.results import Audit, Evaluation
-from shiftscope.workflows.checkpoints import stored_placement
+from shiftscope.workflows.load_inputs import stored_placement
 
 
 def between_evaluations(a: Evaluation, b: Evaluation) -> Disagreements:
@@ -68,8 +68,8 @@ def between_audits(a: Audit, b: Audit) -> Disagreements:
     return Disagreements(
         models=(series_title(a.model, a.trained), series_title(b.model, b.trained)), class_names=a.class_names,
         totals=(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())),
-        of=f"{a.predictions.size:,} answers ({a.images:,} {a.split} images at {a.placements:,} placements)", each="answer",
-        labels=a.labels[index], said=np.stack(said, 1), canvases=canvases,
+        of=f"{a.predictions.size:,} answers ({a.images:,} {a.split} images at {a.placements:,} placements)",
+        each="answer", labels=a.labels[index], said=np.stack(said, 1), canvases=canvases,
         credit=image_credit(a.dataset, synthetic=a.synthetic))
 
 

@@ -11,10 +11,9 @@ from shiftscope.errors import CheckpointError, DataError, UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
-from shiftscope.workflows.checkpoints import open_checkpoint
-from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
-from shiftscope.workflows.predict import predict_files
-from shiftscope.workflows.train_one import train_one
+from shiftscope.workflows.load_inputs import open_checkpoint
+from shiftscope.workflows.train_models import train_one
+from shiftscope.workflows.use_checkpoint import evaluate_checkpoint, predict_files
 
 QUIET = SilentProgress()
 
@@ -78,7 +77,7 @@ def test_a_description_that_cannot_be_used_is_refused(changed, message, trained,
 
 def test_what_a_file_names_is_drawn_only_in_small_numbers(trained, tmp_path):
     folder = copy_with(trained, tmp_path / "net", dataset="garments:150000,10")
-    with pytest.raises(UsageError, match="more than 14,000 images to be drawn: .* say --data garments:150000,10"):
+    with pytest.raises(UsageError, match="more than 14,000 synthetic images: .* pass --data garments:150000,10"):
         evaluate_checkpoint(folder, {}, progress=QUIET)
 
 
@@ -115,7 +114,7 @@ def test_datasets_with_other_classes_are_refused(trained, tmp_path):
     images = np.zeros((20, 12, 12), dtype=np.uint8)
     np.savez(path, train_images=images, train_labels=np.arange(20) % 2, test_images=images,
              test_labels=np.arange(20) % 2, class_names=np.array(["x", "y"]))
-    with pytest.raises(UsageError, match=r"tells top, middle, bottom apart, the dataset .* has x, y"):
+    with pytest.raises(UsageError, match=r"classes of the checkpoint are top, middle, bottom, the dataset .* has x, y"):
         evaluate_checkpoint(trained[0], {"data": f"npz:{path}"}, progress=QUIET)
 
 
@@ -140,7 +139,7 @@ def predicted(trained, monkeypatch, end, path, **options):
         found = open_checkpoint(*arguments, **more)
         return dataclasses.replace(found, model=Ending(found.model, end))
 
-    monkeypatch.setattr("shiftscope.workflows.predict.open_checkpoint", opened)
+    monkeypatch.setattr("shiftscope.workflows.use_checkpoint.open_checkpoint", opened)
     return predict_files(trained[0], [path], device="cpu", **options)[0]
 
 
