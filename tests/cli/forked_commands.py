@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch._dynamo  # noqa: F401
 
-import shiftscope.workflows.train_models
 import shiftscope.workflows.report.page
+import shiftscope.workflows.train_models
 import shiftscope.workflows.visualize_checkpoint  # noqa: F401
 from shiftscope.cli import main
 

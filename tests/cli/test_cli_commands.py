@@ -13,13 +13,13 @@ def test_run(workflows, capsys):
     line = ["run", "--data", "fashion-mnist", "--out", "a folder"]
     assert main(line) == 0
     (name, (data, run), keywords), = workflows.calls
-    assert (name, data.data, run.out) == ("run_main_job", "fashion-mnist", Path("a folder"))
+    assert (name, data.data, run.out) == ("run_models", "fashion-mnist", Path("a folder"))
     assert keywords["command"] == ["shiftscope", *line]
     assert isinstance(keywords["progress"], LineProgress)
     shown = capsys.readouterr().out
     assert shown.splitlines()[-1] == str(Path("a folder/report.html"))
     rows = [" ".join(line.split()) for line in shown.splitlines()]
-    assert "two-full random places 61.2 % 87.5 % 3" in rows
+    assert "two-full random 61.2 % 87.5 % 3" in rows
     assert "two-full centered 25.0 % ± 1.2 90.0 % ± 2.0 7" in rows
 
 
@@ -129,6 +129,9 @@ def test_what_is_not_finite_is_null(capsys):
     (["train"], "MODEL requires an argument"),
     (["data", "fetch"], "NAME requires an argument. (see: shiftscope data fetch --help)"),
     (["evaluate", "ckpt", "--split", "tset"], '"tset"'),
+    (["mend", "ckpt"], "the command mend is now called repair: see shiftscope repair --help"),
+    (["repair", "ckpt", "--how", "blur"], "the option --how of repair is now called --method: replace --how with"),
+    (["repair", "ckpt", "--how=blur"], "--how of repair is now called --method"),
 ])
 def test_usage_errors(workflows, capsys, line, message):
     assert main(line) == (2 if message else 0)

@@ -32,7 +32,7 @@ def test_info(capsys):
     said = capsys.readouterr()
     assert said.err == ""
     table = " ".join(said.out.split())
-    assert "train images 20" in table and "Trouser: 2, " in table and "drawn yes" in table
+    assert "train images 20" in table and "Trouser: 2, " in table and "synthetic yes" in table
 
 
 def test_fetch(capsys, monkeypatch):

@@ -86,7 +86,7 @@ def test_data_dir_with_dash_or_underscore(workflows, monkeypatch):
 @pytest.mark.parametrize("text, message", [
     ("[run]\nepocs = 3\n", "Did you mean --epochs?"),
     ("[trian]\nepochs = 3\n", "unknown table or key 'trian': did you mean 'train'?"),
-    ("epochs = 3\n", "every key belongs into the table of its command, as in [run]"),
+    ("epochs = 3\n", "every key belongs in the table of its command, as in [run]"),
     ("run = 3\n", "run in shiftscope.toml must be a table [run], got 3"),
     ("[data]\ndata_dir = 'x'\n", "unknown table or key 'data.data_dir'"),
     ("[run]\nepochs = 'many'\n", "unable to convert \"many\" into int"),

@@ -36,8 +36,8 @@ NOT_CODE = {
     "OBJECTIVES", "RUN", "RUNS", "SECOND"}
 """Options with a text or a path as value that is never imported."""
 
-POSITIONAL = {"train": ["x"], "evaluate": ["x"], "audit": ["x"], "repair": ["x", "--method", "blur"], "predict": ["x", "y"],
-              "visualize": ["x"], "compare": ["x", "y"], "export": ["x"], "data": ["x"]}
+POSITIONAL = {"train": ["x"], "evaluate": ["x"], "audit": ["x"], "repair": ["x", "--method", "blur"],
+              "predict": ["x", "y"], "visualize": ["x"], "compare": ["x", "y"], "export": ["x"], "data": ["x"]}
 """What commands need to be given."""
 
 
@@ -172,7 +172,8 @@ def hostile(helper) -> Path:
 
 @pytest.mark.parametrize("line, code", [
     (["evaluate", "ckpt"], 2), (["audit", "ckpt"], 2), (["audit", "ckpt", "--against", "ckpt"], 2),
-    (["repair", "ckpt", "--method", "placement-average"], 2), (["visualize", "ckpt", "--attribute", "1", "--steps", "1"], 2),
+    (["repair", "ckpt", "--method", "placement-average"], 2),
+    (["visualize", "ckpt", "--attribute", "1", "--steps", "1"], 2),
     (["visualize", "ckpt", "class:0", "--steps", "1", "--units"], 2)], ids=str)
 def test_a_checkpoint_names_no_dataset_of_code(hostile, capsys, line, code):
     assert main([*line, "--quiet"]) == code
@@ -182,7 +183,8 @@ def test_a_checkpoint_names_no_dataset_of_code(hostile, capsys, line, code):
 
 @pytest.mark.parametrize("change", [
     {"model": "helper:thing"}, {"model": "foreign", "preprocess": "helper:thing"},
-    {"repaired": [{"method": "helper:thing", "shape": [1, 40, 48], "head": "mean", "background": 0, "image": [28, 28]}]},
+    {"repaired": [{"method": "helper:thing", "shape": [1, 40, 48], "head": "mean", "background": 0,
+                   "image": [28, 28]}]},
     {"arguments": {"activation": "helper:thing"}}], ids=str)
 def test_a_checkpoint_names_no_model_of_code(hostile, capsys, change):
     path = hostile / "config.json"

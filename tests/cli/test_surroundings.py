@@ -1,4 +1,4 @@
-"""Commands where streams are closed, full or cannot show a letter, names are no text, or the current folder is gone."""
+"""Commands with closed or full streams, characters that cannot be encoded, or a deleted current folder."""
 
 import io
 import json
@@ -133,10 +133,10 @@ def test_with_all_streams_closed_the_exit_code_is_left(forked):
 
 
 @pytest.mark.parametrize("words", [*LINES, *sorted(LEFT_OUT)], ids=" ".join)
-def test_a_current_folder_that_is_gone_is_said(forked, words):
+def test_a_deleted_current_folder_is_reported(forked, words):
     code, out, said = forked(*words, *LINES.get(words, ["x"]), gone=True)
-    assert (code, out) == (2, "") and said == ("error: the current folder is gone or cannot be read: change to another "
-                                               "one with cd, and give the command again\n")
+    assert (code, out) == (2, "") and said == ("error: the current folder was deleted or cannot be read: change to "
+                                               "another one with cd, and repeat the command\n")
 
 
 def test_paths_are_printed_as_they_are_for_other_programs(folder):

@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 HEADLINES = re.findall(r"^### `(.+)`$", PAGE, flags=re.M)
 ABOUT_FILES = ("DataError", "CheckpointError", "OutputError", "TrainingError", "ThresholdError")
 PLACES = ("data", "models", "runs", "training", "server", "notebook", "results/base.py", "files.py",
-          "workflows/predict.py", "workflows/audit_model.py")
+          "workflows/use_checkpoint.py", "workflows/audit_model.py")
 """Where files from users are read and written: what the rest raises is about its own records, or is made a note."""
 
 

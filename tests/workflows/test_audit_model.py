@@ -81,7 +81,7 @@ def test_thresholds(checkpoint, capsys):
     assert main(["audit", str(checkpoint), "--quiet", "--fail-under", "0.01"]) == 0
     for wrong in ("mean=1.5", "best=0.5", "mean"):
         assert main(["audit", str(checkpoint), "--fail-under", wrong]) == 2
-        assert "fail-under must be shares from 0 to 1" in capsys.readouterr().err
+        assert "fail-under must be fractions from 0 to 1" in capsys.readouterr().err
 
 
 def test_placements_may_be_narrowed_and_sampled(checkpoint, capsys):

@@ -11,7 +11,7 @@ from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, s
 from shiftscope.models.repair import METHODS, WholeAverage
 from shiftscope.placement import Placement
 from shiftscope.results import Audit
-from shiftscope.workflows.load_inputs import use_one_pass, open_checkpoint
+from shiftscope.workflows.load_inputs import open_checkpoint, use_one_pass
 from shiftscope.workflows.repair_checkpoint import RepairOptions, finetune_settings
 
 PLACE = Placement(image=(12, 12), canvas=(16, 20))
