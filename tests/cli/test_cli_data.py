@@ -76,7 +76,7 @@ def test_pack_a_folder(capsys, tmp_path):
     assert main(line) == 0
     assert json.loads(capsys.readouterr().out)["shape"] == [3, 4, 5]
     assert main(line) == 2
-    assert "pets.pack is there already: choose another file with --out, or replace it with" in capsys.readouterr().err
+    assert "pets.pack already exists: replace it with --overwrite, or choose another file" in capsys.readouterr().err
     assert main([*line, "--overwrite"]) == 0
     assert main(["data", "pack", "folder:pets", "--image-size", "no"]) == 2
     assert "image-size must be one size in pixels or height x width" in capsys.readouterr().err

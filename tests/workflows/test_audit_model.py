@@ -134,7 +134,8 @@ def test_bad_input(checkpoint, capsys):
             (["audit", str(checkpoint), "--normalize", "0.5/0.5"], 2, "leave out --normalize"),
             (["audit", str(checkpoint), "--normalize", "half"], 2, "normalize must be MEAN/STD"),
             (["audit", str(checkpoint), "--canvas", "8"], 2, "the image does not fit"),
-            (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2, "classes of the checkpoint are top, middle")):
+            (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2,
+             "classes of the checkpoint are top, middle")):
         assert main([*line, "--quiet"]) == code
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1, error

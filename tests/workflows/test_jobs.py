@@ -17,10 +17,10 @@ TIMES = ("train_seconds", "images_per_second", "audit", "audit_over_seeds", "see
 
 class Notes(SilentProgress):
     def __init__(self):
-        self.notes_received = []
+        self.received = []
 
     def note(self, message):
-        self.notes_received.append(message)
+        self.received.append(message)
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_a_run_resumed_many_times_equals_a_run_without_a_limit(npz, tmp_path):
         states.append((len(made["models"]), len(made["controls"]), sum("audit" in entry for entry in done)))
     # an epoch is one step: pause, train and evaluate; the same for the centered twin; one audit, and the other
     assert states == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
-    said = [line for line in notes.notes_received if line.startswith("the run paused")]
+    said = [line for line in notes.received if line.startswith("the run paused")]
     assert len(said) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in said[0]
-    assert any("two-full paused after 0:00, as --max-time asks, in epoch 2 of 2" in line for line in notes.notes_received)
+    assert any("two-full paused after 0:00, as --max-time asks, in epoch 2 of 2" in line for line in notes.received)
     for kind in ("models", "controls"):
         assert [timeless(entry) for entry in made[kind]] == [timeless(entry) for entry in whole[kind]]
     assert made["two_by_two"] == whole["two_by_two"] and whole["paused"] is None

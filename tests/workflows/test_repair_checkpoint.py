@@ -44,8 +44,9 @@ def alone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_both_audits_the_figures_and_a_checkpoint_that_loads(method, checkpoint, tmp_path, capsys):
-    assert main(["repair", str(checkpoint), "--method", method, "--out", "m", "--images", "20", "--json", "--quiet"]) == 0
+def test_the_folder_has_both_audits_figures_and_a_checkpoint(method, checkpoint, tmp_path, capsys):
+    line = ["repair", str(checkpoint), "--method", method, "--out", "m", "--images", "20", "--json", "--quiet"]
+    assert main(line) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["method"], found["finetune"], found["training"]) == (method, 0, None) and found["notes"]
     assert found["before"]["model"] == "net" and found["after"]["model"] == f"net-{method}"
@@ -62,7 +63,7 @@ def test_both_audits_the_figures_and_a_checkpoint_that_loads(method, checkpoint,
     assert again["mean_accuracy"] == found["after"]["mean_accuracy"] and again["model"] == f"net-{method}"
 
 
-def test_a_stride_may_be_given(checkpoint, capsys):
+def test_the_stride_may_be_set(checkpoint, capsys):
     line = ["repair", str(checkpoint), "--images", "4", "--quiet", "--method"]
     assert main([*line, "phase-average", "--stride", "2x4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -77,7 +78,7 @@ def test_a_stride_may_be_given(checkpoint, capsys):
         assert said in error and error.count("\n") == 1, error
 
 
-def test_the_figures_before_are_those_of_the_naive_loop(checkpoint, npz, capsys):
+def test_the_audit_before_equals_a_loop_over_placements(checkpoint, npz, capsys):
     assert main(["repair", str(checkpoint), "--method", "recenter", "--json", "--quiet"]) == 0
     found, model = json.loads(capsys.readouterr().out), net().eval()
     with np.load(npz) as stored, torch.no_grad():
@@ -90,7 +91,7 @@ def test_the_figures_before_are_those_of_the_naive_loop(checkpoint, npz, capsys)
     assert found["after"]["worst_case_accuracy"] == pytest.approx(middle.double().mean().item())
 
 
-def test_fine_tuning_learns_and_goes_on_where_it_stopped(checkpoint, tmp_path, capsys):
+def test_fine_tuning_improves_and_can_be_resumed(checkpoint, tmp_path, capsys):
     line = ["repair", str(checkpoint), "--method", "recenter", "--finetune", "8", "--learning-rate", "0.01", "--quiet"]
     assert main([*line, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -104,11 +105,11 @@ def test_fine_tuning_learns_and_goes_on_where_it_stopped(checkpoint, tmp_path, c
     assert main([*line, "--json"]) == 2
     assert "already holds a run: say --resume" in capsys.readouterr().err
     assert main([*line, "--resume"]) == 0
-    assert "right at every placement" in capsys.readouterr().out
+    assert "at every placement" in capsys.readouterr().out
     assert load(found["checkpoint"]).net[1].fc2.weight.equal(weights)
 
 
-def test_fine_tuning_is_gentler_than_training(checkpoint):
+def test_fine_tuning_has_a_lower_learning_rate_than_training(checkpoint):
     settings = finetune_settings(open_checkpoint(checkpoint), RepairOptions(method="blur", finetune=2))
     assert settings.learning_rate == pytest.approx(0.002) and (settings.epochs, settings.weight_decay) == (2, 0.1)
     changed = RepairOptions(method="polyphase", finetune=2)
@@ -127,7 +128,7 @@ def test_placement_averages_are_computed_in_one_pass(checkpoint, capsys):
     torch.testing.assert_close(fast(x), slow)
 
 
-def test_bad_input(checkpoint, npz, tmp_path, capsys):
+def test_invalid_input(checkpoint, npz, tmp_path, capsys):
     provenance = Provenance(name="x", dataset=f"npz:{npz}", class_names=CLASSES, placement=PLACE.to_dict())
     save(net(TwoFullNet), tmp_path / "full", provenance=provenance)
     for line, code, said in (

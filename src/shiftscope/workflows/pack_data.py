@@ -1,4 +1,4 @@
-"""`shiftscope data pack`: any dataset into one packed file."""
+"""`shiftscope data pack`: write a dataset into one packed file."""
 
 import os
 from pathlib import Path
@@ -15,21 +15,20 @@ SUFFIX = ".pack"
 def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = None, workers: int | None = None,
               image_size: tuple[int, int] | None = None, license: str | None = None, overwrite: bool = False,
               progress: Progress) -> Packed:
-    """Write the dataset called `name` into one file.
+    """Write a dataset into one file; after an error, no partial file remains.
 
     Args:
-        name: as in `load_dataset`. A folder of pictures is never in memory as a whole.
+        name: as in `load_dataset`. A folder of images is not loaded into memory.
         out: the file (default: the dataset's name with .pack, in the current folder).
-        workers: processes that decode the pictures of a folder (default: one a core).
-        image_size: (height, width) that the pictures of a folder are stretched to.
-        license: the images' license (default: what the dataset says of itself).
-        overwrite: replace the file that is there.
+        workers: processes that decode the images of a folder (default: one per core).
+        image_size: (height, width) to which the images of a folder are stretched.
+        license: the images' license (default: that of the dataset).
 
     Raises:
-        UsageError: the file is there already, or `name` is not known.
-        DataError: an image is missing or damaged.
-        OutputError: the folder cannot be written or the disk is full; nothing is left of the new file.
-        Interrupted: stopped by a signal; nothing is left of the new file.
+        UsageError: if the file exists, or `name` is unknown.
+        DataError: if an image is missing or damaged.
+        OutputError: if the folder cannot be written or the disk is full.
+        Interrupted: if stopped by a signal.
     """
     if out is not None:
         _require_free(out, overwrite)
@@ -45,10 +44,10 @@ def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = Non
             _require_free(path, overwrite)
             return pack(source, path, license=license, progress=progress, stop=flag.__bool__)
         except KeyboardInterrupt as error:
-            raise Interrupted(f"packing {name} was stopped; nothing of the new file is left",
+            raise Interrupted(f"packing {name} was interrupted; no partial file remains",
                               flag.exit_code or Interrupted("").exit_code) from error
 
 
 def _require_free(path: Path, overwrite: bool) -> None:
     if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{path} is there already: choose another file with --out, or replace it with --overwrite")
+        raise UsageError(f"{path} already exists: replace it with --overwrite, or choose another file with --out")

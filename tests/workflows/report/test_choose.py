@@ -112,8 +112,8 @@ def test_no_model_is_loaded_if_all_scores_are_available(audits, data, models):
 def test_without_a_way_to_load_models_each_audit_shows_what_it_holds(audits):
     images, index = choose_images(audits), shared_index(audits)
     assert images.notes == [] and all(a is b for a, b in zip(images.audits, audits, strict=True))
-    for part, audit in zip(images.shown, audits, strict=True):
-        assert part.shown_index.tolist() == [i for i in index.tolist() if i in audit.shown_index]
+    for part, whole in zip(images.shown, audits, strict=True):
+        assert part.shown_index.tolist() == [i for i in index.tolist() if i in whole.shown_index]
 
 
 def test_other_seeds_are_unchanged(audits, data, models):
