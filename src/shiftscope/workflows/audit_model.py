@@ -30,16 +30,10 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
-        source: checkpoint or run folder, package.module:object, or an ONNX file.
+        source: checkpoint or run folder, package.module:object, or an ONNX file; `against` likewise.
         overrides: fields of `DataSettings` that the user set.
-        against: source of the other model.
         out: folder for records and figures; those of `against` are in its subfolder "against".
-        overwrite: replace existing files.
-        device: "auto", "cpu", "cuda" or "mps".
-        allow_code: see `load`.
-        normalize: see `open_model`.
         max_shift, step: which placements, see `Placement`.
-        progress: receives notes and progress.
         options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
 
     Returns:
@@ -107,12 +101,7 @@ def _save(audits: list[Audit], profiles: list[Equivariance], comparison: dict[st
 
 
 def check_thresholds(result: Audit, minimum: Mapping[str, float]) -> None:
-    """Raise a `ThresholdError` that names each metric of an audit below its minimum.
-
-    Args:
-        result: the audit.
-        minimum: fractions by name: mean, worst, consistency, unanimity.
-    """
+    """Raise a `ThresholdError` that names each metric (mean, worst, consistency, unanimity) below its minimum."""
     below = [f"{name} {getattr(result, METRICS[name]):.4f} is below {least:g}"
              for name, least in minimum.items() if getattr(result, METRICS[name]) < least]
     if below:

@@ -86,11 +86,7 @@ def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: 
 
 
 def candidates(run: Path) -> Candidates:
-    """Return the models of a run that were evaluated or audited.
-
-    Raises:
-        CheckpointError: if there are none.
-    """
+    """Return the models of a run that were evaluated or audited; a `CheckpointError` is raised if there are none."""
     found: Candidates = {}
     for stored in find_records(run):
         record = stored.record

@@ -37,22 +37,12 @@ def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count
 
     Args:
         checkpoint: checkpoint folder or run folder.
-        images: PNG or JPEG files, fitted into the model's image size and placed in the middle of its canvas. Empty: the
-            first `count` test images of the dataset that it was trained on, each at one random offset.
-        count: number of test images.
+        images: PNG or JPEG files, placed in the middle of the canvas. Empty: the first `count` test images of the
+            dataset that the model was trained on, each at one random offset.
         methods: of "integrated-gradients", "grad-cam", "occlusion" and "saliency"; None: those that fit the model.
         target: "class:Bag", or a unit of a layer, "fc1:17"; None: for each image the predicted class.
         layer: the layer for Grad-CAM; None: the last convolution.
-        out: folder for the figure; the record of a method is in a subfolder with its name.
-        overwrite: replace existing files.
         overrides: fields of `DataSettings` for the test images.
-        seed: fixes the offsets.
-        device: "auto", "cpu", "cuda" or "mps".
-        allow_code: see `load`.
-        progress: receives notes and progress.
-
-    Returns:
-        One attribution per method.
 
     Raises:
         CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `attribute`.
@@ -109,15 +99,7 @@ def inspect_units(checkpoint: Path, *, out: Path, overwrite: bool = False, overr
                   progress: Progress) -> UnitTable:
     """Write the table of units into `out`/units, and a figure of the weights of each layer whose weights are images.
 
-    Args:
-        checkpoint: checkpoint folder or run folder.
-        out: folder.
-        overwrite: replace existing files.
-        overrides: fields of `DataSettings` for the test images; the others are those of the training.
-        images: number of test images, the first ones, each at one random offset.
-        device: "auto", "cpu", "cuda" or "mps".
-        allow_code: see `load`.
-        progress: receives notes and progress.
+    It is computed on the first `images` test images, each at one random offset.
 
     Raises:
         CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `unit_table`.

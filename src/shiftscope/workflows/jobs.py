@@ -168,9 +168,6 @@ def audit_jobs(results: Sequence[JobResult], data: Dataset, placement: Placement
 
     Returns:
         Audits by `Job.key`. Empty if the settings exclude audits; without those for which no time was left.
-
-    Raises:
-        Interrupted: if stopped by a signal; finished audits are in the folder.
     """
     if not settings.audit:
         return {}

@@ -85,11 +85,7 @@ def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Plac
 
 
 def load_data(settings: DataSettings, progress: Progress) -> Dataset:
-    """Load the dataset; images that do not fit on the canvas raise an error before they are decoded.
-
-    Raises:
-        UsageError, DataError: see `load_dataset` and `Placement`.
-    """
+    """Load the dataset; images that do not fit on the canvas raise an error before they are decoded."""
     return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
                         check_size=lambda size: Placement(image=size, canvas=settings.canvas, mode=settings.mode))
 
@@ -126,11 +122,7 @@ def open_model(source: str, overrides: dict[str, Any], *, device: str = "auto", 
 
 
 def check_model_source(source: str) -> None:
-    """Raise the error of `open_model` for a model that does not exist, before any data are read.
-
-    Raises:
-        CheckpointError, UsageError: no such model or checkpoint.
-    """
+    """Raise the error of `open_model` for a model that does not exist, before any data are read."""
     path = Path(source)
     if is_object_name(source) and not path.exists():
         check_model_name(source)
@@ -243,11 +235,7 @@ def input_channels(model: nn.Module, config: CheckpointConfig) -> int:
 
 
 def use_one_pass(model: AnyModel) -> AnyModel:
-    """Let a model that averages over all placements compute them in one dense pass if possible.
-
-    Returns:
-        The model, changed in place; other models are unchanged.
-    """
+    """Let a model that averages over placements compute them in one dense pass if possible; changed in place."""
     average = model.net if isinstance(model, Repaired) else None
     if isinstance(model, Repaired) and isinstance(average, PlacementAverage | WholeAverage):
         with suppress(ShiftscopeError):  # the loop over all placements remains
@@ -273,11 +261,7 @@ def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
 
 
 def stored_settings(settings: Mapping[str, Any] | None) -> TrainSettings:
-    """Return the training settings in a checkpoint; missing ones have their defaults.
-
-    Raises:
-        CheckpointError: if a setting has another type, or is out of its range.
-    """
+    """Return the training settings in a checkpoint; missing ones have their defaults."""
     return _described(settings or {}, TrainSettings, "settings")
 
 

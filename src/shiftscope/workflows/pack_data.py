@@ -17,17 +17,12 @@ def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = Non
               progress: Progress) -> Packed:
     """Write a dataset into one file; after an error, no partial file remains.
 
-    Args:
-        name: as in `load_dataset`. A folder of images is not loaded into memory.
-        out: the file (default: the dataset's name with .pack, in the current folder).
-        workers: processes that decode the images of a folder (default: one per core).
-        image_size: (height, width) to which the images of a folder are stretched.
-        license: the images' license (default: that of the dataset).
+    A folder of images is not loaded into memory. `out` defaults to the dataset's name with .pack in the current
+    folder; for the other arguments see `from_folder` and `pack`.
 
     Raises:
         UsageError: if the file exists, or `name` is unknown.
-        DataError: if an image is missing or damaged.
-        OutputError: if the folder cannot be written or the disk is full.
+        DataError, OutputError: if an image is missing or damaged, or the file cannot be written.
         Interrupted: if stopped by a signal.
     """
     if out is not None:

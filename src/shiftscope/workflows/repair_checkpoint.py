@@ -113,23 +113,11 @@ def repair_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: Repa
                       overwrite: bool = False, progress: Progress, command: list[str] | None = None) -> RepairResult:
     """Repair a checkpoint and write a run folder with the repaired one, both audits and figures of them side by side.
 
-    Args:
-        checkpoint: checkpoint or run folder.
-        overrides: fields of `DataSettings` that differ from those of the training.
-        options: method and further options.
-        out: the run folder; `shiftscope audit OUT` and other commands find the repaired checkpoint in it.
-        device: "auto", "cpu", "cuda" or "mps".
-        allow_code: see `load`.
-        resume: continue the run in `out`.
-        overwrite: replace the run in `out`.
-        progress: receives notes and progress.
-        command: the command line, for `env.json`.
-
     Raises:
         CheckpointError: missing, corrupt or hostile.
         UsageError: if the model cannot be repaired by this method, or `out` holds a run.
         TraceError: if the model's graph cannot be read.
-        Interrupted: if stopped by a signal; the state is saved.
+        Interrupted: if stopped by a signal; the state is saved, and `resume` continues.
     """
     run = RunFolder(out)
     run.check(resume=resume, overwrite=overwrite)
@@ -243,15 +231,9 @@ def finetune_settings(loaded: LoadedCheckpoint, options: RepairOptions) -> Train
 
 
 def repair_findings(model: nn.Module, before: Audit, after: Audit, placement: Placement) -> list[str]:
-    """Return sentences on how a repaired model depends on position.
+    """Return sentences on how a repaired model depends on position, from audits on the same images.
 
     It is called exactly invariant only if this is proven and no audited prediction contradicts it.
-
-    Args:
-        model: the repaired model.
-        before: audit of the original model.
-        after: audit of the repaired model, on the same images.
-        placement: of the audits.
     """
     return [_measured(before, after), *_proven(model, after, placement)]
 

@@ -53,11 +53,7 @@ def measure_syntheses(model: nn.Module, syntheses: Sequence[Synthesis], search: 
                       progress: Progress | None = None, **options: Any) -> list[MeasuredSynthesis]:
     """Find the neighbors of syntheses among real images, and measure the quality of the syntheses.
 
-    Args:
-        model: the model.
-        syntheses: of units of the model.
-        search: None: no neighbors.
-        options: further arguments of `measure_quality`.
+    Without `search` there are no neighbors. `options` are further arguments of `measure_quality`.
     """
     neighbors: Sequence[Neighbors | None] = [None] * len(syntheses)
     if search is not None and syntheses:
@@ -73,12 +69,6 @@ def default_syntheses(model: nn.Module, data: Dataset, placement: Placement, nam
     """Synthesize all classes and the neurons of the first fully connected layer, as `shiftscope run` shows them.
 
     Neighbors are searched among a twentieth of the test images, at most 500.
-
-    Args:
-        model: the model.
-        data: the dataset that the model was trained on.
-        placement: placement of its images.
-        name: name of the model in tables and figures.
     """
     shape = (data.shape[0], *placement.canvas)
     syntheses = [visualize(model, goal, shape=shape, class_names=data.class_names, name=name, placement=placement)

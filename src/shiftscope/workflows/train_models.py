@@ -51,12 +51,6 @@ def run_models(data: DataSettings, run: RunSettings, *, progress: Progress,
     With `run.max_time` it pauses when the time is up: finished results are saved and listed in `metrics.json`; the call
     that finishes the run draws figures and report, see `Budget`.
 
-    Args:
-        data: images and placement.
-        run: models, seeds and folder.
-        progress: receives notes and progress.
-        command: the command line, for `env.json`.
-
     Returns:
         The contents of `metrics.json`, see `run_metrics`.
 
@@ -125,19 +119,8 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
               command: list[str] | None = None) -> TrainResult:
     """Train one model and write a run folder with its checkpoint, log and metrics.
 
-    Args:
-        model: registry name or package.module:object.
-        data: images and placement.
-        settings: of the training.
-        device: "auto", "cpu", "cuda" or "mps".
-        out: the run folder.
-        resume: continue the run in `out`; start it if there is none.
-        overwrite: replace the run in `out`.
-        progress: receives notes and progress.
-        command: the command line, for `env.json`.
-
     Raises:
-        UsageError: if `out` holds a run and neither flag is set, or another run than the one to resume.
+        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, or a run with other settings.
         Interrupted: if stopped by a signal; the state is saved.
     """
     run, torch_device = RunFolder(out), resolve_device(device)

@@ -36,20 +36,10 @@ def evaluate_checkpoint(checkpoint: Path, overrides: dict[str, Any] | None = Non
                         progress: Progress) -> Evaluation:
     """Evaluate a checkpoint on the dataset that it was trained on, or on another one with the same classes.
 
-    Args:
-        checkpoint: checkpoint folder or run folder.
-        overrides: fields of `DataSettings` that differ from those of the training.
-        split: "test", "train" or "validation".
-        out: folder for the record and the figures.
-        overwrite: replace existing files.
-        seed: fixes the random placements.
-        output_type: type of the model's outputs; None: determined from a batch of images.
-        device: "auto", "cpu", "cuda" or "mps".
-        allow_code: see `load`.
-        progress: receives notes and progress.
+    `overrides` are fields of `DataSettings` that differ from those of the training. Record and figures are written into
+    `out`; if one of the files exists, or the folder cannot be written, an error is raised first.
 
     Raises:
-        UsageError, OutputError: if a file in `out` exists, or `out` cannot be written; raised first.
         CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `evaluate`.
     """
     with new_files(out, [*record_files("."), *figure_files(CONFUSION, CLASSIFIED)], overwrite=overwrite):
@@ -69,10 +59,8 @@ def export_checkpoint(checkpoint: Path, file: Path, *, batch: int | None = None,
     """Write a checkpoint's model as an ONNX file; see `export_onnx`.
 
     Raises:
-        CheckpointError: if the checkpoint cannot be loaded.
-        UsageError: if the batch is below 1, the file name does not end in .onnx, or the file exists without
-            `overwrite`.
-        OutputError: if the file cannot be written.
+        UsageError: if the batch is below 1, the name does not end in .onnx, or the file exists without `overwrite`.
+        CheckpointError, OutputError: if the checkpoint cannot be loaded, or the file cannot be written.
     """
     require(batch is None or batch >= 1, "batch", batch, "a whole number of at least 1")
     require(file.suffix == ".onnx", "onnx", str(file), "a file name that ends in .onnx")
@@ -96,18 +84,14 @@ def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, in
         offset: (dy, dx) of the image's top-left corner on the canvas; None: the middle.
         output_type: "logits", "probabilities" or "log-probabilities"; None: determined from these images.
         out: folder for a figure of the model's input.
-        device: "auto", "cpu", "cuda" or "mps".
-        allow_code: see `load`.
-        progress: receives a note about images of more than 8 bits; all files share one bit depth.
 
     Returns:
         One dictionary per file: file, offset, class, confidence, scores (class -> probability), inverted, output_type.
         If the output is NaN or its maximum is infinite, class and scores are None, and the confidence is 0.
 
     Raises:
-        DataError: if a file is missing or not an image.
+        CheckpointError, DataError: if the checkpoint cannot be loaded, or a file is missing or not an image.
         UsageError: if the offset is not one of the placement's.
-        CheckpointError: if the checkpoint cannot be loaded.
     """
     loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     offset = offset if offset is not None else loaded.placement.middle
@@ -146,12 +130,8 @@ def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Te
     """Return an image file as uint8 (C, h, w), and True if it was inverted.
 
     It is scaled to fit (h, w) with its aspect ratio kept, and padded with the background. An image with a light border
-    is inverted if the model's background is dark, such as photographs of garments on white.
-
-    Args:
-        path: PNG or JPEG file.
-        loaded: the model.
-        bits: bit depth of images with more than 8 bits per channel.
+    is inverted if the model's background is dark, such as photographs of garments on white. `bits` is the bit depth of
+    images with more than 8 bits per channel.
     """
     gray, background = loaded.channels == 1, loaded.placement.background
     background = background if isinstance(background, int) else 0

@@ -42,17 +42,9 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
     Args:
         checkpoint: checkpoint folder or run folder.
         objectives: "class:Bag", "fc1:0-9", ...; empty: all classes and the neurons of the first fully connected layer.
-        out: folder; the record of an objective is in a subfolder with its name.
-        start: "zero", "black", "random", "mean", or a PNG or JPEG file of the canvas's or the image's size; see
-            `visualize`.
-        settings: of the synthesis.
-        compare: what the synthesized images are compared with.
-        overrides: fields of `DataSettings` for the real images. If the training dataset is not available, a note says
-            so and no real images are shown; a dataset named here must be available.
-        overwrite: replace records and figures.
-        device: "auto", "cpu", "cuda" or "mps".
-        allow_code: see `load`.
-        progress: receives notes and progress.
+        start: "zero", "black", "random", "mean", or an image file of the canvas's or the image's size.
+        overrides: fields of `DataSettings` for the real images. Without the training dataset, a note says that no real
+            images are shown; a dataset named here must be available.
 
     Raises:
         UsageError, OutputError: if a file in `out` exists, or `out` cannot be written; raised first.
@@ -95,7 +87,7 @@ def _synthesize(loaded: LoadedCheckpoint, goals: Sequence[str], start: str | Non
 
 
 def real_images(loaded: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress) -> ModelWithData | None:
-    """Return the model with real images; None, with a note that gives the reason, if there are none.
+    """Return the model with real images; None, with a note, if there are none.
 
     Raises:
         DataError, UsageError: if the dataset named in `overrides` is missing or invalid.
@@ -115,11 +107,7 @@ def real_images(loaded: LoadedCheckpoint, overrides: dict[str, Any], progress: P
 
 
 def open_judge(path: Path, loaded: LoadedCheckpoint, device: str, code: str | None) -> LoadedCheckpoint:
-    """Load the checkpoint of a judge.
-
-    Raises:
-        UsageError: if it has other classes or another canvas than the model.
-    """
+    """Load a judge; a `UsageError` is raised if it has other classes or another canvas than the model."""
     judge = open_checkpoint(path, device=device, allow_code=code)
     if judge.class_names != loaded.class_names:
         raise UsageError(f"the judge {path} has the classes {', '.join(judge.class_names)}, the model "
@@ -157,12 +145,7 @@ def _draw(measured: MeasuredSynthesis, model: nn.Module, credit: str, out: Path,
 
 
 def read_start(path: Path, loaded: LoadedCheckpoint) -> torch.Tensor:
-    """Return an image file as uint8 (C, H, W) of the canvas's size; one of the image's size is placed in the middle.
-
-    Raises:
-        DataError: if there is no such file, or it is not an image.
-        UsageError: if it has another size.
-    """
+    """Return an image file as uint8 (C, H, W) of the canvas's size; one of the image's size is placed in the middle."""
     if not path.exists():
         raise DataError(f"there is no start image {path}: choose zero, black, random, mean, or a PNG or JPEG file")
     image = read_picture(path)

@@ -105,12 +105,7 @@ def limited_to(audit: Audit, index: np.ndarray) -> Audit:
 
 
 def extended(audit: Audit, index: np.ndarray, model: ModelWithData, progress: Progress | None = None) -> Audit:
-    """Return an audit that also holds the pixels and scores of further images, computed by the engine of the audit.
-
-    Args:
-        audit: the audit.
-        index: int64, images that the audit does not show yet.
-        model: the model and images of the audit.
+    """Return an audit that also holds the pixels and scores of the images in `index`, computed by its engine.
 
     Raises:
         CheckpointError: if the model or the images are not those of the audit.

@@ -107,11 +107,7 @@ def draw_figures(records: Sequence[Record], stored: Sequence[StoredFigure], data
                  folder: Path | None = None) -> dict[str, ReportFigure]:
     """Draw the figures of all results. Of several seeds of a model, those of the first.
 
-    Args:
-        records: results of any kinds.
-        stored: figures that need data or a model.
-        dataset: its name and whether it is synthetic, see `ReportData`.
-        folder: see `FigureCollector`.
+    `dataset` has the keys of `ReportData.dataset`; for `folder` see `FigureCollector`.
     """
     collector = FigureCollector(folder)
     name, synthetic = str(dataset.get("name", "")), bool(dataset.get("synthetic"))

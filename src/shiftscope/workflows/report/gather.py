@@ -62,12 +62,7 @@ class RunContents:
 
 def gather_runs(folders: Sequence[Path], *, data_dir: Path | None = None, device: str = "auto",
                 progress: Progress) -> ReportContents:
-    """Read run folders and combine their results.
-
-    Raises:
-        CheckpointError: if a folder is missing, empty, damaged or from another version.
-        UsageError: if a folder is a file.
-    """
+    """Read run folders and combine their results; see `read_run` for errors."""
     runs = merged([read_run(folder) for folder in folders])
     sources = {id(one.record): one for one in runs.stored}
     return ReportContents(

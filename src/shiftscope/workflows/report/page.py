@@ -59,16 +59,7 @@ def report_runs(runs: Sequence[Path], *, out: Path, title: str | None = None, ov
     """Write one page about finished runs: folders that `shiftscope run` or another command with `--out` wrote.
 
     A model is loaded only if its audit lacks scores of the shown images, and if its checkpoint and the images are
-    available.
-
-    Args:
-        runs: the folders; different models of the same name are labeled with the folder's name.
-        out: the page.
-        title: title of the page.
-        overwrite: replace an existing page.
-        data_dir: folder with the dataset's files.
-        device: device for models that are evaluated again.
-        progress: receives notes and progress.
+    available. Different models of the same name are labeled with the names of their folders.
 
     Raises:
         CheckpointError: if a folder is missing, empty, damaged or from another version.
@@ -99,13 +90,7 @@ def audits_of(records: Sequence[Record]) -> list[Audit]:
 
 def render_page(contents: ReportContents, images: ChosenImages, *, title: str | None = None,
                 folder: Path | None = None) -> str:
-    """Return the HTML page.
-
-    Args:
-        contents: results of any kinds, in any order.
-        images: the audits of the contents with the images to show.
-        title: title of the page.
-        folder: the figures are also written into it as PNG and SVG; None: nowhere.
+    """Return the HTML page; if `folder` is set, the figures are also written into it as PNG and SVG.
 
     Raises:
         UsageError: if there is nothing to show, or the results are of different datasets.
