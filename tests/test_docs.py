@@ -38,7 +38,7 @@ class Tiny(nn.Module):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
+def test_code_on_pages_runs(page, tmp_path, monkeypatch, capsys):
     images = torch.randint(0, 256, (6, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     data = from_arrays(images, [0, 1, 2] * 2, images[:4], [0, 1, 2, 0], class_names=("a", "b", "c"))
     monkeypatch.setattr(shiftscope, "load_dataset", lambda name: data)
@@ -58,7 +58,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("page", ALL)
-def test_links_of_a_page_lead_somewhere(page):
+def test_links_on_pages_are_valid(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in target]
     assert [target for target in targets if not (DOCS / page).parent.joinpath(target).exists()] == []

@@ -16,7 +16,7 @@ CHECKPOINTS = Path(__file__).parents[1] / "examples" / "checkpoints"
 
 
 @pytest.mark.parametrize("name, parameters, least", [("two-full", 314_710, 0.755), ("two-conv", 368_670, 0.82)])
-def test_committed_checkpoints_hold_good_models(name, parameters, least, fashion_mnist_dir):
+def test_committed_checkpoints_are_accurate(name, parameters, least, fashion_mnist_dir):
     model = load(CHECKPOINTS / name)
     assert count_parameters(model) == parameters
     assert load_config(CHECKPOINTS / name).provenance.dataset == "fashion-mnist"
@@ -24,7 +24,7 @@ def test_committed_checkpoints_hold_good_models(name, parameters, least, fashion
     assert evaluate(model, data).accuracy["random"] >= least
 
 
-def test_cycle_spinning_ends_in_a_picture_and_agrees_with_the_undecimated_transform(tmp_path, monkeypatch, capsys):
+def test_cycle_spinning_equals_the_undecimated_transform(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["03_cycle_spinning.py", "--out", str(tmp_path / "new" / "picture.png")])
     runpy.run_path(str(CHECKPOINTS.parent / "03_cycle_spinning.py"), run_name="__main__")
     shown = capsys.readouterr().out

@@ -30,7 +30,7 @@ def test_crop_offsets_keep_the_window_inside_the_image():
 
 
 @pytest.mark.parametrize("size", [4, 5])
-def test_circular_shifts_go_the_shorter_way(size):
+def test_circular_shifts_take_the_shorter_way(size):
     geometry = Geometry(image=(1, 1), canvas=(size, size), mode="circular", max_shift=1)
     assert geometry.axes[0].tolist() == [0, 1, size - 1] and geometry.middle == (0, 0)
     assert sorted(geometry.signed(geometry.axes[0], 0).tolist()) == [-1, 0, 1]
@@ -54,7 +54,7 @@ def test_listed_offsets_keep_their_order_and_a_reference_is_the_middle():
 @pytest.mark.parametrize("given", [
     {}, {"mode": "circular", "step": 3}, {"max_shift": 2, "background": "texture"}, {"background": 7, "step": 2},
     {"offset_list": ((2, 1), (0, 0)), "reference": (2, 1)}])
-def test_a_dictionary_loses_nothing(given):
+def test_dictionaries_keep_all_fields(given):
     geometry = Geometry(image=(3, 4), canvas=(7, 6), **given)
     assert Geometry.from_dict(json.loads(json.dumps(geometry.to_dict()))) == geometry
 
@@ -80,13 +80,13 @@ def test_damaged_dictionaries_are_refused(changed, message):
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"offset_list": ((0, 0), (0, 0), (2, 1))}, "different offsets"), ({"offset_list": ((0, 0),)}, r"\(2, 1\) among"),
+    ({"offset_list": ((0, 0), (0, 0), (2, 1))}, "distinct offsets"), ({"offset_list": ((0, 0),)}, r"include \(2, 1\)"),
     ({"reference": (5, 0)}, r"from \(0, 0\) to \(4, 2\)"), ({"reference": (0, -1)}, "offset must be")])
 def test_impossible_offsets_are_refused(given, message):
     with pytest.raises(UsageError, match=message):
         Geometry(image=(3, 4), canvas=(7, 6), **given)
 
 
-def test_no_torch_is_needed():
+def test_geometry_does_not_import_torch():
     code = "import sys, shiftscope.geometry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

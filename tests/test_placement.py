@@ -51,7 +51,7 @@ def test_every_placement_is_a_window_of_the_field(place, channels):
         assert fields[:, :, y:y + H, x:x + W].equal(place.place(images, offset.expand(2, 2)))
 
 
-def test_a_texture_that_stays_in_place_has_no_field():
+def test_fixed_textures_have_no_field():
     ground = texture((5, 7))
     fixed, rolled = (Placement(image=(3, 4), canvas=(5, 7), mode=mode, background=ground)
                      for mode in ("canvas", "circular"))
@@ -65,7 +65,7 @@ def test_a_texture_that_stays_in_place_has_no_field():
 
 
 @given(placements())
-def test_cutting_out_is_the_inverse_of_placing(place):
+def test_cut_is_the_inverse_of_place(place):
     offsets = place.offsets()
     images = torch.randint(0, 256, (len(offsets), 1, *place.image), dtype=torch.uint8)
     if place.mode == "crop":
@@ -106,7 +106,7 @@ def test_step_keeps_the_middle():
     assert 14 in place.axes[1].tolist()
 
 
-def test_sampling_is_a_function_of_seed_epoch_and_index_alone():
+def test_sampling_depends_on_seed_epoch_and_index_only():
     place = Placement(image=(28, 28), canvas=(56, 64))
     all_at_once = place.sample(torch.arange(1000), seed=3, epoch=2)
     assert place.sample(torch.tensor([999, 5]), seed=3, epoch=2).equal(all_at_once[[999, 5]])
@@ -122,7 +122,7 @@ def test_every_offset_is_equally_likely():
     assert ((counts - 1000).abs() < 5 * 31).all()  # std sqrt(1000)
 
 
-def test_textured_background_shows_where_the_image_is_not():
+def test_textured_background_fills_the_rest_of_the_canvas():
     ground = texture((10, 12), channels=3)
     place = Placement(image=(4, 4), canvas=(10, 12), background=ground)
     placed = place.place(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8), torch.tensor([[1, 2]]))
@@ -134,15 +134,15 @@ def test_textured_background_shows_where_the_image_is_not():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ({"image": (60, 28), "canvas": (56, 56)}, r"the image is|it is 60 x 28, the canvas 56 x 56; choose a canvas"),
+    ({"image": (60, 28), "canvas": (56, 56)}, r"the image does not fit: it is 60 x 28, the canvas 56 x 56; choose a canvas of at least 60 x 28"),
     ({"image": (28, 28), "canvas": (56, 56), "mode": "crop"}, "mode crop needs an image at least as large"),
     ({"image": (28, 28), "canvas": (56, 56), "mode": "torus"}, "mode must be canvas, circular or crop, got 'torus'"),
     ({"image": (28, 28), "canvas": (56, 56), "background": 300}, "background must be a pixel value from 0 to 255"),
     ({"image": (28, 28), "canvas": (56, 56), "background": torch.zeros(3, 3)}, "background must be a number"),
-    ({"image": (28, 28), "canvas": (56, 56), "step": 0}, "step must be a whole number of at least 1, got 0"),
-    ({"image": (28, 0), "canvas": (56, 56)}, "image must be two whole numbers"),
+    ({"image": (28, 28), "canvas": (56, 56), "step": 0}, "step must be an integer of at least 1, got 0"),
+    ({"image": (28, 0), "canvas": (56, 56)}, "image must be two integers of at least 1"),
 ])
-def test_bad_placements_say_what_is_wrong(arguments, message):
+def test_invalid_placements_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         Placement(**arguments)
 
@@ -153,7 +153,7 @@ def test_images_of_another_size_are_refused():
         place.place(torch.zeros(1, 1, 28, 27), torch.zeros(1, 2, dtype=torch.int64))
 
 
-def test_an_empty_batch_stays_empty():
+def test_empty_batches_are_allowed():
     place = Placement(image=(28, 28), canvas=(56, 56))
     placed = place.place(torch.zeros(0, 1, 28, 28, dtype=torch.uint8), torch.zeros(0, 2, dtype=torch.int64))
     assert placed.shape == (0, 1, 56, 56)

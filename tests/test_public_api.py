@@ -18,13 +18,13 @@ def test_the_list_is_short_sorted_and_shown_by_dir():
 
 
 @pytest.mark.parametrize("name", shiftscope.__all__)
-def test_every_name_is_there_and_documented(name):
+def test_every_public_name_exists_and_is_documented(name):
     value = getattr(shiftscope, name)
     assert inspect.getdoc(value)
     assert inspect.ismodule(value) == (name in ("data", "models"))
 
 
-def test_what_type_checkers_see_is_what_is_loaded():
+def test_type_checking_imports_match_the_lazy_ones():
     tree = ast.parse(Path(inspect.getfile(shiftscope)).read_text(encoding="utf-8"))
     checked = next(node for node in tree.body if isinstance(node, ast.If))
     declared = {(alias.name, node.module) for node in checked.body if isinstance(node, ast.ImportFrom)
@@ -34,12 +34,12 @@ def test_what_type_checkers_see_is_what_is_loaded():
     assert {name for name, _ in declared} == set(shiftscope.__all__)
 
 
-def test_the_public_name_is_the_object_of_its_home():
+def test_public_names_are_the_objects_of_their_modules():
     for name, home in shiftscope._HOMES.items():
         assert getattr(shiftscope, name) is getattr(sys.modules[home], name), name
 
 
-def test_an_unknown_name():
+def test_unknown_names_raise_attribute_error():
     with pytest.raises(AttributeError, match="module 'shiftscope' has no attribute 'tarin'"):
         shiftscope.tarin  # noqa: B018
 
@@ -50,13 +50,13 @@ def test_the_version_is_the_installed_one():
     assert shiftscope.__version__ == version("shiftscope")
 
 
-def test_a_star_import_works():
+def test_star_import_works():
     names: dict = {}
     exec("from shiftscope import *", names)
     assert set(shiftscope.__all__) <= set(names)
 
 
-def test_the_import_alone_loads_nothing():
+def test_import_loads_no_heavy_modules():
     script = "import sys, shiftscope; print([name for name in sys.modules if name in ('torch', 'numpy', 'matplotlib')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

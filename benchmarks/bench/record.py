@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypedDict
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count
+from shiftscope.results.validation import Count
 
 OURS = "ours"
 """The contestant that all others are compared with."""

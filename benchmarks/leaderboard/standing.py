@@ -11,7 +11,7 @@ import numpy as np
 from shiftscope.errors import CheckpointError
 from shiftscope.results.audit import INTERVALS, SelfCheck
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count, Seconds, unlike
+from shiftscope.results.validation import Count, Seconds, unlike
 
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
 """The figures of an audit that the leaderboard shows."""

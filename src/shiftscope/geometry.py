@@ -1,12 +1,12 @@
-"""Where images can be on a canvas: sizes, mode and offsets as a record that needs no torch.
+"""Sizes, shift mode and offsets of placements, as a record that does not need torch.
 
 Three modes, with image (h, w), canvas (H, W) and offset (dy, dx):
 
 canvas    the image's top-left corner is at row dy, column dx; 0 <= dy <= H-h, 0 <= dx <= W-w
 circular  the image is centered, at ((H-h)//2, (W-w)//2), then the canvas is rolled by (dy, dx); 0 <= dy < H
-crop      the image is larger than the canvas, which shows the window whose top-left corner is (dy, dx); 0 <= dy <= h-H
+crop      the image is larger than the canvas, which is its window with top-left corner (dy, dx); 0 <= dy <= h-H
 
-+dy is down, +dx is right. `shiftscope.placement.Placement` adds what needs torch: background textures and pixels.
++dy is down, +dx is right. `shiftscope.placement.Placement` adds pixels and background textures, which need torch.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from shiftscope.errors import CheckpointError, UsageError, require
 from shiftscope.settings import Mode
 
 MOST_PIXELS = 2**24
-"""Pixels of an image or a canvas, at most: sizes may come from a file."""
+"""Largest number of pixels of an image or a canvas. Sizes can come from a file."""
 
 Size = tuple[int, int]
 Offset = tuple[int, int]
@@ -33,16 +33,16 @@ class Geometry:
     Args:
         image: (h, w), pixels.
         canvas: (H, W), pixels.
-        mode: "canvas", "circular" or "crop", see the module's page.
-        background: pixel value 0 to 255 of an empty canvas, or "texture" for one with a pattern.
+        mode: "canvas", "circular" or "crop", see the module docstring.
+        background: pixel value (0 to 255) of the empty canvas, or "texture".
         max_shift: keep offsets at most this many pixels from the middle, in each direction.
         step: keep every `step`-th offset, counted from the middle.
-        offset_list: keep these offsets alone, in this order. The middle must be among them.
+        offset_list: keep only these offsets, in this order; they must include the middle.
         reference: the offset that other placements are compared with (default: that of the centered image).
 
     Raises:
-        UsageError: the image does not fit on the canvas (or the canvas in the image, for mode "crop"), or an offset
-            is not possible.
+        UsageError: the image does not fit on the canvas (mode "crop": the canvas does not fit in the image), or an
+            offset is out of range.
 
     Example:
         >>> geometry = Geometry(image=(28, 28), canvas=(56, 56), step=14)
@@ -65,11 +65,11 @@ class Geometry:
         for name in ("image", "canvas"):
             check_size(name, getattr(self, name))
         require(self.mode in get_args(Mode), "mode", self.mode, "canvas, circular or crop")
-        require(self.background == "texture" or _is_whole(self.background, 0, 255), "background", self.background,
+        require(self.background == "texture" or _is_integer(self.background, 0, 255), "background", self.background,
                 "a pixel value from 0 to 255")
-        require(_is_whole(self.step, 1), "step", self.step, "a whole number of at least 1")
-        require(self.max_shift is None or _is_whole(self.max_shift, 0), "max_shift", self.max_shift,
-                "a whole number, 0 or more")
+        require(_is_integer(self.step, 1), "step", self.step, "an integer of at least 1")
+        require(self.max_shift is None or _is_integer(self.max_shift, 0), "max_shift", self.max_shift,
+                "an integer of at least 0")
         self._check_sizes()
         self._check_offsets()
 
@@ -91,11 +91,11 @@ class Geometry:
         if self.offset_list is not None:
             listed = set(self.offset_list)
             require(len(listed) == len(self.offset_list) and self.middle in listed, "offset_list",
-                    f"{len(self.offset_list)} offsets", f"different offsets, {self.middle} among them")
+                    f"{len(self.offset_list)} offsets", f"distinct offsets that include {self.middle}")
 
     @property
     def limits(self) -> Size:
-        """Number of possible dy and of possible dx, each counted from 0."""
+        """Number of possible values of dy and of dx, which start at 0."""
         if self.mode == "circular":
             return self.canvas
         (h, w), (H, W) = self.image, self.canvas
@@ -103,19 +103,19 @@ class Geometry:
 
     @property
     def start(self) -> Offset:
-        """Row and column of the centered image's top-left corner on the canvas; for mode crop, of the middle window."""
+        """Row and column of the centered image's top-left corner on the canvas (mode crop: of the middle window)."""
         (h, w), (H, W) = self.image, self.canvas
         return abs(H - h) // 2, abs(W - w) // 2
 
     @property
     def middle(self) -> Offset:
-        """The reference offset; unless given, that of the centered image."""
+        """The reference offset (default: that of the centered image)."""
         if self.reference is not None:
             return self.reference
         return (0, 0) if self.mode == "circular" else self.start
 
     def signed(self, values: np.ndarray, axis: int) -> np.ndarray:
-        """Return values of dy (axis 0) or dx (axis 1) as shown on a map: in circular mode the shorter way around.
+        """Return values of dy (axis 0) or dx (axis 1) for display: in circular mode, from -size/2 to size/2.
 
         >>> Geometry(image=(2, 2), canvas=(4, 5), mode="circular").signed(np.arange(5), 1).tolist()
         [0, 1, 2, -2, -1]
@@ -124,7 +124,7 @@ class Geometry:
         return np.where(values > size // 2, values - size, values) if self.mode == "circular" else values
 
     def shifts(self, values: np.ndarray, axis: int) -> np.ndarray:
-        """Return by how many pixels values of dy (axis 0) or dx (axis 1) move the image from the middle."""
+        """Return the shift in pixels from the middle for values of dy (axis 0) or dx (axis 1)."""
         away, size = values - self.middle[axis], self.canvas[axis]
         if self.mode != "circular":
             return away
@@ -141,14 +141,15 @@ class Geometry:
 
     @cached_property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """All values of dy and of dx, rising, int64. Unless offsets are listed, their product is the placements."""
+        """All values of dy and of dx in increasing order, int64. Without `offset_list`, their product is the
+        placements."""
         if self.offset_list is None:
             return self._axis(0), self._axis(1)
         return np.unique(self.offsets[:, 0]), np.unique(self.offsets[:, 1])
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """All offsets, int64 (P, 2): row-major, or in the order in which they are listed."""
+        """All offsets, int64 (P, 2): row-major, or in the order of `offset_list`."""
         if self.offset_list is None:
             return _product(*self.axes)
         listed = np.array(self.offset_list, np.int64).reshape(-1, 2)
@@ -163,16 +164,16 @@ class Geometry:
 
     @property
     def is_grid(self) -> bool:
-        """Whether the placements are all pairs of a dy and a dx, in row-major order."""
+        """True if the placements are all pairs of a dy and a dx, in row-major order."""
         return self.offset_list is None or np.array_equal(self.offsets, _product(*self.axes))
 
     def column(self, offsets: np.ndarray) -> int | None:
-        """Return which of some offsets (P, 2) is the middle, None where none is."""
+        """Return the index of the middle among offsets (P, 2), None if it is not included."""
         found = np.flatnonzero((np.asarray(offsets) == self.middle).all(1))
         return int(found[0]) if len(found) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON with all fields, and the number of placements."""
+        """Return all fields and the number of placements as plain JSON."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         if self.offset_list is not None:
             values["offset_list"] = [list(offset) for offset in self.offset_list]
@@ -180,10 +181,10 @@ class Geometry:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` described; versions before 0.2 know no listed offsets and no reference.
+        """Create a geometry from the output of `to_dict`.
 
         Raises:
-            CheckpointError: a value is missing, or is not possible.
+            CheckpointError: a value is missing or invalid.
         """
         try:
             listed, reference = values.get("offset_list"), values.get("reference")
@@ -197,14 +198,14 @@ class Geometry:
 
 
 def check_size(name: str, size: Any) -> None:
-    """Raise a `UsageError` unless a size is two whole numbers, of no more pixels than an image or a canvas may have.
+    """Raise a `UsageError` unless a size is two integers with at most `MOST_PIXELS` pixels.
 
     >>> check_size("canvas", (40_000, 40_000))
     Traceback (most recent call last):
-    shiftscope.errors.UsageError: canvas must be at most 16,777,216 pixels in all, got (40000, 40000)
+    shiftscope.errors.UsageError: canvas must be at most 16,777,216 pixels in total, got (40000, 40000)
     """
-    require(_is_pair(size, least=1), name, size, "two whole numbers of at least 1 (height, width)")
-    require(size[0] * size[1] <= MOST_PIXELS, name, size, f"at most {MOST_PIXELS:,} pixels in all")
+    require(_is_pair(size, least=1), name, size, "two integers of at least 1 (height, width)")
+    require(size[0] * size[1] <= MOST_PIXELS, name, size, f"at most {MOST_PIXELS:,} pixels in total")
 
 
 def _product(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -212,13 +213,13 @@ def _product(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.stack((np.repeat(rows, len(columns)), np.tile(columns, len(rows))), 1)
 
 
-def _is_whole(value: object, least: int, most: int | None = None) -> bool:
+def _is_integer(value: object, least: int, most: int | None = None) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool) and value >= least
             and (most is None or value <= most))
 
 
 def _is_pair(value: Any, least: int) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(_is_whole(n, least) for n in value)
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_integer(n, least) for n in value)
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""THE definition of translation: how an image is placed on a canvas, and which random offset it gets.
+"""Placement of images on canvases, and random offsets.
 
-`shiftscope.geometry` defines sizes, modes and offsets. This module adds what needs torch: pixels and textures.
+`shiftscope.geometry` defines sizes, modes and offsets. This module adds pixels and textures.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ class Placement:
         image: (h, w), pixels.
         canvas: (H, W), pixels.
         mode: "canvas", "circular" or "crop", see `shiftscope.geometry`.
-        background: pixel value 0 to 255 of an empty canvas, before normalization, or a uint8 tensor (C, H, W) or
+        background: pixel value (0 to 255) of the empty canvas before normalization, or a uint8 tensor (C, H, W) or
             (H, W): a texture. In circular mode the texture rolls with the image.
         max_shift: keep offsets at most this many pixels from the middle, in each direction.
         step: keep every `step`-th offset, counted from the middle.
-        offset_list: keep these offsets (dy, dx) alone, in this order; the middle must be among them.
+        offset_list: keep only these offsets (dy, dx), in this order; they must include the middle.
         reference: the offset that other placements are compared with (default: that of the centered image).
 
     Raises:
-        UsageError: the image does not fit on the canvas (or the canvas in the image, for mode "crop"), or an offset
-            is not possible.
+        UsageError: the image does not fit on the canvas (mode "crop": the canvas does not fit in the image), or an
+            offset is out of range.
 
     Example:
         >>> place = Placement(image=(28, 28), canvas=(56, 56))
@@ -67,7 +67,7 @@ class Placement:
 
     @cached_property
     def geometry(self) -> Geometry:
-        """Sizes, mode and offsets as a record that needs no torch."""
+        """Sizes, mode and offsets as a record that does not need torch."""
         background = "texture" if isinstance(self.background, torch.Tensor) else self.background
         return Geometry(image=self.image, canvas=self.canvas, mode=self.mode, background=background,
                         max_shift=self.max_shift, step=self.step, reference=self.reference,
@@ -78,7 +78,7 @@ class Placement:
         """Return the placement with a geometry.
 
         Args:
-            channels: of a textured background, which is `texture` with seed 0.
+            channels: number of channels of a textured background (`texture` with seed 0).
         """
         ground = texture(geometry.canvas, channels=channels) if geometry.background == "texture" else (
             geometry.background)
@@ -88,12 +88,13 @@ class Placement:
 
     @property
     def middle(self) -> Offset:
-        """The reference offset; unless given, that of the centered image."""
+        """The reference offset (default: that of the centered image)."""
         return self.geometry.middle
 
     @cached_property
     def axes(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """All values of dy and of dx, rising, int64. Unless offsets are listed, their product is the placements."""
+        """All values of dy and of dx in increasing order, int64. Without `offset_list`, their product is the
+        placements."""
         rows, columns = self.geometry.axes
         return torch.tensor(rows), torch.tensor(columns)
 
@@ -103,13 +104,13 @@ class Placement:
         return self.geometry.count
 
     def offsets(self) -> torch.Tensor:
-        """Return all offsets, int64 (count, 2): row-major, or in the order in which they are listed."""
+        """Return all offsets, int64 (count, 2): row-major, or in the order of `offset_list`."""
         return torch.tensor(self.geometry.offsets)
 
     def sample(self, indices: torch.Tensor, *, seed: int, epoch: int = 0) -> torch.Tensor:
-        """Return one uniform offset an image, int64 (B, 2), on the device of `indices`.
+        """Return one uniformly sampled offset per image, int64 (B, 2), on the device of `indices`.
 
-        A pure function of (seed, epoch, image index): batch size, device and order do not matter.
+        The offset depends on seed, epoch and image index only, not on batch size, device or order.
 
         >>> place = Placement(image=(28, 28), canvas=(56, 56))
         >>> place.sample(torch.tensor([7]), seed=1).equal(place.sample(torch.tensor([3, 7]), seed=1)[1:])
@@ -135,7 +136,7 @@ class Placement:
         return self.background.to(images).expand(shape).clone()
 
     def place(self, images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-        """Lay each image at its offset.
+        """Place each image at its offset.
 
         Args:
             images: (B, C, h, w), raw pixels of any dtype.
@@ -145,7 +146,7 @@ class Placement:
             (B, C, H, W), dtype and device of `images`.
 
         Raises:
-            UsageError: the images are not of this placement's size.
+            UsageError: the images do not have the size `image`.
         """
         self._check_images(images)
         offsets = offsets.to(images.device)
@@ -157,13 +158,13 @@ class Placement:
         return self._gather(images, offsets)
 
     def cut(self, canvases: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-        """Cut the (h, w) window at each offset out of each canvas: the inverse of `place` (modes canvas, circular).
+        """Return the (h, w) window at each offset of each canvas: the inverse of `place` (modes canvas and circular).
 
         Args:
             canvases: (B, C, H, W).
             offsets: int64 (B, 2).
         """
-        require(self.mode != "crop", "mode", self.mode, "canvas or circular: what a crop hides cannot be cut out")
+        require(self.mode != "crop", "mode", self.mode, "canvas or circular, because crop loses pixels")
         offsets = offsets.to(canvases.device)
         if self.mode == "circular":
             offsets = offsets + torch.tensor(self.geometry.start, device=canvases.device)
@@ -171,19 +172,19 @@ class Placement:
 
     @property
     def has_field(self) -> bool:
-        """Whether every placement is a window of one larger picture: a texture that stays in place allows none."""
+        """True if every placement is a window of one larger image, which a fixed texture prevents."""
         return self.mode != "canvas" or isinstance(self.background, int)
 
     def field(self, images: torch.Tensor) -> torch.Tensor:
-        """Return pictures (B, C, ., .) in which each placement of an image is the window at `corners`.
+        """Return larger images (B, C, ., .), in which each placement of an image is the window at `corners`.
 
-        The empty canvas on all sides (mode canvas), the centered canvas repeated (circular), the image itself (crop).
+        They are the image padded with background (mode canvas), the repeated canvas (circular) or the image (crop).
 
         Args:
             images: (B, C, h, w), raw pixels of any dtype.
 
         Raises:
-            UsageError: the images are not of this placement's size; a textured background in mode canvas.
+            UsageError: the images do not have the size `image`; the background is a texture in mode canvas.
 
         Example:
             >>> place = Placement(image=(28, 28), canvas=(56, 56))
@@ -193,7 +194,7 @@ class Placement:
             True
         """
         self._check_images(images)
-        require(self.has_field, "background", "a texture", "a number in mode canvas: a texture does not move along")
+        require(self.has_field, "background", "a texture", "a number in mode canvas: textures do not move with images")
         if self.mode == "crop":
             return images
         if self.mode == "circular":
@@ -204,7 +205,7 @@ class Placement:
         return F.pad(images, (W - w, W - w, H - h, H - h), value=int(self.background))
 
     def corners(self, offsets: torch.Tensor) -> torch.Tensor:
-        """Return where on a `field` the window of each offset has its top-left corner, int64 (B, 2)."""
+        """Return the top-left corner on a `field` of the window of each offset, int64 (B, 2)."""
         if self.mode == "crop":
             return offsets
         sizes = torch.tensor(self.canvas, device=offsets.device)
@@ -227,7 +228,7 @@ class Placement:
         return canvases
 
     def _gather(self, source: torch.Tensor, offsets: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Read the window of `size` (the canvas unless given) whose corner is `offsets`; indices wrap around."""
+        """Return the windows of `size` (default: the canvas) with corners `offsets`; indices wrap around."""
         height, width = size or self.canvas
         rows = (torch.arange(height, device=source.device) + offsets[:, :1]) % source.shape[2]  # (B, height)
         columns = (torch.arange(width, device=source.device) + offsets[:, 1:]) % source.shape[3]
@@ -235,14 +236,14 @@ class Placement:
         index = index[:, None].expand(*source.shape[:2], height * width)
         return source.flatten(2).gather(2, index).view(*source.shape[:2], height, width)
 
-    # ------------------------------------------------------------------ as plain values
+    # ------------------------------------------------------------------ variants
 
     def center_only(self) -> "Placement":
-        """Return the same placement with the middle offset alone."""
+        """Return this placement with the middle offset only."""
         return replace(self, max_shift=0, step=1, offset_list=None)
 
     def narrowed(self, *, max_shift: int | None = None, step: int = 1) -> "Placement":
-        """Return the same placement with fewer offsets: at most `max_shift` from the middle, every `step`-th.
+        """Return this placement with fewer offsets: at most `max_shift` from the middle, every `step`-th.
 
         >>> Placement(image=(28, 28), canvas=(56, 56)).narrowed(max_shift=4, step=2).count
         25
@@ -250,12 +251,12 @@ class Placement:
         return replace(self, max_shift=self.max_shift if max_shift is None else max_shift, step=step)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return `Geometry.to_dict`: plain JSON in which a texture is named, not kept."""
+        """Return `Geometry.to_dict`: plain JSON, without the pixels of a texture."""
         return self.geometry.to_dict()
 
 
 def texture(canvas: tuple[int, int], *, seed: int = 0, channels: int = 1) -> torch.Tensor:
-    """Return a background of smooth seeded noise, uint8 (channels, H, W), gray levels about 20 to 110.
+    """Return a background of smooth random noise, uint8 (channels, H, W), gray levels from 20 to 110.
 
     >>> texture((56, 56)).shape
     torch.Size([1, 56, 56])

@@ -1,6 +1,6 @@
-"""Every knob of Shiftscope, as frozen keyword-only dataclasses.
+"""All settings, as frozen keyword-only dataclasses.
 
-They are the one source for the Python interface, the command line, the TOML file and the documentation.
+The Python interface, the command line, the TOML file and the documentation are generated from them.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -14,14 +14,14 @@ Schedule = Literal["one-cycle", "cosine", "constant"]
 Mode = Literal["canvas", "circular", "crop"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
-Parametrized = Literal["pixels", "fourier", "maco"]
+Parametrization = Literal["pixels", "fourier", "maco"]
 
 
 Background = int | Literal["texture"]
 
 
 def require_time(limit: float | None) -> None:
-    """Raise a `UsageError` where a limit, if there is one, is not a time in seconds.
+    """Raise a `UsageError` if a time limit is given and is not a positive number of seconds.
 
     >>> require_time(0)
     Traceback (most recent call last):
@@ -32,12 +32,12 @@ def require_time(limit: float | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How a model is trained. What is left open (None) is taken from the model's recipe, see `RECIPES`."""
+    """How a model is trained. Settings that are None are taken from the model's recipe, see `RECIPES`."""
 
     epochs: int | None = None
     """Passes over the training images (default: the model's recipe)."""
     batch_size: int | None = None
-    """Images an optimizer step (default: the model's recipe)."""
+    """Images per optimizer step (default: the model's recipe)."""
     optimizer: Optimizer | None = None
     """adamw, or sgd with momentum (default: the model's recipe)."""
     learning_rate: float | None = None
@@ -47,58 +47,59 @@ class TrainSettings:
     weight_decay: float | None = None
     """Decoupled weight decay of adamw; L2 penalty of sgd. Not for biases (default: the recipe)."""
     schedule: Schedule | None = None
-    """Course of the rate: one-cycle rises, then falls; cosine falls; constant stays (default: the model's recipe)."""
+    """Learning rate schedule: one-cycle, cosine or constant (default: the model's recipe)."""
     label_smoothing: float | None = None
-    """Share of the target spread evenly over all classes, 0 to below 1 (default: the model's recipe)."""
+    """Fraction of the target that is spread evenly over all classes, 0 to below 1 (default: the model's recipe)."""
     mirror: bool | None = None
-    """Show every second training image with left and right exchanged (default: the model's recipe)."""
+    """Flip training images horizontally with probability 0.5 (default: the model's recipe)."""
     erase: float | None = None
-    """Share of training images that lose a random rectangle, 0 to 1 (default: the model's recipe)."""
+    """Probability of random erasing for a training image, 0 to 1 (default: the model's recipe)."""
     small_canvas: float | None = None
-    """Share of the epochs, the first ones, that lay images centered on a canvas little larger than they are: for models
-    that are indifferent to place and take any canvas (default: the model's recipe)."""
+    """Fraction of the epochs, from the first, that train on centered images on a canvas slightly larger than the image.
+    For translation-invariant models that accept any canvas size (default: the model's recipe)."""
     preset: Preset = "default"
-    """Which of the model's recipes fills in what is left open: default, quick (minutes) or best (an hour or two)."""
+    """Recipe that provides the settings not given: default, quick (minutes) or best (one to two hours)."""
     validation: int = 5000
-    """Images cut from the training set to watch progress (at most a fifth of it)."""
+    """Number of training images held out for validation (at most a fifth of the training set)."""
     seed: int = 0
-    """Fixes initial weights, order of images, placements and dropout."""
+    """Seed of the initial weights, the order of images, the placements and dropout."""
     micro_batch: int | None = None
-    """Images a forward pass; gradients are summed over the batch. 0: all at once (default: what suits)."""
+    """Images per forward pass; gradients are accumulated over the batch. 0: the whole batch (default: chosen by a timed
+    trial)."""
     channels_last: bool | None = None
-    """Keep the channels of a pixel side by side in memory (default: what suits the device and the model)."""
+    """Use the channels-last memory format (default: chosen for the device and the model)."""
     precision: Precision | None = None
-    """bfloat16 multiplies in half precision, weights stay float32: faster on GPUs and on CPUs that have instructions
-    for it. tf32, on NVIDIA GPUs: products in 19 bits. Others train in float32 (default: the model's recipe)."""
+    """bfloat16: mixed precision with float32 weights, faster on GPUs and on CPUs with bfloat16 instructions. tf32: TF32
+    matrix products on NVIDIA GPUs. float32 elsewhere (default: the model's recipe)."""
     compile: bool = False
-    """Compile the model by torch.compile, on GPUs with CUDA graphs: shorter steps of small models after a start of some
-    ten seconds. Needs a C++ compiler."""
+    """Compile the model with torch.compile (on GPUs with CUDA graphs): faster steps for small models, about ten seconds
+    of startup. Requires a C++ compiler."""
     max_time: float | None = None
-    """End after this many seconds, checkpoint saved; resuming goes on (default: no limit)."""
+    """Stop after this many seconds and save a checkpoint; training can be resumed (default: no limit)."""
 
     def __post_init__(self) -> None:
         require_time(self.max_time)
         for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("micro_batch", 0)):
             value = getattr(self, name)
             require(value is None or (isinstance(value, int) and value >= least), name, value,
-                    f"a whole number of at least {least}")
+                    f"an integer of at least {least}")
         rate = self.learning_rate
         require(rate is None or 0 < rate < float("inf"), "learning_rate", rate, "a number above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         smoothing = self.label_smoothing
         require(smoothing is None or 0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
-        require(self.erase is None or 0 <= self.erase <= 1, "erase", self.erase, "a share from 0 to 1")
+        require(self.erase is None or 0 <= self.erase <= 1, "erase", self.erase, "a fraction from 0 to 1")
         require(self.small_canvas is None or 0 <= self.small_canvas < 1, "small_canvas", self.small_canvas,
-                "a share of the epochs, at least 0 and below 1")
+                "a fraction of the epochs, at least 0 and below 1")
         require(self.precision in (None, "float32", "tf32", "bfloat16"), "precision", self.precision,
                 "float32, tf32 or bfloat16")
         require(self.preset in ("default", "quick", "best"), "preset", self.preset, "default, quick or best")
         decay = self.weight_decay
         require(decay is None or 0 <= decay < float("inf"), "weight_decay", decay, "a number of at least 0")
-        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "an integer from 0 to 2**63 - 1")
 
     def resolve(self, model_name: str, dataset_name: str = "") -> "ResolvedSettings":
-        """Return these settings with everything open taken from the recipe of the model on the dataset.
+        """Return these settings, completed by the recipe of the model for the dataset.
 
         >>> TrainSettings(epochs=3).resolve("two-full").epochs
         3
@@ -111,13 +112,13 @@ class TrainSettings:
         return ResolvedSettings(**(asdict(recipe) | values))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return as plain JSON what decides the result; `max_time` only decides when to pause."""
-        return _lasting(asdict(self))
+        """Return the settings that affect the result as plain JSON; `max_time` does not."""
+        return _fixed(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What suits a model: a value for everything that `TrainSettings` leaves open. The defaults are for your own."""
+    """Default training settings of a model. The defaults of this class apply to models outside the registry."""
 
     epochs: int = 18
     batch_size: int = 125
@@ -134,7 +135,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedSettings(Recipe):
-    """`TrainSettings` with nothing left open but what the device decides."""
+    """`TrainSettings` completed by a recipe; only settings that depend on the device can be None."""
 
     momentum: float
     validation: int
@@ -146,12 +147,12 @@ class ResolvedSettings(Recipe):
     max_time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return as plain JSON what decides the result."""
-        return _lasting(asdict(self))
+        """Return the settings that affect the result as plain JSON."""
+        return _fixed(asdict(self))
 
 
-def _lasting(values: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what may differ between beginning and resuming."""
+def _fixed(values: dict[str, Any]) -> dict[str, Any]:
+    """Remove settings that may change when a training is resumed."""
     return {name: value for name, value in values.items() if name != "max_time"}
 
 
@@ -165,7 +166,7 @@ RECIPES: dict[str, Recipe] = {
     "scattering-linear": Recipe(epochs=15, batch_size=250, learning_rate=0.05),
     "scattering-full": Recipe(epochs=20, batch_size=250, learning_rate=0.01),
 }
-"""Recipes of the registry models, found on the validation split of Fashion-MNIST."""
+"""Recipes of the registry models, tuned on the validation split of Fashion-MNIST."""
 
 PRESETS: dict[str, dict[str, Recipe]] = {
     "quick": {name: RECIPES[name] for name in ("recentered", "invariant")},
@@ -174,17 +175,17 @@ PRESETS: dict[str, dict[str, Recipe]] = {
         "invariant": replace(RECIPES["invariant"], epochs=30, erase=0.5),
     },
 }
-"""Further recipes by preset: minutes or an hour on two cores."""
+"""Further recipes by preset: minutes, or one to two hours, on two cores."""
 
 PRESET_ARGUMENTS: dict[Preset, dict[str, dict[str, Any]]] = {
     "default": {}, "quick": {},
     "best": {"recentered": {"widths": (48, 96, 192), "jitter": 2, "shifts": 1}},
 }
-"""What a registry model is built with for a preset, where that differs from its own defaults."""
+"""Constructor arguments of registry models by preset, where they differ from the defaults."""
 
 
 def recipe_of(model_name: str, preset: str = "default") -> Recipe:
-    """Return a model's recipe; the general one for models that have none of their own.
+    """Return the recipe of a model; the general recipe for models outside the registry.
 
     Raises:
         UsageError: the preset has no recipe for this model.
@@ -204,120 +205,120 @@ def recipe_of(model_name: str, preset: str = "default") -> Recipe:
 DATASET_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "garments": {"two-full": {"epochs": 15}, "two-conv": {"epochs": 5}},
 }
-"""What differs from `RECIPES` on a dataset: the synthetic garments are few and must show their story within a minute."""
+"""Differences from `RECIPES` by dataset: synthetic garments are few, and the demo should train within a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which images, and how they lie on the canvas."""
+    """The dataset, and how its images are placed on the canvas."""
 
     data: str = "garments"
-    """garments (drawn, built in), fashion-mnist, folder:PATH, npz:FILE, packed:FILE, or package.module:object."""
+    """garments (synthetic, built in), fashion-mnist, folder:PATH, npz:FILE, packed:PATH, or package.module:object."""
     data_dir: Path | None = None
-    """Folder that holds the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
+    """Folder with the dataset's files (default: SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
     limit: int | None = None
-    """Use the first N training and the first N test images only."""
+    """Use only the first N training images and the first N test images."""
     canvas: tuple[int, int] = (56, 56)
-    """Height and width of the canvas, pixels."""
+    """Height and width of the canvas in pixels."""
     mode: Mode = "canvas"
-    """canvas: anywhere fully visible; circular: centered, then rolled; crop: the canvas shows a part of the image."""
+    """canvas: image fully visible; circular: image centered, then rolled; crop: canvas is a window of the image."""
     background: Background = 0
-    """Raw pixel value 0 to 255 of an empty canvas, or texture."""
+    """Pixel value of the empty canvas (0 to 255), or texture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The main job: which models, how often, and where the results go."""
+    """Settings of `shiftscope run`: models, seeds and the folder for results."""
 
     models: tuple[str, ...] = ("two-full", "two-conv")
-    """Registry names (two-full, two-conv) or package.module:object of your own."""
+    """Registry names (two-full, two-conv) or package.module:object."""
     epochs: int | None = None
-    """Passes over the training images, for every model (default: each model's recipe)."""
+    """Passes over the training images, for all models (default: each model's recipe)."""
     seed: int = 0
-    """First seed: initial weights, order of images, placements, dropout."""
+    """First seed (initial weights, order of images, placements, dropout)."""
     seeds: int = 1
-    """How many seeds to train, one after the other: tables then show mean and spread."""
+    """Number of seeds to train; with several, tables show mean and standard deviation."""
     controls: bool = False
-    """Train every model on centered images too (the perceptron's control is always trained)."""
+    """Train every model on centered images as well (always done for the perceptron)."""
     audit: bool = True
-    """End with an audit: every placement of the test images."""
+    """Audit all placements of the test images at the end."""
     audit_images: int | None = None
-    """Audit the first N test images only (default: all of them; 500 of the synthetic garments)."""
+    """Audit only the first N test images (default: all; 500 of the synthetic garments)."""
     max_time: float | None = None
-    """End after this many seconds, all that is done saved; resuming goes on (default: no limit)."""
+    """Stop after this many seconds and save; the run can be resumed (default: no limit)."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     out: Path = Path("shiftscope-run")
     """Folder for the results."""
     resume: bool = False
-    """Go on with the run that `out` holds; more seeds, models, controls or audits may be asked of it."""
+    """Continue the run in `out`; seeds, models, controls and audits can be added."""
     overwrite: bool = False
-    """Replace the run that `out` holds."""
+    """Replace the run in `out`."""
 
     def __post_init__(self) -> None:
         require(len(self.models) >= 1, "models", self.models, "at least one model")
-        require(self.seeds >= 1, "seeds", self.seeds, "a whole number of at least 1")
+        require(self.seeds >= 1, "seeds", self.seeds, "an integer of at least 1")
         require(self.audit_images is None or self.audit_images >= 1, "audit_images", self.audit_images,
-                "a whole number of at least 1")
+                "an integer of at least 1")
         require_time(self.max_time)
         require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesisSettings:
-    """How a picture that excites a unit is made: gradient ascent. What is left open (None) is taken from a preset.
+    """How a maximally activating image is synthesized by gradient ascent. Settings that are None come from a preset.
 
-    The preset is chosen by the model's pictures and by what is asked of it, see `shiftscope.visualization.presets`.
+    The preset depends on the model's input and on the objective, see `shiftscope.visualization.presets`.
     """
 
-    parametrization: Parametrized | None = None
-    """pixels, fourier (frequencies f weighted by 1/f), or maco (the phase alone, needs training images)."""
+    parametrization: Parametrization | None = None
+    """pixels, fourier (frequencies f weighted by 1/f), or maco (only the phase is optimized; needs training images)."""
     steps: int | None = None
-    """Steps of gradient ascent."""
+    """Number of gradient ascent steps."""
     step_size: float | None = None
-    """Length of a step: root mean square change of the pixels' logits before smoothing; of maco's phases, radians."""
+    """Root mean square change per step: of the pixels' logits before smoothing, or of maco's phases in radians."""
     momentum: float | None = None
-    """Share of a step that the next one keeps."""
+    """Momentum of the gradient ascent, at least 0 and below 1."""
     views: int | None = None
-    """Ways in which each step looks at a picture, moved and changed each time; it follows their sum."""
+    """Number of randomly transformed copies of the image per step; gradients are summed over them."""
     jitter: int | None = None
-    """Moves the picture by up to this many pixels, another way each view: what only works at one place fades."""
+    """Largest random shift of each view in pixels."""
     jitter_mode: Literal["circular", "crop"] | None = None
-    """What leaves the canvas enters at the other side (circular), or is lost while the start moves in (crop)."""
+    """circular: shifted images wrap around; crop: content that leaves the canvas is replaced by the start image."""
     settle: float | None = None
-    """Share of the jitter that is gone by the last step: first what works anywhere, then its details."""
+    """Fraction by which the jitter has decreased at the last step."""
     scale: float | None = None
-    """Makes the picture larger or smaller by up to this share, another way each view."""
+    """Largest random change of scale of each view, as a fraction."""
     noise: float | None = None
-    """Deviation of the noise added to each view's pixels."""
+    """Standard deviation of the noise added to each view's pixels."""
     view_blur: float | None = None
-    """Blurs each view by a Gaussian of up to this width, pixels."""
+    """Largest standard deviation of the random Gaussian blur of each view, in pixels."""
     window: float | None = None
-    """Share of the canvas's height and width, in the middle, that the picture may fill; the start shows outside it."""
+    """Fraction of the canvas height and width, in the middle, that is optimized; the start image stays outside it."""
     blur: float | None = None
-    """Width of the Gaussian that smooths each step, pixels."""
+    """Standard deviation of the Gaussian that smooths each step, in pixels."""
     total_variation: float | None = None
-    """Weight of the penalty on differences between neighboring pixels; 1 outweighs a typical gradient."""
+    """Weight of the total variation penalty; 1 exceeds a typical gradient."""
     l2: float | None = None
-    """Weight of the penalty on squared distance from the start, pixels."""
+    """Weight of the penalty on the squared distance from the start image."""
     decay: float | None = None
-    """Share by which the picture fades toward its start each step."""
+    """Fraction by which the image decays toward the start image per step."""
     radius: float | None = None
-    """Largest L2 norm of the change from the start, pixels in [0, 1] (default: no bound)."""
+    """Largest L2 norm of the difference from the start image, with pixels in [0, 1] (default: no bound)."""
     leak: float | None = None
-    """Slope of ReLUs below zero in the first quarter of the steps, so that silent units wake up."""
+    """Slope of ReLUs below zero in the first quarter of the steps, which gives inactive units a gradient."""
     patience: int | None = None
-    """A unit stops when its score has not risen for so many steps; 0: never early."""
+    """Stop a unit after this many steps without an increase of its score; 0: never stop early."""
     memory: int | None = None
-    """Memory for the pictures made at once, MiB (default: what suits the device)."""
+    """Memory for the images that are optimized together, in MiB (default: chosen for the device)."""
     seed: int = 0
-    """Fixes random starts and the views."""
+    """Seed of random start images and views."""
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("views", 1), ("jitter", 0), ("patience", 0), ("memory", 1)):
             value = getattr(self, name)
             require(value is None or (isinstance(value, int) and value >= least), name, value,
-                    f"a whole number of at least {least}")
+                    f"an integer of at least {least}")
         for name in ("step_size", "radius"):
             value = getattr(self, name)
             require(value is None or 0 < value < float("inf"), name, value, "a number above 0")
@@ -334,9 +335,9 @@ class SynthesisSettings:
                 "pixels, fourier or maco")
         require(self.jitter_mode in (None, "circular", "crop"), "jitter_mode", self.jitter_mode, "circular or crop")
         require(self.window is None or 0 < self.window <= 1, "window", self.window, "above 0 and at most 1")
-        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "an integer from 0 to 2**63 - 1")
         require(self.radius is None or self.parametrization in (None, "pixels"), "radius", self.radius,
-                f"left open with the parametrization {self.parametrization}: only pixels can be bounded")
+                f"None with parametrization {self.parametrization}: only pixels can be bounded")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON."""
@@ -344,29 +345,29 @@ class SynthesisSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BesideSettings:
-    """What stands beside each synthesis."""
+class SynthesisChecks:
+    """Real images and measurements that are shown with each synthesized image."""
 
     neighbors: int = 9
-    """Real images for each unit, those that excite it most, with their placement; 0: none."""
+    """Number of real images with the highest activation to show for each unit, with their placement; 0: none."""
     placements: int | None = None
-    """Look at so many placements of each image at most, thinned out evenly (default: all; the convnet's 841 take a
-    minute or two on two cores)."""
+    """Largest number of evenly spaced placements of each image (default: all; 841 placements of the convnet take one to
+    two minutes on two cores)."""
     judge: Path | None = None
-    """Checkpoint of another classifier of the same classes, to see how often it recognizes the pictures of classes."""
+    """Checkpoint of another classifier with the same classes that classifies the images synthesized for classes."""
     judge_code: str | None = None
-    """Where the judge is of your own code: its model as package.module:object, to be imported."""
+    """Model of the judge as package.module:object, if it is not a registry model; it is imported."""
     seeds: int = 0
-    """Make the pictures again from so many random starts, to see how much they differ; 0: do not."""
+    """Synthesize from this many random start images and measure how much the results differ; 0: do not."""
 
     def __post_init__(self) -> None:
-        require(self.neighbors >= 0, "neighbors", self.neighbors, "a whole number, 0 or more")
+        require(self.neighbors >= 0, "neighbors", self.neighbors, "an integer of at least 0")
         require(self.placements is None or self.placements >= 1, "placements", self.placements,
-                "a whole number of at least 1")
+                "an integer of at least 1")
         require(self.seeds == 0 or self.seeds >= 2, "seeds", self.seeds, "0 or at least 2")
 
 
 PLAIN_ASCENT = SynthesisSettings(parametrization="pixels", steps=20, step_size=0.08, momentum=0.0, views=1, jitter=0,
                                  settle=0.0, scale=0.0, noise=0.0, view_blur=0.0, window=1.0, blur=0.0,
                                  total_variation=0.0, l2=0.0, decay=0.0, leak=0.0, patience=0)
-"""Gradient ascent and nothing else: what a unit's gradient alone says, without any regularization."""
+"""Plain gradient ascent without regularization."""

@@ -49,8 +49,8 @@ def test_comparison_settings_are_passed_on(calls):
     assert main(["visualize", "ckpt", "--neighbors", "3", "--placements", "49", "--judge", "other", "--seeds", "3",
                  "--data", "garments", "--data-dir", "here"]) == 0
     (_, keywords), = calls
-    compared = keywords["compare"]
-    assert (compared.neighbors, compared.placements, compared.judge, compared.seeds) == (3, 49, Path("other"), 3)
+    checks = keywords["checks"]
+    assert (checks.neighbors, checks.placements, checks.judge, checks.seeds) == (3, 49, Path("other"), 3)
     assert keywords["overrides"] == {"data": "garments", "data_dir": Path("here")}
 
 
@@ -64,7 +64,7 @@ def test_defaults(calls):
     assert main(["visualize", "ckpt"]) == 0
     ((_, objectives), keywords), = calls
     assert tuple(objectives) == () and keywords["start"] is None
-    assert keywords["compare"].neighbors == 9 and keywords["overrides"] == {}
+    assert keywords["checks"].neighbors == 9 and keywords["overrides"] == {}
     assert keywords["out"] == Path("shiftscope-visualize")
 
 

@@ -98,7 +98,7 @@ def test_each_exact_claim_of_a_model_is_proven(name, mode):
     prove(build(name).eval(), mode)
 
 
-@pytest.mark.parametrize("how, mode", [(method, mode) for method, claims in REPAIR_CLAIMS.items() for mode in MODES
+@pytest.mark.parametrize("method, mode", [(method, mode) for method, claims in REPAIR_CLAIMS.items() for mode in MODES
                                        if claims[mode].level == "exact"])
 def test_each_exact_claim_of_a_repair_is_proven(method, mode):
     prove(repair(build("two-conv"), (1, *CANVAS), method=method).eval(), mode)

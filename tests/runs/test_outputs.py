@@ -40,7 +40,7 @@ def refused(line: list[str], capsys, fingerprint, folder: Path, name: str) -> No
     capsys.readouterr()
     assert main(line) == 2
     said = capsys.readouterr().err
-    assert f"{name} already exists: replace it with --overwrite" in said and len(said.splitlines()) == 1
+    assert f"{name} already exists; replace it with --overwrite" in said and len(said.splitlines()) == 1
     assert fingerprint(folder) == before
 
 
@@ -58,7 +58,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("command, name", [(command, name) for command, (_, names) in LINES.items() for name in names])
-def test_a_file_that_is_there_is_refused_before_anything_is_read(command, name, capsys, fingerprint, tmp_path):
+def test_existing_files_are_refused_before_anything_is_read(command, name, capsys, fingerprint, tmp_path):
     path = Path("d", name)
     path.parent.mkdir(parents=True)
     path.write_text("mine")
@@ -67,7 +67,7 @@ def test_a_file_that_is_there_is_refused_before_anything_is_read(command, name, 
 
 @pytest.mark.parametrize("name", ["accuracy-map.png", "class-maps-net-centered.svg", "layers-net.png",
                                   "changes-net-centered-again-1.png"])
-def test_figures_of_an_audit_are_refused_before_it_begins(name, checkpoint, capsys, fingerprint, tmp_path):
+def test_existing_audit_figures_are_refused_before_the_audit(name, checkpoint, capsys, fingerprint, tmp_path):
     Path("d").mkdir()
     Path("d", name).write_text("mine")
     refused(["audit", str(checkpoint), "--against", str(checkpoint), "--out", "d", "--quiet"], capsys, fingerprint,
@@ -77,7 +77,7 @@ def test_figures_of_an_audit_are_refused_before_it_begins(name, checkpoint, caps
 @pytest.mark.parametrize("line", [["evaluate", "{}", "--out", "d", "--quiet"],
                                   ["visualize", "{}", "class:a", "--steps", "1", "--neighbors", "0", "--out", "d",
                                    "--quiet"]])
-def test_the_same_command_twice_needs_overwrite_which_leaves_other_files_alone(line, checkpoint, capsys, fingerprint,
+def test_repeated_commands_need_overwrite_which_keeps_other_files(line, checkpoint, capsys, fingerprint,
                                                                              tmp_path):
     line = [part.format(checkpoint) for part in line]
     assert main(line) == 0, capsys.readouterr().err
@@ -95,7 +95,7 @@ def test_the_same_command_twice_needs_overwrite_which_leaves_other_files_alone(l
     assert not list(Path("d").rglob(".lock")), "such folders are nobody's in particular"
 
 
-def test_results_lie_side_by_side_and_figures_come_to_others(checkpoint, capsys):
+def test_results_of_several_commands_share_a_folder(checkpoint, capsys):
     Path("d").mkdir()
     Path("d", "mine.png").write_text("mine")
     visualize = ["--steps", "1", "--neighbors", "0", "--out", "d", "--quiet"]
@@ -109,7 +109,7 @@ def test_results_lie_side_by_side_and_figures_come_to_others(checkpoint, capsys)
     assert Path("d/mine.png").read_text() == "mine"
 
 
-def test_a_quality_json_of_ones_own_is_refused(checkpoint, capsys, fingerprint, tmp_path):
+def test_foreign_quality_json_is_refused(checkpoint, capsys, fingerprint, tmp_path):
     Path("d").mkdir()
     Path("d/quality.json").write_text('{"my": "notes"}')
     refused(["visualize", str(checkpoint), "class:a", "--out", "d", "--quiet"], capsys, fingerprint, tmp_path,
@@ -129,7 +129,7 @@ def test_compare(checkpoint, capsys, fingerprint, tmp_path):
     assert main([*line, "--overwrite"]) == 0
 
 
-def test_export_replaces_a_file_when_told_to(checkpoint, monkeypatch, capsys):
+def test_export_replaces_a_file_with_overwrite(checkpoint, monkeypatch, capsys):
     Path("net.onnx").write_text("mine")
     monkeypatch.setattr("shiftscope.workflows.use_checkpoint.export_onnx",
                         lambda model, path, shape, batch: files.write_text(path, "new") or path)
@@ -140,7 +140,7 @@ def test_export_replaces_a_file_when_told_to(checkpoint, monkeypatch, capsys):
     assert "folder.onnx is a folder" in capsys.readouterr().err
 
 
-def test_a_repair_does_not_remove_the_model_that_it_begins_with(checkpoint, data, capsys, fingerprint, tmp_path):
+def test_repair_keeps_the_original_model(checkpoint, data, capsys, fingerprint, tmp_path):
     assert main(["train", "two-full", "--data", f"npz:{data}", "--canvas", "12", "--epochs", "1", "--out", "d",
                  "--quiet"]) == 0
     before = fingerprint(tmp_path)
@@ -150,7 +150,7 @@ def test_a_repair_does_not_remove_the_model_that_it_begins_with(checkpoint, data
 
 # ---------------------------------------------------------------------- the functions
 
-def test_a_folder_that_cannot_be_made_is_said_first_and_nothing_is_made():
+def test_impossible_folders_are_refused_first():
     Path("file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write into file/below/d: .*file is not a folder"):
         require_writable(Path("file/below/d"))
@@ -159,13 +159,13 @@ def test_a_folder_that_cannot_be_made_is_said_first_and_nothing_is_made():
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_said_first():
+def test_folders_without_permission_are_refused_first():
     Path("closed").mkdir(mode=0o555)
     with pytest.raises(OutputError, match="no permission to write into"):
         require_writable(Path("closed/d"))
 
 
-def test_a_link_is_a_file_that_is_there_and_a_folder_is_never_replaced():
+def test_links_count_as_files_and_folders_are_never_replaced():
     Path("d/folder").mkdir(parents=True)
     Path("d/link").symlink_to("nowhere")
     with pytest.raises(UsageError, match="d/link already exists"):
@@ -175,7 +175,7 @@ def test_a_link_is_a_file_that_is_there_and_a_folder_is_never_replaced():
         require_new(Path("d"), ["folder"], overwrite=True)
 
 
-def test_a_file_that_was_not_foreseen_is_not_replaced_either():
+def test_unexpected_existing_files_are_not_replaced():
     files.write_text(Path("d/later.json"), "mine")
     files.write_text(Path("beside.json"), "mine")
     with new_files(Path("d"), ["first.json"]):
@@ -191,7 +191,7 @@ def test_a_file_that_was_not_foreseen_is_not_replaced_either():
     assert Path("d/later.json").read_text() == "told to"
 
 
-def test_the_names_of_an_audits_figures_are_those_that_it_writes(checkpoint, monkeypatch):
+def test_predicted_figure_names_match_the_written_ones(checkpoint, monkeypatch):
     written = []
     monkeypatch.setattr("shiftscope.workflows.audit_model.save_figure", lambda _, folder, name: written.append(name))
     assert main(["audit", str(checkpoint), "--out", "d", "--quiet"]) == 0

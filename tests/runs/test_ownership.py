@@ -18,11 +18,11 @@ ENVIRONMENT = {"schema_version": 1, "command": ["shiftscope", "run"],
 
 OF_0_1 = [
     "env.json", "metrics.json", "metrics.jsonl", "report.html", "figures/samples.png", "figures/curves.svg",
-    "figures/accuracy-map.png", "figures/confusion-two-full.png", "figures/class-maps-two-full-centered.svg",
+    "figures/accuracy-map.png", "figures/confusion-two-full.png", "figures/class-maps-two-full-centred.svg",
     "figures/weights-my.nets-Net.png", "checkpoints/two-full-seed0/config.json",
-    "checkpoints/two-full-centered-seed0/model.safetensors", "checkpoints/my.nets-Net-seed12/training-state.pt",
+    "checkpoints/two-full-centred-seed0/model.safetensors", "checkpoints/my.nets-Net-seed12/training-state.pt",
     "results/two-full-seed0/training/result.json", "results/two-full-seed0/test/arrays.npz",
-    "results/two-full-seed0/audit/arrays.npz", "results/two-full-seed0/class-all/neighbors/arrays.npz",
+    "results/two-full-seed0/audit/arrays.npz", "results/two-full-seed0/class-all/neighbours/arrays.npz",
     "results/my.nets-Net-seed0/fc1-0-99/quality/result.json", "results/two-full-seed0/parameters.json"]
 """Some of what release 0.1 writes."""
 
@@ -67,7 +67,7 @@ def begun(run: RunFolder, names: list[str]) -> None:
         files.write_text(run.path / name, "ours")
 
 
-def test_overwrite_removes_what_the_manifest_lists_and_nothing_else(run):
+def test_overwrite_removes_only_files_in_the_manifest(run):
     ours = [*(name for name in OF_0_1 if name != "env.json"), "figures/of-a-later-release.png"]
     begun(run, ours)
     assert listed(run.path) == {*ours, "env.json"}
@@ -80,12 +80,12 @@ def test_overwrite_removes_what_the_manifest_lists_and_nothing_else(run):
     assert not (run.path / "checkpoints" / "my.nets-Net-seed12").exists(), "folders that became empty go"
 
 
-def test_a_run_of_0_1_is_replaced_by_its_exact_names(tmp_path):
+def test_runs_of_0_1_are_replaced_by_exact_file_names(tmp_path):
     fill(tmp_path, OF_0_1)
     (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT))
     fill(tmp_path, MINE, "mine")
     run = RunFolder(tmp_path)
-    with pytest.raises(UsageError, match="already holds a run"):
+    with pytest.raises(UsageError, match="already contains a run"):
         run.claim()
     assert not (tmp_path / ".lock").exists() and not (tmp_path / "manifest.json").exists()
     run.claim(overwrite=True)
@@ -93,7 +93,7 @@ def test_a_run_of_0_1_is_replaced_by_its_exact_names(tmp_path):
     assert names_in(tmp_path) == {*MINE, ".lock", "manifest.json"}
 
 
-def test_a_run_of_0_1_is_resumed_and_keeps_a_manifest_from_then_on(tmp_path):
+def test_resumed_runs_of_0_1_get_a_manifest(tmp_path):
     fill(tmp_path, OF_0_1)
     (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT))
     fill(tmp_path, MINE, "mine")
@@ -105,7 +105,7 @@ def test_a_run_of_0_1_is_resumed_and_keeps_a_manifest_from_then_on(tmp_path):
     assert run.report.read_text() == "new"
 
 
-def test_models_of_earlier_calls_are_known_from_the_log(tmp_path):
+def test_models_of_earlier_calls_are_read_from_the_log(tmp_path):
     fill(tmp_path, ["checkpoints/two-conv-seed3/config.json", "figures/changes-two-conv.png", "figures/changes-x.png"])
     (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT))
     (tmp_path / "metrics.jsonl").write_text('{"job": "two-conv-seed3", "model": "two-conv", "epoch": 1}\n')
@@ -115,12 +115,12 @@ def test_models_of_earlier_calls_are_known_from_the_log(tmp_path):
     assert names_in(tmp_path) == {".lock", "manifest.json", "figures/changes-x.png"}
 
 
-def test_a_repaired_model_of_0_1(tmp_path):
+def test_repaired_models_of_0_1_are_replaced(tmp_path):
     ours = ["checkpoints/net-blur-finetuned/config.json", "results/net/audit/result.json", "results/comparison.json",
             "results/net-blur-finetuned/training/result.json", "figures/class-maps-net.png"]
     mine = ["checkpoints/net-blurred/config.json", "results/other/audit/result.json", "figures/class-maps-other.png"]
     fill(tmp_path, ours + mine)
-    settings = {"checkpoint": "net", "data": {}, "repair": {"method": "blur", "finetune": 2}}
+    settings = {"checkpoint": "net", "data": {}, "mend": {"how": "blur", "finetune": 2}}
     (tmp_path / "env.json").write_text(json.dumps(ENVIRONMENT | {"settings": settings}))
     run = RunFolder(tmp_path)
     run.claim(overwrite=True)
@@ -129,30 +129,30 @@ def test_a_repaired_model_of_0_1(tmp_path):
 
 
 @pytest.mark.parametrize("flag", ["resume", "overwrite"])
-def test_a_file_of_ones_own_with_the_name_of_a_result_is_refused_before_anything_happens(run, fingerprint, flag):
+def test_foreign_files_with_result_names_are_refused_first(run, fingerprint, flag):
     begun(run, ["metrics.jsonl"])
     run.release()
     fill(run.path, ["figures/confusion-two-full.png"], "mine")
     before = fingerprint(run.path)
-    with pytest.raises(UsageError, match=r"confusion-two-full.png has the name of a file of the run but was not"):
+    with pytest.raises(UsageError, match=r"confusion-two-full.png has the name of a run file but was not"):
         run.claim(resume=flag == "resume", overwrite=flag == "overwrite")
     assert fingerprint(run.path) == before
 
 
-def test_a_file_that_turns_up_meanwhile_is_not_replaced(run):
+def test_files_created_during_a_run_are_not_replaced(run):
     begun(run, ["metrics.jsonl"])
     fill(run.path, ["figures/new.png"], "mine")
-    with pytest.raises(OutputError, match=r"new\.png was not put there by Shiftscope; move it .* go on with --resume"):
+    with pytest.raises(OutputError, match=r"new\.png was not written by Shiftscope; move it .* continue with --resume"):
         files.write_text(run.path / "figures" / "new.png", "ours")
     assert (run.path / "figures" / "new.png").read_text() == "mine"
     (run.path / "metrics.jsonl").unlink()
     (run.path / "metrics.jsonl").symlink_to(run.path / "figures" / "new.png")
-    with pytest.raises(OutputError, match="metrics.jsonl was not put there"):
+    with pytest.raises(OutputError, match="metrics.jsonl was not written"):
         run.log.append({"job": "a", "epoch": 1})
     assert (run.path / "figures" / "new.png").read_text() == "mine"
 
 
-def test_a_report_of_shiftscope_may_be_renewed_and_another_page_may_not(run):
+def test_only_shiftscope_reports_are_replaced(run):
     begun(run, ["metrics.jsonl"])
     fill(run.path, ["report.html"], '<!DOCTYPE html><meta name="generator" content="Shiftscope">')
     run.claim(resume=True)
@@ -166,7 +166,7 @@ def test_a_report_of_shiftscope_may_be_renewed_and_another_page_may_not(run):
         other.claim(resume=True)
 
 
-def test_a_result_that_was_edited_by_hand_is_still_the_runs(run):
+def test_edited_results_still_belong_to_the_run(run):
     begun(run, ["metrics.json"])
     run.metrics.write_text("edited")
     run.claim(overwrite=True)
@@ -177,7 +177,7 @@ def test_a_result_that_was_edited_by_hand_is_still_the_runs(run):
 
 @pytest.mark.parametrize("name", ["../victim", "/etc/passwd", "figures/../../victim", "", ".", "a//b", "./a", "C:/x",
                                   "..\\victim", "a\0b", "figures/"])
-def test_names_that_lead_out_of_the_folder_are_ignored(run, name):
+def test_manifest_names_outside_the_folder_are_ignored(run, name):
     assert not stays_inside(name)
     victim = run.path.with_name("victim")
     victim.write_text("mine")
@@ -201,7 +201,7 @@ def test_symbolic_links_are_not_followed(run, tmp_path):
     assert run.metrics.exists() and (tmp_path / "pictures" / "curves.png").read_text() == "mine"
 
 
-def test_a_link_in_place_of_a_result_stays(run, tmp_path):
+def test_links_in_place_of_results_are_kept(run, tmp_path):
     begun(run, ["figures/old.png", "metrics.json"])
     fill(tmp_path, ["precious.png"], "mine")
     (run.figures / "old.png").unlink()
@@ -213,13 +213,13 @@ def test_a_link_in_place_of_a_result_stays(run, tmp_path):
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"schema_version": 2}', "[" * 100_000, '{"files": 3}',
                                   '{"schema_version": 1, "kind": "shiftscope-manifest", "pid": 1, "host": "a", '
                                   '"files": [1]}', '{"name": "My app", "icons": []}'])
-def test_a_manifest_that_is_not_ours_is_refused(run, fingerprint, text):
+def test_foreign_manifests_are_refused(run, fingerprint, text):
     begun(run, ["metrics.json"])
     run.release()
     (run.path / "manifest.json").write_text(text)
     before = fingerprint(run.path)
     for flag in ("resume", "overwrite"):
-        with pytest.raises(UsageError, match=r"manifest.json is damaged, or another release or program wrote it"):
+        with pytest.raises(UsageError, match=r"manifest.json is damaged or was written by another release or program"):
             RunFolder(run.path).claim(resume=flag == "resume", overwrite=flag == "overwrite")
     assert fingerprint(run.path) == before
 
@@ -236,7 +236,7 @@ def test_pipes_are_not_read(tmp_path, name):
 # ---------------------------------------------------------------------- locks
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_file_systems_without_locks_get_a_warning(tmp_path, monkeypatch, number):
+def test_file_systems_without_locks_cause_a_warning(tmp_path, monkeypatch, number):
     def refuse(handle: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -245,7 +245,7 @@ def test_file_systems_without_locks_get_a_warning(tmp_path, monkeypatch, number)
     run.claim(note=notes.append)
     begun(run, ["metrics.json"])
     run.release()
-    assert len(notes) == 1 and "has no locks" in notes[0] and os.strerror(number) in notes[0]
+    assert len(notes) == 1 and "does not support locks" in notes[0] and os.strerror(number) in notes[0]
     assert listed(run.path) == {"env.json", "metrics.json"}
     run.claim(resume=True, note=notes.append)
     run.release()
@@ -254,7 +254,7 @@ def test_file_systems_without_locks_get_a_warning(tmp_path, monkeypatch, number)
 def test_a_claim_ends_with_its_release(tmp_path):
     first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     first.claim()
-    with pytest.raises(UsageError, match=f"is in use by process {os.getpid()}: wait until it ends"):
+    with pytest.raises(UsageError, match=f"is in use by process {os.getpid()}; wait until it ends"):
         second.claim()
     first.release()
     second.claim()
@@ -262,7 +262,7 @@ def test_a_claim_ends_with_its_release(tmp_path):
     files.write_text(tmp_path / "run" / "free.txt", "nobody asks any more")
 
 
-def test_a_holder_on_another_machine_is_named(tmp_path):
+def test_lock_holders_on_other_machines_are_named(tmp_path):
     first = RunFolder(tmp_path / "run")
     first.claim()
     stored = json.loads((tmp_path / "run" / "manifest.json").read_text())
@@ -273,7 +273,7 @@ def test_a_holder_on_another_machine_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("blocked", ["lock is a folder", "lock is a link", "parent is a file"])
-def test_folders_that_cannot_be_locked(tmp_path, blocked):
+def test_folders_that_cannot_be_locked_are_refused(tmp_path, blocked):
     run = RunFolder(tmp_path / "run")
     if blocked == "parent is a file":
         (tmp_path / "run").write_text("")
@@ -289,7 +289,7 @@ def test_folders_that_cannot_be_locked(tmp_path, blocked):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written(tmp_path):
+def test_read_only_folders_are_refused(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.claim()
     begun(run, [])

@@ -33,7 +33,7 @@ def training(commands, train_line, tmp_path, wait_for):
 
 @pytest.mark.parametrize("command, flags", [
     ("train", ()), ("train", ("--overwrite",)), ("run", ("--resume",))])
-def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(commands, train_line, data, tmp_path, fingerprint,
+def test_folders_with_other_files_are_refused_unchanged(commands, train_line, data, tmp_path, fingerprint,
                                                               command, flags):
     for name in (".x.part", "deep/er/.y.part", ".metrics.json.abcdefgh.part", "deep/.env.json.abcdefgh.part", ".lock",
                  "thesis.tex"):
@@ -44,24 +44,24 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(commands, train_l
     line = train_line(tmp_path / "mine", 1, *flags) if command == "train" else [
         command, "--data", f"npz:{data}", "--canvas", "12", "--quiet", "--out", tmp_path / "mine", *flags]
     code, said = commands.run(*line, cwd=tmp_path)
-    assert code == 2 and "is not empty and holds no run" in said
+    assert code == 2 and "is not empty and does not contain a run" in said
     assert fingerprint(tmp_path / "mine") == before
     assert list(tmp_path.iterdir()) == [tmp_path / "mine"], "nor is anything made beside it"
 
 
 @pytest.mark.parametrize("text", ['{"PATH": "/usr/bin"}', "[" * 100_000])
-def test_an_env_json_of_another_program_marks_no_run(commands, train_line, tmp_path, fingerprint, text):
+def test_foreign_env_json_does_not_mark_a_run(commands, train_line, tmp_path, fingerprint, text):
     (tmp_path / "env.json").write_text(text)
     (tmp_path / "metrics.json").write_text("mine")
     (tmp_path / "results").mkdir()
     before = fingerprint(tmp_path)
     for flag in ("--resume", "--overwrite"):
         code, said = commands.run(*train_line(tmp_path, 1, flag))
-        assert code == 2 and "holds no run" in said
+        assert code == 2 and "does not contain a run" in said
     assert fingerprint(tmp_path) == before
 
 
-def test_commands_that_are_refused_do_not_disturb_a_training(commands, train_line, data, training):
+def test_refused_commands_do_not_affect_a_training(commands, train_line, data, training):
     process, folder = training
     (folder / "checkpoints" / ".x.part").write_text("mine")
     tried = [commands.start(*train_line(folder, LONG, *flags)) for flags in ((), ("--resume",), ("--overwrite",))]
@@ -70,12 +70,12 @@ def test_commands_that_are_refused_do_not_disturb_a_training(commands, train_lin
     assert [other.wait() for other in tried] == [2] * 5
     assert process.runs() and (folder / "checkpoints" / ".x.part").exists()
     for other in tried[1:3]:
-        assert f"is in use by process {process.pid}: wait until it ends" in other.said()
+        assert f"is in use by process {process.pid}; wait until it ends" in other.said()
     done = epochs(folder)
     assert done == list(range(1, len(done) + 1))
 
 
-def test_two_resumes_at_once_write_no_epoch_twice(commands, train_line, training):
+def test_concurrent_resumes_write_each_epoch_once(commands, train_line, training):
     process, folder = training
     process.kill()
     both = [commands.start(*train_line(folder, LONG, "--resume", "--max-time", "3s")) for _ in range(2)]
@@ -84,7 +84,7 @@ def test_two_resumes_at_once_write_no_epoch_twice(commands, train_line, training
     assert done == list(range(1, len(done) + 1))
 
 
-def test_what_a_killed_process_left_goes_and_what_others_left_stays(commands, train_line, training):
+def test_partial_files_are_removed_and_foreign_ones_kept(commands, train_line, training):
     process, folder = training
     process.kill()
     checkpoint = folder / "checkpoints" / "two-full-seed0"
@@ -101,7 +101,7 @@ def test_what_a_killed_process_left_goes_and_what_others_left_stays(commands, tr
     assert epochs(folder) == list(range(1, len(epochs(folder)) + 1)) and len(epochs(folder)) > done
 
 
-def test_a_worker_that_outlives_its_parent_does_not_keep_the_lock(commands, train_line, tmp_path, wait_for):
+def test_surviving_workers_do_not_keep_the_lock(commands, train_line, tmp_path, wait_for):
     process = commands.start("!claim-and-fork", tmp_path / "run")
     wait_for((tmp_path / "run" / "forked").exists)
     assert f"in use by process {process.pid}" in commands.run(*train_line(tmp_path / "run", 1, "--resume"))[1]
@@ -112,7 +112,7 @@ def test_a_worker_that_outlives_its_parent_does_not_keep_the_lock(commands, trai
 
 
 @pytest.mark.parametrize("loss", ["removed", "renamed", "replaced", "unlocked"])
-def test_a_folder_that_goes_away_ends_the_training_with_one_sentence(training, loss):
+def test_removed_folders_end_the_training_with_one_sentence(training, loss):
     process, folder = training
     elsewhere = folder.with_name("elsewhere")
     if loss == "unlocked":
@@ -135,7 +135,7 @@ def test_a_folder_that_goes_away_ends_the_training_with_one_sentence(training, l
         assert not list(folder.rglob("*.part"))
 
 
-def test_a_renamed_folder_can_be_resumed_where_it_is(commands, train_line, training):
+def test_renamed_folders_can_be_resumed(commands, train_line, training):
     process, folder = training
     folder.rename(folder.with_name("new"))
     process.wait()
@@ -158,7 +158,7 @@ def test_resuming_with_other_settings_changes_nothing(commands, train_line, tmp_
     assert fingerprint(folder) == before
 
 
-def test_whoever_reads_a_run_that_goes_on_leaves_it_alone(commands, train_line, training, tmp_path):
+def test_reading_commands_do_not_change_an_active_run(commands, train_line, training, tmp_path):
     process, folder = training
     (folder / "figures").mkdir()
     (folder / "figures" / ".curves.png.abcd_123.part").write_text("half")
@@ -167,7 +167,7 @@ def test_whoever_reads_a_run_that_goes_on_leaves_it_alone(commands, train_line, 
 
 
 @pytest.mark.parametrize("flag", ["--overwrite", "--resume"])
-def test_a_run_that_is_killed_as_it_begins_can_be_begun_again(commands, tmp_path, flag):
+def test_runs_killed_at_the_start_can_be_started_again(commands, tmp_path, flag):
     def prepared(name: str) -> Path:
         folder = tmp_path / name
         assert commands.run("!begin", folder)[0] == 0

@@ -7,7 +7,7 @@ from shiftscope.errors import CheckpointError, OutputError, UsageError
 from shiftscope.runs import EpochLog, MetricsLog, RunFolder, find_checkpoint, slug
 
 
-def test_a_torn_last_line_is_ignored_and_resuming_drops_later_epochs(tmp_path):
+def test_incomplete_lines_are_ignored_and_later_epochs_removed(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     for job, epoch in (("a", 1), ("a", 2), ("b", 1), ("a", 3)):
         log.append({"job": job, "epoch": epoch, "loss": float("nan")})
@@ -20,7 +20,7 @@ def test_a_torn_last_line_is_ignored_and_resuming_drops_later_epochs(tmp_path):
     assert [json.loads(line)["epoch"] for line in log.path.read_text().splitlines()] == [1, 1, 2]
 
 
-def test_lines_whose_epoch_is_no_number_do_not_stop_a_resumed_job(tmp_path):
+def test_invalid_epochs_do_not_stop_a_resumed_job(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.path.write_text("\n".join(('{"job": "a", "epoch": "2"}', '{"job": "a"}', '{"job": 3, "epoch": []}',
                                    '{"job": "a", "epoch": 1}', "[" * 9999, "")))
@@ -31,17 +31,17 @@ def test_lines_whose_epoch_is_no_number_do_not_stop_a_resumed_job(tmp_path):
 @pytest.mark.parametrize("text", ["[]", "3", "{", '{"settings": []}', '{"resumed": 3}', '{"resumed": [3]}', "\ud800"])
 def test_a_damaged_environment_is_named(text, tmp_path):
     (tmp_path / "env.json").write_bytes(text.encode(errors="surrogatepass"))
-    with pytest.raises(CheckpointError, match=r"env.json cannot be read \(.*\); train anew with --overwrite"):
+    with pytest.raises(CheckpointError, match=r"env.json cannot be read \(.*\); train again with --overwrite"):
         RunFolder(tmp_path).read_environment()
 
 
-def test_names_with_foreign_line_ends_stay_on_their_line(tmp_path):
+def test_unicode_line_ends_stay_within_a_line(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.append({"job": "a\u2028b\x85c", "epoch": 1})
     assert log.read() == [{"job": "a\u2028b\x85c", "epoch": 1}]
 
 
-def test_a_line_says_how_fast_its_epoch_went(tmp_path, monkeypatch):
+def test_log_lines_contain_the_speed(tmp_path, monkeypatch):
     moments = iter([10.0, 12.0, 16.0])
     monkeypatch.setattr("shiftscope.runs.log.time.perf_counter", lambda: next(moments))
     log = MetricsLog(tmp_path / "metrics.jsonl")
@@ -53,13 +53,13 @@ def test_a_line_says_how_fast_its_epoch_went(tmp_path, monkeypatch):
         {"job": "a", "epoch": 5, "epochs": 9, "epoch_seconds": 4.0, "images_per_second": 25.0}]
 
 
-def test_a_folder_with_a_run_is_not_touched_unasked(tmp_path):
+def test_existing_runs_are_kept_by_default(tmp_path):
     run = RunFolder(tmp_path / "out")
     run.claim()
     run.write_environment({"settings": {}})
     files.write_bytes(run.path / "figures" / "old.png", b"x")
     (run.path / "mine.txt").write_text("keep")
-    with pytest.raises(UsageError, match=r"already holds a run: say --resume .* --overwrite"):
+    with pytest.raises(UsageError, match=r"already contains a run; continue it with --resume, .* --overwrite"):
         run.claim()
     run.claim(resume=True)
     assert (run.path / "figures" / "old.png").exists()
@@ -69,30 +69,30 @@ def test_a_folder_with_a_run_is_not_touched_unasked(tmp_path):
     run.release()
 
 
-def test_folders_that_cannot_take_a_run(tmp_path):
+def test_unusable_folders_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file; choose a folder"):
         RunFolder(tmp_path / "file").claim()
-    with pytest.raises(UsageError, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and does not contain a run"):
         RunFolder(tmp_path).claim()
     with pytest.raises(OutputError, match="cannot write into"):
         RunFolder(tmp_path / "file" / "below").claim()
 
 
-def test_checkpoints_are_found_below_a_run(tmp_path):
+def test_checkpoints_are_found_in_a_run(tmp_path):
     one, two = (tmp_path / "checkpoints" / name for name in ("one", "two"))
     one.mkdir(parents=True)
     (one / "config.json").write_text("{}")
     assert find_checkpoint(tmp_path) == one == find_checkpoint(one)
     two.mkdir()
     (two / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match="holds 2 checkpoints; choose one"):
+    with pytest.raises(UsageError, match="contains 2 checkpoints; choose one"):
         find_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint at .*did you mean 'one'"):
         find_checkpoint(tmp_path / "checkpoints" / "onee")
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         find_checkpoint(tmp_path / "checkpoints")
 
 
-def test_foreign_names_become_file_names():
+def test_model_names_become_file_names():
     assert slug("pkg.mod:Net") == "pkg.mod-Net" and slug("../..") == "model"

@@ -9,7 +9,7 @@ from shiftscope.errors import DataError, UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
 from shiftscope.placement import Placement
 from shiftscope.results import Neighbors, Quality, Synthesis
-from shiftscope.settings import BesideSettings, SynthesisSettings
+from shiftscope.settings import SynthesisChecks, SynthesisSettings
 from shiftscope.workflows.visualize_checkpoint import visualize_checkpoint
 
 FEW = SynthesisSettings(steps=4)
@@ -60,9 +60,9 @@ class Notes:
         self.notes.append(message)
 
 
-def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **compare):
+def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **checks):
     return visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=FEW, overrides=overrides,
-                                compare=BesideSettings(**compare), progress=progress or Notes())
+                                checks=SynthesisChecks(**checks), progress=progress or Notes())
 
 
 def make(checkpoint, out, *objectives, start=None):

@@ -18,7 +18,7 @@ from shiftscope.cli.flags import (
     Result,
     Switch,
 )
-from shiftscope.settings import BesideSettings, SynthesisSettings
+from shiftscope.settings import SynthesisChecks, SynthesisSettings
 
 if TYPE_CHECKING:
     from shiftscope.workflows.syntheses import MeasuredSynthesis
@@ -30,10 +30,10 @@ class SynthesisFlags(SynthesisSettings):
     """Settings of the synthesis."""
 
 
-@Parameter(name="*", group=Group.create_ordered("Comparison"))
+@Parameter(name="*", group=Group.create_ordered("Checks"))
 @dataclass(frozen=True, kw_only=True)
-class ComparisonFlags(BesideSettings):
-    """What the synthesized images are compared with."""
+class CheckFlags(SynthesisChecks):
+    """How the synthesized images are checked."""
 
     data: str | None = None
     """Dataset of the real images (default: that of the training)."""
@@ -45,11 +45,11 @@ class ComparisonFlags(BesideSettings):
         return {name: value for name in ("data", "data_dir") if (value := getattr(self, name)) is not None}
 
 
-SYNTHESIS, COMPARISON = SynthesisFlags(), ComparisonFlags()
+SYNTHESIS, CHECKS = SynthesisFlags(), CheckFlags()
 
 
 def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None, Result] = None,
-              settings: SynthesisFlags = SYNTHESIS, compare: ComparisonFlags = COMPARISON,
+              settings: SynthesisFlags = SYNTHESIS, checks: CheckFlags = CHECKS,
               attribute: Annotated[int, Result] = 0, units: Annotated[bool, Switch, Result] = False,
               out: Annotated[Path, Result] = Path("shiftscope-visualize"),
               overwrite: Annotated[bool, Switch, Result] = False, model: ModelFlags = MODEL,
@@ -79,12 +79,12 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
     )
     from shiftscope.workflows.visualize_checkpoint import visualize_checkpoint
 
-    common: dict[str, Any] = {"out": out, "overrides": compare.given(), "overwrite": overwrite,
+    common: dict[str, Any] = {"out": out, "overrides": checks.given(), "overwrite": overwrite,
                               "progress": output.progress(), **vars(model)}
     with shown.clean_stdout(output.json):
         require_new(out, [*(attribution_files() if attribute else ()), *(UNIT_FILES if units else ())],
                     overwrite=overwrite)
-        syntheses = visualize_checkpoint(checkpoint, objectives, start=start, settings=settings, compare=compare,
+        syntheses = visualize_checkpoint(checkpoint, objectives, start=start, settings=settings, checks=checks,
                                          **common)
         if attribute:
             attribute_checkpoint(checkpoint, count=attribute, **common)

@@ -32,7 +32,7 @@ from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages
 from shiftscope.errors import DataError, quoted
 from shiftscope.files import UnfitFileError, memory, reason, regular_handle
 from shiftscope.reading import MOST_BYTES, as_type, decode
-from shiftscope.results.whole import Count
+from shiftscope.results.validation import Count
 
 MAGIC = b"SHFTPACK"
 VERSION = 1

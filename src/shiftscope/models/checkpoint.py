@@ -19,6 +19,7 @@ from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted, reason_of
 from shiftscope.files import UnfitFileError
 from shiftscope.geometry import MOST_PIXELS
+from shiftscope.migration import migrate, migrate_weights
 from shiftscope.models.adapt import Adapted, Normalization, adapt
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.models.repair import Recipe, Repaired, repair_again
@@ -26,7 +27,7 @@ from shiftscope.models.sizes import LARGEST
 from shiftscope.modules import Classifier, as_module, made_in_inference_mode, model_name
 from shiftscope.reading import as_type, read_json, typed_dict
 from shiftscope.results.base import SCHEMA_VERSION, check_version
-from shiftscope.results.whole import Size
+from shiftscope.results.validation import Size
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 KIND = "shiftscope-checkpoint"
@@ -173,7 +174,7 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG_FILE}; give the folder that holds "
                               f"{WEIGHTS_FILE} and {CONFIG_FILE}")
     try:
-        values = read_json(path)
+        values = migrate(read_json(path))
         check_version(values, f"the checkpoint {folder}")
         model = as_type(values.get("model"), _Described, "model")
         _check_recipes(values["model"].get("repaired", []))
@@ -299,7 +300,7 @@ def _read_weights(path: Path, model: nn.Module) -> dict[str, torch.Tensor]:
     lazy = any(isinstance(value, UninitializedTensorMixin) for value in held)  # they take any shape
     most = files.memory() if lazy else _SLACK + 8 * sum(value.numel() for value in held if _has_shape(value))
     try:
-        return safetensors.torch.load(files.read_regular(path, most))
+        return migrate_weights(safetensors.torch.load(files.read_regular(path, most)), model.state_dict())
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         why = files.reason(error) if isinstance(error, OSError) else error
         raise CheckpointError(f"{path} is truncated or corrupt ({why}); copy it again or train anew") from error

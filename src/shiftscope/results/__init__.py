@@ -1,4 +1,4 @@
-"""Frozen records of what was found out: plain JSON with arrays beside it, readable without torch."""
+"""Results as frozen records: JSON values and NumPy arrays, which can be read without torch."""
 
 from shiftscope.results.attribution import Attribution
 from shiftscope.results.audit import NONFINITE, Audit

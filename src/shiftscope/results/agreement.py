@@ -1,19 +1,19 @@
-"""How far the labels that an image gets at its placements agree: the one definition of consistency and unanimity."""
+"""Consistency and unanimity of the predictions for an image over its placements."""
 
 import numpy as np
 
-_AT_ONCE = 2**22  # predictions whose counts are taken at once: tens of MB
+_CHUNK = 2**22  # predictions counted at a time: tens of MB
 
 
 def agreement(predictions: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the consistency of each image, and whether it gets a single label at all placements.
+    """Return the consistency of each image, and if it has a single label at all placements.
 
-    The consistency sum_k (n_k / P)^2, n_k of the P placements with label k, is the probability that two independent
-    uniform placements get the same label. Non-finite predictions are a label of their own.
+    The consistency is sum_k (n_k / P)^2, where n_k of the P placements have label k: the probability that two
+    independent uniform placements get the same label. Non-finite predictions count as a separate label.
 
     Args:
-        answers: (N, P), classes below `classes`, larger values where a prediction is non-finite.
-        classes: K.
+        predictions: (N, P), classes below `classes`; larger values are non-finite predictions.
+        classes: number of classes K.
 
     Returns:
         float64 (N,) and bool (N,).
@@ -23,7 +23,7 @@ def agreement(predictions: np.ndarray, classes: int) -> tuple[np.ndarray, np.nda
         (array([0.375, 1.   ]), array([False,  True]))
     """
     images, placements = predictions.shape
-    step = max(1, _AT_ONCE // max(placements, classes + 1))
+    step = max(1, _CHUNK // max(placements, classes + 1))
     squares, largest = np.zeros(images), np.zeros(images, np.int64)
     for begin in range(0, images, step):
         part = np.minimum(predictions[begin:begin + step].astype(np.int64), classes)

@@ -1,4 +1,4 @@
-"""Which pixels speak for an answer, and which against it."""
+"""Pixel attributions of predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Seconds
+from shiftscope.results.validation import Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution(Record):
-    """One signed map a picture, from one method: above zero a pixel speaks for the target, below against it.
+    """One signed attribution map per image: positive pixels increase the score of the target, negative ones decrease
+    it.
 
-    Shapes: B pictures of C channels and H x W pixels.
+    Shapes: B images of C channels and H x W pixels.
     """
 
     kind: ClassVar[str] = "attribution"
@@ -28,15 +29,15 @@ class Attribution(Record):
     method: str
     """"integrated-gradients", "grad-cam", "occlusion" or "saliency"."""
     layer: str
-    """Whose map Grad-CAM weighs; empty for methods that look at pixels."""
+    """Layer that Grad-CAM uses; empty for other methods."""
     target: str
-    """Layer whose units are explained: "class", before the softmax, or the name of a layer."""
+    """Layer with the target units: "class" (outputs before the softmax) or the name of a layer."""
     options: dict[str, Any]
-    """What the method was asked for: steps, or window and stride, and the baseline."""
+    """Options of the method: steps, or window and stride, and the baseline."""
     class_names: list[str]
-    """Names of the model's classes; empty where they are not known."""
+    """Class names; empty if unknown."""
     seconds: Seconds
-    """Wall-clock time for all pictures together."""
+    """Wall-clock time for all images."""
     device: str
     notes: list[str]
 
@@ -45,17 +46,17 @@ class Attribution(Record):
     maps: np.ndarray
     """float32 (B, H, W), summed over the channels of a pixel."""
     targets: np.ndarray
-    """int64 (B,), the unit of the target layer that was explained: a class where the target is "class"."""
+    """int64 (B,), target unit of each image: a class if `target` is "class"."""
     labels: np.ndarray
-    """int64 (B,), true classes; -1 where they are not known."""
+    """int64 (B,), true classes; -1 if unknown."""
     predictions: np.ndarray
-    """int64 (B,), the class that the model takes each picture for; -1 where its output is no row of scores."""
+    """int64 (B,), predicted classes; -1 if the output is not a vector of scores."""
     confidence: np.ndarray
     """float32 (B,), softmax probability of that class."""
     scores: np.ndarray
-    """float32 (B,), what the target gives for the picture, before the softmax."""
+    """float32 (B,), activation of the target for the image (classes: before the softmax)."""
     scores_baseline: np.ndarray
     """float32 (B,), the same for the baseline."""
     residuals: np.ndarray
-    """float32 (B,), sum of the map minus (score - score of the baseline): integrated gradients should leave 0
-    (completeness); NaN for the other methods, which promise no such thing."""
+    """float32 (B,), sum of the map minus (score - score of the baseline). It is 0 for exact integrated gradients
+    (completeness); NaN for other methods."""

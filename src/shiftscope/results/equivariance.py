@@ -1,4 +1,4 @@
-"""How far each layer of a model is from commuting with shifts."""
+"""Shift equivariance of each layer of a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count, Seconds
+from shiftscope.results.validation import Count, Seconds
 
 PIXELS_DB = 50.0
-"""Rounding of 8-bit pixels: 6.02 dB a bit and 1.76. A layer above it counts as one that loses nothing."""
+"""Signal-to-noise ratio of 8-bit rounding (6.02 dB per bit plus 1.76 dB). Layers above it count as equivariant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Equivariance(Record):
-    """What moving the object by d pixels does to each layer, beside moving the layer's answer by d / stride.
+    """Compares each layer's output for an image shifted by d pixels with its output shifted by d / stride.
 
-    Figures are in dB, 10 log10(signal power / error power): higher is better, infinity where not a bit differs, NaN
-    where a layer shows nothing of the images. Shapes: L layers in the order in which they run, D shifts.
+    Values are signal-to-noise ratios in dB, 10 log10(signal power / error power): higher is better, infinity if the two
+    are equal, NaN if a layer's output is constant. Shapes: L layers in execution order, D shifts.
     """
 
     kind: ClassVar[str] = "equivariance"
@@ -31,27 +31,27 @@ class Equivariance(Record):
     split: str
     mode: str
     placement: dict[str, Any]
-    """What `Placement.to_dict` gave. Its image, canvas, mode and background count, not its set of offsets."""
+    """Return value of `Placement.to_dict`. Only image, canvas, mode and background matter, not the set of offsets."""
     images: Count
     start: list[int]
-    """(dy, dx) that the shifts are counted from."""
+    """Offset (dy, dx) of shift 0."""
     shifts: list[int]
-    """D numbers of pixels, from 0."""
+    """D shifts in pixels, starting at 0."""
     layers: list[str]
     kinds: list[Literal["map", "units"]]
-    """"map": the error is what remains when the answer to the unmoved image is moved along, the signal is that answer.
-    "units": a layer without rows and columns should not change at all; the error is its change, the signal its spread
-    between images. The two are not comparable."""
+    """"map": the signal is the layer's output for the unshifted image, the error is the difference from it after
+    shifting back. "units": a layer without rows and columns should not change; the error is its change, the signal its
+    variation between images. The two kinds are not comparable."""
     shapes: list[list[int]]
-    """Of each layer's answer to one image."""
+    """Shape of each layer's output for one image."""
     strides: list[list[int] | None]
-    """[down, right], canvas pixels to one pixel of the map; None for units."""
+    """[down, right], canvas pixels per pixel of the map; None for units."""
     overall: list[float | None]
-    """L figures over all shifts but 0 in both directions; None where infinite or not defined."""
+    """L values over all nonzero shifts in both directions; None if infinite or undefined."""
     drops: list[float | None]
-    """dB lost since the map before, figures above `PIXELS_DB` taken as that; None for units."""
+    """Decrease in dB from the previous map, values capped at `PIXELS_DB`; None for units."""
     loses_most: str | None
-    """The map with the largest drop, None where none loses anything."""
+    """Name of the map with the largest drop, None if there is none."""
     seconds: Seconds
     device: str
     notes: list[str]

@@ -1,4 +1,4 @@
-"""What a trained model gets right and wrong."""
+"""Accuracy of a model at random placements and on centered images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ import numpy as np
 from shiftscope.outputs import UNKNOWN
 from shiftscope.reading import typed_dict
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count, table, unlike, wrong_placement
+from shiftscope.results.validation import Count, table, unlike, wrong_placement
 
 
 class _Places(TypedDict):
-    """What an evaluation measures twice."""
+    """A metric at random placements and on centered images."""
 
     random: float
     centered: float
@@ -27,9 +27,9 @@ def _per_class(classes: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Record):
-    """Accuracy of one model on one set of images, at one random placement an image and centered.
+    """Accuracy of one model on one set of images, at one random placement per image and centered.
 
-    Shapes: N images, K classes, G gallery pictures, M pictures behind cells of the confusion matrix.
+    Shapes: N images, K classes, G gallery images, M example images for cells of the confusion matrix.
     """
 
     kind: ClassVar[str] = "evaluation"
@@ -44,27 +44,27 @@ class Evaluation(Record):
     model: str
     dataset: str
     synthetic: bool
-    """True where the images were drawn by our own code: every figure says so."""
+    """True if the images are synthetic; every figure states it."""
     split: str
     """"test", "train" or "validation"."""
     trained: str
-    """"random" or "centered": how the model was trained; "unknown" for a foreign one."""
+    """"random" or "centered": how the model was trained; "unknown" for other models."""
     images: Count
     seed: int
     placement: dict[str, Any]
     class_names: list[str]
     accuracy: dict[str, float]
-    """{"random": ..., "centered": ...}, shares from 0 to 1."""
+    """{"random": ..., "centered": ...}, fractions from 0 to 1."""
     per_class: dict[str, list[float | None]]
-    """{"random": K shares, "centered": K shares}; None for a class without images."""
+    """{"random": K fractions, "centered": K fractions}; None for a class without images."""
     nonfinite: Count
-    """Images whose prediction at the random placement is non-finite: counted as wrong."""
+    """Images whose prediction at the random placement is non-finite; they count as incorrect."""
     output_type: str = UNKNOWN
     """"logits", "probabilities" or "log-probabilities"; "unknown" in records of release 0.1."""
     ties: Count = 0
-    """Images at the random placement whose two largest outputs differ, but by no more than rounding explains."""
+    """Images at the random placement whose two largest outputs differ by no more than rounding explains."""
     exact_ties: Count = 0
-    """Images at the random placement whose two largest outputs are equal: the first of them is the prediction."""
+    """Images at the random placement whose two largest outputs are equal; the first is the prediction."""
     notes: list[str]
 
     labels: np.ndarray
@@ -78,18 +78,18 @@ class Evaluation(Record):
     predictions_centered: np.ndarray
     """int64 (N,)."""
     confusion: np.ndarray
-    """int64 (K, K), rows true, columns predicted, random placements; images that are not finite are left out."""
+    """int64 (K, K), rows true, columns predicted, random placements; non-finite predictions are excluded."""
     confusion_centered: np.ndarray
     """int64 (K, K)."""
     gallery_index: np.ndarray
-    """int64 (G,), which images the gallery shows: the first G, not picked."""
+    """int64 (G,), indices of the gallery images: the first G, not selected."""
     gallery_canvases: np.ndarray
-    """uint8 (G, C, H, W), those images as the model saw them."""
+    """uint8 (G, C, H, W), the gallery images on their canvases."""
     cell_index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """int64 (M,), rising: up to four images for each cell (true, predicted) of `confusion`, the first ones, see
-    `evaluation.examples`; none in records of earlier releases."""
+    """int64 (M,), in increasing order: the first images (up to four) of each cell (true, predicted) of `confusion`, see
+    `evaluation.examples`; empty in records of earlier releases."""
     cell_images: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
-    """uint8 (M, C, h, w), those images as the dataset stores them."""
+    """uint8 (M, C, h, w), the example images as stored in the dataset."""
 
     def sizes(self) -> dict[str, int]:
         return {"N": self.images, "K": len(self.class_names)}

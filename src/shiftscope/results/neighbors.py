@@ -1,4 +1,4 @@
-"""Real images beside a synthesis: which excite a unit most, and where on the canvas they do so."""
+"""Real images, and placements, with the highest activation of a unit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count, Seconds
+from shiftscope.results.validation import Count, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbors(Record):
-    """What the units of an objective give for real images at many placements.
+    """Activations of the units of an objective for real images at many placements.
 
-    Shapes: U units, the k best images of each, N images at P placements each, canvases of C channels and H x W pixels,
-    B bins, L units of the layer that the objective is about.
+    Shapes: U units, the k images with the highest activation of each, N images at P placements each, canvases of C
+    channels and H x W pixels, B bins, L units of the layer of the objective.
     """
 
     kind: ClassVar[str] = "neighbors"
@@ -29,50 +29,51 @@ class Neighbors(Record):
 
     model: str
     objective: str
-    """Whose units these are, for instance "fc1:all"."""
+    """The objective, for example "fc1:all"."""
     units: list[str]
-    """U names, for instance "fc1:17" or "class:Bag"."""
+    """U names, for example "fc1:17" or "class:Bag"."""
     dataset: str
     synthetic: bool
-    """True where the images were drawn by our own code: every figure says so."""
+    """True if the images are synthetic; every figure states it."""
     split: str
     class_names: list[str]
     images: Count
-    """N: the first images of the split, not picked ones."""
+    """N: the first images of the split."""
     placements: Count
-    """P, of each image."""
+    """P: number of placements of each image."""
     possible: Count
-    """Placements that there are: where P is smaller, the best placement is the best of those P."""
+    """Number of possible placements. If P is smaller, the best placement is the best of those P."""
     placement: dict[str, Any]
-    """What `Placement.to_dict` gave for the P placements."""
+    """Return value of `Placement.to_dict` for the P placements."""
     seconds: Seconds
-    """Wall-clock time; objectives that were asked about together share it."""
+    """Wall-clock time, shared by objectives that were computed together."""
     device: str
 
     top_index: np.ndarray
-    """int64 (U, k), numbers of the images, best first; an image counts once, at its best placement."""
+    """int64 (U, k), image indices in decreasing order of activation; each image is listed once, at its best
+    placement."""
     top_offset: np.ndarray
-    """int64 (U, k, 2), (dy, dx) of that placement."""
+    """int64 (U, k, 2), offset (dy, dx) of that placement."""
     top_activation: np.ndarray
-    """float32 (U, k), what the unit gives there: classes before the softmax, channels as their mean."""
+    """float32 (U, k), activation there: classes before the softmax, channels averaged over positions."""
     top_labels: np.ndarray
     """int64 (U, k), true classes."""
     top_canvases: np.ndarray
-    """uint8 (U, k, C, H, W), those images at those placements."""
+    """uint8 (U, k, C, H, W), the images at these placements."""
     counts: np.ndarray
-    """int64 (U, B), histogram of the activation over all N x P pictures."""
+    """int64 (U, B), histogram of the activation over all N x P placed images."""
     edges: np.ndarray
-    """float64 (U, B + 1), of its bins."""
+    """float64 (U, B + 1), bin edges."""
     mean: np.ndarray
-    """float32 (U,), over all N x P pictures."""
+    """float32 (U,), over all N x P placed images."""
     maximum: np.ndarray
     """float32 (U,)."""
     fields: np.ndarray
-    """int64 (U, 4), receptive fields: pixels [top, left, bottom, right) of the canvas; a channel's is that of its unit
-    in the middle."""
+    """int64 (U, 4), receptive fields: pixels [top, left, bottom, right) of the canvas; for a channel, that of its
+    middle position."""
     peaks: np.ndarray
-    """float32 (L,), the most that each unit of the layer gave at any of its places for any picture; empty where the
-    objective is about classes or about several layers."""
+    """float32 (L,), largest activation of each unit of the layer over positions and images; empty for classes and for
+    objectives with several layers."""
 
     def sizes(self) -> dict[str, int]:
         return {"U": len(self.units)}
@@ -82,7 +83,7 @@ class Neighbors(Record):
 
     @property
     def words(self) -> str:
-        """Which pictures were looked at, in a sentence."""
+        """The images and placements that were searched, in a sentence."""
         where = f"all {self.placements:,}" if self.placements == self.possible else (
             f"{self.placements:,} of {self.possible:,}")
         return f"The first {self.images:,} {self.split} images at {where} placements."

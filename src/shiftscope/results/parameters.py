@@ -1,17 +1,17 @@
-"""The parameters of a model in a table."""
+"""Statistics of the parameters of a model."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ParameterRow:
-    """One tensor of parameters."""
+    """Statistics of one parameter tensor."""
 
     name: str
     shape: tuple[int, ...]
     count: int
     mean: float
     std: float
-    """Standard std over all its numbers (population)."""
+    """Population standard deviation."""
     norm: float
-    """Root of the sum of squares."""
+    """Euclidean norm."""

@@ -1,4 +1,4 @@
-"""How good the pictures of a synthesis are, in figures."""
+"""Quality metrics of synthesized images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count, Seconds
+from shiftscope.results.validation import Count, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality(Record):
-    """Figures of merit of a `Synthesis`. A figure that was not asked for, or has no meaning, is None or NaN.
+    """Quality metrics of a `Synthesis`. A metric that was not requested or is undefined is None or NaN.
 
     Shapes: U units.
     """
@@ -28,50 +28,52 @@ class Quality(Record):
     objective: str
     units: list[str]
     seconds_per_unit: Seconds
-    """Time of the synthesis over its units."""
+    """Time of the synthesis per unit."""
     exceeds_real: float | None
-    """Share of the units whose picture excites them more than every real image did; None without real images."""
+    """Fraction of units whose activation on their synthesized image exceeds that on every real image; None without real
+    images."""
     dead: float | None
-    """Share of the layer's units that were never above 0 for a real image: behind a ReLU they are silent. None for
-    classes, for objectives about several layers, and without real images."""
+    """Fraction of the layer's units whose activation is never above 0 for a real image (dead units). None for classes,
+    for objectives with several layers, and without real images."""
     dead_units: list[int]
-    """Their numbers."""
+    """Indices of the dead units."""
     judge: str | None
-    """Name of the independent model."""
+    """Name of the second model that classifies the synthesized images."""
     transfer: float | None
-    """Share of the class pictures that the judge takes for the class they were made for."""
+    """Fraction of images synthesized for classes that the judge assigns to the target class."""
     seeds: Count
-    """Random starts that `seed_stability` is about; 0 where it was not asked for."""
+    """Number of random start images for `seed_stability`; 0 if not requested."""
     shift: Count
-    """Pixels by which pictures were rolled for `placement_stability`."""
+    """Shift in pixels for `placement_stability`."""
     pictures: str
-    """Which real pictures were looked at, in a sentence; empty where there were none."""
+    """The real images that were searched, in a sentence; empty if none."""
 
     over_best: np.ndarray
-    """float32 (U,), activation reached over the largest one among the real pictures; NaN where that is not above 0."""
+    """float32 (U,), ratio of the activation on the synthesized image to the largest activation on real images; NaN if
+    the latter is not above 0."""
     selectivity: np.ndarray
-    """float32 (U,), the unit's share of what all units of its layer give for its picture, counting what is above 0; for
-    a class its softmax probability. Chance is 1 over the number of units."""
+    """float32 (U,), the unit's activation divided by the sum of positive activations of its layer; for a class its
+    softmax probability. The chance level is 1 over the number of units."""
     seed_stability: np.ndarray
-    """float32 (U,), mean correlation of the pictures from each two of the random starts."""
+    """float32 (U,), mean pairwise correlation of the images from different random starts."""
     placement_stability: np.ndarray
-    """float32 (U,), mean share of the activation that is left when the picture is rolled by `shift` pixels in each of
-    eight directions; NaN where the activation is not above 0."""
+    """float32 (U,), mean fraction of the activation that remains when the image is rolled by `shift` pixels in eight
+    directions; NaN if the activation is not above 0."""
     judged: np.ndarray
-    """int64 (U,), class that the judge takes each picture for; -1 without a judge."""
+    """int64 (U,), class predicted by the judge; -1 without a judge."""
     judged_correct: np.ndarray
-    """bool (U,), whether that is the class that the picture was made for."""
+    """bool (U,), True if the judge predicts the target class."""
 
     def sizes(self) -> dict[str, int]:
         return {"U": len(self.units)}
 
     def means(self) -> dict[str, float | None]:
-        """Return the mean of each figure over the units that have one, None where none has."""
+        """Return the mean of each metric over units, ignoring NaN; None if all are NaN."""
         found = {name: getattr(self, name) for name in self.arrays if not name.startswith("judged")}
         return {name: float(np.nanmean(values)) if np.isfinite(values).any() else None
                 for name, values in found.items()}
 
     def summary(self) -> dict[str, Any]:
-        """Return everything as plain values: the small fields, under "means" those of each figure, and the arrays."""
+        """Return all fields as plain values, with the means of the metrics under "means"."""
         arrays = {name: getattr(self, name).tolist() for name in self.arrays}
         return self.to_dict() | {"means": self.means()} | arrays

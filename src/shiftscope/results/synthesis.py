@@ -1,4 +1,4 @@
-"""Pictures that excite the units of a model."""
+"""Images that maximally activate units of a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Seconds
+from shiftscope.results.validation import Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis(Record):
-    """One picture a unit, made by gradient ascent on its pixels (activation maximization).
+    """One image per unit, made by gradient ascent on its pixels (activation maximization).
 
-    Shapes: U units, pictures of C channels and H x W pixels.
+    Shapes: U units, images of C channels and H x W pixels.
     """
 
     kind: ClassVar[str] = "synthesis"
@@ -26,36 +26,38 @@ class Synthesis(Record):
 
     model: str
     objective: str
-    """What was climbed, for instance "fc1:all"."""
+    """The objective, for example "fc1:all"."""
     units: list[str]
-    """U names, for instance "fc1:17" or "class:Bag"."""
+    """U names, for example "fc1:17" or "class:Bag"."""
     class_names: list[str]
-    """Names of the model's classes; empty where they are not known."""
+    """Class names; empty if unknown."""
     start: str
-    """"zero" (mid-gray), "black", "random", "mean" or "image": what the ascent began with."""
+    """"zero" (mid-gray), "black", "random", "mean" or "image": the start image."""
     settings: dict[str, Any]
-    """Everything that decided how: the settings, and under "preset" what they were taken from where left open."""
+    """The settings, and under "preset" the source of those that were not given."""
     seconds: Seconds
-    """Wall-clock time for all units together."""
+    """Wall-clock time for all units."""
     device: str
     notes: list[str]
 
     images: np.ndarray
     """float32 (U, C, H, W), pixels in [0, 1]."""
     activations: np.ndarray
-    """float32 (U,), what each unit gives for its picture: classes before the softmax, channels as their mean."""
+    """float32 (U,), activation on the synthesized image: classes before the softmax, channels averaged over
+    positions."""
     activations_start: np.ndarray
-    """float32 (U,), the same for the picture that the ascent began with."""
+    """float32 (U,), the same for the start image."""
     predictions: np.ndarray
-    """int64 (U,), the class that the model takes each picture for; -1 where its output is no row of scores."""
+    """int64 (U,), predicted classes; -1 if the output is not a vector of scores."""
     confidence: np.ndarray
     """float32 (U,), softmax probability of that class."""
     steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """int64 (U,), steps that each picture took before its score stopped rising."""
+    """int64 (U,), number of steps until the score stopped increasing."""
     dead: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    """bool (U,), units that nothing excites: no pixel changes them, or they stay at or below zero on their picture."""
+    """bool (U,), units that could not be activated: their gradient is zero, or their activation stays at or below
+    zero."""
     judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """int64 (U,), the class that the judge, another model, takes each picture for; empty where there was none."""
+    """int64 (U,), class predicted by another model, the judge; empty without a judge."""
 
     def sizes(self) -> dict[str, int]:
         return {"U": len(self.units)}

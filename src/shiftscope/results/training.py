@@ -1,14 +1,14 @@
-"""What training a model leaves behind."""
+"""Result of a training."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count, Seconds
+from shiftscope.results.validation import Count, Seconds
 
 
 class EpochRecord(TypedDict):
-    """One line of a history. Losses are mean cross entropy; accuracies are shares, 0 to 1; val_accuracy may be None."""
+    """One epoch. Losses are mean cross entropy; accuracies are fractions from 0 to 1; val_accuracy may be None."""
 
     epoch: int
     train_loss: float
@@ -18,10 +18,11 @@ class EpochRecord(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult(Record):
-    """How a training went.
+    """Result of a training.
 
     `train_accuracy` is the running mean over an epoch's steps, with dropout active; `val_accuracy` is measured after
-    the epoch at one fixed seeded placement an image. `train_seconds` counts training steps only, over all resumes.
+    the epoch at one fixed random placement per image. `train_seconds` counts training steps only, including those
+    before a resume.
     """
 
     kind: ClassVar[str] = "training"
@@ -31,20 +32,20 @@ class TrainResult(Record):
     dataset: str
     parameters: Count
     epochs: Count
-    """Epochs done."""
+    """Number of completed epochs."""
     seed: int
     trained: str
     """"random" (random placements) or "centered" (the middle placement only)."""
     train_images: Count
-    """Images trained on, validation not counted."""
+    """Number of training images, without validation images."""
     validation_images: Count
     train_seconds: Seconds
     images_per_second: Seconds
     history: list[EpochRecord]
     settings: dict[str, Any]
-    """`TrainSettings`, resolved."""
+    """Resolved `TrainSettings`."""
     placement: dict[str, Any]
     device: str
     checkpoint: str | None
     notes: list[str]
-    """What happened on the way that a reader should know (fallbacks, warnings)."""
+    """Fallbacks and warnings during the training."""

@@ -1,4 +1,4 @@
-"""How the units of a model's layers behave on real images."""
+"""Activation statistics of the units of a model on real images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,29 +8,29 @@ import numpy as np
 
 from shiftscope.reading import as_type
 from shiftscope.results.base import Record
-from shiftscope.results.whole import Count, unlike
+from shiftscope.results.validation import Count, unlike
 
 
 @dataclass(frozen=True)
 class UnitRow:
-    """One layer: fully connected, its units are neurons; a convolution, its units are channels."""
+    """Statistics of one layer. Units are neurons of fully connected layers or channels of convolutions."""
 
     layer: str
     after_relu: bool
-    """Whether the figures are of what the ReLU after the layer gives; else of the layer itself, which has none."""
+    """True if the statistics are of the output of the ReLU that follows the layer."""
     units: int
     dead: tuple[int, ...]
-    """Units that are never above zero after their ReLU; of a layer without one, units that never change."""
+    """Units that are never above zero after the ReLU; without a ReLU, units with constant output."""
     duplicates: tuple[tuple[int, int], ...]
-    """Pairs whose activations have a correlation above 0.99 or below -0.99, over all images and places."""
+    """Pairs whose activations have a correlation above 0.99 or below -0.99, over all images and positions."""
     mean: float
-    """Mean activation over images, units and places."""
+    """Mean activation over images, units and positions."""
     sparsity: float | None
-    """Share of activations that are not above zero; None without a ReLU, where zero means nothing."""
+    """Fraction of activations that are not above zero; None without a ReLU."""
 
     @property
     def repeated(self) -> int:
-        """Number of units that double an earlier one: so many could be left out.
+        """Number of units that duplicate an earlier one.
 
         >>> UnitRow("fc1", True, 5, (), ((0, 2), (0, 3), (2, 3)), 0.5, 0.5).repeated
         2
@@ -40,7 +40,7 @@ class UnitRow:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitTable(Record):
-    """One row a layer, with arrays over all its units, layer after layer."""
+    """One row per layer, and arrays over the units of all layers in order."""
 
     kind: ClassVar[str] = "units"
     arrays: ClassVar[tuple[str, ...]] = ("maximum", "means", "active")
@@ -51,18 +51,18 @@ class UnitTable(Record):
     split: str
     images: Count
     seed: int
-    """Of the placements."""
+    """Seed of the placements."""
     placement: dict[str, Any]
     rows: list[dict[str, Any]]
-    """One `UnitRow` a layer, as plain values."""
+    """One `UnitRow` per layer, as plain values."""
     notes: list[str]
 
     maximum: np.ndarray
-    """float32 (U,), largest activation of each unit over all images and places."""
+    """float32 (U,), largest activation of each unit over all images and positions."""
     means: np.ndarray
     """float32 (U,), mean activation."""
     active: np.ndarray
-    """float32 (U,), share of activations above zero."""
+    """float32 (U,), fraction of activations above zero."""
 
     @property
     def layers(self) -> list[UnitRow]:

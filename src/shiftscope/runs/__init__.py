@@ -1,4 +1,4 @@
-"""Run folders: their layout, who may write into them, and the log that grows while a run goes on."""
+"""Run folders: layout, exclusive access, and the log of a run."""
 
 from shiftscope.runs.folder import RunFolder, find_checkpoint
 from shiftscope.runs.jobs import Job, jobs_of, slug

@@ -1,4 +1,4 @@
-"""The trainings of a run by name, as its settings ask for them."""
+"""The training jobs of a run."""
 
 import re
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from shiftscope.settings import RunSettings
 
 CONTROL = "two-full"
-"""The model whose centered twin is always trained: what moving costs is the first lesson."""
+"""The model that is always trained on centered images as well."""
 
 
 def slug(name: str) -> str:
-    """Return `name` as a file name.
+    """Return `name` with characters that are safe in file names.
 
     >>> slug("my_models:Net")
     'my_models-Net'
@@ -20,7 +20,7 @@ def slug(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to train: a model, on moved or on centered images, with one seed."""
+    """A model to train with one seed, on random placements or on centered images."""
 
     model: str
     seed: int
@@ -28,12 +28,12 @@ class Job:
 
     @property
     def key(self) -> str:
-        """The job's name in folders and logs, for instance "two-full-centered-seed1"."""
+        """Name of the job in folders and logs, for example "two-full-centered-seed1"."""
         return f"{self.model}{'-centered' if self.centered else ''}-seed{self.seed}"
 
 
 def jobs_of(run: RunSettings) -> list[Job]:
-    """Return the trainings of a run, seed by seed, each control right after its model.
+    """Return the jobs of a run, seed by seed; each control follows its model.
 
     >>> [job.key for job in jobs_of(RunSettings())]
     ['two-full-seed0', 'two-full-centered-seed0', 'two-conv-seed0']

@@ -1,4 +1,4 @@
-"""The lock on a folder: only one process at a time writes into it."""
+"""A lock on a folder, which lets only one process write into it."""
 
 import errno
 from collections.abc import Callable
@@ -12,16 +12,16 @@ _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 def lock_folder(folder: Path, note: Callable[[str], None]) -> FileLock | None:
-    """Lock a folder until the lock is released or this process ends, however it ends.
+    """Lock a folder until the lock is released or this process ends.
 
     The system releases the lock of a process that was killed. Forked processes do not inherit it.
 
     Args:
         folder: the folder; the empty file `.lock` is created in it and stays there.
-        note: called with a warning where the file system has no locks.
+        note: called with a warning if the file system does not support locks.
 
     Returns:
-        The lock; None where the file system has no locks.
+        The lock; None if the file system does not support locks.
 
     Raises:
         filelock.Timeout: another process holds it.
@@ -33,7 +33,7 @@ def lock_folder(folder: Path, note: Callable[[str], None]) -> FileLock | None:
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
             raise
-        note(f"the file system of {folder} has no locks ({error.strerror}): make sure that no other process writes "
-             "into this folder")
+        note(f"the file system of {folder} does not support locks ({error.strerror}); make sure that no other process "
+             "writes into this folder")
         return None
     return lock

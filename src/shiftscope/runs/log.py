@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one flushed line an epoch, readable while a run goes on."""
+"""`metrics.jsonl`: one line per epoch, which can be read during a run."""
 
 import json
 import time
@@ -9,23 +9,24 @@ from typing import Any
 from shiftscope import files
 from shiftscope.errors import CheckpointError
 from shiftscope.files import UnfitFileError
+from shiftscope.migration import renamed
 from shiftscope.reading import decode
 
 MOST_BYTES = 64 * 2**20
-"""Size limit of a log: ten thousand epochs have two megabytes."""
+"""Size limit of a log. Ten thousand epochs take two megabytes."""
 
 
 def parse_log(text: str) -> tuple[list[dict[str, Any]], int]:
-    """Return the records in the text of a log, and how many lines could not be read.
+    """Return the records of a log and the number of lines that cannot be read.
 
-    A torn last line (the writer was killed, or is just writing) is left out and not counted.
+    An incomplete last line (from a process that was killed or is still writing) is ignored.
 
     >>> parse_log('{"job": "a", "epoch": 1}\\nnonsense\\n{"job": "a", "ep')
     ([{'job': 'a', 'epoch': 1}], 1)
     """
-    *whole, torn = text.split("\n")  # names may hold what str.splitlines takes for the end of a line
-    found = [_record(line) for line in whole if line.strip()]
-    records = [record for record in (*found, _record(torn)) if record is not None]
+    *lines, last = text.split("\n")  # names may contain characters that str.splitlines treats as line ends
+    found = [_record(line) for line in lines if line.strip()]
+    records = [record for record in (*found, _record(last)) if record is not None]
     return records, found.count(None)
 
 
@@ -34,24 +35,24 @@ def _record(line: str) -> dict[str, Any] | None:
         record = decode(line)
     except UnfitFileError:
         return None
-    return record if isinstance(record, dict) else None
+    return renamed(record) if isinstance(record, dict) else None
 
 
-def _is_by(value: Any, epoch: int) -> bool:
+def _is_up_to(value: Any, epoch: int) -> bool:
     return isinstance(value, int) and value <= epoch
 
 
 class MetricsLog:
-    """Appends records of jobs; every record holds "job" and "epoch"."""
+    """Appends records of jobs. Each record has the keys "job" and "epoch"."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all whole records; a torn last line (the writer was killed) is left out.
+        """Return all records; an incomplete last line is ignored.
 
         Raises:
-            CheckpointError: the file is no regular file, or larger than any log.
+            CheckpointError: not a regular file, or above the size limit.
         """
         if not self.path.exists():
             return []
@@ -61,37 +62,34 @@ class MetricsLog:
             raise CheckpointError(f"{self.path} cannot be read ({files.reason(error)}); move it away") from error
 
     def append(self, record: dict[str, Any]) -> None:
-        """Write one line and flush it to the disk."""
+        """Write one line and flush it to disk."""
         files.append_text(self.path, json.dumps(files.plain(record), ensure_ascii=False, allow_nan=False) + "\n")
 
     def truncate(self, job: str, epoch: int) -> None:
-        """Drop what a resumed job will write again: its records after `epoch`, and a torn line."""
-        kept = [record for record in self.read() if record.get("job") != job or _is_by(record.get("epoch"), epoch)]
+        """Remove the records of a job after `epoch`, and an incomplete line, before the job is resumed."""
+        kept = [record for record in self.read() if record.get("job") != job or _is_up_to(record.get("epoch"), epoch)]
         if not self.path.exists():
             return
         lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in kept]
         files.write_text(self.path, "".join(lines))
 
 
-TIMES = ("epoch_seconds", "images_per_second")
-"""Keys of a line that differ when a training is repeated; all others are the same to the last digit."""
-
-
 class EpochLog:
-    """Appends the epochs of one training, each with how long it took; its clock starts when it is made.
+    """Appends one line per epoch of a training, with its duration.
 
-    A line holds what `job` says, the record of the epoch, and
-    "epochs" (how many the training has in all),
-    "epoch_seconds" (wall time since the line before, validation and saving counted in; in the epoch with which a
-    resumed training goes on, the time since then), and
-    "images_per_second" (training images in that time: somewhat less than in `metrics.json`, where only steps count).
+    A line contains the values of `job`, the record of the epoch, and
+    "epochs" (total number of epochs),
+    "epoch_seconds" (wall time since the previous line, including validation and saving; after resuming, the time since
+    then), and
+    "images_per_second" (training images in that time; lower than in `metrics.json`, which counts training steps only).
+    The clock starts when the object is created.
 
     Args:
         log: the log of the run.
-        job: what every line says of the job: "job", "model", "seed".
-        epochs: epochs of the training.
-        images: images that an epoch is trained on.
-        done: how many of them had their turn before, in the epoch with which a resumed training goes on.
+        job: values written to every line: "job", "model", "seed".
+        epochs: total number of epochs.
+        images: training images per epoch.
+        done: images of the current epoch that were processed before the training was resumed.
     """
 
     def __init__(self, log: MetricsLog, job: Mapping[str, Any], *, epochs: int, images: int, done: int = 0):
@@ -99,7 +97,7 @@ class EpochLog:
         self.begun, self.left = time.perf_counter(), max(images - done, 0)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Append the record of the epoch that has just ended."""
+        """Append the record of an epoch that has ended."""
         now = time.perf_counter()
         seconds = max(now - self.begun, 1e-6)
         self.log.append(self.job | dict(record) | {"epochs": self.epochs, "epoch_seconds": round(seconds, 3),

@@ -1,4 +1,4 @@
-"""`manifest.json`: the files in a run folder that Shiftscope wrote. No other file there is replaced or removed."""
+"""`manifest.json`: the files in a run folder that Shiftscope wrote. Only these are ever replaced or removed."""
 
 import os
 import socket
@@ -13,24 +13,24 @@ from shiftscope import files
 MANIFEST = "manifest.json"
 
 _MOST_BYTES = 16 * 2**20
-"""No manifest is larger: a run with 1,000 models lists some 50,000 files in 3 MB."""
+"""Size limit. A run with 1,000 models lists about 50,000 files in 3 MB."""
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """What `manifest.json` holds."""
+    """Content of `manifest.json`."""
 
     schema_version: Literal[1] = 1
     kind: Literal["shiftscope-manifest"] = "shiftscope-manifest"
     pid: int
-    """Number of the process that wrote into the folder last."""
+    """Number of the last process that wrote into the folder."""
     host: str
-    """Name of its machine."""
+    """Name of the machine of that process."""
     files: list[str]
-    """Paths relative to the folder, parts separated by "/"."""
+    """Paths relative to the folder, separated by "/"."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of a folder, without names that lead out of it; None where it is missing or not valid."""
+    """Return the manifest of a folder, without paths outside the folder; None if it is missing or invalid."""
     path = folder / MANIFEST
     try:
         if not files.is_plain(path, most_bytes=_MOST_BYTES):
@@ -42,13 +42,13 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def write_manifest(folder: Path, names: Iterable[str]) -> None:
-    """Write the manifest of a folder in which this process writes."""
+    """Write the manifest of a folder."""
     made = Manifest(pid=os.getpid(), host=socket.gethostname(), files=sorted(names))
     files.write_json(folder / MANIFEST, msgspec.to_builtins(made))
 
 
 def stays_inside(name: str) -> bool:
-    """Return whether a name from a manifest is a plain relative path.
+    """Return True if a name from a manifest is a relative path inside the folder.
 
     >>> stays_inside("figures/curves.png"), stays_inside("../thesis.tex"), stays_inside("/etc/passwd")
     (True, False, False)
@@ -57,7 +57,7 @@ def stays_inside(name: str) -> bool:
 
 
 def link_above(folder: Path, name: str) -> Path | None:
-    """Return the first symbolic link among the folders between `folder` and the file `name` in it."""
+    """Return the first symbolic link among the parent folders of the file `name` below `folder`, or None."""
     path = folder
     for part in name.split("/")[:-1]:
         path = path / part

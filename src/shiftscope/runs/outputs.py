@@ -1,4 +1,4 @@
-"""Folders that results and figures are written into, beside files of any origin, of which none is replaced unasked."""
+"""Writing results and figures into folders without replacing existing files by accident."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _LARGEST_SUMMARY = 64 * 2**20
 
 
 def figure_files(*names: str) -> list[str]:
-    """Return the files of figures.
+    """Return the file names of figures.
 
     >>> figure_files("curves")
     ['curves.png', 'curves.svg']
@@ -23,7 +23,7 @@ def figure_files(*names: str) -> list[str]:
 
 
 def record_files(*folders: str) -> list[str]:
-    """Return the files of records in subfolders; "." is the folder itself.
+    """Return the file names of results in subfolders; "." is the folder itself.
 
     >>> record_files("units")
     ['units/result.json', 'units/arrays.npz']
@@ -32,7 +32,7 @@ def record_files(*folders: str) -> list[str]:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise an `OutputError` where a folder can be neither written nor made; nothing is changed."""
+    """Raise an `OutputError` if a folder can be neither written nor created; nothing is changed."""
     path = folder.absolute()
     there = next(place for place in (path, *path.parents) if os.path.lexists(place))
     if not there.is_dir():
@@ -42,12 +42,12 @@ def require_writable(folder: Path) -> None:
 
 
 def require_new(folder: Path, names: Iterable[str], *, overwrite: bool = False, summaries: Iterable[str] = ()) -> None:
-    """Raise an error where a command cannot write its files into a folder; nothing is changed.
+    """Raise an error if a command cannot write its files into a folder; nothing is changed.
 
     Args:
         names: paths of the files, relative to the folder.
-        overwrite: whether files may be replaced; folders never are.
-        summaries: further files, JSON that may replace what an earlier call of the command wrote.
+        overwrite: if True, existing files may be replaced; folders never are.
+        summaries: further JSON files, which may replace those of an earlier call of the command.
 
     Raises:
         UsageError: one of the files exists.
@@ -58,14 +58,14 @@ def require_new(folder: Path, names: Iterable[str], *, overwrite: bool = False, 
     for name in (*names, *foreign):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
-            raise UsageError(f"{path} is a folder, and a file of this name is to be written: move it away, or choose "
-                             "another folder with --out")
+            raise UsageError(f"{path} is a folder, and a file with this name must be written; move the folder, or "
+                             "choose another folder with --out")
         if os.path.lexists(path) and not overwrite:
-            raise UsageError(f"{path} already exists: replace it with --overwrite, or choose another folder with --out")
+            raise UsageError(f"{path} already exists; replace it with --overwrite, or choose another folder with --out")
 
 
 def _is_summary(path: Path) -> bool:
-    """Whether a file is a JSON document of Shiftscope."""
+    """Return True if a file is a JSON document written by Shiftscope."""
     try:
         if not files.is_plain(path, most_bytes=_LARGEST_SUMMARY):
             return False
@@ -78,16 +78,16 @@ def _is_summary(path: Path) -> bool:
 @contextmanager
 def new_files(folder: Path | None, names: Iterable[str] = (), *, overwrite: bool = False,
               summaries: Iterable[str] = ()) -> Iterator[None]:
-    """Let a command write into a folder for the time of the block, without replacing files unless `overwrite` says so.
+    """Protect existing files in a folder while a command writes into it, unless `overwrite` is set.
 
     Args:
-        folder: None where the command writes nothing.
-        names: the files as far as they are known, relative to the folder; checked first.
+        folder: None if the command writes nothing.
+        names: paths relative to the folder that are known in advance; they are checked first.
         overwrite, summaries: see `require_new`.
 
     Raises:
-        UsageError, OutputError: see `require_new`; said before the block begins.
-        OutputError: a file that the block writes exists already, or was created meanwhile.
+        UsageError, OutputError: see `require_new`; raised before the block is entered.
+        OutputError: a file that the block writes already exists.
     """
     if folder is None:
         yield

@@ -8,6 +8,7 @@ from typing import Any
 
 from shiftscope.errors import CheckpointError, did_you_mean
 from shiftscope.files import UnfitFileError
+from shiftscope.migration import migrate
 from shiftscope.reading import decode
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import RunFolder
@@ -89,6 +90,7 @@ class RunFiles:
             values = None
         if not isinstance(values, dict):
             return None, f"{name} cannot be read, for it holds no JSON object; it is left out."
+        values = migrate(values)
         version = values.get("schema_version")
         if version != SCHEMA_VERSION:
             return None, (f"{name} has schema version {_short(version)}, this release reads version {SCHEMA_VERSION}; "

@@ -14,6 +14,7 @@ from torch import nn
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted
 from shiftscope.files import UnfitFileError
+from shiftscope.migration import migrate, migrate_weights
 from shiftscope.reading import as_type, decode
 from shiftscope.results.base import SCHEMA_VERSION, check_version
 from shiftscope.results.training import EpochRecord
@@ -84,8 +85,10 @@ def load_state(folder: Path, device: torch.device, model: nn.Module) -> Stored |
         with files.open_regular(path, most) as stream:
             _check_archive(stream)
             stored = torch.load(stream, map_location=device, weights_only=True)
-        check_version(as_type(stored, dict[str, Any]), f"the training state {path}")
+        stored = migrate(as_type(stored, dict[str, Any]))
+        check_version(stored, f"the training state {path}")
         found = as_type(stored, Stored)
+        found["tensors"]["model"] = migrate_weights(found["tensors"]["model"], model.state_dict())
         decode(msgspec.json.encode(found["identity"]))  # an error unless it is plain
         _check_counts(found["state"], found["tensors"]["plan"])
     except ShiftscopeError:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from shiftscope.placement import Placement
-from shiftscope.settings import Parametrized, SynthesisSettings
+from shiftscope.settings import Parametrization, SynthesisSettings
 
 LARGE = 128
 """Sides from here on are large: natural images, whose frequencies want the 1/f of their spectrum."""
@@ -28,7 +28,7 @@ class Preset:
     """Values for what is left open."""
 
     preset: str
-    parametrization: Parametrized = "pixels"
+    parametrization: Parametrization = "pixels"
     steps: int = 20
     step_size: float = 0.25
     momentum: float = 0.5

@@ -127,7 +127,7 @@ def _names(models: Iterable[Candidate]) -> str:
 
 
 def _only_ones(a: dict[Any, Candidate], b: dict[Any, Candidate]) -> list[tuple[Candidate, Candidate]]:
-    return [(*a.values(), *b.values())] if len(a) == len(b) == 1 else []
+    return list(zip(a.values(), b.values(), strict=True)) if len(a) == len(b) == 1 else []
 
 
 def _chosen(a: Candidates, b: Candidates, models: Sequence[str], *,

@@ -29,7 +29,7 @@ from shiftscope.placement import Placement, texture
 from shiftscope.progress import Progress
 from shiftscope.reading import as_type
 from shiftscope.resolve import is_object_name
-from shiftscope.results.whole import Size, wrong_placement
+from shiftscope.results.validation import Size, wrong_placement
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.text import valid_unicode

@@ -67,7 +67,7 @@ def export_checkpoint(checkpoint: Path, file: Path, *, batch: int | None = None,
     if file.is_dir():
         raise UsageError(f"{file} is a folder: choose another file with --onnx")
     if os.path.lexists(file) and not overwrite:
-        raise UsageError(f"{file} already exists: replace it with --overwrite, or choose another file with --onnx")
+        raise UsageError(f"{file} already exists; replace it with --overwrite, or choose another file with --onnx")
     require_writable(file.parent)
     loaded = open_checkpoint(checkpoint, device="cpu", allow_code=allow_code)
     return export_onnx(loaded.model, file, (loaded.channels, *loaded.placement.canvas), batch=batch)

@@ -17,7 +17,7 @@ from shiftscope.reporting import class_gallery, neighbors_figure, neuron_gallery
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files, record_files
-from shiftscope.settings import BesideSettings, SynthesisSettings
+from shiftscope.settings import SynthesisChecks, SynthesisSettings
 from shiftscope.visualization import default_objectives, parameter_rows, visualize
 from shiftscope.visualization.neighbors import coarser
 from shiftscope.visualization.starts import STARTS
@@ -34,7 +34,7 @@ MAX_ROWS = 20
 
 
 def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, out: Path, start: str | None = None,
-                         settings: SynthesisSettings, compare: BesideSettings | None = None,
+                         settings: SynthesisSettings, checks: SynthesisChecks | None = None,
                          overrides: dict[str, Any] | None = None, overwrite: bool = False, device: str = "auto",
                          allow_code: str | None = None, progress: Progress) -> list[MeasuredSynthesis]:
     """Synthesize images for each objective and compare them with real ones; write records and figures into `out`.
@@ -54,7 +54,7 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
     loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     goals = list(objectives) or default_objectives(loaded.model, (loaded.channels, *loaded.placement.canvas))
     with new_files(out, _file_names(goals), overwrite=overwrite, summaries=(QUALITY_FILE, PARAMETERS_FILE)):
-        syntheses = _synthesize(loaded, goals, start, settings, compare or BesideSettings(), overrides or {}, device,
+        syntheses = _synthesize(loaded, goals, start, settings, checks or SynthesisChecks(), overrides or {}, device,
                                 progress)
         _save_all(loaded, goals, syntheses, out)
     return syntheses
@@ -68,22 +68,22 @@ def _file_names(goals: Sequence[str]) -> list[str]:
 
 
 def _synthesize(loaded: LoadedCheckpoint, goals: Sequence[str], start: str | None, settings: SynthesisSettings,
-                compare: BesideSettings, overrides: dict[str, Any], device: str,
+                checks: SynthesisChecks, overrides: dict[str, Any], device: str,
                 progress: Progress) -> list[MeasuredSynthesis]:
     begin: Any = start if start is None or start in STARTS else read_start(Path(start), loaded)
-    judge = None if compare.judge is None else open_judge(compare.judge, loaded, device, compare.judge_code)
-    needs_images = compare.neighbors or start == "mean" or settings.parametrization == "maco"
+    judge = None if checks.judge is None else open_judge(checks.judge, loaded, device, checks.judge_code)
+    needs_images = checks.neighbors or start == "mean" or settings.parametrization == "maco"
     real = real_images(loaded, overrides, progress) if needs_images else None
     common: dict[str, Any] = {"images": None if real is None else real.data.train, "placement": loaded.placement}
     syntheses = [visualize(loaded.model, goal, start=begin, settings=settings, progress=progress,
                            shape=(loaded.channels, *loaded.placement.canvas), class_names=loaded.class_names,
                            name=loaded.config.name, **common) for goal in goals]
     search = None
-    if real is not None and compare.neighbors:
-        searched = real.placement if compare.placements is None else coarser(real.placement, compare.placements)
-        search = NeighborSearch(data=real.data, placement=searched, k=compare.neighbors)
+    if real is not None and checks.neighbors:
+        searched = real.placement if checks.placements is None else coarser(real.placement, checks.placements)
+        search = NeighborSearch(data=real.data, placement=searched, k=checks.neighbors)
     return measure_syntheses(loaded.model, syntheses, search, progress=progress, judge=judge and judge.model,
-                             judge_name=judge and judge.config.name, seeds=compare.seeds, **common)
+                             judge_name=judge and judge.config.name, seeds=checks.seeds, **common)
 
 
 def real_images(loaded: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress) -> ModelWithData | None:

@@ -78,6 +78,6 @@ def test_an_unknown_model_and_existing_files_are_refused_first(tmp_path, monkeyp
         Path("d").mkdir(exist_ok=True)
         Path("d", name).write_text("mine")
         assert main(line) == 2
-        assert f"{name} already exists: replace it with --overwrite" in capsys.readouterr().err
+        assert f"{name} already exists; replace it with --overwrite" in capsys.readouterr().err
         assert Path("d", name).read_text() == "mine"
         Path("d", name).unlink()

@@ -1,4 +1,4 @@
-"""The files that a run leaves in its folder, by their exact names: release 0.1 kept no manifest of them."""
+"""Names of the files that a run writes. Release 0.1 stored no manifest, so its files are known by name only."""
 
 import os
 import re
@@ -14,16 +14,16 @@ _ROOT = r"env\.json|metrics\.jsonl?|report\.html"
 _CHECKPOINT = r"model\.safetensors|config\.json|training-state\.pt"
 _RECORD = r"(?:result\.json|arrays\.npz)"
 _RESULT = (rf"parameters\.json|(?:training|test|train|audit)/{_RECORD}|training/hardware\.json"
-           rf"|[A-Za-z0-9_.]+-(?:all|0-99)/(?:(?:quality|neighbours)/)?{_RECORD}")
+           rf"|[A-Za-z0-9_.]+-(?:all|0-99)/(?:(?:quality|neighbou?rs)/)?{_RECORD}")
 _COMMON_FIGURES = "samples|two-by-two|curves|accuracy-map|placements-right"
-_MODEL_FIGURES = ("confusion|classified|classes|neighbours|neurons|class-neurons|weights|class-maps|changes"
+_MODEL_FIGURES = ("confusion|classified|classes|neighbou?rs|neurons|class-neurons|weights|class-maps|changes"
                   "|remainders")
 
 _LARGEST_LOG = 64 * 2**20
 
 
 def run_files(folder: Path, environment: Mapping[str, Any]) -> set[str]:
-    """Return the paths in `folder`, relative to it, whose names a run of the models in its `env.json` writes."""
+    """Return the paths in `folder`, relative to it, that a run with the models in its `env.json` can have written."""
     known = _pattern(folder, environment)
     found = set()
     for top in ("figures", "checkpoints", "results"):
@@ -36,14 +36,14 @@ def run_files(folder: Path, environment: Mapping[str, Any]) -> set[str]:
 def _pattern(folder: Path, environment: Mapping[str, Any]) -> re.Pattern[str]:
     settings = environment.get("settings")
     settings = settings if isinstance(settings, dict) else {}
-    mend = settings.get("mend")
-    if isinstance(mend, dict):
-        models = _mended(folder, str(mend.get("how")))
+    repair = settings.get("repair", settings.get("mend"))
+    if isinstance(repair, dict):
+        models = _repaired(folder, str(repair.get("method", repair.get("how"))))
         jobs, extra = _any_of(models), r"|results/comparison\.json"
     else:
         models = _trained(folder, settings)
-        jobs, extra = rf"{_any_of(models)}(?:-centred)?-seed\d+", ""
-    figures = rf"(?:{_COMMON_FIGURES}|(?:{_MODEL_FIGURES})-{_any_of(models)}(?:-centred)?(?:-again-\d+)?)"
+        jobs, extra = rf"{_any_of(models)}(?:-cent(?:er|re)d)?-seed\d+", ""
+    figures = rf"(?:{_COMMON_FIGURES}|(?:{_MODEL_FIGURES})-{_any_of(models)}(?:-cent(?:er|re)d)?(?:-again-\d+)?)"
     return re.compile(rf"{_ROOT}{extra}|figures/{figures}\.(?:png|svg)|checkpoints/{jobs}/(?:{_CHECKPOINT})"
                       rf"|results/{jobs}/(?:{_RESULT})")
 
@@ -53,7 +53,7 @@ def _any_of(names: set[str]) -> str:
 
 
 def _trained(folder: Path, settings: Mapping[str, Any]) -> set[str]:
-    """Return the models that a run has trained or is to train; those of a leaderboard by its checkpoints."""
+    """Return the models of a run, from its settings, its log, and for a leaderboard from its checkpoints."""
     run = settings.get("run")
     models = run.get("models") if isinstance(run, dict) else [settings.get("model")]
     names = {name for name in models if isinstance(name, str)} if isinstance(models, list) else set()
@@ -63,12 +63,13 @@ def _trained(folder: Path, settings: Mapping[str, Any]) -> set[str]:
     names |= {name for record in parse_log(text)[0] if isinstance(name := record.get("model"), str)}
     if not isinstance(run, dict) and "model" not in settings:
         names |= {match[1] for job in _folders(folder / "checkpoints") if (match := re.fullmatch(r"(.+)-seed\d+", job))}
+    names |= {"recentred"} if "recentered" in names else set()  # its name in release 0.1
     return {slug(name) for name in names}
 
 
-def _mended(folder: Path, how: str) -> set[str]:
-    """Return the names of a mended model and of the model before."""
-    found = [re.fullmatch(rf"(.+)-{re.escape(how)}(?:-finetuned)?", job) for job in _folders(folder / "checkpoints")]
+def _repaired(folder: Path, method: str) -> set[str]:
+    """Return the names of a repaired model and of the original model."""
+    found = [re.fullmatch(rf"(.+)-{re.escape(method)}(?:-finetuned)?", job) for job in _folders(folder / "checkpoints")]
     return {name for match in found if match for name in (match[0], match[1])}
 
 

@@ -54,23 +54,23 @@ def change_arrays(folder, remove=(), **values):
 
 
 @pytest.mark.parametrize("name", ["evaluation", "audit", "training"])
-def test_what_is_saved_comes_back(saved, records, name):
+def test_saved_records_load_unchanged(saved, records, name):
     again = load_record(saved / name)
     assert again.to_dict() == records[name].to_dict() and type(again) is type(records[name])
     for array in again.arrays:
         np.testing.assert_array_equal(getattr(again, array), getattr(records[name], array))
 
 
-def test_a_record_of_an_earlier_release_lacks_what_came_later(saved, records):
+def test_fields_with_defaults_may_be_missing(saved, records):
     change_arrays(saved / "evaluation", remove=("cell_index", "cell_images"))
     found = Evaluation.load(saved / "evaluation")
     assert len(records["evaluation"].cell_index) > 0 and found.cell_index.shape == (0,)
     assert found.cell_images.shape == (0, 1, 1, 1) and found.accuracy == records["evaluation"].accuracy
 
 
-def test_fields_without_a_default_must_be_there(saved):
+def test_fields_without_defaults_are_required(saved):
     change_arrays(saved / "evaluation", remove=("predictions",))
-    with pytest.raises(CheckpointError, match=r"no complete result of kind 'evaluation'.*lacks \['predictions'\]"):
+    with pytest.raises(CheckpointError, match=r"not a complete result of kind 'evaluation'.*lacks \['predictions'\]"):
         load_record(saved / "evaluation")
 
 
@@ -99,11 +99,11 @@ def test_fields_without_a_default_must_be_there(saved):
     ("training", {"settings": 5}, "settings: expected object, got int"),
     ("training", {"history": 5}, "history: expected array, got int"),
     ("training", {"history": [{"epoch": 1}]}, r"history\[0\]: object missing required field train_loss"),
-    ("training", {"schema_version": 2}, "schema version 2, this release reads version 1: use the release"),
+    ("training", {"schema_version": 3}, "schema version 3, this release reads version 2; use the release"),
     ("training", {"kind": "tuning"}, "cannot read a result from .*'tuning'"),
     ("training", {"kind": []}, "cannot read a result from"),
 ])
-def test_changed_values_are_refused_by_name(saved, name, values, message):
+def test_invalid_values_are_named(saved, name, values, message):
     change_json(saved / name, **values)
     with pytest.raises(CheckpointError, match=message):
         load_record(saved / name)
@@ -114,25 +114,25 @@ def test_changed_values_are_refused_by_name(saved, name, values, message):
     ("evaluation", {"predictions": np.full(20, 99)}, "predictions goes from 99 to 99, expected -1 to 2"),
     ("evaluation", {"gallery_canvases": np.zeros((20, 1, 7, 8))}, "gallery_canvases is float64"),
     ("evaluation", {"cell_images": np.zeros((1, 1, 4, 6), np.uint8)}, "cell_images is uint8"),
-    ("audit", {"predictions": np.zeros((20, 5), np.uint8)}, r"answers is uint8 \(20, 5\), expected u N P"),
+    ("audit", {"predictions": np.zeros((20, 5), np.uint8)}, r"predictions is uint8 \(20, 5\), expected u N P"),
     ("audit", {"shown_index": np.full(20, 50)}, "shown_index goes from 50 to 50, expected 0 to 19"),
 ])
-def test_changed_arrays_are_refused_by_name(saved, name, values, message):
+def test_invalid_arrays_are_named(saved, name, values, message):
     change_arrays(saved / name, **values)
     with pytest.raises(CheckpointError, match=message):
         load_record(saved / name)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
-def test_a_file_that_was_cut_off_is_refused(saved, share):
+def test_truncated_files_are_refused(saved, share):
     path = saved / "audit" / "arrays.npz"
     data = path.read_bytes()
     path.write_bytes(data[:int(share * len(data))])
-    with pytest.raises(CheckpointError, match="cannot read a result from .*make it anew"):
+    with pytest.raises(CheckpointError, match="cannot read a result from .*create it again"):
         load_record(saved / "audit")
 
 
-def test_a_file_with_flipped_bytes_is_refused_or_whole(saved, records):
+def test_corrupted_files_are_refused_or_load_valid(saved, records):
     path = saved / "audit" / "arrays.npz"
     data = path.read_bytes()
     refused = 0
@@ -147,7 +147,7 @@ def test_a_file_with_flipped_bytes_is_refused_or_whole(saved, records):
     assert refused > 20
 
 
-def test_pictures_that_are_not_of_the_units_are_refused(tmp_path):
+def test_images_must_match_the_units(tmp_path):
     made = Synthesis(model="net", objective="fc:all", units=["fc:0", "fc:1"], class_names=[], start="zero",
                      settings={}, seconds=0.1, device="cpu", notes=[], images=np.zeros((2, 1, 4, 4), np.float32),
                      activations=np.zeros(2, np.float32), activations_start=np.zeros(2, np.float32),
@@ -162,7 +162,7 @@ def test_pictures_that_are_not_of_the_units_are_refused(tmp_path):
 @pytest.mark.parametrize(("kind", "later"), [
     ("audit", {"exact_ties": 0, "tie_tolerance": 1e-5, "output_type": "unknown"}),
     ("evaluation", {"exact_ties": 0, "ties": 0, "output_type": "unknown"})])
-def test_records_of_the_first_release_lack_what_came_later(kind, later, records):
+def test_records_of_release_0_1_lack_later_fields(kind, later, records):
     record = records[kind]
     values = {key: value for key, value in record.to_dict().items() if key not in later}
     old = type(record).from_dict(values, {name: getattr(record, name) for name in record.arrays})

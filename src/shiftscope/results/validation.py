@@ -1,4 +1,4 @@
-"""Is what was read from a file a whole record? Its placement, and kinds and shapes of its arrays."""
+"""Checks records read from files: values, placement, and types and shapes of arrays."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -13,20 +13,20 @@ from shiftscope.reading import as_type
 from shiftscope.settings import Mode
 
 KINDS = {"i": "iu", "u": "u", "f": "f", "b": "b"}
-"""Letters of a layout, and the kinds of NumPy's types that they stand for."""
+"""NumPy type kinds by the letters used in a layout."""
 
 Size = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
-"""Pixels of one side."""
+"""Height or width in pixels."""
 
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 Seconds = Annotated[float, Meta(ge=0)]
-"""A time that was measured, so it is there and finite."""
+"""A measured time."""
 
 
 class StoredPlacement(TypedDict, total=False):
-    """What `Placement.to_dict` gives and readers rely on."""
+    """Return value of `Placement.to_dict`."""
 
     image: tuple[Size, Size]
     canvas: tuple[Size, Size]
@@ -40,11 +40,11 @@ class StoredPlacement(TypedDict, total=False):
 
 
 NEEDED = ("image", "canvas", "mode")
-"""What a placement cannot be rebuilt without."""
+"""Required keys of a placement."""
 
 
 def wrong_placement(values: Mapping[str, Any], needed: Sequence[str] = NEEDED) -> list[str]:
-    """Return a phrase where a stored placement lacks a key that is needed, or holds a value that cannot be.
+    """Return descriptions of missing keys and invalid values of a stored placement.
 
     >>> wrong_placement({"image": [4, 6]}), wrong_placement({"image": [4, -6]}, needed=())
     (['placement lacks canvas, mode'], ['placement.image[1]: expected int >= 1'])
@@ -58,7 +58,7 @@ def wrong_placement(values: Mapping[str, Any], needed: Sequence[str] = NEEDED) -
 
 
 def table(*lengths: int) -> Any:
-    """Return the type of nested lists of numbers with these lengths, where a number may be None.
+    """Return the type of nested lists of numbers or None with these lengths.
 
     >>> unlike("rows", [[1.0, None], [2.0]], table(2, 2))
     ['rows[1]: expected array of length >= 2']
@@ -70,7 +70,7 @@ def table(*lengths: int) -> Any:
 
 
 def unlike(name: str, value: Any, kind: Any) -> list[str]:
-    """Return a phrase where the value of a field is not of a type, see `reading.as_type`.
+    """Return a description if the value of a field does not have a type, see `reading.as_type`.
 
     >>> unlike("accuracy", {"random": "high"}, dict[str, float])
     ['accuracy[...]: expected float, got str']
@@ -83,13 +83,13 @@ def unlike(name: str, value: Any, kind: Any) -> list[str]:
 
 
 def misfits(arrays: Mapping[str, Any], layout: Mapping[str, str], sizes: Mapping[str, int]) -> list[str]:
-    """Return a phrase for each array that is not what its layout says.
+    """Return a description of each array that does not match its layout.
 
     Args:
-        arrays: by name.
-        layout: by name, the kind of its numbers (i whole, u unsigned, f real, b true or false) and the length of each
-            axis: a number, or a letter that means the same length everywhere.
-        sizes: lengths of letters that are known.
+        arrays: arrays by name.
+        layout: by name, the type (i integer, u unsigned, f float, b bool) and the length of each axis: a number, or a
+            letter that stands for the same length in all arrays.
+        sizes: known lengths by letter.
 
     Example:
         >>> misfits({"a": np.zeros(3), "b": np.zeros((2, 3), int)}, {"a": "f N", "b": "i N 2"}, {})
@@ -99,17 +99,18 @@ def misfits(arrays: Mapping[str, Any], layout: Mapping[str, str], sizes: Mapping
     for name, text in layout.items():
         kind, *axes = text.split()
         array = arrays[name]
-        right = isinstance(array, np.ndarray) and array.dtype.kind in KINDS[kind] and array.ndim == len(axes)
+        matches = isinstance(array, np.ndarray) and array.dtype.kind in KINDS[kind] and array.ndim == len(axes)
         lengths = [int(axis) if axis.isdecimal() else known.setdefault(axis, length)
-                   for axis, length in zip(axes, array.shape, strict=True)] if right else []
-        if not right or tuple(lengths) != array.shape:
-            told = ", ".join(f"{axis} = {known[axis]}" for axis in dict.fromkeys(axes) if axis in known)
-            found.append(f"{name} is {array.dtype} {array.shape}, expected {text}{' with ' if told else ''}{told}")
+                   for axis, length in zip(axes, array.shape, strict=True)] if matches else []
+        if not matches or tuple(lengths) != array.shape:
+            sizes_text = ", ".join(f"{axis} = {known[axis]}" for axis in dict.fromkeys(axes) if axis in known)
+            found.append(f"{name} is {array.dtype} {array.shape}, expected {text}"
+                         f"{' with ' if sizes_text else ''}{sizes_text}")
     return found
 
 
 def outside(arrays: Mapping[str, np.ndarray], ranges: Mapping[str, tuple[int, int]]) -> list[str]:
-    """Return a phrase for each array of whole numbers with one outside its range [low, high).
+    """Return a description of each integer array with values outside its range [low, high).
 
     >>> outside({"a": np.array([0, 7])}, {"a": (0, 3)})
     ['a goes from 0 to 7, expected 0 to 2']
