@@ -23,7 +23,7 @@ def test_run(workflows, capsys):
     assert "two-full centered 25.0 % ± 1.2 90.0 % ± 2.0 7" in rows
 
 
-def test_a_run_that_its_time_limit_ends_shows_what_is_done_and_ends_with_0(workflows, capsys, monkeypatch):
+def test_a_run_ended_by_its_time_limit_shows_finished_results_and_returns_0(workflows, capsys, monkeypatch):
     monkeypatch.setitem(workflows.metrics, "paused", "the run paused after 10:00")
     assert main(["run", "--max-time", "10m", "--out", "here"]) == 0
     assert workflows.calls[0][1][1].max_time == 600
@@ -58,7 +58,7 @@ def test_train(workflows, capsys):
     assert capsys.readouterr().out == str(Path("shiftscope-train/two-full/checkpoints/two-full-seed0")) + "\n"
 
 
-def test_train_names_its_folder_after_a_model_of_ones_own(workflows):
+def test_the_default_folder_of_train_has_the_name_of_the_model(workflows):
     assert main(["train", "my.nets:Net"]) == 0
     assert workflows.calls[0][2]["out"] == Path("shiftscope-train/my.nets-Net")
 
@@ -75,7 +75,7 @@ def test_evaluate(workflows, capsys):
     assert ["Bag", "75.0", "%", "100.0", "%"] in rows and ["Coat", "-", "100.0", "%"] in rows
 
 
-def test_evaluate_hands_on_what_is_given_and_nothing_else(workflows):
+def test_evaluate_passes_on_only_the_options_that_are_set(workflows):
     assert main(["evaluate", "ckpt", "--limit", "5"]) == 0
     assert main(["evaluate", "ckpt", "--data", "garments", "--canvas", "50"]) == 0
     handed = [arguments[1] for _, arguments, _ in workflows.calls]
@@ -108,7 +108,7 @@ def test_json_is_the_only_thing_on_standard_output(workflows, capsys, line, expe
     assert said.err == workflows.chatter
 
 
-def test_what_is_not_finite_is_null(capsys):
+def test_nonfinite_numbers_are_null(capsys):
     from shiftscope.cli.output import write_document
 
     write_document({"loss": float("nan"), "class": "Mütze"})
@@ -130,8 +130,8 @@ def test_what_is_not_finite_is_null(capsys):
     (["data", "fetch"], "NAME requires an argument. (see: shiftscope data fetch --help)"),
     (["evaluate", "ckpt", "--split", "tset"], '"tset"'),
     (["mend", "ckpt"], "the command mend is now called repair: see shiftscope repair --help"),
-    (["repair", "ckpt", "--how", "blur"], "the option --how of repair is now called --method: replace --how with"),
-    (["repair", "ckpt", "--how=blur"], "--how of repair is now called --method"),
+    (["repair", "ckpt", "--how", "blur"], "the option --how is now called --method: replace --how with --method"),
+    (["repair", "ckpt", "--how=blur"], "the option --how is now called --method"),
 ])
 def test_usage_errors(workflows, capsys, line, message):
     assert main(line) == (2 if message else 0)

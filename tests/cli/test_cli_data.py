@@ -29,9 +29,9 @@ def test_info(capsys):
     document = json.loads(capsys.readouterr().out)
     assert (document["schema_version"], document["train_images"], document["test_images"]) == (1, 15, 10)
     assert main(["data", "info", "garments:20,10", "--quiet"]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    table = " ".join(said.out.split())
+    output = capsys.readouterr()
+    assert output.err == ""
+    table = " ".join(output.out.split())
     assert "train images 20" in table and "Trouser: 2, " in table and "synthetic yes" in table
 
 
@@ -51,14 +51,14 @@ def test_fetch(capsys, monkeypatch):
 
 def test_pack(capsys, tmp_path):
     assert main(["data", "pack", "garments:20,10", "--quiet"]) == 0
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("garments.pack\n", "")
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("garments.pack\n", "")
     assert main(["data", "pack", "packed:garments.pack", "--out", "b/again.pack", "--license", "CC0", "--json"]) == 0
-    said = capsys.readouterr()
-    document = json.loads(said.out)
+    output = capsys.readouterr()
+    document = json.loads(output.out)
     assert (document["schema_version"], document["path"], document["license"]) == (1, "b/again.pack", "CC0")
     assert (document["train_images"], document["test_images"], document["shape"]) == (20, 10, [1, 28, 28])
-    assert document["bytes"] == Path("b/again.pack").stat().st_size and "pack garments: 100 %" in said.err
+    assert document["bytes"] == Path("b/again.pack").stat().st_size and "pack garments: 100 %" in output.err
     assert main(["data", "info", "packed:b/again.pack", "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
     assert (info["name"], info["license"], info["synthetic"]) == ("garments", "CC0", True)
@@ -102,7 +102,7 @@ def test_train_on_a_packed_file(capsys):
     (["info", "garmets"], 2), (["fetch", "garmets"], 2), (["info", "npz:nowhere.npz"], 3), (["pack", "garmets"], 2),
     (["info", "packed:nowhere.pack"], 3), (["pack", "packed:nowhere.pack"], 3), (["pack", "npz:nowhere.npz"], 3),
     (["pack", "garments", "--image-size", "5"], 2), (["fetch", "packed:x"], 2)])
-def test_what_is_not_there(capsys, line, code):
+def test_missing_data(capsys, line, code):
     assert main(["data", *line]) == code
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.startswith("error: ") and output.err.count("\n") == 1

@@ -88,8 +88,8 @@ def test_figures_show_images_that_only_one_model_classifies_correctly(both, npz)
     assert len(index) > 3
     canvases = PLACE.place(load_dataset(f"npz:{npz}").test.gather(index), torch.from_numpy(a.offsets)[index])
     np.testing.assert_array_equal(found.canvases, canvases.numpy())
-    assert found.said[:, 0].tolist() == a.predictions[index].tolist()
-    assert found.said[:, 1].tolist() == b.predictions[index].tolist()
+    assert found.output[:, 0].tolist() == a.predictions[index].tolist()
+    assert found.output[:, 1].tolist() == b.predictions[index].tolist()
 
 
 def test_audits_show_each_image_at_the_nearest_placement_of_disagreement(audits, npz):
@@ -106,7 +106,7 @@ def test_audits_show_each_image_at_the_nearest_placement_of_disagreement(audits,
     canvases = PLACE.place(load_dataset(f"npz:{npz}").test.gather(numbers), torch.from_numpy(a.offsets)[columns])
     np.testing.assert_array_equal(found.canvases, canvases.numpy())
     assert found.totals == (int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum()))
-    assert ((found.said == found.labels[:, None]).sum(1) == 1).all()
+    assert ((found.output == found.labels[:, None]).sum(1) == 1).all()
 
 
 def test_models_that_never_differ_have_no_figure(both, tmp_path):

@@ -62,7 +62,7 @@ def test_the_remaining_work_is_reported(fake):
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan")])
-def test_a_limit_must_be_a_time(value):
+def test_the_limit_must_be_positive_and_finite(value):
     with pytest.raises(UsageError, match="max_time must be a number of seconds above 0, got"):
         RunSettings(max_time=value)
 
@@ -86,8 +86,8 @@ def test_a_run_resumed_many_times_equals_a_run_without_a_limit(npz, tmp_path):
         states.append((len(made["models"]), len(made["controls"]), sum("audit" in entry for entry in done)))
     # an epoch is one step: pause, train and evaluate; the same for the centered twin; one audit, and the other
     assert states == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
-    said = [line for line in notes.received if line.startswith("the run paused")]
-    assert len(said) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in said[0]
+    output = [line for line in notes.received if line.startswith("the run paused")]
+    assert len(output) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in output[0]
     assert any("two-full paused after 0:00, as --max-time asks, in epoch 2 of 2" in line for line in notes.received)
     for kind in ("models", "controls"):
         assert [timeless(entry) for entry in made[kind]] == [timeless(entry) for entry in whole[kind]]

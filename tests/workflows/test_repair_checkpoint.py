@@ -71,11 +71,11 @@ def test_the_stride_may_be_set(checkpoint, capsys):
     assert any("at 2 x 4 shifts, at 8 times the cost" in note for note in found["notes"])
     assert main([*line, "phase-average", "--stride", "2", "--overwrite", "--json"]) == 0
     assert load(json.loads(capsys.readouterr().out)["checkpoint"]).net.stride == (2, 2)
-    for method, stride, said in (("blur", "2", "stride must be left out with blur"), ("phase-average", "0", "stride"),
+    for method, stride, output in (("blur", "2", "stride must be left out with blur"), ("phase-average", "0", "stride"),
                               ("phase-average", "2x", "stride"), ("phase-average", "3", "multiples of 3")):
         assert main([*line, method, "--stride", stride, "--overwrite"]) == 2, (method, stride)
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1, error
+        assert output in error and error.count("\n") == 1, error
 
 
 def test_the_audit_before_equals_a_loop_over_placements(checkpoint, npz, capsys):
@@ -131,7 +131,7 @@ def test_placement_averages_are_computed_in_one_pass(checkpoint, capsys):
 def test_invalid_input(checkpoint, npz, tmp_path, capsys):
     provenance = Provenance(name="x", dataset=f"npz:{npz}", class_names=CLASSES, placement=PLACE.to_dict())
     save(net(TwoFullNet), tmp_path / "full", provenance=provenance)
-    for line, code, said in (
+    for line, code, output in (
             ([str(checkpoint), "--method", "blurr"], 2, "blurr"),
             ([str(checkpoint)], 2, "method"),
             (["nowhere", "--method", "blur"], 3, "nowhere"),
@@ -143,15 +143,15 @@ def test_invalid_input(checkpoint, npz, tmp_path, capsys):
             ([str(checkpoint), "--method", "polyphase", "--canvas", "20"], 1, "cannot be read for an input of")):
         assert main(["repair", *line, "--quiet"]) == code, line
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1, error
+        assert output in error and error.count("\n") == 1, error
     assert not (tmp_path / "shiftscope-repair").exists()  # nothing is written before all of that is known
 
 
-def test_a_canvas_that_the_stride_does_not_divide_names_the_multiple(npz, tmp_path, capsys):
+def test_a_canvas_not_divisible_by_the_stride_gives_the_multiple(npz, tmp_path, capsys):
     place = Placement(image=(12, 12), canvas=(22, 16))  # the maps end with 2 x 1 places
     model = TwoConvTwoFullNet(canvas=place.canvas, classes=3)
     save(model, tmp_path / "odd", provenance=Provenance(
         name="odd", dataset=f"npz:{npz}", class_names=CLASSES, placement=place.to_dict()))
     assert main(["repair", "odd", "--method", "polyphase"]) == 2
-    said = capsys.readouterr().err
-    assert "canvas must be multiples of 4, the total stride of TwoConvTwoFullNet, got (22, 16)" in said
+    output = capsys.readouterr().err
+    assert "canvas must be multiples of 4, the total stride of TwoConvTwoFullNet, got (22, 16)" in output

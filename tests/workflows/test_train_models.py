@@ -19,7 +19,7 @@ from shiftscope.workflows.train_models import run_models
 QUIET = SilentProgress()
 
 
-def test_metrics_have_the_keys_that_others_rely_on(done):
+def test_metrics_have_the_public_keys(done):
     out, _, _, metrics = done
     assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
     assert metrics["schema_version"] == 1 and metrics["seed"] == 4 and metrics["device"] == "cpu"

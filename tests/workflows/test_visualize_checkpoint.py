@@ -69,7 +69,7 @@ def make(checkpoint, out, *objectives, start=None):
     return [found.synthesis for found in look(checkpoint, out, *objectives, start=start)]
 
 
-def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path):
+def test_default_objectives_are_classes_and_neurons(checkpoint, tmp_path):
     classes, neurons = make(checkpoint, tmp_path / "out")
     assert classes.units == ["class:Bag", "class:Coat", "class:Shirt"] and len(neurons.units) == 12
     again = Synthesis.load(tmp_path / "out" / "fc1-all")
@@ -83,7 +83,7 @@ def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path)
     assert table["parameters"][0]["shape"] == [12, 320]
 
 
-def test_real_images_and_a_judge_stand_beside_the_pictures(dots, tmp_path):
+def test_syntheses_have_neighbors_and_a_judge(dots, tmp_path):
     model, judge = stored(tmp_path / "ckpt", dots), stored(tmp_path / "judge", dots, seed=1)
     out = tmp_path / "out"
     classes, neurons = look(model, out, "class:all", "fc1:0-3", neighbors=2, placements=20, judge=judge, seeds=2)
@@ -101,7 +101,7 @@ def test_real_images_and_a_judge_stand_beside_the_pictures(dots, tmp_path):
     assert len(merits["objectives"][1]["selectivity"]) == 4 and merits["objectives"][0]["judged"]
 
 
-def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
+def test_missing_real_images(checkpoint, dots, tmp_path):
     silent, missing = Notes(), Notes()
     look(checkpoint, tmp_path / "a", "fc1:0", progress=silent)
     assert silent.notes == ["no real images are shown: the checkpoint does not name the dataset that it was trained "
@@ -118,7 +118,7 @@ def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
     assert none.notes == []
 
 
-def test_judges_that_cannot_be(checkpoint, dots, tmp_path):
+def test_invalid_judges(checkpoint, dots, tmp_path):
     other = stored(tmp_path / "other", dots, names=("Bag", "Coat", "Boot", "Shirt"))
     with pytest.raises(UsageError, match="has the classes Bag, Coat, Boot, Shirt, the model Bag, Coat, Shirt: choose"):
         look(checkpoint, tmp_path / "out", judge=other)
@@ -134,7 +134,7 @@ def test_one_class_by_name(checkpoint, tmp_path):
     assert not list((tmp_path / "out").glob("class-neurons*"))
 
 
-def test_a_start_picture_of_the_canvas_or_of_the_image(checkpoint, tmp_path):
+def test_a_start_image_of_the_canvas_or_the_image_size(checkpoint, tmp_path):
     Image.fromarray(np.full((16, 20), 128, np.uint8)).save(tmp_path / "canvas.png")
     Image.fromarray(np.full((8, 10), 255, np.uint8)).save(tmp_path / "image.png")
     found = {name: make(checkpoint, tmp_path / name, "fc1:0", start=str(tmp_path / f"{name}.png"))[0].images[0, 0]
@@ -145,7 +145,7 @@ def test_a_start_picture_of_the_canvas_or_of_the_image(checkpoint, tmp_path):
     assert found["canvas"].mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_start_pictures_that_cannot_be(checkpoint, tmp_path):
+def test_invalid_start_images(checkpoint, tmp_path):
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "other.png")
     with pytest.raises(UsageError, match="is 9 x 9 pixels: use one of the canvas's size, 16 x 20, or of the image's"):
         make(checkpoint, tmp_path / "out", start=str(tmp_path / "other.png"))
@@ -154,7 +154,7 @@ def test_start_pictures_that_cannot_be(checkpoint, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_names_leave_nothing_behind(checkpoint, tmp_path):
+def test_unknown_names_write_nothing(checkpoint, tmp_path):
     with pytest.raises(UsageError, match=r"unknown layer of TwoFullNet 'fc3': did you mean"):
         make(checkpoint, tmp_path / "out", "class:all", "fc3:1")
     assert not (tmp_path / "out").exists()

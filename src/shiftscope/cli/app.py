@@ -14,7 +14,7 @@ from shiftscope.cli.output import console
 from shiftscope.cli.processes import LAUNCHED, must_start_processes
 from shiftscope.cli.repair_command import repair
 from shiftscope.cli.report_commands import compare, report, watch
-from shiftscope.cli.sources import TomlFile, Variables
+from shiftscope.cli.sources import RENAMED, TomlFile, Variables
 from shiftscope.cli.train_commands import run, train
 from shiftscope.cli.visualize_command import visualize
 from shiftscope.errors import UsageError
@@ -58,8 +58,7 @@ GROUPS = {"models": "List the models that can be trained by name.",
 """Help texts of groups of commands."""
 
 RENAMED_COMMANDS = {"mend": "repair"}
-RENAMED_OPTIONS = {("repair", "--how"): "--method"}
-"""Old names, for the error message."""
+"""Old names of commands, for the error message."""
 
 EPILOGUE = """\
 Help on one command: shiftscope run --help
@@ -116,9 +115,9 @@ def _check_renamed(arguments: Sequence[str]) -> None:
     if command in RENAMED_COMMANDS:
         raise UsageError(f"the command {command} is now called {RENAMED_COMMANDS[command]}: see shiftscope "
                          f"{RENAMED_COMMANDS[command]} --help")
-    for (where, old), new in RENAMED_OPTIONS.items():
-        if where == command and any(word.partition("=")[0] == old for word in arguments[1:]):
-            raise UsageError(f"the option {old} of {command} is now called {new}: replace {old} with {new}")
+    for old, new in RENAMED.items():
+        if any(word.partition("=")[0] == old for word in arguments[1:]):
+            raise UsageError(f"the option {old} is now called {new}: replace {old} with {new}")
 
 
 def call(app: App, arguments: Sequence[str]) -> int:

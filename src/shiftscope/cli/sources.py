@@ -30,6 +30,9 @@ MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--models")
 WRITING = ("--onnx", "--out", "--overwrite", "--resume")
 """Options that choose what is written, changed or replaced."""
 
+RENAMED = {"--how": "--method"}
+"""Old names of options, for the error message."""
+
 MAX_BYTES = 2**20
 """Size limit of the TOML file."""
 
@@ -62,7 +65,9 @@ class Variables:
             known = {variable(option) for option in self.options()}
             for name in unknown_names:
                 if name not in known:
+                    new = {variable(old): variable(option) for old, option in RENAMED.items()}.get(name)
                     hint = did_you_mean(name, known | {DEBUG_VARIABLE}) or "unset it; "
+                    hint = f"it is now called {new}; " if new else hint
                     raise UsageError(f"unknown variable {name!r}: {hint}`shiftscope {' '.join(commands)} --help` shows "
                                      "the options")
         self.env(app, commands, arguments)
