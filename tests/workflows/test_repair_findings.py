@@ -1,4 +1,4 @@
-"""What is output at the end of a repair: "exactly" where invariance is proven and measured, and nowhere else."""
+"""The findings of a repair: "exactly invariant" only if invariance is proven and measured."""
 
 from dataclasses import replace
 
