@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,10 @@ from shiftscope.errors import UsageError
 from shiftscope.progress import Progress
 from shiftscope.results import SCHEMA_VERSION
 from shiftscope.runs import RunFolder
+from shiftscope.workflows.doctor import package_version
 
 PACKAGES = ("shiftscope", "torch", "numpy", "pillow", "matplotlib", "rich", "cyclopts", "safetensors", "jinja2",
             "captum")
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions of Python, Shiftscope and its dependencies."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    return found
 
 
 def environment(data: Dataset, *, device: torch.device, seed: int, command: list[str],
@@ -44,7 +33,8 @@ def environment(data: Dataset, *, device: torch.device, seed: int, command: list
                     "checksums": data.checksums},
         "device": str(device), "threads": torch.get_num_threads(), "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}", "executable": Path(sys.executable).name,
-        "versions": installed_versions(),
+        "versions": {"python": platform.python_version()} | {
+            name: package_version(name) or "missing" for name in PACKAGES},
     }
 
 

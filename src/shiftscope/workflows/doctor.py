@@ -52,16 +52,17 @@ def _import_torch() -> tuple[Any, str | None]:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Shiftscope, Python and all dependencies; None if one is not installed."""
-    found: dict[str, str | None] = {"shiftscope": _version("shiftscope"), "python": platform.python_version()}
+    found: dict[str, str | None] = {"shiftscope": package_version("shiftscope"), "python": platform.pythonpackage_version()}
     with contextlib.suppress(metadata.PackageNotFoundError):
         for requirement in metadata.requires("shiftscope") or ():
             name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
             if "extra ==" not in requirement:
-                found[name] = _version(name)
+                found[name] = package_version(name)
     return found
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
