@@ -52,7 +52,8 @@ def _import_torch() -> tuple[Any, str | None]:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Shiftscope, Python and all dependencies; None if one is not installed."""
-    found: dict[str, str | None] = {"shiftscope": package_version("shiftscope"), "python": platform.pythonpackage_version()}
+    found: dict[str, str | None] = {"shiftscope": package_version("shiftscope"),
+                                    "python": platform.python_version()}
     with contextlib.suppress(metadata.PackageNotFoundError):
         for requirement in metadata.requires("shiftscope") or ():
             name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
