@@ -96,7 +96,7 @@ def test_predict(workflows, capsys):
     (["train", "two-full"], {"schema_version": 1, "epochs": 2}),
     (["evaluate", "ckpt"], {"schema_version": 1, "images": 8, "confusion": [[3, 1], [0, 4]],
                             "confusion_centered": [[3, 1], [0, 4]]}),
-    (["predict", "ckpt", "a.png"], {"schema_version": 1, "predictions": [
+    (["predict", "ckpt", "a.png"], {"schema_version": 2, "predictions": [
         {"file": "a[1].png", "offset": [3, 4], "class": "Bag", "confidence": 0.75,
          "scores": {"Bag": 0.75, "Coat": 0.25}}]}),
 ])

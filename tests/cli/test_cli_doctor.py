@@ -13,7 +13,7 @@ from shiftscope.workflows import doctor
 def test_the_json_document(capsys):
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert found["versions"]["python"].startswith("3.")
     assert found["versions"]["torch"] and found["versions"]["cyclopts"]
     assert "pytest" not in found["versions"]

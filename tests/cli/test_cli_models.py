@@ -10,7 +10,7 @@ from shiftscope.models.claims import CLAIMS, REPAIR_CLAIMS
 def test_json_has_every_model_with_its_claims(capsys):
     assert main(["models", "list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert [one["name"] for one in found["models"]] == list(REGISTRY)
     for one in found["models"]:
         assert one["parameters"] == count_parameters(build_model(one["name"])) and one["description"]

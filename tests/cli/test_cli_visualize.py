@@ -71,7 +71,7 @@ def test_defaults(calls):
 def test_json(calls, capsys):
     assert main(["visualize", "ckpt", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema_version"] == 1 and document["out"] == "shiftscope-visualize"
+    assert document["schema_version"] == 2 and document["out"] == "shiftscope-visualize"
     assert document["syntheses"] == [{"objective": "fc1:all", "units": ["fc1:0", "fc1:1"], "activations": [2.0, 4.0],
                                       "activations_start": [0.0, 1.0], "predictions": [1, -1],
                                       "confidence": [0.5, 0.0], "quality": {"exceeds_real": 0.5},

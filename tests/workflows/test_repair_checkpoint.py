@@ -103,7 +103,7 @@ def test_fine_tuning_improves_and_can_be_resumed(checkpoint, tmp_path, capsys):
     weights = load(found["checkpoint"]).net[1].fc2.weight
     assert not weights.equal(net().fc2.weight)
     assert main([*line, "--json"]) == 2
-    assert "already holds a run: say --resume" in capsys.readouterr().err
+    assert "already contains a run; continue it with --resume" in capsys.readouterr().err
     assert main([*line, "--resume"]) == 0
     assert "at every placement" in capsys.readouterr().out
     assert load(found["checkpoint"]).net[1].fc2.weight.equal(weights)

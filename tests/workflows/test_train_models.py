@@ -22,7 +22,7 @@ QUIET = SilentProgress()
 def test_metrics_have_the_public_keys(done):
     out, _, _, metrics = done
     assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
-    assert metrics["schema_version"] == 1 and metrics["seed"] == 4 and metrics["device"] == "cpu"
+    assert metrics["schema_version"] == 2 and metrics["seed"] == 4 and metrics["device"] == "cpu"
     assert metrics["dataset"]["train_images"] == 200 and metrics["dataset"]["test_images"] == 60
     assert metrics["dataset"]["canvas"] == [24, 26]
     assert [model["name"] for model in metrics["models"]] == ["two-full", "two-conv"]
@@ -139,7 +139,7 @@ def test_a_finished_run_is_not_trained_again(done):
 
 def test_a_run_is_not_mixed_with_another(done):
     _, data, run, _ = done
-    with pytest.raises(UsageError, match="already holds a run"):
+    with pytest.raises(UsageError, match="already contains a run"):
         run_models(data, run, progress=QUIET)
     with pytest.raises(UsageError, match=r"was started with epochs 2, now 3: use the same settings"):
         run_models(data, RunSettings(**(vars(run) | {"resume": True, "epochs": 3})), progress=QUIET)

@@ -134,8 +134,8 @@ def test_an_unfinished_run_is_shown_with_a_list_of_missing_results(copied, tmp_p
     shutil.rmtree(copied / "results" / "two-conv-seed4" / "audit")
     shutil.rmtree(copied / "results" / "two-conv-seed4" / "test")
     html = made(tmp_path, copied)
-    assert "is not finished: two-conv-seed4 lacks its results test, audit; go on with shiftscope run and" in html
-    assert "is not finished: two-full-seed5 lacks its results training, test, train, audit" in html
+    assert "is not finished: two-conv-seed4 has no results test, audit yet; continue with shiftscope run" in html
+    assert "is not finished: two-full-seed5 has no results training, test, train, audit yet" in html
     assert len(list(unfinished(copied))) == 6
 
 
@@ -155,7 +155,7 @@ def damage_arrays(folder):
 
 def other_version(folder):
     path = folder / "results" / "two-conv-seed4" / "training" / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 3}))
 
 
 def damage_figure(folder):
@@ -164,15 +164,15 @@ def damage_figure(folder):
 
 
 @pytest.mark.parametrize("damage, message", [
-    (damage_json, "class_names: expected array, got int; make it anew"),
+    (damage_json, "class_names: expected array, got int; create it again"),
     (damage_arrays, "cannot read a result from"),
-    (other_version, "schema version 2, this release reads version 1"),
+    (other_version, "schema version 3, this release reads version 2"),
     (damage_figure, "samples.png cannot be read"),
     (lambda folder: (folder / "metrics.json").write_text("[]"),
      "metrics.json cannot be read (expected object, got array)"),
     (lambda folder: (folder / "metrics.json").write_text('{"schema_version": 9}'), "has schema version 9"),
     (lambda folder: (folder / "env.json").write_text('{"schema_version": 1, "settings": {"run": {"seeds": "x"}}}'),
-     "holds no settings of a run"),
+     "does not contain the settings of a run"),
     (lambda folder: (folder / "env.json").write_text("{"), "env.json cannot be read"),
     (lambda folder: (folder / "results" / "parameters.json").write_text('{"schema_version": 1, "parameters": [3]}'),
      "does not hold a table of parameters"),
@@ -186,10 +186,10 @@ def test_a_damaged_folder_raises_an_error(copied, tmp_path, damage, message, cap
 
 
 @pytest.mark.parametrize("make, code, message", [
-    (lambda path: path.mkdir(), 3, "holds no results: give a folder"),
-    (lambda path: path.write_text("x"), 2, "is a file: give the folder"),
+    (lambda path: path.mkdir(), 3, "contains no results; give a folder"),
+    (lambda path: path.write_text("x"), 2, "is a file; give the folder"),
     (lambda path: (path / "results").mkdir(parents=True) or (path / "env.json").write_text('{"schema_version": 1}'), 3,
-     "holds no results yet, for its run was begun and nothing of it is finished"),
+     "contains no results yet, because no job of its run is finished"),
     (lambda path: path.with_name("folders").mkdir(), 3, "did you mean 'folders'?"),
 ])
 def test_a_folder_without_results_raises_an_error(tmp_path, make, code, message, capsys):
@@ -208,7 +208,7 @@ def test_an_existing_page_is_replaced_only_with_overwrite(runs, tmp_path, capsys
     assert main(["report", str(runs["train"]), "--out", str(page)]) == 2
     assert "already exists: replace it with --overwrite" in capsys.readouterr().err and page.read_text() == "mine"
     assert main(["report", str(runs["train"]), "--out", str(page), "--overwrite", "--json", "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "report": str(page)}
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 2, "report": str(page)}
     assert page.read_text() != "mine"
     assert main(["report", str(runs["train"]), "--out", str(tmp_path)]) == 2
     assert "is a folder: give the file for the page" in capsys.readouterr().err
