@@ -105,16 +105,16 @@ class TomlFile:
     def _check(self, table: dict[str, Any], above: tuple[str, ...]) -> None:
         words = {command[len(above)] for command in self.commands if command[:len(above)] == above}
         for key, value in table.items():
-            place = (*above, key)
+            keys = (*above, key)
             if key not in words:
-                name = ".".join(place)
+                name = ".".join(keys)
                 raise UsageError(f"{self.toml.path} has the unknown table or key {name!r}: {nearest(key, words)}; "
                                  "every key belongs in the table of its command, as in [run]")
             if not isinstance(value, dict):
-                raise UsageError(f"{'.'.join(place)} in {self.toml.path} must be a table [{'.'.join(place)}], "
+                raise UsageError(f"{'.'.join(keys)} in {self.toml.path} must be a table [{'.'.join(keys)}], "
                                  f"got {value!r}")
-            if place not in self.commands:
-                self._check(value, place)
+            if keys not in self.commands:
+                self._check(value, keys)
 
 
 def _tokens(arguments: ArgumentCollection, source: str) -> list[tuple[Argument, Token]]:
