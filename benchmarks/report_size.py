@@ -32,7 +32,8 @@ from shiftscope.placement import Placement
 from shiftscope.progress import default_progress
 from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.results import Audit, Record
-from shiftscope.workflows.shared_images import Asked, share_images
+from shiftscope.workflows.load_inputs import ModelWithData
+from shiftscope.workflows.report.choose import choose_images
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "report-size.json"
@@ -54,7 +55,9 @@ def records(data: Dataset, place: Placement) -> list[Record]:
     known, progress = list(models(place)), default_progress()
     audits = [shiftscope.audit(model, data, placement=place, name=name, trained="random", progress=progress)
               for name, model in known]
-    shared, _ = share_images(audits, lambda at: Asked(model=known[at][1], data=data, placement=place), progress)
+    by_name = dict(known)
+    shared = choose_images(audits, lambda one: ModelWithData(
+        model=by_name[one.model], name=one.model, trained=one.trained, data=data, placement=place), progress).audits
     tested = [shiftscope.evaluate(model, data, placement=place, name=name, trained="random") for name, model in known]
     looks = [shiftscope.visualize(model, "class:all", class_names=data.class_names, name=name)
              for name, model in known[:2]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shiftscope.progress import default_progress
 from shiftscope.settings import DataSettings, TrainSettings
-from shiftscope.workflows.train_one import train_one
+from shiftscope.workflows.train_models import train_one
 
 KEPT = Path(__file__).parents[1] / "examples" / "checkpoints"
 

@@ -3,7 +3,7 @@
 from torch import nn
 
 from shiftscope.models.repair import repair
-from shiftscope.workflows.checkpoints import in_one_pass
+from shiftscope.workflows.load_inputs import use_one_pass
 
 
 def repaired(model: nn.Module, method: str, shape: tuple[int, int, int], background: int = 0,
@@ -20,4 +20,4 @@ def repaired(model: nn.Module, method: str, shape: tuple[int, int, int], backgro
     Raises:
         UsageError: an unknown way, or a model that cannot be repaired by it.
     """
-    return in_one_pass(repair(model, shape, method=method, background=background / 255, image=image)).eval()
+    return use_one_pass(repair(model, shape, method=method, background=background / 255, image=image)).eval()

@@ -16,7 +16,8 @@ from shiftscope.runs import RunFolder
 from shiftscope.runs.outputs import require_writable
 from shiftscope.settings import DataSettings
 from shiftscope.training.stopping import StopFlag
-from shiftscope.workflows.inputs import begin_run, open_data
+from shiftscope.workflows.begin_run import begin_run
+from shiftscope.workflows.load_inputs import open_data
 
 
 def run_leaderboard(data: DataSettings, settings: LeaderboardSettings, *, progress: Progress,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shiftscope.settings import DataSettings, RunSettings, TrainSettings
     from shiftscope.training import train
     from shiftscope.visualization import visualize
-    from shiftscope.workflows.make_report import report
+    from shiftscope.workflows.report.page import report
 
     __version__: str
 
@@ -41,7 +41,7 @@ _HOMES = {
     "TrainSettings": "shiftscope.settings",
     "train": "shiftscope.training",
     "visualize": "shiftscope.visualization",
-    "report": "shiftscope.workflows.make_report",
+    "report": "shiftscope.workflows.report.page",
 }
 _SUBMODULES = ("data", "models")
 

@@ -1,7 +1,8 @@
-"""Every test here runs in an empty folder, without SHIFTSCOPE_* variables, and with workflows that only take notes."""
+"""Every test here runs in an empty folder, without SHIFTSCOPE_* variables, and with fake workflows."""
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -31,22 +32,21 @@ def workflows(monkeypatch):
     """Fake workflows; `workflows.calls` holds (name, positional, keywords) of every call."""
     notes = SimpleNamespace(calls=[], error=None, chatter="", metrics=METRICS)
 
-    def fake(module: str, name: str, result):
-        def work(*positional, **keywords):
-            notes.calls.append((name, positional, keywords))
-            sys.stdout.write(notes.chatter)
-            if notes.error:
-                raise notes.error
-            return result
+    def work(name: str, result, *positional, **keywords):
+        notes.calls.append((name, positional, keywords))
+        sys.stdout.write(notes.chatter)
+        if notes.error:
+            raise notes.error
+        return result
 
-        stand_in = ModuleType(module)
-        setattr(stand_in, name, work)
-        monkeypatch.setitem(sys.modules, module, stand_in)
+    def fake(module: str, **results):
+        replacement = ModuleType(module)
+        for name, result in results.items():
+            setattr(replacement, name, partial(work, name, result))
+        monkeypatch.setitem(sys.modules, module, replacement)
 
-    fake("shiftscope.workflows.main_job", "run_main_job", METRICS)
-    fake("shiftscope.workflows.train_one", "train_one", trained())
-    fake("shiftscope.workflows.evaluate_checkpoint", "evaluate_checkpoint", evaluated())
-    fake("shiftscope.workflows.predict", "predict_files", [
+    fake("shiftscope.workflows.train_models", run_models=METRICS, train_one=trained())
+    fake("shiftscope.workflows.use_checkpoint", evaluate_checkpoint=evaluated(), predict_files=[
         {"file": "a[1].png", "offset": [3, 4], "class": "Bag", "confidence": 0.75,
          "scores": {"Bag": 0.75, "Coat": 0.25}}])
     return notes

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch._dynamo  # noqa: F401
 
-import shiftscope.workflows.main_job
-import shiftscope.workflows.make_report
+import shiftscope.workflows.report.page
+import shiftscope.workflows.train_models
 import shiftscope.workflows.visualize_checkpoint  # noqa: F401
 from shiftscope.cli import main
 
@@ -61,10 +61,10 @@ def run(case: dict) -> dict:
         finally:
             os._exit(code)
     _, status = os.waitpid(pid, 0)
-    said = [os.pread(handle, 10**6, 0).decode("utf-8", "replace") for handle in files]
+    output = [os.pread(handle, 10**6, 0).decode("utf-8", "replace") for handle in files]
     for handle in files:
         os.close(handle)
-    return {"code": os.waitstatus_to_exitcode(status), "out": said[0], "err": said[1]}
+    return {"code": os.waitstatus_to_exitcode(status), "out": output[0], "err": output[1]}
 
 
 for text in sys.stdin:

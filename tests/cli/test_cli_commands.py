@@ -13,17 +13,17 @@ def test_run(workflows, capsys):
     line = ["run", "--data", "fashion-mnist", "--out", "a folder"]
     assert main(line) == 0
     (name, (data, run), keywords), = workflows.calls
-    assert (name, data.data, run.out) == ("run_main_job", "fashion-mnist", Path("a folder"))
+    assert (name, data.data, run.out) == ("run_models", "fashion-mnist", Path("a folder"))
     assert keywords["command"] == ["shiftscope", *line]
     assert isinstance(keywords["progress"], LineProgress)
     shown = capsys.readouterr().out
     assert shown.splitlines()[-1] == str(Path("a folder/report.html"))
     rows = [" ".join(line.split()) for line in shown.splitlines()]
-    assert "two-full random places 61.2 % 87.5 % 3" in rows
+    assert "two-full random 61.2 % 87.5 % 3" in rows
     assert "two-full centered 25.0 % ± 1.2 90.0 % ± 2.0 7" in rows
 
 
-def test_a_run_that_its_time_limit_ends_shows_what_is_done_and_ends_with_0(workflows, capsys, monkeypatch):
+def test_a_run_ended_by_its_time_limit_shows_finished_results_and_returns_0(workflows, capsys, monkeypatch):
     monkeypatch.setitem(workflows.metrics, "paused", "the run paused after 10:00")
     assert main(["run", "--max-time", "10m", "--out", "here"]) == 0
     assert workflows.calls[0][1][1].max_time == 600
@@ -58,7 +58,7 @@ def test_train(workflows, capsys):
     assert capsys.readouterr().out == str(Path("shiftscope-train/two-full/checkpoints/two-full-seed0")) + "\n"
 
 
-def test_train_names_its_folder_after_a_model_of_ones_own(workflows):
+def test_the_default_folder_of_train_has_the_name_of_the_model(workflows):
     assert main(["train", "my.nets:Net"]) == 0
     assert workflows.calls[0][2]["out"] == Path("shiftscope-train/my.nets-Net")
 
@@ -75,7 +75,7 @@ def test_evaluate(workflows, capsys):
     assert ["Bag", "75.0", "%", "100.0", "%"] in rows and ["Coat", "-", "100.0", "%"] in rows
 
 
-def test_evaluate_hands_on_what_is_given_and_nothing_else(workflows):
+def test_evaluate_passes_on_only_the_options_that_are_set(workflows):
     assert main(["evaluate", "ckpt", "--limit", "5"]) == 0
     assert main(["evaluate", "ckpt", "--data", "garments", "--canvas", "50"]) == 0
     handed = [arguments[1] for _, arguments, _ in workflows.calls]
@@ -96,7 +96,7 @@ def test_predict(workflows, capsys):
     (["train", "two-full"], {"schema_version": 1, "epochs": 2}),
     (["evaluate", "ckpt"], {"schema_version": 1, "images": 8, "confusion": [[3, 1], [0, 4]],
                             "confusion_centered": [[3, 1], [0, 4]]}),
-    (["predict", "ckpt", "a.png"], {"schema_version": 1, "predictions": [
+    (["predict", "ckpt", "a.png"], {"schema_version": 2, "predictions": [
         {"file": "a[1].png", "offset": [3, 4], "class": "Bag", "confidence": 0.75,
          "scores": {"Bag": 0.75, "Coat": 0.25}}]}),
 ])
@@ -108,7 +108,7 @@ def test_json_is_the_only_thing_on_standard_output(workflows, capsys, line, expe
     assert said.err == workflows.chatter
 
 
-def test_what_is_not_finite_is_null(capsys):
+def test_nonfinite_numbers_are_null(capsys):
     from shiftscope.cli.output import write_document
 
     write_document({"loss": float("nan"), "class": "Mütze"})
@@ -129,6 +129,9 @@ def test_what_is_not_finite_is_null(capsys):
     (["train"], "MODEL requires an argument"),
     (["data", "fetch"], "NAME requires an argument. (see: shiftscope data fetch --help)"),
     (["evaluate", "ckpt", "--split", "tset"], '"tset"'),
+    (["mend", "ckpt"], "the command mend is now called repair: see shiftscope repair --help"),
+    (["repair", "ckpt", "--how", "blur"], "the option --how is now called --method: replace --how with --method"),
+    (["repair", "ckpt", "--how=blur"], "the option --how is now called --method"),
 ])
 def test_usage_errors(workflows, capsys, line, message):
     assert main(line) == (2 if message else 0)

@@ -20,14 +20,14 @@ def test_list(capsys):
         assert f"  {name} " in table
     assert main(["data", "list", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert {"name", "description", "license", "found"} <= set(document["datasets"][0])
 
 
 def test_info(capsys):
     assert main(["data", "info", "garments:20,10", "--limit", "15", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert (document["schema_version"], document["train_images"], document["test_images"]) == (1, 15, 10)
+    assert (document["schema_version"], document["train_images"], document["test_images"]) == (2, 15, 10)
     assert main(["data", "info", "garments:20,10", "--quiet"]) == 0
     said = capsys.readouterr()
     assert said.err == ""
@@ -46,7 +46,7 @@ def test_fetch(capsys, monkeypatch):
     assert main(["data", "fetch", "fashion-mnist", "--data-dir", "here"]) == 0
     assert capsys.readouterr().out.splitlines() == files
     assert main(["data", "fetch", "fashion-mnist", "--data-dir", "here", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "name": "fashion-mnist", "files": files}
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 2, "name": "fashion-mnist", "files": files}
 
 
 def test_pack(capsys, tmp_path):
@@ -56,7 +56,7 @@ def test_pack(capsys, tmp_path):
     assert main(["data", "pack", "packed:garments.pack", "--out", "b/again.pack", "--license", "CC0", "--json"]) == 0
     said = capsys.readouterr()
     document = json.loads(said.out)
-    assert (document["schema_version"], document["path"], document["license"]) == (1, "b/again.pack", "CC0")
+    assert (document["schema_version"], document["path"], document["license"]) == (2, "b/again.pack", "CC0")
     assert (document["train_images"], document["test_images"], document["shape"]) == (20, 10, [1, 28, 28])
     assert document["bytes"] == sum(file.stat().st_size for file in Path("b/again.pack").iterdir()) and "pack garments: 100 %" in said.err
     assert main(["data", "info", "packed:b/again.pack", "--json"]) == 0

@@ -13,7 +13,7 @@ from shiftscope.workflows import doctor
 def test_the_json_document(capsys):
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert found["versions"]["python"].startswith("3.")
     assert found["versions"]["torch"] and found["versions"]["cyclopts"]
     assert "pytest" not in found["versions"]
@@ -46,14 +46,14 @@ def test_folders(tmp_path, monkeypatch, capsys):
     assert [folder["role"] for folder in rest] == ["cache"]
 
 
-def test_a_data_folder_that_is_not_there(tmp_path):
+def test_a_missing_data_folder(tmp_path):
     found = doctor.examine(tmp_path / "nowhere")
     folder = next(folder for folder in found["folders"] if folder["role"] == "--data-dir")
     assert (folder["exists"], folder["writable"], folder["holds"]) == (False, True, [])
     assert any(f"{tmp_path / 'nowhere'} does not exist" in item["problem"] for item in found["problems"])
 
 
-def test_torch_that_does_not_import(monkeypatch, capsys):
+def test_a_broken_torch_installation(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     found = doctor.examine()
     assert found["torch_threads"] is None and found["devices"] == []
@@ -73,7 +73,7 @@ def no_driver(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
 
 
-def test_a_whole_machine_has_no_problems(no_driver):
+def test_a_complete_installation_has_no_problems(no_driver):
     assert doctor.problems(whole(), None) == []
 
 
@@ -91,7 +91,7 @@ def test_problems_and_remedies(no_driver, changes, problem, remedy):
     assert problem in found["problem"] and remedy in found["remedy"]
 
 
-def test_a_driver_that_torch_does_not_use(monkeypatch):
+def test_an_unused_driver_is_reported(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     (found,) = doctor.problems(whole(), None)
     assert found["remedy"] == "install a CUDA build of PyTorch"
@@ -104,7 +104,7 @@ def test_no_browser(no_driver, monkeypatch):
     assert found["problem"] == "no browser is on the PATH"
 
 
-def test_many_files_are_not_all_named(tmp_path, capsys):
+def test_only_a_few_files_of_a_folder_are_named(tmp_path, capsys):
     for number in range(9):
         Path(f"file{number}").touch()
     assert main(["doctor", "--data-dir", "."]) == 0

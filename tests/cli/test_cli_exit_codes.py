@@ -36,7 +36,7 @@ def test_errors(workflows, capsys, error, code, line, flags):
     assert (said.out, said.err) == ("", line + "\n")
 
 
-def test_debug_shows_the_traceback_of_the_unexpected(workflows, capsys, monkeypatch):
+def test_debug_shows_the_traceback_of_unexpected_errors(workflows, capsys, monkeypatch):
     monkeypatch.setenv("SHIFTSCOPE_DEBUG", "1")
     workflows.error = ValueError("strange")
     assert main(["run"]) == 1
@@ -51,7 +51,7 @@ def shell(*line: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run([*SHIFTSCOPE, *line], capture_output=True, text=True, timeout=60, check=False, **options)
 
 
-def test_the_shell_sees_the_exit_code():
+def test_the_process_returns_the_exit_code():
     done = shell("run", "--epocs", "3")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: Unknown option: --epocs. Did you mean --epochs? (see: shiftscope run --help)\n"
@@ -59,7 +59,7 @@ def test_the_shell_sees_the_exit_code():
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes close differently on other systems")
 @pytest.mark.parametrize("line", [["--help"], ["--version"]])
-def test_a_reader_that_leaves_early_is_no_error_message(line):
+def test_a_closed_pipe_prints_no_error(line):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
@@ -69,7 +69,7 @@ def test_a_reader_that_leaves_early_is_no_error_message(line):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes close differently on other systems")
-def test_a_reader_that_leaves_before_the_document(workflows, monkeypatch, capsys):
+def test_a_pipe_closed_before_the_document(workflows, monkeypatch, capsys):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
@@ -78,14 +78,14 @@ def test_a_reader_that_leaves_before_the_document(workflows, monkeypatch, capsys
     assert capsys.readouterr().err == ""
 
 
-def test_a_checkpoint_that_is_not_there(capsys):
+def test_a_missing_checkpoint(capsys):
     assert main(["evaluate", "nowhere"]) == 3
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("error: ") and "nowhere" in said.err and said.err.count("\n") == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_under_standard_output():
+def test_standard_output_on_a_full_disk():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*SHIFTSCOPE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True,
                               timeout=60, check=False)

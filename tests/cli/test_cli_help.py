@@ -50,7 +50,7 @@ def test_every_option_and_argument_is_explained(words):
 
 @pytest.mark.parametrize("words, function, examples", [(c.words, c.function, c.examples) for c in COMMANDS],
                          ids=[" ".join(c.words) for c in COMMANDS])
-def test_examples_can_be_typed(words, function, examples, capsys):
+def test_examples_are_valid_commands(words, function, examples, capsys):
     assert main([*words, "--help"]) == 0
     page = capsys.readouterr().out
     assert examples
@@ -60,7 +60,7 @@ def test_examples_can_be_typed(words, function, examples, capsys):
         assert found is function
 
 
-def test_the_first_page_tells_what_every_command_does(capsys):
+def test_the_main_help_page_describes_every_command(capsys):
     assert main([]) == 0
     page = capsys.readouterr().out
     for c in COMMANDS:
@@ -100,6 +100,6 @@ def test_no_color_is_honored():
     assert not re.search(r"\x1b\[[\d;]*3\d", seen["plain"])
 
 
-def test_completion_can_be_made():
+def test_the_completion_script_has_the_options():
     script = build_app().generate_completion(shell="bash")
     assert "shiftscope" in script and "--learning-rate" in script

@@ -24,7 +24,7 @@ def test_defaults_are_those_of_the_settings(workflows):
     assert vars(run) == vars(RunSettings())
 
 
-def test_flag_beats_variable_beats_file_beats_default(workflows, monkeypatch):
+def test_precedence_is_flag_variable_file_default(workflows, monkeypatch):
     Path("shiftscope.toml").write_text('[run]\nepochs = 4\nlimit = 40\nseed = 40\n')
     monkeypatch.setenv("SHIFTSCOPE_LIMIT", "30")
     monkeypatch.setenv("SHIFTSCOPE_SEED", "30")
@@ -32,7 +32,7 @@ def test_flag_beats_variable_beats_file_beats_default(workflows, monkeypatch):
     assert (run.seed, data.limit, run.epochs, run.seeds) == (20, 30, 4, 1)
 
 
-def test_a_table_feeds_its_own_command_only(workflows):
+def test_a_table_applies_to_its_own_command_only(workflows):
     Path("shiftscope.toml").write_text("[run]\nepochs = 4\n")
     assert main(["train", "two-full"]) == 0
     (_, (_, _, training), _), = workflows.calls
@@ -51,7 +51,7 @@ def test_canvas_on_the_command_line(workflows, typed, canvas):
 
 
 @pytest.mark.parametrize("typed", ["0", "56x0", "x", "-3", "56x56x56", "56,56", "", "9" * 5000])
-def test_a_canvas_that_is_none(workflows, capsys, typed):
+def test_an_invalid_canvas(workflows, capsys, typed):
     assert main(["run", f"--canvas={typed}"]) == 2
     assert f"as in 56 or 48x64, got {typed[:50]!r}"[:-1] in capsys.readouterr().err
 
@@ -69,7 +69,7 @@ def test_models_from_variable_and_file(workflows, monkeypatch):
     assert settings(workflows)[1].models == ("two-conv", "two-full")
 
 
-def test_a_switch_of_the_file_can_be_taken_back(workflows):
+def test_a_switch_in_the_file_can_be_turned_off(workflows):
     Path("shiftscope.toml").write_text("[run]\ncontrols = true\n")
     assert settings(workflows)[1].controls is True
     assert settings(workflows, "--no-controls")[1].controls is False
@@ -86,21 +86,21 @@ def test_data_dir_with_dash_or_underscore(workflows, monkeypatch):
 @pytest.mark.parametrize("text, message", [
     ("[run]\nepocs = 3\n", "Did you mean --epochs?"),
     ("[trian]\nepochs = 3\n", "unknown table or key 'trian': did you mean 'train'?"),
-    ("epochs = 3\n", "every key belongs into the table of its command, as in [run]"),
+    ("epochs = 3\n", "every key belongs in the table of its command, as in [run]"),
     ("run = 3\n", "run in shiftscope.toml must be a table [run], got 3"),
     ("[data]\ndata_dir = 'x'\n", "unknown table or key 'data.data_dir'"),
     ("[run]\nepochs = 'many'\n", "unable to convert \"many\" into int"),
     ("[run\n", "shiftscope.toml: Expected ']'"),
 ])
-def test_a_wrong_file(workflows, capsys, text, message):
+def test_an_invalid_file(workflows, capsys, text, message):
     Path("shiftscope.toml").write_text(text)
     assert main(["run"]) == 2
-    said = capsys.readouterr()
-    assert message in said.err and said.err.count("\n") == 1 and said.out == ""
+    output = capsys.readouterr()
+    assert message in output.err and output.err.count("\n") == 1 and output.out == ""
     assert not workflows.calls
 
 
-def test_a_file_that_is_no_text(workflows, capsys):
+def test_a_file_that_is_not_text(workflows, capsys):
     Path("shiftscope.toml").write_bytes(b"\xff\xfe[run]")
     assert main(["run"]) == 2
     assert "shiftscope.toml: 'utf-8' codec can't decode" in capsys.readouterr().err
@@ -112,7 +112,13 @@ def test_an_unknown_variable(workflows, capsys, monkeypatch):
     assert "unknown variable 'SHIFTSCOPE_EPOCS': did you mean 'SHIFTSCOPE_EPOCHS'?" in capsys.readouterr().err
 
 
-def test_a_variable_of_another_command_is_left_alone(workflows, monkeypatch):
+def test_the_old_name_of_a_variable_gives_the_new_one(workflows, capsys, monkeypatch):
+    monkeypatch.setenv("SHIFTSCOPE_HOW", "blur")
+    assert main(["run"]) == 2
+    assert "unknown variable 'SHIFTSCOPE_HOW': it is now called SHIFTSCOPE_METHOD;" in capsys.readouterr().err
+
+
+def test_a_variable_of_another_command_is_ignored(workflows, monkeypatch):
     monkeypatch.setenv("SHIFTSCOPE_MICRO_BATCH", "8")
     monkeypatch.setenv("SHIFTSCOPE_DEBUG", "0")
     assert main(["run"]) == 0
@@ -142,10 +148,10 @@ def test_subcommands_have_tables_too(monkeypatch):
 def test_a_settings_file_that_cannot_be_read(workflows, capsys, make, problem):
     make("shiftscope.toml")
     assert main(["run"]) == 2
-    said = capsys.readouterr().err
-    assert "cannot read" in said and problem in said and len(said) < 400
+    output = capsys.readouterr().err
+    assert "cannot read" in output and problem in output and len(output) < 400
 
 
-def test_a_canvas_of_too_many_pixels(capsys):
+def test_a_canvas_with_too_many_pixels(capsys):
     assert main(["train", "two-full", "--data", "garments:20,10", "--canvas", "40000"]) == 2
     assert "canvas must be at most 16,777,216 pixels in all, got (40000, 40000)" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def calls(monkeypatch):
     return found
 
 
-def test_objectives_and_settings_are_handed_on(calls, capsys):
+def test_objectives_and_settings_are_passed_on(calls, capsys):
     assert main(["visualize", "ckpt", "class:Bag", "conv2:0-9", "--start", "random", "--steps", "8", "--out", "x"]) == 0
     ((folder, objectives), keywords), = calls
     assert (folder, tuple(objectives)) == (Path("ckpt"), ("class:Bag", "conv2:0-9"))
@@ -45,17 +45,17 @@ def test_objectives_and_settings_are_handed_on(calls, capsys):
         line.split() for line in shown.splitlines()]
 
 
-def test_what_stands_beside_is_handed_on(calls):
+def test_comparison_settings_are_passed_on(calls):
     assert main(["visualize", "ckpt", "--neighbors", "3", "--placements", "49", "--judge", "other", "--seeds", "3",
                  "--data", "garments", "--data-dir", "here"]) == 0
     (_, keywords), = calls
-    beside = keywords["beside"]
-    assert (beside.neighbors, beside.placements, beside.judge, beside.seeds) == (3, 49, Path("other"), 3)
+    checks = keywords["checks"]
+    assert (checks.neighbors, checks.placements, checks.judge, checks.seeds) == (3, 49, Path("other"), 3)
     assert keywords["overrides"] == {"data": "garments", "data_dir": Path("here")}
 
 
 @pytest.mark.parametrize("option, value", [("--neighbors", "-1"), ("--placements", "0"), ("--seeds", "1")])
-def test_what_cannot_stand_beside(calls, capsys, option, value):
+def test_invalid_comparison_settings(calls, capsys, option, value):
     assert main(["visualize", "ckpt", option, value]) == 2
     assert option.removeprefix("--") in capsys.readouterr().err and not calls
 
@@ -64,21 +64,21 @@ def test_defaults(calls):
     assert main(["visualize", "ckpt"]) == 0
     ((_, objectives), keywords), = calls
     assert tuple(objectives) == () and keywords["start"] is None
-    assert keywords["beside"].neighbors == 9 and keywords["overrides"] == {}
+    assert keywords["checks"].neighbors == 9 and keywords["overrides"] == {}
     assert keywords["out"] == Path("shiftscope-visualize")
 
 
 def test_json(calls, capsys):
     assert main(["visualize", "ckpt", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema_version"] == 1 and document["out"] == "shiftscope-visualize"
+    assert document["schema_version"] == 2 and document["out"] == "shiftscope-visualize"
     assert document["syntheses"] == [{"objective": "fc1:all", "units": ["fc1:0", "fc1:1"], "activations": [2.0, 4.0],
                                       "activations_start": [0.0, 1.0], "predictions": [1, -1],
                                       "confidence": [0.5, 0.0], "quality": {"exceeds_real": 0.5},
                                       "neighbors": {"images": 12, "top_index": [[3], [1]]}}]
 
 
-def test_a_setting_that_cannot_be(calls, capsys):
+def test_invalid_settings(calls, capsys):
     assert main(["visualize", "ckpt", "--steps", "0"]) == 2
     assert "steps must be a whole number of at least 1, got 0" in capsys.readouterr().err
     assert not calls

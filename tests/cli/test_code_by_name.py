@@ -24,7 +24,7 @@ from shiftscope.progress import SilentProgress
 from shiftscope.resolve import resolve_object
 from shiftscope.runs import RunFolder
 from shiftscope.runs.records import StoredRecord
-from shiftscope.workflows.stored_models import asked_of
+from shiftscope.workflows.report.gather import load_stored_model
 
 COMMAND = Path(sys.executable).with_name("shiftscope")
 MARK = "Path(__file__).with_name('ran').write_text(__name__)\n"
@@ -36,8 +36,8 @@ NOT_CODE = {
     "OBJECTIVES", "RUN", "RUNS", "SECOND"}
 """Options with a text or a path as value that is never imported."""
 
-POSITIONAL = {"train": ["x"], "evaluate": ["x"], "audit": ["x"], "repair": ["x", "--method", "blur"], "predict": ["x", "y"],
-              "visualize": ["x"], "compare": ["x", "y"], "export": ["x"], "data": ["x"]}
+POSITIONAL = {"train": ["x"], "evaluate": ["x"], "audit": ["x"], "repair": ["x", "--method", "blur"],
+              "predict": ["x", "y"], "visualize": ["x"], "compare": ["x", "y"], "export": ["x"], "data": ["x"]}
 """What commands need to be given."""
 
 
@@ -76,7 +76,7 @@ def assert_refused(capsys, *line: str) -> str:
 
 
 @pytest.mark.parametrize("words, name", named(CODE + MAY_BE_CODE), ids=str)
-def test_a_variable_names_no_code(helper, capsys, monkeypatch, words, name):
+def test_a_variable_cannot_name_code(helper, capsys, monkeypatch, words, name):
     monkeypatch.setenv(variable(name), "helper:thing")
     said = assert_refused(capsys, *words)
     assert f"the variable {variable(name)} names code, 'helper:thing'" in said and name in said
@@ -84,7 +84,7 @@ def test_a_variable_names_no_code(helper, capsys, monkeypatch, words, name):
 
 @pytest.mark.parametrize("words, name", [pair for pair in named(CODE + MAY_BE_CODE) if pair[1].startswith("--")],
                          ids=str)
-def test_the_file_names_no_code(helper, capsys, words, name):
+def test_the_file_cannot_name_code(helper, capsys, words, name):
     key = name.removeprefix("--")
     Path("shiftscope.toml").write_text(f"[{'.'.join(words)}]\n{key} = 'helper:thing'\n")
     said = assert_refused(capsys, *words, *POSITIONAL.get(words[0], []))
@@ -94,7 +94,7 @@ def test_the_file_names_no_code(helper, capsys, words, name):
 @pytest.mark.parametrize("text", [
     'models = ["two-full", "helper:thing"]', 'models = "two-full,helper:thing"', 'models = "two-full helper:thing"',
     'data = {data = "helper:thing"}', 'data = "helper.sub:thing.part"', 'data = "ｈelper:thing"'])
-def test_other_ways_to_write_it(helper, capsys, text):
+def test_other_spellings_of_a_name_of_code(helper, capsys, text):
     Path("shiftscope.toml").write_text(f"[run]\n{text}\n", encoding="utf-8")
     assert "names code" in assert_refused(capsys, "run")
 
@@ -119,7 +119,7 @@ def test_the_command_line_may_name_code(workflows):
 
 
 @pytest.mark.parametrize("words, name", named(WRITING), ids=str)
-def test_the_file_does_not_choose_what_is_written(capsys, words, name):
+def test_the_file_cannot_set_what_is_written(capsys, words, name):
     value = "true" if name in ("--overwrite", "--resume") else "'elsewhere'"
     Path("shiftscope.toml").write_text(f"[{'.'.join(words)}]\n{name.removeprefix('--')} = {value}\n")
     Path("elsewhere").mkdir()
@@ -128,19 +128,19 @@ def test_the_file_does_not_choose_what_is_written(capsys, words, name):
         assert_refused(capsys, *words, *given))
 
 
-def test_a_switch_by_its_other_name(capsys):
+def test_the_negative_name_of_a_switch(capsys):
     Path("shiftscope.toml").write_text("[run]\nno-overwrite = false\n")
     assert "overwrite in [run] of shiftscope.toml chooses" in assert_refused(capsys, "run")
 
 
-def test_variables_may_choose_what_is_written(workflows, monkeypatch):
+def test_variables_may_set_what_is_written(workflows, monkeypatch):
     monkeypatch.setenv("SHIFTSCOPE_OUT", "there")
     monkeypatch.setenv("SHIFTSCOPE_OVERWRITE", "true")
     assert main(["run"]) == 0
     assert workflows.calls[0][1][1].out == Path("there") and workflows.calls[0][1][1].overwrite
 
 
-def test_every_option_is_known_to_be_code_or_not():
+def test_every_option_is_classified_as_code_or_not():
     texts = {argument.name for _, argument in options() if argument.name != "*"
              and any(kind in str(argument.hint) for kind in ("str", "Path", "Literal", "Any"))}
     texts -= {"--fail-under"}  # numbers by names
@@ -153,7 +153,7 @@ def test_every_option_is_known_to_be_code_or_not():
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a FIFO")
 @pytest.mark.parametrize("kind, says", [("fifo", "it is a named pipe"), ("folder", "shiftscope.toml"),
                                         ("large", "it holds 2,097,152 bytes"), ("deep", "correct the file")])
-def test_a_file_of_settings_that_is_none(capsys, kind, says):
+def test_an_invalid_settings_file(capsys, kind, says):
     path = Path("shiftscope.toml")
     {"fifo": lambda: os.mkfifo(path), "folder": path.mkdir, "large": lambda: path.write_bytes(b"#" * 2**21),
      "deep": lambda: path.write_text(f"a = {'[' * 100_000}")}[kind]()
@@ -172,9 +172,10 @@ def hostile(helper) -> Path:
 
 @pytest.mark.parametrize("line, code", [
     (["evaluate", "ckpt"], 2), (["audit", "ckpt"], 2), (["audit", "ckpt", "--against", "ckpt"], 2),
-    (["repair", "ckpt", "--method", "placement-average"], 2), (["visualize", "ckpt", "--attribute", "1", "--steps", "1"], 2),
+    (["repair", "ckpt", "--method", "placement-average"], 2),
+    (["visualize", "ckpt", "--attribute", "1", "--steps", "1"], 2),
     (["visualize", "ckpt", "class:0", "--steps", "1", "--units"], 2)], ids=str)
-def test_a_checkpoint_names_no_dataset_of_code(hostile, capsys, line, code):
+def test_a_checkpoint_cannot_name_code_as_dataset(hostile, capsys, line, code):
     assert main([*line, "--quiet"]) == code
     assert "helper:thing, and code is never imported by a name found in a file" in capsys.readouterr().err
     assert not Path("ran").exists()
@@ -182,16 +183,17 @@ def test_a_checkpoint_names_no_dataset_of_code(hostile, capsys, line, code):
 
 @pytest.mark.parametrize("change", [
     {"model": "helper:thing"}, {"model": "foreign", "preprocess": "helper:thing"},
-    {"repaired": [{"method": "helper:thing", "shape": [1, 40, 48], "head": "mean", "background": 0, "image": [28, 28]}]},
+    {"repaired": [{"method": "helper:thing", "shape": [1, 40, 48], "head": "mean", "background": 0,
+                   "image": [28, 28]}]},
     {"arguments": {"activation": "helper:thing"}}], ids=str)
-def test_a_checkpoint_names_no_model_of_code(hostile, capsys, change):
+def test_a_checkpoint_cannot_name_code_as_model(hostile, capsys, change):
     path = hostile / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     assert main(["predict", "ckpt", "x.png"]) == 3
     assert capsys.readouterr().err.startswith("error: ") and not Path("ran").exists()
 
 
-def test_a_run_names_no_dataset_of_code(hostile):
+def test_a_run_cannot_name_code_as_dataset(hostile):
     found = audit(TwoFullNet(canvas=(40, 48)), load_dataset("garments:20,10"), placement=Placement(
         image=(28, 28), canvas=(40, 48), max_shift=0))
     run = RunFolder("run")
@@ -199,7 +201,7 @@ def test_a_run_names_no_dataset_of_code(hostile):
     run.checkpoint("job").parent.mkdir()
     hostile.rename(run.checkpoint("job"))
     with pytest.raises(DataError, match="the images come from code, helper:thing"):
-        asked_of(StoredRecord(record=found, run=run.path, folder=run.result("job", "audit")), None, "cpu",
+        load_stored_model(StoredRecord(record=found, run=run.path, folder=run.result("job", "audit")), None, "cpu",
                  SilentProgress())
 
 
@@ -212,7 +214,7 @@ def shadows(*names: str) -> None:
 @pytest.mark.parametrize("command", [
     pytest.param([str(COMMAND)], marks=pytest.mark.skipif(not COMMAND.exists(), reason="not installed as a command")),
     [sys.executable, "-m", "shiftscope"]], ids=["command", "-m"])
-def test_modules_in_the_current_folder_shadow_none(command):
+def test_modules_in_the_current_folder_do_not_shadow_others(command):
     shadows("torch", "numpy", "random", "socket", "json", "cyclopts", "multiprocessing", "sitecustomize", "logging")
     if command[0] == str(COMMAND):
         shadows("shiftscope")
@@ -237,29 +239,30 @@ def test_a_module_of_the_current_folder_is_found_last(monkeypatch):
     del sys.modules["chunk_of_mine"]
 
 
-def test_a_path_that_holds_the_current_folder_stays_as_it_is(monkeypatch):
+def test_a_path_with_the_current_folder_is_unchanged(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(Path.cwd()), *sys.path, str(Path.cwd())])
     before = list(sys.path)
     resolve_object("math:pi")
     assert sys.path == before
 
 
-def test_processes_that_are_started_import_nothing_from_the_current_folder(monkeypatch):
+def test_started_processes_import_nothing_from_the_current_folder(monkeypatch):
     shadows("shiftscope", "multiprocessing")
-    told = []
+    received = []
 
     def started(config, executable):
-        return lambda *line: told.append(subprocess.run(
+        return lambda *line: received.append(subprocess.run(
             [executable, "-c", "import shiftscope, multiprocessing; print(shiftscope.__version__)"], check=True,
             capture_output=True, text=True).stdout)
 
     monkeypatch.setattr(launch, "elastic_launch", started)
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     assert launch.launch(["audit"], 2, "_MARK") == 0
-    assert told == [shiftscope.__version__ + "\n"] and "PYTHONSAFEPATH" not in os.environ and not Path("ran").exists()
+    assert received == [shiftscope.__version__ + "\n"] and "PYTHONSAFEPATH" not in os.environ
+    assert not Path("ran").exists()
 
 
-def test_a_benchmark_in_a_process_of_its_own_imports_nothing_from_the_current_folder():
+def test_a_benchmark_process_imports_nothing_from_the_current_folder():
     shadows("multiprocessing", "torch", "socket", "signal")
     with Apart(operator.attrgetter, "real") as part:
         assert part(2.0) == 2.0

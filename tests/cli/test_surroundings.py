@@ -1,4 +1,4 @@
-"""Commands where streams are closed, full or cannot show a letter, names are no text, or the current folder is gone."""
+"""Commands with closed or full streams, characters that cannot be encoded, or a deleted current folder."""
 
 import io
 import json
@@ -99,12 +99,12 @@ LINES = {
 LEFT_OUT = {("watch",), ("data", "fetch")}
 
 
-def test_every_command_is_tried():
+def test_every_command_is_tested():
     assert {command.words for command in COMMANDS} == set(LINES) | LEFT_OUT
 
 
 @pytest.mark.parametrize("words", [words for words in LINES if words != ("run",)], ids=" ".join)
-def test_a_command_works_with_nothing_but_a_poor_standard_output(forked, words):
+def test_a_command_works_with_an_ascii_standard_output_only(forked, words):
     code, out, _ = forked(*words, *LINES[words], closed=[0, 2], encoding="ascii")
     text = out.replace("\ufffd", "")  # the bytes of paths, which stay as they are
     assert code == 0 and text and text.isascii() and "\x1b" not in text and "\x07" not in text
@@ -116,36 +116,36 @@ def test_a_command_works_with_nothing_but_a_poor_standard_output(forked, words):
 @pytest.mark.parametrize("line", [("models", "list"), ("models", "list", "--json"), ("doctor",), ("--help",),
                                   ("evaluate", FIRST, "--data", DATA), ("evaluate", FIRST, "--data", DATA, "--json"),
                                   ("predict", FIRST, PICTURE)], ids=str)
-def test_a_closed_standard_output_is_said(forked, line):
+def test_a_closed_standard_output_is_an_error(forked, line):
     code, _, said = forked(*line, closed=[1])
     assert code == 1 and said.endswith(FULL.format("Bad file descriptor"))
 
 
-def test_a_command_whose_files_are_its_result_writes_them_all_the_same(forked, folder):
+def test_files_are_written_despite_a_closed_standard_output(forked, folder):
     code, _, said = forked("predict", FIRST, PICTURE, "--out", "kept", closed=[0, 1])
     assert code == 1 and said.endswith(FULL.format("Bad file descriptor"))
     assert Image.open(folder / "kept" / "predictions.png").size and (folder / "kept" / "predictions.svg").read_text()
 
 
-def test_with_all_streams_closed_the_exit_code_is_left(forked):
+def test_with_all_streams_closed_the_exit_code_is_returned(forked):
     assert forked("nonsense", closed=[0, 1, 2])[0] == 2
     assert forked("--version", closed=[0, 1, 2])[0] == 1
 
 
 @pytest.mark.parametrize("words", [*LINES, *sorted(LEFT_OUT)], ids=" ".join)
-def test_a_current_folder_that_is_gone_is_said(forked, words):
+def test_a_deleted_current_folder_is_reported(forked, words):
     code, out, said = forked(*words, *LINES.get(words, ["x"]), gone=True)
-    assert (code, out) == (2, "") and said == ("error: the current folder is gone or cannot be read: change to another "
-                                               "one with cd, and give the command again\n")
+    assert (code, out) == (2, "") and said == ("error: the current folder was deleted or cannot be read: change to "
+                                               "another one with cd, and repeat the command\n")
 
 
-def test_paths_are_printed_as_they_are_for_other_programs(folder):
+def test_paths_are_printed_unchanged_for_other_programs(folder):
     done = subprocess.run([*SHIFTSCOPE, "data", "pack", DATA, "--out", "pa\udcfe"], cwd=folder, capture_output=True,
                           timeout=60)
     assert (done.returncode, done.stdout) == (0, b"pa\xfe\n") and (folder / "pa\udcfe").is_file()
 
 
-def test_names_mean_the_same_in_a_locale_without_letters(folder, forked):
+def test_file_names_are_the_same_in_an_ascii_locale(folder, forked):
     line = ["data", "info", DATA, "--json"]
     done = subprocess.run([*SHIFTSCOPE, *line], cwd=folder, capture_output=True, timeout=60, env=os.environ | PLAIN_C)
     assert done.returncode == 0, done.stderr
@@ -155,13 +155,13 @@ def test_names_mean_the_same_in_a_locale_without_letters(folder, forked):
     assert found["name"] == "da\\xffta"
 
 
-def test_json_is_unicode_whatever_a_path_holds(forked):
+def test_json_is_valid_unicode_for_any_path(forked):
     document = json.loads(forked("predict", FIRST, PICTURE, "--json")[1])
     assert document["predictions"][0]["file"] == "da\\xffta/caf\\xe9/im\\xfe0.png"
     assert set(document["predictions"][0]["scores"]) == set(NAMED)
 
 
-def test_records_are_unicode_whatever_a_path_holds(folder, forked):
+def test_records_are_valid_unicode_for_any_path(folder, forked):
     environment = json.loads((folder / RUN / "env.json").read_bytes().decode())
     assert environment["settings"]["data"]["data"] == "folder:da\\xffta" and "ru\\xffn" in environment["command"]
 
@@ -172,7 +172,7 @@ def test_records_are_unicode_whatever_a_path_holds(folder, forked):
     ("run", "--no\udcff"), ("report", "no\udcff"), ("visualize", FIRST, "--start", "no\udcff"),
     ("visualize", FIRST, "no\udcff"), ("audit", FIRST, "--device", "no\udcff"), ("data", "fetch", "no\udcff"),
     ("evaluate", "no\x1b[31m\u202e")], ids=ascii)
-def test_messages_show_names_that_are_no_text(forked, line):
+def test_messages_show_names_that_are_not_valid_text(forked, line):
     code, out, said = forked(*line, encoding="ascii")
     *_, said = said.splitlines()
     assert code in (2, 3) and out == "" and said.startswith("error: ") and len(said) < 400
@@ -209,13 +209,13 @@ def test_narrow_terminals(capsys, monkeypatch, size, line):
     assert line[0] != "models" or ("two-full" in said and "314,710" in said)
 
 
-def test_tables_show_every_letter_of_every_cell(capsys):
+def test_tables_show_every_character_of_every_cell(capsys):
     output.write_table(("[red]a", "b\x1b[2J"), [("[/x] :bag:", "\u202eleft\udcff\n2")], title="t\x07\x9b")
     said = capsys.readouterr().out
     assert all(part in said for part in ("[red]a", "b\\x1b[2J", "[/x] :bag:", "\\u202eleft\\xff", "t\\x07\\x9b"))
 
 
-def test_errors_and_progress_cannot_give_orders_to_a_terminal(workflows, capsys):
+def test_errors_and_progress_contain_no_terminal_escapes(workflows, capsys):
     workflows.error = DataError("no \x1b]0;title\x07 \udcff")
     assert main(["run"]) == 3
     assert capsys.readouterr().err == "error: no \\x1b]0;title\\x07 \\xff\n"
@@ -233,7 +233,7 @@ class Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_a_progress_that_cannot_be_shown_ends_no_work(monkeypatch):
+def test_a_failing_progress_display_does_not_stop_the_work(monkeypatch):
     stream = Full()
     progress = LineProgress(stream)
     progress.note("hello")
@@ -243,7 +243,7 @@ def test_a_progress_that_cannot_be_shown_ends_no_work(monkeypatch):
     default_progress().note("hello")
 
 
-def test_streams_of_the_caller_are_left_alone(monkeypatch):
+def test_streams_of_the_caller_are_unchanged(monkeypatch):
     mine = io.StringIO()
     monkeypatch.setattr(sys, "stdout", mine)
     before = sys.stdin, sys.stdout, sys.stderr

@@ -504,7 +504,7 @@ raise SystemExit(main(["data", "pack", r"folder:{tmp_path}/pets", "--out", r"{tm
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.splitlines()[-1].endswith("was stopped; nothing of the new folder is left")
+    assert said.splitlines()[-1].endswith("was interrupted; no partial folder remains")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["pets"]
 
 

@@ -110,7 +110,7 @@ def test_another_number_of_devices_than_were_started_is_refused(ranks, free_port
     ends = ranks.ends()
     said = [line for _, _, text in ends for line in errors(text)]
     assert ends[0][0] == 2 and len(said) == 1
-    assert "devices must be the number of processes that were started, 2, got 3" in said[0]
+    assert "devices must equal the number of started processes, 2, got 3" in said[0]
 
 
 def test_a_port_in_use_is_named(ranks, free_port):

@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 HEADINGS = re.findall(r"^### `(.+)`$", PAGE, flags=re.M)
 ABOUT_FILES = ("DataError", "CheckpointError", "OutputError", "TrainingError", "ThresholdError")
 PATHS = ("data", "models", "runs", "training", "server", "notebook", "results/base.py", "files.py",
-          "workflows/predict.py", "workflows/audit_model.py")
+          "workflows/use_checkpoint.py", "workflows/audit_model.py")
 """Code that reads and writes user files; other errors are about internal records, or become notes."""
 
 

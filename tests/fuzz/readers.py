@@ -35,13 +35,11 @@ from shiftscope.visualization import attribute, visualize
 from shiftscope.visualization.activation_statistics import unit_table
 from shiftscope.visualization.neighbors import find_neighbors
 from shiftscope.visualization.quality import measure_quality
-from shiftscope.workflows.checkpoints import open_checkpoint
 from shiftscope.workflows.compare_runs import compare_runs
-from shiftscope.workflows.figure_shelf import Shelf
-from shiftscope.workflows.make_report import Around, page, report_runs
+from shiftscope.workflows.load_inputs import add_data, open_checkpoint
 from shiftscope.workflows.repair_checkpoint import RepairOptions, finetune_settings
-from shiftscope.workflows.run_contents import read_run
-from shiftscope.workflows.subjects import checkpoint_subject
+from shiftscope.workflows.report.gather import read_run
+from shiftscope.workflows.report.page import report_runs
 
 PLACE = Placement(image=(8, 8), canvas=(16, 18))
 NAMES = ("top", "middle", "bottom")
@@ -217,7 +215,7 @@ def read_checkpoint(folder: Path, out: Path) -> None:
     trained = open_checkpoint(folder / "net", device="cpu")
     finetune_settings(trained, RepairOptions(method="recenter", finetune=1))
     named = trained.config.provenance.dataset
-    subject = checkpoint_subject(trained, {"data": "garments:20,10"} if named == "garments" else {}, SilentProgress())
+    subject = add_data(trained, {"data": "garments:20,10"} if named == "garments" else {}, SilentProgress())
     found = shiftscope.evaluate(subject.model, subject.data, placement=subject.placement, name=subject.name,
                                 validation=subject.validation, trained=subject.trained)
     found.save(out / "evaluation")
@@ -233,7 +231,7 @@ def read_repaired(folder: Path, out: Path) -> None:
     for one in sorted(folder.iterdir()):
         trained = open_checkpoint(one, device="cpu")
         try_model(trained.model, (trained.channels, *getattr(trained.model, "input_shape", PLACE.canvas)[-2:]))
-        checkpoint_subject(trained, {}, SilentProgress())
+        add_data(trained, {}, SilentProgress())
 
 
 def read_foreign(folder: Path, out: Path) -> None:
@@ -280,8 +278,8 @@ def read_records(folder: Path, out: Path) -> None:
 
 
 def read_pages(folder: Path, out: Path) -> None:
-    page([load_record(folder / kind) for kind in ("synthesis", "neighbors", "quality", "equivariance")], Shelf(None),
-         Around())
+    shiftscope.report([load_record(folder / kind) for kind in ("synthesis", "neighbors", "quality", "equivariance")],
+                      out / "report.html")
 
 
 def read_npz(folder: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, l
 from shiftscope.models.adapt import adapt
 from shiftscope.models.repair import METHODS, Repaired, repair
 from shiftscope.placement import Placement
-from shiftscope.workflows.checkpoints import in_one_pass
+from shiftscope.workflows.load_inputs import use_one_pass
 
 from ..helpers import Lambda
 from .residual_nets import residual_net
@@ -365,7 +365,7 @@ def test_the_average_over_whole_images_equals_that_over_all_placements():
         for canvas in everywhere[::17]:
             torch.testing.assert_close(repaired(canvas), by_hand, rtol=0, atol=1e-12)
         assert repaired(everywhere[0]).equal(repaired(everywhere[-1]))
-        fast = in_one_pass(repaired)
+        fast = use_one_pass(repaired)
         assert fast.net.all_shifts is not None
         torch.testing.assert_close(fast(everywhere[3]), by_hand, rtol=0, atol=1e-9)
     assert spread(repaired, everywhere[0]) > 1e-4

@@ -17,9 +17,8 @@ from pathlib import Path
 import torch._dynamo  # noqa: F401  (an optimizer's first step would import it)
 
 import shiftscope.workflows.audit_model
-import shiftscope.workflows.evaluate_checkpoint
-import shiftscope.workflows.main_job
-import shiftscope.workflows.train_one  # noqa: F401
+import shiftscope.workflows.train_models
+import shiftscope.workflows.use_checkpoint  # noqa: F401
 from shiftscope.cli import main
 from shiftscope.runs import RunFolder
 

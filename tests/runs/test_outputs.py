@@ -131,7 +131,7 @@ def test_compare(checkpoint, capsys, fingerprint, tmp_path):
 
 def test_export_replaces_a_file_with_overwrite(checkpoint, monkeypatch, capsys):
     Path("net.onnx").write_text("mine")
-    monkeypatch.setattr("shiftscope.workflows.export_checkpoint.export_onnx",
+    monkeypatch.setattr("shiftscope.workflows.use_checkpoint.export_onnx",
                         lambda model, path, shape, batch: files.write_text(path, "new") or path)
     assert main(["export", str(checkpoint), "--onnx", "net.onnx", "--overwrite"]) == 0
     assert Path("net.onnx").read_text() == "new"

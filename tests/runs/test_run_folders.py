@@ -154,7 +154,7 @@ def test_resuming_with_other_settings_changes_nothing(commands, train_line, tmp_
         (folder / name).unlink()  # as release 0.1 left it
     before = fingerprint(folder)
     code, said = commands.run(*train_line(folder, 2, "--resume", "--seed", "3"))
-    assert code == 2 and "was begun with seed 0, now 3" in said
+    assert code == 2 and "was started with seed 0, now 3" in said
     assert fingerprint(folder) == before
 
 

@@ -14,7 +14,7 @@ import torch._dynamo  # noqa: F401  (an optimizer's first step would: most of th
 
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, TrainSettings
-from shiftscope.workflows.train_one import train_one
+from shiftscope.workflows.train_models import train_one
 
 calls = 0
 REAL = {name: getattr(os, name) for name in ("write", "fsync", "replace")}

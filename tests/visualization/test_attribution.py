@@ -327,7 +327,7 @@ def test_nonfinite_weights_are_an_error(perceptron):
 
 
 def test_captum_is_imported_on_first_use():
-    script = ("import sys, shiftscope.visualization.attribution, shiftscope.workflows.attribute_checkpoint; "
+    script = ("import sys, shiftscope.visualization.attribution, shiftscope.workflows.explain_checkpoint; "
               "print([name for name in sys.modules if name.startswith('captum')])")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "[]\n"

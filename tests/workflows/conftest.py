@@ -2,7 +2,7 @@ import pytest
 
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, RunSettings
-from shiftscope.workflows.main_job import run_main_job
+from shiftscope.workflows.train_models import run_models
 
 
 @pytest.fixture(scope="session")
@@ -11,4 +11,4 @@ def done(npz, tmp_path_factory):
     out = tmp_path_factory.mktemp("main job") / "out"
     data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
     run = RunSettings(epochs=2, seeds=2, seed=4, out=out, device="cpu")
-    return out, data, run, run_main_job(data, run, progress=SilentProgress(), command=["shiftscope", "run"])
+    return out, data, run, run_models(data, run, progress=SilentProgress(), command=["shiftscope", "run"])

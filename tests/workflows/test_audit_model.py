@@ -51,7 +51,7 @@ def by_hand(npz) -> np.ndarray:
     return np.stack(right, 1)
 
 
-def test_json_has_the_keys_that_others_rely_on_and_the_figures_of_the_naive_loop(checkpoint, npz, capsys):
+def test_json_has_the_public_keys_and_the_numbers_of_a_loop(checkpoint, npz, capsys):
     assert main(["audit", str(checkpoint), "--json", "--engine", "dense"]) == 0
     found, right = json.loads(capsys.readouterr().out), by_hand(npz)
     assert {"schema_version", "model", "images", "placements", "mode", "engine", "seconds", "mean_accuracy",
@@ -64,24 +64,24 @@ def test_json_has_the_keys_that_others_rely_on_and_the_figures_of_the_naive_loop
     assert found["self_check"]["placements"] > 0
 
 
-def test_out_holds_a_record_and_figures(checkpoint, tmp_path, capsys):
+def test_out_has_a_record_and_figures(checkpoint, tmp_path, capsys):
     assert main(["audit", str(checkpoint), "--out", "found", "--limit", "20", "--engine", "brute"]) == 0
     record = Audit.load(tmp_path / "found")
     assert (record.images, record.engine, record.trained) == (20, "brute", "random")
     assert {"accuracy-map.png", "placements-right.svg"} <= {path.name for path in (tmp_path / "found").iterdir()}
-    said = capsys.readouterr().out
-    assert said.splitlines()[-1] == "found" and "worst-case accuracy" in said and "20 test images" in said
+    output = capsys.readouterr().out
+    assert output.splitlines()[-1] == "found" and "worst-case accuracy" in output and "20 test images" in output
 
 
 def test_thresholds(checkpoint, capsys):
     assert main(["audit", str(checkpoint), "--quiet", "--fail-under", "mean=0.01,worst=0.99", "--json"]) == 4
-    said = capsys.readouterr()
-    assert json.loads(said.out)["model"] == "reader"
-    assert said.err.startswith("error: reader does not pass: worst 0.") and said.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert json.loads(output.out)["model"] == "reader"
+    assert output.err.startswith("error: reader does not pass: worst 0.") and output.err.count("\n") == 1
     assert main(["audit", str(checkpoint), "--quiet", "--fail-under", "0.01"]) == 0
     for wrong in ("mean=1.5", "best=0.5", "mean"):
         assert main(["audit", str(checkpoint), "--fail-under", wrong]) == 2
-        assert "fail-under must be shares from 0 to 1" in capsys.readouterr().err
+        assert "fail-under must be fractions from 0 to 1" in capsys.readouterr().err
 
 
 def test_placements_may_be_narrowed_and_sampled(checkpoint, capsys):
@@ -93,7 +93,7 @@ def test_placements_may_be_narrowed_and_sampled(checkpoint, capsys):
         assert (found["placements"], found["sampled"]) == (count, sampled)
 
 
-def test_a_model_of_ones_own_and_an_onnx_file(checkpoint, npz, tmp_path, monkeypatch, capsys):
+def test_an_own_model_and_an_onnx_file(checkpoint, npz, tmp_path, monkeypatch, capsys):
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     (tmp_path / "mine_to_audit.py").write_text(
         "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
@@ -105,8 +105,8 @@ def test_a_model_of_ones_own_and_an_onnx_file(checkpoint, npz, tmp_path, monkeyp
     for batch in (None, 8):
         export_onnx(bars_reader(), tmp_path / "net.onnx", (1, *PLACE.canvas), batch=batch)
         assert main(["audit", "net.onnx", *data]) == 0
-        said = capsys.readouterr()
-        found = json.loads(said.out)
+        output = capsys.readouterr()
+        found = json.loads(output.out)
         assert found["engine"] == "brute" and found["mean_accuracy"] == pytest.approx(by_hand(npz).mean())
 
 
@@ -126,21 +126,22 @@ def test_two_models_side_by_side(checkpoint, npz, tmp_path, capsys):
     assert "p (McNemar)" in capsys.readouterr().out
 
 
-def test_bad_input(checkpoint, capsys):
-    for line, code, said in (
+def test_invalid_input(checkpoint, capsys):
+    for line, code, output in (
             (["audit", "nowhere"], 3, "nowhere"),
             (["audit", "gone.onnx"], 3, "gone.onnx does not exist"),
             (["audit", "gone_module:Net"], 2, "cannot import 'gone_module'"),
             (["audit", str(checkpoint), "--normalize", "0.5/0.5"], 2, "leave out --normalize"),
             (["audit", str(checkpoint), "--normalize", "half"], 2, "normalize must be MEAN/STD"),
             (["audit", str(checkpoint), "--canvas", "8"], 2, "the image does not fit"),
-            (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2, "tells top, middle")):
+            (["audit", str(checkpoint), "--data", "garments:40,20", "--canvas", "32"], 2,
+             "classes of the checkpoint are top, middle")):
         assert main([*line, "--quiet"]) == code
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1, error
+        assert output in error and error.count("\n") == 1, error
 
 
-def test_interrupted_keeps_what_was_audited(checkpoint, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_audit_keeps_its_results(checkpoint, tmp_path, monkeypatch, capsys):
     from shiftscope.auditing import sweep
     from shiftscope.training.stopping import StopFlag
 
@@ -150,12 +151,12 @@ def test_interrupted_keeps_what_was_audited(checkpoint, tmp_path, monkeypatch, c
     monkeypatch.setattr(sweep.Sweep, "_round", lambda self, stop: (
         setattr(self, "block", 10), advance(self, stop), flags[0].ask())[1])
     assert main(["audit", str(checkpoint), "--out", "part", "--quiet"]) == 130
-    assert "interrupted after 10 images; what was audited until then lies in part" in capsys.readouterr().err
+    assert "interrupted after 10 images; the results so far are in part" in capsys.readouterr().err
     record = Audit.load(tmp_path / "part")
     assert record.partial and record.images == 10 and record.predictions.shape == (10, 20)
 
 
-def test_export_writes_a_file_that_audits_alike(checkpoint, npz, capsys):
+def test_an_exported_file_has_the_same_audit(checkpoint, npz, capsys):
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
     assert main(["export", str(checkpoint), "--onnx", "reader.onnx"]) == 0
     assert capsys.readouterr().out == "reader.onnx\n"
@@ -165,11 +166,11 @@ def test_export_writes_a_file_that_audits_alike(checkpoint, npz, capsys):
     assert "ends in .onnx" in capsys.readouterr().err
 
 
-def test_images_of_ones_own_must_be_named_again(tmp_path, capsys):
+def test_own_images_must_be_named_again(tmp_path, capsys):
     folder = save(bars_reader(), tmp_path / "own", provenance=Provenance(
         name="reader", dataset="pictures", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict()))
     assert main(["audit", str(folder)]) == 2
-    assert "images called 'pictures' and does not say where they lie: name them" in capsys.readouterr().err
+    assert "images called 'pictures' and does not contain their path: name them" in capsys.readouterr().err
 
 
 def test_a_dataset_that_a_checkpoint_names_is_never_imported(tmp_path, capsys):

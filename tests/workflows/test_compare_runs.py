@@ -14,8 +14,7 @@ from shiftscope.errors import CheckpointError, UsageError
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, TrainResult
-from shiftscope.workflows.compare_runs import compare_runs
-from shiftscope.workflows.disagreeing import between_audits, between_evaluations
+from shiftscope.workflows.compare_runs import audit_disagreements, compare_runs, evaluation_disagreements
 
 QUIET = SilentProgress()
 PLACE = Placement(image=(12, 12), canvas=(24, 26))
@@ -78,9 +77,9 @@ def test_the_only_models_of_two_folders_are_a_pair(audits, tmp_path):
         "comparison.json", "disagreements-two-full-two-conv-seed0.png", "disagreements-two-full-two-conv-seed0.svg"}
 
 
-def test_pictures_are_those_that_one_model_alone_gets_right(both, npz):
+def test_figures_show_images_that_only_one_model_classifies_correctly(both, npz):
     a, b = both
-    found = between_evaluations(a, b)
+    found = evaluation_disagreements(a, b)
     right = [part.predictions == part.labels for part in both]
     assert found.totals == (int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum()))
     kept = sorted({*a.gallery_index.tolist(), *b.gallery_index.tolist(), *a.cell_index.tolist(),
@@ -89,13 +88,13 @@ def test_pictures_are_those_that_one_model_alone_gets_right(both, npz):
     assert len(index) > 3
     canvases = PLACE.place(load_dataset(f"npz:{npz}").test.gather(index), torch.from_numpy(a.offsets)[index])
     np.testing.assert_array_equal(found.canvases, canvases.numpy())
-    assert found.predictions[:, 0].tolist() == a.predictions[index].tolist()
-    assert found.predictions[:, 1].tolist() == b.predictions[index].tolist()
+    assert found.output[:, 0].tolist() == a.predictions[index].tolist()
+    assert found.output[:, 1].tolist() == b.predictions[index].tolist()
 
 
-def test_audits_show_each_image_at_the_nearest_place_of_disagreement(audits, npz):
+def test_audits_show_each_image_at_the_nearest_placement_of_disagreement(audits, npz):
     a, b = audits
-    found = between_audits(a, b)
+    found = audit_disagreements(a, b)
     right = [part.predictions == part.labels[:, None] for part in audits]
     expected = []
     for number in sorted({*a.shown_index.tolist(), *b.shown_index.tolist()}):
@@ -107,14 +106,14 @@ def test_audits_show_each_image_at_the_nearest_place_of_disagreement(audits, npz
     canvases = PLACE.place(load_dataset(f"npz:{npz}").test.gather(numbers), torch.from_numpy(a.offsets)[columns])
     np.testing.assert_array_equal(found.canvases, canvases.numpy())
     assert found.totals == (int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum()))
-    assert ((found.predictions == found.labels[:, None]).sum(1) == 1).all()
+    assert ((found.output == found.labels[:, None]).sum(1) == 1).all()
 
 
 def test_models_that_never_differ_have_no_figure(both, tmp_path):
     copy_of(tmp_path / "a", both[0])
     copy_of(tmp_path / "b", replace(both[0], model="twin"))
     found = compare_runs(tmp_path / "a", tmp_path / "b", out=tmp_path / "out", progress=QUIET)
-    assert found["pairs"][0]["random"]["p_value"] == 1.0 and "no images of disagreements" in found["notes"][0]
+    assert found["pairs"][0]["random"]["p_value"] == 1.0 and "no pictures of disagreements" in found["notes"][0]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["comparison.json"]
 
 
@@ -122,22 +121,22 @@ def test_models_that_never_differ_have_no_figure(both, tmp_path):
     ({"dataset": "other"}, "differ in dataset: 'bars' and 'other'; evaluate both on the same images"),
     ({"split": "train"}, "two-full was evaluated on test images, two-full was evaluated on train images: evaluate"),
     ({"placement": {"image": [12, 12], "canvas": [20, 20], "mode": "canvas"}}, "differ in placement"),
-    ({"offsets": np.zeros((60, 2), int), "seed": 4}, r"at other random places \(seeds 4 and 4\)"),
-    ({"labels": np.zeros(60, int)}, "are of other images: their labels differ"),
+    ({"offsets": np.zeros((60, 2), int), "seed": 4}, r"have different random placements \(seeds 4 and 4\)"),
+    ({"labels": np.zeros(60, int)}, "are of different images: their labels differ"),
 ])
-def test_what_cannot_be_compared_is_said_in_a_sentence(done, both, tmp_path, change, message):
+def test_invalid_comparisons_raise_an_error(done, both, tmp_path, change, message):
     with pytest.raises(UsageError, match=message):
         compare_runs(copy_of(tmp_path / "a", both[0]), copy_of(tmp_path / "b", replace(both[0], **change)),
                      progress=QUIET)
 
 
-def test_audits_are_compared_where_evaluations_cannot_be(both, audits, tmp_path):
+def test_audits_are_compared_if_evaluations_cannot_be(both, audits, tmp_path):
     first = copy_of(tmp_path / "a", both[0], audits[0])
     second = copy_of(tmp_path / "b", replace(both[1], model="two-full", offsets=both[1].offsets * 0),
                      replace(audits[1], model="two-full"))
     found = compare_runs(first, second, progress=QUIET)
     assert found["pairs"][0]["random"] is None and found["pairs"][0]["audit"] is not None
-    assert "at other random places" in found["notes"][0]
+    assert "have different random placements" in found["notes"][0]
 
 
 @pytest.mark.parametrize("models, message", [
@@ -153,13 +152,13 @@ def test_a_run_and_itself(done, models, message):
 
 def test_folders_without_a_common_model(done, both, tmp_path):
     copy_of(tmp_path, replace(both[0], model="mine"), replace(both[0], model="yours"))
-    with pytest.raises(UsageError, match="none in both with one seed: choose one of each with --models"):
+    with pytest.raises(UsageError, match="no model in both with the same seed: choose one of each with"):
         compare_runs(done[0], tmp_path, progress=QUIET)
 
 
 def test_a_training_alone_has_nothing_to_compare(done, tmp_path):
     TrainResult.load(done[0] / "results" / "two-full-seed4" / "training").save(tmp_path)
-    with pytest.raises(CheckpointError, match="holds neither evaluations nor audits"):
+    with pytest.raises(CheckpointError, match="has neither evaluations nor audits"):
         compare_runs(done[0], tmp_path, progress=QUIET)
 
 

@@ -11,7 +11,7 @@ from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, s
 from shiftscope.models.repair import METHODS, WholeAverage
 from shiftscope.placement import Placement
 from shiftscope.results import Audit
-from shiftscope.workflows.checkpoints import in_one_pass, open_checkpoint
+from shiftscope.workflows.load_inputs import open_checkpoint, use_one_pass
 from shiftscope.workflows.repair_checkpoint import RepairOptions, finetune_settings
 
 PLACE = Placement(image=(12, 12), canvas=(16, 20))
@@ -44,8 +44,9 @@ def alone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_both_audits_the_figures_and_a_checkpoint_that_loads(method, checkpoint, tmp_path, capsys):
-    assert main(["repair", str(checkpoint), "--method", method, "--out", "m", "--images", "20", "--json", "--quiet"]) == 0
+def test_the_folder_has_both_audits_figures_and_a_checkpoint(method, checkpoint, tmp_path, capsys):
+    line = ["repair", str(checkpoint), "--method", method, "--out", "m", "--images", "20", "--json", "--quiet"]
+    assert main(line) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["method"], found["finetune"], found["training"]) == (method, 0, None) and found["notes"]
     assert found["before"]["model"] == "net" and found["after"]["model"] == f"net-{method}"
@@ -62,7 +63,7 @@ def test_both_audits_the_figures_and_a_checkpoint_that_loads(method, checkpoint,
     assert again["mean_accuracy"] == found["after"]["mean_accuracy"] and again["model"] == f"net-{method}"
 
 
-def test_a_stride_may_be_given(checkpoint, capsys):
+def test_the_stride_may_be_set(checkpoint, capsys):
     line = ["repair", str(checkpoint), "--images", "4", "--quiet", "--method"]
     assert main([*line, "phase-average", "--stride", "2x4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -70,14 +71,14 @@ def test_a_stride_may_be_given(checkpoint, capsys):
     assert any("at 2 x 4 shifts, at 8 times the cost" in note for note in found["notes"])
     assert main([*line, "phase-average", "--stride", "2", "--overwrite", "--json"]) == 0
     assert load(json.loads(capsys.readouterr().out)["checkpoint"]).net.stride == (2, 2)
-    for method, stride, said in (("blur", "2", "stride must be left out with blur"), ("phase-average", "0", "stride"),
+    for method, stride, output in (("blur", "2", "stride must be left out with blur"), ("phase-average", "0", "stride"),
                               ("phase-average", "2x", "stride"), ("phase-average", "3", "multiples of 3")):
         assert main([*line, method, "--stride", stride, "--overwrite"]) == 2, (method, stride)
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1, error
+        assert output in error and error.count("\n") == 1, error
 
 
-def test_the_figures_before_are_those_of_the_naive_loop(checkpoint, npz, capsys):
+def test_the_audit_before_equals_a_loop_over_placements(checkpoint, npz, capsys):
     assert main(["repair", str(checkpoint), "--method", "recenter", "--json", "--quiet"]) == 0
     found, model = json.loads(capsys.readouterr().out), net().eval()
     with np.load(npz) as stored, torch.no_grad():
@@ -90,7 +91,7 @@ def test_the_figures_before_are_those_of_the_naive_loop(checkpoint, npz, capsys)
     assert found["after"]["worst_case_accuracy"] == pytest.approx(middle.double().mean().item())
 
 
-def test_fine_tuning_learns_and_goes_on_where_it_stopped(checkpoint, tmp_path, capsys):
+def test_fine_tuning_improves_and_can_be_resumed(checkpoint, tmp_path, capsys):
     line = ["repair", str(checkpoint), "--method", "recenter", "--finetune", "8", "--learning-rate", "0.01", "--quiet"]
     assert main([*line, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -102,13 +103,13 @@ def test_fine_tuning_learns_and_goes_on_where_it_stopped(checkpoint, tmp_path, c
     weights = load(found["checkpoint"]).net[1].fc2.weight
     assert not weights.equal(net().fc2.weight)
     assert main([*line, "--json"]) == 2
-    assert "already holds a run: say --resume" in capsys.readouterr().err
+    assert "already contains a run; continue it with --resume" in capsys.readouterr().err
     assert main([*line, "--resume"]) == 0
-    assert "right at every placement" in capsys.readouterr().out
+    assert "at every placement" in capsys.readouterr().out
     assert load(found["checkpoint"]).net[1].fc2.weight.equal(weights)
 
 
-def test_fine_tuning_is_gentler_than_training(checkpoint):
+def test_fine_tuning_has_a_lower_learning_rate_than_training(checkpoint):
     settings = finetune_settings(open_checkpoint(checkpoint), RepairOptions(method="blur", finetune=2))
     assert settings.learning_rate == pytest.approx(0.002) and (settings.epochs, settings.weight_decay) == (2, 0.1)
     changed = RepairOptions(method="polyphase", finetune=2)
@@ -119,18 +120,18 @@ def test_fine_tuning_is_gentler_than_training(checkpoint):
 def test_placement_averages_are_computed_in_one_pass(checkpoint, capsys):
     assert main(["repair", str(checkpoint), "--method", "placement-average", "--images", "4", "--quiet"]) == 0
     plain, fast = load(capsys.readouterr().out.splitlines()[-1]), None
-    assert isinstance(plain.net, WholeAverage) and plain.net.all_shifts is None and len(plain.net.shifts) == PLACE.count
+    assert isinstance(plain.net, WholeAverage) and plain.net.everywhere is None and len(plain.net.rolls) == PLACE.count
     x = torch.rand(2, 1, *PLACE.canvas)
     slow = plain(x)
-    fast = in_one_pass(plain)
-    assert fast.net.all_shifts is not None
+    fast = use_one_pass(plain)
+    assert fast.net.everywhere is not None
     torch.testing.assert_close(fast(x), slow)
 
 
-def test_bad_input(checkpoint, npz, tmp_path, capsys):
+def test_invalid_input(checkpoint, npz, tmp_path, capsys):
     provenance = Provenance(name="x", dataset=f"npz:{npz}", class_names=CLASSES, placement=PLACE.to_dict())
     save(net(TwoFullNet), tmp_path / "full", provenance=provenance)
-    for line, code, said in (
+    for line, code, output in (
             ([str(checkpoint), "--method", "blurr"], 2, "blurr"),
             ([str(checkpoint)], 2, "method"),
             (["nowhere", "--method", "blur"], 3, "nowhere"),
@@ -142,15 +143,15 @@ def test_bad_input(checkpoint, npz, tmp_path, capsys):
             ([str(checkpoint), "--method", "polyphase", "--canvas", "20"], 1, "cannot be read for an input of")):
         assert main(["repair", *line, "--quiet"]) == code, line
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1, error
+        assert output in error and error.count("\n") == 1, error
     assert not (tmp_path / "shiftscope-repair").exists()  # nothing is written before all of that is known
 
 
-def test_a_canvas_that_the_stride_does_not_divide_names_the_multiple(npz, tmp_path, capsys):
+def test_a_canvas_not_divisible_by_the_stride_gives_the_multiple(npz, tmp_path, capsys):
     place = Placement(image=(12, 12), canvas=(22, 16))  # the maps end with 2 x 1 places
     model = TwoConvTwoFullNet(canvas=place.canvas, classes=3)
     save(model, tmp_path / "odd", provenance=Provenance(
         name="odd", dataset=f"npz:{npz}", class_names=CLASSES, placement=place.to_dict()))
     assert main(["repair", "odd", "--method", "polyphase"]) == 2
-    said = capsys.readouterr().err
-    assert "canvas must be multiples of 4, the total stride of TwoConvTwoFullNet, got (22, 16)" in said
+    output = capsys.readouterr().err
+    assert "canvas must be multiples of 4, the total stride of TwoConvTwoFullNet, got (22, 16)" in output

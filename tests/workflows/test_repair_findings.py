@@ -1,4 +1,4 @@
-"""What is said at the end of a repair: "exactly" where invariance is proven and measured, and nowhere else."""
+"""The findings of a repair: "exactly invariant" only if invariance is proven and measured."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.dense import NotInvariant, prove_invariance
 from shiftscope.models.repair import METHODS, repair
 from shiftscope.placement import Placement
-from shiftscope.workflows.repair_findings import repair_findings
+from shiftscope.workflows.repair_checkpoint import repair_findings
 
 from ..models.strided_nets import SHAPE, Saturated, conv
 
@@ -51,32 +51,32 @@ def proven(model, place):
 
 @pytest.mark.parametrize("mode", PLACES)
 @pytest.mark.parametrize("method", METHODS)
-def test_exactly_is_said_where_it_is_proven_and_no_prediction_changed_and_only_there(method, mode):
+def test_exactly_invariant_requires_a_proof_and_no_changed_prediction(method, mode):
     net, place = strided(), PLACES[mode]
     image = place.image if mode == "canvas" and method == "placement-average" else None
     repaired = repair(net, SHAPE, method=method, image=image).eval()
     before, after = audits(net, repaired, place)
-    measured, *said = repair_findings(repaired, before, after, place)
-    same, told = round(after.unanimity * after.images), round(before.unanimity * before.images)
-    assert f"for {same} of 6 images (before: {told})" in measured and f"(mode {mode})" in measured
+    measured, *output = repair_findings(repaired, before, after, place)
+    same, received = round(after.unanimity * after.images), round(before.unanimity * before.images)
+    assert f"for {same} of 6 images (before: {received})" in measured and f"(mode {mode})" in measured
     exact = proven(repaired, place)
     assert exact == (mode != "crop" and method in ("polyphase", "recenter", "placement-average"))
-    assert any(sentence.startswith(f"exactly invariant in mode {mode}: proven") for sentence in said) == (
+    assert any(sentence.startswith(f"exactly invariant in mode {mode}: proven") for sentence in output) == (
         exact and same == after.images)
     if not exact:
-        assert "exact" not in " ".join([*repaired.notes, measured, *said])
-        assert bool(said) == (same == after.images) and all("it is not proven" in sentence for sentence in said)
+        assert "exact" not in " ".join([*repaired.notes, measured, *output])
+        assert bool(output) == (same == after.images) and all("it is not proven" in sentence for sentence in output)
 
 
-def test_a_prediction_that_changed_takes_the_word_back():
+def test_a_changed_prediction_contradicts_the_proof():
     net, repaired = strided(), repair(strided(), SHAPE, method="polyphase").eval()
     before, after = audits(net, repaired, CIRCULAR)
     contradicted = replace(after, unanimity=5 / 6)
-    said = " ".join(repair_findings(repaired, before, contradicted, CIRCULAR))
-    assert "exactly" not in said and "rounding changed predictions of 1 images" in said
+    output = " ".join(repair_findings(repaired, before, contradicted, CIRCULAR))
+    assert "exactly" not in output and "rounding changed predictions of 1 images" in output
 
 
-def test_a_constant_is_not_called_exact_by_its_figures_alone():
+def test_a_constant_model_without_a_proof_is_not_called_exact():
     class Branching(nn.Module):
         """Answers one class; its operations cannot be read."""
 
@@ -86,16 +86,16 @@ def test_a_constant_is_not_called_exact_by_its_figures_alone():
 
     before, after = audits(strided(), Branching(), CIRCULAR)
     assert after.unanimity == after.consistency == 1
-    said = " ".join(repair_findings(Branching(), before, after, CIRCULAR))
-    assert "exactly" not in said and "for other images it is not proven" in said
+    output = " ".join(repair_findings(Branching(), before, after, CIRCULAR))
+    assert "exactly" not in output and "for other images it is not proven" in output
 
 
 @pytest.mark.parametrize("ending", ["softmax", "sigmoid", "tanh", "logits"])
-def test_a_saturated_model_that_is_averaged_over_phases_is_not_called_exact(ending):
+def test_a_saturated_phase_average_is_not_called_exact(ending):
     net = Saturated(ending).double()
     repaired = repair(net, SHAPE, method="phase-average").eval()
     level = 30 / 99  # where no class wins by brightness alone: position decides
     before, after = audits(net, repaired, CIRCULAR, most=140, mean=level)
     assert after.consistency < 1 and after.unanimity < 1
-    said = [*repaired.notes, *repair_findings(repaired, before, after, CIRCULAR)]
-    assert not any("exact" in sentence or "invariant" in sentence for sentence in said), said
+    output = [*repaired.notes, *repair_findings(repaired, before, after, CIRCULAR)]
+    assert not any("exact" in sentence or "invariant" in sentence for sentence in output), output

@@ -60,16 +60,16 @@ class Notes:
         self.notes.append(message)
 
 
-def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **beside):
+def look(checkpoint, out, *objectives, start=None, progress=None, overrides=None, **checks):
     return visualize_checkpoint(checkpoint, objectives, out=out, start=start, settings=FEW, overrides=overrides,
-                                beside=SynthesisChecks(**beside), progress=progress or Notes())
+                                checks=SynthesisChecks(**checks), progress=progress or Notes())
 
 
 def make(checkpoint, out, *objectives, start=None):
     return [found.synthesis for found in look(checkpoint, out, *objectives, start=start)]
 
 
-def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path):
+def test_default_objectives_are_classes_and_neurons(checkpoint, tmp_path):
     classes, neurons = make(checkpoint, tmp_path / "out")
     assert classes.units == ["class:Bag", "class:Coat", "class:Shirt"] and len(neurons.units) == 12
     again = Synthesis.load(tmp_path / "out" / "fc1-all")
@@ -83,7 +83,7 @@ def test_classes_and_neurons_unless_something_is_asked_for(checkpoint, tmp_path)
     assert table["parameters"][0]["shape"] == [12, 320]
 
 
-def test_real_images_and_a_judge_stand_beside_the_pictures(dots, tmp_path):
+def test_syntheses_have_neighbors_and_a_judge(dots, tmp_path):
     model, judge = stored(tmp_path / "ckpt", dots), stored(tmp_path / "judge", dots, seed=1)
     out = tmp_path / "out"
     classes, neurons = look(model, out, "class:all", "fc1:0-3", neighbors=2, placements=20, judge=judge, seeds=2)
@@ -101,15 +101,15 @@ def test_real_images_and_a_judge_stand_beside_the_pictures(dots, tmp_path):
     assert len(merits["objectives"][1]["selectivity"]) == 4 and merits["objectives"][0]["judged"]
 
 
-def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
+def test_missing_real_images(checkpoint, dots, tmp_path):
     silent, missing = Notes(), Notes()
     look(checkpoint, tmp_path / "a", "fc1:0", progress=silent)
-    assert silent.notes == ["no real images beside the pictures: the checkpoint does not say what it was trained on; "
-                            "name a dataset with --data"]
+    assert silent.notes == ["no real images are shown: the checkpoint does not name the dataset that it was trained "
+                            "on; name one with --data"]
     gone = stored(tmp_path / "gone", f"npz:{tmp_path / 'nowhere.npz'}")
     (found,) = look(gone, tmp_path / "b", "fc1:0", progress=missing)
     assert found.neighbors is None and len(missing.notes) == 1
-    assert "no real images beside the pictures: npz:" in missing.notes[0] and "could not be used" in missing.notes[0]
+    assert "no real images are shown: npz:" in missing.notes[0] and "could not be used" in missing.notes[0]
     (named,) = look(gone, tmp_path / "c", "fc1:0", overrides={"data": dots}, placements=4)
     assert named.neighbors is not None
     with pytest.raises(DataError):
@@ -118,12 +118,12 @@ def test_real_images_that_are_not_there(checkpoint, dots, tmp_path):
     assert none.notes == []
 
 
-def test_judges_that_cannot_be(checkpoint, dots, tmp_path):
+def test_invalid_judges(checkpoint, dots, tmp_path):
     other = stored(tmp_path / "other", dots, names=("Bag", "Coat", "Boot", "Shirt"))
-    with pytest.raises(UsageError, match="tells Bag, Coat, Boot, Shirt apart, the model Bag, Coat, Shirt: choose"):
+    with pytest.raises(UsageError, match="has the classes Bag, Coat, Boot, Shirt, the model Bag, Coat, Shirt: choose"):
         look(checkpoint, tmp_path / "out", judge=other)
     large = stored(tmp_path / "large", dots, canvas=(20, 16))
-    with pytest.raises(UsageError, match="takes a canvas of 20 x 16, the model one of 16 x 20: choose a judge of"):
+    with pytest.raises(UsageError, match="has a canvas of 20 x 16, the model one of 16 x 20: choose a judge with"):
         look(checkpoint, tmp_path / "out", judge=large)
     assert not (tmp_path / "out").exists()
 
@@ -134,7 +134,7 @@ def test_one_class_by_name(checkpoint, tmp_path):
     assert not list((tmp_path / "out").glob("class-neurons*"))
 
 
-def test_a_start_picture_of_the_canvas_or_of_the_image(checkpoint, tmp_path):
+def test_a_start_image_of_the_canvas_or_the_image_size(checkpoint, tmp_path):
     Image.fromarray(np.full((16, 20), 128, np.uint8)).save(tmp_path / "canvas.png")
     Image.fromarray(np.full((8, 10), 255, np.uint8)).save(tmp_path / "image.png")
     found = {name: make(checkpoint, tmp_path / name, "fc1:0", start=str(tmp_path / f"{name}.png"))[0].images[0, 0]
@@ -145,16 +145,16 @@ def test_a_start_picture_of_the_canvas_or_of_the_image(checkpoint, tmp_path):
     assert found["canvas"].mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_start_pictures_that_cannot_be(checkpoint, tmp_path):
+def test_invalid_start_images(checkpoint, tmp_path):
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "other.png")
-    with pytest.raises(UsageError, match="is 9 x 9 pixels: give one of the canvas's size, 16 x 20, or of the image's"):
+    with pytest.raises(UsageError, match="is 9 x 9 pixels: use one of the canvas's size, 16 x 20, or of the image's"):
         make(checkpoint, tmp_path / "out", start=str(tmp_path / "other.png"))
-    with pytest.raises(DataError, match="there is no file gray to start from: give zero, black, random, or a PNG"):
+    with pytest.raises(DataError, match="there is no start image gray: choose zero, black, random, mean, or a PNG"):
         make(checkpoint, tmp_path / "out", start="gray")
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_names_leave_nothing_behind(checkpoint, tmp_path):
+def test_unknown_names_write_nothing(checkpoint, tmp_path):
     with pytest.raises(UsageError, match=r"unknown layer of TwoFullNet 'fc3': did you mean"):
         make(checkpoint, tmp_path / "out", "class:all", "fc3:1")
     assert not (tmp_path / "out").exists()

@@ -13,14 +13,13 @@ from shiftscope.errors import UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
-from shiftscope.workflows.predict import fit_pictures, predict_files
+from shiftscope.workflows.use_checkpoint import evaluate_checkpoint, fit_images, predict_files
 
 PLACE = Placement(image=(4, 6), canvas=(8, 8))
 CAFE = unicodedata.normalize("NFC", "café")
 
 
-class Told(SilentProgress):
+class Notes(SilentProgress):
     def __init__(self):
         self.notes = []
 
@@ -50,7 +49,7 @@ def pets(root, names=("cat", "dog"), size=(6, 4)):
 
 @pytest.mark.parametrize("line", [
     ["train", "two-ful"], ["run", "--models", "two-full,two-ful"]])
-def test_an_unknown_model_is_said_before_data_are_read(line, capsys, tmp_path):
+def test_an_unknown_model_is_reported_before_data_are_read(line, capsys, tmp_path):
     assert main([*line, "--data", "folder:missing", "--out", "out"]) == 2
     assert "error: unknown model 'two-ful': did you mean 'two-full'?" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -72,27 +71,27 @@ def test_an_audit_checks_both_names_before_data_are_read(line, code, problem, ca
 @pytest.mark.parametrize("line", [["train", "two-full", "--canvas", "5x6"], ["run", "--canvas", "5x6"],
                                   ["evaluate", "ready", "--canvas", "5x6"], ["audit", "ready", "--mode", "crop"],
                                   ["audit", "torch.nn:Identity", "--canvas", "5x6"]])
-def test_pictures_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkeypatch):
+def test_images_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkeypatch):
     pets(tmp_path / "pets", size=(7, 5))
     checkpoint(tmp_path / "ready", ["cat", "dog"])
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
     assert main([*line, "--data", "folder:pets"]) == 2
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     problem = "mode crop needs an image at least as large" if "crop" in line else "the image does not fit: it is 5 x 7"
-    assert problem in said
+    assert problem in output
 
 
-def test_notes_of_a_folder_are_told(capsys, tmp_path):
+def test_notes_about_a_folder_are_shown(capsys, tmp_path):
     pets(tmp_path / "pets")
     (tmp_path / "pets" / "cat" / "list.csv").write_text("x")
     note = "ignored in pets: 1 file(s) that are neither PNG nor JPEG (cat/list.csv)"
     assert main(["data", "info", "folder:pets"]) == 0
-    said = capsys.readouterr()
-    assert note in " ".join(said.err.split()) and note in " ".join(said.out.split())
+    output = capsys.readouterr()
+    assert note in " ".join(output.err.split()) and note in " ".join(output.out.split())
     assert main(["data", "pack", "folder:pets"]) == 0
     assert note in " ".join(capsys.readouterr().err.split())
-    told = Told()
-    assert load_dataset("folder:pets", progress=told).notes == (note,) and told.notes == [note]
+    received = Notes()
+    assert load_dataset("folder:pets", progress=received).notes == (note,) and received.notes == [note]
 
 
 def test_class_names_match_in_any_unicode_spelling(tmp_path):
@@ -106,7 +105,7 @@ def test_class_names_match_in_any_unicode_spelling(tmp_path):
     assert evaluate_checkpoint(tmp_path / "1", {"data": f"packed:{packed}"}, progress=SilentProgress()).images == 4
 
 
-def test_other_classes_are_named_in_a_short_sentence(tmp_path):
+def test_the_message_about_other_classes_is_short(tmp_path):
     stored = checkpoint(tmp_path / "net", [f"a very long name of a class, number {k}" for k in range(1000)])
     pets(tmp_path / "pets")
     with pytest.raises(UsageError, match=r"the dataset pets has cat, dog \(only one of them has") as raised:
@@ -117,17 +116,17 @@ def test_other_classes_are_named_in_a_short_sentence(tmp_path):
                             progress=SilentProgress())
 
 
-def test_files_of_one_prediction_share_a_depth(tmp_path):
-    from shiftscope.workflows.checkpoints import open_checkpoint
+def test_files_of_one_prediction_share_a_bit_depth(tmp_path):
+    from shiftscope.workflows.load_inputs import open_checkpoint
 
     ramp = np.linspace(0, 200, 24).astype(np.uint16).reshape(4, 6)
     paths = [tmp_path / "dark.png", tmp_path / "bright.png"]
     for path, factor in zip(paths, (1, 16), strict=True):
         Image.fromarray(ramp * factor).save(path)
-    told, trained = Told(), open_checkpoint(checkpoint(tmp_path / "net", ["cat", "dog"]), device="cpu")
-    pixels, _ = fit_pictures(paths, trained, told)
+    received, trained = Notes(), open_checkpoint(checkpoint(tmp_path / "net", ["cat", "dog"]), device="cpu")
+    pixels, _ = fit_images(paths, trained, received)
     for found, factor in zip(pixels[:, 0].numpy(), (1, 16), strict=True):
         assert np.array_equal(found, np.floor(ramp.astype(float) * factor * 255 / 4095 + 0.5))
-    assert told.notes == ["the largest value of the 16-bit images is 3,200: they are taken as 12-bit data, 0 to 4,095, "
-                          "and scaled to 8 bits"]
+    assert received.notes == ["the largest value of the 16-bit images is 3,200: they are taken as 12-bit data, 0 to "
+                              "4,095, and scaled to 8 bits"]
     assert len(predict_files(tmp_path / "net", paths, device="cpu")) == 2

@@ -1,4 +1,4 @@
-"""The command line: it parses, calls a workflow and shows what came out."""
+"""The command line: parse the arguments, call a workflow, and print its result."""
 
 import sys
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     Args:
-        arguments: what follows the word `shiftscope`; `sys.argv[1:]` unless given.
+        arguments: without the name of the program; None: `sys.argv[1:]`.
 
     Returns:
-        0 done, 1 failed, 2 usage, 3 data or checkpoint, 4 threshold not met, 5 another process of a group was lost,
-        130 interrupted, 143 terminated.
+        0 done, 1 failed, 2 usage, 3 data or checkpoint, 4 threshold not met, 5 another process of a group died, 130
+        interrupted, 143 terminated.
     """
     from shiftscope.cli.streams import usable_streams
 
@@ -31,7 +31,7 @@ def _run(arguments: list[str]) -> int:
         if is_one_of_several():
             return run_together(arguments, lambda: call(build_app(), arguments))
         code = call(build_app(), arguments)
-        sys.stdout.flush()  # a reader that left early shows here, not at the interpreter's exit
+        sys.stdout.flush()  # a closed pipe raises its error here, not at the exit of the interpreter
     except (Exception, KeyboardInterrupt) as error:
         return explain(error)
     return code
@@ -43,5 +43,5 @@ def _check_current_folder() -> None:
     try:
         Path.cwd()
     except OSError as error:
-        raise UsageError("the current folder is gone or cannot be read: change to another one with cd, and give the "
-                         "command again") from error
+        raise UsageError("the current folder was deleted or cannot be read: change to another one with cd, and "
+                         "repeat the command") from error

@@ -1,4 +1,4 @@
-"""The table of commands, and how one of them is parsed and called."""
+"""The table of commands, and the application that parses and calls them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,28 +6,23 @@ from dataclasses import dataclass
 from cyclopts import App, Parameter
 
 from shiftscope.cli.audit_command import audit
-from shiftscope.cli.compare_command import compare
+from shiftscope.cli.checkpoint_commands import evaluate, export, predict
 from shiftscope.cli.data_commands import fetch, pack, show_info, show_list
-from shiftscope.cli.doctor_command import doctor
-from shiftscope.cli.evaluate_command import evaluate
-from shiftscope.cli.export_command import export
 from shiftscope.cli.flags import ONE_PROCESS, show_default
-from shiftscope.cli.models_command import show_models
+from shiftscope.cli.info_commands import doctor, show_models
 from shiftscope.cli.output import console
-from shiftscope.cli.predict_command import predict
-from shiftscope.cli.processes import LAUNCHED, starts_several
+from shiftscope.cli.processes import LAUNCHED, must_start_processes
 from shiftscope.cli.repair_command import repair
-from shiftscope.cli.report_command import report
-from shiftscope.cli.run_command import run
-from shiftscope.cli.sources import TomlFile, Variables
-from shiftscope.cli.train_command import train
+from shiftscope.cli.report_commands import compare, report, watch
+from shiftscope.cli.sources import RENAMED, TomlFile, Variables
+from shiftscope.cli.train_commands import run, train
 from shiftscope.cli.visualize_command import visualize
-from shiftscope.cli.watch_command import watch
+from shiftscope.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its words, its function (whose docstring is the help text), and lines that show its use."""
+    """A command: its words, its function (whose docstring is the help text), and examples."""
 
     words: tuple[str, ...]
     function: Callable[..., None]
@@ -42,7 +37,7 @@ COMMANDS = (
     Command(("audit",), audit, ("audit shiftscope-train/two-conv --out figures",
                                 "audit my_models:Net --data folder:pictures --fail-under mean=0.9,worst=0.8")),
     Command(("repair",), repair, ("repair shiftscope-train/two-conv --method recenter",
-                              "repair shiftscope-train/two-conv --method polyphase --finetune 3")),
+                                "repair shiftscope-train/two-conv --method polyphase --finetune 3")),
     Command(("predict",), predict, ("predict shiftscope-train/two-conv shirt.png --offset 0 14",)),
     Command(("visualize",), visualize, ("visualize shiftscope-train/two-full", "visualize ckpt class:Bag conv2:0-9")),
     Command(("report",), report, ("report shiftscope-run", "report run-a run-b --out both.html")),
@@ -58,17 +53,20 @@ COMMANDS = (
 )
 """All commands, in the order of the help page."""
 
-GROUPS = {"models": "Look at the models that can be trained by name.",
-          "data": "Look at the datasets that Shiftscope knows, download one, or put one into a single file."}
-"""Help of the words that several commands share."""
+GROUPS = {"models": "List the models that can be trained by name.",
+          "data": "List or show datasets, download one, or write one into a single file."}
+"""Help texts of groups of commands."""
+
+RENAMED_COMMANDS = {"mend": "repair"}
+"""Old names of commands, for the error message."""
 
 EPILOGUE = """\
 Help on one command: shiftscope run --help
 
-Options can also be set in the file shiftscope.toml of the current folder, one table a command ([run], [train], \
-[data.info]), or in a variable named after them (--data-dir: SHIFTSCOPE_DATA_DIR). The command line wins over the \
-variable, the variable over the file. Names of code are accepted on the command line only, and the file cannot set \
-what is written or replaced (--out, --overwrite, --resume)."""
+Options can also be set in the file shiftscope.toml of the current folder, with one table per command ([run], \
+[train], [data.info]), or in an environment variable (--data-dir: SHIFTSCOPE_DATA_DIR). The command line takes \
+precedence over the variable, the variable over the file. Names of code are accepted on the command line only, and \
+the file cannot set what is written or replaced (--out, --overwrite, --resume)."""
 
 
 def _version() -> str:
@@ -84,7 +82,7 @@ def _epilogue(examples: Sequence[str]) -> str:
 def build_app() -> App:
     """Return the application with all its commands."""
     app = App(
-        name="shiftscope", help="Does your image classifier care where the object is, why, and how to make it stop?",
+        name="shiftscope", help="Measure, explain and repair the position dependence of image classifiers.",
         version=_version, help_format="plaintext", help_epilogue=EPILOGUE, suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative_iterable=(), show_default=show_default), console=console(),
     )
@@ -102,7 +100,7 @@ def build_app() -> App:
 
 
 def _option_names(app: App) -> Iterator[str]:
-    """All options of all commands, as `--data-dir`."""
+    """Yield the options of all commands, such as `--data-dir`."""
     for command in COMMANDS:
         parsed = app
         for word in command.words:
@@ -111,15 +109,27 @@ def _option_names(app: App) -> Iterator[str]:
             yield from (name for name in argument.names if name.startswith("--"))
 
 
+def _check_renamed(arguments: Sequence[str]) -> None:
+    """Raise a `UsageError` for the old name of a command or option."""
+    command = arguments[0] if arguments else ""
+    if command in RENAMED_COMMANDS:
+        raise UsageError(f"the command {command} is now called {RENAMED_COMMANDS[command]}: see shiftscope "
+                         f"{RENAMED_COMMANDS[command]} --help")
+    for old, new in RENAMED.items():
+        if any(word.partition("=")[0] == old for word in arguments[1:]):
+            raise UsageError(f"the option {old} is now called {new}: replace {old} with {new}")
+
+
 def call(app: App, arguments: Sequence[str]) -> int:
     """Parse `arguments`, call the command's function, and return the exit code.
 
-    A function that has the parameter `command` is given the whole command line, for the record that it writes. One that
-    has the parameter `processes` is called in as many.
+    The parameter `command` of a function receives the whole command line, to be recorded. A function with the parameter
+    `processes` is called in that number of processes.
     """
+    _check_renamed(arguments)
     function, bound, ignored = app.parse_args(list(arguments), print_error=False, exit_on_error=False)
     devices = bound.arguments.pop("processes", ONE_PROCESS).devices
-    if starts_several(devices):
+    if must_start_processes(devices):
         from shiftscope.distributed.launch import launch
 
         return launch(arguments, devices, LAUNCHED)

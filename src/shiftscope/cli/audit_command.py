@@ -9,75 +9,73 @@ from cyclopts import Parameter
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import (
     IMAGES,
+    MODEL,
     ONE_PROCESS,
     OUTPUT,
     OVERRIDES,
     RESULTS,
     DataOverrides,
+    Image,
+    ModelFlags,
     OutputFlags,
     OutputType,
     ProcessFlags,
+    Result,
     Switch,
     parse_normalize,
     parse_thresholds,
 )
-from shiftscope.progress import default_progress
 from shiftscope.settings import Mode
 
 if TYPE_CHECKING:
     from shiftscope.results import Audit
 
-Shown = Parameter(group=RESULTS)
-Images = Parameter(group=IMAGES)
-Thresholds = Parameter(converter=parse_thresholds, n_tokens=1, metavar="SHARES", group=RESULTS)
+Thresholds = Parameter(converter=parse_thresholds, n_tokens=1, metavar="FRACTIONS", group=RESULTS)
 Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/STD", group=IMAGES)
 
 
 def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
-          processes: ProcessFlags = ONE_PROCESS,
-          mode: Annotated[Mode | None, Images] = None, max_shift: Annotated[int | None, Images] = None,
-          step: Annotated[int, Images] = 1, sample: Annotated[int | None, Images] = None,
-          split: Annotated[Literal["test", "train", "validation"], Images] = "test",
+          processes: ProcessFlags = ONE_PROCESS, loading: ModelFlags = MODEL,
+          mode: Annotated[Mode | None, Image] = None, max_shift: Annotated[int | None, Image] = None,
+          step: Annotated[int, Image] = 1, sample: Annotated[int | None, Image] = None,
+          split: Annotated[Literal["test", "train", "validation"], Image] = "test",
           normalize: Annotated[tuple[tuple[float, ...], tuple[float, ...]] | None, Normalize] = None,
-          engine: Annotated[Literal["auto", "dense", "brute"], Shown] = "auto",
-          against: Annotated[str | None, Shown] = None,
+          engine: Annotated[Literal["auto", "dense", "brute"], Result] = "auto",
+          against: Annotated[str | None, Result] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
-          expected: Annotated[float | None, Shown] = None,
-          output_type: Annotated[OutputType | None, Shown] = None, seed: Annotated[int, Shown] = 0,
-          device: Annotated[str, Shown] = "auto", out: Annotated[Path | None, Shown] = None,
-          overwrite: Annotated[bool, Switch, Shown] = False, allow_code: Annotated[str | None, Shown] = None) -> None:
-    """Ask a classifier about every image at every placement: where it is right, and how often it changes its mind.
+          expected: Annotated[float | None, Result] = None,
+          output_type: Annotated[OutputType | None, Result] = None, seed: Annotated[int, Result] = 0,
+          out: Annotated[Path | None, Result] = None, overwrite: Annotated[bool, Switch, Result] = False) -> None:
+    """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
 
     Args:
-        model: Checkpoint folder, package.module:object of your own, or an ONNX file.
-        mode: How images move: canvas, circular or crop (default: as the model was trained).
-        max_shift: Keep placements at most this many pixels from the middle one.
-        step: Keep every N-th placement, counted from the middle one.
-        sample: Compute this many placements, chosen at random; no figure is then exact.
+        model: Checkpoint folder, package.module:object for your own model, or an ONNX file.
+        mode: How images are shifted: canvas, circular or crop (default: as in the training).
+        max_shift: Only placements at most this many pixels from the middle.
+        step: Only every N-th placement, counted from the middle.
+        sample: Only this many random placements; the results are then estimates.
         split: Which images.
-        normalize: What your own model wants its pixels normalized with, as in 0.5/0.5.
-        engine: dense: one pass for all placements; brute: every placement by itself; auto: dense where it is exact.
-        against: Another model for the same images: both are shown side by side, with McNemar's test.
-        fail_under: Exit with code 4 if a figure is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
-        expected: Accuracy of centered images that you know the model for: a warning is given if it is far below.
-        output_type: What the model returns (default: determined on a batch of images); for confidences.
-        seed: Fixes what is sampled, and which answers are computed twice as a check.
-        device: One of auto, cpu, cuda or mps.
+        normalize: Normalization of your own model's input, as in 0.5/0.5.
+        engine: dense: one pass for all placements; brute: each placement separately; auto: dense if it is exact.
+        against: Another model for the same images; both are shown side by side, with McNemar's test.
+        fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
+        expected: Known accuracy on centered images; a much lower result gives a warning.
+        output_type: Type of the model's outputs (default: determined from a batch of images).
+        seed: Fixes the sample, and which predictions the self-check repeats.
         out: Folder for the result and the figures (default: none are written).
         overwrite: Replace files of an earlier audit in --out.
-        allow_code: Where the checkpoint is of your own code: its model as package.module:object, to be imported.
     """
     from shiftscope.workflows.audit_model import audit_model, check_thresholds
 
     overrides = data.given() | ({"mode": mode} if mode else {})
     with shown.clean_stdout(output.json):
-        found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, device=device,
-                            allow_code=allow_code, normalize=normalize, max_shift=max_shift, step=step, engine=engine,
-                            split=split, sample=sample, seed=seed, expected=expected, output_type=output_type,
-                            progress=default_progress(quiet=output.quiet))
+        found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, normalize=normalize,
+                            max_shift=max_shift, step=step, engine=engine, split=split, sample=sample, seed=seed,
+                            expected=expected, output_type=output_type, progress=output.progress(), **vars(loading))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
-        shown.write_document(_document(*audits, comparison=found["comparison"]))
+        others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}
+        shown.write_document(audit_document(audits[0]) | others)
     else:
         show_audits(audits)
         show_comparison(audits, found["comparison"])
@@ -86,23 +84,16 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     check_thresholds(audits[0], fail_under or {})
 
 
-def _document(first: "Audit", *others: "Audit", comparison: dict[str, Any] | None) -> dict[str, Any]:
-    """The first audit's figures; of another one and of the comparison under names of their own."""
-    document = _figures(first)
-    if others:
-        document |= {"against": _figures(others[0]), "comparison": comparison}
-    return document
-
-
-def _figures(audit: "Audit") -> dict[str, Any]:
+def audit_document(audit: "Audit") -> dict[str, Any]:
+    """Return an audit as plain JSON."""
     return audit.to_dict() | {"accuracy_map": audit.accuracy_map.tolist()}
 
 
 def show_audits(audits: "Sequence[Audit]") -> None:
-    """Print a column a model: the figures with their intervals, and how they were computed."""
+    """Print one column per model: the metrics with their intervals, and how they were computed."""
     first = audits[0]
     every = f"all {first.placements:,} placements" if first.placements > 1 else "the only placement"
-    how = f"{first.placements:,} sampled placements" if first.sampled else every
+    which = f"{first.placements:,} sampled placements" if first.sampled else every
     rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in (
         ("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
         ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centered", "middle_accuracy"))]
@@ -110,7 +101,7 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     rows.append(("seconds", *(f"{audit.seconds:.1f}" for audit in audits)))
     columns = [audit.model for audit in audits]
     shown.write_table(("", *columns), rows, numbers=columns,
-                      title=f"{first.images:,} {first.split} images of {first.dataset} at {how} (mode {first.mode})")
+                      title=f"{first.images:,} {first.split} images of {first.dataset} at {which} (mode {first.mode})")
     for audit in audits:
         for note in (audit.reason, *audit.notes):
             shown.write_line(f"{audit.model}: {note}")
@@ -122,11 +113,11 @@ def _with_interval(audit: "Audit", name: str) -> str:
 
 
 def show_comparison(audits: "Sequence[Audit]", comparison: dict[str, Any] | None) -> None:
-    """Print how many images only one of the two models gets right, and whether that may be chance."""
+    """Print the number of images that only one of the two models classifies correctly, with McNemar's test."""
     if comparison is None:
         return
-    names = {"middle": "centered", "worst_case": "right at every placement"}
+    names = {"middle": "when centered", "worst_case": "at every placement"}
     rows = [(title, str(comparison[key]["only_a"]), str(comparison[key]["only_b"]), f"{comparison[key]['p_value']:.2g}")
             for key, title in names.items()]
     columns = (f"only {audits[0].model}", f"only {audits[1].model}", "p (McNemar)")
-    shown.write_table(("images right", *columns), rows, numbers=columns)
+    shown.write_table(("correct images", *columns), rows, numbers=columns)

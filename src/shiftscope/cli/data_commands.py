@@ -3,24 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+from cyclopts import Parameter
+
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import OUTPUT, OutputFlags, Size, Switch
-from shiftscope.progress import default_progress
+from shiftscope.cli.flags import OUTPUT, OutputFlags, Switch, size_parser
 
 Json = Annotated[bool, Switch]
-
-
-def _document(values: dict[str, Any]) -> None:
-    from shiftscope.results import SCHEMA_VERSION
-
-    shown.write_document({"schema_version": SCHEMA_VERSION} | values)
+Size = Parameter(converter=size_parser("image-size"), n_tokens=1, metavar="SIZE")
 
 
 def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
-    """List the datasets that can be named after --data, and which of them are here already.
+    """List the datasets for --data, and which of them are on this machine.
 
     Args:
-        data_dir: Folder to look for datasets in, before the usual ones.
+        data_dir: Folder that is searched before the default ones.
         json: Print the list as one JSON document.
     """
     from shiftscope.data import dataset_catalog
@@ -28,9 +24,9 @@ def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
     with shown.clean_stdout(json):
         datasets = dataset_catalog(data_dir)
     if json:
-        _document({"datasets": datasets})
+        shown.write_result({"datasets": datasets})
     else:
-        shown.write_table(("name", "what it is", "where"),
+        shown.write_table(("name", "description", "path"),
                           [(item["name"], item["description"], item["found"] or "-") for item in datasets])
 
 
@@ -41,18 +37,19 @@ def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None =
     Args:
         name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE, packed:PATH or
             package.module:object.
-        data_dir: Folder that holds the dataset's files.
-        limit: Look at the first N training and the first N test images only.
+        data_dir: Folder with the dataset's files.
+        limit: Use the first N training and the first N test images only.
     """
     from shiftscope.data import dataset_info, load_dataset
 
     with shown.clean_stdout(output.json):
-        progress = default_progress(quiet=output.quiet)
+        progress = output.progress()
         info = dataset_info(load_dataset(name, data_dir=data_dir, limit=limit, progress=progress))
     if output.json:
-        _document(info)
+        shown.write_result(info)
     else:
-        shown.write_table(("what", "value"), [(key.replace("_", " "), _readable(value)) for key, value in info.items()])
+        rows = [(key.replace("_", " "), _readable(value)) for key, value in info.items()]
+        shown.write_table(("property", "value"), rows)
 
 
 def _readable(value: Any) -> str:
@@ -67,18 +64,18 @@ def _readable(value: Any) -> str:
 
 
 def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = OUTPUT) -> None:
-    """Make sure that a dataset's files are here and whole, downloading what is missing, and print where they are.
+    """Download the files of a dataset that are missing or damaged, and print their paths.
 
     Args:
-        name: fashion-mnist (downloaded) or garments (drawn).
+        name: fashion-mnist (downloaded) or garments (synthetic).
         data_dir: Folder for the files (default: the user's cache folder).
     """
     from shiftscope.data import fetch_dataset
 
     with shown.clean_stdout(output.json):
-        paths = fetch_dataset(name, data_dir, default_progress(quiet=output.quiet))
+        paths = fetch_dataset(name, data_dir, output.progress())
     if output.json:
-        _document({"name": name, "files": paths})
+        shown.write_result({"name": name, "files": paths})
         return
     for path in paths:
         shown.write_path(path)
@@ -94,15 +91,15 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
         out: The new folder (default: the dataset's name with .pack).
         image_size: Size to which the images of a folder are stretched: 64, or height and width as in 48x64.
         license: License of the images (default: that of the dataset).
-        workers: Processes that decode the images of a folder (default: one per core; 0: none besides this one).
-        data_dir: Folder that holds the dataset's files.
+        workers: Processes that decode the images of a folder (default: one per core; 0: this process).
+        data_dir: Folder with the dataset's files.
     """
     from shiftscope.workflows.pack_data import pack_data
 
     with shown.clean_stdout(output.json):
         done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, license=license,
-                         progress=default_progress(quiet=output.quiet))
+                         progress=output.progress())
     if output.json:
-        _document(vars(done))
+        shown.write_result(vars(done))
         return
     shown.write_path(done.path)

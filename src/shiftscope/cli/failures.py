@@ -1,4 +1,4 @@
-"""What the user is told when a command fails, and which exit code the shell gets."""
+"""The error message and the exit code of a command that fails."""
 
 import os
 import sys
@@ -11,38 +11,38 @@ from shiftscope.text import printable
 
 
 def explain(error: BaseException) -> int:
-    """Say in one line on standard error what went wrong and return the exit code."""
+    """Print the error in one line on standard error and return the exit code."""
     code = _explain(error)
     try:
         sys.stdout.flush()
     except (OSError, OutputError):
-        discard_results()  # or the interpreter's last flush fails aloud
+        discard_results()  # otherwise the interpreter's last flush prints an error
     return code
 
 
 def _explain(error: BaseException) -> int:
     from cyclopts import CycloptsError
 
-    if isinstance(error, BrokenPipeError):  # the reader of our output closed it, as `| head` does: end quietly
+    if isinstance(error, BrokenPipeError):  # the reader closed the pipe, as `| head` does
         return 1
     if isinstance(error, KeyboardInterrupt):
-        return _say("interrupted", 130)
+        return _print("interrupted", 130)
     if isinstance(error, Interrupted):
-        return _say(str(error), error.exit_code)
+        return _print(str(error), error.exit_code)
     if isinstance(error, ShiftscopeError):
-        return _say(f"error: {error}", error.exit_code)
+        return _print(f"error: {error}", error.exit_code)
     if isinstance(error, CycloptsError):
-        return _say(f"error: {_parse_error(error)}", UsageError.exit_code)
+        return _print(f"error: {_parse_error(error)}", UsageError.exit_code)
     return _unexpected(error)
 
 
-def _say(line: str, code: int) -> int:
+def _print(line: str, code: int) -> int:
     sys.stderr.write(printable(line) + "\n")
     return code
 
 
 def _parse_error(error: Exception) -> str:
-    """The message of cyclopts on one line, with the way to the help page."""
+    """Return the message of cyclopts on one line, with the command for the help page."""
     from cyclopts import CycloptsError, UnusedCliTokensError
 
     message = " ".join(str(error).split())
@@ -58,6 +58,6 @@ def _unexpected(error: BaseException) -> int:
         return 1
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return _say(f"error: {where}{error.strerror}", 1)
+        return _print(f"error: {where}{error.strerror}", 1)
     text = " ".join(str(error).split())
-    return _say(f"error: unexpected {type(error).__name__}: {text} ({DEBUG_VARIABLE}=1 shows the traceback)", 1)
+    return _print(f"error: unexpected {type(error).__name__}: {text} ({DEBUG_VARIABLE}=1 shows the traceback)", 1)

@@ -1,7 +1,7 @@
-"""The settings as options: what the command line adds to `shiftscope.settings` is how some values are typed."""
+"""Groups of options that commands share, and the parsers of their values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,84 +9,71 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter, Token
 
 from shiftscope.errors import UsageError, require
+from shiftscope.progress import Progress, default_progress
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 
 IMAGES = Group.create_ordered("Images")
 TRAINING = Group.create_ordered("Training")
 RESULTS = Group.create_ordered("Results")
 
+METRICS = ("mean", "worst", "consistency", "unanimity")
+"""Metrics of an audit that a threshold may name."""
 
-def parse_canvas(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
-    """Read the size of a canvas."""
-    return parse_size("canvas", tokens)
-
-
-def parse_image_size(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
-    """Read the size of an image."""
-    return parse_size("image-size", tokens)
+SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
-def parse_stride(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
-    """Read a stride: one number, or down x right."""
-    return parse_size("stride", tokens)
+def size_parser(name: str) -> Callable[[Any, Sequence[Token]], tuple[int, int]]:
+    """Return a parser of `56`, `48x64` or, from a file or variable, the two numbers `48 64`."""
+    def parse(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+        text = "x".join(token.value for token in tokens)
+        match = re.fullmatch(r"(\d{1,9})(?:[x×](\d{1,9}))?", text.strip().lower())
+        if match is None or 0 in (sizes := [int(size) for size in match.groups() if size is not None]):
+            raise UsageError(f"{name} must be one size in pixels or height x width, as in 56 or 48x64, got {text!r}")
+        return sizes[0], sizes[-1]
 
-
-def parse_size(name: str, tokens: Sequence[Token]) -> tuple[int, int]:
-    """Read `56`, `48x64` or, from a file or variable, the two numbers `48 64`."""
-    text = "x".join(token.value for token in tokens)
-    match = re.fullmatch(r"(\d{1,9})(?:[x×](\d{1,9}))?", text.strip().lower())
-    if match is None or 0 in (sizes := [int(size) for size in match.groups() if size is not None]):
-        raise UsageError(f"{name} must be one size in pixels or height x width, as in 56 or 48x64, got {text!r}")
-    return sizes[0], sizes[-1]
+    return parse
 
 
 def parse_names(type_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
-    """Read names that are separated by commas or stand apart."""
+    """Parse names separated by commas or given as several values."""
     return tuple(name for token in tokens for name in token.value.split(",") if name)
 
 
-FIGURES = ("mean", "worst", "consistency", "unanimity")
-"""Figures of an audit that a threshold may name."""
-
-
 def parse_thresholds(type_: Any, tokens: Sequence[Token]) -> dict[str, float]:
-    """Read `mean=0.9,worst=0.8`, or one number, which is meant for the mean."""
+    """Parse `mean=0.9,worst=0.8`, or one number for the mean."""
     found = {}
     for part in parse_names(type_, tokens):
         name, equals, number = part.partition("=")
         name, number = (name.strip(), number.strip()) if equals else ("mean", name.strip())
-        if name not in FIGURES or not re.fullmatch(r"0?\.\d+|[01](\.0*)?", number):
-            raise UsageError(f"fail-under must be shares from 0 to 1 as in mean=0.9,worst=0.8, names from "
-                             f"{', '.join(FIGURES)}, got {part!r}")
+        if name not in METRICS or not re.fullmatch(r"0?\.\d+|[01](\.0*)?", number):
+            raise UsageError(f"fail-under must be fractions from 0 to 1 as in mean=0.9,worst=0.8, with names from "
+                             f"{', '.join(METRICS)}, got {part!r}")
         found[name] = float(number)
     return found
 
 
 def parse_normalize(type_: Any, tokens: Sequence[Token]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Read `MEAN/STD`, each one number or one a channel: `0.5/0.5`, `0.485,0.456,0.406/0.229,0.224,0.225`."""
+    """Parse `MEAN/STD`, each one number or one per channel: `0.5/0.5`, `0.485,0.456,0.406/0.229,0.224,0.225`."""
     text = ",".join(token.value for token in tokens)
     try:
         mean, std = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
     except ValueError as error:
-        raise UsageError("normalize must be MEAN/STD, each one number or one a channel, as in 0.5/0.5, got "
+        raise UsageError("normalize must be MEAN/STD, each one number or one per channel, as in 0.5/0.5, got "
                          f"{text!r}") from error
     return mean, std
 
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-
-
 def parse_time(type_: Any, tokens: Sequence[Token]) -> float:
-    """Read a time span in seconds: `90s`, `10m`, `1.5h`, or a bare number of seconds."""
+    """Parse a duration in seconds: `90s`, `10m`, `1.5h`, or a number of seconds."""
     text = " ".join(token.value for token in tokens).strip().lower()
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text)
     if match is None or float(match[1]) == 0:
         raise UsageError(f"max-time must be a time above 0 as in 90s, 10m or 1.5h, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]
+    return float(match[1]) * SECONDS[match[2]]
 
 
 def show_default(value: Any) -> str | None:
-    """Return a default as the help page shows it; None for a switch that is off and a value that is left open.
+    """Return a default as the help page shows it; None for a switch that is off and for no value.
 
     >>> show_default((56, 56)), show_default(("two-full", "two-conv")), show_default(False)
     ('56x56', 'two-full two-conv', None)
@@ -98,17 +85,18 @@ def show_default(value: Any) -> str | None:
     return str(value)
 
 
-Canvas = Parameter(converter=parse_canvas, n_tokens=1, metavar="SIZE")
-Size = Parameter(converter=parse_image_size, n_tokens=1, metavar="SIZE")
+Canvas = Parameter(converter=size_parser("canvas"), n_tokens=1, metavar="SIZE")
 Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
+Names = Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")
 Switch = Parameter(negative=())
+Image, Training, Result = Parameter(group=IMAGES), Parameter(group=TRAINING), Parameter(group=RESULTS)
 OutputType = Literal["logits", "probabilities", "log-probabilities"]
 
 
 @Parameter(name="*", group=IMAGES)
 @dataclass(frozen=True, kw_only=True)
 class DataFlags(DataSettings):
-    """Which images, and how they lie on the canvas."""
+    """Images and placement."""
 
     canvas: Annotated[tuple[int, int], Canvas] = DataSettings.canvas
     """Size of the canvas in pixels: 56, or height and width as in 48x64."""
@@ -117,71 +105,103 @@ class DataFlags(DataSettings):
 @Parameter(name="*", group=TRAINING)
 @dataclass(frozen=True, kw_only=True)
 class TrainFlags(TrainSettings):
-    """How a model is trained."""
+    """Settings of the training."""
 
     max_time: Annotated[float | None, Time] = None
-    """End after so much time (90s, 10m, 1.5h), checkpoint saved; --resume goes on (default: no limit)."""
+    """Stop after this time (90s, 10m, 1.5h) and save; --resume continues (default: no limit)."""
 
 
 @Parameter(name="*", group=RESULTS)
 @dataclass(frozen=True, kw_only=True)
 class RunFlags(RunSettings):
-    """The main job."""
+    """Settings of `shiftscope run`."""
 
-    models: Annotated[tuple[str, ...], Parameter(
-        converter=parse_names, consume_multiple=True, metavar="NAME", group=TRAINING)] = RunSettings.models
-    """Which models to train: two-full (perceptron), two-conv (convnet), or package.module:object of your own."""
-    epochs: Annotated[int | None, Parameter(group=TRAINING)] = None
-    seed: Annotated[int, Parameter(group=TRAINING)] = RunSettings.seed
-    seeds: Annotated[int, Parameter(group=TRAINING)] = RunSettings.seeds
-    controls: Annotated[bool, Parameter(group=TRAINING)] = RunSettings.controls
+    models: Annotated[tuple[str, ...], Names, Training] = RunSettings.models
+    """Models to train: two-full (perceptron), two-conv (convnet), or package.module:object for your own."""
+    epochs: Annotated[int | None, Training] = None
+    seed: Annotated[int, Training] = RunSettings.seed
+    seeds: Annotated[int, Training] = RunSettings.seeds
+    controls: Annotated[bool, Training] = RunSettings.controls
     max_time: Annotated[float | None, Time] = None
-    """End after so much time (90s, 10m, 1.5h), all that is done saved; --resume goes on (default: no limit)."""
+    """Stop after this time (90s, 10m, 1.5h) and save; --resume continues (default: no limit)."""
 
 
 @Parameter(name="*", group=IMAGES)
 @dataclass(frozen=True, kw_only=True)
 class DataOverrides:
-    """Data for a checkpoint, which knows what it was trained on: what is None stays so."""
+    """Data for a checkpoint; None keeps the setting of its training."""
 
     data: str | None = None
-    """Another dataset with the same classes and image size (default: what the model was trained on)."""
+    """Another dataset with the same classes and image size (default: that of the training)."""
     data_dir: Path | None = None
-    """Folder that holds the dataset's files."""
+    """Folder with the dataset's files."""
     limit: int | None = None
     """Use the first N images only."""
     canvas: Annotated[tuple[int, int] | None, Canvas] = None
-    """Size of the canvas in pixels, for a model that takes any (default: as trained)."""
+    """Size of the canvas in pixels, for a model that accepts any (default: that of the training)."""
 
     def given(self) -> dict[str, Any]:
-        """Return the settings that were given, by name."""
+        """Return the settings that are not None, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
 
 @Parameter(name="*", group=RESULTS)
 @dataclass(frozen=True, kw_only=True)
+class ModelFlags:
+    """How a model is loaded."""
+
+    device: str = "auto"
+    """One of auto, cpu, cuda or mps."""
+    allow_code: str | None = None
+    """For a checkpoint of your own code: its model as package.module:object, which is imported."""
+
+
+@Parameter(name="*", group=RESULTS)
+@dataclass(frozen=True, kw_only=True)
 class OutputFlags:
-    """How a command shows what it found out."""
+    """What a command prints."""
 
     json: Annotated[bool, Switch] = False
     """Print the result as one JSON document."""
     quiet: Annotated[bool, Switch] = False
     """Show no progress."""
 
+    def progress(self) -> Progress:
+        """Return the progress display."""
+        return default_progress(quiet=self.quiet)
+
 
 @Parameter(name="*", group=RESULTS)
 @dataclass(frozen=True, kw_only=True)
 class ProcessFlags:
-    """How many processes share the work."""
+    """Processes that share the work."""
 
     devices: int = 1
-    """Processes of this machine that share the work: a GPU each, or their part of the processor's cores."""
+    """Number of processes on this machine that share the work, each with one GPU or its part of the CPU cores."""
 
     def __post_init__(self) -> None:
         require(self.devices >= 1, "devices", self.devices, "a whole number of at least 1")
 
 
+@Parameter(name="*", group=RESULTS)
+@dataclass(frozen=True, kw_only=True)
+class FolderFlags:
+    """Device and folder of a training."""
+
+    device: str = "auto"
+    """One of auto, cpu, cuda or mps."""
+    out: Path | None = None
+    """Folder for the checkpoint (default: shiftscope-train/MODEL)."""
+    resume: bool = False
+    """Continue the training in --out."""
+    overwrite: bool = False
+    """Replace the training in --out."""
+
+    def __post_init__(self) -> None:
+        require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
+
+
 DATA, TRAIN, RUN, OVERRIDES, OUTPUT = DataFlags(), TrainFlags(), RunFlags(), DataOverrides(), OutputFlags()
-ONE_PROCESS = ProcessFlags()
-"""The defaults, for signatures: frozen, so one object serves all."""
+MODEL, FOLDER, ONE_PROCESS = ModelFlags(), FolderFlags(), ProcessFlags()
+"""Defaults in signatures; they are frozen and can be shared."""

@@ -1,4 +1,4 @@
-"""What goes to standard output: tables for people, or exactly one JSON document."""
+"""Standard output: tables for people, or exactly one JSON document."""
 
 import contextlib
 import json
@@ -13,44 +13,51 @@ from shiftscope.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-LEAST_WIDTH = 40
-"""Columns of a table, also where the terminal says that it has fewer: in less, the cells would be empty."""
+MIN_WIDTH = 40
+"""Minimum width of a table in characters; in a narrower one the cells would be empty."""
 
 
 @contextlib.contextmanager
 def clean_stdout(active: bool) -> Iterator[None]:
-    """Keep standard output free for the JSON document: what foreign code prints meanwhile goes to standard error."""
+    """Redirect standard output to standard error, so that code of others cannot mix with the JSON document."""
     with contextlib.redirect_stdout(sys.stderr) if active else contextlib.nullcontext():
         yield
 
 
 def write_document(values: dict[str, Any]) -> None:
-    """Print `values` as the one JSON document; ASCII, so that any terminal can carry it."""
+    """Print `values` as the one JSON document, in ASCII for terminals of any encoding."""
     sys.stdout.write(json.dumps(plain(values), indent=1, allow_nan=False) + "\n")
 
 
+def write_result(values: dict[str, Any]) -> None:
+    """Print `values` with the schema version as the one JSON document."""
+    from shiftscope.results import SCHEMA_VERSION
+
+    write_document({"schema_version": SCHEMA_VERSION} | values)
+
+
 def write_line(text: str) -> None:
-    """Print a line that other programs may read: never wrapped or colored."""
+    """Print a line without wrapping or color, so that other programs can read it."""
     sys.stdout.write(printable(text) + "\n")
 
 
 def write_path(path: Path | str) -> None:
-    """Print where something was written: exactly for other programs, with escapes on a terminal, see `printable`."""
+    """Print the path of a result: unchanged for other programs, with escapes on a terminal, see `printable`."""
     sys.stdout.write((printable(str(path)) if sys.stdout.isatty() else str(path)) + "\n")
 
 
 def console() -> "Console":
-    """Return the console for tables; it honors NO_COLOR."""
+    """Return the console for tables; it respects NO_COLOR."""
     from rich.console import Console
 
-    found = Console(highlight=False, emoji=False)
-    found.width = max(found.width, LEAST_WIDTH)
-    return found
+    made = Console(highlight=False, emoji=False)
+    made.width = max(made.width, MIN_WIDTH)
+    return made
 
 
 def write_table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None,
                 numbers: Iterable[str] = ()) -> None:
-    """Print a table; the columns named in `numbers` are flushed right."""
+    """Print a table; the columns in `numbers` are right-aligned."""
     from rich import box
     from rich.table import Table
 
@@ -71,10 +78,10 @@ def _escaped(text: str) -> str:
     return escape(printable(text))
 
 
-def percent(share: float | None) -> str:
-    """Return a share as text.
+def percent(fraction: float | None) -> str:
+    """Return a fraction as text in percent.
 
     >>> percent(0.7666), percent(None)
     ('76.7 %', '-')
     """
-    return "-" if share is None else f"{100 * share:.1f} %"
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"

@@ -1,4 +1,4 @@
-"""A command in several processes: the first one runs it, the others follow."""
+"""Run a command in several processes: the first one leads, the others follow."""
 
 import contextlib
 import io
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from shiftscope.distributed.together import Team
 
 LAUNCHED = "_SHIFTSCOPE_LAUNCHED"
-"""Set where `--devices` started the processes: what ended one of them is then told by the one that started them."""
+"""Variable in processes that `--devices` started; their launcher reports why one of them ended."""
 
 GRACE = 5.0
 """Seconds in which a process that receives SIGTERM may still report why the work ended."""
 
 
 def processes_started() -> int:
-    """Return how many processes `torchrun`, or another launcher of its kind, has started for this command."""
+    """Return the number of processes that `torchrun` or a similar launcher started for this command."""
     size = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ else "1"
     if not size.isdecimal() or int(size) < 1:
         raise UsageError(f"the variable WORLD_SIZE must be a whole number of at least 1, as torchrun sets it, got "
@@ -32,25 +32,25 @@ def processes_started() -> int:
 
 
 def is_one_of_several() -> bool:
-    """Return whether this process shares its command with others."""
+    """Return True if this process shares its command with others."""
     return processes_started() > 1
 
 
-def starts_several(devices: int) -> bool:
-    """Return whether `--devices` asks for processes that are still to be started.
+def must_start_processes(devices: int) -> bool:
+    """Return True if `--devices` requires processes that have not been started.
 
     Raises:
-        UsageError: other ones were started than the option asks for.
+        UsageError: if another number of processes was started.
     """
     started = processes_started()
     if devices > 1 and started not in (1, devices):
-        raise UsageError(f"devices must be the number of processes that were started, {started}, got {devices}: leave "
-                         "--devices out under torchrun")
+        raise UsageError(f"devices must equal the number of started processes, {started}, got {devices}: omit "
+                         "--devices under torchrun")
     return devices > 1 and started == 1
 
 
 def run_together(arguments: Sequence[str], command: Callable[[], int]) -> int:
-    """Run a command as one of several processes and return the exit code: lead, or follow the one that does."""
+    """Run a command as one of several processes, as the leader or a follower, and return the exit code."""
     from shiftscope import __version__
     from shiftscope.distributed.join import check_alike, joined
     from shiftscope.training.stopping import StopFlag
@@ -92,7 +92,7 @@ def _grace_period() -> Iterator[None]:
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once: taking down a group whose other processes are gone may abort the interpreter, or wait for them."""
+    """Exit immediately: closing a group whose other processes ended may abort the interpreter, or block."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -108,8 +108,8 @@ def _lead(team: "Team", command: Callable[[], int]) -> int:
 
 
 def _explain_once(error: BaseException, team: "Team") -> int:
-    """Return the exit code; say what went wrong unless another process, or the one that started us, does."""
-    told_by_launcher = isinstance(error, GroupError) and LAUNCHED in os.environ
-    aloud = not told_by_launcher and team.may_speak()
-    with contextlib.nullcontext() if aloud else contextlib.redirect_stderr(io.StringIO()):
+    """Return the exit code; print the error unless another process or the launcher prints it."""
+    printed_by_launcher = isinstance(error, GroupError) and LAUNCHED in os.environ
+    must_print = not printed_by_launcher and team.may_speak()
+    with contextlib.nullcontext() if must_print else contextlib.redirect_stderr(io.StringIO()):
         return explain(error)

@@ -1,7 +1,7 @@
-"""Where options come from when the command line leaves them open: variables, then the TOML file.
+"""Options that are not on the command line: environment variables, then the TOML file.
 
-A folder that someone else made may hold a `shiftscope.toml`. So the file can change how something is computed, but it
-can neither name code nor choose what is written or replaced. Variables cannot name code either.
+A folder of another author may contain a `shiftscope.toml`. Therefore the file can change how something is computed, but
+it can neither name code nor choose what is written or replaced. Variables cannot name code either.
 """
 
 import os
@@ -22,20 +22,23 @@ PREFIX = "SHIFTSCOPE_"
 DEBUG_VARIABLE = "SHIFTSCOPE_DEBUG"
 
 CODE = ("--allow-code", "--judge-code")
-"""Options whose value is always a name of code."""
+"""Options whose value always names code."""
 
 MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--models")
-"""Options whose value is a name of code where it has the form package.module:object."""
+"""Options whose value names code if it has the form package.module:object."""
 
 WRITING = ("--onnx", "--out", "--overwrite", "--resume")
 """Options that choose what is written, changed or replaced."""
 
-MOST_BYTES = 2**20
-"""The largest file of settings that is read."""
+RENAMED = {"--how": "--method"}
+"""Old names of options, for the error message."""
+
+MAX_BYTES = 2**20
+"""Size limit of the TOML file."""
 
 
 def variable(option: str) -> str:
-    """Return the variable that feeds `option`.
+    """Return the variable of an option.
 
     >>> variable("--data-dir")
     'SHIFTSCOPE_DATA_DIR'
@@ -44,10 +47,10 @@ def variable(option: str) -> str:
 
 
 class Variables:
-    """The variables `SHIFTSCOPE_*`; one that no command knows is an error.
+    """The variables `SHIFTSCOPE_*`; one without an option is an error.
 
     Args:
-        options: returns the options of all commands; called only where a variable does not belong to the command.
+        options: returns the options of all commands; called only for a variable that is not of this command.
     """
 
     def __init__(self, options: Callable[[], Iterable[str]]):
@@ -55,14 +58,16 @@ class Variables:
         self.env = Env(PREFIX, command=False, show=False)
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        """Fill what is open in `arguments`; this is how cyclopts calls a source."""
+        """Set missing values in `arguments`; cyclopts calls this method."""
         here = {variable(name) for argument in arguments for name in argument.names} | {DEBUG_VARIABLE}
-        strange = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in here)
-        if strange:
+        unknown_names = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in here)
+        if unknown_names:
             known = {variable(option) for option in self.options()}
-            for name in strange:
+            for name in unknown_names:
                 if name not in known:
+                    new = {variable(old): variable(option) for old, option in RENAMED.items()}.get(name)
                     hint = did_you_mean(name, known | {DEBUG_VARIABLE}) or "unset it; "
+                    hint = f"it is now called {new}; " if new else hint
                     raise UsageError(f"unknown variable {name!r}: {hint}`shiftscope {' '.join(commands)} --help` shows "
                                      "the options")
         self.env(app, commands, arguments)
@@ -73,11 +78,11 @@ class Variables:
 
 
 class TomlFile:
-    """A TOML file with one table a command; an unknown table or key, and one that is not for a file, is an error.
+    """A TOML file with one table per command; an unknown table or key, or one not allowed in a file, is an error.
 
     Args:
-        path: the file, relative to the current folder; it need not exist.
-        commands: the words of every command, as `("data", "info")`.
+        path: the file, relative to the current folder; it may be missing.
+        commands: the words of every command, such as `("data", "info")`.
     """
 
     def __init__(self, path: str, commands: Iterable[tuple[str, ...]]):
@@ -85,7 +90,7 @@ class TomlFile:
         self.commands = list(commands)
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        """Fill what is open in `arguments`; this is how cyclopts calls a source."""
+        """Set missing values in `arguments`; cyclopts calls this method."""
         self._check(self.toml.config, ())
         self.toml(app, commands, arguments)
         for argument, token in _tokens(arguments, self.toml.source):
@@ -100,20 +105,20 @@ class TomlFile:
     def _check(self, table: dict[str, Any], above: tuple[str, ...]) -> None:
         words = {command[len(above)] for command in self.commands if command[:len(above)] == above}
         for key, value in table.items():
-            place = (*above, key)
+            keys = (*above, key)
             if key not in words:
-                name = ".".join(place)
+                name = ".".join(keys)
                 raise UsageError(f"{self.toml.path} has the unknown table or key {name!r}: {nearest(key, words)}; "
-                                 "every key belongs into the table of its command, as in [run]")
+                                 "every key belongs in the table of its command, as in [run]")
             if not isinstance(value, dict):
-                raise UsageError(f"{'.'.join(place)} in {self.toml.path} must be a table [{'.'.join(place)}], "
+                raise UsageError(f"{'.'.join(keys)} in {self.toml.path} must be a table [{'.'.join(keys)}], "
                                  f"got {value!r}")
-            if place not in self.commands:
-                self._check(value, place)
+            if keys not in self.commands:
+                self._check(value, keys)
 
 
 def _tokens(arguments: ArgumentCollection, source: str) -> list[tuple[Argument, Token]]:
-    """Return what a source has given, with the option that it was given for."""
+    """Return the values from a source, with their options."""
     return [(argument, token) for argument in arguments for token in argument.tokens if token.source == source]
 
 
@@ -124,7 +129,7 @@ def _names_code(argument: Argument, token: Token) -> bool:
 
 def _on_the_command_line(argument: Argument) -> str:
     option = argument.name if argument.name.startswith("--") else f"the argument {argument.name}"
-    return f"if you trust it, give {option} there"
+    return f"if you trust it, use {option} there"
 
 
 def _short(value: str) -> str:
@@ -132,11 +137,11 @@ def _short(value: str) -> str:
 
 
 class _ReadableToml(Toml):
-    """A TOML source that names the file when it cannot be read, and reads plain files of a sensible size only."""
+    """A TOML source that reads regular files up to a size limit, and names the file in errors."""
 
     def _load_config(self, path: Path) -> dict[str, Any]:
         try:
-            return tomllib.loads(read_regular(path, MOST_BYTES).decode())
+            return tomllib.loads(read_regular(path, MAX_BYTES).decode())
         except (OSError, ValueError, RecursionError) as error:
             why = reason(error) if isinstance(error, OSError) else error
             raise CycloptsError(msg=f"cannot read {path}: {why}; correct the file or move it away") from error

@@ -1,4 +1,4 @@
-"""Standard input, output and error as a command needs them: also where they are closed, full, or lack a letter."""
+"""Standard streams that work even if they are closed or full, or cannot encode a character."""
 
 import codecs
 import contextlib
@@ -10,11 +10,11 @@ from typing import Any
 
 from shiftscope.errors import OutputError
 
-ANY_LETTER = "shiftscope-any-letter"
-"""Name of the way to encode what an encoding lacks: bytes of file names as they are, other letters as escapes."""
+ESCAPE = "shiftscope-escape"
+"""Error handler for characters that an encoding lacks: bytes of file names are kept, others become escapes."""
 
 
-def _encode_any(error: UnicodeError) -> tuple[bytes, int]:
+def _encode_with_escapes(error: UnicodeError) -> tuple[bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = error.object[error.start:error.end]
@@ -23,11 +23,11 @@ def _encode_any(error: UnicodeError) -> tuple[bytes, int]:
     return b"".join(parts), error.end
 
 
-codecs.register_error(ANY_LETTER, _encode_any)
+codecs.register_error(ESCAPE, _encode_with_escapes)
 
 
 class _Raw(io.RawIOBase):
-    """Writes to the raw stream `raw`."""
+    """A raw stream that writes to another one."""
 
     def __init__(self, raw: Any):
         self.raw = raw
@@ -43,12 +43,12 @@ class _Raw(io.RawIOBase):
 
 
 class _Results(_Raw):
-    """Standard output: says so where it cannot be written."""
+    """Standard output; a failed write raises an `OutputError`."""
 
     def write(self, data: Any) -> int | None:
         try:
             return self.raw.write(data)
-        except BrokenPipeError:  # the reader has seen enough
+        except BrokenPipeError:  # the reader closed the pipe
             raise
         except OSError as error:
             raise OutputError(f"cannot write to standard output: {error.strerror}; send it to another file or program"
@@ -56,7 +56,7 @@ class _Results(_Raw):
 
 
 class _Messages(_Raw):
-    """Standard error: what cannot be written is lost, for no message is worth the work that it is about."""
+    """Standard error; a failed write is ignored, because a message must not stop the work."""
 
     def write(self, data: Any) -> int | None:
         with contextlib.suppress(OSError):
@@ -66,17 +66,17 @@ class _Messages(_Raw):
 
 @contextlib.contextmanager
 def usable_streams() -> Iterator[None]:
-    """Make the process's own standard streams usable meanwhile; ones that the caller has replaced stay as they are.
+    """Make the standard streams of the process usable for the duration of the block; replaced ones are unchanged.
 
-    A stream that is closed is opened on the null device, so that no file that is opened later gets its number and,
-    with it, what a library prints.
+    A closed stream is opened on the null device. Otherwise a file opened later would get its number, and with it the
+    output of libraries.
     """
     _open_missing()
     before = sys.stdin, sys.stdout, sys.stderr
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _stream(1, before[1], _Results, ANY_LETTER)
+        sys.stdout = _stream(1, before[1], _Results, ESCAPE)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _stream(2, before[2], _Messages, "backslashreplace")
     try:
@@ -98,7 +98,7 @@ def _open_missing() -> None:
 
 
 def _stream(number: int, before: Any, kind: type[_Raw], errors: str) -> io.TextIOWrapper:
-    """Return a text stream like `before`, which it writes to by way of `kind`."""
+    """Return a text stream like `before` that writes through a stream of class `kind`."""
     if before is None:
         raw, encoding = io.FileIO(number, "w", closefd=False), "utf-8"
     else:
@@ -110,7 +110,7 @@ def _stream(number: int, before: Any, kind: type[_Raw], errors: str) -> io.TextI
 
 
 def discard_results() -> None:
-    """Send what standard output still holds, and all that follows, to the null device."""
+    """Redirect standard output to the null device, including its buffer."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -1,4 +1,4 @@
-"""What Shiftscope finds on this machine: versions, devices, folders, and how to repair what is missing."""
+"""`shiftscope doctor`: versions, devices and folders on this machine, and how to fix problems."""
 
 import contextlib
 import os
@@ -13,21 +13,21 @@ from typing import Any
 from shiftscope.results import SCHEMA_VERSION
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox", "microsoft-edge")
-LEAST_MEMORY = 1.5 * 2**30
-"""Bytes: what a run on 60,000 images needs at most."""
-LEAST_DISK = 500 * 2**20
-"""Bytes: the downloaded dataset, its unpacked copy and a few runs."""
+MIN_MEMORY = 1.5 * 2**30
+"""Bytes for a run on 60,000 images."""
+MIN_DISK = 500 * 2**20
+"""Bytes for the downloaded dataset, its unpacked copy and a few runs."""
 
 
 def examine(data_dir: Path | None = None) -> dict[str, Any]:
-    """Return what was found, as plain JSON; nothing that is missing makes it fail.
+    """Return the findings as plain JSON; missing parts do not raise errors.
 
     Args:
-        data_dir: a folder of datasets to look into beside the usual ones.
+        data_dir: a further folder of datasets.
 
     Returns:
-        schema_version, versions, system, torch_threads, devices, folders, browser and problems, each of the latter a
-        dict with the keys "problem" and "remedy".
+        schema_version, versions, system, torch_threads, devices, folders, browser and problems (each {"problem",
+        "remedy"}).
     """
     torch, import_error = _import_torch()
     findings: dict[str, Any] = {
@@ -51,17 +51,19 @@ def _import_torch() -> tuple[Any, str | None]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Shiftscope, Python and every dependency; None for one that is not installed."""
-    found: dict[str, str | None] = {"shiftscope": _version("shiftscope"), "python": platform.python_version()}
+    """Return the versions of Shiftscope, Python and all dependencies; None if one is not installed."""
+    found: dict[str, str | None] = {"shiftscope": package_version("shiftscope"),
+                                    "python": platform.python_version()}
     with contextlib.suppress(metadata.PackageNotFoundError):
         for requirement in metadata.requires("shiftscope") or ():
             name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
             if "extra ==" not in requirement:
-                found[name] = _version(name)
+                found[name] = package_version(name)
     return found
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -69,17 +71,11 @@ def _version(package: str) -> str | None:
 
 
 def system() -> dict[str, Any]:
-    """Return platform, processor, usable cores, memory in bytes and load; None where the system does not tell."""
+    """Return platform, processor, usable cores, memory in bytes and load; None for unknown values."""
     total, free = _memory()
-    return {"platform": platform.platform(), "processor": _processor(), "cores": _cores(), "memory": total,
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1  # of this process
+    return {"platform": platform.platform(), "processor": _processor(), "cores": cores, "memory": total,
             "memory_free": free, "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None}
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -91,7 +87,7 @@ def _processor() -> str:
 
 
 def _memory() -> tuple[int | None, int | None]:
-    """Total and available memory in bytes."""
+    """Return total and available memory in bytes."""
     with contextlib.suppress(OSError, KeyError, ValueError):
         lines = (line.split() for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         sizes = {words[0]: int(words[1]) * 1024 for words in lines}
@@ -102,8 +98,8 @@ def _memory() -> tuple[int | None, int | None]:
 
 
 def devices(torch: Any) -> list[dict[str, str]]:
-    """Return the devices that torch can use, with a description for people."""
-    found = [{"name": "cpu", "description": "always there"}]
+    """Return the devices that torch can use."""
+    found = [{"name": "cpu", "description": "always available"}]
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         found.append({"name": f"cuda:{index}", "description": torch.cuda.get_device_name(index)})
     if torch.backends.mps.is_available():
@@ -112,7 +108,7 @@ def devices(torch: Any) -> list[dict[str, str]]:
 
 
 def folders(data_dir: Path | None) -> list[dict[str, Any]]:
-    """Return the folders that datasets are looked for in, and the entries that lie there."""
+    """Return the folders that are searched for datasets, and their entries."""
     import platformdirs
 
     places = (("SHIFTSCOPE_DATA_DIR", os.environ.get("SHIFTSCOPE_DATA_DIR")), ("--data-dir", data_dir),
@@ -120,7 +116,7 @@ def folders(data_dir: Path | None) -> list[dict[str, Any]]:
     roles: dict[Path, str] = {}
     for role, path in places:
         if path:
-            roles.setdefault(Path(path), role)  # the variable also feeds --data-dir: name such a folder once
+            roles.setdefault(Path(path), role)  # the variable also sets --data-dir
     return [_folder(role, path) for path, role in roles.items()]
 
 
@@ -136,10 +132,10 @@ def _folder(role: str, path: Path) -> dict[str, Any]:
 
 
 def problems(findings: dict[str, Any], import_error: str | None) -> list[dict[str, str]]:
-    """Return what stands in the way, each with its remedy."""
+    """Return problems with their remedies."""
     found: list[tuple[str, str]] = []
     if import_error:
-        found.append((f"PyTorch does not import ({import_error})", "install it anew: see the README's part on PyTorch"))
+        found.append((f"PyTorch does not import ({import_error})", "install it again: see PyTorch in the README"))
     for name, version in findings["versions"].items():
         if version is None and not (name == "torch" and import_error):
             found.append((f"{name} is not installed", f"pip install {name}"))
@@ -156,22 +152,22 @@ def _machine_problems(findings: dict[str, Any], *, torch_imports: bool) -> list[
     here = findings["system"]
     if shutil.which("nvidia-smi") and torch_imports and not any(d["name"] != "cpu" for d in findings["devices"]):
         found.append(("there is an NVIDIA driver, but this PyTorch cannot use it", "install a CUDA build of PyTorch"))
-    if here["memory_free"] is not None and here["memory_free"] < LEAST_MEMORY:
-        found.append((f"only {here['memory_free'] / 2**30:.1f} GB of memory are free", "close other programmes, or "
-                      "take fewer images with --limit"))
+    if here["memory_free"] is not None and here["memory_free"] < MIN_MEMORY:
+        found.append((f"only {here['memory_free'] / 2**30:.1f} GB of memory are free", "close other programs, or "
+                      "use fewer images with --limit"))
     if here["load"] and here["load"][0] > 1.5 * here["cores"]:
-        found.append((f"other programmes keep the {here['cores']} cores busy (load {here['load'][0]:.1f})",
-                      "training will be slower than the documentation says: wait or close them"))
+        found.append((f"other programs keep the {here['cores']} cores busy (load {here['load'][0]:.1f})",
+                      "training will be slower than documented: wait, or close them"))
     return found
 
 
 def _folder_problems(folder: dict[str, Any]) -> list[tuple[str, str]]:
     where = f"{folder['role']} folder {folder['path']}"
     found = []
-    if not folder["exists"] and folder["role"] != "cache":  # the cache folder is made when it is first needed
+    if not folder["exists"] and folder["role"] != "cache":  # the cache folder is created when it is needed
         found.append((f"the {where} does not exist", "name a folder that holds datasets, or leave it out"))
     if not folder["writable"] and not folder["holds"]:
-        found.append((f"the {where} can neither be written nor holds a dataset", "choose another with --data-dir"))
-    if folder["writable"] and folder["free"] < LEAST_DISK:
+        found.append((f"the {where} is not writable and has no dataset", "choose another with --data-dir"))
+    if folder["writable"] and folder["free"] < MIN_DISK:
         found.append((f"only {folder['free'] / 2**20:.0f} MB are free in the {where}", "free some space"))
     return found

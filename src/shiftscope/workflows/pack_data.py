@@ -41,5 +41,5 @@ def pack_data(name: str, out: Path | None = None, *, data_dir: Path | None = Non
             return pack(source, out or Path(source.name + SUFFIX), license=license, progress=progress,
                         stop=flag.__bool__)
         except KeyboardInterrupt as error:
-            raise Interrupted(f"packing {name} was stopped; nothing of the new folder is left",
+            raise Interrupted(f"packing {name} was interrupted; no partial folder remains",
                               flag.exit_code or Interrupted("").exit_code) from error

@@ -1,14 +1,17 @@
-"""`shiftscope repair`: audit a checkpoint, repair it, fine-tune it, audit it again, and show the two side by side."""
+"""`shiftscope repair`: audit a checkpoint, repair it, fine-tune it, audit it again, and compare the two audits."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from shiftscope import files
 from shiftscope.auditing import audit, compare
-from shiftscope.errors import CheckpointError, Interrupted, UsageError, require, unknown
+from shiftscope.dense import prove_invariance
+from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError, UsageError, require, unknown
 from shiftscope.evaluation.accuracy import split_images
 from shiftscope.models import load_config, save
 from shiftscope.models.forward import placed_pixels
@@ -17,23 +20,30 @@ from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
+from shiftscope.reporting.formatting import percent
 from shiftscope.results import Audit, TrainResult
 from shiftscope.runs import RunFolder
 from shiftscope.settings import TrainSettings, recipe_of
 from shiftscope.training import train
 from shiftscope.training.stopping import StopFlag
-from shiftscope.workflows.checkpoints import Trained, in_one_pass, open_checkpoint, stored_settings
-from shiftscope.workflows.inputs import begin_run
-from shiftscope.workflows.repair_findings import repair_findings
-from shiftscope.workflows.subjects import Subject, checkpoint_subject
+from shiftscope.workflows.begin_run import begin_run
+from shiftscope.workflows.load_inputs import (
+    LoadedCheckpoint,
+    ModelWithData,
+    add_data,
+    open_checkpoint,
+    stored_settings,
+    use_one_pass,
+)
 
-GENTLER = {"polyphase": 1.0}
-"""Share of the learning rate that a model was trained with, for fine-tuning it; `GENTLY` for the other ways to repair.
-Polyphase sampling changes what every layer is given: on the validation split of Fashion-MNIST the whole rate gives the
+FINETUNE_FACTORS = {"polyphase": 1.0}
+"""Learning rate for fine-tuning, as a fraction of that of the training; `FINETUNE_FACTOR` for the other methods.
+
+Polyphase sampling changes the input of every layer. On the validation split of Fashion-MNIST the full rate gives the
 convnet 1.3 points more than a third of it, after 2 epochs of 12,000 images."""
 
-GENTLY = 1 / 3
-"""Where the model is right already, a high rate would undo it first."""
+FINETUNE_FACTOR = 1 / 3
+"""A higher rate would first degrade a model that is already accurate."""
 
 AUDIT = "audit"
 
@@ -41,37 +51,37 @@ SAMPLES = 8
 """Test images on which strides and the effect of shifts are measured; their labels are not used."""
 
 
-def finetune_rate(method: str, trained_with: float) -> float:
-    """Return the learning rate for fine-tuning a model that was repaired in this way.
+def finetune_rate(method: str, learning_rate: float) -> float:
+    """Return the learning rate for fine-tuning after a repair, given that of the training.
 
     >>> finetune_rate("polyphase", 0.003)
     0.003
     """
-    return GENTLER.get(method, GENTLY) * trained_with
+    return FINETUNE_FACTORS.get(method, FINETUNE_FACTOR) * learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepairOptions:
-    """What `shiftscope repair` is asked for, apart from checkpoint and data."""
+    """The options of `shiftscope repair`, without checkpoint and data."""
 
     method: str
     """blur, polyphase, phase-average, placement-average or recenter."""
     finetune: int = 0
     """Epochs of training after the repair."""
     head: str = "mean"
-    """What becomes of a layer that reads positions: see `repair`."""
+    """What happens to a layer that depends on positions: see `repair`."""
     stride: tuple[int, int] | None = None
-    """Total stride down and right, for phase-average (default: found)."""
+    """Total stride (down, right) for phase-average (default: measured)."""
     learning_rate: float | None = None
-    """Of the fine-tuning (default: as the model was trained with polyphase, a third of that otherwise)."""
+    """For the fine-tuning (default: that of the training with polyphase, a third of it otherwise)."""
     images: int | None = None
-    """Audit the first so many test images only."""
+    """Number of test images to audit, the first ones."""
     seed: int = 0
-    """Of the fine-tuning."""
+    """For the fine-tuning."""
     engine: str = "auto"
-    """Of the audits."""
+    """For the audits."""
     output_type: OutputType | None = None
-    """What the model returns: determined unless given."""
+    """Type of the model's outputs (default: determined)."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -79,150 +89,136 @@ class RepairOptions:
         require(self.finetune >= 0, "finetune", self.finetune, "a number of epochs, 0 or more")
         require(self.images is None or self.images >= 1, "images", self.images, "a whole number of at least 1")
         if self.finetune and self.method == "placement-average":
-            raise UsageError("finetune must be 0 with placement-average, which would train on every placement of each "
-                             f"image at once, got {self.finetune}: train the model itself, and repair it afterwards")
+            raise UsageError("finetune must be 0 with placement-average, because it would train on all placements of "
+                             f"each image, got {self.finetune}: train the model first, and repair it afterwards")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepairResult:
-    """What came out of `repair_checkpoint`."""
+    """The result of `repair_checkpoint`."""
 
     before: Audit
     after: Audit
     comparison: dict[str, Any]
-    """What `compare` says of the two."""
+    """See `compare`."""
     training: TrainResult | None
-    """The fine-tuning."""
+    """Of the fine-tuning."""
     notes: list[str]
     """What was changed, what was measured, and what is proven."""
     checkpoint: Path
 
 
 def repair_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: RepairOptions, *, out: Path,
-                    device: str = "auto", allow_code: str | None = None, resume: bool = False,
-                    overwrite: bool = False, progress: Progress, command: list[str] | None = None) -> RepairResult:
-    """Repair a checkpoint and leave a run folder with the repaired one, both audits and figures of them side by side.
-
-    Args:
-        checkpoint: checkpoint or run folder.
-        overrides: fields of `DataSettings` that differ from what the model was trained on.
-        out: the run folder; `shiftscope audit OUT` and the like find the repaired checkpoint in it.
-        resume: go on with the run in `out`.
-        overwrite: replace the run in `out`.
+                      device: str = "auto", allow_code: str | None = None, resume: bool = False,
+                      overwrite: bool = False, progress: Progress, command: list[str] | None = None) -> RepairResult:
+    """Repair a checkpoint and write a run folder with the repaired one, both audits and figures of them side by side.
 
     Raises:
         CheckpointError: missing, corrupt or hostile.
-        UsageError: what cannot be repaired, by name; `out` holds a run.
-        TraceError: the model's graph cannot be read.
-        Interrupted: stopped by a signal after saving.
+        UsageError: if the model cannot be repaired by this method, or `out` holds a run.
+        TraceError: if the model's graph cannot be read.
+        Interrupted: if stopped by a signal; the state is saved, and `resume` continues.
     """
     run = RunFolder(out)
     run.check(resume=resume, overwrite=overwrite)
     if overwrite and checkpoint.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"--out {out} holds the checkpoint {checkpoint} itself, which --overwrite would remove: "
-                         "choose another folder")
-    trained = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
-    subject = checkpoint_subject(trained, overrides, progress)
-    place = subject.placement
-    repaired = in_one_pass(repair(subject.model, (subject.data.shape[0], *place.canvas), method=options.method, head=options.head,
-                              background=_background(place, options.method), image=whole_image(place),
-                              stride=options.stride, output_type=options.output_type, samples=_samples(subject)))
-    asked = {"checkpoint": str(checkpoint), "data": overrides, "repair": asdict(options)}
-    with begin_run(run, subject.data, asked, device=trained.device, seed=options.seed, command=command or [],
+        raise UsageError(f"--out {out} contains the checkpoint {checkpoint}, which --overwrite would delete: choose "
+                         "another folder")
+    loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    inputs = add_data(loaded, overrides, progress)
+    placement = inputs.placement
+    repaired = use_one_pass(repair(
+        inputs.model, (inputs.data.shape[0], *placement.canvas), method=options.method, head=options.head,
+        background=_background(placement, options.method), image=whole_image(placement), stride=options.stride,
+        output_type=options.output_type, samples=_samples(inputs)))
+    settings = {"checkpoint": str(checkpoint), "data": overrides, "repair": asdict(options)}
+    with begin_run(run, inputs.data, settings, device=loaded.device, seed=options.seed, command=command or [],
                    resume=resume, overwrite=overwrite, progress=progress):
         for note in repaired.notes:
             progress.note(note)
-        return _Work(trained, subject, repaired, options, run, progress).done()
+        return _Repair(loaded, inputs, repaired, options, run, progress).finish()
 
 
-def _samples(subject: Subject) -> torch.Tensor:
+def _samples(inputs: ModelWithData) -> torch.Tensor:
     """Return some images in the middle of their canvas, float32 (N, C, H, W)."""
-    images = split_images(subject.data, "test", subject.validation)
+    images = split_images(inputs.data, "test", inputs.validation)
     some = images.gather(torch.arange(min(SAMPLES, len(images)))).cpu()
-    return placed_pixels(some, subject.placement.centered(len(some), some.device), subject.placement)
+    return placed_pixels(some, inputs.placement.centered(len(some), some.device), inputs.placement)
 
 
 def _background(placement: Placement, method: str) -> float | None:
     if isinstance(placement.background, int):
         return placement.background / 255
     if method == "recenter":
-        raise UsageError("background must be one number for --method recenter, got a texture, on which no object can be "
-                         "found: choose another --method")
+        raise UsageError("background must be one number for --method recenter, got a texture, on which the object "
+                         "cannot be located: choose another --method")
     return None
 
 
 def whole_image(placement: Placement) -> tuple[int, int] | None:
-    """Return the size of images that lie whole on a plain canvas, None where a placement is something else."""
+    """Return the size of images that are fully visible on a constant canvas; None in other modes."""
     plain = placement.mode == "canvas" and isinstance(placement.background, int)
     return placement.image if plain else None
 
 
-class _Work:
-    """One repair on its way: each step leaves its result in the run folder and is found there when resumed."""
+class _Repair:
+    """A repair in progress: each step writes its result into the run folder, and `--resume` finds it there."""
 
-    def __init__(self, trained: Trained, subject: Subject, repaired: Repaired, options: RepairOptions, run: RunFolder,
-                 progress: Progress):
-        self.trained, self.subject, self.repaired = trained, subject, repaired
+    def __init__(self, loaded: LoadedCheckpoint, inputs: ModelWithData, repaired: Repaired, options: RepairOptions,
+                 run: RunFolder, progress: Progress):
+        self.loaded, self.inputs, self.repaired = loaded, inputs, repaired
         self.options, self.run, self.progress = options, run, progress
-        self.name = f"{subject.name}-{options.method}{'-finetuned' if options.finetune else ''}"
+        self.name = f"{inputs.name}-{options.method}{'-finetuned' if options.finetune else ''}"
         self.folder = run.checkpoint(self.name)
 
-    def done(self) -> RepairResult:
-        before = self._audited(subject=self.subject)
-        training = self._finetuned() if self.options.finetune else None
+    def finish(self) -> RepairResult:
+        before = self._audit(self.inputs)
+        training = self._finetune() if self.options.finetune else None
         self._save()
-        after = self._audited(subject=replace(self.subject, model=self.repaired, name=self.name))
+        after = self._audit(replace(self.inputs, model=self.repaired, name=self.name))
         comparison = compare(before, after)
         files.write_json(self.run.path / "results" / "comparison.json", comparison)
         for name, figure, _ in audit_figures([before, after]):
             save_figure(figure, self.run.figures, name)
+        findings = repair_findings(self.repaired, before, after, self.inputs.placement)
         return RepairResult(before=before, after=after, comparison=comparison, training=training,
-                          notes=[*self.repaired.notes, *repair_findings(self.repaired, before, after,
-                                                                    self.subject.placement)],
-                          checkpoint=self.folder)
+                            notes=[*self.repaired.notes, *findings], checkpoint=self.folder)
 
-    def _audited(self, subject: Subject) -> Audit:
-        where = self.run.result(subject.name, AUDIT)
-        found, stop = _stored(where), StopFlag()
-        if found is not None:
-            return found
-        own = self.options.output_type if subject.model is self.subject.model else None  # the repaired one may differ
+    def _audit(self, inputs: ModelWithData) -> Audit:
+        folder, stop = self.run.result(inputs.name, AUDIT), StopFlag()
+        with suppress(CheckpointError):
+            return Audit.load(folder)
+        # the repaired model may have outputs of another type
+        output_type = self.options.output_type if inputs.model is self.inputs.model else None
         with stop.listening():
-            found = audit(subject.model, subject.data, placement=subject.placement, validation=subject.validation,
-                          name=subject.name, trained=subject.trained, limit=self.options.images,
-                          engine=self.options.engine, output_type=own, stop=stop, progress=self.progress)
+            result = audit(inputs.model, inputs.data, placement=inputs.placement, validation=inputs.validation,
+                           name=inputs.name, trained=inputs.trained, limit=self.options.images,
+                           engine=self.options.engine, output_type=output_type, stop=stop, progress=self.progress)
         if stop:
-            raise Interrupted(f"interrupted while auditing {subject.name}; what was done before is in {self.run.path}. "
-                              "Go on with the same command and --resume", stop.exit_code)
-        found.save(where)
-        return found
+            raise Interrupted(f"interrupted while auditing {inputs.name}; earlier results are in {self.run.path}. "
+                              "Continue with the same command and --resume", stop.exit_code)
+        result.save(folder)
+        return result
 
-    def _finetuned(self) -> TrainResult:
-        settings = finetune_settings(self.trained, self.options)
-        result = train(self.repaired, self.subject.data, placement=self.subject.placement, settings=settings,
+    def _finetune(self) -> TrainResult:
+        settings = finetune_settings(self.loaded, self.options)
+        result = train(self.repaired, self.inputs.data, placement=self.inputs.placement, settings=settings,
                        name=self.name, folder=self.folder, resume=True, progress=self.progress)
         result.save(self.run.result(self.name, "training"))
         self.repaired.eval()
         return result
 
     def _save(self) -> None:
-        known = load_config(self.folder).provenance if self.options.finetune else self.trained.config.provenance
-        provenance = replace(known, name=self.name, placement=self.subject.placement.to_dict(),
+        known = load_config(self.folder).provenance if self.options.finetune else self.loaded.config.provenance
+        provenance = replace(known, name=self.name, placement=self.inputs.placement.to_dict(),
                              notes=[*known.notes, *self.repaired.notes])
         save(self.repaired, self.folder, provenance=provenance)
 
 
-def _stored(where: Path) -> Audit | None:
-    try:
-        return Audit.load(where)
-    except CheckpointError:
-        return None
-
-
-def finetune_settings(trained: Trained, options: RepairOptions) -> TrainSettings:
-    """Return the settings that a checkpoint was trained with, for a few more epochs and a lower learning rate."""
-    settings = stored_settings(trained.config.provenance.settings)
-    recipe = recipe_of(trained.config.model)
+def finetune_settings(loaded: LoadedCheckpoint, options: RepairOptions) -> TrainSettings:
+    """Return the settings of a checkpoint's training, with fewer epochs and a lower learning rate."""
+    settings = stored_settings(loaded.config.provenance.settings)
+    recipe = recipe_of(loaded.config.model)
 
     def kept(name: str) -> Any:
         value = getattr(settings, name)
@@ -232,3 +228,44 @@ def finetune_settings(trained: Trained, options: RepairOptions) -> TrainSettings
     return TrainSettings(
         epochs=options.finetune, learning_rate=rate, validation=settings.validation, seed=options.seed,
         **{name: kept(name) for name in ("batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing")})
+
+
+def repair_findings(model: nn.Module, before: Audit, after: Audit, placement: Placement) -> list[str]:
+    """Return sentences on how a repaired model depends on position, from audits on the same images.
+
+    It is called exactly invariant only if this is proven and no audited prediction contradicts it.
+    """
+    return [_measured(before, after), *_proven(model, after, placement)]
+
+
+def _measured(before: Audit, after: Audit) -> str:
+    which = "a sample of" if after.sampled else "all"
+    return (f"measured on {after.images:,} {after.split} images at {which} {after.placements:,} placements (mode "
+            f"{after.mode}): the prediction is the same at every placement for {_unanimous(after):,} of "
+            f"{after.images:,} images (before: {_unanimous(before):,}), consistency {percent(after.consistency)} "
+            f"(before: {percent(before.consistency)}), mean accuracy {percent(after.mean_accuracy)} (before: "
+            f"{percent(before.mean_accuracy)})")
+
+
+def _unanimous(audit: Audit) -> int:
+    return round(audit.unanimity * audit.images)
+
+
+def _proven(model: nn.Module, after: Audit, placement: Placement) -> list[str]:
+    """Return whether invariance is proven; empty if rounding alone does not explain the changed predictions."""
+    changed = after.images - _unanimous(after)
+    try:
+        prove_invariance(model, placement, (after.shown_images.shape[1], *placement.image))
+    except ShiftscopeError as refusal:
+        why = str(refusal)
+    except Exception as error:  # another author's model may raise anything while it is traced
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+    else:
+        if not changed:
+            return [f"exactly invariant in mode {after.mode}: proven from its operations for every image, up to "
+                    "rounding"]
+        return [f"its operations are invariant in mode {after.mode}, but rounding changed predictions of {changed:,} "
+                "images: a decision is close to a tie, or the output depends on other images or random numbers"]
+    if not changed:
+        return [f"no placement changed a prediction on these images; for other images it is not proven ({why})"]
+    return []

@@ -11,8 +11,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Attribution, UnitTable
 from shiftscope.visualization.attribution import attribute
-from shiftscope.workflows.attribute_checkpoint import attribute_checkpoint
-from shiftscope.workflows.inspect_units import inspect_units
+from shiftscope.workflows.explain_checkpoint import attribute_checkpoint, inspect_units
 
 SAVED = {"progress": SilentProgress()}
 
@@ -45,7 +44,7 @@ def seeded(build):
         return build()
 
 
-def test_all_methods_that_suit_a_convnet_on_its_test_images(made, tmp_path):
+def test_all_methods_that_fit_a_convnet_on_its_test_images(made, tmp_path):
     model = seeded(lambda: TwoConvTwoFullNet(canvas=(16, 20), classes=2))
     checkpoint, _ = made(model)
     found = attribute_checkpoint(checkpoint, count=3, out=tmp_path / "out", **SAVED)
@@ -59,7 +58,7 @@ def test_all_methods_that_suit_a_convnet_on_its_test_images(made, tmp_path):
     np.testing.assert_allclose(found[-1].maps, wanted.maps, atol=1e-6)
 
 
-def test_files_are_laid_in_the_middle(made, tmp_path):
+def test_files_are_placed_in_the_middle(made, tmp_path):
     checkpoint, _ = made(seeded(lambda: TwoFullNet(12, canvas=(16, 20), classes=2)))
     Image.fromarray(np.full((8, 10), 100, np.uint8)).save(tmp_path / "own.png")
     found = attribute_checkpoint(checkpoint, [tmp_path / "own.png"], methods=["occlusion"], target="class:light",
@@ -71,7 +70,7 @@ def test_files_are_laid_in_the_middle(made, tmp_path):
     assert one.targets.tolist() == [1] and one.labels.tolist() == [-1]
 
 
-def test_arguments_that_cannot_be(made, tmp_path):
+def test_invalid_arguments(made, tmp_path):
     checkpoint, _ = made(seeded(lambda: TwoFullNet(12, canvas=(16, 20), classes=2)))
     for options, error, message in [
             ({"count": 0}, UsageError, "count must be at least 1, got 0"),
@@ -84,7 +83,7 @@ def test_arguments_that_cannot_be(made, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_table_of_units_and_the_weights_as_pictures(made, tmp_path):
+def test_the_table_of_units_and_the_weight_figures(made, tmp_path):
     checkpoint, _ = made(seeded(lambda: TwoConvTwoFullNet(canvas=(20, 24), classes=2)))
     config = json.loads((checkpoint / "config.json").read_text())
     config["provenance"]["placement"]["canvas"] = [20, 24]

@@ -1,4 +1,4 @@
-"""A page from what commands left behind, and all the ways in which a folder may be unfit for one."""
+"""A report of the folders that commands write, and the errors for invalid folders."""
 
 import base64
 import json
@@ -17,16 +17,15 @@ from shiftscope.errors import CheckpointError, UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, TrainResult
 from shiftscope.runs.records import find_records, unfinished
-from shiftscope.workflows.make_report import report, report_runs
-from shiftscope.workflows.run_contents import merged, read_run
-from shiftscope.workflows.stored_models import asked_of
+from shiftscope.workflows.report.gather import load_stored_model, merged, read_run
+from shiftscope.workflows.report.page import report, report_runs
 
 QUIET = SilentProgress()
 
 
 @pytest.fixture(scope="module")
 def runs(done, npz, tmp_path_factory):
-    """The main job's folder, and small ones that other commands left: by the command's name."""
+    """The folder of a run, and small folders of other commands, by the command's name."""
     folder, checkpoints = tmp_path_factory.mktemp("small"), done[0] / "checkpoints"
     lines = {"train": ["train", "two-full", "--data", f"npz:{npz}", "--canvas", "24x26", "--epochs", "1", "--out"],
              "audit": ["audit", str(checkpoints / "two-full-seed4"), "--data", f"npz:{npz}", "--limit", "30", "--out"],
@@ -42,7 +41,7 @@ def runs(done, npz, tmp_path_factory):
 
 @pytest.fixture
 def copied(done, tmp_path):
-    """A copy of the main job's results to spoil; its checkpoints and figures are left out."""
+    """A copy of a run's results to damage, without its checkpoints and figures."""
     for name in ("env.json", "metrics.json"):
         (tmp_path / "copy").mkdir(exist_ok=True)
         shutil.copy(done[0] / name, tmp_path / "copy" / name)
@@ -73,23 +72,23 @@ def explorer(html):
 
 @pytest.fixture(scope="module")
 def again(done, tmp_path_factory):
-    """The page about the main job's folder, made anew."""
+    """A second report of the run."""
     return made(tmp_path_factory.mktemp("again"), done[0])
 
 
-def test_a_run_gives_its_page_again(done, again):
+def test_the_report_of_a_run_can_be_made_again(done, again):
     out = (done[0] / "report.html").read_text()
     for text in ("perceptron", "convnet", "All parameters of the convnet", "trained centered", "default-src 'none'"):
         assert text in again and text in out
     assert again.count("<img") == out.count("<img") and explorer(again) == explorer(out)
 
 
-def test_models_of_several_folders_stand_side_by_side(runs, tmp_path):
+def test_models_of_several_folders_are_shown_side_by_side(runs, tmp_path):
     html = made(tmp_path, runs["repair"], runs["train"], runs["audit"], title="Mine <b>")
     assert "Mine &lt;b&gt;" in html
     (group,) = explorer(html)
     assert [model["model"] for model in group["models"]] == ["two-conv", "two-conv-recenter", "perceptron (audit)"]
-    assert "perceptron (train)" in html  # nothing says that it is the one that was audited
+    assert "perceptron (train)" in html  # it may be another one than the audited model
     numbers = group["images"]["numbers"]
     assert len(numbers) == 24 and numbers[:12] == list(range(12))
 
@@ -123,109 +122,109 @@ def test_a_folder_given_twice_counts_once(runs, tmp_path):
     assert "A folder that was given twice counts once." in html and "perceptron (" not in html
 
 
-def test_a_model_is_asked_again_where_its_audit_lacks_images(done, npz):
+def test_a_model_is_loaded_with_the_placement_of_its_audit(done, npz):
     stored = next(one for one in find_records(done[0]) if isinstance(one.record, Audit))
-    asked = asked_of(stored, None, "cpu", QUIET)
-    assert asked.placement.to_dict() == stored.record.placement and len(asked.data.test) == 60
-    with pytest.raises(CheckpointError, match="no checkpoint lies beside"):
-        asked_of(type(stored)(stored.record, stored.folder, stored.folder), None, "cpu", QUIET)
+    model = load_stored_model(stored, None, "cpu", QUIET)
+    assert model.placement.to_dict() == stored.record.placement and len(model.data.test) == 60
+    with pytest.raises(CheckpointError, match="there is no checkpoint for"):
+        load_stored_model(type(stored)(stored.record, stored.folder, stored.folder), None, "cpu", QUIET)
 
 
-def test_a_run_half_written_is_shown_with_what_is_missing(copied, tmp_path):
+def test_an_unfinished_run_is_shown_with_a_list_of_missing_results(copied, tmp_path):
     shutil.rmtree(copied / "results" / "two-conv-seed4" / "audit")
     shutil.rmtree(copied / "results" / "two-conv-seed4" / "test")
     html = made(tmp_path, copied)
-    assert "is not finished: two-conv-seed4 lacks its results test, audit; go on with shiftscope run and" in html
-    assert "is not finished: two-full-seed5 lacks its results training, test, train, audit" in html
+    assert "is not finished: two-conv-seed4 has no results test, audit yet; continue with shiftscope run" in html
+    assert "is not finished: two-full-seed5 has no results training, test, train, audit yet" in html
     assert len(list(unfinished(copied))) == 6
 
 
-def test_a_finished_run_lacks_nothing(done):
+def test_a_finished_run_has_no_missing_results(done):
     assert list(unfinished(done[0])) == []
 
 
-def spoil_json(folder):
+def damage_json(folder):
     path = folder / "results" / "two-conv-seed4" / "test" / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"class_names": 7}))
 
 
-def spoil_arrays(folder):
+def damage_arrays(folder):
     path = folder / "results" / "two-conv-seed4" / "audit" / "arrays.npz"
     path.write_bytes(path.read_bytes()[:-2000])
 
 
 def other_version(folder):
     path = folder / "results" / "two-conv-seed4" / "training" / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 3}))
 
 
-def spoil_picture(folder):
+def damage_figure(folder):
     (folder / "figures").mkdir()
     (folder / "figures" / "samples.png").write_bytes(b"\x89PNG no picture")
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (spoil_json, "class_names: expected array, got int; make it anew"),
-    (spoil_arrays, "cannot read a result from"),
-    (other_version, "schema version 2, this release reads version 1"),
-    (spoil_picture, "samples.png cannot be read"),
+@pytest.mark.parametrize("damage, message", [
+    (damage_json, "class_names: expected array, got int; create it again"),
+    (damage_arrays, "cannot read a result from"),
+    (other_version, "schema version 3, this release reads version 2"),
+    (damage_figure, "samples.png cannot be read"),
     (lambda folder: (folder / "metrics.json").write_text("[]"),
      "metrics.json cannot be read (expected object, got array)"),
     (lambda folder: (folder / "metrics.json").write_text('{"schema_version": 9}'), "has schema version 9"),
     (lambda folder: (folder / "env.json").write_text('{"schema_version": 1, "settings": {"run": {"seeds": "x"}}}'),
-     "holds no settings of a run"),
+     "does not contain the settings of a run"),
     (lambda folder: (folder / "env.json").write_text("{"), "env.json cannot be read"),
     (lambda folder: (folder / "results" / "parameters.json").write_text('{"schema_version": 1, "parameters": [3]}'),
-     "holds no table of parameters"),
+     "does not hold a table of parameters"),
 ])
-def test_a_folder_that_was_tampered_with_is_refused(copied, tmp_path, spoil, message, capsys):
-    spoil(copied)
+def test_a_damaged_folder_raises_an_error(copied, tmp_path, damage, message, capsys):
+    damage(copied)
     assert main(["report", str(copied), "--out", str(tmp_path / "page.html"), "--quiet"]) == 3
-    said = capsys.readouterr()
-    assert message in said.err and said.err.count("\n") == 1 and said.out == ""
+    output = capsys.readouterr()
+    assert message in output.err and output.err.count("\n") == 1 and output.out == ""
     assert not (tmp_path / "page.html").exists()
 
 
 @pytest.mark.parametrize("make, code, message", [
-    (lambda path: path.mkdir(), 3, "holds no results: give a folder"),
-    (lambda path: path.write_text("x"), 2, "is a file: give the folder"),
+    (lambda path: path.mkdir(), 3, "contains no results; give a folder"),
+    (lambda path: path.write_text("x"), 2, "is a file; give the folder"),
     (lambda path: (path / "results").mkdir(parents=True) or (path / "env.json").write_text('{"schema_version": 1}'), 3,
-     "holds no results yet, for its run was begun and nothing of it is finished"),
+     "contains no results yet, because no job of its run is finished"),
     (lambda path: path.with_name("folders").mkdir(), 3, "did you mean 'folders'?"),
 ])
-def test_what_holds_no_results(tmp_path, make, code, message, capsys):
+def test_a_folder_without_results_raises_an_error(tmp_path, make, code, message, capsys):
     make(tmp_path / "folder")
     assert main(["report", str(tmp_path / "folder"), "--out", str(tmp_path / "page.html")]) == code
     assert message in capsys.readouterr().err and not (tmp_path / "page.html").exists()
 
 
-def test_no_folder_at_all(capsys):
+def test_a_report_needs_a_folder(capsys):
     assert main(["report"]) == 2 and "report needs at least one folder" in capsys.readouterr().err
 
 
-def test_a_page_that_is_there_is_replaced_only_when_asked_for(runs, tmp_path, capsys):
+def test_an_existing_page_is_replaced_only_with_overwrite(runs, tmp_path, capsys):
     page = tmp_path / "page.html"
     page.write_text("mine")
     assert main(["report", str(runs["train"]), "--out", str(page)]) == 2
-    assert "is there already: say --overwrite" in capsys.readouterr().err and page.read_text() == "mine"
+    assert "already exists: replace it with --overwrite" in capsys.readouterr().err and page.read_text() == "mine"
     assert main(["report", str(runs["train"]), "--out", str(page), "--overwrite", "--json", "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "report": str(page)}
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 2, "report": str(page)}
     assert page.read_text() != "mine"
     assert main(["report", str(runs["train"]), "--out", str(tmp_path)]) == 2
     assert "is a folder: give the file for the page" in capsys.readouterr().err
 
 
-def test_a_page_that_cannot_be_written_leaves_nothing(runs, tmp_path, capsys):
+def test_nothing_remains_of_a_page_that_cannot_be_written(runs, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     assert main(["report", str(runs["train"]), "--out", str(tmp_path / "file" / "page.html"), "--quiet"]) == 1
     assert "cannot write" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_results_of_different_datasets_do_not_go_together(runs, tmp_path):
+def test_results_of_different_datasets_raise_an_error(runs, tmp_path):
     one = Evaluation.load(runs["evaluate"])
     other = Evaluation(**(vars(one) | {"dataset": "garments"}))
-    with pytest.raises(UsageError, match="different datasets, bars and garments: make a report of each"):
+    with pytest.raises(UsageError, match="different datasets, bars and garments: make one report for each"):
         report([one, other], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 

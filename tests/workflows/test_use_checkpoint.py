@@ -11,10 +11,9 @@ from shiftscope.errors import CheckpointError, DataError, UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
-from shiftscope.workflows.checkpoints import open_checkpoint
-from shiftscope.workflows.evaluate_checkpoint import evaluate_checkpoint
-from shiftscope.workflows.predict import predict_files
-from shiftscope.workflows.train_one import train_one
+from shiftscope.workflows.load_inputs import open_checkpoint
+from shiftscope.workflows.train_models import train_one
+from shiftscope.workflows.use_checkpoint import evaluate_checkpoint, predict_files
 
 QUIET = SilentProgress()
 
@@ -71,20 +70,20 @@ PLACE = {"image": [12, 12], "canvas": [13, 13], "mode": "canvas"}
     ({"settings": {"validation": "few"}}, "settings.validation: expected int, got str"),
     ({"settings": {"validation": -1}}, "settings.validation: expected int >= 0"),
 ])
-def test_a_description_that_cannot_be_used_is_refused(changed, message, trained, npz, tmp_path):
+def test_an_invalid_description_raises_an_error(changed, message, trained, npz, tmp_path):
     with pytest.raises(CheckpointError, match=f"description is damaged: .*{message}"):
         evaluate_checkpoint(copy_with(trained, tmp_path / "net", **changed), {"data": f"npz:{npz}"}, progress=QUIET)
 
 
-def test_what_a_file_names_is_drawn_only_in_small_numbers(trained, tmp_path):
+def test_a_file_cannot_request_many_synthetic_images(trained, tmp_path):
     folder = copy_with(trained, tmp_path / "net", dataset="garments:150000,10")
-    with pytest.raises(UsageError, match="more than 14,000 images to be drawn: .* say --data garments:150000,10"):
+    with pytest.raises(UsageError, match="more than 14,000 synthetic images: .* pass --data garments:150000,10"):
         evaluate_checkpoint(folder, {}, progress=QUIET)
 
 
 @pytest.mark.parametrize("label, name", [(0, "top"), (1, "middle"), (2, "bottom")])
 @pytest.mark.parametrize("inverted", [False, True])
-def test_ones_own_picture_is_classified(label, name, inverted, trained, tmp_path):
+def test_an_own_image_is_classified(label, name, inverted, trained, tmp_path):
     path = picture(tmp_path / "mine.png", label, inverted=inverted, size=(120, 120))
     (found,) = predict_files(trained[0], [path], device="cpu", out=tmp_path / "out")
     assert found["class"] == name and found["inverted"] is inverted and found["confidence"] > 0.5
@@ -92,7 +91,7 @@ def test_ones_own_picture_is_classified(label, name, inverted, trained, tmp_path
     assert (tmp_path / "out" / "predictions.png").stat().st_size > 1000
 
 
-def test_an_offset_moves_the_picture(trained, tmp_path):
+def test_the_offset_moves_the_image(trained, tmp_path):
     path = picture(tmp_path / "mine.png", 0)
     corner, middle = (predict_files(trained[0], [path], offset=offset, device="cpu")[0] for offset in ((1, 1), (0, 0)))
     assert corner["offset"] == [1, 1] and corner["scores"] != middle["scores"]
@@ -100,7 +99,7 @@ def test_an_offset_moves_the_picture(trained, tmp_path):
         predict_files(trained[0], [path], offset=(2, 0), device="cpu")
 
 
-def test_files_that_are_no_pictures_are_named(trained, tmp_path):
+def test_invalid_image_files_are_named(trained, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     whole = picture(tmp_path / "whole.png", 0).read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
@@ -110,12 +109,12 @@ def test_files_that_are_no_pictures_are_named(trained, tmp_path):
             predict_files(trained[0], [tmp_path / name], device="cpu")
 
 
-def test_datasets_with_other_classes_are_refused(trained, tmp_path):
+def test_datasets_with_other_classes_raise_an_error(trained, tmp_path):
     path = tmp_path / "other.npz"
     images = np.zeros((20, 12, 12), dtype=np.uint8)
     np.savez(path, train_images=images, train_labels=np.arange(20) % 2, test_images=images,
              test_labels=np.arange(20) % 2, class_names=np.array(["x", "y"]))
-    with pytest.raises(UsageError, match=r"tells top, middle, bottom apart, the dataset .* has x, y"):
+    with pytest.raises(UsageError, match=r"classes of the checkpoint are top, middle, bottom, the dataset .* has x, y"):
         evaluate_checkpoint(trained[0], {"data": f"npz:{path}"}, progress=QUIET)
 
 
@@ -140,11 +139,11 @@ def predicted(trained, monkeypatch, end, path, **options):
         found = open_checkpoint(*arguments, **more)
         return dataclasses.replace(found, model=Ending(found.model, end))
 
-    monkeypatch.setattr("shiftscope.workflows.predict.open_checkpoint", opened)
+    monkeypatch.setattr("shiftscope.workflows.use_checkpoint.open_checkpoint", opened)
     return predict_files(trained[0], [path], device="cpu", **options)[0]
 
 
-def test_probabilities_are_shown_as_the_model_states_them(trained, monkeypatch, tmp_path):
+def test_probabilities_follow_the_output_type(trained, monkeypatch, tmp_path):
     path = picture(tmp_path / "mine.png", 1)
     (plain,) = predict_files(trained[0], [path], device="cpu")
     assert plain["output_type"] == "log-probabilities"
@@ -155,7 +154,7 @@ def test_probabilities_are_shown_as_the_model_states_them(trained, monkeypatch, 
     assert twice["confidence"] < found["confidence"] and twice["class"] == plain["class"]
 
 
-def test_a_prediction_is_that_of_the_output_and_may_be_missing(trained, monkeypatch, tmp_path):
+def test_a_prediction_is_the_argmax_of_the_output_or_none(trained, monkeypatch, tmp_path):
     path = picture(tmp_path / "mine.png", 1)
     found = predicted(trained, monkeypatch, lambda z: torch.tensor([[0.2, 0.4, 0.4]]), path)
     assert found["class"] == "middle" and found["confidence"] == pytest.approx(0.4)

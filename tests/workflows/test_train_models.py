@@ -13,16 +13,16 @@ from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, Synthesis, TrainResult
 from shiftscope.settings import DataSettings, RunSettings
 from shiftscope.workflows.jobs import build
-from shiftscope.workflows.main_job import run_main_job
-from shiftscope.workflows.shared_images import shared_index
+from shiftscope.workflows.report.choose import shared_index
+from shiftscope.workflows.train_models import run_models
 
 QUIET = SilentProgress()
 
 
-def test_metrics_have_the_keys_that_others_rely_on(done):
+def test_metrics_have_the_public_keys(done):
     out, _, _, metrics = done
     assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
-    assert metrics["schema_version"] == 1 and metrics["seed"] == 4 and metrics["device"] == "cpu"
+    assert metrics["schema_version"] == 2 and metrics["seed"] == 4 and metrics["device"] == "cpu"
     assert metrics["dataset"]["train_images"] == 200 and metrics["dataset"]["test_images"] == 60
     assert metrics["dataset"]["canvas"] == [24, 26]
     assert [model["name"] for model in metrics["models"]] == ["two-full", "two-conv"]
@@ -39,7 +39,7 @@ def test_metrics_have_the_keys_that_others_rely_on(done):
     assert len(cells) == 6 and ("two-full", "centered", "random") in cells
 
 
-def test_checkpoints_give_the_accuracy_that_was_reported(done, npz):
+def test_checkpoints_have_the_reported_accuracy(done, npz):
     from shiftscope.data import load_dataset
 
     out, _, _, metrics = done
@@ -79,14 +79,14 @@ def test_the_models_of_the_first_seed_share_the_images_that_the_report_shows(don
         assert len(set(audit.shown_index.tolist())) == len(audit.shown_logits) == len(audit.shown_images)
 
 
-def test_log_holds_one_line_an_epoch_and_job(done):
+def test_the_log_has_one_line_per_epoch_and_job(done):
     out, *_ = done
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 2 * 2 * 3 and len({(line["job"], line["epoch"]) for line in lines}) == 12
     assert all(line["epochs"] == 2 and line["epoch_seconds"] > 0 and line["images_per_second"] > 0 for line in lines)
 
 
-def test_the_live_page_finds_the_run_done(done):
+def test_the_live_page_shows_the_run_as_done(done):
     from shiftscope.server.run_files import RunFiles
     from shiftscope.server.run_state import run_state
 
@@ -96,7 +96,7 @@ def test_the_live_page_finds_the_run_done(done):
     assert [len(training["history"]) for training in state["trainings"]] == [2] * 6
 
 
-def test_report_and_figures_stand_alone(done):
+def test_the_report_is_self_contained(done):
     out, *_ = done
     html = (out / "report.html").read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', html) and "default-src 'none'" in html
@@ -122,7 +122,7 @@ def test_records_can_be_read_without_training_again(done):
     assert Evaluation.load(results / "test").images == 60
 
 
-def test_environment_says_how_it_was_made(done, npz):
+def test_the_environment_is_recorded(done, npz):
     out, *_ = done
     environment = json.loads((out / "env.json").read_text())
     assert environment["command"] == ["shiftscope", "run"] and environment["threads"] == torch.get_num_threads()
@@ -133,29 +133,29 @@ def test_environment_says_how_it_was_made(done, npz):
 def test_a_finished_run_is_not_trained_again(done):
     out, data, run, metrics = done
     before = (out / "metrics.jsonl").read_text()
-    again = run_main_job(data, RunSettings(**(vars(run) | {"resume": True})), progress=QUIET)
+    again = run_models(data, RunSettings(**(vars(run) | {"resume": True})), progress=QUIET)
     assert again["models"] == metrics["models"] and (out / "metrics.jsonl").read_text() == before
 
 
 def test_a_run_is_not_mixed_with_another(done):
     _, data, run, _ = done
-    with pytest.raises(UsageError, match="already holds a run"):
-        run_main_job(data, run, progress=QUIET)
-    with pytest.raises(UsageError, match=r"was begun with epochs 2, now 3: give the same settings"):
-        run_main_job(data, RunSettings(**(vars(run) | {"resume": True, "epochs": 3})), progress=QUIET)
+    with pytest.raises(UsageError, match="already contains a run"):
+        run_models(data, run, progress=QUIET)
+    with pytest.raises(UsageError, match=r"was started with epochs 2, now 3: use the same settings"):
+        run_models(data, RunSettings(**(vars(run) | {"resume": True, "epochs": 3})), progress=QUIET)
 
 
 def test_seeds_may_be_added_to_a_run(npz, tmp_path):
     data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
     run = {"models": ("two-full",), "epochs": 1, "out": tmp_path / "out", "device": "cpu"}
-    first = run_main_job(data, RunSettings(**run), progress=QUIET)
-    more = run_main_job(data, RunSettings(**run, seeds=2, resume=True), progress=QUIET, command=["more"])
+    first = run_models(data, RunSettings(**run), progress=QUIET)
+    more = run_models(data, RunSettings(**run, seeds=2, resume=True), progress=QUIET, command=["more"])
     assert more["models"][0]["seeds"][0] == first["models"][0]["seeds"][0] and len(more["models"][0]["seeds"]) == 2
     environment = json.loads((tmp_path / "out" / "env.json").read_text())
     assert environment["resumed"] == [["more"]] and environment["settings"]["run"]["seeds"] == 2
 
 
-def test_a_model_without_gradients_in_its_pixels_still_gets_its_report(npz, tmp_path, monkeypatch):
+def test_a_model_without_input_gradients_gets_a_report(npz, tmp_path, monkeypatch):
     (tmp_path / "rounding_net.py").write_text(
         "import torch\n"
         "class Net(torch.nn.Module):\n"
@@ -166,22 +166,22 @@ def test_a_model_without_gradients_in_its_pixels_still_gets_its_report(npz, tmp_
         "        return self.fc((x.detach() > 0.5).float().flatten(1))\n")
     monkeypatch.chdir(tmp_path)
     run = RunSettings(models=("rounding_net:Net",), epochs=1, out=tmp_path / "out", device="cpu")
-    run_main_job(DataSettings(data=f"npz:{npz}", canvas=(24, 26)), run, progress=QUIET)
+    run_models(DataSettings(data=f"npz:{npz}", canvas=(24, 26)), run, progress=QUIET)
     html = (tmp_path / "out" / "report.html").read_text()
-    assert "no pictures of what it likes to see" in html and "confusion-rounding_net-Net" in str(
+    assert "no synthesized images" in html and "confusion-rounding_net-Net" in str(
         list((tmp_path / "out" / "figures").iterdir()))
 
 
-def test_unknown_names_are_refused_before_anything_is_written(npz, tmp_path):
+def test_unknown_names_raise_an_error_before_anything_is_written(npz, tmp_path):
     run = RunSettings(models=("two-cov",), out=tmp_path / "out")
     with pytest.raises(UsageError, match="unknown model 'two-cov': did you mean 'two-conv'"):
-        run_main_job(DataSettings(data=f"npz:{npz}"), run, progress=QUIET)
+        run_models(DataSettings(data=f"npz:{npz}"), run, progress=QUIET)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("preset, widths, jitter, shifts", [("quick", (32, 64, 128), 0, 0),
                                                             ("best", (48, 96, 192), 2, 1)])
-def test_a_preset_decides_what_a_model_is_built_with(npz, preset, widths, jitter, shifts):
+def test_a_preset_sets_the_arguments_of_a_model(npz, preset, widths, jitter, shifts):
     place = Placement(image=(12, 12), canvas=(24, 24))
     model = build("recentered", load_dataset(f"npz:{npz}"), place, seed=0, preset=preset)
     assert (model.arguments["widths"], model.jitter, model.shifts) == (widths, jitter, shifts)
