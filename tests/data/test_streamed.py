@@ -205,7 +205,7 @@ def test_streams_that_are_refused():
     with pytest.raises(DataError, match=r"differ in shape: \(1, 4, 6\) and \(1, 2, 2\)"):
         from_iterable(Numbers(5), TensorImages(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1])))
     for option in ("workers", "shuffle", "images"):
-        with pytest.raises(UsageError, match=f"{option} must be a whole number of at least"):
+        with pytest.raises(UsageError, match=f"{option} must be an integer of at least"):
             from_iterable(Numbers(5), few(), **{option: -1})
     short = from_iterable(Numbers(20), few(), images=50).train
     with pytest.raises(DataError, match=r"stream ended after 20 images, 50 per epoch: state images=20"):

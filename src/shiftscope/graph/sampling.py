@@ -166,11 +166,7 @@ class Sampling:
         return unrelated(count)
 
     def constant(self, node: Any) -> Any:
-        """Return a value that does not depend on the pixels, computed from the model's tensors.
-
-        Raises:
-            ValueError: if it depends on the pixels or the batch.
-        """
+        """Return a value computed from the model's tensors; raise a ValueError if it depends on the pixels."""
         if not isinstance(node, fx.Node):
             return [self.constant(one) for one in node] if isinstance(node, list | tuple) else node
         if node.op == "get_attr":
@@ -270,12 +266,12 @@ def _reshape(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
 
 
 def _permute(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
-    args, source = arguments(node), sampling.first(node)
-    dims = list(args["dims"]) if "dims" in args else list(range(len(source)))
-    if "dims" not in args:
-        a, b = args.get("dim0", -2), args.get("dim1", -1)
-        dims[a], dims[b] = dims[b], dims[a]
-    return tuple(source[dim] for dim in dims)
+    args, source = arguments(node), list(sampling.first(node))
+    if "dims" in args:
+        return tuple(source[dim] for dim in args["dims"])
+    a, b = args.get("dim0", -2), args.get("dim1", -1)
+    source[a], source[b] = source[b], source[a]
+    return tuple(source)
 
 
 def _reduction(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
@@ -291,8 +287,7 @@ def _reduction(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
 def _slice(sampling: Sampling, node: fx.Node, lengths: list[int]) -> Axes:
     args, source = arguments(node), list(sampling.first(node))
     dim, step = args["dim"] % len(source), args.get("step", 1)
-    source[dim] = (_cropped(source[dim], lengths[dim]) if step == 1
-                   else sampling.stepped(source[dim], step, lengths[dim]))
+    source[dim] = sampling.stepped(source[dim], step, lengths[dim]) if step > 1 else _cropped(source[dim], lengths[dim])
     return tuple(source)
 
 
