@@ -127,8 +127,8 @@ def _cam_layer(model: nn.Module, info: ModelInfo, layer: str | None) -> str:
         return convolutions[-1]
     chosen = match_layer(layer, info.layers, info.model)
     if chosen not in maps:
-        found = info.layers[chosen]
-        output = found.description if found.shape is None else f"{('batch', *found.shape)}".replace("'", "")
+        shape = info.layers[chosen].shape
+        output = info.layers[chosen].description if shape is None else f"{('batch', *shape)}".replace("'", "")
         raise UsageError(f"Grad-CAM needs a layer with an output (batch, channels, height, width), {layer!r} of "
                          f"{info.model} returns {output}: choose one of {', '.join(maps) or 'another model'}, or "
                          "another method")
