@@ -162,7 +162,7 @@ def test_the_logits_of_a_batch_are_in_memory_once(made):
                       seed=0, memory=2**20)
     engine = ProofEngine(subject)
     found = engine.logits(data.test.gather(torch.arange(5)))
-    assert found.shape == (5, 35, 3) and found.stride()[1] == 0 and engine.images_at_once >= 5
+    assert found.shape == (5, 35, 3) and found.stride()[1] == 0 and engine.images_per_call >= 5
     assert (found[0, 0] - found[1, 0]).abs().max() > 1e-2
     hungry = ProofEngine(Subject(**{**vars(subject), "memory": 8 * 35 * 12 * 3}))
-    assert hungry.images_at_once <= 3
+    assert hungry.images_per_call <= 3

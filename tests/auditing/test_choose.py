@@ -8,16 +8,16 @@ from torch import nn
 from shiftscope.auditing import audit, choose
 from shiftscope.dense import NotDense
 from shiftscope.errors import ShiftscopeError
-from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.evaluation.brute import BruteForceEngine
 
 
 class Fake:
     """The plain model under the dense engine's name, spoilt by a function of (logits, images seen before)."""
 
-    name, images_at_once = "dense", 3
+    name, images_per_call = "dense", 3
 
     def __init__(self, model, placement, shape, spoil):
-        self.brute, self.spoil, self.seen = BruteEngine(model, placement, shape), spoil, 0
+        self.brute, self.spoil, self.seen = BruteForceEngine(model, placement, shape), spoil, 0
 
     def logits(self, images):
         self.seen += len(images)

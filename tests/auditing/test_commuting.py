@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.auditing import commuting
-from shiftscope.auditing.commuting import equivariance
+from shiftscope.auditing.equivariance import equivariance
 from shiftscope.auditing.steps import run_steps
 from shiftscope.data import from_arrays
 from shiftscope.errors import UsageError

@@ -13,7 +13,7 @@ from shiftscope.auditing.modes import layers_that_change
 from shiftscope.errors import UsageError, reason_of
 from shiftscope.evaluation import evaluate
 from shiftscope.evaluation.notes import doubtful, few_images, one_class, tie_notes
-from shiftscope.metrics import wilson
+from shiftscope.metrics import wilson_interval
 from shiftscope.placement import Placement
 
 
@@ -179,7 +179,7 @@ def test_the_advice_of_torch_is_not_in_a_reason(made, place, monkeypatch):
     (0, 2, 10, False), (1, 2, 2, False), (100, 1000, 10, True), (20, 40, 2, True), (0, 3, 10, False), (0, 40, 4, True),
     (700, 1000, 10, False)])
 def test_near_chance_needs_images(hits, count, classes, said):
-    assert bool(doubtful(hits / count, wilson(hits, count), classes)) == said
+    assert bool(doubtful(hits / count, wilson_interval(hits, count), classes)) == said
 
 
 def test_few_images_ties_and_one_class():

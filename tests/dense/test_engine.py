@@ -93,7 +93,7 @@ def test_batches_of_any_size_in_passes_of_any_size():
     whole = engine.logits(images)
     engine._pass = 3
     torch.testing.assert_close(engine.logits(images), whole, rtol=1e-12, atol=1e-12)
-    assert engine.name == "dense" and engine.images_at_once >= 1 and torch.equal(images, before)
+    assert engine.name == "dense" and engine.images_per_call >= 1 and torch.equal(images, before)
     assert engine.logits(images[:0]).shape == (0, 20, 2) and engine.logits(images[:1]).shape == (1, 20, 2)
     assert not whole.requires_grad
 
@@ -101,7 +101,7 @@ def test_batches_of_any_size_in_passes_of_any_size():
 def test_the_memory_budget_sets_how_many_images_go_at_once():
     wide = build_dense(ended(conv(1, 64, 3), width=64 * 24), PLACE, (1, 3, 4))
     narrow = build_dense(ended(conv(1, 2, 3), width=2 * 24), PLACE, (1, 3, 4))
-    assert wide.images_at_once == 2**28 // (64 * 5 * 6 * 4) < narrow.images_at_once
+    assert wide.images_per_call == 2**28 // (64 * 5 * 6 * 4) < narrow.images_per_call
 
 
 def reads_again(self, x):

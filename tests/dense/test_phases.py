@@ -3,7 +3,7 @@ import torch
 
 from shiftscope.dense import NotDense
 from shiftscope.dense.phases import PhasesEngine, build_engine
-from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.layers import PhaseAverage
 from shiftscope.models import TwoConvTwoFullNet
 from shiftscope.models.repair import repair
@@ -23,7 +23,7 @@ def test_it_equals_the_plain_model_at_every_placement(mode, of):
     average = PhaseAverage(net((16, 20)), (4, 2), of=of).eval()
     images = torch.randint(0, 256, (3, 1, 6, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     engine = PhasesEngine(average, place, (1, 6, 9))
-    found, plain = engine.logits(images), BruteEngine(average, place, (1, 6, 9)).logits(images)
+    found, plain = engine.logits(images), BruteForceEngine(average, place, (1, 6, 9)).logits(images)
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-9)
     assert (found[0] - found[1]).abs().max() > 1e-2 and (found[:, 0] - found[:, 7]).abs().max() > 1e-6
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.evaluation.windows import Windows
 from shiftscope.placement import Placement, texture
 
@@ -67,8 +67,8 @@ def test_brute_force_with_windows_equals_brute_force_without(name, channels):
     model = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
     model(torch.zeros(1, channels, *place.canvas))
     images = noise(place, channels=channels)
-    engine = BruteEngine(model.double(), place, images.shape[1:])
-    plain = BruteEngine(model, place, images.shape[1:], short_cuts=False)
+    engine = BruteForceEngine(model.double(), place, images.shape[1:])
+    plain = BruteForceEngine(model, place, images.shape[1:], short_cuts=False)
     engine.chunk = 7  # chunks that begin and end within an image
     assert engine.windows is not None and plain.windows is None
     torch.testing.assert_close(engine.logits(images), plain.logits(images))
@@ -78,8 +78,8 @@ def test_no_windows_where_they_are_impossible_or_too_large():
     model = nn.Sequential(nn.Flatten(), nn.Linear(9 * 14, 2))
     place = PLACES["canvas"]
     fixed = Placement(image=(4, 6), canvas=(9, 14), background=texture((9, 14)))
-    assert BruteEngine(model, fixed, (1, 4, 6)).windows is None
+    assert BruteForceEngine(model, fixed, (1, 4, 6)).windows is None
     taken = 4 * 4 * Windows(place, place.offsets()).values(1)  # a quarter of the memory, float32
-    assert BruteEngine(model, place, (1, 4, 6), memory=taken).windows is not None
-    assert BruteEngine(model, place, (1, 4, 6), memory=taken - 1).windows is None
-    assert BruteEngine(model, place, (1, 4, 6), memory=3 * taken).images_at_once == 3
+    assert BruteForceEngine(model, place, (1, 4, 6), memory=taken).windows is not None
+    assert BruteForceEngine(model, place, (1, 4, 6), memory=taken - 1).windows is None
+    assert BruteForceEngine(model, place, (1, 4, 6), memory=3 * taken).images_per_call == 3

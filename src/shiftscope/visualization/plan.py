@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from shiftscope.data import ImageSet
-from shiftscope.outputs import NONE, classify
+from shiftscope.outputs import NONFINITE_CLASS, classify
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
 from shiftscope.visualization.anatomy import OUTPUT, Anatomy
@@ -110,6 +110,6 @@ def climb(probe: Probe, plan: Plan, rows: torch.Tensor, task: Task) -> dict[str,
 def answers_of(outputs: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
     """Return class and confidence of `count` rows of a model's output; -1 and 0 where there is no prediction."""
     if outputs.ndim != 2:
-        return {"predictions": torch.full((count,), NONE), "confidence": torch.zeros(count)}
+        return {"predictions": torch.full((count,), NONFINITE_CLASS), "confidence": torch.zeros(count)}
     classes, confidence = classify(outputs)
     return {"predictions": classes, "confidence": confidence.float()}

@@ -10,7 +10,7 @@ import numpy as np
 from shiftscope import files
 from shiftscope.auditing import compare
 from shiftscope.errors import CheckpointError, UsageError, unknown
-from shiftscope.metrics import mcnemar, paired_interval, wilson
+from shiftscope.metrics import mcnemar, paired_interval, wilson_interval
 from shiftscope.progress import Progress
 from shiftscope.reporting import save_figure
 from shiftscope.reporting.disagreements import disagreements_figure
@@ -238,7 +238,7 @@ def shares(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
     only_a, only_b, p_value = mcnemar(right_a.tolist(), right_b.tolist())
     count = len(right_a)
     return {"a": float(right_a.mean()), "b": float(right_b.mean()),
-            "intervals": [wilson(int(right.sum()), count) for right in (right_a, right_b)],
+            "intervals": [wilson_interval(int(right.sum()), count) for right in (right_a, right_b)],
             "difference": (only_a - only_b) / count, "interval": paired_interval(only_a, only_b, count),
             "only_a": only_a, "only_b": only_b, "p_value": p_value}
 

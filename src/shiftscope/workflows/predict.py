@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from shiftscope.data.picture import read_picture, see_levels
 from shiftscope.errors import UsageError
 from shiftscope.models.forward import evaluating, placed_outputs
-from shiftscope.outputs import NONE, OutputType, predicted_classes, probabilities, resolve_output_type
+from shiftscope.outputs import NONFINITE_CLASS, OutputType, predicted_classes, probabilities, resolve_output_type
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.text import valid_unicode
 from shiftscope.workflows.checkpoints import Trained, open_checkpoint
@@ -107,7 +107,7 @@ def _check_offset(offset: tuple[int, int], trained: Trained) -> None:
 
 def _answer(best: int, scores: torch.Tensor, names: list[str]) -> dict[str, Any]:
     """Return the predicted class, its probability and those of all classes."""
-    if best == NONE:
+    if best == NONFINITE_CLASS:
         return {"class": None, "confidence": 0.0, "scores": None}
     return {"class": names[best], "confidence": float(scores[best]),
             "scores": dict(zip(names, scores.tolist(), strict=True))}
