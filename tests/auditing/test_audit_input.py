@@ -41,7 +41,7 @@ def mixes(module, pixels):
 @pytest.mark.parametrize("engine", ["auto", "brute"])
 @pytest.mark.parametrize(("function", "words"), [
     (counts_calls, "asked twice .* keeps state between calls"), (draws, "asked twice .* random numbers"),
-    (mixes, "in another batch .* influence one another")])
+    (mixes, "in another batch .* influence each other")])
 def test_a_model_that_contradicts_itself_is_named(engine, function, words, made, place):
     torch.manual_seed(0)
     model, before = Wrapped(function), torch.get_rng_state()
@@ -75,7 +75,7 @@ def test_train_mode_is_left_for_eval_mode_and_restored(made, place):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(9 * 14, 3)).train()
     model[1].eval()
     found = audit(model, made.noise(), placement=place)
-    assert any("came in train mode and was audited in eval mode" in note for note in found.notes)
+    assert any("was in train mode and was audited in eval mode" in note for note in found.notes)
     assert model.training and not model[1].training and model[2].weight.requires_grad
     assert (found.predictions == audit(model.eval(), made.noise(), placement=place, engine="brute").predictions).all()
 
@@ -93,7 +93,7 @@ def test_answers_that_are_not_finite_count_as_wrong(made, place):
     assert found.consistency == pytest.approx((45 / 54)**2 + (9 / 54)**2) and found.unanimity == 0
     assert found.worst_offset.tolist() == [[0, 0], [0, 0]] and found.margins.tolist() == [[1, 1], [-1, -1]]
     assert found.self_check["max_abs_logit_difference"] == 0
-    assert any("18 of 108 answers are not finite" in note for note in found.notes)
+    assert any("18 of 108 predictions have non-finite outputs" in note for note in found.notes)
 
 
 def test_ties_are_counted(made, place):
@@ -128,7 +128,7 @@ def test_near_chance_and_far_below_what_is_expected(made, place):
     weights = torch.zeros(3, 9, 14)
     right = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, limit=300, expected=0.7)
     assert right.middle_accuracy == pytest.approx(2 / 3) and right.notes == [
-        "one class, 'a', is predicted for everything: consistency and unanimity say nothing then"]
+        "all predictions are one class, 'a': consistency and unanimity are then meaningless"]
     below = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, expected=0.8)
     assert any("66.7 %, far below the 80.0 % expected" in note and "normalize=" in note for note in below.notes)
     chance = audit(made.linear(weights, [0.0, 1.0, 0.0]), data, placement=place)

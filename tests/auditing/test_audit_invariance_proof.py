@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.auditing import audit, choose
-from shiftscope.auditing.proven import ProofEngine
-from shiftscope.auditing.subject import Subject
+from shiftscope.auditing import audit, engines
+from shiftscope.auditing.engines import AuditInputs, InvariantModelEngine
 from shiftscope.errors import ShiftscopeError
 from shiftscope.layers import PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recenter
 from shiftscope.placement import Placement
@@ -119,8 +118,8 @@ def test_where_the_proof_ends_is_said_of_models_that_are_meant_to_be_invariant(m
     model = seeded(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), PolyphaseDownsample2d(2), nn.AdaptiveMaxPool2d(1),
                    nn.Flatten(), nn.Linear(4, 3))
     found = audit(model, pictures(made), placement=PLACE)
-    assert found.engine == "brute" and "0 is not shown to be indifferent to place: its padding shows" in found.reason
-    with pytest.raises(ShiftscopeError, match="engine 'dense' is not possible: .*indifferent to place"):
+    assert found.engine == "brute" and "0 is not proven to be translation-invariant: its padding depends" in found.reason
+    with pytest.raises(ShiftscopeError, match="engine 'dense' is not possible: .*translation-invariant"):
         audit(model, pictures(made), placement=PLACE, engine="dense")
 
 
@@ -128,7 +127,7 @@ def test_what_the_proof_overlooks_the_sample_finds(made):
     """A model that hides an operation from the graph is given to brute force."""
     found = audit(Hiding(0.3), pictures(made), placement=PLACE)
     truth = audit(Hiding(0.3), pictures(made), placement=PLACE, engine="brute")
-    assert found.engine == "brute" and "no placement should change the answer, but the logits" in found.reason
+    assert found.engine == "brute" and "the model is proven to be invariant, but the outputs" in found.reason
     assert (found.predictions == truth.predictions).all() and np.allclose(found.margins, truth.margins)
     assert np.ptp(found.shown_logits.astype(float), axis=1).max() > 1e-2
     assert audit(Hiding(0.0), pictures(made), placement=PLACE).engine == "dense"
@@ -141,28 +140,28 @@ def test_doubts_come_before_proofs(made):
             return F.pad(pixels.mean((2, 3)), (0, 2)) + noise
 
     found = audit(Random(), pictures(made), placement=PLACE)
-    assert found.engine == "brute" and "otherwise when asked twice" in found.reason
+    assert found.engine == "brute" and "when called twice" in found.reason
 
 
 def test_a_proof_that_breaks_is_no_proof(made, monkeypatch):
     def broken(*arguments):
         raise KeyError("stride")
 
-    monkeypatch.setattr("shiftscope.auditing.proven.prove_invariance", broken)
+    monkeypatch.setattr("shiftscope.auditing.engines.prove_invariance", broken)
     found = audit(made.SmallNet((8, 12)), pictures(made), placement=PLACE, engine="dense")
-    assert found.engine == "dense" and "asked for" in found.reason
-    monkeypatch.setattr(choose, "build_engine", broken)
+    assert found.engine == "dense" and "requested" in found.reason
+    monkeypatch.setattr(engines, "build_engine", broken)
     found = audit(polyphase_net(), pictures(made), placement=PLACE)
     assert "the proof of invariance raised KeyError: 'stride'" in found.reason
 
 
 def test_the_logits_of_a_batch_are_in_memory_once(made):
     data = made.noise(count=5)
-    subject = Subject(model=polyphase_net(), images=data.test, placement=PLACE, offsets=PLACE.offsets(), sampled=False,
+    subject = AuditInputs(model=polyphase_net(), images=data.test, placement=PLACE, offsets=PLACE.offsets(), sampled=False,
                       seed=0, memory=2**20)
-    engine = ProofEngine(subject)
+    engine = InvariantModelEngine(subject)
     found = engine.logits(data.test.gather(torch.arange(5)))
     assert found.shape == (5, 35, 3) and found.stride()[1] == 0 and engine.images_per_call >= 5
     assert (found[0, 0] - found[1, 0]).abs().max() > 1e-2
-    hungry = ProofEngine(Subject(**{**vars(subject), "memory": 8 * 35 * 12 * 3}))
+    hungry = InvariantModelEngine(AuditInputs(**{**vars(subject), "memory": 8 * 35 * 12 * 3}))
     assert hungry.images_per_call <= 3

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.auditing import audit
-from shiftscope.auditing.modes import layers_that_change
+from shiftscope.auditing.model_checks import mode_dependent_layers
 from shiftscope.errors import UsageError, reason_of
 from shiftscope.evaluation import evaluate
-from shiftscope.evaluation.notes import doubtful, few_images, one_class, tie_notes
+from shiftscope.evaluation.notes import few_images_notes, low_accuracy_notes, one_class_notes, tie_notes
 from shiftscope.metrics import wilson_interval
 from shiftscope.placement import Placement
 
@@ -74,7 +74,7 @@ def test_rounding_that_a_model_amplifies_is_called_so(made, place):
     assert not any("influence" in note or "always" in note for note in found.notes)
     assert any("amplifies rounding" in note for note in found.notes)
     other = audit(Calls(loses_digits, body()), made.noise(count=10), placement=place, engine="brute")
-    assert any("influence one another" in note for note in other.notes)  # the batch's size is in the result
+    assert any("influence each other" in note for note in other.notes)  # the batch's size is in the result
 
 
 @pytest.mark.parametrize(("layer", "changes"), [
@@ -83,9 +83,9 @@ def test_rounding_that_a_model_amplifies_is_called_so(made, place):
     (nn.ReLU(), []), (nn.RReLU(), ["RReLU"])])
 def test_train_mode_is_noted_where_it_changes_something(layer, changes, made, place):
     model = nn.Sequential(nn.Flatten(), layer, nn.Linear(9 * 14, 3)).train()
-    assert layers_that_change(model) == changes
+    assert mode_dependent_layers(model) == changes
     found = audit(model, made.noise(), placement=place)
-    noted = [note for note in found.notes if "came in train mode" in note]
+    noted = [note for note in found.notes if "was in train mode" in note]
     assert bool(noted) == bool(changes) and all(changes[0] in note for note in noted)
     assert model.training
     assert not any("train mode" in note for note in audit(model.eval(), made.noise(), placement=place).notes)
@@ -100,10 +100,10 @@ def test_modes_of_layers_of_ones_own_and_of_torchscript():
         def forward(self, x):
             return x
 
-    assert layers_that_change(nn.Sequential(Own(), Plain(), nn.LSTM(3, 4), nn.TransformerEncoderLayer(4, 2))) == [
+    assert mode_dependent_layers(nn.Sequential(Own(), Plain(), nn.LSTM(3, 4), nn.TransformerEncoderLayer(4, 2))) == [
         "Dropout", "MultiheadAttention", "Own", "TransformerEncoderLayer"]
     scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)))
-    assert layers_that_change(scripted) == ["Dropout"]
+    assert mode_dependent_layers(scripted) == ["Dropout"]
 
 
 class OwnPolyphase(nn.Module):
@@ -134,7 +134,7 @@ def test_a_choice_within_the_model_that_rounding_decides_is_noted(made):
         net[5].bias -= net(place.place(images, place.centered(len(images))) / 255).mean(0)  # no class wins always
     found = audit(net, made.dataset(images, [0, 1, 2] * 4), placement=place)
     assert found.consistency < 1  # the very fault: a shift changes the prediction
-    assert any("computed again in float64 change" in note and "a choice within the model" in note
+    assert any("computed again in float64 change" in note and "a selection within the model" in note
                for note in found.notes)
     distinct = made.noise(count=12, shape=(1, 8, 8))
     assert not any("float64" in note for note in audit(net, distinct, placement=place).notes)
@@ -145,17 +145,17 @@ def test_a_single_placement_has_no_odd_words(made):
     model = body()
     found = audit(model, made.noise(count=3, shape=(1, 9, 14)), placement=place)
     assert found.engine == "brute" and found.reason == (
-        "brute force, because there is a single placement, which is one pass anyway")
+        "brute force, because there is a single placement")
     asked = audit(model, made.noise(count=3, shape=(1, 9, 14)), placement=place, engine="dense")
     assert asked.engine == "dense" and (asked.predictions == found.predictions).all()
 
 
 def test_no_ratio_of_one(made, place, monkeypatch):
-    monkeypatch.setattr("shiftscope.auditing.choose._brute_seconds", lambda subject: 1.0)
-    monkeypatch.setattr("shiftscope.auditing.choose.fastest", lambda compute: 1.0)
-    monkeypatch.setattr("shiftscope.auditing.selfcheck.fastest", lambda compute: 7.0 * 1.0)
+    monkeypatch.setattr("shiftscope.auditing.engines._brute_force_seconds", lambda subject: 1.0)
+    monkeypatch.setattr("shiftscope.auditing.engines.fastest", lambda compute: 1.0)
+    monkeypatch.setattr("shiftscope.auditing.self_check.fastest", lambda compute: 7.0 * 1.0)
     found = audit(body(), made.noise(), placement=place)
-    assert found.reason == "one pass gives all 54 placements of an image, on a trial about as fast as one by one"
+    assert found.reason == "one pass computes all 54 placements of an image, on a trial about as fast as brute force"
 
 
 @pytest.mark.parametrize(("text", "kept"), [
@@ -170,7 +170,7 @@ def test_the_advice_of_torch_is_not_in_a_reason(made, place, monkeypatch):
     def raises(*arguments):
         raise RuntimeError("no kernel for this. Please file an issue on GitHub.")
 
-    monkeypatch.setattr("shiftscope.auditing.choose.build_engine", raises)
+    monkeypatch.setattr("shiftscope.auditing.engines.build_engine", raises)
     found = audit(body(), made.noise(), placement=place)
     assert "no kernel for this" in found.reason and "file an issue" not in found.reason
 
@@ -179,19 +179,19 @@ def test_the_advice_of_torch_is_not_in_a_reason(made, place, monkeypatch):
     (0, 2, 10, False), (1, 2, 2, False), (100, 1000, 10, True), (20, 40, 2, True), (0, 3, 10, False), (0, 40, 4, True),
     (700, 1000, 10, False)])
 def test_near_chance_needs_images(hits, count, classes, said):
-    assert bool(doubtful(hits / count, wilson_interval(hits, count), classes)) == said
+    assert bool(low_accuracy_notes(hits / count, wilson_interval(hits, count), classes)) == said
 
 
 def test_few_images_ties_and_one_class():
-    assert few_images(99) and not few_images(100)
+    assert few_images_notes(99) and not few_images_notes(100)
     assert tie_notes(0, 1, 1000, 1e-5) == tie_notes(1, 0, 1000, 1e-5) == []
     exact, near = tie_notes(2, 3, 1000, 1e-5)
     assert "2 of 1,000 predictions are exact ties" in exact and "differ by at most 1e-05" in near
     labels, names = np.array([0, 1, 1]), ("cat", "dog")
-    assert one_class(np.array([[1, 1], [1, 1], [1, 1]]), labels, names)
-    assert not one_class(np.array([[1, 1], [1, 0], [1, 1]]), labels, names)
-    assert not one_class(np.array([1, 1]), np.array([1, 1]), names)  # there is one class only
-    assert not one_class(np.array([255, 255, 255]), labels, names) and not one_class(np.array([-1, -1]), labels, names)
+    assert one_class_notes(np.array([[1, 1], [1, 1], [1, 1]]), labels, names)
+    assert not one_class_notes(np.array([[1, 1], [1, 0], [1, 1]]), labels, names)
+    assert not one_class_notes(np.array([1, 1]), np.array([1, 1]), names)  # there is one class only
+    assert not one_class_notes(np.array([255, 255, 255]), labels, names) and not one_class_notes(np.array([-1, -1]), labels, names)
 
 
 class Draws(nn.Module):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shiftscope.dense import correlate, spectral
-from shiftscope.dense.correlate import KINDS, Correlation, Seen, ways
+from shiftscope.dense.correlate import KINDS, Correlation, Overlap, candidates
 from shiftscope.errors import UsageError
 
 FC1 = {"dilation": (4, 4), "support": (43, 43), "lead": (13, 13), "out": (29, 29)}
@@ -124,7 +124,7 @@ def test_the_layers_of_the_course(kernel, shape, strategy):
 @pytest.mark.parametrize("k, d, n, lead, s, expected", [
     (11, 4, 29, 13, 43, 15), (56, 1, 29, 28, 28, 56), (3, 1, 8, 0, 10, 10), (3, 2, 1, 0, 5, 3)])
 def test_circular_length_worked_out_by_hand(k, d, n, lead, s, expected):
-    seen = Seen.of(k, d, n, lead, s)
+    seen = Overlap.of(k, d, n, lead, s)
     assert seen is not None
     assert seen.axis.points == expected
 
@@ -133,7 +133,7 @@ def test_circular_length_worked_out_by_hand(k, d, n, lead, s, expected):
 @given(st.integers(1, 7), st.integers(1, 4), st.integers(1, 7), st.integers(-8, 16), st.integers(1, 9))
 def test_what_is_cut_away_meets_nothing_and_no_shorter_circle_is_exact(k, d, n, lead, s):
     met = [(p, i + d * p - lead) for p in range(k) for i in range(n) if 0 <= i + d * p - lead < s]
-    seen = Seen.of(k, d, n, lead, s)
+    seen = Overlap.of(k, d, n, lead, s)
     if seen is None:
         assert not met
         return
@@ -175,12 +175,12 @@ def test_tables_have_the_size_that_the_model_says(strategy):
     layer = Correlation(normal(3, 2, 4, 5), dilation=(2, 1), support=(7, 6), lead=(3, 2), out=(8, 9), strategy=strategy)
     tables = {"direct": "kernel", "matmul": "table", "half spectral": "tables", "spectral": "table"}[strategy]
     held = getattr(layer.run, tables)
-    sizes = [way.size[1] for way in ways(_axes(), 2, 3, 1) if way.name == strategy]
+    sizes = [way.size[1] for way in candidates(_axes(), 2, 3, 1) if way.name == strategy]
     assert (sum(part.numel() for part in held) if isinstance(held, list) else held.numel()) in sizes
 
 
 def _axes():
-    rows, columns = Seen.of(4, 2, 8, 3, 7), Seen.of(5, 1, 9, 2, 6)
+    rows, columns = Overlap.of(4, 2, 8, 3, 7), Overlap.of(5, 1, 9, 2, 6)
     assert rows is not None and columns is not None
     return rows.axis, columns.axis
 

@@ -185,7 +185,7 @@ def test_what_cannot_go_dense_names_layer_and_reason(name):
     model = make()
     with pytest.raises(NotDense, match=reason) as caught:
         build_dense(model, PLACE, (1, 3, 4))
-    assert caught.value.layer == layer and str(caught.value).startswith(f"{layer} cannot go dense: ")
+    assert caught.value.layer == layer and str(caught.value).startswith(f"the dense engine does not support {layer}: ")
     assert isinstance(caught.value, ShiftscopeError) and caught.value.reason in str(caught.value)
     assert model.training
 
@@ -201,7 +201,7 @@ def test_a_model_that_keeps_count_is_refused():
             return x.flatten(1) * self.calls
 
     model = Counting()
-    with pytest.raises(NotDense, match="Counting cannot go dense: it changes its own calls each time it is called"):
+    with pytest.raises(NotDense, match="support Counting: it changes its own calls each time it is called"):
         build_dense(model, PLACE, (1, 3, 4))
     assert model.calls == 0
 
@@ -229,9 +229,9 @@ def test_ceil_mode_is_fine_where_it_changes_nothing(brute):
 def test_placements_without_a_field_are_refused():
     model = TwoFullNet(3, canvas=(30, 30))
     still = Placement(image=(3, 4), canvas=(30, 30), background=texture((30, 30)))
-    with pytest.raises(NotDense, match="background cannot go dense: a textured background stands still"):
+    with pytest.raises(NotDense, match="support background: a textured background does not move"):
         build_dense(model, still, (1, 3, 4))
-    with pytest.raises(NotDense, match="placement cannot go dense: step 9 asks for 9 of 361 windows"):
+    with pytest.raises(NotDense, match="support placement: step 9 uses 9 of 361 windows"):
         build_dense(model, Placement(image=(3, 4), canvas=(30, 30), step=9), (1, 3, 4))
 
 

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from shiftscope.dense import NotDense, build_dense, placement_average
-from shiftscope.dense.shifts import dense_shifts
+from shiftscope.dense.shifts import PhaseAverageEngine, build_engine, dense_shifts
 from shiftscope.errors import UsageError
-from shiftscope.layers import BackgroundPad2d, PlacementAverage
+from shiftscope.evaluation.brute import BruteForceEngine
+from shiftscope.layers import BackgroundPad2d, PhaseAverage, PlacementAverage
 from shiftscope.models import TwoConvTwoFullNet
+from shiftscope.models.repair import repair
 from shiftscope.placement import Placement
 
 
@@ -67,10 +69,10 @@ def test_float_pixels_are_answered_as_the_images_are_they_came_from():
     place = Placement(image=(3, 4), canvas=(7, 9), background=30)
     engine, images = build_dense(model, place, (2, 3, 4)), torch.randint(0, 256, (5, 2, 3, 4), dtype=torch.uint8)
     engine._pass, pixels = 2, images.double() / 255
-    torch.testing.assert_close(engine.of_pixels(pixels), engine.logits(images), rtol=0, atol=1e-12)
+    torch.testing.assert_close(engine.logits(pixels), engine.logits(images), rtol=0, atol=1e-12)
     assert pixels.equal(images.double() / 255)
     with pytest.raises(UsageError, match=r"images must be \(batch, 2, 3, 4\) for this engine, got \(1, 2, 4, 3\)"):
-        engine.of_pixels(torch.zeros(1, 2, 4, 3))
+        engine.logits(torch.zeros(1, 2, 4, 3))
 
 
 @pytest.mark.parametrize("change", [
@@ -113,7 +115,7 @@ def test_gradients_and_training_take_the_loop():
 
 def test_what_has_no_twin_is_averaged_by_the_loop():
     padded = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(40, 3)).double().eval()
-    with pytest.raises(NotDense, match="0 cannot go dense: zero padding"):
+    with pytest.raises(NotDense, match="support 0: zero padding"):
         dense_shifts(padded, (1, 4, 5))
     repaired, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
     assert repaired.everywhere is None
@@ -137,3 +139,35 @@ def test_the_dense_engine_follows_a_padding_that_is_the_background(brute):
     assert (expected[0] - expected[1]).abs().max() > 1e-2
 
 
+def course_net(canvas):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TwoConvTwoFullNet(canvas=canvas, classes=4).double().eval()
+
+
+@pytest.mark.parametrize("mode", ["canvas", "circular"])
+@pytest.mark.parametrize("of", ["logits", "probabilities"])
+def test_it_equals_the_plain_model_at_every_placement(mode, of):
+    place = Placement(image=(6, 9), canvas=(16, 20), mode=mode, background=40)
+    average = PhaseAverage(course_net((16, 20)), (4, 2), of=of).eval()
+    images = torch.randint(0, 256, (3, 1, 6, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    engine = PhaseAverageEngine(average, place, (1, 6, 9))
+    found, plain = engine.logits(images), BruteForceEngine(average, place, (1, 6, 9)).logits(images)
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-9)
+    assert (found[0] - found[1]).abs().max() > 1e-2 and (found[:, 0] - found[:, 7]).abs().max() > 1e-6
+
+
+def test_placements_that_are_no_rolls_are_refused():
+    average = PhaseAverage(course_net((16, 20)), 4)
+    for place, shape in ((Placement(image=(20, 24), canvas=(16, 20), mode="crop"), (1, 20, 24)),
+                         (Placement(image=(6, 9), canvas=(16, 20), background=torch.zeros(16, 20, dtype=torch.uint8)),
+                          (1, 6, 9))):
+        with pytest.raises(NotDense, match="the placements are not rolls of one canvas"):
+            PhaseAverageEngine(average, place, shape)
+
+
+def test_a_repaired_model_is_seen_through_and_any_other_goes_dense():
+    place = Placement(image=(6, 9), canvas=(16, 20))
+    repaired = repair(course_net((16, 20)), (1, 16, 20), method="phase-average")
+    assert isinstance(build_engine(repaired, place, (1, 6, 9)), PhaseAverageEngine)
+    assert not isinstance(build_engine(course_net((16, 20)), place, (1, 6, 9)), PhaseAverageEngine)

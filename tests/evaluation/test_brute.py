@@ -5,8 +5,8 @@ from torch import nn
 
 from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.evaluation.brute import BruteForceEngine, plain_logits
-from shiftscope.evaluation.footprint import Footprint
-from shiftscope.evaluation.pooling import QuickPooling
+from shiftscope.evaluation.memory import MemoryFootprint
+from shiftscope.evaluation.fast_paths import SlicedMaxPooling
 from shiftscope.models import build_model
 from shiftscope.placement import Placement
 
@@ -118,7 +118,7 @@ def test_no_memory_and_other_errors():
     model = Hungry(5)
     engine = BruteForceEngine(model, PLACE, (1, 4, 6))
     model.most = 0
-    with pytest.raises(ShiftscopeError, match="out of memory: Hungry does not find room for one picture of 20 x 18"):
+    with pytest.raises(ShiftscopeError, match="out of memory for one image of 20 x 18 pixels in Hungry"):
         engine.logits(images())
     other = Hungry(5, "shape mismatch")
     engine = BruteForceEngine(other, PLACE, (1, 4, 6))
@@ -145,7 +145,7 @@ def test_pooling_by_slices_is_the_same_to_the_bit(arguments):
     x = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
     x[0, 0, 3, 3] = torch.nan
     for source in (x, x.contiguous(memory_format=torch.channels_last)):
-        with QuickPooling():
+        with SlicedMaxPooling():
             found, again = F.max_pool2d(source, **arguments), nn.MaxPool2d(**arguments)(source)
         expected = F.max_pool2d(source, **arguments)
         assert found.shape == expected.shape
@@ -154,7 +154,7 @@ def test_pooling_by_slices_is_the_same_to_the_bit(arguments):
 
 def test_pooling_with_indices_or_of_unbatched_pictures_is_left_alone():
     x = torch.randn(1, 2, 6, 6)
-    with QuickPooling():
+    with SlicedMaxPooling():
         values, indices = F.max_pool2d(x, 2, return_indices=True)
         single = F.max_pool2d(x[0], 2)
     assert indices.shape == values.shape == (1, 2, 3, 3) and single.equal(values[0])
@@ -162,7 +162,7 @@ def test_pooling_with_indices_or_of_unbatched_pictures_is_left_alone():
 
 def test_the_footprint_is_that_of_the_largest_function():
     net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
-    with torch.no_grad(), Footprint(net.parameters()) as footprint:
+    with torch.no_grad(), MemoryFootprint(net.parameters()) as footprint:
         net(torch.zeros(4, 1, 10, 10))
     assert footprint.bytes == 2 * 4 * 8 * 10 * 10 * 4  # the ReLU's input and output
 
@@ -170,7 +170,7 @@ def test_the_footprint_is_that_of_the_largest_function():
 @pytest.mark.parametrize("size", [1, (2, 3)])
 def test_adaptive_pooling_is_left_to_torch(size):
     pictures = torch.randn(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
-    with QuickPooling():
+    with SlicedMaxPooling():
         found = nn.AdaptiveMaxPool2d(size)(pictures)
     assert found.equal(nn.AdaptiveMaxPool2d(size)(pictures))
 
@@ -178,7 +178,7 @@ def test_adaptive_pooling_is_left_to_torch(size):
 def test_pooling_by_windows_of_one_pixel_gives_a_copy():
     x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     before = x.clone()
-    with QuickPooling():
+    with SlicedMaxPooling():
         F.max_pool2d(x, 1).zero_()
     assert x.equal(before)
 

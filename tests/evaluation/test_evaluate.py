@@ -74,7 +74,7 @@ def test_outputs_that_are_not_finite_count_as_wrong_and_are_reported():
     found = evaluate(Broken(), dataset(), placement=PLACE)
     assert found.accuracy == {"random": 0.0, "centered": 0.0} and found.nonfinite == 300
     assert found.confusion.sum() == 0 and (found.predictions == -1).all()
-    assert any("300 images gave outputs that are not finite" in note for note in found.notes)
+    assert any("300 of 300 images have non-finite outputs" in note for note in found.notes)
 
 
 def test_near_chance_is_warned_about():

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, choose_engine
+from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, choose_engine, choose_in_group
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
 from shiftscope.auditing.sweep import Stop, Sweep
 from shiftscope.data.base import Dataset, Split, Subset
 from shiftscope.devices import tf32
-from shiftscope.distributed import from_first, together
+from shiftscope.distributed import from_first, group, together
 from shiftscope.errors import ShiftscopeError, require, unknown
 from shiftscope.evaluation.brute import MEMORY
 from shiftscope.evaluation.notes import (
@@ -114,7 +114,8 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     with tf32(allowed=False), seeded([device], seed):
         check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
-        choice, notes = choose_engine(inputs, engine, checks.doubts), list(checks.doubts)
+        choose, notes = choose_engine if group().size == 1 else choose_in_group, list(checks.doubts)
+        choice = choose(inputs, engine, checks.doubts)
         while True:
             sweep, count = Sweep(choice, data.classes, checks.tolerance), len(choice.inputs.offsets)
             sweep.run(progress or SilentProgress(),

@@ -20,8 +20,8 @@ from shiftscope.layers.phase_to_origin import PhaseToOrigin
 from shiftscope.placement import Placement
 
 MOST_PLACEMENTS, SAMPLED = 10_000, 1000
-"""Brute force samples `SAMPLED` placements if there are more than `MOST_PLACEMENTS`. The standard error of the fraction
-of placements at which an image is predicted correctly is then at most 0.016, that of the mean over images far smaller."""
+"""Brute force samples `SAMPLED` placements if there are more than `MOST_PLACEMENTS`. The standard error of an image's
+fraction of correct placements is then at most 0.016, that of the mean over images far smaller."""
 
 TRIED = 16
 """Images in the trial of the dense engine: enough for its full speed."""
@@ -135,17 +135,17 @@ class EngineChoice:
     kind: Literal["invariant", "dense", "brute"]
 
 
-def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
-    """Choose an engine in the first process of a group, because trials differ between processes; the others follow."""
-    chosen: list[EngineChoice] = []
+def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+    """Choose in the first process of a group, because times differ between processes; the others do the same."""
+    choices: list[EngineChoice] = []
 
     def choose() -> tuple[str, str]:
-        chosen.append(choose_alone(inputs, requested, doubts))
-        return chosen[0].kind, chosen[0].reason
+        choices.append(choose_engine(inputs, requested, doubts))
+        return choices[0].kind, choices[0].reason
 
     kind, reason = from_first(choose)
-    if chosen:
-        return chosen[0]
+    if choices:
+        return choices[0]
     if kind == "brute":
         return brute_force(inputs, reason)
     if kind == "invariant":
@@ -153,7 +153,7 @@ def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> Eng
     return EngineChoice(build_engine(inputs.model, inputs.placement, inputs.images.shape), inputs, reason, "dense")
 
 
-def choose_alone(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
     """Choose one placement for all if the model is proven to be invariant; else the dense engine, if it supports the
     model, agrees with the plain model on a trial and is faster; else brute force.
 

@@ -19,7 +19,7 @@ def prediction_dtype(classes: int) -> np.dtype:
     (dtype('uint8'), dtype('uint16'))
     """
     if classes > 65535:
-        raise UsageError(f"an audit supports at most 65,535 classes, got {classes:,}; choose a model with fewer outputs")
+        raise UsageError(f"an audit supports at most 65,535 classes, got {classes:,}; use a model with fewer outputs")
     return np.dtype(np.uint8 if classes <= 255 else np.uint16)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.auditing.engines import AuditInputs, choose_alone
+from shiftscope.auditing.engines import AuditInputs, choose_engine
 from shiftscope.auditing.sweep import Sweep
 from shiftscope.data.base import ImageSet
 from shiftscope.devices import tf32
@@ -57,7 +57,7 @@ def scores(model: nn.Module, images: ImageSet, classes: int, *, placement: Place
     inputs = AuditInputs(model=model, images=images, placement=placement, offsets=offsets,
                          sampled=len(offsets) < placement.count, seed=seed, memory=memory)
     with tf32(allowed=False), seeded([device_and_dtype(model)[0]], seed):
-        sweep = Sweep(choose_alone(inputs, engine, []), classes, check_size=0)
+        sweep = Sweep(choose_engine(inputs, engine, []), classes, check_size=0)
         sweep.run(progress or SilentProgress(), f"scores of {len(images)} images for the report", None)
     if sweep.interrupted:
         raise Interrupted("interrupted while computing scores for the report")

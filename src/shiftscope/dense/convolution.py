@@ -75,7 +75,7 @@ def convolved(program: Program, field: Field, weight: torch.Tensor, bias: torch.
 
 
 def window_sizes(field: Field, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair, Pair, Pair]:
-    """Return, of a convolution or pool: dilation on the field, kernel span minus one, map size, stride of the result."""
+    """Return, for a convolution or pool, the dilation on the field, kernel span - 1, map size and stride of the result."""
     spread = (field.stride[0] * dilation[0], field.stride[1] * dilation[1])
     extent = (spread[0] * (kernel[0] - 1), spread[1] * (kernel[1] - 1))
     local = ((field.local[0] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1,
@@ -142,10 +142,9 @@ def to_channels_last(data: torch.Tensor) -> torch.Tensor:
 
 
 def widened(weight: torch.Tensor, groups: int) -> tuple[torch.Tensor, int]:
-    """Return weight and number of groups of the same convolution with at least `NARROW` channels per group, if possible.
+    """Return weight and groups of the same convolution with at least `NARROW` channels per group, if possible.
 
-    Weights between channels of different groups are zero. Depthwise convolutions, which have special kernels, are
-    unchanged.
+    Added weights are zero. Depthwise convolutions, which have special kernels, are unchanged.
 
     Args:
         weight: (O, C/groups, kh, kw).

@@ -2,9 +2,9 @@
 
     y[b, o, i, j] = sum over c, p, q of kernel[o, c, p, q] * x[b, c, i + dy*p - ly, j + dx*q - lx]
 
-The first fully connected layer of a classifier, applied to every window of a field, is such a correlation. Its kernel is
-as large as the layer's input, dilated by the strides before it (Giusti et al. 2013, arXiv 1302.1700). It takes nearly
-all the time of an audit. The direct sum takes n*n*k*k*C*O multiplications; this module takes fewer, exactly.
+The first fully connected layer of a classifier, applied to every window of a field, is such a correlation. Its kernel
+is as large as the layer's input, dilated by the strides before it (Giusti et al. 2013, arXiv 1302.1700). It takes
+nearly all the time of an audit. The direct sum takes n*n*k*k*C*O multiplications; this module takes fewer, exactly.
 
 **Phases.** One axis, dilation d: write the coordinate as t = d*tau + f. An output i = d*iota + f reads only coordinates
 of the same phase f, at tau = iota + p. So each of the d phases is a correlation without dilation, with m = ceil(n/d)
@@ -164,8 +164,8 @@ class Correlation:
             UsageError: if x has another shape or dtype.
         """
         if tuple(x.shape[1:]) != self.expected or x.dtype != self.dtype:
-            raise UsageError(f"x must be {self.dtype} of shape (B, {', '.join(map(str, self.expected))}), got {x.dtype} "
-                             f"of shape {tuple(x.shape)}; convert it to the type and shape of the correlation")
+            raise UsageError(f"x must be {self.dtype} of shape (B, {', '.join(map(str, self.expected))}), got "
+                             f"{x.dtype} of shape {tuple(x.shape)}; convert it")
         y = x.new_empty(len(x), *self.out, self.filters)
         if self.run is None or len(x) == 0:
             return y.zero_().permute(0, 3, 1, 2)

@@ -114,7 +114,7 @@ def reached(field: Field, windows: Windows, extent: Pair, local: Pair, stride: P
 
 
 def joined(fields: Sequence[Field], windows: Windows) -> tuple[Pair, Pair, bool]:
-    """Return lead and size of the smallest rectangle with all that the fields store, and True if the rest is constant."""
+    """Return lead and size of the smallest rectangle with all stored values, and True if the rest is constant."""
     first = fields[0]
     constant = all(field.const is not None for field in fields)
     if windows.period is not None and constant and all(

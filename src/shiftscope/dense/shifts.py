@@ -136,7 +136,8 @@ class PhaseAverageEngine:
         return mean.result()
 
 
-def build_engine(model: nn.Module, placement: Placement, shape: tuple[int, int, int]) -> DenseEngine | PhaseAverageEngine:
+def build_engine(model: nn.Module, placement: Placement,
+                 shape: tuple[int, int, int]) -> DenseEngine | PhaseAverageEngine:
     """Return the dense engine of a model: a `PhaseAverageEngine` for averages over phases, else `build_dense`.
 
     Args:

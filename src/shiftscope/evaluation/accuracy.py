@@ -83,7 +83,8 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
             check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
             kind, tolerance = from_first(lambda: _output_type(prepared, images, offsets, placement, output_type))
             random = predict(prepared, images, offsets, placement, output_type=kind, task=task)
-            centered = predict(prepared, images, placement.centered(len(images)), placement, output_type=kind, task=task)
+            middle = placement.centered(len(images))
+            centered = predict(prepared, images, middle, placement, output_type=kind, task=task)
     finally:
         task.close()
     return _record(data, images, random, centered, offsets, placement, tolerance, model=name, split=split, seed=seed,

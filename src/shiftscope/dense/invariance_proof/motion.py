@@ -91,17 +91,20 @@ def strided(axis: Axis | None, stride: int) -> Axis | None:
 
 
 def require_order(axis: Axis | None) -> None:
+    """Raise `Unsupported` for a bag."""
     if axis is not None and axis.bag:
         raise Unsupported("it depends on the order of positions in a flattened map, which depends on the placement")
 
 
 def require_complete(value: Value, dim: int) -> None:
+    """Raise `Unsupported` if a moving axis is not a full period."""
     axis = value.axes[dim]
     if axis is not None and value.shape[dim] != axis.period:
         raise Unsupported(f"it reads {value.shape[dim]} positions of a map with period {axis.period}")
 
 
 def require_still(*values: Value | None) -> None:
+    """Raise `Unsupported` if weights or indices move."""
     if any(value is not None and value.moves for value in values):
         raise Unsupported("its weights or indices move with the image")
 

@@ -124,4 +124,5 @@ def _both(size: Any) -> tuple[int, int]:
 
 RULES: dict[str, Rule] = {
     "conv2d": conv2d, "max_pool2d": pool, "avg_pool2d": pool, "adaptive_avg_pool2d": adaptive,
-    "adaptive_max_pool2d": adaptive, "pad": pad, "constant_pad_nd": pad, "slice": slice_axis, "roll": roll, "flip": flip}
+    "adaptive_max_pool2d": adaptive, "pad": pad, "constant_pad_nd": pad, "slice": slice_axis, "roll": roll,
+    "flip": flip}

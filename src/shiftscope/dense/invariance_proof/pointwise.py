@@ -1,4 +1,4 @@
-"""Rules for operations that treat all positions alike, for reductions, and for selections that depend on the content."""
+"""Rules for operations that treat all positions alike, for reductions, and for selections by content."""
 
 from collections.abc import Sequence
 from typing import Any

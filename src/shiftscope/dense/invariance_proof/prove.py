@@ -22,8 +22,7 @@ from shiftscope.modules import Classifier, as_module
 from shiftscope.placement import Placement
 
 RULES: dict[str, Rule] = {**neighborhoods.RULES, **pointwise.RULES, **reshaping.RULES}
-"""Rules for operations of torch by `graph.Node.op`. Operations without a rule are not supported if an input moves; if no
-input moves, every deterministic operation is."""
+"""Rules for operations of torch by `graph.Node.op`. An operation without a rule is supported only if no input moves."""
 
 Parts = tuple[Axes, ...]
 """A batch may hold several maps per image, one kind after the other: the motion of each kind."""
@@ -65,8 +64,8 @@ def prove_invariance(model: Classifier, placement: Placement, shape: tuple[int, 
     a map moves by an amount that depends on the image. `PlacementAverage` and `PhaseAverage` are supported as outermost
     modules.
 
-    The proof holds for real numbers. In floating point the outputs at two placements may differ by rounding, and by more
-    if a selection (the largest component, an argmax) is within rounding of a tie.
+    The proof holds for real numbers. In floating point the outputs at two placements may differ by rounding, and by
+    more if a selection (the largest component, an argmax) is within rounding of a tie.
 
     Args:
         model: a module or function that takes pixels (B, C, H, W) in [0, 1]; it runs in eval mode.

@@ -69,6 +69,7 @@ def _regrouped(value: Value, before: list[int], sizes: list[int]) -> list[Axis |
 
 
 def permute(args: dict[str, Any], shape: Shape) -> Axes:
+    """A permutation that keeps the batch axis."""
     if args["dims"][0] != 0:
         raise Unsupported("it moves the batch axis")
     return tuple(args["self"].axes[dim] for dim in args["dims"])
@@ -93,6 +94,7 @@ def index(args: dict[str, Any], shape: Shape) -> Axes:
 
 
 def index_select(args: dict[str, Any], shape: Shape) -> Axes:
+    """Channels selected by a list."""
     return _indexed(args["self"], args["dim"] % len(shape), args["index"])
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from shiftscope.evaluation.brute import BruteForceEngine
-from shiftscope.evaluation.windows import Windows
+from shiftscope.evaluation.fast_paths import FieldWindows
 from shiftscope.placement import Placement, texture
 
 PLACES = {
@@ -29,9 +29,9 @@ def noise(place, count=3, channels=2):
 def test_windows_are_placements_to_the_bit(name, channels_last, channels):
     place = PLACES[name]
     images, offsets = noise(place, channels=channels), place.offsets()
-    windows = Windows(place, offsets, channels_last=channels_last)
+    windows = FieldWindows(place, offsets, channels_last=channels_last)
     strips = windows.strips(images, torch.float64)
-    assert strips[0].numel() == windows.values(channels)
+    assert strips[0].numel() == windows.numel(channels)
     pairs = torch.cartesian_prod(torch.arange(3), torch.arange(len(offsets)))
     pairs = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(1))]
     found = windows.read(strips, pairs[:, 0], pairs[:, 1])
@@ -44,7 +44,7 @@ def test_windows_are_placements_to_the_bit(name, channels_last, channels):
 def test_some_offsets_in_any_order():
     place = PLACES["canvas"]
     offsets = torch.tensor([[5, 8], [0, 3], [2, 3], [5, 8]])
-    windows = Windows(place, offsets)
+    windows = FieldWindows(place, offsets)
     assert windows.columns.tolist() == [0, 5] and windows.rows == (0, 14)
     found = windows.read(windows.strips(noise(place)), torch.tensor([1, 1, 1, 1]), torch.arange(4))
     assert (found * 255).round().to(torch.uint8).equal(place.place(noise(place)[[1] * 4], offsets))
@@ -52,7 +52,7 @@ def test_some_offsets_in_any_order():
 
 def test_what_is_read_may_be_overwritten():
     place = PLACES["one"]
-    windows = Windows(place, place.offsets())
+    windows = FieldWindows(place, place.offsets())
     strips = windows.strips(noise(place))
     nothing = torch.tensor([0])
     before = windows.read(strips, nothing, nothing).clone()
@@ -79,7 +79,7 @@ def test_no_windows_where_they_are_impossible_or_too_large():
     place = PLACES["canvas"]
     fixed = Placement(image=(4, 6), canvas=(9, 14), background=texture((9, 14)))
     assert BruteForceEngine(model, fixed, (1, 4, 6)).windows is None
-    taken = 4 * 4 * Windows(place, place.offsets()).values(1)  # a quarter of the memory, float32
+    taken = 4 * 4 * FieldWindows(place, place.offsets()).numel(1)  # a quarter of the memory, float32
     assert BruteForceEngine(model, place, (1, 4, 6), memory=taken).windows is not None
     assert BruteForceEngine(model, place, (1, 4, 6), memory=taken - 1).windows is None
     assert BruteForceEngine(model, place, (1, 4, 6), memory=3 * taken).images_per_call == 3

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.auditing import commuting
 from shiftscope.auditing.equivariance import equivariance
-from shiftscope.auditing.steps import run_steps
+from shiftscope.auditing.layer_outputs import layer_outputs
 from shiftscope.data import from_arrays
 from shiftscope.errors import UsageError
 from shiftscope.placement import Placement, texture
@@ -153,14 +152,14 @@ def test_layers_can_be_named_containers_and_functions_among_them():
 
 def test_a_submodule_used_twice_has_two_steps():
     relu = nn.ReLU()
-    steps = run_steps(nn.Sequential(relu, nn.Conv2d(1, 1, 3), relu), torch.zeros(1, 1, 5, 5))
-    assert list(steps.found) == ["0", "1", "0 (2)", "output"]
-    assert steps.found["0"].shape != steps.found["0 (2)"].shape
+    recorded = layer_outputs(nn.Sequential(relu, nn.Conv2d(1, 1, 3), relu), torch.zeros(1, 1, 5, 5))
+    assert list(recorded.outputs) == ["0", "1", "0 (2)", "output"]
+    assert recorded.outputs["0"].shape != recorded.outputs["0 (2)"].shape
 
 
 def test_batches_do_not_matter(monkeypatch):
     whole = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=4)
-    monkeypatch.setattr(commuting, "MEMORY", 1)
+    monkeypatch.setattr("shiftscope.auditing.equivariance.MEMORY", 1)
     single = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=4)
     finite = np.isfinite(whole.decibels)
     assert np.allclose(whole.decibels[finite], single.decibels[finite], rtol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from shiftscope.auditing import audit, choose
+from shiftscope.auditing import audit, engines
 from shiftscope.dense import NotDense
 from shiftscope.errors import ShiftscopeError
 from shiftscope.evaluation.brute import BruteForceEngine
@@ -28,8 +28,8 @@ class Fake:
 def dense(monkeypatch):
     """Puts an engine of the test's own in the place of the dense one."""
     def put(spoil):
-        monkeypatch.setattr(choose, "build_engine", lambda *arguments: Fake(*arguments, spoil))
-        monkeypatch.setattr(choose, "_brute_seconds", lambda subject: 1e9)
+        monkeypatch.setattr(engines, "build_engine", lambda *arguments: Fake(*arguments, spoil))
+        monkeypatch.setattr(engines, "_brute_force_seconds", lambda subject: 1e9)
     return put
 
 
@@ -44,7 +44,7 @@ def breaks(*arguments):
 def test_an_honest_engine_is_kept(dense, made, place):
     dense(lambda logits, seen: logits + 1e-9)
     found = audit(made.SmallNet(), made.noise(), placement=place)
-    assert found.engine == "dense" and "one pass gives all 54 placements" in found.reason
+    assert found.engine == "dense" and "one pass computes all 54 placements" in found.reason
     assert not any("brute force" in note for note in found.notes)
     assert found.self_check["placements"] == 56
     assert found.self_check["max_abs_logit_difference"] == pytest.approx(1e-9, rel=1e-3)
@@ -78,10 +78,10 @@ def test_what_was_thrown_away_is_noted(dense, made, place):
     assert any("computed again by brute force" in note for note in found.notes)
 
 
-@pytest.mark.parametrize(("build", "words"), [(refuses, "conv2 cannot go dense: it pads with zeros"),
+@pytest.mark.parametrize(("build", "words"), [(refuses, "the dense engine does not support conv2: it pads with zeros"),
                                               (breaks, "the dense engine raised KeyError: 'stride'")])
 def test_a_model_that_cannot_go_dense_says_why(build, words, monkeypatch, made, place):
-    monkeypatch.setattr(choose, "build_engine", build)
+    monkeypatch.setattr(engines, "build_engine", build)
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "brute" and words in found.reason
     with pytest.raises(ShiftscopeError, match=f"engine 'dense' is not possible: {words}; use engine 'auto'"):
@@ -90,8 +90,8 @@ def test_a_model_that_cannot_go_dense_says_why(build, words, monkeypatch, made, 
 
 def test_a_slow_engine_is_not_taken_unless_asked_for(dense, monkeypatch, made, place):
     dense(lambda logits, seen: logits)
-    monkeypatch.setattr(choose, "_brute_seconds", lambda subject: 0.0001)
-    monkeypatch.setattr(choose, "check_now", lambda engine, check: (check_passed(), 0.001))
+    monkeypatch.setattr(engines, "_brute_force_seconds", lambda subject: 0.0001)
+    monkeypatch.setattr(engines, "check_engine", lambda engine, check: (check_passed(), 0.001))
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "brute" and "took 10.0 times as long on a trial" in found.reason
     assert audit(made.SmallNet(), made.noise(), placement=place, engine="dense").engine == "dense"
@@ -128,7 +128,7 @@ def test_memory_that_is_not_there_at_all(dense, made, place):
         return logits
 
     dense(never)
-    with pytest.raises(ShiftscopeError, match="dense engine does not find room for one image at all placements"):
+    with pytest.raises(ShiftscopeError, match="dense engine cannot compute one image at all placements"):
         audit(made.SmallNet(), made.noise(), placement=place)
 
 
