@@ -128,7 +128,7 @@ def test_near_chance_and_far_below_what_is_expected(made, place):
     weights = torch.zeros(3, 9, 14)
     right = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, limit=300, expected=0.7)
     assert right.middle_accuracy == pytest.approx(2 / 3) and right.notes == [
-        "all predictions are one class, 'a': consistency and unanimity are then meaningless"]
+        "one class, 'a', is predicted for all images: consistency and unanimity are then meaningless"]
     below = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, expected=0.8)
     assert any("66.7 %, far below the 80.0 % expected" in note and "normalize=" in note for note in below.notes)
     chance = audit(made.linear(weights, [0.0, 1.0, 0.0]), data, placement=place)

@@ -1,4 +1,5 @@
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -159,7 +160,7 @@ def test_a_submodule_used_twice_has_two_steps():
 
 def test_batches_do_not_matter(monkeypatch):
     whole = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=4)
-    monkeypatch.setattr("shiftscope.auditing.equivariance.MEMORY", 1)
+    monkeypatch.setattr(sys.modules["shiftscope.auditing.equivariance"], "MEMORY", 1)
     single = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=4)
     finite = np.isfinite(whole.decibels)
     assert np.allclose(whole.decibels[finite], single.decibels[finite], rtol=1e-6)
@@ -188,7 +189,7 @@ def test_a_layer_that_shows_nothing_is_named():
         dead[0].bias.fill_(-1e3)
     found = equivariance(dead, IMAGES, placement=ON_CANVAS, period=2)
     assert np.isnan(found.decibels[1]).all() and found.overall[1] is None and found.drops[1] is None
-    assert found.notes == ["not compared, because they show nothing of the images or are not finite: 1"]
+    assert found.notes == ["not compared, because they do not depend on the images or are not finite: 1"]
 
 
 def test_normalization_and_dataset_are_used():
@@ -207,9 +208,9 @@ def test_normalization_and_dataset_are_used():
 
 @pytest.mark.parametrize(("changed", "words"), [
     ({"placement": Placement(image=(6, 5), canvas=(4, 4), mode="crop")}, "mode must be canvas or circular"),
-    ({"placement": Placement(image=(6, 5), canvas=(9, 9), background=texture((9, 9)))}, "background must be a plain"),
+    ({"placement": Placement(image=(6, 5), canvas=(9, 9), background=texture((9, 9)))}, "background must be a number"),
     ({"placement": Placement(image=(6, 5), canvas=(30, 9)), "period": 6}, "period must be at most 5 .* got 6"),
-    ({"layers": []}, "Functional has no layer to look at"),
+    ({"layers": []}, "Functional has no layer to measure"),
     ({"period": 1}, "period must be at least 2, got 1"),
     ({"images": 1}, "images must be at least 2"),
     ({"data": IMAGES[:1]}, r"at least 2 images, uint8 \(N, C, h, w\), got torch.uint8 \(1, 1, 6, 5\)"),

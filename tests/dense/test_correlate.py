@@ -188,26 +188,20 @@ def _axes():
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (2, 1, 4, 5), (2, 2, 4, 5), (3, 4, 5)])
 def test_x_of_another_shape(shape):
     layer = Correlation(normal(2, 3, 2, 2), support=(4, 5), lead=(0, 0), out=(2, 2))
-    with pytest.raises(UsageError, match=r"x has shape .*, expected \(B, 3, 4, 5\): the channels of the kernel and"):
+    with pytest.raises(UsageError, match=r"x must be torch.float64 of shape \(B, 3, 4, 5\), got torch.float64 of shape"):
         layer(normal(*shape))
 
 
 def test_x_of_another_dtype():
     layer = Correlation(normal(2, 3, 2, 2), support=(4, 5), lead=(0, 0), out=(2, 2))
-    with pytest.raises(UsageError, match=r"x is torch.float32 on cpu, expected torch.float64 on cpu as the kernel"):
+    with pytest.raises(UsageError, match=r"x must be torch.float64 .* got torch.float32"):
         layer(normal(2, 3, 4, 5, dtype=torch.float32))
 
 
-@pytest.mark.parametrize("kernel, change, message", [
-    ((2, 3, 2), {}, r"kernel is torch.float64 of shape \(2, 3, 2\), expected floating point \(O, C/groups, kh, kw\)"),
-    ((2, 0, 2, 2), {}, "with no empty axis"),
-    ((2, 3, 2, 2), {"out": (0, 2)}, r"out is \(0, 2\), expected two whole numbers of at least 1"),
-    ((2, 3, 2, 2), {"dilation": (1, 0)}, r"dilation is \(1, 0\), expected two whole numbers"),
-    ((2, 3, 2, 2), {"support": (4,)}, r"support is \(4,\), expected two whole numbers"),
-    ((2, 3, 2, 2), {"groups": 4}, "groups is 4, expected a divisor of the kernel's 2 filters"),
-    ((2, 3, 2, 2), {"strategy": "spectal"}, "unknown strategy 'spectal': did you mean 'spectral'"),
-    ((2, 3, 2, 2), {"groups": 2, "strategy": "matmul"}, "strategy 'matmul' knows no groups, and groups is 2"),
+@pytest.mark.parametrize(("options", "message"), [
+    ({"strategy": "spectal"}, "unknown strategy 'spectal': did you mean 'spectral'"),
+    ({"groups": 2, "strategy": "matmul"}, "strategy 'matmul' does not support groups, got 2"),
 ])
-def test_bad_settings(kernel, change, message):
+def test_invalid_strategies(options, message):
     with pytest.raises(UsageError, match=message):
-        Correlation(normal(*kernel), **{"support": (4, 5), "lead": (0, 0), "out": (2, 2), **change})
+        Correlation(normal(2, 3, 2, 2), support=(4, 5), lead=(0, 0), out=(2, 2), **options)

@@ -145,18 +145,18 @@ def two_sizes(self, x):
 REFUSED = {
     "zero padding": (lambda: ended(conv(1, 2, 3), conv(2, 3, 3, padding=1), width=72), "1", "zero padding"),
     "same padding": (lambda: ended(conv(1, 2, 2), conv(2, 3, 2, padding="same"), width=105), "1", "zero padding"),
-    "reflection": (lambda: ended(nn.ReflectionPad2d(1), width=80), "0", "reflect padding shows each window"),
+    "reflection": (lambda: ended(nn.ReflectionPad2d(1), width=80), "0", "reflect padding depends on the border"),
     "padded pool": (lambda: ended(conv(1, 2, 3), nn.MaxPool2d(3, 1, padding=1), width=48), "1", "minus infinity"),
     "padded average": (lambda: ended(nn.AvgPool2d(3, 1, padding=1, count_include_pad=False), width=48), "0",
-                       "averages over fewer places"),
+                       "averages over fewer positions"),
     "ceil": (lambda: ended(nn.MaxPool2d(3, ceil_mode=True), width=6), "0", "with ceil_mode"),
     "transposed": (lambda: ended(nn.ConvTranspose2d(1, 2, 2), width=126), "0", "there is no rule for this operation"),
     "group norm": (lambda: ended(conv(1, 4, 3), nn.GroupNorm(2, 4), width=96), "1", "there is no rule"),
     "layer norm": (lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 2)), "1", "it normalizes over"),
     "gate": (lambda: Lambda(two_sizes, a=conv(1, 2, 3), out=nn.Linear(48, 2)), "mul",
-             "it joins maps of 4 x 6 and 1 x 1: one value for a whole window"),
+             "it joins maps of 4 x 6 and 1 x 1: a value for a whole window"),
     "position map": (lambda: Lambda(lambda self, x: self.out((x + self.map).flatten(1)), map=nn.Parameter(
-        torch.rand(6, 8)), out=nn.Linear(48, 2)), "add", r"of shape \(6, 8\) differs from place to place"),
+        torch.rand(6, 8)), out=nn.Linear(48, 2)), "add", r"of shape \(6, 8\) differs between positions"),
     "uneven": (lambda: ended(nn.AdaptiveAvgPool2d((4, 3)), width=12), "0", "does not divide into 4 x 3"),
     "rows": (lambda: nn.Sequential(nn.Linear(8, 3), nn.Flatten(), nn.Linear(18, 2)), "0", "it mixes rows or columns"),
     "batch": (lambda: Lambda(lambda self, x: self.out((x - x.mean(0, keepdim=True)).flatten(1)),
@@ -171,11 +171,11 @@ REFUSED = {
            "Could not guard on data-dependent"),
     "raises": (lambda: Lambda(lambda self, x: x[:, :, :, :, None, 1].missing), "Lambda", "cannot be read"),
     "tuple": (lambda: Lambda(lambda self, x: (x.flatten(1), x)), "Lambda", "must return one tensor, it returns 2"),
-    "map": (lambda: conv(1, 2, 3), "conv2d", r"must be \(batch, classes\), it is \(2, 2, 4, 6\)"),
-    "flat map": (lambda: nn.Flatten(), "reshape", "holds several places of the window"),
+    "map": (lambda: conv(1, 2, 3), "conv2d", r"must be \(batch, classes\), got \(2, 2, 4, 6\)"),
+    "flat map": (lambda: nn.Flatten(), "reshape", "several positions of the window"),
     "wrong canvas": (lambda: TwoFullNet(canvas=(7, 7)), "TwoFullNet", "UsageError"),
     "circular on a part": (lambda: ended(conv(1, 2, 3), conv(2, 2, 3, padding=1, padding_mode="circular"), width=48),
-                           "1", "circular padding repeats each window after 4 places"),
+                           "1", "circular padding repeats each window after 4 positions"),
 }
 
 

@@ -99,5 +99,5 @@ def test_one_class_and_few_images():
     net = Net(nn.Identity())
     net.fc.bias.data += torch.tensor([0.0, 1000.0, 0.0])
     notes = evaluate(net, dataset(30), placement=PLACE).notes
-    assert any("all predictions are one class, 'b'" in note for note in notes)
+    assert any("one class, 'b', is predicted for all images" in note for note in notes)
     assert any("fewer than 100 images (30)" in note for note in notes)

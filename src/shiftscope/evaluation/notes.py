@@ -52,12 +52,12 @@ def one_class_notes(predictions: np.ndarray, labels: np.ndarray, class_names: Se
 
     Example:
         >>> one_class_notes(np.array([1, 1, 1]), np.array([0, 1, 1]), ("cat", "dog"))
-        ["all predictions are one class, 'dog': consistency and unanimity are then meaningless"]
+        ["one class, 'dog', is predicted for all images: consistency and unanimity are then meaningless"]
     """
     classes = np.unique(predictions)
     if len(classes) != 1 or not 0 <= classes[0] < len(class_names) or len(np.unique(labels)) < 2:
         return []
-    return [f"all predictions are one class, {class_names[classes[0]]!r}: consistency and unanimity are then "
+    return [f"one class, {class_names[classes[0]]!r}, is predicted for all images: consistency and unanimity are then "
             "meaningless"]
 
 
