@@ -118,7 +118,7 @@ def test_no_memory_and_other_errors():
     model = Hungry(5)
     engine = BruteForceEngine(model, PLACE, (1, 4, 6))
     model.most = 0
-    with pytest.raises(ShiftscopeError, match="out of memory for one image of 20 x 18 pixels in Hungry"):
+    with pytest.raises(ShiftscopeError, match="out of memory: Hungry cannot process one image of 20 x 18 pixels"):
         engine.logits(images())
     other = Hungry(5, "shape mismatch")
     engine = BruteForceEngine(other, PLACE, (1, 4, 6))

@@ -75,7 +75,7 @@ def convolved(program: Program, field: Field, weight: torch.Tensor, bias: torch.
 
 
 def window_sizes(field: Field, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair, Pair, Pair]:
-    """Return, for a convolution or pool, the dilation on the field, kernel span - 1, map size and stride of the result."""
+    """Return the dilation on the field, the kernel span minus one, the map size and the stride of the result."""
     spread = (field.stride[0] * dilation[0], field.stride[1] * dilation[1])
     extent = (spread[0] * (kernel[0] - 1), spread[1] * (kernel[1] - 1))
     local = ((field.local[0] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1,

@@ -154,8 +154,8 @@ class BruteForceEngine:
         """
         size = " x ".join(map(str, self.placement.canvas))
         chunks = MemoryChunks(len(pairs), self.chunk, message=(
-            f"out of memory for one image of {size} pixels in {model_name(self.model)} on {self.device}; free memory, "
-            "or choose another device"))
+            f"out of memory: {model_name(self.model)} cannot process one image of {size} pixels on {self.device}; free "
+            "memory, or choose another device"))
         outputs = []
         strips = self.windows.strips(images, self.dtype) if self.windows and use_windows else None
         with evaluating(self.model), self._layout(), self._pooling():
