@@ -88,7 +88,8 @@ def test_answers_that_are_not_finite_count_as_wrong(made, place):
 
     images = torch.full((2, 1, 4, 6), 9, dtype=torch.uint8)
     found = audit(Wrapped(broken), made.dataset(images, [1, 0]), placement=place)
-    assert found.nonfinite == 2 * 9 and (found.predictions[:, :9] == 255).all() and (found.predictions[:, 9:] == 1).all()
+    assert found.nonfinite == 2 * 9
+    assert (found.predictions[:, :9] == 255).all() and (found.predictions[:, 9:] == 1).all()
     assert found.mean_accuracy == pytest.approx(45 / 54 / 2) and found.worst_case_accuracy == 0
     assert found.consistency == pytest.approx((45 / 54)**2 + (9 / 54)**2) and found.unanimity == 0
     assert found.worst_offset.tolist() == [[0, 0], [0, 0]] and found.margins.tolist() == [[1, 1], [-1, -1]]

@@ -118,7 +118,8 @@ def test_where_the_proof_ends_is_said_of_models_that_are_meant_to_be_invariant(m
     model = seeded(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), PolyphaseDownsample2d(2), nn.AdaptiveMaxPool2d(1),
                    nn.Flatten(), nn.Linear(4, 3))
     found = audit(model, pictures(made), placement=PLACE)
-    assert found.engine == "brute" and "0 is not proven to be translation-invariant: its padding depends" in found.reason
+    assert found.engine == "brute"
+    assert "0 is not proven to be translation-invariant: its padding depends" in found.reason
     with pytest.raises(ShiftscopeError, match="engine 'dense' is not possible: .*translation-invariant"):
         audit(model, pictures(made), placement=PLACE, engine="dense")
 
@@ -157,8 +158,8 @@ def test_a_proof_that_breaks_is_no_proof(made, monkeypatch):
 
 def test_the_logits_of_a_batch_are_in_memory_once(made):
     data = made.noise(count=5)
-    subject = AuditInputs(model=polyphase_net(), images=data.test, placement=PLACE, offsets=PLACE.offsets(), sampled=False,
-                      seed=0, memory=2**20)
+    subject = AuditInputs(model=polyphase_net(), images=data.test, placement=PLACE, offsets=PLACE.offsets(),
+                      sampled=False, seed=0, memory=2**20)
     engine = InvariantModelEngine(subject)
     found = engine.logits(data.test.gather(torch.arange(5)))
     assert found.shape == (5, 35, 3) and found.stride()[1] == 0 and engine.images_per_call >= 5

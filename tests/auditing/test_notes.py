@@ -191,7 +191,8 @@ def test_few_images_ties_and_one_class():
     assert one_class_notes(np.array([[1, 1], [1, 1], [1, 1]]), labels, names)
     assert not one_class_notes(np.array([[1, 1], [1, 0], [1, 1]]), labels, names)
     assert not one_class_notes(np.array([1, 1]), np.array([1, 1]), names)  # there is one class only
-    assert not one_class_notes(np.array([255, 255, 255]), labels, names) and not one_class_notes(np.array([-1, -1]), labels, names)
+    assert not one_class_notes(np.array([255, 255, 255]), labels, names)
+    assert not one_class_notes(np.array([-1, -1]), labels, names)
 
 
 class Draws(nn.Module):

@@ -159,7 +159,7 @@ REFUSED = {
                             "constant padding depends on the border of the map"),
     "reflection": (simple(lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect")), "pad", "reflect padding depends on"),
     "padded_pool": (net(conv(), nn.MaxPool2d(3, 1, padding=1), GeM(learn=False), width=4), "1", "padding depends on"),
-    "no_padding": (net(nn.Conv2d(2, 4, 3), nn.ReLU(), GlobalMaxPool(), width=4), "2", "6 positions of a map with period 8"),
+    "no_padding": (net(nn.Conv2d(2, 4, 3), nn.ReLU(), GlobalMaxPool(), width=4), "2", "6 positions .* period 8"),
     "too_little_padding": (Lambda(lambda m, x: m["c"](ring(x, 1, 1, 1, 0)).amax((2, 3)), 4, c=nn.Conv2d(2, 4, 3)),
                            "amax",
                            "7 positions of a map with period 8"),
@@ -349,5 +349,7 @@ def test_modes_weights_and_gradients_are_left_alone():
 def test_what_a_proof_says():
     proof = prove_invariance(TAKEN["polyphase"], PLACE, SHAPE)
     assert (proof.operations, proof.moving) == (9, 7)
-    assert "its 9 operations are equivariant to shifts" in proof.sentence and "the last 2 results do not move" in proof.sentence
-    assert "PlacementAverage averages over shifts" in prove_invariance(TAKEN["placement_average"], PLACE, SHAPE).sentence
+    assert "its 9 operations are equivariant to shifts" in proof.sentence
+    assert "the last 2 results do not move" in proof.sentence
+    average = prove_invariance(TAKEN["placement_average"], PLACE, SHAPE)
+    assert "PlacementAverage averages over shifts" in average.sentence

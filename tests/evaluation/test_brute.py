@@ -5,8 +5,8 @@ from torch import nn
 
 from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.evaluation.brute import BruteForceEngine, plain_logits
-from shiftscope.evaluation.memory import MemoryFootprint
 from shiftscope.evaluation.fast_paths import SlicedMaxPooling
+from shiftscope.evaluation.memory import MemoryFootprint
 from shiftscope.models import build_model
 from shiftscope.placement import Placement
 
