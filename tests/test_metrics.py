@@ -29,6 +29,6 @@ def test_mcnemar_equals_the_exact_binomial_test(only_a, only_b):
     assert mcnemar(a, b) == (only_a, only_b, pytest.approx(expected))
 
 
-def test_mcnemar_asks_for_the_same_images():
+def test_mcnemar_requires_the_same_images():
     with pytest.raises(UsageError, match="compares the same images, got 2 of the first classifier and 3 of the second"):
         mcnemar([True, False], [True, False, True])

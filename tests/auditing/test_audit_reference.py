@@ -74,7 +74,7 @@ def test_every_count_equals_a_loop_over_offsets(mode, engine, made):
     assert found.self_check["placements"] == 7 * 8 and found.self_check["max_abs_logit_difference"] < 1e-9
 
 
-def test_a_sample_says_so_and_holds_the_middle(made):
+def test_a_sample_is_noted_and_contains_the_middle(made):
     place, data, model = PLACES["canvas"], made.noise(), made.SmallNet()
     found = audit(model, data, placement=place, sample=10, seed=3)
     assert found.sampled and found.placements == 10 and found.engine == "brute"

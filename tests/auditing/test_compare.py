@@ -48,7 +48,7 @@ def test_a_model_does_not_differ_from_itself(both):
     assert [found[test]["p_value"] for test in ("middle", "worst_case", "mean")] == [1, 1, 1]
 
 
-def test_other_images_or_placements_are_refused(both, made, place):
+def test_other_images_or_placements_raise(both, made, place):
     a, _ = both
     cases = {"differ in dataset: 'made' and 'other'": dataclasses.replace(a, dataset="other"),
              "differ in images: 40 and 39": audit(made.SmallNet(), made.noise(count=40), placement=place, limit=39),

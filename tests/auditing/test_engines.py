@@ -41,7 +41,7 @@ def breaks(*arguments):
     raise KeyError("stride")
 
 
-def test_an_honest_engine_is_kept(dense, made, place):
+def test_a_correct_engine_is_used(dense, made, place):
     dense(lambda logits, seen: logits + 1e-9)
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "dense" and "one pass computes all 54 placements" in found.reason
@@ -53,7 +53,7 @@ def test_an_honest_engine_is_kept(dense, made, place):
 @pytest.mark.parametrize("spoil", [
     lambda logits, seen: logits + 0.01, lambda logits, seen: logits.flip(1),
     lambda logits, seen: logits + (0.01 if seen > 8 else 0), lambda logits, seen: logits * torch.nan])
-def test_an_engine_that_is_wrong_is_found_out(spoil, dense, made, place):
+def test_an_incorrect_engine_is_replaced(spoil, dense, made, place):
     """From the beginning, by a flipped map, or only after the trial, which has 2 x 3 images."""
     dense(spoil)
     model, data = made.SmallNet(), made.noise(count=9)
@@ -66,13 +66,13 @@ def test_an_engine_that_is_wrong_is_found_out(spoil, dense, made, place):
         audit(model, data, placement=place, engine="dense")
 
 
-def test_an_engine_wrong_from_the_beginning_costs_no_long_work(dense, made, place):
+def test_an_engine_that_fails_the_trial_is_not_used(dense, made, place):
     dense(lambda logits, seen: logits + 0.01)
     found = audit(made.SmallNet(), made.noise(count=9), placement=place)
     assert found.engine == "brute" and not any("computed again" in note for note in found.notes)
 
 
-def test_what_was_thrown_away_is_noted(dense, made, place):
+def test_a_repeated_audit_is_noted(dense, made, place):
     dense(lambda logits, seen: logits + (0.01 if seen > 8 else 0))
     found = audit(made.SmallNet(), made.noise(count=9), placement=place)
     assert any("computed again by brute force" in note for note in found.notes)
@@ -80,7 +80,7 @@ def test_what_was_thrown_away_is_noted(dense, made, place):
 
 @pytest.mark.parametrize(("build", "words"), [(refuses, "the dense engine does not support conv2: it pads with zeros"),
                                               (breaks, "the dense engine raised KeyError: 'stride'")])
-def test_a_model_that_cannot_go_dense_says_why(build, words, monkeypatch, made, place):
+def test_the_reason_names_what_the_dense_engine_does_not_support(build, words, monkeypatch, made, place):
     monkeypatch.setattr(engines, "build_engine", build)
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "brute" and words in found.reason
@@ -88,7 +88,7 @@ def test_a_model_that_cannot_go_dense_says_why(build, words, monkeypatch, made, 
         audit(made.SmallNet(), made.noise(), placement=place, engine="dense")
 
 
-def test_a_slow_engine_is_not_taken_unless_asked_for(dense, monkeypatch, made, place):
+def test_a_slow_engine_is_used_only_on_request(dense, monkeypatch, made, place):
     dense(lambda logits, seen: logits)
     monkeypatch.setattr(engines, "_brute_force_seconds", lambda subject: 0.0001)
     monkeypatch.setattr(engines, "check_engine", lambda engine, check: (check_passed(), 0.001))
@@ -101,7 +101,7 @@ def check_passed():
     return {"placements": 8, "max_abs_logit_difference": 0.0, "tolerance": 1e-5}
 
 
-def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
+def test_batches_are_halved_when_memory_runs_out(dense, made, place):
     def hungry(logits, seen):
         if len(logits) > 1:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
@@ -121,7 +121,7 @@ def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
     assert (found.predictions == audit(model, data, placement=place, engine="brute").predictions).all()
 
 
-def test_memory_that_is_not_there_at_all(dense, made, place):
+def test_one_image_that_does_not_fit_raises(dense, made, place):
     def never(logits, seen):
         if seen > 12:
             raise torch.OutOfMemoryError("out of memory")
@@ -132,7 +132,7 @@ def test_memory_that_is_not_there_at_all(dense, made, place):
         audit(made.SmallNet(), made.noise(), placement=place)
 
 
-def test_a_short_cut_that_is_wrong_is_not_taken(made, place):
+def test_an_incorrect_forward_placed_is_not_used(made, place):
     class Wrong(nn.Module):
         def __init__(self):
             super().__init__()

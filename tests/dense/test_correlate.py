@@ -81,7 +81,7 @@ def test_corner_shapes(strategy, kernel, support, lead, out, dilation):
 
 
 @pytest.mark.parametrize("lead", [(20, 0), (0, 20), (-9, 0), (0, -9)])
-def test_outputs_that_see_nothing_are_zero(lead):
+def test_outputs_without_inputs_are_zero(lead):
     layer = Correlation(normal(2, 1, 3, 3), support=(4, 4), lead=lead, out=(5, 5))
     found = layer(normal(3, 1, 4, 4))
     assert (layer.strategy, layer.flops) == ("none", 0)
@@ -89,7 +89,7 @@ def test_outputs_that_see_nothing_are_zero(lead):
 
 
 @pytest.mark.parametrize("strategy", KINDS)
-def test_nothing_of_a_large_batch_is_lost_between_small_ones(strategy, monkeypatch):
+def test_large_batches_are_computed_in_passes(strategy, monkeypatch):
     monkeypatch.setitem(correlate.WORK_BYTES, "cpu", 20_000)
     monkeypatch.setattr(spectral.HalfSpectral, "tile", 2000)
     weight, x = normal(3, 2, 4, 5), normal(11, 2, 7, 6, seed=1)
@@ -131,7 +131,7 @@ def test_circular_length_worked_out_by_hand(k, d, n, lead, s, expected):
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 7), st.integers(1, 4), st.integers(1, 7), st.integers(-8, 16), st.integers(1, 9))
-def test_what_is_cut_away_meets_nothing_and_no_shorter_circle_is_exact(k, d, n, lead, s):
+def test_removed_taps_have_no_inputs_and_the_circular_length_is_minimal(k, d, n, lead, s):
     met = [(p, i + d * p - lead) for p in range(k) for i in range(n) if 0 <= i + d * p - lead < s]
     seen = Overlap.of(k, d, n, lead, s)
     if seen is None:
@@ -147,7 +147,7 @@ def test_what_is_cut_away_meets_nothing_and_no_shorter_circle_is_exact(k, d, n, 
     assert axis.points == 1 or axis.points - 1 in wrapped or axis.points == max(wrapped) + 1
 
 
-def test_the_model_of_costs_decides():
+def test_the_cost_estimate_selects_the_strategy():
     def chosen(kernel, out, lead, support):
         return Correlation(normal(*kernel), support=support, lead=lead, out=out).strategy
 
@@ -156,7 +156,7 @@ def test_the_model_of_costs_decides():
     assert chosen((20, 1, 28, 28), (15, 15), (14, 14), (14, 14)) == "half spectral"
 
 
-def test_tables_have_a_limit_unless_asked_for(monkeypatch):
+def test_tables_are_limited_unless_the_strategy_is_named(monkeypatch):
     weight = normal(8, 4, 9, 9)
     shape = {"support": (9, 9), "lead": (0, 0), "out": (1, 1)}
     monkeypatch.setattr(correlate, "TABLE_BYTES", 1000)
@@ -171,7 +171,7 @@ def test_transforms_are_not_chosen_in_half_precision():
 
 
 @pytest.mark.parametrize("strategy", KINDS)
-def test_tables_have_the_size_that_the_model_says(strategy):
+def test_tables_have_the_estimated_size(strategy):
     layer = Correlation(normal(3, 2, 4, 5), dilation=(2, 1), support=(7, 6), lead=(3, 2), out=(8, 9), strategy=strategy)
     tables = {"direct": "kernel", "matmul": "table", "half spectral": "tables", "spectral": "table"}[strategy]
     held = getattr(layer.run, tables)

@@ -47,7 +47,7 @@ def test_the_course_models(model, background, brute):
                                rtol=1e-9, atol=1e-10)
 
 
-def test_a_model_that_answers_by_offset_gets_its_map_the_right_way_round():
+def test_placements_are_in_the_order_of_the_offsets():
     class Position(nn.Module):  # one pixel of light: its row and its column on the canvas
         def forward(self, x):
             rows, columns = torch.arange(6.0, dtype=x.dtype), torch.arange(8.0, dtype=x.dtype)
@@ -63,7 +63,7 @@ def test_a_model_that_answers_by_offset_gets_its_map_the_right_way_round():
     assert not torch.allclose(predictions.transpose(0, 1).reshape(4, 5, 2), predictions)
 
 
-def test_a_stride_of_two_sees_every_second_place_of_an_impulse():
+def test_a_stride_of_two_reads_every_second_position_of_an_impulse():
     class Subsampled(nn.Module):
         def forward(self, x):
             return torch.cat((x[:, :, ::2, ::2].amax((2, 3)), x.amax((2, 3))), 1)
@@ -98,7 +98,7 @@ def test_batches_of_any_size_in_passes_of_any_size():
     assert not whole.requires_grad
 
 
-def test_the_memory_budget_sets_how_many_images_go_at_once():
+def test_the_memory_limit_sets_images_per_call():
     wide = build_dense(ended(conv(1, 64, 3), width=64 * 24), PLACE, (1, 3, 4))
     narrow = build_dense(ended(conv(1, 2, 3), width=2 * 24), PLACE, (1, 3, 4))
     assert wide.images_per_call == 2**28 // (64 * 5 * 6 * 4) < narrow.images_per_call
@@ -116,7 +116,7 @@ def reads_a_part(self, x):
 
 
 @pytest.mark.parametrize("function", [reads_again, reads_a_part])
-def test_values_are_not_written_over_while_another_layer_needs_them(function, brute):
+def test_values_are_not_overwritten_before_their_last_use(function, brute):
     torch.manual_seed(0)
     model = Lambda(function, a=conv(1, 3, 2), out=nn.Linear(3 * 35, 2)).double()
     images = torch.randint(0, 256, (2, 1, 3, 4), dtype=torch.uint8)
@@ -124,7 +124,7 @@ def test_values_are_not_written_over_while_another_layer_needs_them(function, br
                                rtol=1e-9, atol=1e-12)
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_unchanged():
     model = ended(conv(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(), width=72).train()
     model[2].eval()
     model[0].weight.requires_grad_(False)
@@ -180,7 +180,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_go_dense_names_layer_and_reason(name):
+def test_unsupported_models_name_layer_and_reason(name):
     make, layer, reason = REFUSED[name]
     model = make()
     with pytest.raises(NotDense, match=reason) as caught:
@@ -190,7 +190,7 @@ def test_what_cannot_go_dense_names_layer_and_reason(name):
     assert model.training
 
 
-def test_a_model_that_keeps_count_is_refused():
+def test_a_model_with_state_is_not_supported():
     class Counting(nn.Module):
         def __init__(self):
             super().__init__()
@@ -206,7 +206,7 @@ def test_a_model_that_keeps_count_is_refused():
     assert model.calls == 0
 
 
-def test_a_function_is_a_model_as_elsewhere_and_what_is_none_is_one_sentence():
+def test_functions_are_models_and_other_objects_raise():
     inner = nn.Linear(6 * 8, 3)
     images = torch.arange(24, dtype=torch.uint8).view(2, 1, 3, 4)
     found = build_dense(lambda pixels: inner(pixels.flatten(1)), PLACE, (1, 3, 4)).logits(images)
@@ -219,14 +219,14 @@ def test_a_function_is_a_model_as_elsewhere_and_what_is_none_is_one_sentence():
             prove_invariance(none, PLACE, (1, 3, 4))
 
 
-def test_ceil_mode_is_fine_where_it_changes_nothing(brute):
+def test_ceil_mode_without_effect_is_supported(brute):
     model = ended(nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d((1, 2), ceil_mode=True), width=6).double()
     images = torch.randint(0, 256, (2, 1, 3, 4), dtype=torch.uint8)
     torch.testing.assert_close(build_dense(model, PLACE, (1, 3, 4)).logits(images), brute(model, PLACE, images),
                                rtol=1e-9, atol=1e-12)
 
 
-def test_placements_without_a_field_are_refused():
+def test_placements_without_a_field_are_not_supported():
     model = TwoFullNet(3, canvas=(30, 30))
     still = Placement(image=(3, 4), canvas=(30, 30), background=texture((30, 30)))
     with pytest.raises(NotDense, match="support background: a textured background does not move"):
@@ -235,7 +235,7 @@ def test_placements_without_a_field_are_refused():
         build_dense(model, Placement(image=(3, 4), canvas=(30, 30), step=9), (1, 3, 4))
 
 
-def test_images_of_another_size_are_named():
+def test_images_of_another_size_raise():
     with pytest.raises(UsageError, match=r"shape must end in \(3, 4\), the placement's image, got \(1, 4, 3\)"):
         build_dense(TwoFullNet(canvas=(6, 8)), PLACE, (1, 4, 3))
     engine = build_dense(TwoFullNet(canvas=(6, 8)), PLACE, (1, 3, 4))

@@ -144,7 +144,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_what_is_proved_is_so(name, brute):
+def test_proven_models_are_invariant(name, brute):
     model = doubled(TAKEN[name])
     proof = prove_invariance(model, PLACE, SHAPE)
     found = brute(model, PLACE, images())
@@ -233,7 +233,7 @@ SAME_BY_ACCIDENT = {"wrong_background", "average_inside", "layer_norm_with_weigh
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_named(name, brute):
+def test_models_without_a_proof_name_layer_and_reason(name, brute):
     model, layer, reason = REFUSED[name]
     model = doubled(model)
     with pytest.raises(NotInvariant, match=reason) as refusal:
@@ -259,7 +259,7 @@ def test_one_model_in_every_kind_of_placement(brute):
     (Placement(image=(9, 13), canvas=(8, 12), mode="crop"), "parts of the image leave the canvas"),
     (Placement(image=(5, 6), canvas=(8, 12), background=texture((8, 12), channels=2)), "a texture does not move"),
     (Placement(image=(5, 6), canvas=(8, 12)).center_only(), "there is only one")])
-def test_placements_that_are_no_rolls_of_one_canvas(place, words):
+def test_placements_must_be_rolls_of_one_canvas(place, words):
     with pytest.raises(NotInvariant, match=words):
         prove_invariance(TAKEN["pool_of_pixels"], place, (2, *place.image))
 
@@ -280,7 +280,7 @@ def test_a_stride_at_placements_that_are_multiples_of_it(step, canvas, taken, br
         assert (found - found[:, :1]).abs().max() > 1e-6
 
 
-def test_an_axis_along_which_nothing_moves_may_do_anything(brute):
+def test_operations_along_a_still_axis_are_free(brute):
     place = Placement(image=(8, 6), canvas=(8, 12))
     model = doubled(Lambda(lambda m, x: m["c"](ring(x, 1, 1, 0, 0)).amax(3).flatten(1), 16,
                            c=nn.Conv2d(2, 4, 3, padding=(1, 0), stride=(2, 1))))
@@ -293,7 +293,7 @@ def test_an_axis_along_which_nothing_moves_may_do_anything(brute):
 
 @pytest.mark.parametrize("background", [0, 1, 90, 255])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_background_that_recentering_must_know(background, dtype):
+def test_recenter_must_have_the_background_of_the_placement(background, dtype):
     place = Placement(image=(5, 6), canvas=(8, 12), background=background)
     model = nn.Sequential(Recenter(background=background / 255), nn.Flatten(), nn.Linear(192, 3)).to(dtype)
     assert prove_invariance(model, place, SHAPE).operations == 3
@@ -302,7 +302,7 @@ def test_the_background_that_recentering_must_know(background, dtype):
         prove_invariance(model, other, SHAPE)
 
 
-def test_recentering_of_more_channels_than_its_ties_are_exact_for():
+def test_recenter_supports_at_most_six_channels():
     model = nn.Sequential(Recenter(), nn.Flatten())
     with pytest.raises(NotInvariant, match="at most 6 channels"):
         prove_invariance(model, PLACE, (7, 5, 6))
@@ -326,7 +326,7 @@ class Counting(nn.Module):
     (Counting(), "changes its own calls each time"),
     (Lambda(lambda m, x: x[x > 0.5].mean()[None, None].expand(2, 1)), "sizes of its tensors depend on the pixels"),
     (Lambda(lambda m, x: torch.zeros(2, 3)), "depends on its input")])
-def test_what_is_not_the_same_twice(model, words):
+def test_nondeterministic_models_are_not_proven(model, words):
     with pytest.raises(NotInvariant, match=words):
         prove_invariance(model, PLACE, SHAPE)
 
@@ -337,7 +337,7 @@ def test_statistics_of_the_batch():
         prove_invariance(model, PLACE, SHAPE)
 
 
-def test_modes_weights_and_gradients_are_left_alone():
+def test_modes_weights_and_gradients_are_unchanged():
     model = net(conv(), nn.BatchNorm2d(4), nn.Dropout(), GlobalMaxPool(), width=4).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     prove_invariance(model, PLACE, SHAPE)
@@ -346,7 +346,7 @@ def test_modes_weights_and_gradients_are_left_alone():
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
 
-def test_what_a_proof_says():
+def test_the_sentence_of_a_proof():
     proof = prove_invariance(TAKEN["polyphase"], PLACE, SHAPE)
     assert (proof.operations, proof.moving) == (9, 7)
     assert "its 9 operations are equivariant to shifts" in proof.sentence

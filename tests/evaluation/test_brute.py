@@ -34,7 +34,7 @@ def test_logits_equal_a_loop_over_images_and_offsets(name, chunk):
     torch.testing.assert_close(found.log_softmax(-1), by_loop(model, PLACE, images(), PLACE.offsets()))
 
 
-def test_the_engine_gives_what_the_model_returns():
+def test_the_engine_returns_the_outputs_of_the_model():
     model = build_model("two-full", canvas=(20, 18), classes=3).double()
     engine = BruteForceEngine(model, PLACE, (1, 4, 6), PLACE.offsets()[[3, 7]])
     found = engine.logits(images(1))[0]
@@ -53,7 +53,7 @@ def test_modes_layout_and_gradients_are_restored():
     assert model.conv1.weight.data_ptr() == memory and model.conv1.weight.is_contiguous()
 
 
-def test_a_model_with_a_view_of_its_own_runs_in_the_plain_layout():
+def test_a_model_with_a_view_runs_in_the_contiguous_layout():
     class Views(nn.Module):
         def __init__(self):
             super().__init__()
@@ -68,7 +68,7 @@ def test_a_model_with_a_view_of_its_own_runs_in_the_plain_layout():
     torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
 
 
-def test_a_view_that_only_windows_break():
+def test_a_view_that_fails_only_with_windows():
     """One channel is channels-last in any layout: only pictures read as windows make a convolution answer so."""
     class Views(nn.Module):
         def __init__(self):
@@ -105,7 +105,7 @@ class Hungry(nn.Module):
         return self.net(pixels.flatten(1))
 
 
-def test_memory_that_runs_out_halves_the_chunk():
+def test_chunks_are_halved_when_memory_runs_out():
     model = Hungry(5)
     engine = BruteForceEngine(model, PLACE, (1, 4, 6))
     found = engine.logits(images())
@@ -114,7 +114,7 @@ def test_memory_that_runs_out_halves_the_chunk():
     torch.testing.assert_close(found, BruteForceEngine(model, PLACE, (1, 4, 6)).logits(images()))
 
 
-def test_no_memory_and_other_errors():
+def test_one_placement_that_does_not_fit_and_other_errors_raise():
     model = Hungry(5)
     engine = BruteForceEngine(model, PLACE, (1, 4, 6))
     model.most = 0
@@ -126,7 +126,7 @@ def test_no_memory_and_other_errors():
         engine.logits(images())
 
 
-def test_a_model_that_loses_its_batch_of_one():
+def test_a_model_that_squeezes_a_batch_of_one_raises():
     class Squeezes(nn.Module):
         def forward(self, pixels):
             return pixels[:, 0, :1, :2].squeeze()
@@ -141,7 +141,7 @@ def test_a_model_that_loses_its_batch_of_one():
                                        {"kernel_size": 3, "stride": 2}, {"kernel_size": 2, "padding": 1},
                                        {"kernel_size": 2, "ceil_mode": True}, {"kernel_size": 2, "dilation": 2},
                                        {"kernel_size": 5}])
-def test_pooling_by_slices_is_the_same_to_the_bit(arguments):
+def test_pooling_by_slices_is_bit_identical(arguments):
     x = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
     x[0, 0, 3, 3] = torch.nan
     for source in (x, x.contiguous(memory_format=torch.channels_last)):
@@ -152,7 +152,7 @@ def test_pooling_by_slices_is_the_same_to_the_bit(arguments):
         assert found.nan_to_num(7).equal(expected.nan_to_num(7)) and again.nan_to_num(7).equal(expected.nan_to_num(7))
 
 
-def test_pooling_with_indices_or_of_unbatched_pictures_is_left_alone():
+def test_pooling_with_indices_or_without_a_batch_is_left_to_torch():
     x = torch.randn(1, 2, 6, 6)
     with SlicedMaxPooling():
         values, indices = F.max_pool2d(x, 2, return_indices=True)
@@ -160,7 +160,7 @@ def test_pooling_with_indices_or_of_unbatched_pictures_is_left_alone():
     assert indices.shape == values.shape == (1, 2, 3, 3) and single.equal(values[0])
 
 
-def test_the_footprint_is_that_of_the_largest_function():
+def test_the_footprint_is_that_of_the_largest_operation():
     net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
     with torch.no_grad(), MemoryFootprint(net.parameters()) as footprint:
         net(torch.zeros(4, 1, 10, 10))
@@ -175,7 +175,7 @@ def test_adaptive_pooling_is_left_to_torch(size):
     assert found.equal(nn.AdaptiveMaxPool2d(size)(pictures))
 
 
-def test_pooling_by_windows_of_one_pixel_gives_a_copy():
+def test_pooling_with_kernel_1_returns_a_copy():
     x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     before = x.clone()
     with SlicedMaxPooling():
@@ -183,7 +183,7 @@ def test_pooling_by_windows_of_one_pixel_gives_a_copy():
     assert x.equal(before)
 
 
-def test_chunks_follow_the_hungriest_operation(monkeypatch):
+def test_the_chunk_depends_on_the_largest_operation(monkeypatch):
     monkeypatch.setattr("shiftscope.evaluation.brute.CHUNK", {"cpu": (2, 100), "gpu": (1, 4096)})
     monkeypatch.setattr("shiftscope.evaluation.brute.CACHE", 2 * 20 * 18 * 4 * 10)  # what Flatten takes and gives
     model = nn.Sequential(nn.Flatten(), nn.Linear(20 * 18, 3, bias=False))
@@ -204,7 +204,7 @@ def test_weights_in_another_layout_are_not_counted(monkeypatch):
 
 
 @pytest.mark.parametrize(("plain", "chosen"), [(0.5, False), (0.95, True), (2.0, True)])
-def test_the_plain_layout_is_taken_where_it_is_clearly_faster(plain, chosen, monkeypatch):
+def test_the_contiguous_layout_is_used_if_it_is_clearly_faster(plain, chosen, monkeypatch):
     monkeypatch.setattr(BruteForceEngine, "_seconds", lambda engine, trial: 1.0 if engine.channels_last else plain)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 18 * 16, 2)).double()
     engine = BruteForceEngine(model, PLACE, (1, 4, 6))
@@ -213,7 +213,7 @@ def test_the_plain_layout_is_taken_where_it_is_clearly_faster(plain, chosen, mon
     torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
 
 
-def test_timing_never_asks_for_more_than_a_chunk():
+def test_timing_uses_at_most_one_chunk():
     class Asked(nn.Module):
         def forward(self, pixels):
             sizes.append(len(pixels))
@@ -239,7 +239,7 @@ class OwnBuffer(nn.Module):
 
 
 @pytest.mark.parametrize("short_cuts", [True, False])
-def test_a_model_that_answers_with_its_own_buffer(short_cuts):
+def test_a_model_that_returns_its_own_buffer(short_cuts):
     model = OwnBuffer().double()
     engine = BruteForceEngine(model, PLACE, (1, 4, 6), short_cuts=short_cuts)
     engine.chunk = 4
@@ -263,7 +263,7 @@ def test_a_model_that_works_in_place_on_its_input():
         assert batch.equal(before)
 
 
-def test_a_model_with_two_heads_is_refused():
+def test_a_model_with_two_outputs_raises():
     class Two(nn.Module):
         def forward(self, pixels):
             return pixels.flatten(1), pixels.flatten(1)

@@ -47,7 +47,7 @@ def test_confidence_is_the_probability_that_the_model_states(end, kind):
     assert found.predictions.tolist() == expected.indices.tolist()
 
 
-def test_what_the_caller_says_counts():
+def test_the_given_output_type_is_used():
     found = evaluate(Net(nn.Softmax(1)), dataset(), placement=PLACE, output_type="logits")
     np.testing.assert_allclose(found.confidence, scores(found).softmax(1).softmax(1).max(1).values, atol=1e-6)
     with pytest.raises(UsageError, match="output_type is 'probabilities', but the model returned values from -"):

@@ -28,7 +28,7 @@ def test_each_cell_has_its_first_images():
 
 
 @pytest.mark.parametrize("most, wrong, right", [(6, 6, 0), (20, 20, 0), (24, 24, 0), (27, 24, 3), (30, 24, 6)])
-def test_mistakes_come_first_and_every_cell_before_any_cells_second(most, wrong, right):
+def test_incorrect_predictions_come_first(most, wrong, right):
     labels, said = synthetic()
     index = cell_examples(labels, said, 3, (1, 28, 28), most=most)
     cells = Counter(zip(labels[index].tolist(), said[index].tolist(), strict=True))
@@ -45,7 +45,7 @@ def test_large_images_are_kept_within_the_budget():
     assert len(cell_examples(labels, said, 3, (3, 4000, 4000))) == 0
 
 
-def test_the_record_holds_them_as_the_dataset_does():
+def test_the_record_contains_the_images_of_the_dataset():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (90, 2, 4, 6), dtype=torch.uint8, generator=generator)
     both = TensorImages(images, torch.arange(90) % 3)

@@ -26,7 +26,7 @@ def noise(place, count=3, channels=2):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("name", PLACES)
-def test_windows_are_placements_to_the_bit(name, channels_last, channels):
+def test_windows_are_bit_identical_to_placements(name, channels_last, channels):
     place = PLACES[name]
     images, offsets = noise(place, channels=channels), place.offsets()
     windows = FieldWindows(place, offsets, channels_last=channels_last)
@@ -50,7 +50,7 @@ def test_some_offsets_in_any_order():
     assert (found * 255).round().to(torch.uint8).equal(place.place(noise(place)[[1] * 4], offsets))
 
 
-def test_what_is_read_may_be_overwritten():
+def test_canvases_may_be_overwritten():
     place = PLACES["one"]
     windows = FieldWindows(place, place.offsets())
     strips = windows.strips(noise(place))
@@ -74,7 +74,7 @@ def test_brute_force_with_windows_equals_brute_force_without(name, channels):
     torch.testing.assert_close(engine.logits(images), plain.logits(images))
 
 
-def test_no_windows_where_they_are_impossible_or_too_large():
+def test_no_windows_if_they_are_impossible_or_too_large():
     model = nn.Sequential(nn.Flatten(), nn.Linear(9 * 14, 2))
     place = PLACES["canvas"]
     fixed = Placement(image=(4, 6), canvas=(9, 14), background=texture((9, 14)))
