@@ -14,7 +14,7 @@ from shiftscope.errors import ShiftscopeError
 from . import checks
 from .models import REGISTRY
 
-DOUBTS = re.compile("random numbers|between calls|of a batch|another batch|alike")
+DOUBTS = re.compile("random numbers|between calls|of a batch|another batch|does not always")
 """Notes that are true only of models whose output is more than a function of the picture."""
 
 
