@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from shiftscope.dense import NotDense, build_dense, placement_average
-from shiftscope.dense.shifts import PhaseAverageEngine, build_engine, dense_shifts
+from shiftscope.dense.shifts import DenseShifts, PhaseAverageEngine, build_engine
 from shiftscope.errors import UsageError
 from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.layers import BackgroundPad2d, PhaseAverage, PlacementAverage
@@ -30,7 +30,7 @@ def test_dense_shifts_returns_the_outputs_of_all_rolls_in_order(end):
     before = x.clone()
     with torch.no_grad():
         expected = torch.stack([model(x.roll((dy, dx), (2, 3))) for dy in range(7) for dx in range(9)], 1)
-    torch.testing.assert_close(dense_shifts(model, (2, 7, 9))(x), expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(DenseShifts(model, (2, 7, 9))(x), expected, rtol=1e-10, atol=1e-12)
     assert x.equal(before)
 
 
@@ -116,7 +116,7 @@ def test_gradients_and_training_use_the_loop():
 def test_unsupported_models_are_averaged_by_the_loop():
     padded = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(40, 3)).double().eval()
     with pytest.raises(NotDense, match="support 0: zero padding"):
-        dense_shifts(padded, (1, 4, 5))
+        DenseShifts(padded, (1, 4, 5))
     repaired, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
     assert repaired.everywhere is None
     still = repaired(x)

@@ -18,30 +18,37 @@ from shiftscope.placement import Placement
 
 
 class DenseShifts:
-    """Function from pixels (B, C, H, W) to the model's outputs for every circular shift (B, H*W, K).
+    """Function from pixels (B, C, H, W) to the model's outputs for all circular shifts (B, H*W, K), without gradients.
 
-    The engine holds a copy of the weights. Each call compares it with the model's weights and builds a new engine if
-    they have changed (training, loading, another device or dtype). Copies and pickles build their own engine.
+    The shifts are in the order of rolls by (0, 0), (0, 1), .. (H-1, W-1). The engine holds a copy of the weights. Each
+    call compares it with the model's weights and builds a new engine if they have changed (training, loading, another
+    device or dtype). Copies and pickles build their own engine.
 
     Args:
-        model: it runs in eval mode.
+        model: takes pixels (B, C, H, W), returns (B, K); it runs in eval mode.
         shape: (C, H, W) of the canvases.
+
+    Raises:
+        NotDense: if the model is not supported; the message names layer and reason.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 5)).eval()
+        >>> all_shifts, x = DenseShifts(net, (1, 5, 6)), torch.rand(2, 1, 5, 6)
+        >>> torch.allclose(all_shifts(x)[:, 8], net(x.roll((1, 2), (2, 3))), atol=1e-6)
+        True
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, int, int]):
         self.model, self.shape = model, shape
         self._engine: DenseEngine | None = None
         self._weights: list[torch.Tensor] = []
+        self.engine()
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.engine().logits(pixels)
 
     def engine(self) -> DenseEngine:
-        """Return the engine for the current weights.
-
-        Raises:
-            NotDense: if the model is not supported.
-        """
+        """Return the engine for the current weights."""
         weights = [value.detach() for value in (*self.model.parameters(), *self.model.buffers())]
         if self._engine is None or not _equal(self._weights, weights):
             place = Placement(image=self.shape[1:], canvas=self.shape[1:], mode="circular")
@@ -58,30 +65,6 @@ def _equal(before: list[torch.Tensor], now: list[torch.Tensor]) -> bool:
         (a.dtype, a.device) == (b.dtype, b.device) and torch.equal(a, b) for a, b in zip(before, now, strict=True))
 
 
-def dense_shifts(model: nn.Module, shape: tuple[int, int, int]) -> DenseShifts:
-    """Return the function from pixels (B, C, H, W) to the model's outputs for all circular shifts (B, H*W, K).
-
-    The shifts are in the order of rolls by (0, 0), (0, 1), .. (H-1, W-1). Outputs include the model's final
-    (log-)softmax and have no gradients.
-
-    Args:
-        model: takes pixels (B, C, H, W), returns (B, K); it runs in eval mode.
-        shape: (C, H, W).
-
-    Raises:
-        NotDense: if the model is not supported; the message names layer and reason.
-
-    Example:
-        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 5)).eval()
-        >>> all_shifts, x = dense_shifts(net, (1, 5, 6)), torch.rand(2, 1, 5, 6)
-        >>> torch.allclose(all_shifts(x)[:, 8], net(x.roll((1, 2), (2, 3))), atol=1e-6)
-        True
-    """
-    shifts = DenseShifts(model, shape)
-    shifts.engine()
-    return shifts
-
-
 def placement_average(model: nn.Module, shape: tuple[int, int, int], *, of: Of = "probabilities",
                       output_type: OutputType | None = None) -> PlacementAverage:
     """Return a model's average over all placements, computed by the dense engine if it supports the model.
@@ -94,7 +77,7 @@ def placement_average(model: nn.Module, shape: tuple[int, int, int], *, of: Of =
         of, output_type: see `PlacementAverage`.
     """
     try:
-        everywhere = dense_shifts(model, shape)
+        everywhere = DenseShifts(model, shape)
     except NotDense:
         everywhere = None
     return PlacementAverage(model, everywhere=everywhere, of=of, output_type=output_type)

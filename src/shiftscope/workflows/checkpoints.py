@@ -10,7 +10,7 @@ import torch
 from msgspec import Meta
 from torch import nn
 
-from shiftscope.dense.shifts import dense_shifts
+from shiftscope.dense.shifts import DenseShifts
 from shiftscope.devices import resolve_device
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
 from shiftscope.files import UnfitFileError
@@ -93,7 +93,7 @@ def in_one_pass(model: AnyModel) -> AnyModel:
     average = model.net if isinstance(model, Repaired) else None
     if isinstance(model, Repaired) and isinstance(average, PlacementAverage | WholeAverage):
         with suppress(ShiftscopeError):  # the loop over all placements stays
-            average.everywhere = dense_shifts(average.model.eval(), model.picture)
+            average.everywhere = DenseShifts(average.model.eval(), model.picture)
     return model
 
 
