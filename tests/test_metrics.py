@@ -5,13 +5,13 @@ import torch
 from scipy.stats import binomtest
 
 from shiftscope.errors import UsageError
-from shiftscope.metrics import mcnemar, mean_interval, wilson
+from shiftscope.metrics import mcnemar, mean_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (8410, 10000)])
 def test_wilson_equals_scipy(hits, count):
     expected = binomtest(hits, count).proportion_ci(0.95, method="wilson")
-    assert wilson(hits, count) == pytest.approx([expected.low, expected.high], abs=1e-12)
+    assert wilson_interval(hits, count) == pytest.approx([expected.low, expected.high], abs=1e-12)
 
 
 def test_the_interval_of_a_mean():
@@ -29,6 +29,6 @@ def test_mcnemar_equals_the_exact_binomial_test(only_a, only_b):
     assert mcnemar(a, b) == (only_a, only_b, pytest.approx(expected))
 
 
-def test_mcnemar_asks_for_the_same_images():
+def test_mcnemar_requires_the_same_images():
     with pytest.raises(UsageError, match="compares the same images, got 2 of the first classifier and 3 of the second"):
         mcnemar([True, False], [True, False, True])

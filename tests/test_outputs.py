@@ -38,7 +38,7 @@ def test_the_first_of_equal_outputs_is_the_label(dtype, classes):
 @pytest.mark.parametrize(("row", "label"), [
     ([0.0, -INF, -INF], 0), ([-INF, -INF, -5.0], 2), ([-INF] * 3, -1), ([0.0, INF, 1.0], -1),
     ([torch.nan, 0.0, 1.0], -1), ([-INF, torch.nan, 1.0], -1), ([-1e38, -3e38, -INF], 0)])
-def test_a_prediction_is_missing_only_for_nan_or_an_infinite_maximum(row, label):
+def test_only_nan_or_an_infinite_maximum_is_nonfinite(row, label):
     outputs = torch.tensor([row])
     assert predicted_classes(outputs).tolist() == predicted_classes(outputs.numpy()).tolist() == [label]
     assert is_finite(outputs).tolist() == is_finite(outputs.numpy()).tolist() == [label >= 0]
@@ -79,12 +79,12 @@ def test_softmax_is_not_applied_to_probabilities():
     ([[0.0, -INF]], "log-probabilities"), ([[-0.1, 1.1]], "logits"), ([[0.2, 0.8], [3.0, -2.0]], "logits"),
     ([[torch.nan, 0.5], [0.5, 0.5]], "probabilities"), ([[torch.nan, 0.5]], "logits"), ([[0.0, 0.0]], "logits"),
     ([[INF, 0.0], [-0.6931472, -0.6931472]], "log-probabilities")])
-def test_what_a_batch_shows(rows, kind):
+def test_the_output_type_of_a_batch(rows, kind):
     assert determine_output_type(torch.tensor(rows)) == kind
     assert resolve_output_type(None, torch.tensor(rows)) == kind
 
 
-def test_what_the_caller_says_counts_unless_the_outputs_contradict():
+def test_a_given_output_type_must_not_contradict_the_outputs():
     for kind in OUTPUT_TYPES:
         assert resolve_output_type(kind, torch.tensor([[-0.0, 0.0]])) == kind
     with pytest.raises(UsageError, match="output_type is 'log-probabilities', but .* from -1 to 3: choose 'logits'"):
@@ -95,5 +95,5 @@ def test_what_the_caller_says_counts_unless_the_outputs_contradict():
         probabilities(Z, "votes")
 
 
-def test_records_of_the_first_release_are_taken_for_logits():
+def test_unknown_output_types_are_treated_as_logits():
     assert probabilities(Z, "unknown").equal(Z.softmax(1))

@@ -13,8 +13,8 @@ from bench.rounds import doublings, grow, in_turns
 from bench.settings import AuditBench
 from bench.stage import Found, Stage, arrays
 from shiftscope.auditing import audit
-from shiftscope.auditing.selfcheck import IMAGES
-from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.auditing.self_check import IMAGES
+from shiftscope.evaluation.brute import BruteForceEngine
 
 WHAT = {
     OURS: "shiftscope audit with the dense engine, self-check and start included",
@@ -41,7 +41,7 @@ def _compare(name: str, model: nn.Module, settings: AuditBench, stage: Stage) ->
     test, count = stage.data.test, min(settings.images, len(stage.data.test))
     sample = min(settings.sample, len(test) // settings.repeats or 1)
     images, _ = arrays(test, sample * settings.repeats)
-    brute = BruteEngine(model, stage.placement, stage.data.shape)
+    brute = BruteForceEngine(model, stage.placement, stage.data.shape)
     with Apart(plain_audit, name, images, stage.placement.canvas, stage.data.classes, str(stage.device)) as plain:
 
         def place(turn: int) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def _compare(name: str, model: nn.Module, settings: AuditBench, stage: Stage) ->
         def by_brute_force(turn: int) -> float:
             first, end = place(turn)
             some = torch.from_numpy(images[first:end]).to(stage.device)
-            return timed(lambda: [brute.logits(part) for part in some.split(brute.images_at_once)], stage.device) / (
+            return timed(lambda: [brute.logits(part) for part in some.split(brute.images_per_call)], stage.device) / (
                 end - first)
 
         def by_script(turn: int) -> float:

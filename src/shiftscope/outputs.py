@@ -1,8 +1,8 @@
-"""What the numbers are that a classifier returns, and the prediction that they give: one definition for all code.
+"""Types of classifier outputs, and the predictions and probabilities that follow from them.
 
-A prediction is the index of the first largest output. It is non-finite where the row holds a NaN or its maximum is
-infinite; -inf at other classes is valid. All functions take NumPy arrays and torch tensors, and this module imports no
-torch: figures and reports use it as well.
+A prediction is the index of the first largest output. It is non-finite if the row contains a NaN or its maximum is
+infinite; -inf at other classes is valid. All functions accept NumPy arrays and torch tensors. The module does not
+import torch, because figures and reports use it as well.
 """
 
 from typing import Any, Literal, get_args
@@ -12,18 +12,18 @@ import numpy as np
 from shiftscope.errors import UsageError, unknown
 
 OutputType = Literal["logits", "probabilities", "log-probabilities"]
-"""What a model returns for each class."""
+"""Type of the number that a model returns for each class."""
 
 OUTPUT_TYPES: tuple[OutputType, ...] = get_args(OutputType)
 
 UNKNOWN = "unknown"
-"""Output type in records of release 0.1, which took all outputs for logits."""
+"""Output type in records of release 0.1, which treated all outputs as logits."""
 
-NONE = -1
+NONFINITE_CLASS = -1
 """Class of a non-finite prediction."""
 
 _SUM = 1e-3
-"""Largest difference from 1 of a sum of probabilities; `_SUM_HALF` in types of 16 bits, which keep 8 bits or more."""
+"""Largest difference from 1 of a sum of probabilities; `_SUM_HALF` for 16-bit types, which have 8 bits or more."""
 
 _SUM_HALF = 2e-2
 
@@ -31,11 +31,11 @@ _SUM_HALF = 2e-2
 def first_maximum(outputs: Any) -> Any:
     """Return the index of the first largest value along the last axis, int64 (...).
 
-    NumPy and torch on a CPU promise the first one. Other devices may choose any of equal values, so there the index is
-    counted: it is the number of values before the first one that equals the maximum.
+    NumPy and torch on a CPU guarantee the first one. Other devices may choose any of several equal values; there the
+    index is the number of values before the first one that equals the maximum.
 
     Args:
-        outputs: (..., K), NumPy array or tensor. The index of a row with a NaN has no meaning.
+        outputs: (..., K), NumPy array or tensor. The index of a row with a NaN is undefined.
 
     Example:
         >>> first_maximum(np.array([[0.0, 2.0, 2.0], [1.0, 1.0, 1.0]]))
@@ -52,12 +52,12 @@ def _first_by_counting(outputs: Any) -> Any:
 
 
 def as_floats(outputs: Any) -> Any:
-    """Return a tensor of whole numbers as float64, which holds all scores below 2^53 exactly; others as they are."""
+    """Return an integer tensor as float64, which is exact below 2^53; other tensors unchanged."""
     return outputs if outputs.is_floating_point() else outputs.double()
 
 
 def is_finite(outputs: Any) -> Any:
-    """Return bool (...): whether rows (..., K) hold no NaN and have a finite maximum.
+    """Return bool (...), True for rows of (..., K) without a NaN and with a finite maximum.
 
     >>> is_finite(np.array([[0.0, -np.inf], [-np.inf, -np.inf], [np.nan, 0.0], [np.inf, 0.0]]))
     array([ True, False, False, False])
@@ -68,15 +68,15 @@ def is_finite(outputs: Any) -> Any:
 
 
 def predicted_classes(outputs: Any) -> Any:
-    """Return the predicted class of each row (..., K), int64 (...); `NONE` where it is non-finite.
+    """Return the predicted class of each row (..., K), int64 (...); `NONFINITE_CLASS` if it is non-finite.
 
     >>> predicted_classes(np.array([[0.0, 3.0, 3.0], [-np.inf, 1.0, 0.0], [np.nan, 1.0, 0.0]]))
     array([ 1,  1, -1])
     """
     classes, finite = first_maximum(outputs), is_finite(outputs)
     if isinstance(outputs, np.ndarray):
-        return np.where(finite, classes, NONE)
-    return classes.masked_fill(~finite, NONE)
+        return np.where(finite, classes, NONFINITE_CLASS)
+    return classes.masked_fill(~finite, NONFINITE_CLASS)
 
 
 def top_two(outputs: Any) -> tuple[Any, Any, Any]:
@@ -94,9 +94,9 @@ def top_two(outputs: Any) -> tuple[Any, Any, Any]:
 
 
 def tie_masks(best: Any, second: Any, tolerance: float) -> tuple[Any, Any]:
-    """Return bool (...): where the two largest outputs are equal, and where they differ by at most `tolerance`.
+    """Return bool (...) twice: the two largest outputs are equal; they are not, but differ by at most `tolerance`.
 
-    The two masks have no row in common, and no row whose prediction is non-finite.
+    Rows with a non-finite prediction are False in both.
 
     Args:
         best, second: see `top_two`.
@@ -107,18 +107,18 @@ def tie_masks(best: Any, second: Any, tolerance: float) -> tuple[Any, Any]:
 
 
 def probabilities(outputs: Any, output_type: str) -> Any:
-    """Return the probabilities that outputs stand for, (..., K), float64 for arrays, at least float32 for tensors.
+    """Return the probabilities of outputs, (..., K), float64 for arrays, at least float32 for tensors.
 
     Args:
         outputs: (..., K), NumPy array or tensor.
-        output_type: "logits" and "log-probabilities" (softmax, which also takes the rounding of half precision from the
-            latter) or "probabilities" (as they are); "unknown" is taken for logits.
+        output_type: "logits" and "log-probabilities" (softmax, which also removes the rounding of half precision from
+            the latter) or "probabilities" (unchanged); "unknown" is treated as logits.
 
     Returns:
-        Probabilities; NaN in rows whose prediction is non-finite.
+        Probabilities; NaN in rows with a non-finite prediction.
 
     Raises:
-        UsageError: an unknown output type.
+        UsageError: if the output type is unknown.
 
     Example:
         >>> probabilities(np.array([[0.0, 0.0]]), "logits"), probabilities(np.array([[0.3, 0.7]]), "probabilities")
@@ -143,27 +143,27 @@ def _probabilities_of_array(outputs: np.ndarray, output_type: str) -> np.ndarray
 
 
 def classify(outputs: Any, output_type: str | None = None) -> tuple[Any, Any]:
-    """Return class and confidence of each row (..., K): `NONE` and 0 where the prediction is non-finite.
+    """Return class and confidence of each row (..., K): `NONFINITE_CLASS` and 0 if the prediction is non-finite.
 
     Args:
         outputs: tensor.
-        output_type: see `probabilities`; determined on these outputs unless given.
+        output_type: see `probabilities` (default: determined from these outputs).
 
     Returns:
         int64 (...), and the probability of the predicted class, at least float32 (...).
     """
     classes = predicted_classes(outputs)
-    found = probabilities(outputs, output_type or determine_output_type(outputs))
-    confidence = found.gather(-1, classes.clamp(min=0)[..., None])[..., 0]
-    return classes, confidence.masked_fill(classes == NONE, 0)
+    confidence = probabilities(outputs, output_type or determine_output_type(outputs))
+    confidence = confidence.gather(-1, classes.clamp(min=0)[..., None])[..., 0]
+    return classes, confidence.masked_fill(classes == NONFINITE_CLASS, 0)
 
 
 def determine_output_type(outputs: Any) -> OutputType:
-    """Return what the numbers of a batch are: rows of non-negative numbers that sum to 1 are probabilities, rows whose
+    """Return the output type of a batch: rows of non-negative numbers that sum to 1 are probabilities, rows whose
     exponentials sum to 1 are log-probabilities, all others logits.
 
     Args:
-        outputs: (..., K), NumPy array or tensor; rows without a finite maximum do not count.
+        outputs: (..., K), NumPy array or tensor; rows without a finite maximum are ignored.
 
     Example:
         >>> determine_output_type(np.array([[0.2, 0.8], [1.0, 0.0]])), determine_output_type(np.array([[0.0, -np.inf]]))
@@ -179,40 +179,40 @@ def determine_output_type(outputs: Any) -> OutputType:
     return "logits"
 
 
-def resolve_output_type(given: str | None, outputs: Any) -> OutputType:
-    """Return the output type that the caller gave, or the one that a batch of outputs shows.
+def resolve_output_type(output_type: str | None, outputs: Any) -> OutputType:
+    """Return the output type, checked against a batch of outputs, or determined from them.
 
     Args:
-        given: None: determined.
+        output_type: None: determined.
         outputs: (B, K), of real images.
 
     Raises:
-        UsageError: an unknown type, or one that the outputs contradict.
+        UsageError: if the type is unknown, or the outputs contradict it.
 
     Example:
         >>> resolve_output_type(None, np.array([[-3.0, 5.0]]))
         'logits'
         >>> resolve_output_type("probabilities", np.array([[-3.0, 5.0]]))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        shiftscope.errors.UsageError: output_type is 'probabilities', but the model returned values from -3 to 5: ...
+        shiftscope.errors.UsageError: output_type is 'probabilities', but the model returned values from -3 to 5; ...
     """
-    if given is None:
+    if output_type is None:
         return determine_output_type(outputs)
-    chosen = check_output_type(given)
+    chosen = check_output_type(output_type)
     rows, within = _finite_rows(outputs)
-    wrong = {"logits": False, "probabilities": bool(((rows < -within) | (rows > 1 + within)).any()),
-             "log-probabilities": bool((rows > within).any())}[chosen]
-    if wrong:
-        raise UsageError(f"output_type is {given!r}, but the model returned values from {rows.min():.4g} to "
-                         f"{rows.max():.4g}: choose {determine_output_type(outputs)!r}, or leave it out")
+    contradicted = {"logits": False, "probabilities": bool(((rows < -within) | (rows > 1 + within)).any()),
+                    "log-probabilities": bool((rows > within).any())}[chosen]
+    if contradicted:
+        raise UsageError(f"output_type is {output_type!r}, but the model returned values from {rows.min():.4g} to "
+                         f"{rows.max():.4g}; choose {determine_output_type(outputs)!r}, or omit it")
     return chosen
 
 
 def check_output_type(name: str) -> OutputType:
-    """Return an output type by its name.
+    """Return the output type of a name.
 
     Raises:
-        UsageError: there is no such type; all are named.
+        UsageError: if there is none; the message lists all types.
     """
     for known in OUTPUT_TYPES:
         if name == known:
@@ -221,7 +221,7 @@ def check_output_type(name: str) -> OutputType:
 
 
 def _finite_rows(outputs: Any) -> tuple[np.ndarray, float]:
-    """Return the rows with a finite maximum, float64 (n, K), and how far their sum may be from 1."""
+    """Return the rows with a finite maximum, float64 (n, K), and the tolerance for their sum."""
     is_array = isinstance(outputs, np.ndarray)
     wide = outputs.astype(np.float64) if is_array else outputs.detach().cpu().double().numpy()
     rows = wide.reshape(-1, wide.shape[-1])

@@ -51,7 +51,7 @@ def test_subsampling_of_an_impulse_by_two(engine, made, place):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_model_that_is_right_at_exactly_one_placement(engine, made, place):
+def test_a_model_that_is_correct_at_exactly_one_placement(engine, made, place):
     weights = torch.zeros(2, 9, 14)
     weights[1, 2, 7] = 1.0
     found = audit(made.linear(weights, [0.5, 0.0]), made.dataset(made.dot(0, 0), [1], classes=2), placement=place,
@@ -65,7 +65,7 @@ def test_a_model_that_is_right_at_exactly_one_placement(engine, made, place):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_model_right_everywhere_but_at_one_placement(engine, made, place):
+def test_a_model_that_is_incorrect_at_one_placement(engine, made, place):
     weights = torch.zeros(2, 9, 14)
     weights[1, 5, 0] = 1.0
     found = audit(made.linear(weights, [0.5, 0.0]), made.dataset(made.dot(0, 0), [0], classes=2), placement=place,
@@ -86,7 +86,7 @@ def test_a_map_that_is_flipped_or_transposed_would_fail(engine, made, place):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_model_that_sees_nothing_but_the_mean_does_not_care(engine, made, place):
+def test_a_model_of_the_mean_is_invariant(engine, made, place):
     found = audit(made.linear(torch.ones(2, 9, 14) * torch.tensor([1.0, 2.0]).view(2, 1, 1), [0.0, 0.0]),
                   made.dataset(made.dot(2, 3, count=2), [1, 0], classes=2), placement=place, engine=engine)
     assert (found.consistency, found.unanimity, found.mean_accuracy, found.worst_case_accuracy) == (1, 1, 0.5, 0.5)

@@ -50,7 +50,7 @@ def last_class_leads(classes):
 
 @ENGINES
 @pytest.mark.parametrize("classes", [255, 256, 257, 300])
-def test_more_classes_than_eight_bits_hold(classes, engine, tmp_path):
+def test_more_than_256_classes(classes, engine, tmp_path):
     data, model = many(classes, [classes - 1, 0, classes - 1]), last_class_leads(classes)
     found = audit(model, data, placement=PLACE, engine=engine)
     expected = by_loop(model, data, PLACE)
@@ -125,7 +125,7 @@ class TrainedMode(Habits):
 
 @ENGINES
 @pytest.mark.parametrize("kind", [InPlace, Buffer, PoolView, SoftmaxWithin, SoftmaxBeside, TrainedMode])
-def test_models_with_habits_of_their_own(kind, engine, made, monkeypatch):
+def test_unusual_models(kind, engine, made, monkeypatch):
     monkeypatch.setattr("shiftscope.evaluation.brute.CHUNK", {"cpu": (7, 7), "gpu": (7, 7)})
     data, model = made.noise(), kind()
     if kind is TrainedMode:

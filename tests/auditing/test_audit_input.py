@@ -41,8 +41,8 @@ def mixes(module, pixels):
 @pytest.mark.parametrize("engine", ["auto", "brute"])
 @pytest.mark.parametrize(("function", "words"), [
     (counts_calls, "asked twice .* keeps state between calls"), (draws, "asked twice .* random numbers"),
-    (mixes, "in another batch .* influence one another")])
-def test_a_model_that_contradicts_itself_is_named(engine, function, words, made, place):
+    (mixes, "in another batch .* influence each other")])
+def test_a_model_that_contradicts_itself_is_noted(engine, function, words, made, place):
     torch.manual_seed(0)
     model, before = Wrapped(function), torch.get_rng_state()
     found = audit(model, made.noise(), placement=place, engine=engine)
@@ -59,7 +59,7 @@ def test_a_random_model_repeats_with_its_seed(made, place):
     assert (first.predictions == again.predictions).all() and (first.predictions != other.predictions).any()
 
 
-def test_an_honest_model_gets_no_note(made, place):
+def test_a_deterministic_model_has_no_note(made, place):
     data = made.noise()
     found = audit(made.SmallNet(), dataclasses.replace(data, test=right_answers(made, data, place)), placement=place)
     assert found.notes == ["fewer than 100 images (7): the confidence intervals are wide"]
@@ -71,16 +71,16 @@ def right_answers(made, data, place):
     return type(data.test)(data.test.images, made.SmallNet()(pixels).argmax(1))
 
 
-def test_train_mode_is_left_for_eval_mode_and_restored(made, place):
+def test_the_audit_runs_in_eval_mode_and_restores_the_mode(made, place):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(9 * 14, 3)).train()
     model[1].eval()
     found = audit(model, made.noise(), placement=place)
-    assert any("came in train mode and was audited in eval mode" in note for note in found.notes)
+    assert any("was in train mode and was audited in eval mode" in note for note in found.notes)
     assert model.training and not model[1].training and model[2].weight.requires_grad
     assert (found.predictions == audit(model.eval(), made.noise(), placement=place, engine="brute").predictions).all()
 
 
-def test_answers_that_are_not_finite_count_as_wrong(made, place):
+def test_nonfinite_outputs_count_as_incorrect(made, place):
     def broken(module, pixels):
         outputs = torch.tensor([[0.0, 1.0, 0.0]]).repeat(len(pixels), 1)
         outputs[pixels[:, 0, 0].amax(1) > 0, 2] = torch.nan  # the image touches the upper edge
@@ -88,12 +88,13 @@ def test_answers_that_are_not_finite_count_as_wrong(made, place):
 
     images = torch.full((2, 1, 4, 6), 9, dtype=torch.uint8)
     found = audit(Wrapped(broken), made.dataset(images, [1, 0]), placement=place)
-    assert found.nonfinite == 2 * 9 and (found.predictions[:, :9] == 255).all() and (found.predictions[:, 9:] == 1).all()
+    assert found.nonfinite == 2 * 9
+    assert (found.predictions[:, :9] == 255).all() and (found.predictions[:, 9:] == 1).all()
     assert found.mean_accuracy == pytest.approx(45 / 54 / 2) and found.worst_case_accuracy == 0
     assert found.consistency == pytest.approx((45 / 54)**2 + (9 / 54)**2) and found.unanimity == 0
     assert found.worst_offset.tolist() == [[0, 0], [0, 0]] and found.margins.tolist() == [[1, 1], [-1, -1]]
     assert found.self_check["max_abs_logit_difference"] == 0
-    assert any("18 of 108 answers are not finite" in note for note in found.notes)
+    assert any("18 of 108 predictions have non-finite outputs" in note for note in found.notes)
 
 
 def test_ties_are_counted(made, place):
@@ -105,7 +106,7 @@ def test_ties_are_counted(made, place):
     assert any("378 of 378 predictions are near ties" in note for note in found.notes)
 
 
-def test_equal_outputs_give_the_first_of_them_and_are_counted_apart(made, place):
+def test_exact_ties_predict_the_first_class_and_are_counted(made, place):
     def equal(module, pixels):
         return torch.tensor([[0.0, 2.0, 2.0]]).repeat(len(pixels), 1)
 
@@ -128,7 +129,7 @@ def test_near_chance_and_far_below_what_is_expected(made, place):
     weights = torch.zeros(3, 9, 14)
     right = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, limit=300, expected=0.7)
     assert right.middle_accuracy == pytest.approx(2 / 3) and right.notes == [
-        "one class, 'a', is predicted for everything: consistency and unanimity say nothing then"]
+        "one class, 'a', is predicted for all images: consistency and unanimity are then meaningless"]
     below = audit(made.linear(weights, [1.0, 0.0, 0.0]), data, placement=place, expected=0.8)
     assert any("66.7 %, far below the 80.0 % expected" in note and "normalize=" in note for note in below.notes)
     chance = audit(made.linear(weights, [0.0, 1.0, 0.0]), data, placement=place)
@@ -151,7 +152,7 @@ def test_normalization_is_applied(made, place):
     ({"limit": 0}, "limit must be a whole number of at least 1, got 0"),
     ({"expected": 76.0}, "expected must be a share from 0 to 1, got 76.0"),
     ({"placement": Placement(image=(5, 5), canvas=(9, 14))}, "images must be .batch, channel, 5, 5.")])
-def test_arguments(arguments, message, made, place):
+def test_invalid_arguments_raise(arguments, message, made, place):
     with pytest.raises(UsageError, match=message):
         audit(made.SmallNet(), made.noise(), **({"placement": place} | arguments))
 

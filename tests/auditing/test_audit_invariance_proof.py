@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.auditing import audit, choose
-from shiftscope.auditing.proven import ProofEngine
-from shiftscope.auditing.subject import Subject
+from shiftscope.auditing import audit, engines
+from shiftscope.auditing.engines import AuditInputs, InvariantModelEngine
 from shiftscope.errors import ShiftscopeError
 from shiftscope.layers import PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recenter
 from shiftscope.placement import Placement
@@ -91,14 +90,14 @@ def test_each_image_is_computed_once(build, mode, engine, made):
     assert found.self_check["max_abs_logit_difference"] <= found.self_check["tolerance"]
 
 
-def test_it_holds_for_models_of_others_that_want_normalized_pixels(made):
+def test_normalized_models_are_computed_once(made):
     found = audit(polyphase_net(), pictures(made), placement=PLACE, normalize=(0.3, 0.5))
     assert "none of the 35 placements" in found.reason and found.consistency == 1
     averaged = audit(placement_average(), pictures(made), placement=PLACE, preprocess=lambda pixels: pixels * 2 - 1)
     assert "PlacementAverage takes the mean" in averaged.reason and averaged.engine == "dense"
 
 
-def test_a_sample_of_placements_and_very_many_of_them(made):
+def test_sampled_and_many_placements_are_computed_once(made):
     found = audit(polyphase_net(), pictures(made), placement=PLACE, sample=9)
     assert found.engine == "dense" and found.sampled and found.placements == 9 and found.consistency == 1
     many = Placement(image=(4, 6), canvas=(104, 100), mode="circular")
@@ -108,61 +107,62 @@ def test_a_sample_of_placements_and_very_many_of_them(made):
 
 @pytest.mark.parametrize("place", [Placement(image=(4, 6), canvas=(8, 12)),
                                    Placement(image=(4, 6), canvas=(8, 12), background=90)])
-def test_other_models_are_audited_as_ever(place, made):
+def test_models_without_a_proof_are_audited_at_all_placements(place, made):
     found = audit(strided_net(), pictures(made), placement=place)
     assert "none of the" not in found.reason and np.ptp(found.shown_logits.astype(float), axis=1).max() > 1e-2
     truth = audit(strided_net(), pictures(made), placement=place, engine="brute")
     assert (found.predictions == truth.predictions).all()
 
 
-def test_where_the_proof_ends_is_said_of_models_that_are_meant_to_be_invariant(made):
+def test_the_reason_names_the_layer_at_which_the_proof_fails(made):
     model = seeded(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), PolyphaseDownsample2d(2), nn.AdaptiveMaxPool2d(1),
                    nn.Flatten(), nn.Linear(4, 3))
     found = audit(model, pictures(made), placement=PLACE)
-    assert found.engine == "brute" and "0 is not shown to be indifferent to place: its padding shows" in found.reason
-    with pytest.raises(ShiftscopeError, match="engine 'dense' is not possible: .*indifferent to place"):
+    assert found.engine == "brute"
+    assert "0 is not proven to be translation-invariant: its padding depends" in found.reason
+    with pytest.raises(ShiftscopeError, match="engine 'dense' is not possible: .*translation-invariant"):
         audit(model, pictures(made), placement=PLACE, engine="dense")
 
 
-def test_what_the_proof_overlooks_the_sample_finds(made):
+def test_the_sample_finds_an_incorrect_proof(made):
     """A model that hides an operation from the graph is given to brute force."""
     found = audit(Hiding(0.3), pictures(made), placement=PLACE)
     truth = audit(Hiding(0.3), pictures(made), placement=PLACE, engine="brute")
-    assert found.engine == "brute" and "no placement should change the answer, but the logits" in found.reason
+    assert found.engine == "brute" and "the model is proven to be invariant, but the outputs" in found.reason
     assert (found.predictions == truth.predictions).all() and np.allclose(found.margins, truth.margins)
     assert np.ptp(found.shown_logits.astype(float), axis=1).max() > 1e-2
     assert audit(Hiding(0.0), pictures(made), placement=PLACE).engine == "dense"
 
 
-def test_doubts_come_before_proofs(made):
+def test_nondeterministic_models_are_not_proven(made):
     class Random(nn.Module):
         def forward(self, pixels):
             noise = 0 if torch.compiler.is_exporting() else torch.rand(len(pixels), 3)
             return F.pad(pixels.mean((2, 3)), (0, 2)) + noise
 
     found = audit(Random(), pictures(made), placement=PLACE)
-    assert found.engine == "brute" and "otherwise when asked twice" in found.reason
+    assert found.engine == "brute" and "when called twice" in found.reason
 
 
-def test_a_proof_that_breaks_is_no_proof(made, monkeypatch):
+def test_an_error_in_the_proof_is_noted(made, monkeypatch):
     def broken(*arguments):
         raise KeyError("stride")
 
-    monkeypatch.setattr("shiftscope.auditing.proven.prove_invariance", broken)
+    monkeypatch.setattr("shiftscope.auditing.engines.prove_invariance", broken)
     found = audit(made.SmallNet((8, 12)), pictures(made), placement=PLACE, engine="dense")
-    assert found.engine == "dense" and "asked for" in found.reason
-    monkeypatch.setattr(choose, "build_engine", broken)
+    assert found.engine == "dense" and "requested" in found.reason
+    monkeypatch.setattr(engines, "build_engine", broken)
     found = audit(polyphase_net(), pictures(made), placement=PLACE)
     assert "the proof of invariance raised KeyError: 'stride'" in found.reason
 
 
 def test_the_logits_of_a_batch_are_in_memory_once(made):
     data = made.noise(count=5)
-    subject = Subject(model=polyphase_net(), images=data.test, placement=PLACE, offsets=PLACE.offsets(), sampled=False,
-                      seed=0, memory=2**20)
-    engine = ProofEngine(subject)
+    subject = AuditInputs(model=polyphase_net(), images=data.test, placement=PLACE, offsets=PLACE.offsets(),
+                      sampled=False, seed=0, memory=2**20)
+    engine = InvariantModelEngine(subject)
     found = engine.logits(data.test.gather(torch.arange(5)))
-    assert found.shape == (5, 35, 3) and found.stride()[1] == 0 and engine.images_at_once >= 5
+    assert found.shape == (5, 35, 3) and found.stride()[1] == 0 and engine.images_per_call >= 5
     assert (found[0, 0] - found[1, 0]).abs().max() > 1e-2
-    hungry = ProofEngine(Subject(**{**vars(subject), "memory": 8 * 35 * 12 * 3}))
-    assert hungry.images_at_once <= 3
+    hungry = InvariantModelEngine(AuditInputs(**{**vars(subject), "memory": 8 * 35 * 12 * 3}))
+    assert hungry.images_per_call <= 3

@@ -74,21 +74,21 @@ def test_every_count_equals_a_loop_over_offsets(mode, engine, made):
     assert found.self_check["placements"] == 7 * 8 and found.self_check["max_abs_logit_difference"] < 1e-9
 
 
-def test_a_sample_says_so_and_holds_the_middle(made):
+def test_a_sample_is_noted_and_contains_the_middle(made):
     place, data, model = PLACES["canvas"], made.noise(), made.SmallNet()
     found = audit(model, data, placement=place, sample=10, seed=3)
     assert found.sampled and found.placements == 10 and found.engine == "brute"
     assert list(place.middle) in found.offsets.tolist() and len({*map(tuple, found.offsets.tolist())}) == 10
     check(found, data, by_loop(model, data, torch.from_numpy(found.offsets), place))
     assert any("10 of 54 placements" in note and "no figure is exact" in note for note in found.notes)
-    assert "a sample of placements was asked for" in found.reason
+    assert "a sample of placements was requested" in found.reason
     again, other = (audit(model, data, placement=place, sample=10, seed=seed) for seed in (3, 4))
     assert (again.offsets == found.offsets).all() and (other.offsets != found.offsets).any()
 
 
 def test_too_many_placements_are_sampled(made, monkeypatch):
-    monkeypatch.setattr("shiftscope.auditing.subject.MOST_PLACEMENTS", 50)
-    monkeypatch.setattr("shiftscope.auditing.subject.SAMPLED", 20)
+    monkeypatch.setattr("shiftscope.auditing.engines.MOST_PLACEMENTS", 50)
+    monkeypatch.setattr("shiftscope.auditing.engines.SAMPLED", 20)
     found = audit(made.SmallNet(), made.noise(), placement=PLACES["canvas"], engine="brute")
     assert found.sampled and found.placements == 20 and found.placement["placements"] == 54
 
@@ -101,7 +101,7 @@ def test_limit_and_split(made):
 
 
 def test_shown_images_are_the_first_and_those_of_worst_consistency(made, monkeypatch):
-    monkeypatch.setattr("shiftscope.auditing.shown.SHOWN", 6)
+    monkeypatch.setattr("shiftscope.auditing.predictions.SHOWN", 6)
     monkeypatch.setattr("shiftscope.evaluation.brute.IMAGES", 4)
     data, place = made.noise(count=25), PLACES["canvas"]
     found = audit(made.SmallNet(), data, placement=place, engine="brute")

@@ -48,12 +48,12 @@ def test_a_model_does_not_differ_from_itself(both):
     assert [found[test]["p_value"] for test in ("middle", "worst_case", "mean")] == [1, 1, 1]
 
 
-def test_other_images_or_placements_are_refused(both, made, place):
+def test_other_images_or_placements_raise(both, made, place):
     a, _ = both
     cases = {"differ in dataset: 'made' and 'other'": dataclasses.replace(a, dataset="other"),
              "differ in images: 40 and 39": audit(made.SmallNet(), made.noise(count=40), placement=place, limit=39),
-             "their labels differ": dataclasses.replace(a, labels=a.labels[::-1]),
-             "are of other placements": audit(made.SmallNet(), made.noise(count=40), placement=Placement(
+             "have different labels": dataclasses.replace(a, labels=a.labels[::-1]),
+             "have different placements": audit(made.SmallNet(), made.noise(count=40), placement=Placement(
                  image=(4, 6), canvas=(9, 14), max_shift=1))}
     for words, other in cases.items():
         with pytest.raises(UsageError, match=words):

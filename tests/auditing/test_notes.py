@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftscope.auditing import audit
-from shiftscope.auditing.modes import layers_that_change
+from shiftscope.auditing.model_checks import mode_dependent_layers
 from shiftscope.errors import UsageError, reason_of
 from shiftscope.evaluation import evaluate
-from shiftscope.evaluation.notes import doubtful, few_images, one_class, tie_notes
-from shiftscope.metrics import wilson
+from shiftscope.evaluation.notes import few_images_notes, low_accuracy_notes, one_class_notes, tie_notes
+from shiftscope.metrics import wilson_interval
 from shiftscope.placement import Placement
 
 
@@ -53,7 +53,7 @@ HONEST = {
 
 @pytest.mark.parametrize("name", HONEST)
 @pytest.mark.parametrize("engine", ["auto", "brute"])
-def test_an_honest_model_is_not_doubted(name, engine, made, place):
+def test_a_deterministic_model_has_no_doubts(name, engine, made, place):
     torch.manual_seed(0)
     found = audit(HONEST[name](), made.noise(count=10), placement=place, engine=engine)
     said = " ".join([*found.notes, found.reason])
@@ -61,7 +61,7 @@ def test_an_honest_model_is_not_doubted(name, engine, made, place):
         assert words not in said, said
 
 
-def test_rounding_that_a_model_amplifies_is_called_so(made, place):
+def test_amplified_rounding_is_noted(made, place):
     """A difference of two large numbers loses its digits: in float64 it does not."""
     def loses_digits(x, fc):
         return (3e4 + fc(x)) - 3e4 + 0.5 * (x.mean((1, 2, 3), keepdim=False)[:, None] - len(x) * 1e-4)
@@ -74,24 +74,24 @@ def test_rounding_that_a_model_amplifies_is_called_so(made, place):
     assert not any("influence" in note or "always" in note for note in found.notes)
     assert any("amplifies rounding" in note for note in found.notes)
     other = audit(Calls(loses_digits, body()), made.noise(count=10), placement=place, engine="brute")
-    assert any("influence one another" in note for note in other.notes)  # the batch's size is in the result
+    assert any("influence each other" in note for note in other.notes)  # the batch's size is in the result
 
 
 @pytest.mark.parametrize(("layer", "changes"), [
     (nn.Dropout(0.3), ["Dropout"]), (nn.Dropout(0.0), []), (nn.BatchNorm1d(9 * 14), ["BatchNorm1d"]),
     (nn.BatchNorm1d(9 * 14, track_running_stats=False), []), (nn.LayerNorm(9 * 14), []), (nn.Identity(), []),
     (nn.ReLU(), []), (nn.RReLU(), ["RReLU"])])
-def test_train_mode_is_noted_where_it_changes_something(layer, changes, made, place):
+def test_train_mode_is_noted_if_it_has_an_effect(layer, changes, made, place):
     model = nn.Sequential(nn.Flatten(), layer, nn.Linear(9 * 14, 3)).train()
-    assert layers_that_change(model) == changes
+    assert mode_dependent_layers(model) == changes
     found = audit(model, made.noise(), placement=place)
-    noted = [note for note in found.notes if "came in train mode" in note]
+    noted = [note for note in found.notes if "was in train mode" in note]
     assert bool(noted) == bool(changes) and all(changes[0] in note for note in noted)
     assert model.training
     assert not any("train mode" in note for note in audit(model.eval(), made.noise(), placement=place).notes)
 
 
-def test_modes_of_layers_of_ones_own_and_of_torchscript():
+def test_mode_dependent_custom_layers_and_torchscript():
     class Own(nn.Module):
         def forward(self, x):
             return F.dropout(x, 0.5, self.training)
@@ -100,10 +100,10 @@ def test_modes_of_layers_of_ones_own_and_of_torchscript():
         def forward(self, x):
             return x
 
-    assert layers_that_change(nn.Sequential(Own(), Plain(), nn.LSTM(3, 4), nn.TransformerEncoderLayer(4, 2))) == [
+    assert mode_dependent_layers(nn.Sequential(Own(), Plain(), nn.LSTM(3, 4), nn.TransformerEncoderLayer(4, 2))) == [
         "Dropout", "MultiheadAttention", "Own", "TransformerEncoderLayer"]
     scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)))
-    assert layers_that_change(scripted) == ["Dropout"]
+    assert mode_dependent_layers(scripted) == ["Dropout"]
 
 
 class OwnPolyphase(nn.Module):
@@ -124,7 +124,7 @@ def close_pictures(count=12):
     return torch.from_numpy(images)
 
 
-def test_a_choice_within_the_model_that_rounding_decides_is_noted(made):
+def test_a_selection_that_rounding_decides_is_noted(made):
     torch.manual_seed(0)
     net = nn.Sequential(OwnPolyphase(), nn.Conv2d(1, 8, 3, padding=1, padding_mode="circular"), nn.ReLU(),
                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
@@ -134,43 +134,43 @@ def test_a_choice_within_the_model_that_rounding_decides_is_noted(made):
         net[5].bias -= net(place.place(images, place.centered(len(images))) / 255).mean(0)  # no class wins always
     found = audit(net, made.dataset(images, [0, 1, 2] * 4), placement=place)
     assert found.consistency < 1  # the very fault: a shift changes the prediction
-    assert any("computed again in float64 change" in note and "a choice within the model" in note
+    assert any("computed again in float64 change" in note and "a selection within the model" in note
                for note in found.notes)
     distinct = made.noise(count=12, shape=(1, 8, 8))
     assert not any("float64" in note for note in audit(net, distinct, placement=place).notes)
 
 
-def test_a_single_placement_has_no_odd_words(made):
+def test_the_reason_for_a_single_placement(made):
     place = Placement(image=(9, 14), canvas=(9, 14))
     model = body()
     found = audit(model, made.noise(count=3, shape=(1, 9, 14)), placement=place)
     assert found.engine == "brute" and found.reason == (
-        "brute force, because there is a single placement, which is one pass anyway")
+        "brute force, because there is a single placement")
     asked = audit(model, made.noise(count=3, shape=(1, 9, 14)), placement=place, engine="dense")
     assert asked.engine == "dense" and (asked.predictions == found.predictions).all()
 
 
-def test_no_ratio_of_one(made, place, monkeypatch):
-    monkeypatch.setattr("shiftscope.auditing.choose._brute_seconds", lambda subject: 1.0)
-    monkeypatch.setattr("shiftscope.auditing.choose.fastest", lambda compute: 1.0)
-    monkeypatch.setattr("shiftscope.auditing.selfcheck.fastest", lambda compute: 7.0 * 1.0)
+def test_equal_times_are_reported_without_a_ratio(made, place, monkeypatch):
+    monkeypatch.setattr("shiftscope.auditing.engines._brute_force_seconds", lambda subject: 1.0)
+    monkeypatch.setattr("shiftscope.auditing.engines.fastest", lambda compute: 1.0)
+    monkeypatch.setattr("shiftscope.auditing.self_check.fastest", lambda compute: 7.0 * 1.0)
     found = audit(body(), made.noise(), placement=place)
-    assert found.reason == "one pass gives all 54 placements of an image, on a trial about as fast as one by one"
+    assert found.reason == "one pass computes all 54 placements of an image, on a trial about as fast as brute force"
 
 
 @pytest.mark.parametrize(("text", "kept"), [
     ("aten::foo is missing.\nPlease file an issue at https://github.com/pytorch/pytorch", "aten::foo is missing"),
     ("INTERNAL ASSERT FAILED at x.cpp:3, please report a bug to PyTorch. unknown type", "unknown type"),
     ("\x1b[31mcannot\x1b[0m trace\n\nSet TORCH_LOGS=+export for more.", "cannot trace"), ("", "no reason given")])
-def test_the_advice_of_other_libraries_is_left_out(text, kept):
+def test_advice_of_other_libraries_is_removed(text, kept):
     assert reason_of(RuntimeError(text)) == kept
 
 
-def test_the_advice_of_torch_is_not_in_a_reason(made, place, monkeypatch):
+def test_advice_of_torch_is_removed_from_a_reason(made, place, monkeypatch):
     def raises(*arguments):
         raise RuntimeError("no kernel for this. Please file an issue on GitHub.")
 
-    monkeypatch.setattr("shiftscope.auditing.choose.build_engine", raises)
+    monkeypatch.setattr("shiftscope.auditing.engines.build_engine", raises)
     found = audit(body(), made.noise(), placement=place)
     assert "no kernel for this" in found.reason and "file an issue" not in found.reason
 
@@ -178,20 +178,21 @@ def test_the_advice_of_torch_is_not_in_a_reason(made, place, monkeypatch):
 @pytest.mark.parametrize(("hits", "count", "classes", "said"), [
     (0, 2, 10, False), (1, 2, 2, False), (100, 1000, 10, True), (20, 40, 2, True), (0, 3, 10, False), (0, 40, 4, True),
     (700, 1000, 10, False)])
-def test_near_chance_needs_images(hits, count, classes, said):
-    assert bool(doubtful(hits / count, wilson(hits, count), classes)) == said
+def test_near_chance_requires_enough_images(hits, count, classes, said):
+    assert bool(low_accuracy_notes(hits / count, wilson_interval(hits, count), classes)) == said
 
 
 def test_few_images_ties_and_one_class():
-    assert few_images(99) and not few_images(100)
+    assert few_images_notes(99) and not few_images_notes(100)
     assert tie_notes(0, 1, 1000, 1e-5) == tie_notes(1, 0, 1000, 1e-5) == []
     exact, near = tie_notes(2, 3, 1000, 1e-5)
     assert "2 of 1,000 predictions are exact ties" in exact and "differ by at most 1e-05" in near
     labels, names = np.array([0, 1, 1]), ("cat", "dog")
-    assert one_class(np.array([[1, 1], [1, 1], [1, 1]]), labels, names)
-    assert not one_class(np.array([[1, 1], [1, 0], [1, 1]]), labels, names)
-    assert not one_class(np.array([1, 1]), np.array([1, 1]), names)  # there is one class only
-    assert not one_class(np.array([255, 255, 255]), labels, names) and not one_class(np.array([-1, -1]), labels, names)
+    assert one_class_notes(np.array([[1, 1], [1, 1], [1, 1]]), labels, names)
+    assert not one_class_notes(np.array([[1, 1], [1, 0], [1, 1]]), labels, names)
+    assert not one_class_notes(np.array([1, 1]), np.array([1, 1]), names)  # there is one class only
+    assert not one_class_notes(np.array([255, 255, 255]), labels, names)
+    assert not one_class_notes(np.array([-1, -1]), labels, names)
 
 
 class Draws(nn.Module):
@@ -203,7 +204,7 @@ class Draws(nn.Module):
 
 
 @pytest.mark.parametrize("judge", [audit, evaluate])
-def test_generators_are_seeded_and_left_as_they_were(judge, made, place):
+def test_generators_are_seeded_and_restored(judge, made, place):
     def states():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 

@@ -176,7 +176,7 @@ def test_labels_are_the_argmax_of_what_the_model_returns(kind, mode, engine, mad
         assert found.mean_accuracy == pytest.approx((truth == labels).mean())
         assert found.worst_case_accuracy == (truth == labels).all(1).mean()
         assert found.unanimity == (truth == truth[:, :1]).all(1).mean()
-    assert not any("answers a picture otherwise" in note or "does not always" in note for note in found.notes)
+    assert not any("for an image in another batch" in note or "does not always" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -202,6 +202,6 @@ def test_the_dense_engine_gives_what_the_model_returns(kind, made):
 @pytest.mark.parametrize(("kind", "output_type"), [
     (PriorInPlace, "logits"), (TwoHeads, "probabilities"), (Hierarchical, "probabilities"),
     (Reordered, "log-probabilities"), (Underflow, "log-probabilities"), (Quantized, "logits"), (Body, "logits")])
-def test_what_the_outputs_are_is_found_out_and_stated(kind, output_type, made):
+def test_the_output_type_is_determined_and_recorded(kind, output_type, made):
     data = made.noise(count=12, classes=CLASSES, shape=(1, *IMAGE), seed=2)
     assert audit(kind(), data, placement=placement("canvas")).output_type == output_type

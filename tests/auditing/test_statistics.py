@@ -2,37 +2,37 @@ import numpy as np
 import pytest
 import torch
 
-from shiftscope.auditing.predictions import Answers
-from shiftscope.auditing.selfcheck import SampleCheck, difference, draw_sample, tolerance
-from shiftscope.auditing.shown import Shown, half, shown_count
+from shiftscope.auditing.predictions import PlacementPredictions, ShownImages, shown_count, to_float16
+from shiftscope.auditing.self_check import SampleCheck, difference, draw_sample
 from shiftscope.auditing.statistics import agreement, figures
 from shiftscope.errors import UsageError
+from shiftscope.metrics import rounding_tolerance
 
 
-def test_more_classes_than_a_byte_holds():
+def test_more_than_255_classes():
     logits = torch.zeros(1, 3, 300)
     logits[0, 0, 299], logits[0, 1, 255], logits[0, 2, 0] = 1.0, 1.0, torch.inf
-    predictions = Answers(torch.tensor([299]), 3, 300)
+    predictions = PlacementPredictions(torch.tensor([299]), 3, 300)
     predictions.add(0, logits)
     assert predictions.classes.dtype == np.uint16 and predictions.classes.tolist() == [[299, 255, 65535]]
-    with pytest.raises(UsageError, match="at most 65,535 classes apart, got 70,000"):
-        Answers(torch.tensor([0]), 1, 70_000)
+    with pytest.raises(UsageError, match="at most 65,535 classes, got 70,000"):
+        PlacementPredictions(torch.tensor([0]), 1, 70_000)
 
 
-def test_one_class_alone_is_always_right():
-    predictions = Answers(torch.tensor([0]), 2, 1)
+def test_a_single_class_is_always_correct():
+    predictions = PlacementPredictions(torch.tensor([0]), 2, 1)
     predictions.add(0, torch.tensor([[[3.0], [4.0]]]))
     assert predictions.classes.tolist() == [[0, 0]] and predictions.ties.tolist() == [0]
 
 
-def test_an_image_without_a_finite_answer_has_no_margin():
-    predictions = Answers(torch.tensor([0, 0]), 2, 2)
+def test_an_image_without_finite_predictions_has_no_margin():
+    predictions = PlacementPredictions(torch.tensor([0, 0]), 2, 2)
     predictions.add(0, torch.tensor([[[torch.nan, 0.0], [0.0, torch.inf]], [[2.0, 1.0], [torch.nan, 1.0]]]))
     assert np.isnan(predictions.margins[0]).all() and predictions.margins[1].tolist() == [1, 1]
     assert predictions.worst.tolist() == [0, 1] and predictions.classes.tolist() == [[255, 255], [0, 255]]
 
 
-def test_answers_that_are_not_finite_are_a_class_of_their_own():
+def test_nonfinite_predictions_form_their_own_class():
     consistency, same = agreement(np.array([[255, 255], [1, 255]], dtype=np.uint8), 3)
     assert consistency.tolist() == [1, 0.5] and same.tolist() == [True, False]
 
@@ -44,7 +44,7 @@ def test_agreement_in_blocks(monkeypatch):
     assert all((a == b).all() for a, b in zip(whole, agreement(predictions, 3), strict=True))
 
 
-def test_intervals_hold_their_figures():
+def test_intervals_contain_their_figures():
     generator = np.random.default_rng(1)
     found = figures(generator.integers(0, 3, (200, 30)).astype(np.uint8), generator.integers(0, 3, 200), 3, 7)
     assert set(found["intervals"]) == {"mean_accuracy", "worst_case_accuracy", "consistency", "unanimity",
@@ -53,16 +53,16 @@ def test_intervals_hold_their_figures():
         assert 0 <= low <= found[name] <= high <= 1
 
 
-def test_what_float16_cannot_hold_is_moved_with_its_row_or_cut_off():
-    assert half(torch.tensor([[1e6, -torch.inf, 1e6 - 2], [3.0, -1e6, 0.5]])).tolist() == [
+def test_values_beyond_float16_are_shifted_or_clamped():
+    assert to_float16(torch.tensor([[1e6, -torch.inf, 1e6 - 2], [3.0, -1e6, 0.5]])).tolist() == [
         [0, -np.inf, -2], [3, -65504, 0.5]]
-    assert np.isnan(half(torch.tensor([torch.nan]))).all()
-    assert half(torch.tensor([[torch.inf, 1.0]])).tolist() == [[np.inf, 1]]
+    assert np.isnan(to_float16(torch.tensor([torch.nan]))).all()
+    assert to_float16(torch.tensor([[torch.inf, 1.0]])).tolist() == [[np.inf, 1]]
 
 
-def test_huge_scores_show_fewer_images():
+def test_large_scores_show_fewer_images():
     assert shown_count(100, 50_000, 1000) == 2 and shown_count(1, 50_000, 1000) == 1
-    shown = Shown(3, 4, 2)
+    shown = ShownImages(3, 4, 2)
     shown.add(0, torch.zeros(1, 4, 2), np.zeros((1, 4), np.uint8))
     assert shown.arrays(3)[0].tolist() == [0] and shown.arrays(3)[1].shape == (1, 4, 2)
 
@@ -72,56 +72,57 @@ def test_the_sample_is_random_and_repeats():
     assert sample.images.equal(again.images) and sample.columns.equal(again.columns)
     assert not sample.images.equal(other.images)
     assert len(sample.images.unique()) == 32 and sample.images.max() > 5000 and sample.columns.max() > 700
-    assert sample.size == 256
+    assert sample.columns.numel() == 256
 
 
-def test_differences_and_what_rounding_explains():
+def test_the_rounding_tolerance_scales_with_the_outputs():
     logits = torch.tensor([[3.0, -40.0], [torch.nan, 1.0]])
-    assert tolerance(logits, torch.float32) == pytest.approx(21.5e-5)  # both are 21.5 from their mean
-    assert tolerance(1e-9 * logits, torch.float32) == pytest.approx(21.5e-14)
-    assert tolerance(logits + 1e6, torch.float32) == pytest.approx(4 * 2**-23 * 1e6, rel=1e-3)  # no digits are left
-    assert tolerance(logits, torch.float16) == pytest.approx(4 * 2**-10 * 40)
-    assert tolerance(torch.zeros(2, 2), torch.float32) == tolerance(torch.zeros(0, 2), torch.float32) == 0
+    assert rounding_tolerance(logits, torch.float32) == pytest.approx(21.5e-5)  # both are 21.5 from their mean
+    assert rounding_tolerance(1e-9 * logits, torch.float32) == pytest.approx(21.5e-14)
+    assert rounding_tolerance(logits + 1e6, torch.float32) == pytest.approx(4 * 2**-23 * 1e6, rel=1e-3)
+    assert rounding_tolerance(logits, torch.float16) == pytest.approx(4 * 2**-10 * 40)
+    assert rounding_tolerance(torch.zeros(2, 2), torch.float32) == 0
+    assert rounding_tolerance(torch.zeros(0, 2), torch.float32) == 0
 
 
 @pytest.mark.parametrize("mask", [-torch.inf, -1e9, torch.finfo(torch.float32).min])
 def test_masked_classes_do_not_make_the_tolerance_larger(mask):
     logits = torch.tensor([[3.0, -4.0, 0.0, 1.0]]).expand(5, -1)
     masked = torch.cat((logits, torch.full((5, 6), mask)), 1)
-    assert tolerance(masked, torch.float32) == pytest.approx(tolerance(logits, torch.float32))
+    assert rounding_tolerance(masked, torch.float32) == pytest.approx(rounding_tolerance(logits, torch.float32))
     assert difference(masked, masked) == 0
 
 
-def test_infinities_differ_unless_they_are_the_same():
+def test_only_equal_infinities_are_equal():
     row = torch.tensor([[1.0, -torch.inf, 0.0]])
     assert difference(row, row) == 0
     for other in ([[1.0, torch.inf, 0.0]], [[1.0, torch.nan, 0.0]], [[1.0, -5.0, 0.0]]):
         assert difference(torch.tensor(other), row) == torch.inf
 
 
-def test_log_probabilities_of_nothing_are_the_same_by_rounding():
+def test_tiny_log_probabilities_are_equal():
     """log(softmax) is -inf or -103, depending on the last digit of what went in."""
     row = torch.tensor([[0.0, -torch.inf, -torch.inf]])
     assert difference(torch.tensor([[0.0, -103.3, -102.6]]), row) == 0
     assert difference(torch.tensor([[0.0, -20.0, -102.6]]), row) > 1
 
 
-def test_the_logarithm_of_no_probability_is_no_missing_prediction():
-    predictions = Answers(torch.tensor([0, 1]), 2, 3)
+def test_minus_infinity_is_not_a_nonfinite_prediction():
+    predictions = PlacementPredictions(torch.tensor([0, 1]), 2, 3)
     predictions.add(0, torch.tensor([[[-torch.inf, 1.0, 0.0], [2.0, -torch.inf, -torch.inf]],
                                  [[-torch.inf] * 3, [0.0, torch.inf, 1.0]]]))
     assert predictions.classes.tolist() == [[1, 0], [255, 255]]
     assert predictions.margins[0, 0] == -np.inf and predictions.worst.tolist() == [0, 0]
 
 
-def test_the_worst_placement_is_the_one_that_is_not_finite():
-    predictions = Answers(torch.tensor([0]), 3, 2)
+def test_a_nonfinite_placement_is_the_worst():
+    predictions = PlacementPredictions(torch.tensor([0]), 3, 2)
     predictions.add(0, torch.tensor([[[-torch.inf, 1.0], [2.0, 1.0], [torch.nan, 1.0]]]))
     assert predictions.worst.tolist() == [2]
 
 
 def test_half_precision_and_exact_ties():
-    predictions = Answers(torch.tensor([1]), 2, 3, tolerance=0.01)
+    predictions = PlacementPredictions(torch.tensor([1]), 2, 3, tolerance=0.01)
     predictions.add(0, torch.tensor([[[1.0, 1.0, 0.0], [1.0, 1.0078125, 1.0]]], dtype=torch.bfloat16))
     assert predictions.classes.tolist() == [[0, 1]]
     assert predictions.exact_ties.tolist() == [1] and predictions.ties.tolist() == [1]

@@ -158,7 +158,7 @@ def test_every_layer_in_every_mode(name, brute):
 
 
 @pytest.mark.parametrize("name", ["linear", "two strides of odd sizes", "residual", "max pools"])
-def test_parts_of_the_placements(name, brute):
+def test_subsets_of_the_placements(name, brute):
     model = made(name)
     for where in ("near", "steps", "rolled", "texture", "cropped"):
         agree(model, PLACEMENTS[where], images(PLACEMENTS[where]), brute)
@@ -195,11 +195,11 @@ def test_circular_padding_is_exact_on_a_torus(mode, brute):
     agree(model, place, images(place, channels=1), brute)
 
 
-def test_circular_padding_of_a_canvas_that_strides_do_not_divide_is_refused():
+def test_circular_padding_requires_a_canvas_that_strides_divide():
     model = nn.Sequential(conv(1, 3, 3, stride=2), conv(3, 3, 3, padding=1, padding_mode="circular"), nn.Flatten(),
                           nn.LazyLinear(2))
     model(torch.zeros(1, 1, 9, 12))
-    with pytest.raises(NotDense, match="circular padding repeats each window after 4 places of stride 2, the canvas "
+    with pytest.raises(NotDense, match="circular padding repeats each window after 4 positions of stride 2, the canvas "
                                        "after 9 pixels"):
         build_dense(model, Placement(image=(3, 5), canvas=(9, 12), mode="circular"), (1, 3, 5))
 
@@ -219,21 +219,21 @@ def test_zero_padding_is_exact_where_it_continues_the_background(brute):
         agree(model, place, images(place), brute)
 
 
-def test_padding_inside_is_exact_while_no_window_shows_the_image_near_its_border(brute):
+def test_inner_padding_is_exact_if_no_window_has_the_image_near_its_border(brute):
     torch.manual_seed(0)
     model = nn.Sequential(conv(2, 3, 3, bias=False), nn.ReLU(), conv(3, 4, 3, padding=1), nn.Flatten(),
                           nn.Linear(4 * 63, 2)).double()
     far = Placement(image=(2, 2), canvas=CANVAS, max_shift=1)
     agree(model, far, images(far), brute)
-    with pytest.raises(NotDense, match="2 cannot go dense: zero padding hides what the image reaches"):
+    with pytest.raises(NotDense, match="support 2: zero padding hides values that the image reaches"):
         build_dense(model, Placement(image=(2, 2), canvas=CANVAS), (2, 2, 2))
 
 
 @pytest.mark.parametrize("sides", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)])
-def test_each_side_of_a_padding_is_looked_at(sides):
+def test_each_side_of_a_padding_is_checked(sides):
     model = Lambda(lambda self, x: self.out(F.pad(self.a(x), sides).amax((2, 3))), a=conv(2, 3, 3, bias=False),
                    out=nn.Linear(3, 2))
-    with pytest.raises(NotDense, match="pad cannot go dense: zero padding hides what the image reaches there"):
+    with pytest.raises(NotDense, match="support pad: zero padding hides values that the image reaches in"):
         build_dense(model, PLACEMENTS["canvas"], (2, *IMAGE))
 
 
@@ -246,10 +246,10 @@ def test_a_roll_of_the_whole_canvas_is_exact_on_a_torus(mode, brute):
     agree(model, place, images(place), brute)
 
 
-def test_zero_padding_that_paints_a_frame_is_refused():
+def test_zero_padding_that_differs_from_the_background_is_not_supported():
     model = padded_first(80, normalize=True)
     model(torch.zeros(1, 2, *CANVAS).double())
-    with pytest.raises(NotDense, match="1 cannot go dense: zero padding differs from what the empty canvas gives"):
+    with pytest.raises(NotDense, match="support 1: zero padding differs from the values for the empty canvas"):
         build_dense(model, Placement(image=IMAGE, canvas=CANVAS, background=0), (2, *IMAGE))
-    with pytest.raises(NotDense, match="cuts the picture off at each window's own border"):
+    with pytest.raises(NotDense, match="cuts the image off at the border of each window"):
         build_dense(model, PLACEMENTS["crop"], (2, 12, 14))

@@ -38,7 +38,7 @@ def test_the_course_models(model, background, brute):
                                rtol=1e-9, atol=1e-10)
 
 
-def test_a_model_that_answers_by_offset_gets_its_map_the_right_way_round():
+def test_placements_are_in_the_order_of_the_offsets():
     class Position(nn.Module):  # one pixel of light: its row and its column on the canvas
         def forward(self, x):
             rows, columns = torch.arange(6.0, dtype=x.dtype), torch.arange(8.0, dtype=x.dtype)
@@ -54,7 +54,7 @@ def test_a_model_that_answers_by_offset_gets_its_map_the_right_way_round():
     assert not torch.allclose(predictions.transpose(0, 1).reshape(4, 5, 2), predictions)
 
 
-def test_a_stride_of_two_sees_every_second_place_of_an_impulse():
+def test_a_stride_of_two_reads_every_second_position_of_an_impulse():
     class Subsampled(nn.Module):
         def forward(self, x):
             return torch.cat((x[:, :, ::2, ::2].amax((2, 3)), x.amax((2, 3))), 1)
@@ -84,15 +84,15 @@ def test_batches_of_any_size_in_passes_of_any_size():
     whole = engine.logits(images)
     engine._pass = 3
     torch.testing.assert_close(engine.logits(images), whole, rtol=1e-12, atol=1e-12)
-    assert engine.name == "dense" and engine.images_at_once >= 1 and torch.equal(images, before)
+    assert engine.name == "dense" and engine.images_per_call >= 1 and torch.equal(images, before)
     assert engine.logits(images[:0]).shape == (0, 20, 2) and engine.logits(images[:1]).shape == (1, 20, 2)
     assert not whole.requires_grad
 
 
-def test_the_memory_budget_sets_how_many_images_go_at_once():
+def test_the_memory_limit_sets_images_per_call():
     wide = build_dense(ended(conv(1, 64, 3), width=64 * 24), PLACE, (1, 3, 4))
     narrow = build_dense(ended(conv(1, 2, 3), width=2 * 24), PLACE, (1, 3, 4))
-    assert wide.images_at_once == 2**28 // (64 * 5 * 6 * 4) < narrow.images_at_once
+    assert wide.images_per_call == 2**28 // (64 * 5 * 6 * 4) < narrow.images_per_call
 
 
 def reads_again(self, x):
@@ -107,7 +107,7 @@ def reads_a_part(self, x):
 
 
 @pytest.mark.parametrize("function", [reads_again, reads_a_part])
-def test_values_are_not_written_over_while_another_layer_needs_them(function, brute):
+def test_values_are_not_overwritten_before_their_last_use(function, brute):
     torch.manual_seed(0)
     model = Lambda(function, a=conv(1, 3, 2), out=nn.Linear(3 * 35, 2)).double()
     images = torch.randint(0, 256, (2, 1, 3, 4), dtype=torch.uint8)
@@ -115,7 +115,7 @@ def test_values_are_not_written_over_while_another_layer_needs_them(function, br
                                rtol=1e-9, atol=1e-12)
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_unchanged():
     model = ended(conv(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(), width=72).train()
     model[2].eval()
     model[0].weight.requires_grad_(False)
@@ -136,18 +136,18 @@ def two_sizes(self, x):
 REFUSED = {
     "zero padding": (lambda: ended(conv(1, 2, 3), conv(2, 3, 3, padding=1), width=72), "1", "zero padding"),
     "same padding": (lambda: ended(conv(1, 2, 2), conv(2, 3, 2, padding="same"), width=105), "1", "zero padding"),
-    "reflection": (lambda: ended(nn.ReflectionPad2d(1), width=80), "0", "reflect padding shows each window"),
+    "reflection": (lambda: ended(nn.ReflectionPad2d(1), width=80), "0", "reflect padding depends on the border"),
     "padded pool": (lambda: ended(conv(1, 2, 3), nn.MaxPool2d(3, 1, padding=1), width=48), "1", "minus infinity"),
     "padded average": (lambda: ended(nn.AvgPool2d(3, 1, padding=1, count_include_pad=False), width=48), "0",
-                       "averages over fewer places"),
+                       "averages over fewer positions"),
     "ceil": (lambda: ended(nn.MaxPool2d(3, ceil_mode=True), width=6), "0", "with ceil_mode"),
     "transposed": (lambda: ended(nn.ConvTranspose2d(1, 2, 2), width=126), "0", "there is no rule for this operation"),
     "group norm": (lambda: ended(conv(1, 4, 3), nn.GroupNorm(2, 4), width=96), "1", "there is no rule"),
     "layer norm": (lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 2)), "1", "it normalizes over"),
     "gate": (lambda: Lambda(two_sizes, a=conv(1, 2, 3), out=nn.Linear(48, 2)), "mul",
-             "it joins maps of 4 x 6 and 1 x 1: one value for a whole window"),
+             "it joins maps of 4 x 6 and 1 x 1: a value for a whole window"),
     "position map": (lambda: Lambda(lambda self, x: self.out((x + self.map).flatten(1)), map=nn.Parameter(
-        torch.rand(6, 8)), out=nn.Linear(48, 2)), "add", r"of shape \(6, 8\) differs from place to place"),
+        torch.rand(6, 8)), out=nn.Linear(48, 2)), "add", r"of shape \(6, 8\) differs between positions"),
     "uneven": (lambda: ended(nn.AdaptiveAvgPool2d((4, 3)), width=12), "0", "does not divide into 4 x 3"),
     "rows": (lambda: nn.Sequential(nn.Linear(8, 3), nn.Flatten(), nn.Linear(18, 2)), "0", "it mixes rows or columns"),
     "batch": (lambda: Lambda(lambda self, x: self.out((x - x.mean(0, keepdim=True)).flatten(1)),
@@ -162,26 +162,26 @@ REFUSED = {
            "Could not guard on data-dependent"),
     "raises": (lambda: Lambda(lambda self, x: x[:, :, :, :, None, 1].missing), "Lambda", "cannot be read"),
     "tuple": (lambda: Lambda(lambda self, x: (x.flatten(1), x)), "Lambda", "must return one tensor, it returns 2"),
-    "map": (lambda: conv(1, 2, 3), "conv2d", r"must be \(batch, classes\), it is \(2, 2, 4, 6\)"),
-    "flat map": (lambda: nn.Flatten(), "reshape", "holds several places of the window"),
+    "map": (lambda: conv(1, 2, 3), "conv2d", r"must be \(batch, classes\), got \(2, 2, 4, 6\)"),
+    "flat map": (lambda: nn.Flatten(), "reshape", "several positions of the window"),
     "wrong canvas": (lambda: TwoFullNet(canvas=(7, 7)), "TwoFullNet", "UsageError"),
     "circular on a part": (lambda: ended(conv(1, 2, 3), conv(2, 2, 3, padding=1, padding_mode="circular"), width=48),
-                           "1", "circular padding repeats each window after 4 places"),
+                           "1", "circular padding repeats each window after 4 positions"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_go_dense_names_layer_and_reason(name):
+def test_unsupported_models_name_layer_and_reason(name):
     make, layer, reason = REFUSED[name]
     model = make()
     with pytest.raises(NotDense, match=reason) as caught:
         build_dense(model, PLACE, (1, 3, 4))
-    assert caught.value.layer == layer and str(caught.value).startswith(f"{layer} cannot go dense: ")
+    assert caught.value.layer == layer and str(caught.value).startswith(f"the dense engine does not support {layer}: ")
     assert isinstance(caught.value, ShiftscopeError) and caught.value.reason in str(caught.value)
     assert model.training
 
 
-def test_a_model_that_keeps_count_is_refused():
+def test_a_model_with_state_is_not_supported():
     class Counting(nn.Module):
         def __init__(self):
             super().__init__()
@@ -192,12 +192,12 @@ def test_a_model_that_keeps_count_is_refused():
             return x.flatten(1) * self.calls
 
     model = Counting()
-    with pytest.raises(NotDense, match="Counting cannot go dense: it changes its own calls each time it is called"):
+    with pytest.raises(NotDense, match="support Counting: it changes its own calls each time it is called"):
         build_dense(model, PLACE, (1, 3, 4))
     assert model.calls == 0
 
 
-def test_a_function_is_a_model_as_elsewhere_and_what_is_none_is_one_sentence():
+def test_functions_are_models_and_other_objects_raise():
     inner = nn.Linear(6 * 8, 3)
     images = torch.arange(24, dtype=torch.uint8).view(2, 1, 3, 4)
     found = build_dense(lambda pixels: inner(pixels.flatten(1)), PLACE, (1, 3, 4)).logits(images)
@@ -210,23 +210,23 @@ def test_a_function_is_a_model_as_elsewhere_and_what_is_none_is_one_sentence():
             prove_invariance(none, PLACE, (1, 3, 4))
 
 
-def test_ceil_mode_is_fine_where_it_changes_nothing(brute):
+def test_ceil_mode_without_effect_is_supported(brute):
     model = ended(nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d((1, 2), ceil_mode=True), width=6).double()
     images = torch.randint(0, 256, (2, 1, 3, 4), dtype=torch.uint8)
     torch.testing.assert_close(build_dense(model, PLACE, (1, 3, 4)).logits(images), brute(model, PLACE, images),
                                rtol=1e-9, atol=1e-12)
 
 
-def test_placements_without_a_field_are_refused():
+def test_placements_without_a_field_are_not_supported():
     model = TwoFullNet(3, canvas=(30, 30))
     still = Placement(image=(3, 4), canvas=(30, 30), background=texture((30, 30)))
-    with pytest.raises(NotDense, match="background cannot go dense: a textured background stands still"):
+    with pytest.raises(NotDense, match="support background: a textured background does not move"):
         build_dense(model, still, (1, 3, 4))
-    with pytest.raises(NotDense, match="placement cannot go dense: step 9 asks for 9 of 361 windows"):
+    with pytest.raises(NotDense, match="support placement: step 9 uses 9 of 361 windows"):
         build_dense(model, Placement(image=(3, 4), canvas=(30, 30), step=9), (1, 3, 4))
 
 
-def test_images_of_another_size_are_named():
+def test_images_of_another_size_raise():
     with pytest.raises(UsageError, match=r"shape must end in \(3, 4\), the placement's image, got \(1, 4, 3\)"):
         build_dense(TwoFullNet(canvas=(6, 8)), PLACE, (1, 4, 3))
     engine = build_dense(TwoFullNet(canvas=(6, 8)), PLACE, (1, 3, 4))

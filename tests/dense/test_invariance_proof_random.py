@@ -207,7 +207,7 @@ def check(examples):
     return counts["refused"], counts["differs"] + counts["flat"], counts["differs"]
 
 
-def test_drawn_nets_that_are_proved_answer_alike_everywhere():
+def test_random_nets_with_a_proof_are_invariant():
     refused, proved, differ = check(EXAMPLES)
     assert proved >= 0.15 * EXAMPLES and refused >= 0.15 * EXAMPLES and differ >= 0.7 * proved
 

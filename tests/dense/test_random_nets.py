@@ -201,7 +201,7 @@ def check(examples):
     return counts[True], counts[False]
 
 
-def test_drawn_nets_go_dense_and_give_what_they_give():
+def test_dense_outputs_of_random_nets_equal_the_plain_outputs():
     dense, refused = check(EXAMPLES)
     assert dense >= 0.95 * (dense + refused) and dense + refused >= EXAMPLES
 

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from shiftscope.dense import NotDense, build_dense, placement_average
-from shiftscope.dense.shifts import dense_shifts
+from shiftscope.dense.shifts import DenseShifts, PhaseAverageEngine, build_engine
 from shiftscope.errors import UsageError
-from shiftscope.layers import BackgroundPad2d, PlacementAverage
+from shiftscope.evaluation.brute import BruteForceEngine
+from shiftscope.layers import BackgroundPad2d, PhaseAverage, PlacementAverage
 from shiftscope.models import TwoConvTwoFullNet
+from shiftscope.models.repair import repair
 from shiftscope.placement import Placement
 
 
@@ -23,17 +25,17 @@ def net(*end, canvas=(7, 9)):
 
 
 @pytest.mark.parametrize("end", [(), (nn.LogSoftmax(1),), (nn.Softmax(-1),)])
-def test_outputs_of_all_rolls_in_order_final_softmax_included(end):
+def test_dense_shifts_returns_the_outputs_of_all_rolls_in_order(end):
     model, x = net(*end), torch.randn(3, 2, 7, 9, dtype=torch.float64)
     before = x.clone()
     with torch.no_grad():
         expected = torch.stack([model(x.roll((dy, dx), (2, 3))) for dy in range(7) for dx in range(9)], 1)
-    torch.testing.assert_close(dense_shifts(model, (2, 7, 9))(x), expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(DenseShifts(model, (2, 7, 9))(x), expected, rtol=1e-10, atol=1e-12)
     assert x.equal(before)
 
 
 @pytest.mark.parametrize("of", ["logits", "probabilities"])
-def test_the_fast_average_is_that_of_the_loop_and_indifferent_to_all_shifts(of):
+def test_the_fast_average_equals_the_loop_and_is_shift_invariant(of):
     model, x = net(nn.LogSoftmax(1)), 5 * torch.randn(3, 2, 7, 9, dtype=torch.float64)
     fast, loop = placement_average(model, (2, 7, 9), of=of).eval(), PlacementAverage(model, of=of).eval()
     assert fast.all_shifts is not None
@@ -61,16 +63,16 @@ def test_the_course_convnet_before_any_training():
     assert (still[0] - still[1]).abs().max() > 1e-2
 
 
-def test_float_pixels_are_answered_as_the_images_are_they_came_from():
+def test_float_pixels_give_the_same_logits_as_uint8_images():
     model = nn.Sequential(nn.BatchNorm2d(2), *net()).double().eval()  # a first step that works in place
     nn.init.constant_(model[0].weight, 3)
     place = Placement(image=(3, 4), canvas=(7, 9), background=30)
     engine, images = build_dense(model, place, (2, 3, 4)), torch.randint(0, 256, (5, 2, 3, 4), dtype=torch.uint8)
     engine._pass, pixels = 2, images.double() / 255
-    torch.testing.assert_close(engine.of_pixels(pixels), engine.logits(images), rtol=0, atol=1e-12)
+    torch.testing.assert_close(engine.logits(pixels), engine.logits(images), rtol=0, atol=1e-12)
     assert pixels.equal(images.double() / 255)
     with pytest.raises(UsageError, match=r"images must be \(batch, 2, 3, 4\) for this engine, got \(1, 2, 4, 3\)"):
-        engine.of_pixels(torch.zeros(1, 2, 4, 3))
+        engine.logits(torch.zeros(1, 2, 4, 3))
 
 
 @pytest.mark.parametrize("change", [
@@ -80,7 +82,7 @@ def test_float_pixels_are_answered_as_the_images_are_they_came_from():
     lambda model: setattr(model[3], "weight", nn.Parameter(torch.randn_like(model[3].weight))),
     lambda model: model.float(),
 ])
-def test_changed_weights_are_seen(change):
+def test_changed_weights_build_a_new_engine(change):
     repaired, x = placement_average(net(), (2, 7, 9), of="logits").eval(), torch.rand(2, 2, 7, 9, dtype=torch.float64)
     with torch.no_grad():
         before = repaired(x)
@@ -94,7 +96,7 @@ def test_changed_weights_are_seen(change):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
-def test_a_copy_is_no_longer_tied_to_the_original(copied):
+def test_a_copy_is_independent_of_the_original(copied):
     repaired, x = placement_average(net(), (2, 7, 9)).eval(), torch.rand(2, 2, 7, 9, dtype=torch.float64)
     other = copied(repaired)
     before = repaired(x)
@@ -103,7 +105,7 @@ def test_a_copy_is_no_longer_tied_to_the_original(copied):
     assert other.all_shifts.model is other.model and (repaired(x) - before).abs().max() > 1e-3
 
 
-def test_gradients_and_training_take_the_loop():
+def test_gradients_and_training_use_the_loop():
     repaired, x = placement_average(net(), (2, 7, 9)), torch.rand(1, 2, 7, 9, dtype=torch.float64)
     repaired.train()(x).sum().backward()
     assert all(p.grad is not None for p in repaired.parameters())
@@ -111,10 +113,10 @@ def test_gradients_and_training_take_the_loop():
     assert repaired.eval()(asked).requires_grad and not repaired(x).requires_grad
 
 
-def test_what_has_no_twin_is_averaged_by_the_loop():
+def test_unsupported_models_are_averaged_by_the_loop():
     padded = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(40, 3)).double().eval()
-    with pytest.raises(NotDense, match="0 cannot go dense: zero padding"):
-        dense_shifts(padded, (1, 4, 5))
+    with pytest.raises(NotDense, match="support 0: zero padding"):
+        DenseShifts(padded, (1, 4, 5))
     repaired, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
     assert repaired.all_shifts is None
     still = repaired(x)
@@ -123,7 +125,7 @@ def test_what_has_no_twin_is_averaged_by_the_loop():
             torch.testing.assert_close(repaired(x.roll((dy, dx), (2, 3))), still, rtol=0, atol=1e-12)
 
 
-def test_the_dense_engine_follows_a_padding_that_is_the_background(brute):
+def test_the_dense_engine_supports_padding_with_the_background(brute):
     torch.manual_seed(0)
     first, background = nn.Conv2d(1, 3, 3).double(), 64 / 255
     constant = first.weight.sum((1, 2, 3)) * background + first.bias  # what the empty canvas gives after it
@@ -137,3 +139,35 @@ def test_the_dense_engine_follows_a_padding_that_is_the_background(brute):
     assert (expected[0] - expected[1]).abs().max() > 1e-2
 
 
+def course_net(canvas):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TwoConvTwoFullNet(canvas=canvas, classes=4).double().eval()
+
+
+@pytest.mark.parametrize("mode", ["canvas", "circular"])
+@pytest.mark.parametrize("of", ["logits", "probabilities"])
+def test_phase_averages_equal_the_plain_model_at_every_placement(mode, of):
+    place = Placement(image=(6, 9), canvas=(16, 20), mode=mode, background=40)
+    average = PhaseAverage(course_net((16, 20)), (4, 2), of=of).eval()
+    images = torch.randint(0, 256, (3, 1, 6, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    engine = PhaseAverageEngine(average, place, (1, 6, 9))
+    found, plain = engine.logits(images), BruteForceEngine(average, place, (1, 6, 9)).logits(images)
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-9)
+    assert (found[0] - found[1]).abs().max() > 1e-2 and (found[:, 0] - found[:, 7]).abs().max() > 1e-6
+
+
+def test_phase_averages_require_rolls():
+    average = PhaseAverage(course_net((16, 20)), 4)
+    for place, shape in ((Placement(image=(20, 24), canvas=(16, 20), mode="crop"), (1, 20, 24)),
+                         (Placement(image=(6, 9), canvas=(16, 20), background=torch.zeros(16, 20, dtype=torch.uint8)),
+                          (1, 6, 9))):
+        with pytest.raises(NotDense, match="the placements are not rolls of one canvas"):
+            PhaseAverageEngine(average, place, shape)
+
+
+def test_a_repaired_phase_average_has_its_own_engine():
+    place = Placement(image=(6, 9), canvas=(16, 20))
+    repaired = repair(course_net((16, 20)), (1, 16, 20), method="phase-average")
+    assert isinstance(build_engine(repaired, place, (1, 6, 9)), PhaseAverageEngine)
+    assert not isinstance(build_engine(course_net((16, 20)), place, (1, 6, 9)), PhaseAverageEngine)

@@ -47,7 +47,7 @@ def test_confidence_is_the_probability_that_the_model_states(end, kind):
     assert found.predictions.tolist() == expected.indices.tolist()
 
 
-def test_what_the_caller_says_counts():
+def test_the_given_output_type_is_used():
     found = evaluate(Net(nn.Softmax(1)), dataset(), placement=PLACE, output_type="logits")
     np.testing.assert_allclose(found.confidence, scores(found).softmax(1).softmax(1).max(1).values, atol=1e-6)
     with pytest.raises(UsageError, match="output_type is 'probabilities', but the model returned values from -"):
@@ -79,7 +79,7 @@ def test_a_row_without_a_finite_maximum_has_no_prediction():
     found = evaluate(Net(Broken()), dataset(), placement=PLACE)
     assert found.nonfinite == 3 and found.predictions[:3].tolist() == [-1, -1, -1]
     assert found.confidence[:3].tolist() == [0, 0, 0] and (found.predictions[3:] >= 0).all()
-    assert any("3 images gave outputs that are not finite" in note for note in found.notes)
+    assert any("3 of 120 images have non-finite outputs" in note for note in found.notes)
 
 
 class Steps(nn.Module):
@@ -99,5 +99,5 @@ def test_one_class_and_few_images():
     net = Net(nn.Identity())
     net.fc.bias.data += torch.tensor([0.0, 1000.0, 0.0])
     notes = evaluate(net, dataset(30), placement=PLACE).notes
-    assert any("one class, 'b', is predicted for everything" in note for note in notes)
+    assert any("one class, 'b', is predicted for all images" in note for note in notes)
     assert any("fewer than 100 images (30)" in note for note in notes)

@@ -64,7 +64,7 @@ def _first_white(image):
     return int((image[0].amax(0) == 255).nonzero()[0, 0])
 
 
-def test_outputs_that_are_not_finite_count_as_wrong_and_are_reported():
+def test_nonfinite_outputs_count_as_incorrect():
     class Broken(nn.Module):
         def forward(self, pixels):
             outputs = torch.zeros(len(pixels), 3)
@@ -74,10 +74,10 @@ def test_outputs_that_are_not_finite_count_as_wrong_and_are_reported():
     found = evaluate(Broken(), dataset(), placement=PLACE)
     assert found.accuracy == {"random": 0.0, "centered": 0.0} and found.nonfinite == 300
     assert found.confusion.sum() == 0 and (found.predictions == -1).all()
-    assert any("300 images gave outputs that are not finite" in note for note in found.notes)
+    assert any("300 of 300 images have non-finite outputs" in note for note in found.notes)
 
 
-def test_near_chance_is_warned_about():
+def test_accuracy_near_chance_is_noted():
     class Constant(nn.Module):
         def forward(self, pixels):
             return torch.eye(3)[torch.zeros(len(pixels), dtype=torch.int64)]
@@ -96,7 +96,7 @@ def test_mode_and_gradients_are_restored_also_after_an_error():
     assert model.training and not model[1].training and torch.is_grad_enabled()
 
 
-def test_records_come_back_from_the_disk(tmp_path):
+def test_saved_records_load(tmp_path):
     found = evaluate(AnswersByColumn(), dataset(), placement=PLACE)
     found.save(tmp_path)
     again = Evaluation.load(tmp_path)

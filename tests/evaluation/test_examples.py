@@ -5,7 +5,7 @@ import torch
 
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.evaluation import evaluate
-from shiftscope.evaluation.examples import BYTES, EACH, examples
+from shiftscope.evaluation.accuracy import CELL, CELL_BYTES, cell_examples
 from shiftscope.models import build_model
 from shiftscope.placement import Placement
 
@@ -22,15 +22,15 @@ def test_each_cell_has_its_first_images():
     expected = []
     for index, cell in enumerate(zip(labels.tolist(), said.tolist(), strict=True)):
         seen[cell] += 1
-        if cell[1] >= 0 and seen[cell] <= EACH:
+        if cell[1] >= 0 and seen[cell] <= CELL:
             expected.append(index)
-    assert examples(labels, said, 3, (1, 28, 28)).tolist() == expected and len(expected) == 9 * EACH
+    assert cell_examples(labels, said, 3, (1, 28, 28)).tolist() == expected and len(expected) == 9 * CELL
 
 
 @pytest.mark.parametrize("most, wrong, right", [(6, 6, 0), (20, 20, 0), (24, 24, 0), (27, 24, 3), (30, 24, 6)])
-def test_mistakes_come_first_and_every_cell_before_any_cells_second(most, wrong, right):
+def test_incorrect_predictions_come_first(most, wrong, right):
     labels, said = synthetic()
-    index = examples(labels, said, 3, (1, 28, 28), most=most)
+    index = cell_examples(labels, said, 3, (1, 28, 28), most=most)
     cells = Counter(zip(labels[index].tolist(), said[index].tolist(), strict=True))
     assert sum(count for (true, answer), count in cells.items() if true != answer) == wrong
     assert len(index) - wrong == right
@@ -40,12 +40,12 @@ def test_mistakes_come_first_and_every_cell_before_any_cells_second(most, wrong,
 
 def test_large_images_are_kept_within_the_budget():
     labels, said = synthetic()
-    side = int((BYTES / 3 / 5.5) ** 0.5)
-    assert len(examples(labels, said, 3, (3, side, side))) == 5
-    assert len(examples(labels, said, 3, (3, 4000, 4000))) == 0
+    side = int((CELL_BYTES / 3 / 5.5) ** 0.5)
+    assert len(cell_examples(labels, said, 3, (3, side, side))) == 5
+    assert len(cell_examples(labels, said, 3, (3, 4000, 4000))) == 0
 
 
-def test_the_record_holds_them_as_the_dataset_does():
+def test_the_record_contains_the_images_of_the_dataset():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (90, 2, 4, 6), dtype=torch.uint8, generator=generator)
     both = TensorImages(images, torch.arange(90) % 3)
@@ -53,9 +53,9 @@ def test_the_record_holds_them_as_the_dataset_does():
     found = evaluate(build_model("two-full", canvas=(9, 14), channels=2, classes=3), data,
                      placement=Placement(image=(4, 6), canvas=(9, 14)))
     assert torch.from_numpy(found.cell_images).equal(images[found.cell_index])
-    assert found.cell_index.tolist() == examples(both.labels, torch.from_numpy(found.predictions), 3,
+    assert found.cell_index.tolist() == cell_examples(both.labels, torch.from_numpy(found.predictions), 3,
                                                  (2, 4, 6)).tolist()
     kept = Counter(zip(found.labels[found.cell_index].tolist(), found.predictions[found.cell_index].tolist(),
                        strict=True))
     for cell, count in kept.items():
-        assert count == min(EACH, found.confusion[cell])
+        assert count == min(CELL, found.confusion[cell])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from shiftscope.auditing import audit
-from shiftscope.auditing.commuting import equivariance
+from shiftscope.auditing.equivariance import equivariance
 from shiftscope.data.base import Dataset, TensorImages
 from shiftscope.errors import ShiftscopeError
 from shiftscope.evaluation.accuracy import evaluate

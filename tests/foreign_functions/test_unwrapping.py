@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shiftscope.auditing import audit
-from shiftscope.auditing.commuting import equivariance
+from shiftscope.auditing.equivariance import equivariance
 from shiftscope.errors import ShiftscopeError, UsageError, reason_of
 from shiftscope.evaluation.accuracy import evaluate
 from shiftscope.layers import PhaseAverage

@@ -61,7 +61,7 @@ class ResidualValid(Net):
         return (self.b(x) + self.short(x[:, :, 1:-1, 1:-1])).relu().flatten(1)
 
 
-@foreign(dense={"canvas": "zero padding", "circular": "own border", "crop": "own border"})
+@foreign(dense={"canvas": "zero padding", "circular": "border of each window", "crop": "border of each window"})
 class ResidualPadded(Net):
     def parts(self, channels, canvas):
         self.stem = nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
@@ -85,7 +85,7 @@ class Dense(Net):
         return F.max_pool2d(x, 3).flatten(1)
 
 
-@foreign(dense="one value for a whole window")
+@foreign(dense="a value for a whole window")
 class SqueezeExcite(Net):
     def parts(self, channels, canvas):
         self.conv = nn.Conv2d(channels, 8, 3, stride=2)
@@ -136,7 +136,7 @@ class LayerNorms(Net):
         return F.gelu(self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)).flatten(1)
 
 
-@foreign(dense="normalizes over places")
+@foreign(dense="normalizes over positions")
 class LayerNormOfMaps(Net):
     """Over all values of an image."""
 
@@ -179,7 +179,7 @@ class Attention(Net):
         return self.attention(tokens, tokens, tokens, need_weights=False)[0].amax(1)
 
 
-@foreign(dense="mixes places")
+@foreign(dense="mixes positions")
 class AttentionPool(Net):
     """A softmax over positions inside."""
 
@@ -283,7 +283,7 @@ class SpatialTransformer(Net):
         return F.grid_sample(x, grid, align_corners=False).flatten(1).tanh()
 
 
-@foreign(dense={"canvas": "place to place", "circular": "own border", "crop": "own border"})
+@foreign(dense={"canvas": "between positions", "circular": "border of each window", "crop": "border of each window"})
 class Deformable(Net):
     """Samples the image at positions predicted by a convolution."""
 

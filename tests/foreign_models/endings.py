@@ -210,7 +210,7 @@ class OneHot(Base):
         return F.one_hot(self.logits(x).argmax(1), self.head.out_features).float()
 
 
-@foreign(dense="place to place", exact=True, near=1.0)
+@foreign(dense="between positions", exact=True, near=1.0)
 class IntegerVotes(Base):
     """int64 counts of votes."""
 

@@ -107,7 +107,7 @@ class CircularInvariant(CircularNet):
         return self.head(x.mean((2, 3)) if self.head.in_features == 5 else x.flatten(1))
 
 
-@foreign(dense={"canvas": "zero padding", "circular": "own border", "crop": "own border"})
+@foreign(dense={"canvas": "zero padding", "circular": "border of each window", "crop": "border of each window"})
 class ZeroPadded(nn.Module):
     def __init__(self, channels, canvas, classes):
         super().__init__()
@@ -119,13 +119,13 @@ class ZeroPadded(nn.Module):
         return self.head(F.max_pool2d(self.second(self.first(x).relu()).relu(), 2).flatten(1))
 
 
-@foreign(dense={"canvas": "padding with 0.5", "circular": "own border", "crop": "own border"})
+@foreign(dense={"canvas": "padding with 0.5", "circular": "border of each window", "crop": "border of each window"})
 class PaddedWithHalf(Base):
     def before(self, x):
         return F.pad(x, (2, 1, 1, 3), value=0.5)
 
 
-@foreign(dense={"circular": "own border", "crop": "own border"})
+@foreign(dense={"circular": "border of each window", "crop": "border of each window"})
 class AsymmetricZeros(Base):
     """Padding with the background value on two sides."""
 
@@ -151,7 +151,7 @@ class Flipped(Base):
         return x.flip(3)
 
 
-@foreign(dense="not laid out")
+@foreign(dense="input is not")
 class Transposed(Base):
     def before(self, x):
         return x.transpose(2, 3)
@@ -187,7 +187,7 @@ class CeilModeAverage(After):
         return F.avg_pool2d(x.relu(), 4, stride=3, ceil_mode=True, count_include_pad=False)
 
 
-@foreign(dense="own border")
+@foreign(dense="border of each window")
 class PaddedMaxPool(After):
     def after(self, x):
         return F.max_pool2d(x, 3, stride=2, padding=1)

@@ -107,7 +107,7 @@ class Maxout(Net):
         return torch.maximum(first, torch.max(second, third)).flatten(1)
 
 
-@foreign(dense={"canvas": "conv_transpose2d", "circular": "own border", "crop": "own border"})
+@foreign(dense={"canvas": "conv_transpose2d", "circular": "border of each window", "crop": "border of each window"})
 class Hourglass(Net):
     """Down, up again, and a shortcut across."""
 
@@ -169,7 +169,7 @@ class Prototypes(Net):
         return -torch.cdist(self.conv(x).flatten(1), self.prototypes)
 
 
-@foreign(dense="mixes places")
+@foreign(dense="mixes positions")
 class Cosine(Net):
     """Angles between features and directions."""
 
@@ -180,7 +180,7 @@ class Cosine(Net):
         return F.linear(F.normalize(self.conv(x).flatten(1)), F.normalize(self.directions.weight))
 
 
-@foreign(dense="picks places")
+@foreign(dense="indexes positions")
 class Thresholds(Net):
     """A forest of comparisons."""
 
@@ -203,7 +203,7 @@ class GrayLevels(Net):
         return self.table((x * 255).round().long() // 32).flatten(1)
 
 
-@foreign(dense="place to place")
+@foreign(dense="between positions")
 class CenteredByMass(Net):
     """Moves each image's center of mass to the middle first."""
 

@@ -14,7 +14,7 @@ from shiftscope.errors import ShiftscopeError
 from . import checks
 from .models import REGISTRY
 
-DOUBTS = re.compile("random numbers|between calls|of a batch|another batch|alike")
+DOUBTS = re.compile("random numbers|between calls|of a batch|another batch|does not always")
 """Notes only for models whose output is not a function of the image."""
 
 

@@ -16,7 +16,7 @@ from torch import nn
 import shiftscope
 from shiftscope import files
 from shiftscope.auditing import audit
-from shiftscope.auditing.commuting import equivariance
+from shiftscope.auditing.equivariance import equivariance
 from shiftscope.data import fashion_mnist, from_arrays, load_dataset
 from shiftscope.data.base import Dataset
 from shiftscope.data.packing import from_dataset, pack

@@ -3,7 +3,7 @@
 import pytest
 
 import shiftscope
-from shiftscope.auditing.commuting import equivariance
+from shiftscope.auditing.equivariance import equivariance
 from shiftscope.models import TwoFullNet
 from shiftscope.results import Record
 from shiftscope.settings import SynthesisSettings, TrainSettings

@@ -147,9 +147,9 @@ def test_an_interrupted_audit_keeps_its_results(checkpoint, tmp_path, monkeypatc
 
     flags = []
     monkeypatch.setattr(StopFlag, "__init__", lambda self: flags.append(self) or setattr(self, "signal", None))
-    advance = sweep.Sweep._round
-    monkeypatch.setattr(sweep.Sweep, "_round", lambda self, stop: (
-        setattr(self, "block", 10), advance(self, stop), flags[0].ask())[1])
+    total = sweep.total
+    monkeypatch.setattr(sweep, "from_first", lambda make: 10)  # images per round
+    monkeypatch.setattr(sweep, "total", lambda values: (flags[0].ask(), total(values))[1])
     assert main(["audit", str(checkpoint), "--out", "part", "--quiet"]) == 130
     assert "interrupted after 10 images; the results so far are in part" in capsys.readouterr().err
     record = Audit.load(tmp_path / "part")

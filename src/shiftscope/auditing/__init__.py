@@ -1,7 +1,7 @@
-"""Every placement, exactly: how often a model is right, where, and how often it changes its mind."""
+"""Audits over all placements, comparisons of two audits, and the equivariance of layers."""
 
-from shiftscope.auditing.commuting import equivariance
+from shiftscope.auditing.audit import audit
 from shiftscope.auditing.compare import compare
-from shiftscope.auditing.every_placement import audit
+from shiftscope.auditing.equivariance import equivariance
 
 __all__ = ["audit", "compare", "equivariance"]

@@ -1,26 +1,30 @@
-"""From logits to answers, batch by batch: what is kept of the logits of every image at every placement."""
+"""What an audit keeps of the outputs of all images at all placements: predictions, margins, and some class scores."""
 
 import numpy as np
 import torch
 
-from shiftscope.distributed import total
+from shiftscope.distributed import gathered, total
 from shiftscope.errors import UsageError
 from shiftscope.outputs import first_maximum, tie_masks, top_two
+from shiftscope.results.agreement import agreement
+
+SHOWN, SHOWN_BYTES = 48, 64 * 2**20
+"""Images in a report, and bytes of their class scores, at most."""
 
 
-def answer_type(classes: int) -> np.dtype:
-    """Return the smallest unsigned type that holds every class and, as its largest value, "not finite".
+def prediction_dtype(classes: int) -> np.dtype:
+    """Return the smallest unsigned type that holds all classes and, as its largest value, non-finite predictions.
 
-    >>> answer_type(255), answer_type(256)
+    >>> prediction_dtype(255), prediction_dtype(256)
     (dtype('uint8'), dtype('uint16'))
     """
     if classes > 65535:
-        raise UsageError(f"an audit tells at most 65,535 classes apart, got {classes:,}")
+        raise UsageError(f"an audit supports at most 65,535 classes, got {classes:,}; use a model with fewer outputs")
     return np.dtype(np.uint8 if classes <= 255 else np.uint16)
 
 
-class Answers:
-    """The answers of images, as they come by. Everything else in an audit follows from them.
+class PlacementPredictions:
+    """Predictions and margins of images at all placements, added batch by batch.
 
     Args:
         labels: int64 (N,), true classes of all images.
@@ -29,31 +33,31 @@ class Answers:
         tolerance: largest difference of two outputs that counts as a near tie.
 
     Attributes:
-        classes: (N, P), `answer_type`, predicted classes, of equal outputs the first; the type's largest value where a
-            prediction is non-finite.
-        margins: float32 (N, 2), smallest and mean margin of each image over its finite predictions, NaN where it has
-            none; -inf where the output of the true class is.
-        worst: int64 (N,), the first placement whose prediction is non-finite, else the one with the smallest margin.
-        exact_ties: int64 (N,), of each image the predictions whose two largest outputs are equal.
-        ties: int64 (N,), those whose two largest outputs differ, but by no more than `tolerance`.
+        nonfinite: the value of `classes` for non-finite predictions: the largest value of its type.
+        classes: (N, P), `prediction_dtype`, predicted classes, the first one of equal outputs.
+        margins: float32 (N, 2), smallest and mean margin of each image over its finite predictions, NaN if it has
+            none; -inf if the output of the true class is -inf.
+        worst: int64 (N,), the first placement with a non-finite prediction, else the one with the smallest margin.
+        exact_ties: int64 (N,), number of predictions per image with two equal largest outputs.
+        ties: int64 (N,), number of predictions whose two largest outputs differ by at most `tolerance`, but not by 0.
 
     Example:
-        >>> answers = Answers(torch.tensor([1]), placements=2, classes=2)
-        >>> _ = answers.add(0, torch.tensor([[[1.0, 3.0], [2.0, 1.0]]]))
-        >>> answers.classes.tolist(), answers.margins.tolist(), answers.worst.tolist()
+        >>> predictions = PlacementPredictions(torch.tensor([1]), placements=2, classes=2)
+        >>> _ = predictions.add(0, torch.tensor([[[1.0, 3.0], [2.0, 1.0]]]))
+        >>> predictions.classes.tolist(), predictions.margins.tolist(), predictions.worst.tolist()
         ([[1, 0]], [[-1.0, 0.5]], [1])
     """
 
     def __init__(self, labels: torch.Tensor, placements: int, classes: int, tolerance: float = 0.0):
         self.labels, self.tolerance = labels, tolerance
-        kind = answer_type(classes)
-        self.lost = np.iinfo(kind).max
-        self.classes = np.full((len(labels), placements), self.lost, kind)
+        dtype = prediction_dtype(classes)
+        self.nonfinite = np.iinfo(dtype).max
+        self.classes = np.full((len(labels), placements), self.nonfinite, dtype)
         self.margins = np.full((len(labels), 2), np.nan, np.float32)
         self.worst, self.ties, self.exact_ties = (np.zeros(len(labels), np.int64) for _ in range(3))
 
     def add(self, begin: int, logits: torch.Tensor) -> np.ndarray:
-        """Take in the outputs (B, P, K) of the images from number `begin` on, and return their answers (B, P)."""
+        """Add the outputs (B, P, K) of the images from index `begin` on; return their predictions (B, P)."""
         rows = slice(begin, begin + len(logits))
         labels = self.labels[rows].to(logits.device)[:, None].expand(logits.shape[:2])
         wide = logits if logits.dtype.itemsize >= 4 else logits.float()
@@ -63,27 +67,93 @@ class Answers:
         margin = own - torch.where(classes == labels, second, best) if logits.shape[-1] > 1 else own - own
         exact, near = tie_masks(best, second, self.tolerance)
         self.exact_ties[rows], self.ties[rows] = exact.sum(1).cpu().numpy(), near.sum(1).cpu().numpy()
-        self.classes[rows] = classes.masked_fill(~finite, int(self.lost)).cpu().numpy()
-        self.worst[rows] = _worst(margin, finite).cpu().numpy()
-        self.margins[rows] = _extremes(margin, finite).cpu().numpy()
+        self.classes[rows] = classes.masked_fill(~finite, int(self.nonfinite)).cpu().numpy()
+        bounded = margin.masked_fill(~finite, torch.inf)
+        worst = torch.where(finite.all(1), first_maximum(-bounded), first_maximum((~finite).to(torch.uint8)))
+        smallest = bounded.amin(1).masked_fill(~finite.any(1), torch.nan).double()
+        mean = margin.masked_fill(~finite, 0).sum(1, dtype=torch.float64) / finite.sum(1)
+        self.worst[rows], self.margins[rows] = worst.cpu().numpy(), torch.stack((smallest, mean), 1).cpu().numpy()
         return self.classes[rows]
 
     def merge(self, own: torch.Tensor) -> None:
-        """Put together what a group of processes has; `own`, bool (N,), says whose answers this one computed."""
+        """Merge the results of a group of processes; `own`, bool (N,), marks the images of this process."""
         others = ~own.numpy()
         for values in (self.classes, self.margins, self.worst, self.ties, self.exact_ties):
             values[others] = 0
             total(torch.from_numpy(values.view(np.uint8) if values.dtype == np.uint16 else values))
 
 
-def _worst(margin: torch.Tensor, finite: torch.Tensor) -> torch.Tensor:
-    """Return the first placement that is not finite, else the first with the smallest margin, int64 (B,)."""
-    smallest = first_maximum(-margin.masked_fill(~finite, torch.inf))
-    return torch.where(finite.all(1), smallest, first_maximum((~finite).to(torch.uint8)))
+def shown_count(images: int, placements: int, classes: int) -> int:
+    """Return the number of images in a report: 48, or fewer if the class scores are large, but at least 2.
+
+    >>> shown_count(10_000, 841, 10), shown_count(5, 841, 10), shown_count(10_000, 10_000, 1000)
+    (48, 5, 3)
+    """
+    return min(SHOWN, images, max(2, SHOWN_BYTES // (2 * placements * classes)))
 
 
-def _extremes(margin: torch.Tensor, finite: torch.Tensor) -> torch.Tensor:
-    """Return smallest and mean margin over the finite placements, (B, 2)."""
-    smallest = margin.masked_fill(~finite, torch.inf).amin(1)
-    mean = margin.masked_fill(~finite, 0).sum(1, dtype=torch.float64) / finite.sum(1)
-    return torch.stack((smallest.masked_fill(~finite.any(1), torch.nan).double(), mean), 1)
+class ShownImages:
+    """Keeps class scores of the first images, and of those of the others with the lowest consistency.
+
+    Args:
+        images: number of all images.
+        placements: P.
+        classes: K.
+
+    Attributes:
+        first, worst: largest number of images of each kind.
+    """
+
+    def __init__(self, images: int, placements: int, classes: int):
+        self.classes, count = classes, shown_count(images, placements, classes)
+        self.first, self.worst = count - count // 2, count // 2
+        self.index = np.zeros(0, np.int64)
+        self.consistency = np.zeros(0)
+        self.logits = np.zeros((0, placements, classes), np.float16)
+
+    def add(self, begin: int, logits: torch.Tensor, predictions: np.ndarray) -> None:
+        """Add outputs (B, P, K) and predictions (B, P) of the images from index `begin` on."""
+        indices = np.arange(begin, begin + len(predictions))
+        consistency, _ = agreement(predictions, self.classes)
+        consistency[indices < self.first] = -1.0  # the first images come first and are always kept
+        rank = np.concatenate((self.consistency, consistency))
+        index = np.concatenate((self.index, indices))
+        keep = np.lexsort((index, rank))[:self.first + self.worst]
+        old, new = keep[keep < len(self.index)], keep[keep >= len(self.index)]
+        if len(new):
+            scores = to_float16(logits[torch.from_numpy(new - len(self.index)).to(logits.device)])
+            keep, scores = np.concatenate((old, new)), np.concatenate((self.logits[old], scores))
+            self.index, self.consistency, self.logits = index[keep], rank[keep], scores
+
+    def merge(self) -> None:
+        """Keep the same images in all processes of a group."""
+        parts = zip(*gathered((self.index, self.consistency, self.logits)), strict=True)
+        self.index, self.consistency, self.logits = (np.concatenate(arrays) for arrays in parts)
+        keep = np.lexsort((self.index, self.consistency))[:self.first + self.worst]
+        self.index, self.consistency, self.logits = self.index[keep], self.consistency[keep], self.logits[keep]
+
+    def arrays(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return indices and scores, float16 (S, P, K), of those of the first `count` images that are kept.
+
+        The first images come first, then the others by ascending consistency.
+        """
+        order = np.lexsort((self.index, self.consistency))
+        order = order[self.index[order] < count]
+        return self.index[order], self.logits[order]
+
+
+def to_float16(logits: torch.Tensor) -> np.ndarray:
+    """Return outputs (..., K) as float16 with the same softmax; infinities and NaN are kept.
+
+    If float16 cannot hold the largest output of a row, it is subtracted from the row. Other values are clamped.
+
+    Example:
+        >>> to_float16(torch.tensor([[1e6, 1e6 - 2, -torch.inf], [0.5, -1e6, 0.0]])).tolist()
+        [[0.0, -2.0, -inf], [0.5, -65504.0, 0.0]]
+    """
+    most = float(np.finfo(np.float16).max)
+    wide = logits.double() if logits.device.type != "mps" else logits.float()
+    best = wide.amax(-1, keepdim=True)
+    wide = wide - best.masked_fill(~((best.abs() > most) & best.isfinite()), 0)
+    kept = wide.clamp(-most, most).masked_fill(wide == torch.inf, torch.inf).masked_fill(wide == -torch.inf, -torch.inf)
+    return kept.to(torch.float16).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Class scores of a few images at every placement, by the engine that audited all of them."""
+"""Class scores of a few images at every placement, for reports."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.auditing.choose import choose_engine
-from shiftscope.auditing.precision import exact_arithmetic
-from shiftscope.auditing.subject import Subject
+from shiftscope.auditing.engines import AuditInputs, choose_engine
 from shiftscope.auditing.sweep import Sweep
 from shiftscope.data.base import ImageSet
+from shiftscope.devices import tf32
 from shiftscope.errors import Interrupted
 from shiftscope.evaluation.brute import MEMORY
+from shiftscope.generators import seeded
 from shiftscope.models.forward import device_and_dtype
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
@@ -20,7 +20,7 @@ from shiftscope.progress import Progress, SilentProgress
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model gives for S images at P placements."""
+    """Predictions and outputs for S images at P placements."""
 
     predictions: np.ndarray
     """uint8 or uint16 (S, P), as in `Audit.predictions`."""
@@ -31,19 +31,19 @@ class Scores:
 def scores(model: nn.Module, images: ImageSet, classes: int, *, placement: Placement, engine: str = "auto",
            offsets: torch.Tensor | None = None, memory: int = MEMORY, seed: int = 0,
            progress: Progress | None = None) -> Scores:
-    """Ask a model about a few images, at most 48, at every placement.
+    """Compute the outputs of a model for a few images at every placement.
 
     Args:
-        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K). In eval mode meanwhile.
-        images: the images; of very large audits fewer than 48, see `shown.shown_count`.
+        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K). It runs in eval mode; its mode is restored.
+        images: at most 48 images, fewer for very large outputs, see `predictions.shown_count`.
         classes: K.
-        placement: where they lie.
+        placement: placement of the images.
         engine: "dense", "brute" or "auto", see `audit`.
-        offsets: int64 (P, 2), placements that were sampled; all unless given.
-        seed: fixes what a model draws at random.
+        offsets: int64 (P, 2), sampled placements (default: all).
+        seed: seed of the generators during the computation.
 
     Raises:
-        ShiftscopeError: the engine that was asked for is not possible.
+        ShiftscopeError: if the requested engine is not possible.
         Interrupted: by Ctrl-C.
 
     Example:
@@ -53,17 +53,12 @@ def scores(model: nn.Module, images: ImageSet, classes: int, *, placement: Place
         >>> scores(model, images, 2, placement=Placement(image=(4, 4), canvas=(6, 7))).logits.shape
         (2, 12, 2)
     """
-    where = placement.offsets() if offsets is None else offsets
-    subject = Subject(model=model, images=images, placement=placement, offsets=where,
-                      sampled=len(where) < placement.count, seed=seed, memory=memory)
-    task = (progress or SilentProgress()).task(f"scores of {len(images)} images for the report", len(images))
-    with exact_arithmetic(device_and_dtype(model)[0], seed):
-        choice = choose_engine(subject, engine, [])
-        sweep = Sweep(choice.engine, images, len(choice.subject.offsets), classes, choice.subject.check(0))
-        try:
-            sweep.run(task, None)
-        finally:
-            task.close()
+    offsets = placement.offsets() if offsets is None else offsets
+    inputs = AuditInputs(model=model, images=images, placement=placement, offsets=offsets,
+                         sampled=len(offsets) < placement.count, seed=seed, memory=memory)
+    with tf32(allowed=False), seeded([device_and_dtype(model)[0]], seed):
+        sweep = Sweep(choose_engine(inputs, engine, []), classes, check_size=0)
+        sweep.run(progress or SilentProgress(), f"scores of {len(images)} images for the report", None)
     if sweep.interrupted:
         raise Interrupted("interrupted while computing scores for the report")
     index, logits = sweep.shown.arrays(sweep.count)

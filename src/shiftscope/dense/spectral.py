@@ -1,8 +1,8 @@
-"""The strategies for a correlation, each prepared for one kernel: torch's convolution, and products of matrices.
+"""Strategies for a correlation, each prepared for one kernel: torch's convolution, and matrix products.
 
-A library for Fourier transforms is slow for thousands of tiny ones, so the transforms here are products with small
-real matrices. They stand on the left, so that each step writes its result in the order that the next one reads. What
-the symbols mean, and why the result is exact, stands in `shiftscope.dense.correlate`.
+FFT libraries are slow for thousands of tiny transforms, so the transforms are products with small real matrices. These
+are the left factors, so each step writes its result in the order in which the next one reads it. For the symbols, and
+the reason why the result is exact, see `shiftscope.dense.correlate`.
 """
 
 import math
@@ -23,7 +23,7 @@ MERGE = torch.tensor([[1.0, -1, 0], [-1, -1, 1]], dtype=torch.float64)
 class Axis:
     """One axis of a correlation: k taps of a kernel, dilation d, n outputs, s stored values from coordinate a >= 0.
 
-    All values lie where the outputs look: a + s <= field.
+    The outputs read all values: a + s <= field.
     """
 
     k: int
@@ -34,12 +34,12 @@ class Axis:
 
     @property
     def field(self) -> int:
-        """Coordinates that the outputs read: 0 <= t < field."""
+        """The outputs read the coordinates 0 <= t < field."""
         return self.n + self.d * (self.k - 1)
 
     @property
     def phases(self) -> int:
-        """Residues modulo d that an output has."""
+        """Number of residues modulo d of the outputs."""
         return min(self.d, self.n)
 
     @property
@@ -49,27 +49,27 @@ class Axis:
 
     @property
     def begin(self) -> int:
-        """First coordinate of a phase that may hold a value."""
+        """First coordinate of a phase with a stored value."""
         return self.a // self.d
 
     @property
     def size(self) -> int:
-        """Values stored for one phase."""
+        """Number of stored values of one phase."""
         return -(-(self.a + self.s) // self.d) - self.begin
 
     @property
     def points(self) -> int:
-        """N: the smallest circular length at which no output that is wanted sees a value twice or wrapped."""
+        """N: the smallest circular length at which no output reads a wrapped value."""
         return max(self.outputs + self.k - 1 - self.begin, self.begin + self.size)
 
     @property
     def frequencies(self) -> int:
-        """V: frequencies of a real signal of N points."""
+        """V: number of frequencies of a real signal of N points."""
         return self.points // 2 + 1
 
     @property
     def pad(self) -> tuple[int, int]:
-        """Zeros before and after the stored values that make all phases equally long."""
+        """Zeros before and after the stored values that give all phases the same length."""
         before = self.a - self.begin * self.d
         return before, self.size * self.d - before - self.s
 
@@ -110,29 +110,30 @@ def forward_waves(axis: Axis, frequencies: int) -> torch.Tensor:
 
 
 def inverse_waves(axis: Axis, frequencies: int) -> torch.Tensor:
-    """Return the inverse transform at the wanted outputs, complex128 (outputs, frequencies).
+    """Return the inverse transform at the outputs, complex128 (outputs, frequencies).
 
-    Of half a spectrum, the frequencies that stand for their conjugate as well count twice.
+    In half a spectrum, frequencies that also represent their conjugate count twice.
     """
     v = torch.arange(frequencies)
-    own = (2 * v % axis.points == 0) | (frequencies == axis.points)
-    weight = torch.where(own, 1.0, 2.0).double() / axis.points
+    single = (2 * v % axis.points == 0) | (frequencies == axis.points)
+    weight = torch.where(single, 1.0, 2.0).double() / axis.points
     return waves(frequencies, torch.arange(axis.outputs), axis.points).T * weight
 
 
 def toeplitz(taps: torch.Tensor, axis: Axis) -> torch.Tensor:
-    """Return (..., size, outputs): the kernel's tap, from taps (..., k), that leads from a value to an output."""
+    """Return (..., size, outputs): the tap, from taps (..., k), between each value and each output."""
     tap = torch.arange(axis.size)[:, None] + axis.begin - torch.arange(axis.outputs)
     outside = (tap < 0) | (tap >= axis.k)
     return F.pad(taps, (0, 1))[..., tap.masked_fill(outside, axis.k).to(taps.device)]
 
 
 class Strategy(Protocol):
-    """A prepared correlation, called with x (B, C, sh, sw) and the y (B, ny, nx, O) that it writes.
+    """A prepared correlation, called with x (B, C, sh, sw) and y (B, ny, nx, O), into which it writes the result.
 
-    `rows` is the number of rows, phases times images, that a CPU does well to compute at a time; `efficiency` the speed
-    of the operations relative to a large matrix product, measured on a CPU for the shapes of classifiers; `few` the
-    number of outputs at which that speed is halved.
+    `rows` is the number of rows (phases times images) per pass that is fast on a CPU; `efficiency` the speed of the
+    operations relative to a large matrix product, measured on a CPU for the shapes of classifiers; `few` the number of
+    outputs at which that speed is halved. `size` returns (operations per image, values of the tables, values of
+    intermediate results per image).
     """
 
     rows: int
@@ -144,16 +145,14 @@ class Strategy(Protocol):
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None: ...
 
     @staticmethod
-    def size(y_axis: Axis, x_axis: Axis, channels: int, filters: int) -> tuple[int, int, int]:
-        """Return (operations an image, values of the tables, values of work space an image)."""
-        ...
+    def size(y_axis: Axis, x_axis: Axis, channels: int, filters: int) -> tuple[int, int, int]: ...
 
 
 class Direct:
     """torch's own convolution of the field that the outputs read."""
 
     rows, efficiency = 1024, 0.9
-    few = 16  # the kernel is laid out anew at each call
+    few = 16  # torch copies the kernel to another layout in each call
 
     def __init__(self, kernel: torch.Tensor, y_axis: Axis, x_axis: Axis, groups: int = 1):
         self.kernel, self.groups, self.dilation = kernel.contiguous(), groups, (y_axis.d, x_axis.d)
@@ -161,15 +160,13 @@ class Direct:
 
     @staticmethod
     def size(y_axis: Axis, x_axis: Axis, channels: int, filters: int) -> tuple[int, int, int]:
-        """Return (operations an image, values of the tables, values of work space an image)."""
         outputs = y_axis.n * x_axis.n * filters
         taps = y_axis.k * x_axis.k * channels
         return 2 * outputs * taps, filters * taps, outputs + y_axis.field * x_axis.field * channels
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Write the correlation of x (B, C, sh, sw) into y (B, ny, nx, O)."""
-        found = F.conv2d(F.pad(x, self.pad), self.kernel, dilation=self.dilation, groups=self.groups)
-        y.copy_(found.permute(0, 2, 3, 1))
+        outputs = F.conv2d(F.pad(x, self.pad), self.kernel, dilation=self.dilation, groups=self.groups)
+        y.copy_(outputs.permute(0, 2, 3, 1))
 
 
 class Toeplitz:
@@ -184,28 +181,26 @@ class Toeplitz:
 
     @staticmethod
     def size(y_axis: Axis, x_axis: Axis, channels: int, filters: int) -> tuple[int, int, int]:
-        """Return (operations an image, values of the tables, values of work space an image)."""
         inputs = y_axis.size * x_axis.size * channels
         outputs = y_axis.outputs * x_axis.outputs * filters
         rows = y_axis.phases * x_axis.phases
         return 2 * rows * inputs * outputs, inputs * outputs, rows * (inputs + outputs)
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Write the correlation of x (B, C, sh, sw) into y (B, ny, nx, O)."""
         y_axis, x_axis = self.axes
         values = fold(x, y_axis, x_axis).permute(0, 3, 5, 2, 4, 1)  # (B, fy, fx, sy, sx, C)
-        found = values.flatten(3).flatten(0, 2) @ self.table
-        parts = found.view(*values.shape[:3], y_axis.outputs, x_axis.outputs, y.shape[3])
+        outputs = values.flatten(3).flatten(0, 2) @ self.table
+        parts = outputs.view(*values.shape[:3], y_axis.outputs, x_axis.outputs, y.shape[3])
         unfold(parts.permute(0, 3, 1, 4, 2, 5), y)
 
 
 class HalfSpectral:
-    """Frequencies along the rows' axis (y), a Toeplitz matrix along the other (x) for each of them."""
+    """Frequencies along y, and a Toeplitz matrix along x for each of them."""
 
     rows, efficiency, few = 64, 0.6, 0
 
     tile = 2 ** 20
-    """Products that a CPU holds at a time, at most: 4 MiB in single precision, so that they stay in its cache."""
+    """Most products at a time on a CPU: 4 MiB in single precision, which fit into its cache."""
 
     def __init__(self, kernel: torch.Tensor, y_axis: Axis, x_axis: Axis):
         self.axes = y_axis, x_axis
@@ -224,29 +219,27 @@ class HalfSpectral:
 
     @staticmethod
     def size(y_axis: Axis, x_axis: Axis, channels: int, filters: int) -> tuple[int, int, int]:
-        """Return (operations an image, values of the tables, values of work space an image)."""
         R, rows = 3 * y_axis.frequencies, y_axis.phases * x_axis.phases
         inputs, outputs = x_axis.size * channels, x_axis.outputs * filters
         steps = R * y_axis.size * inputs + R * inputs * outputs + y_axis.outputs * R * outputs
         return 2 * rows * steps, R * inputs * outputs, rows * (R * (inputs + outputs))
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Write the correlation of x (B, C, sh, sw) into y (B, ny, nx, O)."""
         y_axis, x_axis = self.axes
         values = fold(x, y_axis, x_axis).permute(2, 0, 3, 5, 4, 1)  # (sy, B, fy, fx, sx, C)
         rows, first = values.shape[1:4], 0
         spectrum = (self.forward @ values.flatten(1)).view(len(self.forward), rows.numel(), -1)  # (R, rows, sx*C)
         for table in self.tables:
             products = torch.bmm(spectrum, table)  # (R, rows, width*O)
-            found = (self.inverse @ products.flatten(1)).view(y_axis.outputs, *rows, -1, y.shape[3])
-            width = found.shape[4]
+            outputs = (self.inverse @ products.flatten(1)).view(y_axis.outputs, *rows, -1, y.shape[3])
+            width = outputs.shape[4]
             last = min((first + width) * x_axis.phases, y.shape[2])
-            unfold(found.permute(1, 0, 2, 4, 3, 5), y[:, :, first * x_axis.phases:last])
+            unfold(outputs.permute(1, 0, 2, 4, 3, 5), y[:, :, first * x_axis.phases:last])
             first += width
 
 
 class Spectral:
-    """Frequencies along both axes: half of them along x, where the signal is real, all along y."""
+    """Frequencies along both axes: half of them along x, because the signal is real, all of them along y."""
 
     rows, efficiency, few = 64, 0.45, 0
 
@@ -267,7 +260,6 @@ class Spectral:
 
     @staticmethod
     def size(y_axis: Axis, x_axis: Axis, channels: int, filters: int) -> tuple[int, int, int]:
-        """Return (operations an image, values of the tables, values of work space an image)."""
         N, V, rows = y_axis.points, x_axis.frequencies, y_axis.phases * x_axis.phases
         steps = (channels * (2 * V * x_axis.size * y_axis.size + V * 3 * N * 2 * y_axis.size)
                  + V * 3 * N * channels * filters
@@ -276,7 +268,6 @@ class Spectral:
         return 2 * rows * steps, V * 3 * N * channels * filters, rows * work
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Write the correlation of x (B, C, sh, sw) into y (B, ny, nx, O)."""
         y_axis, x_axis = self.axes
         values = fold(x, y_axis, x_axis).permute(4, 2, 0, 3, 5, 1)  # (sx, sy, B, fy, fx, C)
         V, channels, filters, phases = x_axis.frequencies, values.shape[5], y.shape[3], values.shape[2:5]
@@ -288,6 +279,6 @@ class Spectral:
         for v in range(V):
             torch.bmm(spectrum[v], self.table[v], out=products)
             torch.mm(self.out_y, products.flatten(1), out=partial[v])
-        found = self.out_x @ partial.view(2 * V, -1)  # (mx, my*rows*O)
-        parts = found.view(x_axis.outputs, y_axis.outputs, *phases, filters)
+        outputs = self.out_x @ partial.view(2 * V, -1)  # (mx, my*rows*O)
+        parts = outputs.view(x_axis.outputs, y_axis.outputs, *phases, filters)
         unfold(parts.permute(2, 1, 3, 0, 4, 5), y)

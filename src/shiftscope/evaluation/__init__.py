@@ -1,7 +1,7 @@
-"""What a model answers for placed images, and how often it is right."""
+"""Predictions and accuracy of a model on images at given placements."""
 
 from shiftscope.evaluation.accuracy import evaluate
-from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.evaluation.predictions import Predictions, predict
 
-__all__ = ["BruteEngine", "Predictions", "evaluate", "predict"]
+__all__ = ["BruteForceEngine", "Predictions", "evaluate", "predict"]

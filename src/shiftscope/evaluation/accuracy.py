@@ -1,36 +1,40 @@
-"""Accuracy at random placements and centered, by class, with confusions and a gallery."""
+"""Accuracy at random placements and centered, per class, with confusion matrices and a gallery."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-from shiftscope.data.base import Dataset, ImageSet
+from shiftscope.data.base import Dataset, ImageSet, Split
 from shiftscope.distributed import from_first, together
-from shiftscope.errors import unknown
-from shiftscope.evaluation import rounding
-from shiftscope.evaluation.examples import examples
-from shiftscope.evaluation.notes import doubtful, few_images, one_class, tie_notes
+from shiftscope.evaluation.notes import (
+    few_images_notes,
+    low_accuracy_notes,
+    nonfinite_notes,
+    one_class_notes,
+    tie_notes,
+)
 from shiftscope.evaluation.predictions import Predictions, predict
 from shiftscope.generators import seeded
-from shiftscope.metrics import class_shares, confusion_counts, wilson
+from shiftscope.metrics import class_accuracies, confusion_counts, rounding_tolerance, wilson_interval
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import check_model, device_and_dtype, evaluating, placed_outputs
 from shiftscope.modules import Classifier, model_name, reports_model_errors
 from shiftscope.outputs import OutputType, as_floats, resolve_output_type
-from shiftscope.placement import Placement
+from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Evaluation
 from shiftscope.settings import VALIDATION_IMAGES
 
 GALLERY = 40
-"""Images kept for the gallery of classified images."""
+"""Number of images in the gallery of classified images."""
 
 INSPECTED = 32
-"""Images that show what a model's outputs are."""
+"""Images that determine the type of a model's outputs."""
 
-Split = Literal["test", "train", "validation"]
+CELL, CELLS, CELL_BYTES = 4, 400, 8 * 2**20
+"""Images kept per cell of the confusion matrix, and for all cells: number (about 300 kB for small images) and bytes."""
 
 
 @together("progress")
@@ -39,27 +43,26 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
              validation: int = VALIDATION_IMAGES, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
              output_type: OutputType | None = None, progress: Progress | None = None) -> Evaluation:
-    """Measure a model at one seeded random placement an image, and with every image centered.
+    """Evaluate a model with each image at one seeded random placement, and with each image centered.
 
     Args:
-        model: takes pixels in [0, 1], (B, C, H, W), returns (B, K); any nn.Module, put into eval mode meanwhile, or any
-            function.
+        model: any nn.Module or function that takes pixels in [0, 1], (B, C, H, W), and returns (B, K). It runs in eval
+            mode; its mode is restored.
         data: the dataset.
-        placement: default: a canvas of 56 x 56, or twice the image where that is larger.
+        placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
         split: "test"; "train": the training images without the validation split; "validation".
-        validation: size of the validation split that was cut off in training.
-        seed: fixes the random placements, and what a model draws at random from the generators of torch, NumPy and
-            Python, which are left as they were.
-        name: the model's name in tables (its class unless given).
+        validation: size of the validation split that was used in training.
+        seed: seed of the random placements and of the generators of torch, NumPy and Python, which are restored.
+        name: the model's name in tables (default: its class).
         trained: "random" or "centered", for tables.
-        normalize: (mean, std), for a foreign model that wants normalized pixels.
-        preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
-        output_type: what the model returns: "logits", "probabilities" or "log-probabilities"; determined on a batch of
-            images unless given. It serves confidences; a label is the first largest output, whatever it is.
+        normalize: (mean, std), if the model expects normalized pixels.
+        preprocess: any other function of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
+        output_type: "logits", "probabilities" or "log-probabilities" (default: determined from a batch of outputs).
+            It is used for confidences only; the label is the first largest output.
 
     Raises:
-        UsageError: the model does not fit the pictures or the classes; an unknown output type, or one that its outputs
-            contradict.
+        UsageError: if the model does not fit the canvas or the classes, or if the output type is unknown or
+            contradicts the outputs.
 
     Example:
         >>> from shiftscope.data.base import TensorImages
@@ -69,8 +72,8 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
         >>> evaluate(model, data).accuracy["centered"]
         0.5
     """
-    placement = placement or default_placement(data)
-    images = split_images(data, split, validation)
+    placement = placement or default_placement(data.shape)
+    images = data.split_images(split, validation)
     name = name or model_name(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
     device, _ = device_and_dtype(prepared)
@@ -79,71 +82,81 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
     try:
         with seeded([device], seed):
             check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
-            kind, tolerance = from_first(lambda: _inspect(prepared, images, offsets, placement, output_type))
-            moved = predict(prepared, images, offsets, placement, output_type=kind, task=task)
-            centered = predict(prepared, images, placement.centered(len(images)), placement, output_type=kind, task=task)
+            kind, tolerance = from_first(lambda: _output_type(prepared, images, offsets, placement, output_type))
+            random = predict(prepared, images, offsets, placement, output_type=kind, task=task)
+            middle = placement.centered(len(images))
+            centered = predict(prepared, images, middle, placement, output_type=kind, task=task)
     finally:
         task.close()
-    shown = torch.arange(min(GALLERY, len(images)))
-    return _record(data, images, moved, centered, offsets, shown, placement, tolerance, model=name, split=split,
-                   seed=seed, trained=trained, output_type=kind)
+    return _record(data, images, random, centered, offsets, placement, tolerance, model=name, split=split, seed=seed,
+                   trained=trained, output_type=kind)
 
 
-def _inspect(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement: Placement,
-             given: str | None) -> tuple[OutputType, float]:
-    """Return what the model's outputs are, and the difference of two outputs that rounding explains."""
+def _output_type(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement: Placement,
+                 output_type: str | None) -> tuple[OutputType, float]:
+    """Return the type of the model's outputs and their rounding tolerance."""
     first = torch.arange(min(INSPECTED, len(images)))
     device, dtype = device_and_dtype(model)
     with evaluating(model):
         outputs = placed_outputs(model, images.gather(first).to(device), offsets[first].to(device), placement)
-    return resolve_output_type(given, outputs), rounding.tolerance(as_floats(outputs), dtype)
+    return resolve_output_type(output_type, outputs), rounding_tolerance(as_floats(outputs), dtype)
 
 
-def default_placement(data: Dataset) -> Placement:
-    """Return mode canvas on 56 x 56, or on twice the image's size where that is larger."""
-    _, height, width = data.shape
-    return Placement(image=(height, width), canvas=(max(56, 2 * height), max(56, 2 * width)))
-
-
-def split_images(data: Dataset, split: str, validation: int) -> ImageSet:
-    """Return the images of a split by its name."""
-    if split == "test":
-        return data.test
-    rest, held_out = data.split(validation)
-    chosen = {"train": rest, "validation": held_out}.get(split)
-    if chosen is None:
-        raise unknown("split", split, ["test", "train", "validation"])
-    return chosen
-
-
-def _record(data: Dataset, images: ImageSet, moved: Predictions, centered: Predictions, offsets: torch.Tensor,
-            shown: torch.Tensor, placement: Placement, tolerance: float, **described: Any) -> Evaluation:
-    labels, classes = images.labels, data.classes
-    described |= moved.ties(tolerance)
-    right = {"random": moved.right(labels), "centered": centered.right(labels)}
-    accuracy = {which: hits.double().mean().item() for which, hits in right.items()}
-    canvases = placement.place(images.gather(shown).cpu(), offsets[shown])
-    behind = examples(labels, moved.classes, classes, images.shape)
+def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Predictions, offsets: torch.Tensor,
+            placement: Placement, tolerance: float, **fields: Any) -> Evaluation:
+    labels, classes, count = images.labels, data.classes, len(images)
+    correct = {"random": random.correct(labels), "centered": centered.correct(labels)}
+    shown = torch.arange(min(GALLERY, count))
+    cells = cell_examples(labels, random.classes, classes, images.shape)
+    hits, nonfinite = int(correct["centered"].sum()), int((random.classes < 0).sum())
+    notes = [*low_accuracy_notes(hits / count, wilson_interval(hits, count), classes),
+             *nonfinite_notes(nonfinite, count, "images"),
+             *tie_notes(**random.ties(tolerance), count=count, tolerance=tolerance), *few_images_notes(count),
+             *one_class_notes(random.classes.numpy(), labels.numpy(), data.class_names)]
     return Evaluation(
-        dataset=data.name, synthetic=data.synthetic, images=len(images), **described,
-        placement=placement.to_dict(), class_names=list(data.class_names), accuracy=accuracy,
-        per_class={which: class_shares(labels, hits, classes) for which, hits in right.items()},
-        nonfinite=int((moved.classes < 0).sum()), notes=_warnings(right["centered"], moved, labels, data, tolerance),
-        labels=labels.numpy(), predictions=moved.classes.numpy(), confidence=moved.confidence.numpy(),
-        offsets=offsets.numpy(), predictions_centered=centered.classes.numpy(),
-        confusion=confusion_counts(labels, moved.classes, classes).numpy(),
-        confusion_centered=confusion_counts(labels, centered.classes, classes).numpy(),
-        gallery_index=shown.numpy(), gallery_canvases=canvases.numpy(),
-        cell_index=behind.numpy(), cell_images=images.gather(behind).cpu().numpy())
+        dataset=data.name, synthetic=data.synthetic, images=count, **fields, **random.ties(tolerance),
+        placement=placement.to_dict(), class_names=list(data.class_names),
+        accuracy={key: values.double().mean().item() for key, values in correct.items()},
+        per_class={key: class_accuracies(labels, values, classes) for key, values in correct.items()},
+        nonfinite=nonfinite, notes=notes, labels=labels.numpy(), predictions=random.classes.numpy(),
+        confidence=random.confidence.numpy(), offsets=offsets.numpy(), predictions_centered=centered.classes.numpy(),
+        confusion=confusion_counts(labels, random.classes, classes).numpy(),
+        confusion_centered=confusion_counts(labels, centered.classes, classes).numpy(), gallery_index=shown.numpy(),
+        gallery_canvases=placement.place(images.gather(shown).cpu(), offsets[shown]).numpy(),
+        cell_index=cells.numpy(), cell_images=images.gather(cells).cpu().numpy())
 
 
-def _warnings(right: torch.Tensor, moved: Predictions, labels: torch.Tensor, data: Dataset,
-              tolerance: float) -> list[str]:
-    """Say what makes the figures doubtful."""
-    count, hits, lost = len(labels), int(right.sum()), int((moved.classes < 0).sum())
-    found = doubtful(hits / count, wilson(hits, count), data.classes)
-    if lost:
-        found.append(f"{lost} images gave outputs that are not finite (NaN, or an infinite maximum); they count as "
-                     "wrong")
-    return [*found, *tie_notes(**moved.ties(tolerance), count=count, tolerance=tolerance), *few_images(count),
-            *one_class(moved.classes.numpy(), labels.numpy(), data.class_names)]
+def cell_examples(labels: torch.Tensor, predictions: torch.Tensor, classes: int, shape: tuple[int, int, int],
+                  most: int = CELLS) -> torch.Tensor:
+    """Return the indices of up to four images for each cell (true, predicted) of the confusion matrix: the first ones.
+
+    If the limits do not allow all of them, incorrect predictions come before correct ones, and the first image of
+    each cell before the second. Images with a non-finite prediction belong to no cell.
+
+    Args:
+        labels: int64 (N,), true classes.
+        predictions: int64 (N,), -1 if non-finite.
+        classes: K.
+        shape: (C, h, w) of the images.
+
+    Returns:
+        int64 (M,), ascending.
+
+    Example:
+        >>> labels, predictions = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, -1])
+        >>> cell_examples(labels, predictions, 2, (1, 28, 28))
+        tensor([0, 1, 2, 3])
+        >>> cell_examples(labels, predictions, 2, (1, 28, 28), most=2)
+        tensor([0, 2])
+    """
+    channels, height, width = shape
+    finite = (predictions >= 0).nonzero()[:, 0]
+    cells = labels[finite] * classes + predictions[finite]
+    order = cells.argsort(stable=True)
+    counts = torch.bincount(cells, minlength=classes * classes)
+    rank = torch.arange(len(order)) - (counts.cumsum(0) - counts)[cells[order]]  # 0 for the first image of a cell
+    index = finite[order]
+    index, rank = index[rank < CELL], rank[rank < CELL]
+    correct = (labels[index] == predictions[index]).long()
+    priority = (correct * CELL + rank).argsort(stable=True)
+    return index[priority[:min(most, CELL_BYTES // (channels * height * width))]].sort().values

@@ -1,4 +1,4 @@
-"""The plain model at every placement, one forward pass a chunk of placements: the reference for every other engine."""
+"""The plain model at every placement: the reference for every other engine."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,61 +8,61 @@ from typing import Any
 import torch
 from torch import nn
 
-from shiftscope.errors import ShiftscopeError, UsageError
-from shiftscope.evaluation.footprint import HELD, Footprint
-from shiftscope.evaluation.pooling import QuickPooling
-from shiftscope.evaluation.windows import Windows
+from shiftscope.errors import UsageError
+from shiftscope.evaluation.fast_paths import FieldWindows, SlicedMaxPooling
+from shiftscope.evaluation.memory import OVERHEAD, MemoryChunks, MemoryFootprint
 from shiftscope.hooks import channels_last
 from shiftscope.models.forward import device_and_dtype, evaluating, placed_outputs, to_pixels
-from shiftscope.modules import model_name, out_of_memory
+from shiftscope.modules import model_name
 from shiftscope.outputs import as_floats
 from shiftscope.placement import Placement
 
 MEMORY = 256 * 2**20
-"""Bytes that placements, activations and answers may take at once."""
+"""Default number of bytes for canvases, activations and outputs."""
 
 CHUNK = {"cpu": (64, 512), "gpu": (1, 4096)}
-"""Placements a forward pass, at least and at most, where `memory` has room."""
+"""Smallest and largest number of placements per forward pass if `memory` allows it."""
 
 CACHE = 24 * 2**20
-"""Bytes that the hungriest operation works on at once on a CPU. Larger chunks leave its caches, and glibc gives blocks
-above 32 MiB back to the system: the convnet then takes 1.6 times as long. Smaller ones pay for each call."""
+"""Bytes of the largest operation's tensors on a CPU. Larger chunks exceed the caches, and glibc returns blocks above
+32 MiB to the system: the course's convnet then takes 1.6 times as long. Smaller chunks have more overhead per call."""
 
 TIMED, CLEARLY = 32, 0.9
-"""Placements that both memory layouts are timed on; the plain one is taken below this share of the other's time."""
+"""Placements that both memory layouts are timed on; the contiguous one is used below this fraction of the other's
+time."""
 
 STRIPS = 4
-"""Part of the memory that strips may take is one in so many: they are there beside the chunk."""
+"""The strips of `FieldWindows` may take one part in this many of the memory."""
 
 IMAGES = 16
-"""Images a call, at most: a slow model still shows progress and stops soon when asked to."""
+"""Most images per call: a slow model still shows progress and stops soon."""
 
 
-class BruteEngine:
-    """Computes the logits of images at every placement with the model itself.
+class BruteForceEngine:
+    """Computes the outputs of images at every placement with the model itself.
 
-    Canvases are made on the model's device, in chunks that `memory` has room for: where the placement has fields, as
-    windows of them. Convolutions run channels-last where the model takes it and is not slower so, and a model that
-    has a `forward_placed` is asked through it. The model is in eval mode during a call and left as it was.
+    Canvases are created on the model's device in chunks that fit into `memory`, as windows of a field if the
+    placement has one. Convolutions run channels-last if the model allows it and is not slower, and the model's
+    `forward_placed` is used if it has one. The model runs in eval mode; its mode is restored.
 
     Args:
         model: takes pixels in [0, 1], (B, C, H, W).
-        placement: where images may lie.
+        placement: placement of the images.
         shape: (C, h, w) of the images.
-        offsets: int64 (P, 2); all of the placement's unless given.
-        memory: bytes for placements, activations and answers. Should they not be there after all, chunks are halved.
-        short_cuts: False: the whole canvas, laid anew each time, in the plain memory layout.
+        offsets: int64 (P, 2) (default: all offsets of the placement).
+        memory: bytes for canvases, activations and outputs. Chunks are halved if less is available.
+        short_cuts: False: no windows, no `forward_placed`, no channels-last layout, no replaced pooling.
 
     Attributes:
-        images_at_once: images a call of `logits`, for the memory to be enough.
-        chunk: placements a forward pass.
+        images_per_call: number of images per call of `logits` that fits into `memory`.
+        chunk: placements per forward pass.
 
     Raises:
-        UsageError: the model cannot take such pictures.
+        UsageError: if the model does not accept the canvases.
 
     Example:
         >>> from shiftscope.models import TwoFullNet
-        >>> engine = BruteEngine(TwoFullNet(), Placement(image=(28, 28), canvas=(56, 56), step=14), (1, 28, 28))
+        >>> engine = BruteForceEngine(TwoFullNet(), Placement(image=(28, 28), canvas=(56, 56), step=14), (1, 28, 28))
         >>> engine.logits(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape
         torch.Size([2, 9, 10])
     """
@@ -71,159 +71,119 @@ class BruteEngine:
 
     def __init__(self, model: nn.Module, placement: Placement, shape: Sequence[int],
                  offsets: torch.Tensor | None = None, *, memory: int = MEMORY, short_cuts: bool = True):
-        self.model, self.placement, self.short_cuts = model, placement, short_cuts
-        self.device, _ = device_and_dtype(model)
+        self.model, self.placement, self.memory, self.short_cuts = model, placement, memory, short_cuts
+        self.device, self.dtype = device_and_dtype(model)
         self.offsets = (placement.offsets() if offsets is None else offsets).to(self.device)
-        trial = torch.zeros(2, *shape, dtype=torch.uint8, device=self.device)
-        self.by_model = short_cuts and self._has_short_cut(trial)
-        self._lay_out(trial, memory, channels_last=short_cuts and _convolves(model))
-        with self._layout(), Footprint(model.parameters()) as footprint:
-            predictions = self.at(trial, self.offsets[:1].expand(2, 2))
-        self.chunk = self._chunk_for(max(1, footprint.bytes // len(trial)), memory)
-        strips = 0 if self.windows is None else STRIPS * self.windows.values(shape[0]) * device_and_dtype(model)[1].itemsize
-        held = max(8 * len(self.offsets) * predictions[0].nbytes, strips)
-        self.images_at_once = max(1, min(IMAGES, memory // held))
-        if self.channels_last and self.device.type == "cpu":
-            self._prefer_plain_if_faster(trial, memory)
+        self.chunk = CHUNK["cpu"][1]
+        images = torch.zeros(2, *shape, dtype=torch.uint8, device=self.device)
+        pairs = torch.tensor([[0, 0], [1, 0]], device=self.device)
+        self.by_model = short_cuts and self._has_forward_placed(images)
+        self._set_layout(images, channels_last=short_cuts and has_convolutions(model))
+        footprint = MemoryFootprint(model.parameters())
+        with self._layout(), footprint:
+            outputs = self.of_pairs(images, pairs, use_windows=False)
+        self.chunk = self._chunk_size(max(1, footprint.bytes // 2))
+        strips = 0 if self.windows is None else STRIPS * self.windows.numel(shape[0]) * self.dtype.itemsize
+        bytes_per_image = max(8 * len(self.offsets) * outputs[0].nbytes, strips)
+        self.images_per_call = max(1, min(IMAGES, memory // bytes_per_image))
+        if self.channels_last and self.device.type == "cpu":  # which layout is faster depends on filters and machine
+            seconds = self._seconds(images)
+            self._set_layout(images, channels_last=False)
+            if self._seconds(images) > CLEARLY * seconds:
+                self._set_layout(images, channels_last=True)
 
-    def _has_short_cut(self, trial: torch.Tensor) -> bool:
-        short_cut = getattr(self.model, "forward_placed", None)
-        if short_cut is None:
+    def _has_forward_placed(self, images: torch.Tensor) -> bool:
+        method = getattr(self.model, "forward_placed", None)
+        if method is None:
             return False
         with evaluating(self.model):
-            return short_cut(trial, self.offsets[:1].expand(2, 2), self.placement) is not None
+            return method(images, self.offsets[:1].expand(2, 2), self.placement) is not None
 
-    def _lay_out(self, trial: torch.Tensor, memory: int, *, channels_last: bool) -> None:
-        """Choose the memory layout, and whether to read windows; a `view` of the model's own may need the plain one."""
+    def _set_layout(self, images: torch.Tensor, *, channels_last: bool) -> None:
+        """Set the memory layout and the windows; a `view` in the model may require the contiguous layout."""
         self.channels_last, self.windows = channels_last, None
         if self.short_cuts and self.placement.has_field and not self.by_model:
-            windows = Windows(self.placement, self.offsets, channels_last=channels_last)
-            if STRIPS * windows.values(trial.shape[1]) * device_and_dtype(self.model)[1].itemsize <= memory:
+            windows = FieldWindows(self.placement, self.offsets, channels_last=channels_last)
+            if STRIPS * windows.numel(images.shape[1]) * self.dtype.itemsize <= self.memory:
                 self.windows = windows
         if channels_last:
             try:
-                self.of_pairs(trial, torch.tensor([[0, 0], [1, 0]], device=self.device))
-            except RuntimeError:  # an error that has other causes comes again in the usual layout
-                self._lay_out(trial, memory, channels_last=False)
+                self.of_pairs(images, torch.tensor([[0, 0], [1, 0]], device=self.device))
+            except RuntimeError:  # other causes raise again in the contiguous layout
+                self._set_layout(images, channels_last=False)
 
-    def _prefer_plain_if_faster(self, trial: torch.Tensor, memory: int) -> None:
-        """Give channels-last up where it is clearly slower: which wins depends on the filters and the machine."""
-        last = self._seconds(trial)
-        self._lay_out(trial, memory, channels_last=False)
-        if self._seconds(trial) > CLEARLY * last:
-            self._lay_out(trial, memory, channels_last=True)
-
-    def _seconds(self, trial: torch.Tensor) -> float:
-        """Return the seconds that a few placements take, the least of three times."""
+    def _seconds(self, images: torch.Tensor) -> float:
+        """Return the seconds for a few placements, the minimum of three runs."""
         count = min(TIMED, self.chunk, len(self.offsets))
         pairs = torch.arange(count, device=self.device)[:, None] * torch.tensor([0, 1], device=self.device)
-        seconds = []
-        for _ in range(3):
-            begun = time.perf_counter()
-            self.of_pairs(trial, pairs)
-            seconds.append(time.perf_counter() - begun)
-        return min(seconds)
+        return fastest(lambda: self.of_pairs(images, pairs))
 
-    def _chunk_for(self, each: int, memory: int) -> int:
-        """Return the placements a forward pass, with `each` bytes a placement in the hungriest operation."""
+    def _chunk_size(self, bytes_per_placement: int) -> int:
+        """Return the placements per forward pass, from the memory of the largest operation."""
         on_cpu = self.device.type == "cpu"
         least, most = CHUNK["cpu" if on_cpu else "gpu"]
-        fast = max(least, CACHE // each) if on_cpu else most
-        return max(1, min(most, fast, memory // (HELD * each)))
+        fast = max(least, CACHE // bytes_per_placement) if on_cpu else most
+        return max(1, min(most, fast, self.memory // (OVERHEAD * bytes_per_placement)))
+
+    def _layout(self) -> AbstractContextManager[None]:
+        return channels_last(self.model) if self.channels_last else nullcontext()
+
+    def _pooling(self) -> AbstractContextManager[Any]:
+        return SlicedMaxPooling() if self.short_cuts else nullcontext()
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, P, K) of images at all placements, in the order of the offsets.
+        """Return the outputs (B, P, K) of images at all placements, in the order of the offsets.
 
         Args:
             images: uint8 (B, C, h, w) on the model's device.
 
         Raises:
-            ShiftscopeError: out of memory with one placement at a time.
+            ShiftscopeError: if a single placement does not fit into memory.
         """
-        everywhere = torch.arange(len(self.offsets), device=self.device)
-        pairs = torch.cartesian_prod(torch.arange(len(images), device=self.device), everywhere)
+        placements = torch.arange(len(self.offsets), device=self.device)
+        pairs = torch.cartesian_prod(torch.arange(len(images), device=self.device), placements)
         return self.of_pairs(images, pairs).view(len(images), len(self.offsets), -1)
 
-    def of_pairs(self, images: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-        """Return the logits (n, K) of images at some of the engine's placements.
+    def of_pairs(self, images: torch.Tensor, pairs: torch.Tensor, *, use_windows: bool = True) -> torch.Tensor:
+        """Return the outputs (n, K) of images at some of the placements.
 
         Args:
             images: uint8 (B, C, h, w) on the model's device.
-            pairs: int64 (n, 2), number of the image and of the placement.
+            pairs: int64 (n, 2), index of the image and index of the placement.
+            use_windows: False: create each canvas by itself.
         """
-        if self.windows is None:
-            return self._in_chunks(pairs, lambda some: self._ask(images[some[:, 0]], self.offsets[some[:, 1]]))
-        windows, strips = self.windows, self.windows.strips(images, device_and_dtype(self.model)[1])
-        return self._in_chunks(pairs, lambda some: self._show(windows.read(strips, some[:, 0], some[:, 1])))
+        size = " x ".join(map(str, self.placement.canvas))
+        chunks = MemoryChunks(len(pairs), self.chunk, message=(
+            f"out of memory: {model_name(self.model)} cannot process one image of {size} pixels on {self.device}; free "
+            "memory, or choose another device"))
+        outputs = []
+        strips = self.windows.strips(images, self.dtype) if self.windows and use_windows else None
+        with evaluating(self.model), self._layout(), self._pooling():
+            for chunk in chunks:
+                with chunk as rows:
+                    outputs.append(self._forward(pairs[rows], images, strips))
+        self.chunk = chunks.size
+        return torch.cat(outputs)
 
-    def at(self, images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, K) of images, each laid at an offset of its own.
-
-        Args:
-            images: uint8 (B, C, h, w) on the model's device.
-            offsets: int64 (B, 2).
-        """
-        offsets = offsets.to(self.device)
-        return self._in_chunks(torch.arange(len(images), device=self.device),
-                               lambda some: self._ask(images[some], offsets[some]))
-
-    def _in_chunks(self, every: torch.Tensor, ask: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        done, parts = 0, []
-        with evaluating(self.model), self._layout():
-            while done < len(every):
-                part = self._within_memory(every[done:], ask)
-                parts.append(part)
-                done += len(part)
-        return torch.cat(parts)
-
-    def _layout(self) -> AbstractContextManager[None]:
-        return channels_last(self.model) if self.channels_last else nullcontext()
-
-    def _within_memory(self, left: torch.Tensor, ask: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """Return the logits of the first chunk of what is left, a smaller one where memory runs out."""
-        while True:
-            chunk = left[:self._chunk()]
-            try:
-                return ask(chunk)
-            except (MemoryError, RuntimeError) as error:
-                if not out_of_memory(error):
-                    raise
-                self._halve(len(chunk), error)
-
-    def _chunk(self) -> int:
-        return getattr(self, "chunk", CHUNK["cpu"][1])  # none is known while the first one is tried
-
-    def _halve(self, size: int, error: Exception) -> None:
-        if size == 1:
-            raise ShiftscopeError(f"out of memory: {type(self.model).__name__} does not find room for one picture of "
-                                  f"{' x '.join(map(str, self.placement.canvas))} pixels on {self.device}; free "
-                                  f"memory, or choose another device") from error
-        self.chunk = size // 2
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _ask(self, images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-        if not self.short_cuts:
-            return plain_logits(self.model, images, offsets, self.placement)
+    def _forward(self, pairs: torch.Tensor, images: torch.Tensor, strips: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the outputs (n, K) of one forward pass; canvases are read from `strips` if given."""
+        index, placements = pairs.unbind(1)
+        if strips is not None and self.windows is not None:
+            return checked_outputs(self.model, self.model(self.windows.read(strips, index, placements)), len(pairs))
+        images, offsets = images[index], self.offsets[placements]
         if self.by_model:
-            return self._quickly(lambda: placed_outputs(self.model, images, offsets, self.placement,
-                                                        channels_last=self.channels_last), len(images))
-        pixels = to_pixels(self.placement.place(images, offsets), device_and_dtype(self.model)[1])
-        return self._show(pixels.contiguous(memory_format=torch.channels_last) if self.channels_last else pixels)
-
-    def _show(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self._quickly(lambda: self.model(pixels), len(pixels))
-
-    def _quickly(self, outputs: Callable[[], torch.Tensor], count: int) -> torch.Tensor:
-        with QuickPooling():
-            found = outputs()
-        return _checked(self.model, found, count)
+            outputs = placed_outputs(self.model, images, offsets, self.placement, channels_last=self.channels_last)
+            return checked_outputs(self.model, outputs, len(pairs))
+        pixels = to_pixels(self.placement.place(images, offsets), self.dtype)
+        if self.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return checked_outputs(self.model, self.model(pixels), len(pairs))
 
 
 def plain_logits(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor, placement: Placement) -> torch.Tensor:
-    """Return the outputs (B, K) of images at their offsets: all canvases in one batch through `model(pixels)`.
+    """Return the outputs (B, K) of images at their offsets: one batch of canvases through `model(pixels)`.
 
-    Nothing of ours is attached to the model, and no short cut is taken: this is what every engine is compared with.
+    No hook or short cut is used: every engine is compared with this.
 
     Args:
         images: uint8 (B, C, h, w) on the model's device.
@@ -231,17 +191,31 @@ def plain_logits(model: nn.Module, images: torch.Tensor, offsets: torch.Tensor, 
     """
     with evaluating(model):
         outputs = model(to_pixels(placement.place(images, offsets), device_and_dtype(model)[1]))
-    return _checked(model, outputs, len(images))
+    return checked_outputs(model, outputs, len(images))
 
 
-def _convolves(model: nn.Module) -> bool:
+def has_convolutions(model: nn.Module) -> bool:
+    """Return True if a model has 2D convolutions, which are usually faster channels-last."""
     return any(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
-def _checked(model: nn.Module, logits: Any, count: int) -> torch.Tensor:
-    """Return a copy of outputs (count, K): a model may hand out a buffer that its next call overwrites."""
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != count:
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UsageError(f"{model_name(model)} must return a tensor (batch, classes), got {got} for a batch of "
-                         f"{count}")
-    return as_floats(logits.clone())
+def fastest(compute: Callable[[], torch.Tensor]) -> float:
+    """Return the seconds that a computation takes, the minimum of three runs."""
+    seconds = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        compute().sum().item()  # waits for the device
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def checked_outputs(model: nn.Module, outputs: Any, count: int) -> torch.Tensor:
+    """Return a copy of the outputs (count, K): a model may return a buffer that its next call overwrites.
+
+    Raises:
+        UsageError: if they have another shape or type.
+    """
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != count:
+        got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise UsageError(f"{model_name(model)} must return a tensor (batch, classes), got {got} for a batch of {count}")
+    return as_floats(outputs.clone())

@@ -1,37 +1,37 @@
-"""Sentences that say what makes the figures of an evaluation or an audit doubtful, each only where it is true."""
+"""Notes on evaluations and audits whose figures may be unreliable; each function returns a list of sentences."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 FEW = 100
-"""Fewer images than these give wide confidence intervals, and a note says so."""
+"""Confidence intervals are wide below this number of images."""
 
 OFTEN = 0.001
-"""Share of the predictions above which ties are noted."""
+"""Ties are noted above this fraction of the predictions."""
 
 FAR_BELOW = 0.03
-"""So much may the centered accuracy lie below what the user states, beyond its confidence interval."""
+"""The centered accuracy may be this much below the expected one, in addition to its confidence interval."""
 
-REMEDY = "check that the model wants pixels in [0, 1] and was given its own normalization (normalize=)"
+REMEDY = "check that the model expects pixels in [0, 1] and has its own normalization (normalize=)"
 
 
-def few_images(count: int) -> list[str]:
-    """Say that there are few images.
+def few_images_notes(count: int) -> list[str]:
+    """Return a note if there are few images.
 
-    >>> few_images(7)
+    >>> few_images_notes(7)
     ['fewer than 100 images (7): the confidence intervals are wide']
     """
     return [f"fewer than {FEW} images ({count}): the confidence intervals are wide"] if count < FEW else []
 
 
 def tie_notes(exact_ties: int, ties: int, count: int, tolerance: float) -> list[str]:
-    """Say how many predictions rounding or the order of the classes decides, where they are more than `OFTEN`.
+    """Return notes if more than `OFTEN` of the predictions are decided by the order of the classes or by rounding.
 
     Args:
         exact_ties, ties: see `Audit`.
-        count: all predictions.
-        tolerance: of near ties.
+        count: number of predictions.
+        tolerance: largest difference of a near tie.
     """
     notes = []
     if exact_ties > OFTEN * count:
@@ -43,35 +43,36 @@ def tie_notes(exact_ties: int, ties: int, count: int, tolerance: float) -> list[
     return notes
 
 
-def one_class(predictions: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
-    """Say that one class is predicted for everything, though the images are of several.
+def one_class_notes(predictions: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """Return a note if all predictions are one class although there are images of several classes.
 
     Args:
-        predictions: (N, P) or (N,), at least 0; larger than any class, or -1, where non-finite.
+        predictions: (N, P) or (N,); -1, or larger than any class, if non-finite.
         labels: (N,).
 
     Example:
-        >>> one_class(np.array([1, 1, 1]), np.array([0, 1, 1]), ("cat", "dog"))
-        ["one class, 'dog', is predicted for everything: consistency and unanimity say nothing then"]
+        >>> one_class_notes(np.array([1, 1, 1]), np.array([0, 1, 1]), ("cat", "dog"))
+        ["one class, 'dog', is predicted for all images: consistency and unanimity are then meaningless"]
     """
-    found = np.unique(predictions)
-    if len(found) != 1 or not 0 <= found[0] < len(class_names) or len(np.unique(labels)) < 2:
+    classes = np.unique(predictions)
+    if len(classes) != 1 or not 0 <= classes[0] < len(class_names) or len(np.unique(labels)) < 2:
         return []
-    return [f"one class, {class_names[found[0]]!r}, is predicted for everything: consistency and unanimity say nothing "
-            "then"]
+    return [f"one class, {class_names[classes[0]]!r}, is predicted for all images: consistency and unanimity are then "
+            "meaningless"]
 
 
-def doubtful(centered: float, interval: Sequence[float], classes: int, expected: float | None = None) -> list[str]:
-    """Say where the centered accuracy makes all figures doubtful.
+def low_accuracy_notes(centered: float, interval: Sequence[float], classes: int,
+                       expected: float | None = None) -> list[str]:
+    """Return a note if the accuracy of centered images is near chance, or far below the expected one.
 
-    It is near chance where it is below 1.5 times chance and its interval ends below the middle between chance and 1: so
-    few images may well be wrong by accident.
+    It is near chance if it is below 1.5 times chance and its interval ends below the midpoint between chance and 1; a
+    few images can be incorrect by accident.
 
     Args:
         centered: accuracy of centered images.
         interval: its 95 % confidence interval.
         classes: K; chance is 1 / K.
-        expected: what the caller knows.
+        expected: accuracy stated by the user.
     """
     chance, high = 1 / classes, interval[1]
     if centered < 1.5 * chance and high < (1 + chance) / 2:
@@ -79,3 +80,13 @@ def doubtful(centered: float, interval: Sequence[float], classes: int, expected:
     if expected is not None and high + FAR_BELOW < expected:
         return [f"centered accuracy is {100 * centered:.1f} %, far below the {100 * expected:.1f} % expected: {REMEDY}"]
     return []
+
+
+def nonfinite_notes(count: int, of: int, what: str) -> list[str]:
+    """Return a note if some predictions are non-finite.
+
+    >>> nonfinite_notes(2, 300, "images")
+    ['2 of 300 images have non-finite outputs (NaN, or an infinite maximum); they count as incorrect']
+    """
+    return [f"{count:,} of {of:,} {what} have non-finite outputs (NaN, or an infinite maximum); they count as "
+            "incorrect"] if count else []

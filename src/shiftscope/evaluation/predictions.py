@@ -1,7 +1,6 @@
-"""Predictions of a model for a set of images, each at one placement."""
+"""Predictions of a model for a set of images, one placement per image."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +8,7 @@ from torch import nn
 
 from shiftscope.data.base import ImageSet
 from shiftscope.distributed import group, total
+from shiftscope.evaluation.brute import has_convolutions
 from shiftscope.hooks import channels_last
 from shiftscope.models.forward import device_and_dtype, evaluating, placed_outputs
 from shiftscope.outputs import as_floats, classify, top_two
@@ -16,22 +16,22 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Task
 
 BATCH = 125
-"""Images a forward pass: large enough for GPUs' and CPUs' matrix products, small enough for a CPU's caches."""
+"""Images per forward pass: efficient on GPUs and in matrix products, and small enough for a CPU's caches."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of a model for N images, on the CPU."""
+    """Predictions for N images, on the CPU."""
 
     classes: torch.Tensor
-    """int64 (N,), -1 where the prediction is non-finite."""
+    """int64 (N,), -1 if the prediction is non-finite."""
     confidence: torch.Tensor
-    """float32 (N,), probability of the predicted class; 0 where the prediction is non-finite."""
+    """float32 (N,), probability of the predicted class; 0 if the prediction is non-finite."""
     gaps: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
-    """float64 (N,), the largest output less the second largest: 0 is an exact tie, NaN non-finite."""
+    """float64 (N,), the largest output minus the second largest: 0 for an exact tie, NaN if non-finite."""
 
-    def right(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return bool (N,): predicted class equals label."""
+    def correct(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return bool (N,), True if the predicted class equals the label."""
         return self.classes == labels
 
     def ties(self, tolerance: float) -> dict[str, int]:
@@ -42,15 +42,12 @@ class Predictions:
 
 def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement: Placement, *,
             output_type: str = "logits", task: Task | None = None) -> Predictions:
-    """Ask the model, in eval mode, about every image at its offset; a group of processes shares the batches.
+    """Return a model's prediction for each image at its offset, in eval mode; a group of processes shares the batches.
 
     Args:
-        offsets: int64 (N, 2), one an image.
-        output_type: what the model returns, see `outputs.probabilities`.
-        task: advanced by the number of images done.
-
-    Returns:
-        One class and one confidence an image, in order.
+        offsets: int64 (N, 2), one per image.
+        output_type: type of the model's outputs, see `outputs.probabilities`.
+        task: progress, advanced by the number of images.
     """
     device, _ = device_and_dtype(model)
     here, count = group(), len(images)
@@ -58,42 +55,25 @@ def predict(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placement
     confidence = torch.zeros(count, device=device)
     gaps = torch.zeros(count, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
 
-    def ask(begin: int, end: int, last: bool) -> torch.Tensor:
+    def outputs_of(begin: int, end: int, last: bool) -> torch.Tensor:
         batch = images.gather(torch.arange(begin, end)).to(device)
         return placed_outputs(model, batch, offsets[begin:end].to(device), placement, channels_last=last)
 
-    with evaluating(model), _layout(model, lambda: ask(0, min(2, len(images)), True)) as last:
-        for begin in range(BATCH * here.rank, count, BATCH * here.size):
-            end = min(begin + BATCH, count)
-            outputs = as_floats(ask(begin, end, last))
-            classes[begin:end], confidence[begin:end] = classify(outputs, output_type)
-            _, best, second = top_two(outputs)
-            gaps[begin:end] = best.to(gaps.dtype) - second
-            if task is not None:
-                task.advance(min(BATCH * here.size, count - BATCH * (begin // BATCH - here.rank)))
+    with evaluating(model):
+        last = has_convolutions(model)
+        if last:
+            try:
+                with channels_last(model):
+                    outputs_of(0, min(2, count), True)
+            except RuntimeError:  # a `view` in the model may require the contiguous layout; other causes raise again
+                last = False
+        with channels_last(model) if last else nullcontext():
+            for begin in range(BATCH * here.rank, count, BATCH * here.size):
+                end = min(begin + BATCH, count)
+                outputs = as_floats(outputs_of(begin, end, last))
+                classes[begin:end], confidence[begin:end] = classify(outputs, output_type)
+                _, best, second = top_two(outputs)
+                gaps[begin:end] = best.to(gaps.dtype) - second
+                if task is not None:
+                    task.advance(min(BATCH * here.size, count - BATCH * (begin // BATCH - here.rank)))
     return Predictions(total(classes).cpu(), total(confidence).cpu(), total(gaps).cpu().double())
-
-
-@contextmanager
-def _layout(model: nn.Module, trial: Callable[[], object]) -> Iterator[bool]:
-    """Keep a convnet's filters channels last where it takes such pictures, which a `view` of its own may not.
-
-    Args:
-        trial: asks the model about a few pictures in that layout.
-
-    Yields:
-        Whether pictures shall be channels last.
-    """
-    if not any(isinstance(module, nn.Conv2d) for module in model.modules()):
-        yield False
-        return
-    with channels_last(model):
-        try:
-            trial()
-            taken = True
-        except RuntimeError:  # an error that has other causes comes again in the usual layout
-            taken = False
-        if taken:
-            yield True
-    if not taken:
-        yield False

@@ -17,7 +17,6 @@ from shiftscope.data.base import Dataset
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, together, total
 from shiftscope.errors import Interrupted, TrainingError
-from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
 from shiftscope.generators import seed_generators, seeded
@@ -28,7 +27,7 @@ from shiftscope.models.forward import check_model, device_and_dtype, single_view
 from shiftscope.models.registry import count_parameters
 from shiftscope.modules import Classifier, as_module, preserve_modes, reports_model_errors, set_mode
 from shiftscope.outputs import first_maximum
-from shiftscope.placement import Placement
+from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
@@ -100,7 +99,7 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         2
     """
     name, settings = name or title_of(model), settings or TrainSettings()
-    placement = placement or default_placement(data)
+    placement = placement or default_placement(data.shape)
     with seeded([device_and_dtype(as_module(model))[0]], settings.seed):
         prepared = prepare(adapt(model, normalize=normalize, preprocess=preprocess), (data.shape[0], *placement.canvas),
                            settings.seed)
@@ -337,7 +336,7 @@ class _Fit:
         offsets = self.placement.sample(torch.arange(len(self.validation)), seed=_VALIDATION_SEED)
         with single_view(self.model):
             found = predict(self.model, self.validation, offsets, self.placement)
-        return found.right(self.validation.labels).double().mean().item()
+        return found.correct(self.validation.labels).double().mean().item()
 
     # ------------------------------------------------------------------ files
 

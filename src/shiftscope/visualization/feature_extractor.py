@@ -8,7 +8,7 @@ from torch import nn
 
 from shiftscope.hooks import SoftmaxInput, capture
 from shiftscope.modules import out_of_memory
-from shiftscope.outputs import NONE, classify
+from shiftscope.outputs import NONFINITE_CLASS, classify
 from shiftscope.visualization.model_info import CLASSES, OUTPUT, ModelInfo
 
 MEMORY = {"cpu": 64, "gpu": 4096}  # default in MiB for a batch; on CPUs a batch that fits the caches is faster
@@ -39,7 +39,7 @@ class FeatureExtractor:
 def predictions_of(outputs: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
     """Return class and confidence for `count` rows of a model's output; -1 and 0 if it holds no predictions."""
     if outputs.ndim != 2:
-        return {"predictions": torch.full((count,), NONE), "confidence": torch.zeros(count)}
+        return {"predictions": torch.full((count,), NONFINITE_CLASS), "confidence": torch.zeros(count)}
     classes, confidence = classify(outputs)
     return {"predictions": classes, "confidence": confidence.float()}
 

@@ -11,7 +11,7 @@ import torch
 from shiftscope import files
 from shiftscope.auditing import compare
 from shiftscope.errors import CheckpointError, UsageError, unknown
-from shiftscope.metrics import mcnemar, paired_interval, wilson
+from shiftscope.metrics import mcnemar, paired_interval, wilson_interval
 from shiftscope.progress import Progress
 from shiftscope.reporting import save_figure
 from shiftscope.reporting.formatting import image_credit, series_title
@@ -235,7 +235,7 @@ def compare_correct(correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, A
     only_a, only_b, p_value = mcnemar(correct_a.tolist(), correct_b.tolist())
     count = len(correct_a)
     return {"a": float(correct_a.mean()), "b": float(correct_b.mean()),
-            "intervals": [wilson(int(correct.sum()), count) for correct in (correct_a, correct_b)],
+            "intervals": [wilson_interval(int(correct.sum()), count) for correct in (correct_a, correct_b)],
             "difference": (only_a - only_b) / count, "interval": paired_interval(only_a, only_b, count),
             "only_a": only_a, "only_b": only_b, "p_value": p_value}
 

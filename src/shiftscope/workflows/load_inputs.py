@@ -14,7 +14,7 @@ from shiftscope.data import Dataset, load_dataset
 from shiftscope.data.garments import NAME as GARMENTS
 from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, parse_counts
 from shiftscope.data.labels import normalized
-from shiftscope.dense.shifts import dense_shifts
+from shiftscope.dense.shifts import DenseShifts
 from shiftscope.devices import resolve_device
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, some_of
 from shiftscope.files import UnfitFileError
@@ -239,7 +239,7 @@ def use_one_pass(model: AnyModel) -> AnyModel:
     average = model.net if isinstance(model, Repaired) else None
     if isinstance(model, Repaired) and isinstance(average, PlacementAverage | WholeAverage):
         with suppress(ShiftscopeError):  # the loop over all placements remains
-            average.all_shifts = dense_shifts(average.model.eval(), model.input_shape)
+            average.all_shifts = DenseShifts(average.model.eval(), model.input_shape)
     return model
 
 

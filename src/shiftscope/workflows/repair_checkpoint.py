@@ -12,7 +12,6 @@ from shiftscope import files
 from shiftscope.auditing import audit, compare
 from shiftscope.dense import prove_invariance
 from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError, UsageError, require, unknown
-from shiftscope.evaluation.accuracy import split_images
 from shiftscope.models import load_config, save
 from shiftscope.models.forward import placed_pixels
 from shiftscope.models.repair import METHODS, Repaired, repair
@@ -141,7 +140,7 @@ def repair_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: Repa
 
 def _samples(inputs: ModelWithData) -> torch.Tensor:
     """Return some images in the middle of their canvas, float32 (N, C, H, W)."""
-    images = split_images(inputs.data, "test", inputs.validation)
+    images = inputs.data.split_images("test", inputs.validation)
     some = images.gather(torch.arange(min(SAMPLES, len(images)))).cpu()
     return placed_pixels(some, inputs.placement.centered(len(some), some.device), inputs.placement)
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from shiftscope.data.base import Split
 from shiftscope.data.image_file import common_scale, read_image_file
 from shiftscope.errors import UsageError, require
 from shiftscope.evaluation import evaluate
-from shiftscope.evaluation.accuracy import Split
 from shiftscope.models import export_onnx
 from shiftscope.models.forward import evaluating, placed_outputs
-from shiftscope.outputs import NONE, OutputType, predicted_classes, probabilities, resolve_output_type
+from shiftscope.outputs import OutputType, predicted_classes, probabilities, resolve_output_type
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.reporting import classified_gallery, confusion_matrix, prediction_figure, save_figure
 from shiftscope.results import Evaluation
@@ -161,7 +161,7 @@ def _check_offset(offset: tuple[int, int], loaded: LoadedCheckpoint) -> None:
 
 def _prediction(label: int, scores: torch.Tensor, names: list[str]) -> dict[str, Any]:
     """Return the predicted class, its probability and those of all classes."""
-    if label == NONE:
+    if label == NONFINITE_CLASS:
         return {"class": None, "confidence": 0.0, "scores": None}
     return {"class": names[label], "confidence": float(scores[label]),
             "scores": dict(zip(names, scores.tolist(), strict=True))}

@@ -25,7 +25,7 @@ from bench.rounds import canvases, doublings, grow, in_turns
 from bench.run import remarks
 from bench.wide import WideConvnet, wide_model
 from shiftscope.errors import ShiftscopeError, UsageError
-from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet, build_model
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
@@ -217,7 +217,7 @@ def test_the_notebook_trains_as_many_steps_as_asked():
 def test_the_plain_script_agrees_with_brute_force():
     model = build_model("two-full", canvas=(8, 9), classes=3).eval()
     images = torch.randint(0, 256, (2, 1, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    logits = BruteEngine(model, Placement(image=(5, 4), canvas=(8, 9)), (1, 5, 4)).logits(images)
+    logits = BruteForceEngine(model, Placement(image=(5, 4), canvas=(8, 9)), (1, 5, 4)).logits(images)
     assert torch.allclose(cut_windows(model, images, (8, 9)), logits.log_softmax(-1), atol=1e-5)
 
 

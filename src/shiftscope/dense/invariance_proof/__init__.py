@@ -1,6 +1,5 @@
-"""The proof that a model's answer is the same at all placements: then one of them tells all."""
+"""Proofs that a model's outputs are the same at all placements, so that one placement suffices."""
 
 from shiftscope.dense.invariance_proof.prove import Proof, prove_invariance
-from shiftscope.dense.invariance_proof.refusal import NotInvariant
 
-__all__ = ["NotInvariant", "Proof", "prove_invariance"]
+__all__ = ["Proof", "prove_invariance"]

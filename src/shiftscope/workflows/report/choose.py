@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from shiftscope.auditing.predictions import shown_count
 from shiftscope.auditing.scores import Scores, scores
-from shiftscope.auditing.shown import shown_count
 from shiftscope.data.base import Subset
 from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError
-from shiftscope.evaluation.accuracy import split_images
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.reporting.selection import MAX_IMAGES, first_seeds, group_comparable
 from shiftscope.results import Audit
@@ -110,7 +109,7 @@ def extended(audit: Audit, index: np.ndarray, model: ModelWithData, progress: Pr
         CheckpointError: if the model or the images are not those of the audit.
         ShiftscopeError: if the model cannot be evaluated with the same engine.
     """
-    images = split_images(model.data, audit.split, model.validation)
+    images = model.data.split_images(audit.split, model.validation)
     if len(images) <= index.max() or not np.array_equal(images.labels[index].numpy(), audit.labels[index]):
         raise CheckpointError(f"the {audit.split} images of {model.data.name} are not those that were audited")
     chosen = Subset(images, torch.from_numpy(index))

@@ -1,4 +1,5 @@
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -6,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.auditing import commuting
-from shiftscope.auditing.commuting import equivariance
-from shiftscope.auditing.steps import run_steps
+from shiftscope.auditing.equivariance import equivariance
+from shiftscope.auditing.layer_outputs import layer_outputs
 from shiftscope.data import from_arrays
 from shiftscope.errors import UsageError
 from shiftscope.placement import Placement, texture
@@ -30,7 +30,7 @@ def at(found: Equivariance, layer: str, axis: int) -> list[float]:
     return found.decibels[found.layers.index(layer), axis].tolist()
 
 
-def test_a_circular_net_of_stride_1_commutes_at_every_shift():
+def test_a_circular_net_of_stride_1_is_equivariant():
     net = nn.Sequential(conv(circular=True), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).double()
     found = equivariance(net, IMAGES, placement=AROUND, period=8)
     assert found.layers == ["0", "1", "2", "4"] and found.kinds == ["map", "map", "units", "units"]
@@ -40,13 +40,13 @@ def test_a_circular_net_of_stride_1_commutes_at_every_shift():
 
 
 @pytest.mark.parametrize("placement", [ON_CANVAS, AROUND])
-def test_unpadded_and_zero_padded_convolutions_commute_as_long_as_no_border_is_reached(placement):
+def test_convolutions_are_equivariant_away_from_the_border(placement):
     for padding in (0, 1):
         found = equivariance(nn.Sequential(conv(padding=padding)), IMAGES, placement=placement, period=6)
         assert found.strides == [[1, 1]] and (found.decibels > ROUNDING).all()
 
 
-def test_subsampling_an_impulse_loses_all_of_it_at_every_odd_shift():
+def test_subsampling_loses_an_impulse_at_every_odd_shift():
     impulses = torch.tensor([255, 100], dtype=torch.uint8).view(2, 1, 1, 1)
     place = Placement(image=(1, 1), canvas=(8, 12), mode="circular")
     found = equivariance(nn.Sequential(nn.MaxPool2d(1, stride=2)), impulses, placement=place, period=4)
@@ -56,7 +56,7 @@ def test_subsampling_an_impulse_loses_all_of_it_at_every_odd_shift():
     assert found.loses_most == "0"
 
 
-def test_subsampling_a_pair_of_pixels_loses_what_comes_out_by_hand():
+def test_subsampling_a_pair_of_pixels_worked_out_by_hand():
     """Moved by 1 the pair still gives an impulse, one cell on; the reference is one moved by half a cell.
 
     Of n = 6 cells: its power is 5/6 (the highest of six frequencies vanishes at half a cell), its value at that cell
@@ -71,7 +71,7 @@ def test_subsampling_a_pair_of_pixels_loses_what_comes_out_by_hand():
 
 
 @pytest.mark.parametrize("placement", [ON_CANVAS, AROUND])
-def test_max_pooling_commutes_with_its_own_steps_alone_and_rows_are_not_columns(placement):
+def test_max_pooling_is_equivariant_at_multiples_of_its_stride(placement):
     net = nn.Sequential(conv(circular=placement is AROUND), nn.MaxPool2d((2, 3)))
     found = equivariance(net, IMAGES, placement=placement, period=7)
     assert found.strides == [[1, 1], [2, 3]]
@@ -90,7 +90,7 @@ def pooled(values, found, down, right) -> float:
     return -10 * math.log10(sum(errors) / len(errors))
 
 
-def test_a_layer_that_weighs_by_place_does_not_commute():
+def test_a_layer_with_weights_per_position_is_not_equivariant():
     class ByPlace(nn.Module):
         def forward(self, pixels):
             return pixels * torch.linspace(0, 1, pixels.shape[3], dtype=pixels.dtype)
@@ -100,14 +100,14 @@ def test_a_layer_that_weighs_by_place_does_not_commute():
     assert found.decibels[0, 1, 0] == math.inf and (found.decibels[0, 1, 1:] < 40).all()
 
 
-def test_the_empty_canvas_does_not_count():
+def test_the_empty_canvas_is_subtracted():
     gray = Placement(image=(6, 5), canvas=(24, 31), background=200)
     net = nn.Sequential(nn.ZeroPad2d(1), conv())  # the padding paints a frame, which does not move
     found = equivariance(net, IMAGES, placement=gray, period=4)
     assert found.layers == ["1"] and (found.decibels > ROUNDING).all()
 
 
-def test_units_change_against_their_spread():
+def test_units_are_compared_with_their_variance():
     net = nn.Sequential(nn.Flatten(), nn.Linear(24 * 31, 5)).double()
     found = equivariance(net, IMAGES, placement=ON_CANVAS, period=3)
     assert found.kinds == ["units"] and found.strides == [None] and found.drops == [None]
@@ -135,14 +135,14 @@ class Functional(nn.Module):
         return F.log_softmax(self.last(x), dim=1)
 
 
-def test_functions_are_steps_too():
+def test_functions_are_layers():
     found = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=2)
     assert found.layers == ["first", "max_pool2d", "relu", "relu (2)", "last", "output"]  # softmax comes after "last"
     assert found.strides == [[1, 1], [2, 2], [2, 2], [2, 2], None, None]
     assert found.loses_most == "max_pool2d"
 
 
-def test_layers_can_be_named_containers_and_functions_among_them():
+def test_containers_and_functions_can_be_selected():
     net = nn.Sequential(nn.Sequential(conv(), nn.MaxPool2d(2)), Functional().drop)
     assert equivariance(net, IMAGES, placement=ON_CANVAS, period=2, layers=["0"]).layers == ["0"]
     assert equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=2, layers=["output", "relu"]).layers == [
@@ -151,23 +151,23 @@ def test_layers_can_be_named_containers_and_functions_among_them():
         equivariance(Functional(), IMAGES, placement=ON_CANVAS, layers=["fc9"])
 
 
-def test_a_submodule_used_twice_has_two_steps():
+def test_a_submodule_that_is_called_twice_has_two_outputs():
     relu = nn.ReLU()
-    steps = run_steps(nn.Sequential(relu, nn.Conv2d(1, 1, 3), relu), torch.zeros(1, 1, 5, 5))
-    assert list(steps.found) == ["0", "1", "0 (2)", "output"]
-    assert steps.found["0"].shape != steps.found["0 (2)"].shape
+    recorded = layer_outputs(nn.Sequential(relu, nn.Conv2d(1, 1, 3), relu), torch.zeros(1, 1, 5, 5))
+    assert list(recorded.outputs) == ["0", "1", "0 (2)", "output"]
+    assert recorded.outputs["0"].shape != recorded.outputs["0 (2)"].shape
 
 
 def test_batches_do_not_matter(monkeypatch):
     whole = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=4)
-    monkeypatch.setattr(commuting, "MEMORY", 1)
+    monkeypatch.setattr(sys.modules["shiftscope.auditing.equivariance"], "MEMORY", 1)
     single = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=4)
     finite = np.isfinite(whole.decibels)
     assert np.allclose(whole.decibels[finite], single.decibels[finite], rtol=1e-6)
     assert finite.sum() == np.isfinite(single.decibels).sum() and finite.any()
 
 
-def test_nothing_is_left_behind():
+def test_hooks_and_modes_are_restored():
     net = Functional().train()
     net.drop.eval()
     state = torch.get_rng_state()
@@ -183,13 +183,13 @@ def test_nothing_is_left_behind():
         assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_layer_that_shows_nothing_is_named():
+def test_constant_layers_are_noted():
     dead = nn.Sequential(conv(), nn.ReLU())
     with torch.no_grad():
         dead[0].bias.fill_(-1e3)
     found = equivariance(dead, IMAGES, placement=ON_CANVAS, period=2)
     assert np.isnan(found.decibels[1]).all() and found.overall[1] is None and found.drops[1] is None
-    assert found.notes == ["not compared, because they show nothing of the images or are not finite: 1"]
+    assert found.notes == ["not compared, because they do not depend on the images or are not finite: 1"]
 
 
 def test_normalization_and_dataset_are_used():
@@ -208,21 +208,21 @@ def test_normalization_and_dataset_are_used():
 
 @pytest.mark.parametrize(("changed", "words"), [
     ({"placement": Placement(image=(6, 5), canvas=(4, 4), mode="crop")}, "mode must be canvas or circular"),
-    ({"placement": Placement(image=(6, 5), canvas=(9, 9), background=texture((9, 9)))}, "background must be a plain"),
+    ({"placement": Placement(image=(6, 5), canvas=(9, 9), background=texture((9, 9)))}, "background must be a number"),
     ({"placement": Placement(image=(6, 5), canvas=(30, 9)), "period": 6}, "period must be at most 5 .* got 6"),
-    ({"layers": []}, "Functional has no layer to look at"),
+    ({"layers": []}, "Functional has no layer to measure"),
     ({"period": 1}, "period must be at least 2, got 1"),
     ({"images": 1}, "images must be at least 2"),
     ({"data": IMAGES[:1]}, r"at least 2 images, uint8 \(N, C, h, w\), got torch.uint8 \(1, 1, 6, 5\)"),
     ({"data": IMAGES.float()}, "got torch.float32"),
 ])
-def test_what_makes_no_sense_is_said(changed, words):
+def test_invalid_arguments_raise(changed, words):
     arguments = {"data": IMAGES, "placement": ON_CANVAS} | changed
     with pytest.raises(UsageError, match=words):
         equivariance(Functional(), arguments.pop("data"), **arguments)
 
 
-def test_the_record_comes_back_from_disk(tmp_path):
+def test_a_saved_record_loads(tmp_path):
     found = equivariance(Functional(), IMAGES, placement=ON_CANVAS, period=2)
     found.save(tmp_path)
     again = Equivariance.load(tmp_path)

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from shiftscope.evaluation.brute import BruteEngine
-from shiftscope.evaluation.windows import Windows
+from shiftscope.evaluation.brute import BruteForceEngine
+from shiftscope.evaluation.fast_paths import FieldWindows
 from shiftscope.placement import Placement, texture
 
 PLACES = {
@@ -26,12 +26,12 @@ def noise(place, count=3, channels=2):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("name", PLACES)
-def test_windows_are_placements_to_the_bit(name, channels_last, channels):
+def test_windows_are_bit_identical_to_placements(name, channels_last, channels):
     place = PLACES[name]
     images, offsets = noise(place, channels=channels), place.offsets()
-    windows = Windows(place, offsets, channels_last=channels_last)
+    windows = FieldWindows(place, offsets, channels_last=channels_last)
     strips = windows.strips(images, torch.float64)
-    assert strips[0].numel() == windows.values(channels)
+    assert strips[0].numel() == windows.numel(channels)
     pairs = torch.cartesian_prod(torch.arange(3), torch.arange(len(offsets)))
     pairs = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(1))]
     found = windows.read(strips, pairs[:, 0], pairs[:, 1])
@@ -44,15 +44,15 @@ def test_windows_are_placements_to_the_bit(name, channels_last, channels):
 def test_some_offsets_in_any_order():
     place = PLACES["canvas"]
     offsets = torch.tensor([[5, 8], [0, 3], [2, 3], [5, 8]])
-    windows = Windows(place, offsets)
+    windows = FieldWindows(place, offsets)
     assert windows.columns.tolist() == [0, 5] and windows.rows == (0, 14)
     found = windows.read(windows.strips(noise(place)), torch.tensor([1, 1, 1, 1]), torch.arange(4))
     assert (found * 255).round().to(torch.uint8).equal(place.place(noise(place)[[1] * 4], offsets))
 
 
-def test_what_is_read_may_be_overwritten():
+def test_canvases_may_be_overwritten():
     place = PLACES["one"]
-    windows = Windows(place, place.offsets())
+    windows = FieldWindows(place, place.offsets())
     strips = windows.strips(noise(place))
     nothing = torch.tensor([0])
     before = windows.read(strips, nothing, nothing).clone()
@@ -67,19 +67,19 @@ def test_brute_force_with_windows_equals_brute_force_without(name, channels):
     model = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
     model(torch.zeros(1, channels, *place.canvas))
     images = noise(place, channels=channels)
-    engine = BruteEngine(model.double(), place, images.shape[1:])
-    plain = BruteEngine(model, place, images.shape[1:], short_cuts=False)
+    engine = BruteForceEngine(model.double(), place, images.shape[1:])
+    plain = BruteForceEngine(model, place, images.shape[1:], short_cuts=False)
     engine.chunk = 7  # chunks that begin and end within an image
     assert engine.windows is not None and plain.windows is None
     torch.testing.assert_close(engine.logits(images), plain.logits(images))
 
 
-def test_no_windows_where_they_are_impossible_or_too_large():
+def test_no_windows_if_they_are_impossible_or_too_large():
     model = nn.Sequential(nn.Flatten(), nn.Linear(9 * 14, 2))
     place = PLACES["canvas"]
     fixed = Placement(image=(4, 6), canvas=(9, 14), background=texture((9, 14)))
-    assert BruteEngine(model, fixed, (1, 4, 6)).windows is None
-    taken = 4 * 4 * Windows(place, place.offsets()).values(1)  # a quarter of the memory, float32
-    assert BruteEngine(model, place, (1, 4, 6), memory=taken).windows is not None
-    assert BruteEngine(model, place, (1, 4, 6), memory=taken - 1).windows is None
-    assert BruteEngine(model, place, (1, 4, 6), memory=3 * taken).images_at_once == 3
+    assert BruteForceEngine(model, fixed, (1, 4, 6)).windows is None
+    taken = 4 * 4 * FieldWindows(place, place.offsets()).numel(1)  # a quarter of the memory, float32
+    assert BruteForceEngine(model, place, (1, 4, 6), memory=taken).windows is not None
+    assert BruteForceEngine(model, place, (1, 4, 6), memory=taken - 1).windows is None
+    assert BruteForceEngine(model, place, (1, 4, 6), memory=3 * taken).images_per_call == 3

@@ -5,19 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from shiftscope.auditing import audit, choose
+from shiftscope.auditing import audit, engines
 from shiftscope.dense import NotDense
 from shiftscope.errors import ShiftscopeError
-from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.evaluation.brute import BruteForceEngine
 
 
 class Fake:
     """The plain model under the dense engine's name, spoilt by a function of (logits, images seen before)."""
 
-    name, images_at_once = "dense", 3
+    name, images_per_call = "dense", 3
 
     def __init__(self, model, placement, shape, spoil):
-        self.brute, self.spoil, self.seen = BruteEngine(model, placement, shape), spoil, 0
+        self.brute, self.spoil, self.seen = BruteForceEngine(model, placement, shape), spoil, 0
 
     def logits(self, images):
         self.seen += len(images)
@@ -28,8 +28,8 @@ class Fake:
 def dense(monkeypatch):
     """Puts an engine of the test's own in the place of the dense one."""
     def put(spoil):
-        monkeypatch.setattr(choose, "build_engine", lambda *arguments: Fake(*arguments, spoil))
-        monkeypatch.setattr(choose, "_brute_seconds", lambda subject: 1e9)
+        monkeypatch.setattr(engines, "build_engine", lambda *arguments: Fake(*arguments, spoil))
+        monkeypatch.setattr(engines, "_brute_force_seconds", lambda subject: 1e9)
     return put
 
 
@@ -41,10 +41,10 @@ def breaks(*arguments):
     raise KeyError("stride")
 
 
-def test_an_honest_engine_is_kept(dense, made, place):
+def test_a_correct_engine_is_used(dense, made, place):
     dense(lambda logits, seen: logits + 1e-9)
     found = audit(made.SmallNet(), made.noise(), placement=place)
-    assert found.engine == "dense" and "one pass gives all 54 placements" in found.reason
+    assert found.engine == "dense" and "one pass computes all 54 placements" in found.reason
     assert not any("brute force" in note for note in found.notes)
     assert found.self_check["placements"] == 56
     assert found.self_check["max_abs_logit_difference"] == pytest.approx(1e-9, rel=1e-3)
@@ -53,7 +53,7 @@ def test_an_honest_engine_is_kept(dense, made, place):
 @pytest.mark.parametrize("spoil", [
     lambda logits, seen: logits + 0.01, lambda logits, seen: logits.flip(1),
     lambda logits, seen: logits + (0.01 if seen > 8 else 0), lambda logits, seen: logits * torch.nan])
-def test_an_engine_that_is_wrong_is_found_out(spoil, dense, made, place):
+def test_an_incorrect_engine_is_replaced(spoil, dense, made, place):
     """From the beginning, by a flipped map, or only after the trial, which has 2 x 3 images."""
     dense(spoil)
     model, data = made.SmallNet(), made.noise(count=9)
@@ -66,32 +66,32 @@ def test_an_engine_that_is_wrong_is_found_out(spoil, dense, made, place):
         audit(model, data, placement=place, engine="dense")
 
 
-def test_an_engine_wrong_from_the_beginning_costs_no_long_work(dense, made, place):
+def test_an_engine_that_fails_the_trial_is_not_used(dense, made, place):
     dense(lambda logits, seen: logits + 0.01)
     found = audit(made.SmallNet(), made.noise(count=9), placement=place)
     assert found.engine == "brute" and not any("computed again" in note for note in found.notes)
 
 
-def test_what_was_thrown_away_is_noted(dense, made, place):
+def test_a_repeated_audit_is_noted(dense, made, place):
     dense(lambda logits, seen: logits + (0.01 if seen > 8 else 0))
     found = audit(made.SmallNet(), made.noise(count=9), placement=place)
     assert any("computed again by brute force" in note for note in found.notes)
 
 
-@pytest.mark.parametrize(("build", "words"), [(refuses, "conv2 cannot go dense: it pads with zeros"),
+@pytest.mark.parametrize(("build", "words"), [(refuses, "the dense engine does not support conv2: it pads with zeros"),
                                               (breaks, "the dense engine raised KeyError: 'stride'")])
-def test_a_model_that_cannot_go_dense_says_why(build, words, monkeypatch, made, place):
-    monkeypatch.setattr(choose, "build_engine", build)
+def test_the_reason_names_what_the_dense_engine_does_not_support(build, words, monkeypatch, made, place):
+    monkeypatch.setattr(engines, "build_engine", build)
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "brute" and words in found.reason
     with pytest.raises(ShiftscopeError, match=f"engine 'dense' is not possible: {words}; use engine 'auto'"):
         audit(made.SmallNet(), made.noise(), placement=place, engine="dense")
 
 
-def test_a_slow_engine_is_not_taken_unless_asked_for(dense, monkeypatch, made, place):
+def test_a_slow_engine_is_used_only_on_request(dense, monkeypatch, made, place):
     dense(lambda logits, seen: logits)
-    monkeypatch.setattr(choose, "_brute_seconds", lambda subject: 0.0001)
-    monkeypatch.setattr(choose, "check_now", lambda engine, check: (check_passed(), 0.001))
+    monkeypatch.setattr(engines, "_brute_force_seconds", lambda subject: 0.0001)
+    monkeypatch.setattr(engines, "check_engine", lambda engine, check: (check_passed(), 0.001))
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "brute" and "took 10.0 times as long on a trial" in found.reason
     assert audit(made.SmallNet(), made.noise(), placement=place, engine="dense").engine == "dense"
@@ -101,7 +101,7 @@ def check_passed():
     return {"placements": 8, "max_abs_logit_difference": 0.0, "tolerance": 1e-5}
 
 
-def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
+def test_batches_are_halved_when_memory_runs_out(dense, made, place):
     def hungry(logits, seen):
         if len(logits) > 1:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
@@ -121,18 +121,18 @@ def test_memory_that_runs_out_makes_batches_smaller(dense, made, place):
     assert (found.predictions == audit(model, data, placement=place, engine="brute").predictions).all()
 
 
-def test_memory_that_is_not_there_at_all(dense, made, place):
+def test_one_image_that_does_not_fit_raises(dense, made, place):
     def never(logits, seen):
         if seen > 12:
             raise torch.OutOfMemoryError("out of memory")
         return logits
 
     dense(never)
-    with pytest.raises(ShiftscopeError, match="dense engine does not find room for one image at all placements"):
+    with pytest.raises(ShiftscopeError, match="dense engine cannot compute one image at all placements"):
         audit(made.SmallNet(), made.noise(), placement=place)
 
 
-def test_a_short_cut_that_is_wrong_is_not_taken(made, place):
+def test_an_incorrect_forward_placed_is_not_used(made, place):
     class Wrong(nn.Module):
         def __init__(self):
             super().__init__()

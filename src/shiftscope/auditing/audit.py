@@ -1,0 +1,188 @@
+"""The audit: predictions of a model for every image at every placement, and the figures that follow from them."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, choose_engine, choose_in_group
+from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
+from shiftscope.auditing.self_check import difference_message, passed
+from shiftscope.auditing.statistics import figures, maps
+from shiftscope.auditing.sweep import Stop, Sweep
+from shiftscope.data.base import Dataset, Split, Subset
+from shiftscope.devices import tf32
+from shiftscope.distributed import from_first, group, together
+from shiftscope.errors import ShiftscopeError, require, unknown
+from shiftscope.evaluation.brute import MEMORY
+from shiftscope.evaluation.notes import (
+    few_images_notes,
+    low_accuracy_notes,
+    nonfinite_notes,
+    one_class_notes,
+    tie_notes,
+)
+from shiftscope.generators import seeded
+from shiftscope.models.adapt import Normalization, adapt, title_of
+from shiftscope.models.forward import check_model, device_and_dtype
+from shiftscope.modules import Classifier, in_train_mode, reports_model_errors
+from shiftscope.outputs import OutputType, check_output_type
+from shiftscope.placement import Placement, default_placement
+from shiftscope.progress import Progress, SilentProgress
+from shiftscope.results import Audit
+from shiftscope.results.audit import SelfCheck
+from shiftscope.settings import VALIDATION_IMAGES
+
+ENGINES = ("auto", "dense", "brute")
+
+
+@together("progress", "stop")
+@reports_model_errors
+def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
+          split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None, sample: int | None = None,
+          memory: int = MEMORY, normalize: Normalization | None = None,
+          preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
+          trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
+          seed: int = 0, progress: Progress | None = None, stop: Stop | None = None) -> Audit:
+    """Compute a model's predictions for every image at every placement.
+
+    The model runs in eval mode; its mode is restored. A random sample of images and placements is computed again with
+    the plain model, before and during the audit. An engine that differs by more than rounding is replaced by brute
+    force.
+
+    Args:
+        model: any nn.Module or function that takes pixels in [0, 1], (B, C, H, W), and returns (B, K); any device.
+        data: the dataset.
+        placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
+        engine: "dense": all placements in one pass, if the model's graph allows it; "brute": the model itself at each
+            placement; "auto": dense if it is exact and faster, else brute.
+        split: "test"; "train": the training images without the validation split; "validation".
+        validation: size of the validation split that was used in training.
+        limit: use only the first images.
+        sample: number of random placements, the middle one among them; the figures are then not exact. Default: all
+            placements, and 1,000 for brute force if there are more than 10,000.
+        memory: bytes for the canvases, activations and outputs of brute force.
+        normalize: (mean, std), if the model expects normalized pixels.
+        preprocess: any other function of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
+        name: the model's name in tables (default: its name in the registry, or its class).
+        trained: "random" or "centered", for tables.
+        expected: known accuracy on centered images, from 0 to 1; a note reports if the measured one is far below.
+        output_type: "logits", "probabilities" or "log-probabilities" (default: determined from a batch of outputs).
+            It is used for confidences only; the label is the first largest output.
+        seed: seed of the sampled placements, of the self-check, and of the generators of torch, NumPy and Python,
+            which are restored.
+        stop: a flag or a function, read between batches; a true value stops the audit.
+
+    Returns:
+        The figures, with the prediction of every image at every placement. After `stop` or Ctrl-C: those of the images
+        computed so far, marked as partial.
+
+    Raises:
+        UsageError: if the engine, split or output type is unknown, the model does not fit the canvas or the classes,
+            or the outputs contradict `output_type`.
+        ShiftscopeError: if "dense" is requested and not possible (the message names the layer), or if a single
+            placement does not fit into memory.
+        Interrupted: if the audit was stopped before the first images were done.
+
+    Example:
+        >>> from torch import nn
+        >>> from shiftscope.data.base import TensorImages
+        >>> images = TensorImages(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1] * 3))
+        >>> data = Dataset(name="black", class_names=("a", "b"), train=images, test=images, source="-", license="-")
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(6 * 7, 2))
+        >>> result = audit(model, data, placement=Placement(image=(4, 4), canvas=(6, 7)))
+        >>> result.placements, result.mean_accuracy, result.worst_case_accuracy, result.consistency
+        (12, 0.5, 0.5, 1.0)
+
+    References:
+        Engstrom et al., "Exploring the landscape of spatial robustness", ICML 2019, for the worst case over a grid of
+        placements. Zhang, "Making convolutional networks shift-invariant again", ICML 2019, for consistency, there of
+        one random pair. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    begun = time.perf_counter()
+    _check_arguments(engine, limit, sample, expected, output_type)
+    placement, title = placement or default_placement(data.shape), name or title_of(model)
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
+    mode_layers = mode_dependent_layers(prepared) if in_train_mode(prepared) else []
+    images = data.split_images(split, validation)
+    images = images if limit is None or limit >= len(images) else Subset(images, torch.arange(limit))
+    device, _ = device_and_dtype(prepared)
+    inputs = AuditInputs(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
+                         seed=seed, memory=memory)
+    inputs = inputs if sample is None else inputs.at_sample(sample)
+    with tf32(allowed=False), seeded([device], seed):
+        check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
+        checks = from_first(partial(check_sample, inputs.check(), output_type))
+        choose, notes = choose_engine if group().size == 1 else choose_in_group, list(checks.doubts)
+        choice = choose(inputs, engine, checks.doubts)
+        while True:
+            sweep, count = Sweep(choice, data.classes, checks.tolerance), len(choice.inputs.offsets)
+            sweep.run(progress or SilentProgress(),
+                      f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop)
+            check = from_first(sweep.check.result)
+            if choice.engine.name == "brute" or passed(check):
+                break
+            if engine == "dense" or sweep.interrupted:
+                raise ShiftscopeError(f"{difference_message(check)}; use engine 'brute'")
+            notes.append(f"{difference_message(check)}: all placements were computed again by brute force")
+            choice = brute_force(inputs, f"brute force, because {difference_message(check)}")
+        if not checks.doubts and not sweep.interrupted:
+            notes += from_first(partial(rounding_notes, sweep.check, check["max_abs_logit_difference"],
+                                        check["tolerance"], sweep.predictions.classes))
+    return _record(sweep, choice, check, data, checks, notes=notes, expected=expected, mode_layers=mode_layers,
+                   begun=begun, model=title, split=split, trained=trained)
+
+
+def _check_arguments(engine: str, limit: int | None, sample: int | None, expected: float | None,
+                     output_type: str | None) -> None:
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    for name, value in (("limit", limit), ("sample", sample)):
+        require(value is None or value >= 1, name, value, "a whole number of at least 1")
+    require(expected is None or 0 <= expected <= 1, "expected", expected, "a number from 0 to 1")
+    if output_type is not None:
+        check_output_type(output_type)
+
+
+def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset, checks: ModelChecks, *,
+            notes: list[str], expected: float | None, mode_layers: list[str], begun: float, **fields: Any) -> Audit:
+    inputs, count, kept = choice.inputs, sweep.count, sweep.predictions
+    predictions, labels = kept.classes[:count], inputs.images.labels[:count].numpy()
+    offsets = inputs.offsets.numpy()
+    rows, columns = (axis.numpy() for axis in inputs.placement.axes)
+    results = figures(predictions, labels, data.classes, inputs.middle)
+    results |= maps(predictions, labels, data.classes, offsets, rows, columns)
+    index, logits = sweep.shown.arrays(count)
+    ties = {"exact_ties": int(kept.exact_ties[:count].sum()), "ties": int(kept.ties[:count].sum())}
+    nonfinite = int((predictions == kept.nonfinite).sum())
+    notes = [*notes, *_notes(sweep, choice, mode_layers), *nonfinite_notes(nonfinite, predictions.size, "predictions"),
+             *tie_notes(**ties, count=predictions.size, tolerance=checks.tolerance),
+             *low_accuracy_notes(results["middle_accuracy"], results["intervals"]["middle_accuracy"], data.classes,
+                                 expected),
+             *few_images_notes(count), *one_class_notes(predictions, labels, data.class_names)]
+    return Audit(
+        dataset=data.name, synthetic=data.synthetic, class_names=list(data.class_names), images=count,
+        placements=len(offsets), mode=inputs.placement.mode, placement=inputs.placement.to_dict(),
+        sampled=inputs.sampled, partial=sweep.interrupted, engine=choice.engine.name, reason=choice.reason,
+        seconds=time.perf_counter() - begun, device=str(device_and_dtype(inputs.model)[0]), nonfinite=nonfinite, **ties,
+        output_type=checks.output_type, tie_tolerance=checks.tolerance, self_check=check, notes=notes, rows=rows,
+        columns=columns, offsets=offsets, labels=labels, predictions=predictions,
+        worst_offset=offsets[kept.worst[:count]], margins=kept.margins[:count], shown_index=index, shown_logits=logits,
+        shown_images=inputs.images.gather(torch.from_numpy(index)).cpu().numpy(), **results, **fields)
+
+
+def _notes(sweep: Sweep, choice: EngineChoice, mode_layers: list[str]) -> list[str]:
+    """Return notes on a changed mode, an interrupted audit and sampled placements."""
+    inputs, notes = choice.inputs, []
+    if mode_layers:
+        notes.append("the model was in train mode and was audited in eval mode, which changes the results of these "
+                     f"layers: {', '.join(mode_layers)}")
+    if sweep.interrupted:
+        notes.append(f"interrupted: the figures are for the first {sweep.count:,} of {len(inputs.images):,} images")
+    if inputs.sampled:
+        notes.append(f"{len(inputs.offsets):,} of {inputs.placement.count:,} placements, the middle one and a random "
+                     "sample of the others: no figure is exact, and the worst case over all placements can only be "
+                     "lower")
+    return notes

@@ -1,0 +1,248 @@
+"""Engines that compute a model's outputs at all placements, and the choice of one for an audit."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import torch
+from torch import nn
+
+from shiftscope import hashing
+from shiftscope.auditing.self_check import IMAGES, SampleCheck, check_engine, difference_message, draw_sample, passed
+from shiftscope.data.base import ImageSet
+from shiftscope.dense import NotInvariant, prove_invariance
+from shiftscope.dense.shifts import build_engine
+from shiftscope.distributed import from_first
+from shiftscope.errors import ShiftscopeError, reason_of, require
+from shiftscope.evaluation.brute import BruteForceEngine, fastest
+from shiftscope.hashing import Stream
+from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recenter
+from shiftscope.layers.phase_to_origin import PhaseToOrigin
+from shiftscope.placement import Placement
+
+MOST_PLACEMENTS, SAMPLED = 10_000, 1000
+"""Brute force samples `SAMPLED` placements if there are more than `MOST_PLACEMENTS`. The standard error of an image's
+fraction of correct placements is then at most 0.016, that of the mean over images far smaller."""
+
+TRIED = 16
+"""Images in the trial of the dense engine: enough for its full speed."""
+
+CLEARLY, FASTER = 0.5, 1.2
+"""Brute force is used if it takes less than this fraction of the dense engine's time: trials are noisy, and the ratio
+is usually far from 1. Ratios of two times below `FASTER` are reported as equal."""
+
+INVARIANT_LAYERS = (LearnedPolyphase2d, PhaseAverage, PhaseToOrigin, PlacementAverage, PolyphaseDownsample2d, Recenter)
+"""Layers of models that are meant to be translation-invariant: the reason says why the proof of invariance failed."""
+
+
+class PlacementEngine(Protocol):
+    """Computes a model's outputs at all placements for which it was built."""
+
+    @property
+    def name(self) -> str:
+        """"dense" or "brute"."""
+        ...
+
+    @property
+    def images_per_call(self) -> int:
+        """Number of images per call that fits into memory."""
+        ...
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return outputs (B, P, K) on the model's device, for images uint8 (B, C, h, w) on that device."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditInputs:
+    """A model, images and their placements."""
+
+    model: nn.Module
+    images: ImageSet
+    placement: Placement
+    offsets: torch.Tensor
+    """int64 (P, 2): all offsets of the placement, or a sample of them."""
+    sampled: bool
+    """True if the offsets are a sample."""
+    seed: int
+    memory: int
+    """Bytes, see `BruteForceEngine`."""
+
+    def check(self, size: int = IMAGES) -> SampleCheck:
+        """Return a comparison with the plain model on a sample of `size` images."""
+        sample = draw_sample(len(self.images), len(self.offsets), seed=self.seed, size=size)
+        return SampleCheck(self.model, self.images, self.placement, self.offsets, sample)
+
+    def brute_force_engine(self, *, short_cuts: bool = True) -> BruteForceEngine:
+        """Return the plain model as an engine."""
+        return BruteForceEngine(self.model, self.placement, self.images.shape, self.offsets, memory=self.memory,
+                                short_cuts=short_cuts)
+
+    def at_sample(self, count: int) -> "AuditInputs":
+        """Return the inputs with a random sample of `count` placements that contains the middle one."""
+        if count >= len(self.offsets):
+            return self
+        chosen = hashing.permutation(hashing.stream(Stream.SAMPLED_PLACEMENTS, self.seed), len(self.offsets))[:count]
+        if self.middle not in chosen:
+            chosen[0] = self.middle
+        return replace(self, offsets=self.offsets[chosen.sort().values], sampled=True)
+
+    @property
+    def middle(self) -> int:
+        """Index of the middle placement."""
+        column = self.placement.geometry.column(self.offsets.numpy())
+        require(column is not None, "offsets", f"{len(self.offsets)} offsets", f"{self.placement.middle} among them")
+        return int(column or 0)
+
+
+class InvariantModelEngine:
+    """Engine for models that are proven to be invariant: each image is computed at one placement.
+
+    Args:
+        inputs: the model, images and placements; the placements may be a sample.
+
+    Attributes:
+        proof: see `dense.prove_invariance`.
+
+    Raises:
+        NotInvariant: if the model is not proven to be invariant.
+    """
+
+    name = "dense"
+
+    def __init__(self, inputs: AuditInputs):
+        channels, height, width = inputs.images.shape
+        self.proof = prove_invariance(inputs.model, inputs.placement, (channels, height, width))
+        self.placements = len(inputs.offsets)
+        middle = torch.tensor([inputs.placement.middle])
+        self._middle = BruteForceEngine(inputs.model, inputs.placement, inputs.images.shape, middle,
+                                        memory=inputs.memory)
+        image = torch.zeros(1, channels, height, width, dtype=torch.uint8, device=self._middle.device)
+        bytes_per_image = 8 * self.placements * self._middle.logits(image).nbytes  # summaries of the expanded outputs
+        self.images_per_call = max(1, min(self._middle.chunk, inputs.memory // bytes_per_image))
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return outputs (B, P, K), an expanded view of (B, 1, K)."""
+        return self._middle.logits(images).expand(-1, self.placements, -1)
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine, its inputs, and a sentence with the reason for the choice."""
+
+    engine: PlacementEngine
+    inputs: AuditInputs
+    reason: str
+    kind: Literal["invariant", "dense", "brute"]
+
+
+def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+    """Choose in the first process of a group, because times differ between processes; the others do the same."""
+    choices: list[EngineChoice] = []
+
+    def choose() -> tuple[str, str]:
+        choices.append(choose_engine(inputs, requested, doubts))
+        return choices[0].kind, choices[0].reason
+
+    kind, reason = from_first(choose)
+    if choices:
+        return choices[0]
+    if kind == "brute":
+        return brute_force(inputs, reason)
+    if kind == "invariant":
+        return EngineChoice(InvariantModelEngine(inputs), inputs, reason, "invariant")
+    return EngineChoice(build_engine(inputs.model, inputs.placement, inputs.images.shape), inputs, reason, "dense")
+
+
+def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+    """Choose one placement for all if the model is proven to be invariant; else the dense engine, if it supports the
+    model, agrees with the plain model on a trial and is faster; else brute force.
+
+    Args:
+        requested: "auto", "dense" or "brute".
+        doubts: ways in which the plain model contradicts itself: no engine can then agree with it.
+
+    Raises:
+        ShiftscopeError: if "dense" is requested and not possible; the message names the layer or the difference.
+    """
+    if requested == "brute":
+        return brute_force(inputs, "brute force was requested")
+    single = len(inputs.offsets) == 1
+    if requested == "auto" and single:
+        return brute_force(inputs, "brute force, because there is a single placement")
+    choice, remark = (None, "") if doubts or single else _invariant(inputs)
+    if choice is not None:
+        return choice
+    try:
+        return _dense(inputs, requested, doubts)
+    except ShiftscopeError as refusal:
+        why, cause = str(refusal), refusal
+    except Exception as error:  # user code may raise anything while it is traced
+        why, cause = f"the dense engine raised {type(error).__name__}: {reason_of(error)}", error
+    why += remark
+    if requested == "dense":
+        raise ShiftscopeError(f"engine 'dense' is not possible: {why}; use engine 'auto' or 'brute'") from cause
+    return brute_force(inputs, f"brute force, because {why}")
+
+
+def _invariant(inputs: AuditInputs) -> tuple[EngineChoice | None, str]:
+    """Return the choice of `InvariantModelEngine`, or None and a remark for the reason."""
+    try:
+        engine = InvariantModelEngine(inputs)
+        check, _ = check_engine(engine, inputs.check(TRIED))
+    except NotInvariant as refusal:
+        intended = any(isinstance(module, INVARIANT_LAYERS) for module in inputs.model.modules())
+        return None, f"; {refusal}" if intended else ""
+    except Exception as error:  # user code may raise anything while it is traced
+        return None, f"; the proof of invariance raised {type(error).__name__}: {reason_of(error)}"
+    if not passed(check):
+        return None, (f"; the model is proven to be invariant, but the outputs of a random sample of "
+                      f"{check['placements']} differ by {check['max_abs_logit_difference']:.3g}, more than rounding "
+                      f"explains ({check['tolerance']:.3g}): a selection within the model may be close to a tie")
+    reason = (f"each image was computed once, because none of the {engine.placements} placements can change the "
+              f"model's prediction: {engine.proof.sentence}")
+    return EngineChoice(engine, inputs, reason, "invariant"), ""
+
+
+def _dense(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+    if inputs.sampled:
+        raise ShiftscopeError("a sample of placements was requested, and the dense engine computes all of them")
+    if doubts:
+        raise ShiftscopeError(doubts[0])
+    engine = build_engine(inputs.model, inputs.placement, inputs.images.shape)
+    check, seconds = check_engine(engine, inputs.check(TRIED))
+    if not passed(check):
+        raise ShiftscopeError(difference_message(check))
+    if requested == "dense":
+        return EngineChoice(engine, inputs, "the dense engine was requested", "dense")
+    count, ratio = len(inputs.offsets), _brute_force_seconds(inputs) / seconds
+    if ratio < CLEARLY:
+        raise ShiftscopeError(f"one pass for all {count} placements took {1 / ratio:.1f} times as long on a trial")
+    pace = f"{ratio:.1f} times faster than" if ratio >= FASTER else "about as fast as"
+    return EngineChoice(engine, inputs, f"one pass computes all {count} placements of an image, on a trial {pace} "
+                        "brute force", "dense")
+
+
+def brute_force(inputs: AuditInputs, reason: str) -> EngineChoice:
+    """Choose the plain model, with short cuts if they agree with it, and a sample if there are many placements."""
+    if len(inputs.offsets) > MOST_PLACEMENTS:
+        inputs = inputs.at_sample(SAMPLED)
+    engine, check = inputs.brute_force_engine(), inputs.check(1)
+    image = inputs.images.gather(check.sample.images).to(engine.device)
+    check.outputs = {0: engine.of_pairs(image, _pairs(check.sample.columns[0].to(engine.device)))}
+    if not passed(check.result()):
+        engine = inputs.brute_force_engine(short_cuts=False)
+    return EngineChoice(engine, inputs, reason, "brute")
+
+
+def _brute_force_seconds(inputs: AuditInputs) -> float:
+    """Return the seconds that brute force takes per image, estimated from one chunk of placements."""
+    engine = inputs.brute_force_engine()
+    count = min(engine.chunk, len(inputs.offsets))
+    image = inputs.images.gather(torch.zeros(1, dtype=torch.int64)).to(engine.device)
+    pairs = _pairs(torch.linspace(0, len(inputs.offsets) - 1, count, device=engine.device).long())
+    return fastest(lambda: engine.of_pairs(image, pairs)) / count * len(inputs.offsets)
+
+
+def _pairs(placements: torch.Tensor) -> torch.Tensor:
+    """Return pairs of the first image with each of `placements`."""
+    return torch.stack((torch.zeros_like(placements), placements), 1)

@@ -1,0 +1,149 @@
+"""Rules for operations that compute nothing: slices, concatenation, reshapes. Mostly only coordinates change."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from shiftscope.dense.field import Field, joined, layout_of, reader
+from shiftscope.dense.pointwise import common_layout
+from shiftscope.dense.program import Program, Shape
+from shiftscope.dense.unsupported import NeedsTorus, Unsupported
+from shiftscope.graph import BATCH
+
+
+def reshape(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """A reshape that only flattens axes, or adds and removes axes of length 1."""
+    field = args["self"]
+    if not shape or shape[0] != BATCH:
+        raise Unsupported("it mixes the images of a batch")
+    axes = list("".join(field.layout))
+    groups = []
+    for length in shape[1:]:
+        group = ""
+        while length > 1 and axes and length % field.length(axes[0]) == 0:
+            group += axes[0]
+            length //= field.length(axes.pop(0))
+        if length > 1:
+            raise Unsupported("it splits channels, rows or columns into parts")
+        groups.append(group)
+    return replace(field, layout=tuple(groups))
+
+
+def permute(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """A permutation that keeps the batch axis."""
+    field, dims = args["self"], args["dims"]
+    if dims[0] != 0:
+        raise Unsupported("it moves the batch axis")
+    return replace(field, layout=tuple(field.layout[dim - 1] for dim in dims[1:]))
+
+
+def slice_axis(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """A slice of channels, rows or columns; for the latter, origin and stride change."""
+    field, axis = args["self"], args["dim"] % (len(args["self"].layout) + 1) - 1
+    if axis < 0:
+        if shape[0] == BATCH and args["step"] == 1:
+            return field
+        raise Unsupported("it selects images of the batch")
+    return _part(program, field, axis, slice(args["start"], args["end"], args["step"]))
+
+
+def select(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """One channel, row or column; the axis is removed."""
+    field, axis = args["self"], args["dim"] % (len(args["self"].layout) + 1) - 1
+    if axis < 0:
+        raise Unsupported("it selects images of the batch")
+    index = args["index"] % field.length(field.layout[axis])
+    part = _part(program, field, axis, slice(index, index + 1, 1))
+    return replace(part, layout=tuple(group for k, group in enumerate(part.layout) if k != axis))
+
+
+def _part(program: Program, field: Field, axis: int, part: slice) -> Field:
+    """Return a slice along an axis of the layout."""
+    name = field.layout[axis]
+    if len(name) > 1:
+        raise Unsupported("it slices a flattened map")
+    if not name:
+        return field
+    start, stop, step = part.indices(field.length(name))
+    length = len(range(start, stop, step))
+    if name == "c":
+        const = None if field.const is None else field.const[start:stop:step]
+        return program.add(field, [field], lambda data: data[:, start:stop:step], fresh=False, channels=length,
+                           const=const, layout=layout_of(length, field.local, field.layout))
+    k = "yx".index(name)
+    local, stride = _replaced(field.local, k, length), _replaced(field.stride, k, field.stride[k] * step)
+    lead = _replaced(field.lead, k, field.lead[k] - field.stride[k] * start)
+    return replace(field, lead=lead, local=local, stride=stride, layout=layout_of(field.channels, local, field.layout))
+
+
+def _replaced(pair: Sequence[int], k: int, value: int) -> tuple[int, int]:
+    return (value, pair[1]) if k == 0 else (pair[0], value)
+
+
+def roll(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """A roll by whole pixels; if the windows are rolls of one canvas, it moves the origin."""
+    field = args["self"]
+    for shift, dim in zip(args["shifts"], args["dims"], strict=False):
+        axis = dim % (len(field.layout) + 1) - 1
+        name = field.layout[axis] if axis >= 0 else "batch"
+        if name not in ("y", "x"):
+            raise Unsupported("it rolls an axis that is neither rows nor columns")
+        k = "yx".index(name)
+        if program.windows.period is None:
+            raise NeedsTorus("a roll requires windows that are rolls of one canvas")
+        if field.stride[k] * field.local[k] != program.windows.period[k]:
+            raise Unsupported("it rolls a map that does not span the canvas")
+        field = replace(field, lead=_replaced(field.lead, k, field.lead[k] + field.stride[k] * shift))
+    return field
+
+
+def cat(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """A concatenation of channels."""
+    fields = args["tensors"]
+    if not all(isinstance(field, Field) for field in fields):
+        raise Unsupported("it concatenates maps with a constant tensor")
+    axis = args["dim"] % (len(fields[0].layout) + 1) - 1
+    if axis < 0 or any(("c" in group) if k != axis else group not in ("c", "")
+                       for field in fields for k, group in enumerate(field.layout)):
+        raise Unsupported("it concatenates along an axis other than the channels")
+    layout, local = common_layout(list(fields))
+    lead, size, constant = joined(fields, program.windows)
+    reads = [reader(field, program.windows, lead, size) for field in fields]
+    channels = sum(field.channels for field in fields)
+    const = torch.cat([field.const for field in fields if field.const is not None]) if constant else None
+    groups = [group if k != axis else "c" for k, group in enumerate(layout)]
+    return program.add(fields[0], fields,
+                       lambda *data: torch.cat([read(x) for read, x in zip(reads, data, strict=True)], 1),
+                       channels=channels, lead=lead, size=size, const=const,
+                       layout=layout_of(channels, local, groups))
+
+
+def expand(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """An expansion of a single channel."""
+    field = args["self"]
+    if len(shape) != len(field.layout) + 1:
+        raise Unsupported("it adds an axis")
+    grown = [k for k, (group, length) in enumerate(zip(field.layout, shape[1:], strict=True))
+             if length != field.length(group)]
+    if not grown:
+        return field
+    if field.channels > 1 or grown != [0] or not field.is_spatial:
+        raise Unsupported("it repeats one value over the positions of a window")
+    const = None if field.const is None else field.const.expand(shape[1])
+    return program.add(field, [field], lambda data: data.expand(-1, shape[1], -1, -1), fresh=False,
+                       channels=shape[1], const=const, layout=layout_of(shape[1], field.local))
+
+
+def index(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """Channels selected by a constant list, such as a reversal."""
+    field, indices = args["self"], list(args["indices"])
+    axes = [k for k, value in enumerate(indices) if value is not None]
+    fixed = len(axes) == 1 and isinstance(indices[axes[0]], torch.Tensor) and indices[axes[0]].ndim == 1
+    if not fixed or axes[0] == 0 or field.layout[axes[0] - 1] != "c":
+        raise Unsupported("it indexes positions with a list")
+    channels = indices[axes[0]].to(program.device)
+    const = None if field.const is None else field.const[channels]
+    return program.add(field, [field], lambda data: data[:, channels], channels=len(channels), const=const,
+                       layout=layout_of(len(channels), field.local, field.layout))
