@@ -15,8 +15,14 @@ from shiftscope.distributed import from_first
 from shiftscope.errors import ShiftscopeError, reason_of, require
 from shiftscope.evaluation.brute import BruteForceEngine, fastest
 from shiftscope.hashing import Stream
-from shiftscope.layers import LearnedPolyphase2d, PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recenter
-from shiftscope.layers.phase_to_origin import PhaseToOrigin
+from shiftscope.layers import (
+    LearnedPolyphase2d,
+    PhaseAverage,
+    PhaseToOrigin,
+    PlacementAverage,
+    PolyphaseDownsample2d,
+    Recenter,
+)
 from shiftscope.placement import Placement
 
 MOST_PLACEMENTS, SAMPLED = 10_000, 1000

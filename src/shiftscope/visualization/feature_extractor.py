@@ -6,8 +6,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from shiftscope.evaluation.memory import MemoryChunks
 from shiftscope.hooks import SoftmaxInput, capture
-from shiftscope.modules import out_of_memory
 from shiftscope.outputs import NONFINITE_CLASS, classify
 from shiftscope.visualization.model_info import CLASSES, OUTPUT, ModelInfo
 
@@ -70,15 +70,7 @@ def in_chunks(make: Callable[[torch.Tensor], T], rows: torch.Tensor, length: int
         [[0, 1], [2, 3], [4]]
     """
     made = []
-    for chunk in rows.split(length):
-        try:
-            made.append(make(chunk))
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error) or len(chunk) <= least:
-                raise
-            half = None
-        else:
-            continue
-        half = (len(chunk) // least + 1) // 2 * least  # outside the handler: its error holds on to the tensors
-        made.extend(in_chunks(make, chunk, half, least))
+    for chunk in MemoryChunks(len(rows), length, multiple=least):
+        with chunk as part:
+            made.append(make(rows[part]))
     return made

@@ -15,7 +15,7 @@ from shiftscope.errors import UsageError, require
 from shiftscope.evaluation import evaluate
 from shiftscope.models import export_onnx
 from shiftscope.models.forward import evaluating, placed_outputs
-from shiftscope.outputs import OutputType, predicted_classes, probabilities, resolve_output_type
+from shiftscope.outputs import NONFINITE_CLASS, OutputType, predicted_classes, probabilities, resolve_output_type
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.reporting import classified_gallery, confusion_matrix, prediction_figure, save_figure
 from shiftscope.results import Evaluation
