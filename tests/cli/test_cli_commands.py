@@ -123,7 +123,7 @@ def test_nonfinite_numbers_are_null(capsys):
     (["run", "--epochs", "x"], 'unable to convert "x" into int'),
     (["run", "--epochs"], "--epochs requires an argument"),
     (["run", "two-full"], "unexpected argument 'two-full'. (see: shiftscope run --help)"),
-    (["run", "--seeds", "0"], "seeds must be a whole number of at least 1, got 0"),
+    (["run", "--seeds", "0"], "seeds must be an integer of at least 1, got 0"),
     (["train", "two-full", "--schedule", "warm"], "one-cycle"),
     (["train", "two-full", "--resume", "--overwrite"], "resume and overwrite must be not both given"),
     (["train"], "MODEL requires an argument"),

@@ -82,7 +82,7 @@ def test_a_complete_installation_has_no_problems(no_driver):
     ({"system": {"memory_free": 2**29, "load": None, "cores": 2}}, "only 0.5 GB of memory are free", "--limit"),
     ({"system": {"memory_free": None, "load": [9.0, 1.0, 1.0], "cores": 2}}, "busy (load 9.0)", "wait"),
     ({"folders": [{"role": "cache", "path": "/c", "exists": False, "writable": False, "free": 2**40, "holds": []}]},
-     "the cache folder /c can neither be written nor holds", "--data-dir"),
+     "the cache folder /c is not writable and has no dataset", "--data-dir"),
     ({"folders": [{"role": "cache", "path": "/c", "exists": True, "writable": True, "free": 2**20, "holds": []}]},
      "only 1 MB are free in the cache folder /c", "free some space"),
 ])

@@ -154,4 +154,4 @@ def test_a_settings_file_that_cannot_be_read(workflows, capsys, make, problem):
 
 def test_a_canvas_with_too_many_pixels(capsys):
     assert main(["train", "two-full", "--data", "garments:20,10", "--canvas", "40000"]) == 2
-    assert "canvas must be at most 16,777,216 pixels in all, got (40000, 40000)" in capsys.readouterr().err
+    assert "canvas must be at most 16,777,216 pixels in total, got (40000, 40000)" in capsys.readouterr().err

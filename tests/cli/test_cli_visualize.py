@@ -80,5 +80,5 @@ def test_json(calls, capsys):
 
 def test_invalid_settings(calls, capsys):
     assert main(["visualize", "ckpt", "--steps", "0"]) == 2
-    assert "steps must be a whole number of at least 1, got 0" in capsys.readouterr().err
+    assert "steps must be an integer of at least 1, got 0" in capsys.readouterr().err
     assert not calls

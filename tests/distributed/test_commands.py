@@ -165,8 +165,8 @@ def test_processes_are_in_step_after_an_error_that_arises_in_all(ranks, free_por
 
 
 @pytest.mark.parametrize("variables, line, expected", [
-    ({}, ["--devices", "0"], "devices must be a whole number of at least 1, got 0"),
-    ({"RANK": "0", "WORLD_SIZE": "many"}, [], "the variable WORLD_SIZE must be a whole number of at least 1"),
+    ({}, ["--devices", "0"], "devices must be an integer of at least 1, got 0"),
+    ({"RANK": "0", "WORLD_SIZE": "many"}, [], "the variable WORLD_SIZE must be an integer of at least 1"),
     ({"RANK": "0", "WORLD_SIZE": "2"}, [], "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT must be those that torchrun"),
 ])
 def test_settings_that_cannot_be(variables, line, expected, monkeypatch, capsys):

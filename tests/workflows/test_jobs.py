@@ -56,7 +56,7 @@ def test_the_remaining_work_is_reported(fake):
     fake.now += 75.0
     assert budget.paused((3, 3), (3, 3)) is None and budget.paused((3, 3), (0, 0)) is None
     assert budget.paused((3, 3), (2, 3)) == (
-        "the run paused after 1:15, because of --max-time: 3 of 3 trainings and 2 of 3 audits are done and saved. "
+        "the run paused after 1:15 because of --max-time: 3 of 3 trainings and 2 of 3 audits are done and saved. "
         "Continue with the same command and --resume")
     assert "1 of 3 trainings are done" in budget.paused((1, 3), (0, 0))
 

@@ -137,7 +137,7 @@ def test_invalid_input(checkpoint, npz, tmp_path, capsys):
             (["nowhere", "--method", "blur"], 3, "nowhere"),
             ([str(checkpoint), "--method", "blur", "--finetune", "-1"], 2, "finetune must be a number of epochs"),
             ([str(checkpoint), "--method", "placement-average", "--finetune", "1"], 2, "finetune must be 0 with"),
-            ([str(checkpoint), "--method", "blur", "--images", "0"], 2, "images must be a whole number of at least 1"),
+            ([str(checkpoint), "--method", "blur", "--images", "0"], 2, "images must be an integer of at least 1"),
             (["full", "--method", "polyphase"], 2, "TwoFullNet has no strided layer"),
             (["full", "--method", "blur"], 2, "TwoFullNet has no strided convolution or pooling"),
             ([str(checkpoint), "--method", "polyphase", "--canvas", "20"], 1, "cannot be read for an input of")):

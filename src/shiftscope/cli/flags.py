@@ -181,7 +181,7 @@ class ProcessFlags:
     """Number of processes on this machine that share the work, each with one GPU or its part of the CPU cores."""
 
     def __post_init__(self) -> None:
-        require(self.devices >= 1, "devices", self.devices, "a whole number of at least 1")
+        require(self.devices >= 1, "devices", self.devices, "an integer of at least 1")
 
 
 @Parameter(name="*", group=RESULTS)

@@ -26,7 +26,7 @@ def processes_started() -> int:
     """Return the number of processes that `torchrun` or a similar launcher started for this command."""
     size = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ else "1"
     if not size.isdecimal() or int(size) < 1:
-        raise UsageError(f"the variable WORLD_SIZE must be a whole number of at least 1, as torchrun sets it, got "
+        raise UsageError(f"the variable WORLD_SIZE must be an integer of at least 1, as torchrun sets it, got "
                          f"{size!r}")
     return int(size)
 

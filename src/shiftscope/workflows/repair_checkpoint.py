@@ -86,7 +86,7 @@ class RepairOptions:
         if self.method not in METHODS:
             raise unknown("repair method", self.method, METHODS)
         require(self.finetune >= 0, "finetune", self.finetune, "a number of epochs, 0 or more")
-        require(self.images is None or self.images >= 1, "images", self.images, "a whole number of at least 1")
+        require(self.images is None or self.images >= 1, "images", self.images, "an integer of at least 1")
         if self.finetune and self.method == "placement-average":
             raise UsageError("finetune must be 0 with placement-average, because it would train on all placements of "
                              f"each image, got {self.finetune}: train the model first, and repair it afterwards")

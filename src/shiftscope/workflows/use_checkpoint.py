@@ -62,7 +62,7 @@ def export_checkpoint(checkpoint: Path, file: Path, *, batch: int | None = None,
         UsageError: if the batch is below 1, the name does not end in .onnx, or the file exists without `overwrite`.
         CheckpointError, OutputError: if the checkpoint cannot be loaded, or the file cannot be written.
     """
-    require(batch is None or batch >= 1, "batch", batch, "a whole number of at least 1")
+    require(batch is None or batch >= 1, "batch", batch, "an integer of at least 1")
     require(file.suffix == ".onnx", "onnx", str(file), "a file name that ends in .onnx")
     if file.is_dir():
         raise UsageError(f"{file} is a folder: choose another file with --onnx")
