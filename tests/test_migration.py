@@ -12,7 +12,7 @@ from shiftscope.cli import main
 from shiftscope.migration import KEYS, SCHEMA_VERSION, migrate
 from shiftscope.models import load
 from shiftscope.models.checkpoint import load_config
-from shiftscope.models.perceptron import TwoFullNet
+from shiftscope.models.course import TwoFullNet
 from shiftscope.results import Audit, Evaluation, load_record
 from shiftscope.runs import RunFolder
 from shiftscope.runs.records import find_records
