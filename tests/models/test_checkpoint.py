@@ -213,7 +213,7 @@ def test_a_damaged_config_json_is_reported(text, tmp_path):
 def test_another_version_names_both_and_the_remedy(tmp_path):
     save(TwoFullNet(), tmp_path)
     edit_config(tmp_path, lambda values: values.update(schema_version=99))
-    with pytest.raises(CheckpointError, match=r"schema version 99, this release reads version 1: use the release"):
+    with pytest.raises(CheckpointError, match=r"schema version 99, this release reads version 2;"):
         load(tmp_path)
 
 
