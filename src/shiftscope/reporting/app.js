@@ -113,7 +113,6 @@ function colorByFraction(node, fraction) {
 
 const labelColor = (cls) => LABEL_COLORS[cls % LABEL_COLORS.length];
 
-/** A colored square with the letter of a class. */
 function badge(cls, name) {
   const made = element("span", {class: "ss-badge", text: letterOf(cls), title: name, "aria-hidden": "true"});
   made.style.backgroundColor = labelColor(cls);
@@ -158,7 +157,6 @@ function drawPlaced(canvas, image, geometry, dy, dx) {
   context.putImageData(data, 0, 0);
 }
 
-/** Draw an image on a canvas of the same size. */
 function drawImage(canvas, image) {
   drawPlaced(canvas, image, {mode: "crop", canvas: [image.height, image.width], background: 0}, 0, 0);
 }
@@ -450,7 +448,6 @@ class Explorer {
     }
   }
 
-  /** A list of the groups if there are several. */
   buildChoice() {
     if (this.groups.length < 2) return null;
     const name = uniqueId("group");
@@ -659,7 +656,6 @@ class Explorer {
 
   // ------------------------------------------------------------ what changes
 
-  /** Update everything that depends on the image. */
   showImage() {
     this.radios.forEach(({input}, index) => {
       input.checked = index === this.image;
@@ -705,7 +701,6 @@ class Explorer {
         "border of the positions with correct predictions"));
   }
 
-  /** Update everything that depends on the position. */
   showPosition() {
     const [dy, dx] = this.grid.offset(this.row, this.column), {group} = this;
     drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
@@ -792,7 +787,6 @@ class Explorer {
 
   // ------------------------------------------------------------ moving
 
-  /** Move to a cell and notify the listener. */
   moveTo(row, column) {
     this.hint.hidden = true;
     if (row === this.row && column === this.column) return;
@@ -915,7 +909,6 @@ class Confusion {
     this.table.replaceChildren(counts.length > MAX_COLUMNS ? this.buildList() : this.buildTable());
   }
 
-  /** A button that opens the images of one cell. */
   button(truth, predicted) {
     const {counts, classes} = this.matrices[this.index], count = counts[truth][predicted];
     const total = counts[truth].reduce((sum, part) => sum + part, 0);
