@@ -156,7 +156,7 @@ def rounding_tolerance(outputs: torch.Tensor, dtype: torch.dtype) -> float:
 
     Example:
         >>> outputs = torch.tensor([[1.0, -1.0], [-3.0, 3.0]])
-        >>> rounding_tolerance(outputs, torch.float32)
+        >>> round(rounding_tolerance(outputs, torch.float32), 9)
         3e-05
     """
     values = outputs.detach().cpu().double()

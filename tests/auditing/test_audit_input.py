@@ -40,7 +40,7 @@ def mixes(module, pixels):
 
 @pytest.mark.parametrize("engine", ["auto", "brute"])
 @pytest.mark.parametrize(("function", "words"), [
-    (counts_calls, "asked twice .* keeps state between calls"), (draws, "asked twice .* random numbers"),
+    (counts_calls, "called twice .* keeps state between calls"), (draws, "called twice .* random numbers"),
     (mixes, "in another batch .* influence each other")])
 def test_a_model_that_contradicts_itself_is_noted(engine, function, words, made, place):
     torch.manual_seed(0)
