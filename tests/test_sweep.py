@@ -62,5 +62,5 @@ def test_a_sweep_with_other_settings_is_rejected(tmp_path, monkeypatch):
     study = optuna.create_study(study_name="small-network", storage=storage)
     study.set_user_attr("asked", {"data": "fashion-mnist"})
     monkeypatch.setattr(sys, "argv", ["sweep.py", "--storage", storage, "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit, match=r"was started with .'data': 'fashion-mnist'., not with .* use the same settings or"):
+    with pytest.raises(SystemExit, match=r"was started with .*, not with .* use the same settings or"):
         runpy.run_path(str(SWEEP), run_name="__main__")

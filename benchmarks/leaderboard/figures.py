@@ -187,15 +187,15 @@ def _how(board: Board) -> str:
 
 def _notes(board: Board) -> list[str]:
     return [
-        "- Claim: invariance that follows from the architecture, before any training (`shiftscope models list` gives the "
-        "reasons).",
+        "- Claim: invariance that follows from the architecture, before any training (`shiftscope models list` gives "
+        "the reasons).",
         "- p: p-value of the comparison with the next measured row below. The two models of a seed are compared on the "
         "same images: worst-case accuracy with McNemar's test, mean accuracy with a paired z-test. The table shows the "
         "largest value over the common seeds, and 1 if the seeds disagree about which model is better.",
         "- Bold: the best value, if it is better than the second best with p < 0.05.",
         "- Ties: predictions whose two largest outputs are equal, or so close that rounding may decide.",
-        "- Chance is computed from the numbers of classes K and placements P. One class for all: accuracy 1/K, the same "
-        "prediction everywhere. A random guess at each placement: worst case K^-P, unanimity K^(1-P), "
+        "- Chance is computed from the numbers of classes K and placements P. One class for all: accuracy 1/K, the "
+        "same prediction everywhere. A random guess at each placement: worst case K^-P, unanimity K^(1-P), "
         "consistency 1/P + (1 - 1/P)/K."]
 
 
