@@ -24,8 +24,8 @@ from torch import nn
 import shiftscope
 from shiftscope import files
 from shiftscope.dense import build_dense
-from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.brute import BruteEngine
+from shiftscope.placement import default_placement
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bench.plain_script import cut_windows
@@ -55,7 +55,7 @@ def regnetx_002() -> nn.Module:
 @torch.no_grad()
 def tell_apart(model: nn.Module, head: nn.Linear, data: shiftscope.Dataset) -> None:
     """Shift and scale the classes so that all are answered: with random weights one alone wins, wherever it looks."""
-    placement, some = default_placement(data), torch.arange(min(64, len(data.test)))
+    placement, some = default_placement(data.shape), torch.arange(min(64, len(data.test)))
     canvases = placement.place(data.test.gather(some), placement.sample(some, seed=0))
     logits = model(canvases.float() / 255)
     std, mean = torch.std_mean(logits, 0)
@@ -69,7 +69,7 @@ def measure(build: Any, data: shiftscope.Dataset) -> dict[str, Any]:
     model = build().eval()
     tell_apart(model, next(part for part in reversed(list(model.modules())) if isinstance(part, nn.Linear)), data)
     found = shiftscope.audit(model, data, name=build.__name__)
-    placement = default_placement(data)
+    placement = default_placement(data.shape)
     build_engine = build_dense if found.engine == "dense" else BruteEngine
     engine = build_engine(model, placement, data.shape)
     differ, apart, furthest = 0, 0, 0.0

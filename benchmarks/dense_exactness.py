@@ -22,9 +22,9 @@ from torch import nn
 import shiftscope
 from shiftscope import files
 from shiftscope.dense import build_dense
-from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.evaluation.brute import BruteEngine
 from shiftscope.layers import Normalize
+from shiftscope.placement import default_placement
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "dense-exactness.json"
@@ -79,7 +79,7 @@ NETS = {"two-full": course("two-full"), "two-conv": course("two-conv"), "strided
 def measure(name: str, data: shiftscope.Dataset, count: int) -> dict[str, Any]:
     """Compare both engines on the first `count` test images."""
     torch.manual_seed(0)
-    model, placement = NETS[name]().eval(), default_placement(data)
+    model, placement = NETS[name]().eval(), default_placement(data.shape)
     dense, brute = build_dense(model, placement, data.shape), BruteEngine(model, placement, data.shape)
     seconds, worst, largest, gaps, differ = {"dense": 0.0, "brute": 0.0}, 0.0, 0.0, [], []
     for indices in torch.arange(count).split(20):

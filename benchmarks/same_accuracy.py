@@ -23,15 +23,13 @@ from torch import nn
 import shiftscope
 from bench.machine import describe_machine
 from shiftscope import files, hashing
-from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.models import build_model
 from shiftscope.models.forward import evaluating
-from shiftscope.placement import Placement
+from shiftscope.placement import Placement, default_placement
 from shiftscope.reporting.cells import mean_and_spread
 from shiftscope.results.base import SCHEMA_VERSION
 from shiftscope.settings import ResolvedSettings, TrainSettings
-from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.optimization import build_optimizer, learning_rate
 
 RESULTS = Path(__file__).parent / "results" / "same-accuracy.json"
 ORDER_STREAM = 4  # of shiftscope.training.fit
@@ -79,7 +77,7 @@ def plain_accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor,
 
 def run_path(path: str, name: str, data: shiftscope.Dataset, settings: TrainSettings) -> dict[str, float]:
     """Train a fresh model by one path; return its accuracy and the seconds that its training took."""
-    place, seed = default_placement(data), settings.seed
+    place, seed = default_placement(data.shape), settings.seed
     model = build_model(name, canvas=place.canvas, channels=data.shape[0], classes=data.classes, seed=seed)
     begun = time.perf_counter()
     if path == "fast":

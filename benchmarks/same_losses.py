@@ -21,8 +21,7 @@ from shiftscope import hashing
 from shiftscope.models import build_model
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
-from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.optimization import build_optimizer, learning_rate
 
 TOLERANCE = 1e-4
 ORDER_STREAM = 4  # of shiftscope.training.fit

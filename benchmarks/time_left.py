@@ -24,8 +24,8 @@ from bench.load import LoadWatch
 from bench.machine import describe_machine
 from bench.record import is_busy
 from shiftscope import files
-from shiftscope.evaluation.accuracy import default_placement
 from shiftscope.models import build_model
+from shiftscope.placement import default_placement
 from shiftscope.progress import FIRST_LINE, LineProgress, Pace
 from shiftscope.results.base import SCHEMA_VERSION
 from shiftscope.settings import TrainSettings
@@ -96,7 +96,7 @@ class Listener:
 
 def listen(name: str, data: shiftscope.Dataset, epochs: int | None) -> list[Heard]:
     """Train, evaluate and audit a model, and return all tasks that were shown."""
-    listener, canvas = Listener(), default_placement(data).canvas
+    listener, canvas = Listener(), default_placement(data.shape).canvas
     model = build_model(name, canvas=canvas, channels=data.shape[0], classes=data.classes, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         shiftscope.train(model, data, settings=TrainSettings(epochs=epochs), name=name, folder=folder,

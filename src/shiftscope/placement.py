@@ -254,6 +254,12 @@ class Placement:
         return self.geometry.to_dict()
 
 
+def default_placement(image: tuple[int, int, int]) -> Placement:
+    """Return the default placement of images (C, h, w): a canvas of 56 x 56, or twice the image if that is larger."""
+    _, height, width = image
+    return Placement(image=(height, width), canvas=(max(56, 2 * height), max(56, 2 * width)))
+
+
 def texture(canvas: tuple[int, int], *, seed: int = 0, channels: int = 1) -> torch.Tensor:
     """Return a background of smooth seeded noise, uint8 (channels, H, W), gray levels about 20 to 110.
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from shiftscope.course.loaders import units_of
 from shiftscope.course.training_loop import Session
 from shiftscope.errors import DataError, ShiftscopeError, TrainingError, UsageError
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.optimization import learning_rate
 
 
 def test_evaluate_model_learns_and_returns_one_line_an_epoch(small, make_net):

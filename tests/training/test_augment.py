@@ -5,7 +5,7 @@ from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
 from shiftscope.settings import PRESETS, RECIPES, TrainSettings
 from shiftscope.training import train
-from shiftscope.training.augment import AREA, ASPECT, erased, mirrored
+from shiftscope.training.augment import AREA, ASPECT, random_erase, random_mirror
 
 INDICES = torch.arange(4000)
 
@@ -17,7 +17,7 @@ def pictures(count: int, size: tuple[int, int] = (9, 12), channels: int = 1) -> 
 
 def test_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them():
     images = pictures(len(INDICES), channels=3)
-    found = mirrored(images, INDICES, seed=1, epoch=0)
+    found = random_mirror(images, INDICES, seed=1, epoch=0)
     turned = (found == images.flip(3)).flatten(1).all(1)
     same = (found == images).flatten(1).all(1)
     assert (turned ^ same).all()
@@ -25,8 +25,8 @@ def test_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them():
 
 
 @pytest.mark.parametrize("change", [
-    lambda images, indices, **when: mirrored(images, indices, **when),
-    lambda images, indices, **when: erased(images, indices, share=0.5, **when)])
+    lambda images, indices, **when: random_mirror(images, indices, **when),
+    lambda images, indices, **when: random_erase(images, indices, fraction=0.5, **when)])
 def test_what_becomes_of_an_image_depends_on_seed_epoch_and_its_number_alone(change):
     images = pictures(50)
     whole = change(images, INDICES[:50], seed=4, epoch=2)
@@ -41,7 +41,7 @@ def test_what_becomes_of_an_image_depends_on_seed_epoch_and_its_number_alone(cha
 def test_a_share_of_the_images_loses_one_rectangle_within_the_paper_s_bounds():
     h, w = 28, 28
     images = torch.zeros(len(INDICES), 1, h, w, dtype=torch.uint8)
-    found = erased(images, INDICES, share=0.4, seed=0, epoch=0)
+    found = random_erase(images, INDICES, fraction=0.4, seed=0, epoch=0)
     changed = found.flatten(1).bool().any(1)
     assert abs(changed.double().mean().item() - 0.4) < 0.04
     rows, columns = found.bool().any(3).sum(2).flatten()[changed], found.bool().any(2).sum(2).flatten()[changed]
@@ -57,8 +57,8 @@ def test_a_share_of_the_images_loses_one_rectangle_within_the_paper_s_bounds():
 
 def test_erasing_nothing_and_everything():
     images = pictures(40)
-    assert torch.equal(erased(images, INDICES[:40], share=0, seed=0, epoch=0), images)
-    assert (erased(images, INDICES[:40], share=1, seed=0, epoch=0) != images).flatten(1).any(1).all()
+    assert torch.equal(random_erase(images, INDICES[:40], fraction=0, seed=0, epoch=0), images)
+    assert (random_erase(images, INDICES[:40], fraction=1, seed=0, epoch=0) != images).flatten(1).any(1).all()
 
 
 def test_a_training_with_augmentation_repeats_bit_for_bit_and_differs_from_one_without(spots):

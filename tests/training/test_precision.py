@@ -8,7 +8,7 @@ from shiftscope.models import InvariantNet, TwoConvTwoFullNet, TwoFullNet
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
 from shiftscope.training import plan, train
-from shiftscope.training.small_canvas import small_placement
+from shiftscope.training.augment import small_placement
 
 PLACE = Placement(image=(8, 8), canvas=(16, 16))
 SETTINGS = TrainSettings(epochs=6, batch_size=40, learning_rate=5e-3)
@@ -16,7 +16,7 @@ SETTINGS = TrainSettings(epochs=6, batch_size=40, learning_rate=5e-3)
 
 @pytest.fixture(autouse=True)
 def able(monkeypatch):
-    monkeypatch.setattr(plan, "multiplies_bfloat16", lambda: True)  # others imitate it: slow, and the same
+    monkeypatch.setattr(plan, "has_bfloat16_instructions", lambda: True)  # others imitate it: slow, and the same
 
 
 def trained(model, spots, **changes):
@@ -59,7 +59,7 @@ def test_a_model_that_raises_in_bfloat16_falls_back_and_says_so(spots):
 
 
 def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(spots, monkeypatch):
-    monkeypatch.setattr(plan, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(plan, "has_bfloat16_instructions", lambda: False)
     model = InvariantNet(canvas=(16, 16), classes=4, widths=(4, 6))
     result = train(model, spots, placement=PLACE, settings=TrainSettings(epochs=1, batch_size=130), name="invariant")
     assert result.settings["precision"] == "bfloat16"  # of its recipe

@@ -14,8 +14,8 @@ from shiftscope.models import build_model
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import TrainSettings
-from shiftscope.training import clock, train
-from shiftscope.training.clock import Clock, Forecast
+from shiftscope.training import resources, train
+from shiftscope.training.resources import Clock, Forecast
 
 PLACE = Placement(image=(8, 8), canvas=(20, 20))
 SETTINGS = TrainSettings(epochs=2, batch_size=50, seed=1)
@@ -58,7 +58,7 @@ def test_a_limit_shorter_than_a_step_does_one_step_a_call_and_resumes_to_the_bit
 def test_a_paused_training_says_so_in_its_result(spots):
     result = train(convnet(), spots, placement=PLACE, settings=limited(1e-9))
     assert result.epochs == 0 and result.history == [] and result.images_per_second > 0
-    assert result.notes[-1].endswith("nothing was saved, for no folder was given")
+    assert result.notes[-1].endswith("nothing was saved because no folder was given")
 
 
 def test_a_limit_that_is_not_reached_changes_nothing(spots, tmp_path):
@@ -92,7 +92,7 @@ class FakeTime:
 @pytest.fixture
 def fake(monkeypatch):
     time = FakeTime()
-    monkeypatch.setattr(clock, "time", time)
+    monkeypatch.setattr(resources, "time", time)
     return time
 
 

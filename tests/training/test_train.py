@@ -13,8 +13,8 @@ from shiftscope.models import TwoConvTwoFullNet, build_model
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
 from shiftscope.training import StopFlag, train
+from shiftscope.training.optimization import learning_rate
 from shiftscope.training.plan import choose_plan
-from shiftscope.training.schedule import learning_rate
 
 PLACE = Placement(image=(8, 8), canvas=(20, 20))
 QUICK = TrainSettings(epochs=3, batch_size=50, learning_rate=3e-3, optimizer="adamw", seed=1)

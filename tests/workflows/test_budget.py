@@ -7,7 +7,7 @@ import pytest
 from shiftscope.errors import UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, RunSettings
-from shiftscope.training import clock
+from shiftscope.training import resources
 from shiftscope.workflows.budget import Budget
 from shiftscope.workflows.main_job import run_main_job
 
@@ -32,7 +32,7 @@ def fake(monkeypatch):
             return self.now
 
     time = FakeTime()
-    monkeypatch.setattr(clock, "time", time)
+    monkeypatch.setattr(resources, "time", time)
     return time
 
 

@@ -13,7 +13,6 @@ from shiftscope.auditing.moving import known, move
 from shiftscope.auditing.steps import OUTPUT, Steps, run_steps
 from shiftscope.data import Dataset
 from shiftscope.errors import UsageError, require
-from shiftscope.evaluation.accuracy import split_images
 from shiftscope.hooks import frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import device_and_dtype, to_pixels
@@ -119,7 +118,7 @@ def _images(data: Dataset | torch.Tensor, split: str, validation: int, count: in
     """The images to use, uint8 (N, C, h, w)."""
     require(count >= 2, "images", count, "at least 2: the spread between images is the measure of some layers")
     if isinstance(data, Dataset):
-        chosen = split_images(data, split, validation)
+        chosen = data.split_images(split, validation)
         data = chosen.gather(torch.arange(min(count, len(chosen))))
     if data.dtype != torch.uint8 or data.ndim != 4 or len(data) < 2:
         raise UsageError(f"data must be a dataset or at least 2 images, uint8 (N, C, h, w), got {data.dtype} "

@@ -14,16 +14,15 @@ from shiftscope.auditing.precision import exact_arithmetic
 from shiftscope.auditing.selfcheck import passed
 from shiftscope.auditing.subject import Subject
 from shiftscope.auditing.sweep import Stop, Sweep, asked_to_stop
-from shiftscope.data.base import Dataset, ImageSet, Subset
+from shiftscope.data.base import Dataset, ImageSet, Split, Subset
 from shiftscope.distributed import from_first, together
 from shiftscope.errors import Interrupted, ShiftscopeError, require, unknown
-from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.evaluation.brute import MEMORY
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import check_model, device_and_dtype
 from shiftscope.modules import Classifier, in_train_mode, says_model_errors
 from shiftscope.outputs import OutputType, check_output_type
-from shiftscope.placement import Placement
+from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Audit
 from shiftscope.results.audit import SelfCheck
@@ -101,11 +100,11 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     require(expected is None or 0 <= expected <= 1, "expected", expected, "a share from 0 to 1")
     if output_type is not None:
         check_output_type(output_type)
-    placement = placement or default_placement(data)
+    placement = placement or default_placement(data.shape)
     title = name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
     training = layers_that_change(prepared) if in_train_mode(prepared) else []
-    images = _first(split_images(data, split, validation), limit)
+    images = _first(data.split_images(split, validation), limit)
     device, _ = device_and_dtype(prepared)
     subject = Subject(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
                       seed=seed, memory=memory)

@@ -23,10 +23,9 @@ from shiftscope.modules import model_name
 from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
-from shiftscope.training.memory import keep_memory
-from shiftscope.training.optimizers import build_optimizer
+from shiftscope.training.optimization import build_optimizer, learning_rate
 from shiftscope.training.plan import choose_plan
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.resources import keep_memory
 from shiftscope.training.stopping import StopFlag
 
 Score = tuple[float, float]

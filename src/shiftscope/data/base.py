@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 
 from shiftscope import hashing
-from shiftscope.errors import DataError, require, some_of
+from shiftscope.errors import DataError, require, some_of, unknown
 from shiftscope.hashing import Stream
+
+Split = Literal["test", "train", "validation"]
 
 _VALIDATION_START = hashing.stream(Stream.VALIDATION)
 
@@ -160,6 +162,16 @@ class Dataset:
             return self.train, None
         order = hashing.permutation(_VALIDATION_START, len(self.train))
         return Subset(self.train, order[count:].sort().values), Subset(self.train, order[:count].sort().values)
+
+    def split_images(self, split: str, validation: int) -> ImageSet:
+        """Return the images of a split by its name; `validation` is the size of the validation split, see `split`."""
+        if split == "test":
+            return self.test
+        rest, held_out = self.split(validation)
+        images = {"train": rest, "validation": held_out}.get(split)
+        if images is None:
+            raise unknown("split", split, ["test", "train", "validation"])
+        return images
 
     def limit(self, count: int | None) -> "Dataset":
         """Return the first `count` training and the first `count` test images; all where `count` is None."""

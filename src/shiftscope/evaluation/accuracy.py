@@ -1,14 +1,13 @@
 """Accuracy at random placements and centered, by class, with confusions and a gallery."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-from shiftscope.data.base import Dataset, ImageSet
+from shiftscope.data.base import Dataset, ImageSet, Split
 from shiftscope.distributed import from_first, together
-from shiftscope.errors import unknown
 from shiftscope.evaluation import rounding
 from shiftscope.evaluation.examples import examples
 from shiftscope.evaluation.notes import doubtful, few_images, one_class, tie_notes
@@ -19,7 +18,7 @@ from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import check_model, device_and_dtype, evaluating, placed_outputs
 from shiftscope.modules import Classifier, model_name, says_model_errors
 from shiftscope.outputs import OutputType, as_floats, resolve_output_type
-from shiftscope.placement import Placement
+from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Evaluation
 
@@ -29,7 +28,6 @@ GALLERY = 40
 INSPECTED = 32
 """Images that show what a model's outputs are."""
 
-Split = Literal["test", "train", "validation"]
 
 
 @together("progress")
@@ -68,8 +66,8 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
         >>> evaluate(model, data).accuracy["centered"]
         0.5
     """
-    placement = placement or default_placement(data)
-    images = split_images(data, split, validation)
+    placement = placement or default_placement(data.shape)
+    images = data.split_images(split, validation)
     name = name or model_name(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
     device, _ = device_and_dtype(prepared)
@@ -96,23 +94,6 @@ def _inspect(model: nn.Module, images: ImageSet, offsets: torch.Tensor, placemen
     with evaluating(model):
         outputs = placed_outputs(model, images.gather(first).to(device), offsets[first].to(device), placement)
     return resolve_output_type(given, outputs), rounding.tolerance(as_floats(outputs), dtype)
-
-
-def default_placement(data: Dataset) -> Placement:
-    """Return mode canvas on 56 x 56, or on twice the image's size where that is larger."""
-    _, height, width = data.shape
-    return Placement(image=(height, width), canvas=(max(56, 2 * height), max(56, 2 * width)))
-
-
-def split_images(data: Dataset, split: str, validation: int) -> ImageSet:
-    """Return the images of a split by its name."""
-    if split == "test":
-        return data.test
-    rest, held_out = data.split(validation)
-    chosen = {"train": rest, "validation": held_out}.get(split)
-    if chosen is None:
-        raise unknown("split", split, ["test", "train", "validation"])
-    return chosen
 
 
 def _record(data: Dataset, images: ImageSet, moved: Predictions, centered: Predictions, offsets: torch.Tensor,

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from shiftscope.data import Dataset
+from shiftscope.data.base import Split
 from shiftscope.errors import UsageError, require
-from shiftscope.evaluation.accuracy import Split, default_placement, split_images
 from shiftscope.hooks import capture, frozen, match_layer
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import device_and_dtype, to_pixels
 from shiftscope.modules import Classifier, says_model_errors
-from shiftscope.placement import Placement
+from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import UnitRow, UnitTable
 from shiftscope.visualization.anatomy import Anatomy, examine
@@ -70,8 +70,8 @@ def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None 
         [('fc1', True, 20), ('fc2', False, 2)]
     """
     require(images >= 1, "images", images, "at least 1")
-    placement = placement or default_placement(data)
-    part = split_images(data, split, validation)
+    placement = placement or default_placement(data.shape)
+    part = data.split_images(split, validation)
     title, shape = name or title_of(model), (data.shape[0], *placement.canvas)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=shape)
     anatomy = examine(prepared, shape)

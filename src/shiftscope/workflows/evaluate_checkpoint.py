@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from shiftscope.data.base import Split
 from shiftscope.evaluation import evaluate
-from shiftscope.evaluation.accuracy import Split
 from shiftscope.outputs import OutputType
 from shiftscope.progress import Progress
 from shiftscope.reporting import classified_gallery, confusion_matrix, save_figure

@@ -9,7 +9,6 @@ import torch
 from shiftscope import files
 from shiftscope.auditing import audit, compare
 from shiftscope.errors import CheckpointError, Interrupted, UsageError, require, unknown
-from shiftscope.evaluation.accuracy import split_images
 from shiftscope.models import load_config, save
 from shiftscope.models.forward import placed_pixels
 from shiftscope.models.repair import METHODS, Repaired, repair
@@ -137,7 +136,7 @@ def repair_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: Repa
 
 def _samples(subject: Subject) -> torch.Tensor:
     """Return some images in the middle of their canvas, float32 (N, C, H, W)."""
-    images = split_images(subject.data, "test", subject.validation)
+    images = subject.data.split_images("test", subject.validation)
     some = images.gather(torch.arange(min(SAMPLES, len(images)))).cpu()
     return placed_pixels(some, subject.placement.centered(len(some), some.device), subject.placement)
 

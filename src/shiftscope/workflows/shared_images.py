@@ -11,7 +11,6 @@ from shiftscope.auditing.scores import Scores, scores
 from shiftscope.auditing.shown import shown_count
 from shiftscope.data.base import Dataset, Subset
 from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError
-from shiftscope.evaluation.accuracy import split_images
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress
 from shiftscope.reporting.explorer import IMAGES
@@ -92,7 +91,7 @@ def extended(audit: Audit, index: np.ndarray, asked: Asked, progress: Progress |
         CheckpointError: the model or the images are not those of the audit.
         ShiftscopeError: the model cannot be asked as it was then.
     """
-    images = split_images(asked.data, audit.split, asked.validation)
+    images = asked.data.split_images(audit.split, asked.validation)
     if len(images) <= index.max() or not np.array_equal(images.labels[index].numpy(), audit.labels[index]):
         raise CheckpointError(f"the {audit.split} images of {asked.data.name} are not those that were audited")
     chosen = Subset(images, torch.from_numpy(index))
