@@ -27,7 +27,7 @@ from shiftscope import files
 from shiftscope.placement import Placement
 from shiftscope.progress import default_progress
 from shiftscope.settings import SynthesisSettings
-from shiftscope.training.resources import keep_memory
+from shiftscope.training.plan import keep_memory
 
 RESULTS = Path(__file__).parent / "results" / "growth-images.json"
 MODELS, NEURONS, AUDITED = ("two-full", "two-conv"), 100, 40_000

@@ -7,7 +7,7 @@ import pytest
 from shiftscope.errors import UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, RunSettings
-from shiftscope.training import resources
+from shiftscope.training import stopping
 from shiftscope.workflows.budget import Budget
 from shiftscope.workflows.main_job import run_main_job
 
@@ -32,7 +32,7 @@ def fake(monkeypatch):
             return self.now
 
     time = FakeTime()
-    monkeypatch.setattr(resources, "time", time)
+    monkeypatch.setattr(stopping, "time", time)
     return time
 
 
@@ -88,7 +88,7 @@ def test_a_run_in_steps_of_next_to_no_time_becomes_the_run_without_a_limit(npz, 
     assert states == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
     said = [line for line in notes.said if line.startswith("the run paused")]
     assert len(said) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in said[0]
-    assert any("two-full paused after 0:00, as --max-time asks, in epoch 2 of 2" in line for line in notes.said)
+    assert any("two-full paused after 0:00 (--max-time) in epoch 2 of 2" in line for line in notes.said)
     for kind in ("models", "controls"):
         assert [timeless(entry) for entry in made[kind]] == [timeless(entry) for entry in whole[kind]]
     assert made["two_by_two"] == whole["two_by_two"] and whole["paused"] is None

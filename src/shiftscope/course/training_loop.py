@@ -25,7 +25,7 @@ from shiftscope.placement import Placement
 from shiftscope.progress import Task
 from shiftscope.training.optimization import build_optimizer, learning_rate
 from shiftscope.training.plan import choose_plan
-from shiftscope.training.resources import keep_memory
+from shiftscope.training.plan import keep_memory
 from shiftscope.training.stopping import StopFlag
 
 Score = tuple[float, float]

@@ -1,7 +1,11 @@
-"""Sources of training batches: indexed images in a hashed order, or a stream in its own order."""
+"""Sources of training batches: indexed images in a hashed order, or a stream in its own order.
+
+Both classes have the same methods. `begin` returns the image indices, int64 (N,), in the order of an epoch; `read`
+returns images uint8 (B, C, h, w) and labels (B,) of `part` of the next indices; `prefetch` starts to read images in the
+background; `first` returns the first images for trial passes.
+"""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 
@@ -12,30 +16,6 @@ from shiftscope.data.streamed import Chunk, StreamedImages
 from shiftscope.hashing import Stream
 
 ALL = slice(None)
-
-
-class Batches(Protocol):
-    """The training images, epoch by epoch."""
-
-    def __len__(self) -> int:
-        """Images per epoch."""
-        ...
-
-    def first(self, count: int) -> Chunk:
-        """Return the first images and their labels, for trial passes."""
-        ...
-
-    def begin(self, seed: int, epoch: int) -> torch.Tensor:
-        """Return the image indices, int64 (N,), in the order of this epoch."""
-        ...
-
-    def read(self, indices: torch.Tensor, part: slice = ALL) -> Chunk:
-        """Return images uint8 (B, C, h, w) and labels (B,) of `part` of the next `indices` of the epoch."""
-        ...
-
-    def prefetch(self, indices: torch.Tensor) -> None:
-        """Start to read these images in the background."""
-        ...
 
 
 class IndexedBatches:
@@ -114,17 +94,3 @@ class StreamedBatches:
         self.rest = (images[count:], labels[count:]) if have > count else None
         self.next += count
         return images[:count], labels[:count]
-
-
-def batches_of(images: ImageSet, device: torch.device) -> Batches:
-    """Return the batch source for `images`, on `device` if they fit."""
-    return StreamedBatches(images, device) if isinstance(images, StreamedImages) else IndexedBatches(images, device)
-
-
-def dropout_seeds(seed: int, steps: range) -> list[int]:
-    """Return the dropout seed of each training step, a function of `seed` and the step only.
-
-    >>> dropout_seeds(7, range(3, 5)) == [hashing.stream(Stream.DROPOUT, 7, step) for step in (3, 4)]
-    True
-    """
-    return hashing.mix(torch.tensor(steps) ^ hashing.stream(Stream.DROPOUT, seed)).tolist()

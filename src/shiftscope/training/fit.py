@@ -1,25 +1,26 @@
 """The training loop."""
 
 import math
-import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope import hashing
 from shiftscope.data.base import Dataset
+from shiftscope.data.streamed import StreamedImages
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, together, total
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
-from shiftscope.generators import seed_generators, seeded
+from shiftscope.generators import seed_all, seeded
+from shiftscope.hashing import Stream
 from shiftscope.hooks import laid_out
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.checkpoint import Provenance, save
@@ -32,17 +33,17 @@ from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
 from shiftscope.training.augment import random_erase, random_mirror, small_placement
-from shiftscope.training.batches import batches_of, dropout_seeds
+from shiftscope.training.batches import IndexedBatches, StreamedBatches
 from shiftscope.training.checks import check_train_mode, prepare
 from shiftscope.training.optimization import build_optimizer, learning_rate
 from shiftscope.training.parallel import ParallelModel
-from shiftscope.training.plan import Plan, choose_plan, micro_batches, planned_outputs
-from shiftscope.training.resources import EVERY_STEPS, Clock, Forecast, ReadSchedule, keep_memory
+from shiftscope.training.plan import Plan, choose_plan, keep_memory, micro_batches, planned_outputs
 from shiftscope.training.state import TrainingState, check_identity, load_state, restore_state, save_state
-from shiftscope.training.stopping import StopFlag
+from shiftscope.training.stopping import Clock, StopFlag
 from shiftscope.training.trial import tried_plan
 
 _VALIDATION_SEED = 0
+_READ_EVERY = 10  # steps between two reads of the loss on a GPU, which each wait for the device
 _STOPPED_ELSEWHERE = 130  # exit code if another process of the group received the signal
 
 
@@ -115,7 +116,8 @@ class _Training:
         self.settings = settings.resolve(self.name, data.name)
         self.device, _ = device_and_dtype(model)
         train_images, self.validation = data.split(settings.validation)
-        self.batches = batches_of(train_images, self.device)
+        source = StreamedBatches if isinstance(train_images, StreamedImages) else IndexedBatches
+        self.batches = source(train_images, self.device)
         self.sample, _ = self.batches.first(2)
         check_model(model, self.sample, placement, data.classes)
         self.optimizer = build_optimizer(model, self.settings)
@@ -125,15 +127,11 @@ class _Training:
         self.state = TrainingState(sums=torch.zeros_like(self.uncounted))
         self.epochs = self.settings.epochs
         self.steps = -(-len(self.batches) // self.settings.batch_size)
-        self.centered = placement.count == 1
+        self.trained = "centered" if placement.count == 1 else "random"
         self.small = small_placement(placement) if self.settings.small_canvas else placement
         if self.small != placement:
             check_model(model, self.sample, self.small, data.classes)
         self.clock = Clock(self.settings.max_time)
-
-    @property
-    def trained(self) -> str:
-        return "centered" if self.centered else "random"
 
     # ------------------------------------------------------------------ the loop
 
@@ -144,7 +142,6 @@ class _Training:
             if not restored and self.settings.micro_batch is None:
                 self._try_plan()
             self.parallel = ParallelModel(self.model, self.plan, self.settings.batch_size, self.sample, self.placement)
-            self.read_schedule = ReadSchedule(self.device, self.parallel.group.size)
             with self.parallel.without_stride_warning(), self._arithmetic():
                 self._epochs(on_epoch, stop)
             self._save_checkpoint()
@@ -172,9 +169,6 @@ class _Training:
     def _epochs(self, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> None:
         done = self.state.epoch * len(self.batches) + self.state.step * self.settings.batch_size
         task = self.progress.task(f"train {self.name}", self.epochs * len(self.batches), done=done)
-        epochs = self.epochs - self.state.epoch
-        self.forecast = Forecast(epochs * self.steps - self.state.step, epochs,
-                                 (len(self.validation) if self.validation else 0) / len(self.batches), self.device)
         try:
             while self.state.epoch < self.epochs:
                 if self._epoch(task, stop):
@@ -192,7 +186,8 @@ class _Training:
         small = state.epoch < int(self.settings.small_canvas * self.epochs)
         self.epoch_placement = self.small if small else self.placement
         offsets = self.epoch_placement.sample(order, seed=seed, epoch=state.epoch)
-        self.seeds = dropout_seeds(seed, range(state.epoch * self.steps, (state.epoch + 1) * self.steps))
+        steps = torch.arange(state.epoch * self.steps, (state.epoch + 1) * self.steps)
+        self.seeds = hashing.mix(steps ^ hashing.stream(Stream.DROPOUT, seed)).tolist()
         set_mode(self.model, train=True)
         begun, unreported = time.perf_counter(), 0
         while state.step < self.steps:
@@ -204,17 +199,16 @@ class _Training:
             state.step += 1
             unreported += len(order[batch])
             stopped, time_is_up = bool(stop), self.clock.is_up()
-            alone, due = self.parallel.group.size == 1, self.read_schedule.is_due(state.step, self.steps)
+            alone, on_gpu = self.parallel.group.size == 1, self.device.type != "cpu"
+            due = not on_gpu or state.step % _READ_EVERY == 0 or state.step == self.steps
             if due or (alone and (stopped or time_is_up)):
                 stopped, time_is_up = self._sum_over_group(stopped, time_is_up)
                 self._check_finite()
             elif not alone:  # all processes stop together, after a step at which they exchange flags
                 stopped = time_is_up = False
-            if due and (self.read_schedule.waits or state.step % EVERY_STEPS == 1):
+            if due and (on_gpu or state.step % _READ_EVERY == 1):
                 task.advance(unreported, epoch=state.epoch + 1, **self._running())
                 unreported = 0
-            if (estimate := self.forecast.step()) is not None:
-                self.progress.note(f"train {self.name}: {estimate}")
             if stopped:
                 state.seconds += time.perf_counter() - begun
                 self._interrupt(stop)
@@ -236,19 +230,13 @@ class _Training:
         part = self.parallel.part(len(indices))
         images, labels = self.batches.read(indices, part.rows)
         images, offsets = self._augmented(images, indices[part.rows]), offsets[part.rows]
-        self._seed(self.parallel.dropout_seed(self.seeds[state.step]))
+        seed_all([self.device], self.parallel.dropout_seed(self.seeds[state.step]))
         self.optimizer.zero_grad(set_to_none=True)
         slices = micro_batches(len(labels), self.plan.micro_batch)
         for rows in slices:
             with self.parallel.gradient_sync(last=rows is slices[-1]):
                 self._forward_backward(images[rows], labels[rows], offsets[rows], len(indices), part.weight)
         self.optimizer.step()
-
-    def _seed(self, seed: int) -> None:
-        """Seed the generators from which dropout and other random layers draw."""
-        seed_generators(self.device, seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
 
     def _augmented(self, images: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         seed, epoch = self.settings.seed, self.state.epoch

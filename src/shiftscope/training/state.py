@@ -160,7 +160,8 @@ def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> 
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             raise UsageError(f"the training in {folder} was started with {key} = {quoted(old.get(key))} and would "
-                             f"resume with {quoted(new.get(key))}; give the same settings, or train again with --overwrite")
+                             f"resume with {quoted(new.get(key))}; give the same settings, or train again "
+                             "with --overwrite")
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

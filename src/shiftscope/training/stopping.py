@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag that the loop reads between steps.
+"""Ways to stop a training between steps: a time limit, and a flag that Ctrl-C and SIGTERM set.
 
 An exception inside an optimizer step would leave it half applied. So the first signal sets the flag; a second Ctrl-C
 stops immediately, without saving.
@@ -6,6 +6,7 @@ stops immediately, without saving.
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -48,3 +49,22 @@ class StopFlag:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class Clock:
+    """Measures wall time from its creation.
+
+    Args:
+        limit: seconds until the time is up; None: no limit.
+    """
+
+    def __init__(self, limit: float | None = None):
+        self.limit, self.begun = limit, time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return the seconds since the start."""
+        return time.perf_counter() - self.begun
+
+    def is_up(self) -> bool:
+        """Return True if the limit is reached."""
+        return self.limit is not None and self.seconds() >= self.limit

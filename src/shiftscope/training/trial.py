@@ -58,7 +58,8 @@ def tried_plan(model: nn.Module, plan: Plan, batch: int, steps: int, shape: tupl
     key = _key(model, plan, batch, shape)
     cached = _read().get(key)
     if cached in sizes:
-        return replace(plan, micro_batch=cached), f"micro-batches of {cached} images, by an earlier trial on this machine"
+        note = f"micro-batches of {cached} images, by an earlier trial on this machine"
+        return replace(plan, micro_batch=cached), note
     try:
         twin = copy.deepcopy(model)
     except Exception:  # a user's model may raise anything

@@ -1,7 +1,7 @@
 """The time of a whole run, which its trainings and audits share."""
 
 from shiftscope.progress import duration
-from shiftscope.training.resources import Clock
+from shiftscope.training.stopping import Clock
 
 INSTANT = 1e-9
 """Seconds for a training when none are left: it does one step."""

@@ -29,7 +29,7 @@ from shiftscope.evaluation.brute import BruteEngine
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet, build_model
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.training import resources
+from shiftscope.training import plan
 
 STAT = """cpu  99 0 0 99 0 0 0 0 0 0
 cpu{core} 100 20 30 800 50 1 2 3 70 0
@@ -92,7 +92,7 @@ def test_remarks_say_what_weakens_a_record():
 
 
 def _factory(offset):
-    return lambda value: value + offset + 1000 * resources.keep_memory.cache_info().currsize
+    return lambda value: value + offset + 1000 * plan.keep_memory.cache_info().currsize
 
 
 def _failing():
@@ -100,7 +100,7 @@ def _failing():
 
 
 def test_another_process_answers_and_keeps_the_plain_allocator():
-    resources.keep_memory()
+    plan.keep_memory()
     with Apart(_factory, 0.5) as part:
         process = part.process
         assert process.pid != os.getpid() and part(2.0) == 2.5 and part(3.0) == 3.5
