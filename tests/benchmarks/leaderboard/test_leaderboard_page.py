@@ -7,7 +7,7 @@ import pytest
 
 from leaderboard.entries import ENTRIES
 from leaderboard.overview import page_part
-from leaderboard.records import read_standings
+from leaderboard.records import read_records
 from marked import marks
 
 ROOT = Path(__file__).parents[3]
@@ -22,18 +22,19 @@ def part(page: str, name: str) -> str:
 
 
 def test_the_table_on_the_page_is_what_the_records_give():
-    standings = read_standings(RECORDS)
-    assert part("leaderboard.md", "leaderboard") == (page_part(RECORDS) if standings else "")
+    records = read_records(RECORDS)
+    assert part("leaderboard.md", "leaderboard") == (page_part(RECORDS) if records else "")
 
 
 def test_records_are_whole_small_and_of_known_entries():
     known = {entry.name: entry for entry in ENTRIES}
     for path in RECORDS.glob("*"):
         assert path.suffix == ".json" and path.stat().st_size <= 30_000, path
-    for one in read_standings(RECORDS):
+    for one in read_records(RECORDS):
         entry = known[one.entry]
         assert (one.images, one.placements, one.dataset) == (10_000, 841, "fashion-mnist"), one.key
-        assert (one.title, one.made, one.asked["epochs"]) == (entry.title, entry.made, None), one.key
+        assert (one.title, one.description) == (entry.title, entry.description), one.key
+        assert one.settings_requested["epochs"] is None
 
 
 @pytest.fixture(scope="module")
