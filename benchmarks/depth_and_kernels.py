@@ -24,7 +24,7 @@ from torch import nn
 
 import shiftscope
 from bench.machine import describe_machine
-from marked import replace_marked
+from page_markers import replace_between_markers
 from shiftscope import files
 from shiftscope.devices import resolve_device
 from shiftscope.layers import Normalize
@@ -149,7 +149,7 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
 def draw(records: Sequence[dict[str, Any]]) -> None:
     """Write figure and table into the documentation."""
     files.write_bytes(PICTURE, render_figure(figure(records), "png"))
-    text = replace_marked(PAGE.read_text(encoding="utf-8"), "depth", table(records), str(PAGE))
+    text = replace_between_markers(PAGE.read_text(encoding="utf-8"), "depth", table(records), str(PAGE))
     files.write_text(PAGE, text)
 
 

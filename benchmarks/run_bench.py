@@ -20,25 +20,27 @@ from shiftscope.progress import default_progress
 if TYPE_CHECKING:
     from bench.record import Bench, Comparison, Contestant, GrowthLine
 
-Settings = Parameter(name="*")
+Flat = Parameter(name="*")
+
+TRAINING, AUDIT, VISUALIZE, BATCHES = TrainingBench(), AuditBench(), VisualizeBench(), DataBench()
 
 
-def bench_training(*, settings: Annotated[TrainingBench, Settings] = TrainingBench(), output: OutputFlags = OUTPUT) -> None:
+def bench_training(*, settings: Annotated[TrainingBench, Flat] = TRAINING, output: OutputFlags = OUTPUT) -> None:
     """Time an epoch of training: the notebook way, ours, steps on a prepared batch, and the arithmetic alone."""
     _bench(settings, output)
 
 
-def bench_audit(*, settings: Annotated[AuditBench, Settings] = AuditBench(), output: OutputFlags = OUTPUT) -> None:
+def bench_audit(*, settings: Annotated[AuditBench, Flat] = AUDIT, output: OutputFlags = OUTPUT) -> None:
     """Time the audit of an image at every placement: the dense engine, brute force, and a plain script."""
     _bench(settings, output)
 
 
-def bench_visualize(*, settings: Annotated[VisualizeBench, Settings] = VisualizeBench(), output: OutputFlags = OUTPUT) -> None:
+def bench_visualize(*, settings: Annotated[VisualizeBench, Flat] = VISUALIZE, output: OutputFlags = OUTPUT) -> None:
     """Time the synthesis of all units of a layer: in one batch, and one by one."""
     _bench(settings, output)
 
 
-def bench_data(*, settings: Annotated[DataBench, Settings] = DataBench(), output: OutputFlags = OUTPUT) -> None:
+def bench_data(*, settings: Annotated[DataBench, Flat] = BATCHES, output: OutputFlags = OUTPUT) -> None:
     """Time an epoch of batches without a model: one gather per batch, and PIL with a DataLoader."""
     _bench(settings, output)
 

@@ -9,7 +9,7 @@ from leaderboard.entries import Entry, LeaderboardSettings, entries_named
 from leaderboard.figures import Board, leaderboard_figure, leaderboard_table
 from leaderboard.ranking import board
 from leaderboard.records import LeaderboardRecord, read_records
-from marked import replace_marked
+from page_markers import replace_between_markers
 from shiftscope import files
 from shiftscope.errors import DataError, UsageError
 from shiftscope.reporting.save import render_figure
@@ -74,7 +74,7 @@ def write_page(results: Path, page: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {page}: {error}; name a Markdown page with the markers of the part "
                         f"{PART!r}") from error
-    after = replace_marked(before, PART, page_part(results), str(page))
+    after = replace_between_markers(before, PART, page_part(results), str(page))
     figure = page.parent / "images" / PICTURE
     if os.path.lexists(figure) and f"(images/{PICTURE})" not in before:
         raise UsageError(f"{figure} already exists, and {page} does not show it; move it, or choose another page "

@@ -16,7 +16,7 @@ def record(**changed) -> Bench:
     values = {"bench": "training", "measured": "2026-01-02T03:04:05+00:00", "dataset": "garments", "synthetic": True,
               "repeats": 2, "settings": {}, "comparisons": [part("two-full", 1), part("two-conv", 10)],
               "machine": {"processor": "$chip$", "cores": 2, "threads": 2, "device": "cpu", "torch": "2"},
-              "others": {"before": 0.0, "during": 0.3, "source": "x"}, "marked": True, "notes": ["marked: busy"],
+              "others": {"before": 0.0, "during": 0.3, "source": "x"}, "busy": True, "notes": ["busy machine: x"],
               "growth": [growth_line("two-full", "images", "seconds", [1, 2, 4], [[1.0], [2.0], [4.0]]),
                          growth_line("two-conv", "images", "seconds", [1, 2, 4], [[3.0], [12.0], [48.0]]),
                          growth_line("two-conv", "filters", "seconds", [30], [[3.0]])]}

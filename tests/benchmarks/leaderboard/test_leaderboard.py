@@ -11,7 +11,7 @@ import torch
 from leaderboard import make, run
 from leaderboard.entries import ENTRIES, REPAIRS, LeaderboardSettings, entries_named
 from leaderboard.records import read_record
-from marked import marks
+from page_markers import markers
 from run_leaderboard import main
 from shiftscope.auditing import audit
 from shiftscope.data import load_dataset
@@ -151,7 +151,7 @@ def test_bad_names_and_corrupt_records(board, tmp_path):
 
 
 def test_the_page_is_made_from_the_records(board, tmp_path):
-    begin, end = marks("leaderboard")
+    begin, end = markers("leaderboard")
     page = tmp_path / "docs" / "page.md"
     page.parent.mkdir()
     page.write_text(f"before\n{begin}\nwas here\n{end}\nafter\n")
@@ -167,7 +167,7 @@ def test_the_page_is_made_from_the_records(board, tmp_path):
     board("--table", "docs/page.md")
     assert page.read_text() == text
     page.write_text("no marks")
-    assert "must hold the marks" in board("--table", "docs/page.md", code=2).err
+    assert "must contain the markers" in board("--table", "docs/page.md", code=2).err
     assert "cannot read docs/none.md" in board("--table", "docs/none.md", code=3).err
 
 
@@ -198,7 +198,7 @@ def test_the_page_of_the_leaderboard_does_not_take_the_place_of_another_picture(
         Path(folder).mkdir()
     shutil.copy(source / "two-full-seed0.json", "records")
     Path("images/leaderboard.png").write_text("mine")
-    Path("page.md").write_text("\n".join(marks("leaderboard")))
+    Path("page.md").write_text("\n".join(markers("leaderboard")))
     line = ["--results", "records", "--table", "page.md"]
     assert main(line) == 2 and "leaderboard.png already exists, and page.md does not show it" in capsys.readouterr().err
     assert Path("images/leaderboard.png").read_text() == "mine"

@@ -8,14 +8,14 @@ import pytest
 from leaderboard.entries import ENTRIES
 from leaderboard.overview import page_part
 from leaderboard.records import read_records
-from marked import marks
+from page_markers import markers
 
 ROOT = Path(__file__).parents[3]
 RECORDS = ROOT / "benchmarks" / "results" / "leaderboard"
 
 
 def part(page: str, name: str) -> str:
-    begin, end = marks(name)
+    begin, end = markers(name)
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert text.count(begin) == text.count(end) == 1
     return text.split(begin)[1].split(end)[0].strip("\n")
