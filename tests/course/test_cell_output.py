@@ -63,7 +63,7 @@ def test_nothing_is_displayed_under_agg(small, make_net, screen, monkeypatch, ca
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_interrupt_is_said(small, make_net, screen, monkeypatch):
+def test_an_interrupt_is_noted(small, make_net, screen, monkeypatch):
     class Raising(list):
         def __iter__(self):
             yield self[0]

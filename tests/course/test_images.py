@@ -3,7 +3,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from shiftscope.course.images import make_grid, rescale, to_tensor
+from shiftscope.course.figures import make_grid, rescale, to_tensor
 from shiftscope.errors import UsageError
 
 
@@ -32,9 +32,9 @@ def test_arrays_of_generate_image_make_a_grid_too():
     assert make_grid(color, 1, padding=0).shape == (3, 8, 6)
 
 
-@pytest.mark.parametrize("images, expected", [([], "at least one picture"), (torch.zeros(2, 1, 2, 2, 2), "a picture"),
+@pytest.mark.parametrize("images, expected", [([], "at least one image"), (torch.zeros(2, 1, 2, 2, 2), "an image"),
                                               ([torch.zeros(1, 2, 2), torch.zeros(1, 3, 2)], "all of one size")])
-def test_what_makes_no_grid(images, expected):
+def test_invalid_grids_are_refused(images, expected):
     with pytest.raises(UsageError, match=expected):
         make_grid(images)
 

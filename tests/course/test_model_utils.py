@@ -192,10 +192,10 @@ def test_missing_loaders_are_named(MU, make_net):
 @pytest.mark.parametrize("imgsize, expected", [
     ((56, 56), r"model_utils.imgsize is \(56, 56\), but model_utils.train_loader yields images of 12 x 10: "
                r"set MU.imgsize = \(12, 10\)"),
-    (56, "model_utils.imgsize must be two whole numbers above 0, .*, got 56"),
-    (None, "model_utils.imgsize must be two whole numbers"),
+    (56, "model_utils.imgsize must be two integers above 0, .*, got 56"),
+    (None, "model_utils.imgsize must be two integers"),
 ])
-def test_wrong_imgsize_is_named(small, make_net, imgsize, expected):
+def test_an_invalid_imgsize_is_named(small, make_net, imgsize, expected):
     small.imgsize = imgsize
     for use in (small.train, small.evaluate_model, lambda model: small.generate_image(model, target_class=0)):
         with pytest.raises(UsageError, match=expected):
@@ -209,10 +209,10 @@ def test_wrong_imgsize_is_named(small, make_net, imgsize, expected):
     ((torch.zeros(4, 1, 12, 10, dtype=torch.uint8), torch.zeros(4)), r"got torch.uint8 .*: add ToTensor\(\)"),
     ((torch.zeros(4, 120), torch.zeros(4)), r"got torch.float32 of shape \(4, 120\)"),
     (([1, 2], torch.zeros(2)), "got list"),
-    ((torch.zeros(4, 1, 12, 10), torch.zeros(4)), "labels of model_utils.train_loader must be 4 whole numbers"),
+    ((torch.zeros(4, 1, 12, 10), torch.zeros(4)), "labels of model_utils.train_loader must be 4 integers"),
     ((torch.zeros(4, 1, 12, 10), torch.zeros(3, dtype=torch.int64)), r"got torch.int64 of shape \(3,\)"),
 ])
-def test_what_is_no_batch_of_images_and_labels_is_said(small, make_net, batch, expected):
+def test_invalid_batches_are_named(small, make_net, batch, expected):
     small.train_loader = [batch]
     with pytest.raises(DataError, match=expected):
         small.train(make_net())
@@ -225,7 +225,7 @@ def test_labels_outside_class_names_are_named(small, make_net):
                                         r" 2, for model_utils.class_names has 3 classes: set MU.class_names"):
         small.train(make_net())
     small.class_names = None
-    with pytest.raises(DataError, match="for the model tells apart 3 classes"):
+    with pytest.raises(DataError, match="because the model has 3 classes"):
         small.train(make_net())
 
 
@@ -239,7 +239,7 @@ def test_empty_and_endless_loaders(small, make_net):
 
 
 def test_another_number_of_classes_than_names(small, make_net):
-    with pytest.raises(UsageError, match="Net tells 5 classes apart, model_utils.class_names has 3: set MU.cla"):
+    with pytest.raises(UsageError, match="Net has 5 outputs, model_utils.class_names has 3 names: set MU.cla"):
         small.evaluate_model(make_net(5))
 
 
@@ -261,10 +261,10 @@ def test_a_model_on_a_gpu_stays_there(small, make_net):
 
 
 @pytest.mark.parametrize("name, value, expected", [
-    ("epochs", 0, "a whole number of at least 1"), ("lr", -1, "a number above 0"), ("lr", math.nan, "above 0"),
-    ("momentum", 1.0, "below 1"), ("optimizer", "lion", "one of adamw, adam, sgd"), ("batch_size", 2.5, "whole number"),
-    ("schedule", "steps", "one of one-cycle"), ("seed", "one", "whole number")])
-def test_impossible_args_are_named(small, make_net, name, value, expected):
+    ("epochs", 0, "an integer of at least 1"), ("lr", -1, "a number above 0"), ("lr", math.nan, "above 0"),
+    ("momentum", 1.0, "below 1"), ("optimizer", "lion", "one of adamw, adam, sgd"), ("batch_size", 2.5, "integer"),
+    ("schedule", "steps", "one of one-cycle"), ("seed", "one", "integer")])
+def test_invalid_args_are_named(small, make_net, name, value, expected):
     small.args[name] = value
     with pytest.raises(UsageError, match=rf"model_utils\.args\.{name} must be .*{expected}"):
         small.evaluate_model(make_net())
@@ -282,7 +282,7 @@ def test_impossible_args_are_named(small, make_net, name, value, expected):
     ({"mode": "class", "target_class": 3}, "from 0 to 2, got 3"),
     ({"seed": "noise"}, "seed must be"), ({"seed": np.zeros((5, 5))}, r"seed must be .*\(1, 12, 10\)"),
 ])
-def test_impossible_targets_are_named(small, make_net, changes, expected):
+def test_invalid_targets_are_named(small, make_net, changes, expected):
     model = make_net()
     target = {"mode": "neuron", "target_operator": model.fc1, "target_neuron": (0,)} | changes
     with pytest.raises(UsageError, match=expected):
@@ -297,11 +297,11 @@ def test_a_model_for_other_images(small):
 
 def test_a_loss_that_is_not_finite(small, make_net):
     small.args.update(optimizer="sgd", schedule="constant", lr=1e30)
-    with pytest.raises(TrainingError, match="not finite in epoch 1, by batch .*: set MU.args.lr to a smaller"):
+    with pytest.raises(TrainingError, match="not finite in epoch 1, at batch .*: set MU.args.lr to a smaller"):
         small.evaluate_model(make_net())
 
 
-def test_the_first_layer_tells_the_channels_where_no_loader_does(MU):
+def test_without_a_loader_the_first_layer_determines_the_channels(MU):
     MU.imgsize = (12, 10)
     assert MU.generate_image(nn.Sequential(nn.Flatten(), nn.Linear(360, 2)), target_class=0).shape == (12, 10, 3)
     with pytest.raises(UsageError, match=r"imgsize is \(12, 10\), but the first layer of Sequential takes 100 numbers"):

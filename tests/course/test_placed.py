@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader, random_split
 
 import shiftscope.model_utils
-from shiftscope.course.placed import PlacedImages, PlacedLoader
+from shiftscope.course.loaders import PlacedImages, PlacedLoader
 from shiftscope.data.base import TensorImages
 from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
@@ -101,9 +101,9 @@ def test_load_fashion_mnist_sets_the_state_at_once(MU, fashion_mnist_dir):
     assert len(next(iter(MU.test_loader))[1]) == 1000
 
 
-def test_a_canvas_too_small_is_said(MU, fashion_mnist_dir):
+def test_a_canvas_that_is_too_small_is_refused(MU, fashion_mnist_dir):
     with pytest.raises(UsageError, match="does not fit: it is 28 x 28, the canvas 20 x 56"):
         MU.load_fashion_mnist(fashion_mnist_dir, imgsize=(20, 56))
-    with pytest.raises(UsageError, match=r"imgsize must be two whole numbers above 0, \(height, width\), got 56"):
+    with pytest.raises(UsageError, match=r"imgsize must be two integers above 0, \(height, width\), got 56"):
         MU.load_fashion_mnist(fashion_mnist_dir, imgsize=56)
     assert shiftscope.model_utils.train_loader is None
