@@ -1,7 +1,7 @@
 """Output of notebook cells during work: one line and one figure, updated in place.
 
-Figures are drawn without pyplot and sent as PNG through IPython's display protocol, so they update the same way under the
-inline, nbagg and ipympl backends. Under Agg, and outside a notebook, nothing is displayed and no window opens.
+Figures are drawn without pyplot and sent as PNG through IPython's display protocol, so they update the same way with
+the inline, nbagg and ipympl backends. Under Agg, and outside a notebook, nothing is displayed and no window opens.
 """
 
 import sys
@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from shiftscope.progress import Progress, SilentProgress, Task, default_progress, describe, duration
+from shiftscope.progress import Pace, Progress, SilentProgress, Task, default_progress, describe, duration
 from shiftscope.reporting import alt_text, render_figure
 
 _WITHOUT_SCREEN = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
@@ -66,14 +66,12 @@ class _NotebookTask:
     """One line: title, percentage, values, time used and left."""
 
     def __init__(self, title: str, total: int, done: int):
-        self.title, self.total, self.done, self.before = title, total, done, done
+        self.title, self.pace, self.slot = title, Pace(total, done), Slot()
         self.values: dict[str, float] = {}
-        self.slot = Slot()
-        self.begun = self.shown = time.monotonic()
-        self._show(self.begun)
+        self._show(self.pace.begun)
 
     def advance(self, count: int, **values: float) -> None:
-        self.done += count
+        self.pace.done += count
         self.values.update(values)
         now = time.monotonic()
         if now - self.shown >= _EVERY:
@@ -83,12 +81,10 @@ class _NotebookTask:
         self._show(time.monotonic())
 
     def _show(self, now: float) -> None:
-        used, did = now - self.begun, self.done - self.before
-        times = f"{duration(used)} used"
-        if 0 < did and self.done < self.total:
-            times += f", about {duration(used / did * (self.total - self.done))} left"
-        share = 100 * self.done / max(self.total, 1)
-        self.slot.show({"text/plain": f"{self.title}: {share:.0f} %  {describe(self.values)}  {times}"})
+        pace, left = self.pace, self.pace.left(now)
+        times = f"{duration(now - pace.begun)} used" + (f", about {duration(left)} left" if left else "")
+        percent = 100 * pace.done / max(pace.total, 1)
+        self.slot.show({"text/plain": f"{self.title}: {percent:.0f} %  {describe(self.values)}  {times}"})
         self.shown = now
 
 

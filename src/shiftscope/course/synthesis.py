@@ -74,22 +74,22 @@ def find_operator(model: nn.Module, operator: Any) -> str:
 def _check_index(neuron: Any, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
     index = (neuron,) if isinstance(neuron, int) else neuron
     ok = isinstance(index, tuple | list) and len(index) > 0 and all(isinstance(i, int) for i in index)
-    require(ok, "target_neuron", neuron, "whole numbers, (i,) or (channel, row, column)")
+    require(ok, "target_neuron", neuron, "integers, (i,) or (channel, row, column)")
     if len(index) > len(shape) or any(not 0 <= i < size for i, size in zip(index, shape, strict=False)):
         ranges = ", ".join(f"0 to {size - 1}" for size in shape)
-        raise UsageError(f"target_neuron {tuple(index)} is out of range: {layer or 'the model'} gives {shape} numbers, "
-                         f"so choose from ({ranges})")
+        raise UsageError(f"target_neuron {tuple(index)} is out of range: {layer or 'the model'} has shape {shape}; "
+                         f"choose from ({ranges})")
     return tuple(index)
 
 
-def picture_shape(model: nn.Module, imgsize: tuple[int, int]) -> tuple[int, int, int]:
-    """Return (C, H, W) as the model's first layer tells it, where no loader does.
+def image_shape(model: nn.Module, imgsize: tuple[int, int]) -> tuple[int, int, int]:
+    """Return (C, H, W) from the model's first layer, for use without a loader.
 
     Raises:
-        UsageError: the layer's size is no multiple of `imgsize`, or there is no layer that tells.
+        UsageError: if the layer's size is not a multiple of `imgsize`, or no layer determines the channels.
 
     Example:
-        >>> picture_shape(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 9)), (64, 64))
+        >>> image_shape(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 9)), (64, 64))
         (3, 64, 64)
     """
     height, width = imgsize
@@ -131,10 +131,10 @@ def _start(seed: Any, units: Units, shape: tuple[int, int, int]) -> Any:
     if isinstance(seed, str):
         require(seed in ("zero", "random"), "seed", seed, '"zero", "random" or an image')
         return seed if seed == "random" else None
-    picture = to_tensor(seed)
-    require(tuple(picture.shape) == shape and bool(picture.isfinite().all()), "seed", tuple(picture.shape),
+    image = to_tensor(seed)
+    require(tuple(image.shape) == shape and bool(image.isfinite().all()), "seed", tuple(image.shape),
             f"an image of finite numbers, {shape} as (channels, height, width)")
-    return units.to_pixels(picture).clamp(0, 1)
+    return units.to_pixels(image).clamp(0, 1)
 
 
 def generate(model: nn.Module, sample: torch.Tensor | None, imgsize: tuple[int, int], *, mode: str, target_class: Any,
@@ -146,7 +146,7 @@ def generate(model: nn.Module, sample: torch.Tensor | None, imgsize: tuple[int, 
         imgsize: (H, W), used without a sample.
     """
     device, dtype = device_and_dtype(model)
-    shape = picture_shape(model, imgsize) if sample is None else (sample.shape[1], sample.shape[2], sample.shape[3])
+    shape = image_shape(model, imgsize) if sample is None else (sample.shape[1], sample.shape[2], sample.shape[3])
     units = course_units(shape[0]) if sample is None else units_of(sample)
     gray = units.from_pixels(torch.full((1, *shape), 0.5, device=device, dtype=dtype))
     target, goal = _goal(model, gray, mode, target_class, operator, neuron)
