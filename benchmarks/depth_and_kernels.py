@@ -93,8 +93,9 @@ def read() -> list[dict[str, Any]]:
 def write(records: Sequence[dict[str, Any]]) -> None:
     """Keep the records, with the machine that made the last one."""
     files.write_json(RESULTS, {
-        "schema_version": 1, "what": f"nets of equal parameters, trained on random placements on the first {TRAIN_IMAGES} training "
-        f"images for {EPOCHS} epochs, audited at all placements of the first {TEST_IMAGES} test images; other work "
+        "schema_version": 1,
+        "what": f"nets of equal parameters, trained on random placements of the first {TRAIN_IMAGES} training images "
+        f"for {EPOCHS} epochs, audited at all placements of the first {TEST_IMAGES} test images; other work "
         "shared the machine, so times say little",
         "measured": datetime.now(UTC).date().isoformat(), "records": list(records),
         "machine": describe_machine(resolve_device("cpu"))})

@@ -113,8 +113,8 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
     head(synthetic, "Noise on the whole canvas",
          "What promises on a clean background are worth without one. No model was trained with noise.")
     first = records[0]
-    foot(synthetic, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, fresh noise "
-         "for each of them. One trained model a curve.")
+    foot(synthetic, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, new "
+         "noise for each of them. One trained model a curve.")
     return describe(synthetic, "; ".join(words))
 
 

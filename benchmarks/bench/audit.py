@@ -42,7 +42,8 @@ def _compare(name: str, model: nn.Module, settings: AuditBench, setup: Setup) ->
     sample = min(settings.sample, len(test) // settings.repeats or 1)
     images, _ = arrays(test, sample * settings.repeats)
     brute = BruteEngine(model, setup.placement, setup.data.shape)
-    with WorkerProcess(plain_audit, name, images, setup.placement.canvas, setup.data.classes, str(setup.device)) as plain:
+    with WorkerProcess(plain_audit, name, images, setup.placement.canvas, setup.data.classes,
+                       str(setup.device)) as plain:
 
         def place(turn: int) -> tuple[int, int]:
             first = turn * sample % len(images)

@@ -28,9 +28,10 @@ def measure_batches(settings: DataBench, setup: Setup) -> Measurements:
     check_batch(setup.data.train, settings.batch_size, setup.data.name)
     batch, epoch = settings.batch_size, len(setup.data.train)
     steps = min(settings.steps, epoch // batch)
-    with WorkerProcess(notebook_batches, *arrays(setup.data.train), setup.placement.canvas, batch, str(setup.device)) as apart:
+    with WorkerProcess(notebook_batches, *arrays(setup.data.train), setup.placement.canvas, batch,
+                       str(setup.device)) as worker:
         contestants: dict[str, Callable[[int], float]] = {
-            "notebook": lambda _: apart(steps), OURS: lambda _: make_batches(setup, batch, steps)}
+            "notebook": lambda _: worker(steps), OURS: lambda _: make_batches(setup, batch, steps)}
         for run in contestants.values():
             run(0)  # imports, first allocations
         seconds = in_turns(contestants, settings.repeats, "bench data", setup.progress)

@@ -56,8 +56,9 @@ def _measured(settings: BenchSettings, progress: Progress, watch: Callable[[], L
     load = watching.load()
     bench = Bench(
         bench=settings.bench, measured=datetime.now(UTC).isoformat(timespec="seconds"), dataset=setup.data.name,
-        synthetic=setup.data.synthetic, repeats=settings.repeats, settings=settings.to_dict(), comparisons=found.comparisons,
-        growth=found.growth, machine=describe_machine(setup.device), others=load, busy=is_busy(load),
+        synthetic=setup.data.synthetic, repeats=settings.repeats, settings=settings.to_dict(),
+        comparisons=found.comparisons, growth=found.growth, machine=describe_machine(setup.device),
+        others=load, busy=is_busy(load),
         notes=[*found.notes, *remarks(load, settings.repeats)])
     _save(bench, settings.out)
     return bench
@@ -79,7 +80,8 @@ def _open(settings: BenchSettings, progress: Progress) -> Setup:
 
 def _say_if_busy(share: float | None, progress: Progress) -> None:
     if share is not None and share > BUSY:
-        progress.note(f"other programs take {100 * share:.0f} % of the machine: close them, or the record is flagged as busy")
+        progress.note(f"other programs take {100 * share:.0f} % of the machine: close them, or the record "
+                      "is flagged as busy")
 
 
 def remarks(load: Load, repeats: int) -> list[str]:

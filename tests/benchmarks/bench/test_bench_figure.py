@@ -36,10 +36,10 @@ def test_bars_are_medians_and_lines_are_ranges():
     assert [label.get_text() for label in first.get_yticklabels()] == ["notebook", "ours", "bare"]
 
 
-def test_the_mark_and_the_machine_are_on_the_figure_and_in_its_words():
+def test_the_figure_names_load_and_machine():
     for figure in (bench_figure(record()), growth_figure(record())):
         written = " ".join(text.get_text() for text in figure.texts)
-        assert "Marked: busy." in written and "2 cores" in written and "synthetic garments (synthetic)" in written
+        assert "Busy machine: x." in written and "2 cores" in written and "synthetic garments (synthetic)" in written
         assert "Marked: busy." in alt_text(figure) and r"\$chip\$" in written
         assert render_figure(figure, "svg")
 
