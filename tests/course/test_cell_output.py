@@ -37,7 +37,7 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nbagg", "module://ipympl.backend_nbagg"])
-def test_curves_grow_in_one_place(small, make_net, screen, monkeypatch, backend):
+def test_curves_are_updated_in_place(small, make_net, screen, monkeypatch, backend):
     monkeypatch.setattr(matplotlib, "get_backend", lambda: backend)
     small.args.epochs = 3
     small.evaluate_model(make_net())
@@ -96,7 +96,7 @@ model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
          "%matplotlib inline\nMU.show(MU.generate_image(model, target_class=1))")
 
 
-def test_in_a_real_kernel_curves_grow_in_one_output(tmp_path):
+def test_in_a_real_kernel_curves_are_updated_in_one_output(tmp_path):
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel")
     pytest.importorskip("ipykernel")
     import nbformat

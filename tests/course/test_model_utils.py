@@ -15,7 +15,7 @@ from shiftscope.errors import DataError, ShiftscopeError, TrainingError, UsageEr
 from shiftscope.training.optimization import learning_rate
 
 
-def test_evaluate_model_learns_and_returns_one_line_an_epoch(small, make_net):
+def test_evaluate_model_learns_and_returns_one_entry_per_epoch(small, make_net):
     small.args.epochs = 8
     history = small.evaluate_model(make_net())
     assert [line["epoch"] for line in history] == list(range(1, 9))
@@ -23,7 +23,7 @@ def test_evaluate_model_learns_and_returns_one_line_an_epoch(small, make_net):
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
-def test_history_repeats_and_leaves_the_random_state_alone(small, make_net):
+def test_history_is_reproducible_and_the_random_state_is_restored(small, make_net):
     before = torch.get_rng_state()
     first, again = (small.evaluate_model(make_net()) for _ in range(2))
     assert [line | {"seconds": 0} for line in first] == [line | {"seconds": 0} for line in again]
@@ -47,7 +47,7 @@ def test_test_returns_the_mean_over_all_images_in_eval_mode(small, make_net):
     assert model[1].training
 
 
-def test_train_goes_on_epoch_by_epoch_as_evaluate_model_does(small, make_net):
+def test_train_epoch_by_epoch_equals_evaluate_model(small, make_net):
     small.args.epochs = 3
     whole, steps = make_net(), make_net()
     history = small.evaluate_model(whole)
@@ -56,7 +56,7 @@ def test_train_goes_on_epoch_by_epoch_as_evaluate_model_does(small, make_net):
     assert torch.equal(whole.fc2.weight, steps.fc2.weight)
 
 
-def test_train_begins_anew_with_epoch_1_and_when_args_change(small, make_net):
+def test_train_starts_again_with_epoch_1_and_when_args_change(small, make_net):
     model = make_net()
     small.train(model)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -76,7 +76,7 @@ def test_args_are_read_at_each_call(small, make_net):
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGINT, None), (signal.SIGTERM, SystemExit)])
-def test_interrupted_keeps_what_is_trained(small, make_net, number, error, bars):
+def test_an_interrupted_model_keeps_its_weights(small, make_net, number, error, bars):
     class Interrupting(DataLoader):
         passes = 0
 
@@ -103,7 +103,7 @@ def test_interrupted_keeps_what_is_trained(small, make_net, number, error, bars)
     assert model.training
 
 
-def test_a_keyboard_interrupt_out_of_the_loader_ends_it_as_well(small, make_net):
+def test_a_keyboard_interrupt_from_the_loader_stops_the_training(small, make_net):
     class Raising(list):
         def __iter__(self):
             yield self[0]
@@ -140,7 +140,7 @@ def test_generate_image_of_a_class_is_classified_as_it(small, make_net):
 
 
 @pytest.mark.parametrize("neuron", [5, (5,), [5]])
-def test_generate_image_of_a_neuron_excites_it(small, make_net, neuron):
+def test_generate_image_of_a_neuron_activates_it(small, make_net, neuron):
     model = make_net()
     image = small.generate_image(model, mode="neuron", target_operator=model.fc1, target_neuron=neuron, verbose=False)
     gray = torch.full((1, 120), (0.5 - 0.1307) / 0.3081)
@@ -149,7 +149,7 @@ def test_generate_image_of_a_neuron_excites_it(small, make_net, neuron):
     assert gains[5] > 0.3
 
 
-def test_generate_image_of_one_place_of_a_channel_changes_what_it_sees(MU):
+def test_generate_image_of_one_position_changes_its_receptive_field(MU):
     MU.imgsize = (24, 20)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -161,7 +161,7 @@ def test_generate_image_of_one_place_of_a_channel_changes_what_it_sees(MU):
     assert changed[:8, 14:].max() < 0.2 * changed.max()
 
 
-def test_generate_image_begins_where_it_is_told(small, make_net):
+def test_generate_image_starts_from_the_given_seed(small, make_net):
     model = make_net()
     dark, bright = (np.full((12, 10), value, np.float32) for value in (-0.4242, 2.8215))
     images = {name: small.generate_image(model, target_class=1, seed=seed)
@@ -289,13 +289,13 @@ def test_invalid_targets_are_named(small, make_net, changes, expected):
         small.generate_image(model, **target)
 
 
-def test_a_model_for_other_images(small):
+def test_a_model_for_other_image_sizes_is_named(small):
     with pytest.raises(UsageError, match=r"Sequential cannot take images of 1 x 12 x 10 .*set MU.imgsize and "
                                          "MU.train_loader"):
         small.train(nn.Sequential(nn.Flatten(), nn.Linear(3136, 3)))
 
 
-def test_a_loss_that_is_not_finite(small, make_net):
+def test_a_nonfinite_loss_is_named(small, make_net):
     small.args.update(optimizer="sgd", schedule="constant", lr=1e30)
     with pytest.raises(TrainingError, match="not finite in epoch 1, at batch .*: set MU.args.lr to a smaller"):
         small.evaluate_model(make_net())

@@ -1,8 +1,8 @@
 """Functions that all processes of a group call together: one process leads, the others follow.
 
 Only the first process runs a command: it reads flags and folders, decides, shows progress, writes files. When it calls
-a function that is decorated with `@together`, the other processes call it with the same arguments and compute their part.
-So they need no shared file system, and everything around the heavy work is done once.
+a function decorated with `@together`, the other processes call it with the same arguments and compute their part. So
+they need no shared file system, and everything around the heavy work is done once.
 """
 
 import functools
