@@ -36,7 +36,8 @@ def size_of(png: bytes) -> tuple[int, int]:
     return struct.unpack(">II", png[16:24])
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nbagg", "module://ipympl.backend_nbagg"])
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nbagg",
+                                     "module://ipympl.backend_nbagg"])
 def test_curves_are_updated_in_place(small, make_net, screen, monkeypatch, backend):
     monkeypatch.setattr(matplotlib, "get_backend", lambda: backend)
     small.args.epochs = 3
@@ -50,7 +51,7 @@ def test_curves_are_updated_in_place(small, make_net, screen, monkeypatch, backe
     assert "Net: 100 %  epoch 3  loss" in line[-1]["text/plain"]
     assert "used" in line[-1]["text/plain"]
     assert len(gallery) == 1
-    assert "What Net says" in gallery[0]["text/plain"]
+    assert "Predictions of Net" in gallery[0]["text/plain"]
 
 
 @pytest.mark.parametrize("backend", ["agg", "Agg", "svg"])

@@ -222,7 +222,7 @@ def test_labels_outside_class_names_are_named(small, make_net):
     images, labels = next(iter(small.train_loader))
     small.train_loader = [(images, labels), (images, torch.where(labels == 2, 7, labels))]
     with pytest.raises(DataError, match=r"label 7 of image \d+ in batch 1 of model_utils.train_loader must be from 0 to"
-                                        r" 2, for model_utils.class_names has 3 classes: set MU.class_names"):
+                                        r" 2 because model_utils.class_names has 3 classes: set MU.class_names"):
         small.train(make_net())
     small.class_names = None
     with pytest.raises(DataError, match="because the model has 3 classes"):
