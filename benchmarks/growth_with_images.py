@@ -1,10 +1,10 @@
-"""Time against the number of images, of whole audits and of syntheses: the exponent should be 1.
+"""Growth of the time of audits and syntheses with the number of images; the exponent should be 1.
 
 Usage: python benchmarks/growth_with_images.py [--data fashion-mnist] [--repeats 5]
 
-The part of `shiftscope bench audit --growth` and `bench visualize --growth` that grows images, alone: a few minutes
-instead of half an hour. Audits see training images, of which there are more: the start of an audit, half a second of
-trials, then weighs less. Writes benchmarks/results/growth-images.json.
+This is the part of `run_bench.py audit --growth` and `run_bench.py visualize --growth` that varies the number of
+images; it takes a few minutes instead of half an hour. Audits use training images because there are more of them, so
+that the half second of trials at the start matters less. Writes benchmarks/results/growth-images.json.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from shiftscope.training.plan import keep_memory
 RESULTS = Path(__file__).parent / "results" / "growth-images.json"
 MODELS, NEURONS, AUDITED = ("two-full", "two-conv"), 100, 40_000
 COPIES = {"two-full": (4, 8, 16, 32), "two-conv": (1, 2, 4, 8)}
-"""Pictures of each neuron: the perceptron's hundred take a tenth of a second, most of it fixed."""
+"""Images per neuron; one image for each of the perceptron's 100 neurons takes 0.1 s, mostly fixed costs."""
 
 
 def audits(name: str, setup: Setup) -> GrowthLine:
-    """Return the seconds of audits of ever more images, less what every audit costs."""
+    """Return the seconds of audits of increasing numbers of images, without the fixed costs of an audit."""
     model, data = setup.build(name), setup.data
     more = replace(setup, data=replace(data, test=data.train))
     runs = {count: partial(beyond_fixed, model, more, count) for count in doublings(min(AUDITED, len(data.train)))}

@@ -1,13 +1,13 @@
-"""Noise on the canvas: how accuracy and consistency of each model fall with it.
+"""Measure how accuracy and consistency of each model decrease with noise on the canvas.
 
 Usage: python benchmarks/noise.py CHECKPOINT... [--data fashion-mnist] [--images 500] [--step 7] [--levels 0 2 5]
        python benchmarks/noise.py --draw
 
-Whole canvases get Gaussian noise of so many gray levels (of 255), rounded and clipped as a camera does it, fresh for
-every image and placement. Promises of exact indifference to place hold for a clean background alone: this measures
-what is left of them. Every `step`-th placement is looked at, from the middle one. A model called `recentered` is
-measured with its robust form as well. One record a model and level goes to benchmarks/results/noise.json, in place of
-an older one. With --draw nothing is measured: the records are drawn, and their table written into docs/noise.md.
+Whole canvases get Gaussian noise of the given standard deviations in gray levels (of 255), rounded and clipped, new for
+every image and placement. Exact translation invariance holds for a clean background only; this measures what remains.
+Every `step`-th placement from the middle is evaluated. A model called `recentered` is also measured in its robust form.
+One record per model and level is written to benchmarks/results/noise.json and replaces an older one. With --draw the
+script only draws the figure and writes the table into docs/noise.md.
 """
 
 import argparse

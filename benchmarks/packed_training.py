@@ -1,16 +1,16 @@
-"""Training from a packed file beside training from memory: images a second, and the memory that each takes.
+"""Compare training from a packed file with training from memory: images per second and memory use.
 
 Usage: python benchmarks/packed_training.py [--images 200000] [--steps 40] [--rounds 7] [--folder FOLDER] [--no-epoch]
 
-Draws colored shapes of 64 x 64 in ten classes (no real pictures), packs them into one file in FOLDER (2.5 GB with
-200,000 images, deleted afterwards), and then, each in a process of its own:
+Generates colored shapes of 64 x 64 pixels in ten classes, packs them into one file in FOLDER (2.5 GB for 200,000
+images, deleted afterwards), and then runs, each in a separate process:
 
-1. one epoch from the file, all images, on a 96 x 96 canvas, and the test set, while the process notes its largest
-   resident memory (VmHWM, torch included);
+1. one epoch from the file, all images, on a 96 x 96 canvas, and the test set, with the peak resident memory of
+   the process (VmHWM, torch included);
 2. rounds of a few steps from memory and from the file in turn, with the same images, seeds and model: "cold" ones,
-   before which the system is asked to keep nothing of the file in memory (posix_fadvise), and "warm" ones.
+   before which the file is dropped from the page cache (posix_fadvise), and "warm" ones.
 
-The model is four small strided convolutions: the less it computes, the more reading counts. Written to
+The model has four small strided convolutions, so that reading takes a large part of the time. Written to
 benchmarks/results/packed-training.json.
 """
 
@@ -145,30 +145,30 @@ def rounds(path: Path, steps: int, count: int) -> dict[str, Any]:
             "different_losses": len(set(losses)) - (count + 1)}
 
 
-def apart(what: str, path: Path, *rest: int) -> dict[str, Any]:
-    """Do `one_epoch` or `rounds` in a process of its own and return what it found."""
+def in_subprocess(what: str, path: Path, *rest: int) -> dict[str, Any]:
+    """Run `one_epoch` or `rounds` in a separate process and return its result."""
     line = [sys.executable, __file__, "--part", what, str(path), *map(str, rest)]
     return json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def part(what: str, path: str, *rest: str) -> None:
-    """Be the process that `apart` started."""
+    """Run as the process that `in_subprocess` started."""
     done = one_epoch(Path(path)) if what == "epoch" else rounds(Path(path), *map(int, rest))
     print(json.dumps(done))
 
 
 def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Make the file, measure, delete it."""
+    """Create the file, measure, and delete it."""
     needed = asked.images * SIDE * SIDE * 3 * 1.05
     if shutil.disk_usage(folder).free < 2 * needed:
-        raise SystemExit(f"{folder} has too little room: {2 * needed / 1e9:.1f} GB, name another one with --folder")
+        raise SystemExit(f"{folder} needs {2 * needed / 1e9:.1f} GB of free space; choose another folder with --folder")
     path = folder / "shapes.pack"
     try:
         made = pack(shapes(asked.images), path, progress=default_progress())
         forget(path)
-        epoch = None if asked.no_epoch else apart("epoch", path)
+        epoch = None if asked.no_epoch else in_subprocess("epoch", path)
         print(epoch, flush=True)
-        turns = apart("rounds", path, asked.steps, asked.rounds)
+        turns = in_subprocess("rounds", path, asked.steps, asked.rounds)
         print(turns, flush=True)
     finally:
         path.unlink(missing_ok=True)

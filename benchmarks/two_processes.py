@@ -1,12 +1,11 @@
-"""Two processes beside one: the same training, the same audit, real commands.
+"""Compare training and audit by two processes with those by one, with the command line.
 
 Usage: python benchmarks/two_processes.py [--data fashion-mnist] [--model two-conv] [--seeds 3] [--epochs 3]
 
-For each seed, `shiftscope train` runs alone and with `--devices 2`, and both checkpoints are evaluated by one process;
-then `shiftscope audit` of the first checkpoint, alone and with two. One record a seed is added to
-benchmarks/results/two-processes.json as soon as it is there: a benchmark that was cut off goes on where it was. It
-exits with 1 if the mean accuracies differ by more than the larger standard deviation over the seeds, or if a prediction
-of the audits differs.
+For each seed, `shiftscope train` runs alone and with `--devices 2`, and one process evaluates both checkpoints; then
+`shiftscope audit` of the first checkpoint runs alone and with two processes. One record per seed is added to
+benchmarks/results/two-processes.json, so that an interrupted benchmark resumes. The exit code is 1 if the mean
+accuracies differ by more than the larger standard deviation over the seeds, or if a prediction of the audits differs.
 """
 
 import argparse
