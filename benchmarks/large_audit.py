@@ -3,9 +3,9 @@
 Usage: python benchmarks/large_audit.py [--images 1000000] [--processes 64]
 
 Measured, as medians of three: the model's forward passes within an audit (a residual net of 18 layers, random weights,
-224 x 224 on 256 x 256, a sample of its 1,089 placements, brute force); a large matrix product, which gives the machine's
-speed; the statistics over all predictions, which one process computes; the sum of predictions over two processes (Gloo).
-The costs are extrapolated from these rates. Writes benchmarks/results/large-audit.json.
+224 x 224 on 256 x 256, a sample of its 1,089 placements, brute force); a large matrix product, which gives the speed of
+the machine; the statistics over all predictions, which one process computes; the sum of predictions over two processes
+(Gloo). The costs are extrapolated from these rates. Writes benchmarks/results/large-audit.json.
 """
 
 import argparse

@@ -1,15 +1,15 @@
-"""Which learning rate, weight decay and batch size suit a small network?
+"""Find a good learning rate, weight decay and batch size for a small network.
 
-A sweep with Optuna: each trial trains on synthetic garments and is judged by its accuracy on the validation split, never on
-the test set. All trials are kept in a database, so a sweep that was stopped or killed goes on where it was when it is
-started again, and several processes, or machines, share one sweep when they are given the same database. Ends with one
-table (trials.csv), one figure (sweep.png) and the best trial's accuracy on the test set.
+A sweep with Optuna: each trial trains on synthetic garments and is evaluated on the validation split, never on the test
+set. All trials are stored in a database, so that an interrupted sweep resumes when it is started again, and several
+processes or machines can share one sweep. Writes a table (trials.csv) and a figure (sweep.png), and prints the test
+accuracy of the best trial.
 
 Usage: python examples/sweep.py [--trials 30] [--storage URL] [--data garments] [--model two-full] [--epochs 5]
        [--out sweep]
 
 30 trials take about a minute on two cores. Needs Optuna: pip install "shiftscope[tune]". URL is any database of
-SQLAlchemy, for instance postgresql://user@host/name; without one, a SQLite file in the folder of --out serves, which
+SQLAlchemy, for instance postgresql://user@host/name; the default is a SQLite file in the folder of --out, which
 processes of one machine can share.
 """
 
