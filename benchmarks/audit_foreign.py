@@ -1,12 +1,12 @@
-"""Models that nobody here wrote, audited by `auto`, and checked with a plain script that shares no code with it.
+"""Audit models of other libraries with `auto` and check the result with an independent plain script.
 
 Usage: python benchmarks/audit_foreign.py [--images 100]
 
-In the environment of `make test-vision`. torchvision's resnet18 and a timm model, random weights, adapted to one
-channel and ten classes, on the first test images of Fashion-MNIST at all 841 placements. Labels that differ between
-the audit and the plain script are counted, and how many of them are no ties (two largest logits further apart than
-1e-5). An audit keeps no logits: of the first ten images they are computed again with its engine, and the largest
-difference from the script's is given. Written to benchmarks/results/audit-foreign.json.
+Runs in the environment of `make test-vision`. torchvision's resnet18 and a timm model with random weights, adapted to
+one channel and ten classes, are audited on the first test images of Fashion-MNIST at all 841 placements. The script
+counts labels that differ between the audit and the plain script, and those among them that are not ties (the two
+largest logits differ by more than 1e-5). For the first ten images, the logits of the audit's engine are computed again
+and compared with those of the script. Written to benchmarks/results/audit-foreign.json.
 """
 
 import argparse

@@ -1,12 +1,11 @@
-"""The first fully connected layer over all 841 placements, by every strategy: ms an image and GFLOP/s.
+"""Time of the first fully connected layer at all 841 placements, by strategy: ms per image and GFLOP/s.
 
 Usage: python benchmarks/correlation.py [--threads 2] [--images 64] [--repeats 7] [--write]
 
-Two layers of the course, 28 x 28 images on a 56 x 56 canvas: the convnet's fc1 (kernel 100 x 30 x 11 x 11, dilation 4)
-and the perceptron's first layer (kernel 100 x 1 x 56 x 56). Strategies are interleaved in one process; the median is
-printed, with the least for a machine that is not quiet. Operations are counted twice: those that a strategy does, and
-those of the sum as written ("direct"), which says how much faster the strategy is than any direct way could be.
-The error is the largest one of an image, in single precision, over the largest output in double precision.
+Two layers of the course, for 28 x 28 images on a 56 x 56 canvas: the convnet's fc1 (kernel 100 x 30 x 11 x 11, dilation
+4) and the perceptron's first layer (kernel 100 x 1 x 56 x 56). Strategies are interleaved in one process; the median
+and the minimum are printed. Two numbers of operations are given: those of the strategy, and those of the direct sum.
+The error is the largest one of an image, in single precision, relative to the largest output in double precision.
 """
 
 import argparse

@@ -1,9 +1,10 @@
-"""Dense engine against brute force: every logit of every placement, for the course models and four other nets.
+"""Compare the dense engine with brute force: all logits at all placements, for the course's models and four other nets.
 
 Usage: python benchmarks/dense_exactness.py [--images 300] [--nets two-full strided ...]
 
-For each net: the largest difference of logits over the largest logit, and how many labels differ although the two
-largest logits lie further apart than twice that difference. Written to benchmarks/results/dense-exactness.json.
+For each net: the largest difference of logits relative to the largest logit, and the number of labels that differ
+although the two largest logits differ by more than twice that difference. Written to
+benchmarks/results/dense-exactness.json.
 """
 
 import argparse

@@ -1,13 +1,12 @@
-"""Deep and small against shallow and large: nets of equal parameters that differ in depth and kernel size.
+"""Compare nets with the same number of parameters that differ in depth and kernel size.
 
 Usage: OMP_NUM_THREADS=1 python benchmarks/depth_and_kernels.py [--seeds 3] [--draw]
 
-Four nets with one stem, one head and one recipe; between them lie 1 layer of 9 x 9, 2 of 5 x 5 or 4 of 3 x 3, which
-all look at the same 9 x 9 places, or 8 thin layers of 3 x 3, which look further. Their widths are chosen so that the
-numbers of parameters lie within 5 % of each other. Each is trained on the first training images at random places on the
-canvas and audited at all 841 placements of the first test images. Records go to
-benchmarks/results/depth-and-kernels.json, one at a time, seed by seed: stopped at any moment, the script goes on where
-it was. With --draw nothing is trained: the records are drawn, and their table written into docs/depth.md.
+Four nets share stem, head and recipe. Between stem and head they have 1 layer of 9 x 9, 2 of 5 x 5 or 4 of 3 x 3, with
+the same receptive field of 9 x 9 positions, or 8 narrow layers of 3 x 3, with a larger one. Their numbers of parameters
+differ by less than 5 %. Each is trained on the first training images at random placements and audited at all 841
+placements of the first test images. One record per seed is added to benchmarks/results/depth-and-kernels.json, so that
+an interrupted run resumes. With --draw the script only draws the figure and writes the table into docs/depth.md.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from torch import nn
 
 import shiftscope
 from bench.machine import describe_machine
-from marked import replace_marked
+from page_markers import replace_between_markers
 from shiftscope import files
 from shiftscope.devices import resolve_device
 from shiftscope.layers import Normalize
@@ -92,8 +91,9 @@ def read() -> list[dict[str, Any]]:
 def write(records: Sequence[dict[str, Any]]) -> None:
     """Keep the records, with the machine that made the last one."""
     files.write_json(RESULTS, {
-        "schema_version": 1, "what": f"nets of equal parameters, trained on random placements on the first {TRAIN_IMAGES} training "
-        f"images for {EPOCHS} epochs, audited at all placements of the first {TEST_IMAGES} test images; other work "
+        "schema_version": 1,
+        "what": f"nets of equal parameters, trained on random placements of the first {TRAIN_IMAGES} training images "
+        f"for {EPOCHS} epochs, audited at all placements of the first {TEST_IMAGES} test images; other work "
         "shared the machine, so times say little",
         "measured": datetime.now(UTC).date().isoformat(), "records": list(records),
         "machine": describe_machine(resolve_device("cpu"))})
@@ -148,7 +148,7 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
 def draw(records: Sequence[dict[str, Any]]) -> None:
     """Write figure and table into the documentation."""
     files.write_bytes(PICTURE, render_figure(figure(records), "png"))
-    text = replace_marked(PAGE.read_text(encoding="utf-8"), "depth", table(records), str(PAGE))
+    text = replace_between_markers(PAGE.read_text(encoding="utf-8"), "depth", table(records), str(PAGE))
     files.write_text(PAGE, text)
 
 

@@ -1,11 +1,10 @@
-"""Tracks A and B before any training: random weights, float64, real images, every placement.
+"""Check tracks A and B before training: random weights, float64, real images, every placement.
 
 Usage: python benchmarks/invariant_exactness.py [--data fashion-mnist] [--images 50]
 
-Track A's recentered pictures must be the same tensor at all placements and its logits equal to 1e-12, track B's logits
-to 1e-9; logits of different images must differ by more than 1e-2, so that a constant cannot pass. Every placement of
-every image goes through the plain model. Writes benchmarks/results/invariant-exactness.json; exits with 1 where one
-fails.
+Track A's recentered images must be identical at all placements and its logits equal to 1e-12, track B's logits to 1e-9.
+Logits of different images must differ by more than 1e-2, so that a constant fails. Every placement of every image goes
+through the plain model. Writes benchmarks/results/invariant-exactness.json; the exit code is 1 if a check fails.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A net of another architecture than the course's two: judges pictures made with those (module for benchmarks)."""
+"""A net of another architecture than the course's two, which evaluates their synthetic images (for benchmarks)."""
 
 from itertools import pairwise
 

@@ -1,11 +1,11 @@
-"""What an audit of a million images of 224 x 224 pixels and 1,000 classes costs, from rates measured here.
+"""Estimate the cost of an audit of a million images of 224 x 224 pixels and 1,000 classes from measured rates.
 
 Usage: python benchmarks/large_audit.py [--images 1000000] [--processes 64]
 
-Measured, medians of three: the model's forward passes within a real audit (a residual net of 18 layers, random
-weights, 224 x 224 on 256 x 256, a sample of its 1,089 placements, brute force); a large matrix product, for the share
-of the machine's speed that they reach; the statistics over all answers, which one process computes; the sum of answers
-over two processes (Gloo). The rest is multiplication. Writes benchmarks/results/large-audit.json.
+Measured, as medians of three: the model's forward passes within an audit (a residual net of 18 layers, random weights,
+224 x 224 on 256 x 256, a sample of its 1,089 placements, brute force); a large matrix product, which gives the speed of
+the machine; the statistics over all predictions, which one process computes; the sum of predictions over two processes
+(Gloo). The costs are extrapolated from these rates. Writes benchmarks/results/large-audit.json.
 """
 
 import argparse

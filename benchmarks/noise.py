@@ -1,13 +1,13 @@
-"""Noise on the canvas: how accuracy and consistency of each model fall with it.
+"""Measure how accuracy and consistency of each model decrease with noise on the canvas.
 
 Usage: python benchmarks/noise.py CHECKPOINT... [--data fashion-mnist] [--images 500] [--step 7] [--levels 0 2 5]
        python benchmarks/noise.py --draw
 
-Whole canvases get Gaussian noise of so many gray levels (of 255), rounded and clipped as a camera does it, fresh for
-every image and placement. Promises of exact indifference to place hold for a clean background alone: this measures
-what is left of them. Every `step`-th placement is looked at, from the middle one. A model called `recentered` is
-measured with its robust form as well. One record a model and level goes to benchmarks/results/noise.json, in place of
-an older one. With --draw nothing is measured: the records are drawn, and their table written into docs/noise.md.
+Whole canvases get Gaussian noise of the given standard deviations in gray levels (of 255), rounded and clipped, new for
+every image and placement. Exact translation invariance holds for a clean background only; this measures what remains.
+Every `step`-th placement from the middle is evaluated. A model called `recentered` is also measured in its robust form.
+One record per model and level is written to benchmarks/results/noise.json and replaces an older one. With --draw the
+script only draws the figure and writes the table into docs/noise.md.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from torch import nn
 
 import shiftscope
 from bench.machine import describe_machine
-from marked import replace_marked
+from page_markers import replace_between_markers
 from shiftscope import files
 from shiftscope.models import RecenteredNet, load, load_config
 from shiftscope.models.forward import evaluating, to_pixels
@@ -112,15 +112,15 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
     head(synthetic, "Noise on the whole canvas",
          "What promises on a clean background are worth without one. No model was trained with noise.")
     first = records[0]
-    foot(synthetic, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, fresh noise "
-         "for each of them. One trained model a curve.")
+    foot(synthetic, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, new "
+         "noise for each of them. One trained model a curve.")
     return describe(synthetic, "; ".join(words))
 
 
 def draw(records: Sequence[dict[str, Any]]) -> None:
     """Write figure and table into the documentation."""
     files.write_bytes(PICTURE, render_figure(figure(records), "png"))
-    text = replace_marked(PAGE.read_text(encoding="utf-8"), "noise", table(records), str(PAGE))
+    text = replace_between_markers(PAGE.read_text(encoding="utf-8"), "noise", table(records), str(PAGE))
     files.write_text(PAGE, text)
 
 

@@ -1,10 +1,10 @@
-"""What repairs do by default, held against other choices on validation images: length of the blur, choice of shifts.
+"""Compare the defaults of repairs with other choices on validation images: length of the blur, choice of shifts.
 
 Usage: python benchmarks/repair_defaults.py [CHECKPOINT] [--images 1000] [--step 4]
 
 The checkpoint (default: the course's convnet, examples/checkpoints/two-conv) is repaired by each choice, without
-training, and audited on the first validation images of Fashion-MNIST, which it was not trained on, at every `step`-th
-placement. Test images are not looked at. Written to benchmarks/results/repair-defaults.json.
+training, and audited on the first validation images of Fashion-MNIST at every `step`-th placement. Test images are not
+used. Written to benchmarks/results/repair-defaults.json.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Bytes of a report of four models and 24 images, and how long a browser takes from opening it to being ready.
+"""Measure the size of a report with four models and 24 images, and the time until a browser has loaded it.
 
 Usage: python benchmarks/report_size.py [--data fashion-mnist] [--limit 60] [--opened 9] [--keep FOLDER]
 
-The report holds what `shiftscope.report` makes of an evaluation and an audit of four models (the course's perceptron
-and convnet, stored in examples/checkpoints/, the convnet with blurred strides, and the convnet behind a layer that
-recenters the garment) and of the class pictures of the two: 24 images at 841 placements. It is opened from a file in
-Chromium without a window, in a new profile each time; "ready" is when the garment can be dragged, in milliseconds after
-the navigation began. Needs playwright and Chromium. Writes benchmarks/results/report-size.json.
+The report is that of `shiftscope.report` for an evaluation and an audit of four models (the course's perceptron and
+convnet from examples/checkpoints/, the convnet with blurred strides, and the convnet behind a recentering layer), with
+class images of the first two: 24 images at 841 placements. It is opened from a file in headless Chromium, in a new
+profile each time; "ready" is the time in milliseconds from the start of the navigation until the garment can be
+dragged. Needs playwright and Chromium. Writes benchmarks/results/report-size.json.
 """
 
 import argparse

@@ -2,102 +2,46 @@
 
     python benchmarks/run_bench.py training --data fashion-mnist     # also: audit, visualize, data
 
-`--growth` measures the exponents as well. Each part leaves a record and its figures in `--out`.
+`--growth` measures the exponents as well. Each part writes a record and its figures into `--out`.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from bench.settings import (
-    AuditBench,
-    BenchSettings,
-    DataBench,
-    ModelBench,
-    TrainingBench,
-    VisualizeBench,
-)
+from bench.settings import AuditBench, BenchSettings, DataBench, TrainingBench, VisualizeBench
 from command_line import command_app, run_app
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import IMAGES, OUTPUT, RESULTS, Canvas, OutputFlags, parse_names
+from shiftscope.cli.flags import OUTPUT, OutputFlags
 from shiftscope.progress import default_progress
 
 if TYPE_CHECKING:
     from bench.record import Bench, Comparison, Contestant, GrowthLine
 
-Size = Annotated[tuple[int, int], Canvas, Parameter(group=IMAGES)]
-Switched = Annotated[bool, Parameter(negative=(), group=RESULTS)]
-Names = Annotated[tuple[str, ...], Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")]
-
 Flat = Parameter(name="*")
 
-
-@Flat
-@dataclass(frozen=True, kw_only=True)
-class TrainingFlags(TrainingBench):
-    """Training steps."""
-
-    canvas: Size = BenchSettings.canvas
-    model: Names = ModelBench.model
-    growth: Switched = False
-    overwrite: Switched = False
+TRAINING, AUDIT, VISUALIZE, BATCHES = TrainingBench(), AuditBench(), VisualizeBench(), DataBench()
 
 
-@Flat
-@dataclass(frozen=True, kw_only=True)
-class AuditFlags(AuditBench):
-    """Every placement."""
-
-    canvas: Size = BenchSettings.canvas
-    model: Names = ModelBench.model
-    growth: Switched = False
-    overwrite: Switched = False
-
-
-@Flat
-@dataclass(frozen=True, kw_only=True)
-class VisualizeFlags(VisualizeBench):
-    """Pictures of units."""
-
-    canvas: Size = BenchSettings.canvas
-    model: Names = ModelBench.model
-    growth: Switched = False
-    overwrite: Switched = False
-
-
-@Flat
-@dataclass(frozen=True, kw_only=True)
-class BatchFlags(DataBench):
-    """Batches."""
-
-    canvas: Size = BenchSettings.canvas
-    growth: Switched = False
-    overwrite: Switched = False
-
-
-TRAINING, AUDIT, VISUALIZE, BATCHES = TrainingFlags(), AuditFlags(), VisualizeFlags(), BatchFlags()
-
-
-def bench_training(*, settings: TrainingFlags = TRAINING, output: OutputFlags = OUTPUT) -> None:
-    """Time an epoch of training: the notebook way, ours, bare steps on a ready batch, and the arithmetic alone."""
+def bench_training(*, settings: Annotated[TrainingBench, Flat] = TRAINING, output: OutputFlags = OUTPUT) -> None:
+    """Time an epoch of training: the notebook way, ours, steps on a prepared batch, and the arithmetic alone."""
     _bench(settings, output)
 
 
-def bench_audit(*, settings: AuditFlags = AUDIT, output: OutputFlags = OUTPUT) -> None:
+def bench_audit(*, settings: Annotated[AuditBench, Flat] = AUDIT, output: OutputFlags = OUTPUT) -> None:
     """Time the audit of an image at every placement: the dense engine, brute force, and a plain script."""
     _bench(settings, output)
 
 
-def bench_visualize(*, settings: VisualizeFlags = VISUALIZE, output: OutputFlags = OUTPUT) -> None:
-    """Time the pictures of all units of a layer: in one batch, and one by one."""
+def bench_visualize(*, settings: Annotated[VisualizeBench, Flat] = VISUALIZE, output: OutputFlags = OUTPUT) -> None:
+    """Time the synthesis of all units of a layer: in one batch, and one by one."""
     _bench(settings, output)
 
 
-def bench_data(*, settings: BatchFlags = BATCHES, output: OutputFlags = OUTPUT) -> None:
-    """Time an epoch of batches without a model: one gather a batch, and PIL with a DataLoader."""
+def bench_data(*, settings: Annotated[DataBench, Flat] = BATCHES, output: OutputFlags = OUTPUT) -> None:
+    """Time an epoch of batches without a model: one gather per batch, and PIL with a DataLoader."""
     _bench(settings, output)
 
 
@@ -105,25 +49,25 @@ def _bench(settings: BenchSettings, output: OutputFlags) -> None:
     from bench.run import run_bench
 
     with shown.clean_stdout(output.json):
-        found = run_bench(settings, progress=default_progress(quiet=output.quiet))
+        result = run_bench(settings, progress=default_progress(quiet=output.quiet))
     if output.json:
-        shown.write_document(found.to_dict())
+        shown.write_document(result.to_dict())
         return
-    show_bench(found)
+    show_bench(result)
     shown.write_path(settings.out)
 
 
-def show_bench(found: "Bench") -> None:
-    """Print a table a comparison, one of the exponents, and what the reader should know about the times."""
-    for part in found.comparisons:
+def show_bench(result: "Bench") -> None:
+    """Print one table per comparison, the exponents of growth, and notes."""
+    for part in result.comparisons:
         _show_comparison(part)
-    if found.growth:
+    if result.growth:
         shown.write_table(("growth of time", "against", "from", "to", "exponent", "at the end"),
-                          map(_growth_row, found.growth), numbers=("from", "to", "exponent", "at the end"))
-    here = found.machine
-    shown.write_line(f"medians of {found.repeats} rounds on {here['processor']}, {here['cores']} cores, "
-                     f"{here['threads']} threads, {here['device']}, torch {here['torch']}")
-    for note in found.notes:
+                          map(_growth_row, result.growth), numbers=("from", "to", "exponent", "at the end"))
+    machine = result.machine
+    shown.write_line(f"medians of {result.repeats} rounds on {machine['processor']}, {machine['cores']} cores, "
+                     f"{machine['threads']} threads, {machine['device']}, torch {machine['torch']}")
+    for note in result.notes:
         shown.write_line(note)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from command_line import command_app, run_app
-from leaderboard.settings import LeaderboardSettings
+from leaderboard.entries import LeaderboardSettings
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import DATA, OUTPUT, RESULTS, TRAINING, DataFlags, OutputFlags, Switch, parse_names
 from shiftscope.progress import default_progress
@@ -31,11 +31,11 @@ Shown = Parameter(group=RESULTS)
 @Parameter(name="*", group=RESULTS)
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardFlags(LeaderboardSettings):
-    """Which entries, how often, and where their records go."""
+    """Entries, seeds, and folders."""
 
     entries: Annotated[tuple[str, ...], Parameter(
         converter=parse_names, consume_multiple=True, metavar="NAME", group=TRAINING)] = ()
-    """Make these only (default: all that --list names)."""
+    """Compute these entries only (default: all that --list names)."""
     seed: Annotated[int, Training] = LeaderboardSettings.seed
     seeds: Annotated[int, Training] = LeaderboardSettings.seeds
     epochs: Annotated[int | None, Training] = None
@@ -47,17 +47,17 @@ SETTINGS = LeaderboardFlags()
 
 
 def leaderboard(*, data: DataFlags = DATA, settings: LeaderboardFlags = SETTINGS, output: OutputFlags = OUTPUT,
-                what_is_there: Annotated[bool, Switch, Parameter(name="--list", group=RESULTS)] = False,
+                list_records: Annotated[bool, Switch, Parameter(name="--list", group=RESULTS)] = False,
                 table: Annotated[Path | None, Shown] = None,
                 command: Annotated[list[str], Parameter(parse=False)]) -> None:
-    """Train, repair and audit whatever stands on the leaderboard and has no record yet, then show the table of records.
+    """Train, repair and audit the entries without a record, then show the table of records.
 
-    It takes hours for all entries; Ctrl-C stops it, and --resume goes on.
+    All entries take hours; Ctrl-C stops, --resume continues.
 
     Args:
-        what_is_there: Make nothing: say which records are there and which are missing.
-        table: Make nothing: write the table of the records into this Markdown page, between its marks, and the figure
-            into the folder images beside it.
+        list_records: Only list the existing and the missing records.
+        table: Only write the table of the records into this Markdown page, between its markers, and the figure into the
+            folder images beside it.
     """
     from leaderboard.overview import document, overview, write_page
     from leaderboard.run import run_leaderboard
@@ -65,13 +65,13 @@ def leaderboard(*, data: DataFlags = DATA, settings: LeaderboardFlags = SETTINGS
     with shown.clean_stdout(output.json):
         if table is not None:
             write_page(settings.results, table)
-        elif not what_is_there:
+        elif not list_records:
             run_leaderboard(data, settings, progress=default_progress(quiet=output.quiet), command=command)
         found = overview(settings)
     if output.json:
         shown.write_document(document(found))
         return
-    if what_is_there:
+    if list_records:
         _show_entries(found.entries)
     elif found.board.rows:
         _show_rows(found.board.rows)

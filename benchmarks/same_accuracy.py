@@ -1,12 +1,11 @@
-"""Accuracies of the fast path and of the plain one: the same recipe, the same images in the same order, each seed anew.
+"""Compare the accuracy of the fast training path and of a plain loop with the same recipe, images and order.
 
 Usage: python benchmarks/same_accuracy.py [--models two-full two-conv] [--seeds 3] [--epochs N] [--limit N]
 
-The plain path lays uint8 images on whole canvases and runs torch's own layers over them, one batch at a time in torch's
-default layout; dropout draws other masks there. Both are judged by the plain path, on all test images at one random
-placement each. One record a seed is added to benchmarks/results/same-accuracy.json as soon as a path is done: a
-benchmark that was cut off goes on where it was. It exits with 1 where the means of a model lie further apart than the
-larger spread over the seeds (sample standard deviation).
+The plain loop places uint8 images on whole canvases and runs torch's layers on whole batches in the default layout,
+with other dropout masks. Both models are tested by the plain path, on all test images at one random placement each. One
+record per seed is added to benchmarks/results/same-accuracy.json, so that an interrupted benchmark resumes. The exit
+code is 1 if the means of a model differ by more than the larger standard deviation over the seeds.
 """
 
 import argparse
@@ -29,8 +28,7 @@ from shiftscope.placement import Placement, default_placement
 from shiftscope.reporting.controls import mean_and_spread
 from shiftscope.results.base import SCHEMA_VERSION
 from shiftscope.settings import ResolvedSettings, TrainSettings
-from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.optimization import build_optimizer, learning_rate
 
 RESULTS = Path(__file__).parent / "results" / "same-accuracy.json"
 ORDER_STREAM = 4  # of shiftscope.training.fit

@@ -1,12 +1,12 @@
-"""Losses of the fast path and of the plain one, step by step: dropout off, the same images in the same order.
+"""Compare the losses of the fast training path and of a plain loop, step by step, without dropout.
 
 Usage: python benchmarks/same_losses.py [--data fashion-mnist] [--steps 50]
 
-The plain path lays uint8 images on whole canvases and runs torch's own layers over them, one batch at a time in torch's
-default layout. Each epoch here is one step over a batch of its own placements, so that a history lists every step.
-In float32 by SGD, in float64 by the recipe's AdamW as well: AdamW divides a gradient by its own size, so that weights
-whose gradient is zero but for rounding move by rounding alone. In float32 the plain path itself then ends 4e-3 from
-its float64 losses after 50 steps of the convnet, the fast one 3e-3.
+The plain loop places uint8 images on whole canvases and runs torch's layers on whole batches in the default layout.
+Each epoch is one step with new placements, so that a history contains every step. Float32 uses SGD; float64 also uses
+the recipe's AdamW. AdamW divides a gradient by its size, so weights with a gradient of zero change by rounding only: in
+float32, the plain loop itself differs by 4e-3 from its float64 losses after 50 steps of the convnet, the fast path by
+3e-3.
 """
 
 import argparse
@@ -21,8 +21,7 @@ from shiftscope import hashing
 from shiftscope.models import build_model
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
-from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.optimization import build_optimizer, learning_rate
 
 TOLERANCE = 1e-4
 ORDER_STREAM = 4  # of shiftscope.training.fit

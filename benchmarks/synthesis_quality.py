@@ -1,10 +1,11 @@
-"""Do class pictures beat every test image, and do other nets name them right? The default beside plain ascent.
+"""Evaluate class images: do they exceed every test image, and do other nets classify them correctly?
 
 Usage: python benchmarks/synthesis_quality.py OTHER_SEED JUDGE [--checkpoint examples/checkpoints/two-conv]
 
-OTHER_SEED is a checkpoint of the same model trained from another seed, JUDGE one of `judge_net:ResidualNet`, as
-`shiftscope run --models judge_net:ResidualNet` writes it. Test images lie at one random placement each; scores are
-those before the softmax. Rows are printed and written to benchmarks/results/.
+The default settings are compared with plain gradient ascent. OTHER_SEED is a checkpoint of the same model trained with
+another seed, JUDGE one of `judge_net:ResidualNet`, as `shiftscope run --models judge_net:ResidualNet` writes it. Each
+test image is at one random placement; scores are those before the softmax. Rows are printed and written to
+benchmarks/results/.
 """
 
 import argparse

@@ -1,12 +1,11 @@
-"""Two processes beside one: the same training, the same audit, real commands.
+"""Compare training and audit by two processes with those by one, with the command line.
 
 Usage: python benchmarks/two_processes.py [--data fashion-mnist] [--model two-conv] [--seeds 3] [--epochs 3]
 
-For each seed, `shiftscope train` runs alone and with `--devices 2`, and both checkpoints are evaluated by one process;
-then `shiftscope audit` of the first checkpoint, alone and with two. One record a seed is added to
-benchmarks/results/two-processes.json as soon as it is there: a benchmark that was cut off goes on where it was. It
-exits with 1 where the mean accuracies lie further apart than the larger spread over the seeds (sample standard deviation), or
-where one of the audit's answers differs.
+For each seed, `shiftscope train` runs alone and with `--devices 2`, and one process evaluates both checkpoints; then
+`shiftscope audit` of the first checkpoint runs alone and with two processes. One record per seed is added to
+benchmarks/results/two-processes.json, so that an interrupted benchmark resumes. The exit code is 1 if the mean
+accuracies differ by more than the larger standard deviation over the seeds, or if a prediction of the audits differs.
 """
 
 import argparse
@@ -55,7 +54,8 @@ def audited(checkpoint: str, out: Path) -> dict[str, Any]:
         shiftscope("audit", checkpoint, "--out", str(out / f"audit-{count}"), "--devices", str(count))
     one, two = (Audit.load(out / f"audit-{count}") for count in COUNTS)
     return {"images": one.images, "placements": one.placements, "engine": one.engine,
-            "answers_that_differ": int(np.count_nonzero(one.predictions != two.predictions)), "ties": [one.ties, two.ties],
+            "answers_that_differ": int(np.count_nonzero(one.predictions != two.predictions)),
+            "ties": [one.ties, two.ties],
             "mean_accuracy": [one.mean_accuracy, two.mean_accuracy],
             "worst_case_accuracy": [one.worst_case_accuracy, two.worst_case_accuracy],
             "seconds": [one.seconds, two.seconds]}

@@ -5,12 +5,12 @@ from functools import partial
 
 import torch
 
-from bench.apart import Apart, timed
 from bench.notebook_way import MEAN, STD, notebook_batches
 from bench.record import OURS, GrowthLine, compare
 from bench.rounds import doublings, grow, in_turns
 from bench.settings import DataBench
-from bench.stage import Found, Stage, arrays, check_batch
+from bench.setup import Measurements, Setup, arrays, check_batch
+from bench.worker import WorkerProcess, timed
 from shiftscope.models.forward import to_pixels
 
 WHAT = {
@@ -19,50 +19,51 @@ WHAT = {
 }
 
 
-def measure_batches(settings: DataBench, stage: Stage) -> Found:
+def measure_batches(settings: DataBench, setup: Setup) -> Measurements:
     """Measure an epoch of batches both ways, and how it grows.
 
     Raises:
         UsageError: fewer training images than a batch.
     """
-    check_batch(stage.data.train, settings.batch_size, stage.data.name)
-    batch, epoch = settings.batch_size, len(stage.data.train)
+    check_batch(setup.data.train, settings.batch_size, setup.data.name)
+    batch, epoch = settings.batch_size, len(setup.data.train)
     steps = min(settings.steps, epoch // batch)
-    with Apart(notebook_batches, *arrays(stage.data.train), stage.placement.canvas, batch, str(stage.device)) as apart:
+    with WorkerProcess(notebook_batches, *arrays(setup.data.train), setup.placement.canvas, batch,
+                       str(setup.device)) as worker:
         contestants: dict[str, Callable[[int], float]] = {
-            "notebook": lambda _: apart(steps), OURS: lambda _: make_batches(stage, batch, steps)}
+            "notebook": lambda _: worker(steps), OURS: lambda _: make_batches(setup, batch, steps)}
         for run in contestants.values():
             run(0)  # imports, first allocations
-        seconds = in_turns(contestants, settings.repeats, "bench data", stage.progress)
+        seconds = in_turns(contestants, settings.repeats, "bench data", setup.progress)
     scale = epoch / (steps * batch)
     an_epoch = {way: [scale * value for value in values] for way, values in seconds.items()}
-    found = compare(stage.data.name, f"seconds an epoch of {epoch:,} images, from {steps} batches of {batch} a turn",
+    found = compare(setup.data.name, f"seconds an epoch of {epoch:,} images, from {steps} batches of {batch} a turn",
                     WHAT, an_epoch, {"steps": steps})
     rates = {f"{one['name']}_images_per_second": epoch / one["median"] for one in found["contestants"]}
     found["figures"] |= rates
-    growth = _grow(batch, steps, stage) if settings.growth else []
-    return Found(comparisons=[found], growth=growth, notes=[])
+    growth = _grow(batch, steps, setup) if settings.growth else []
+    return Measurements(comparisons=[found], growth=growth, notes=[])
 
 
-def make_batches(stage: Stage, batch: int, steps: int, *, normalize: bool = True) -> float:
+def make_batches(setup: Setup, batch: int, steps: int, *, normalize: bool = True) -> float:
     """Make some batches as training does, with whole canvases, and normalize them if asked; return the seconds."""
-    images = stage.data.limit(steps * batch).train.to(stage.device)
+    images = setup.data.limit(steps * batch).train.to(setup.device)
 
     def make() -> None:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-        offsets = stage.placement.sample(order, seed=0)
+        offsets = setup.placement.sample(order, seed=0)
         for chosen, where in zip(order.split(batch), offsets.split(batch), strict=True):
-            pixels = to_pixels(stage.placement.place(images.gather(chosen), where))
+            pixels = to_pixels(setup.placement.place(images.gather(chosen), where))
             if normalize:
                 pixels.sub_(MEAN).div_(STD)
 
-    return timed(make, stage.device)
+    return timed(make, setup.device)
 
 
-def _grow(batch: int, steps: int, stage: Stage) -> list[GrowthLine]:
+def _grow(batch: int, steps: int, setup: Setup) -> list[GrowthLine]:
     """Measure the seconds of ours against images and canvas."""
     unit = "seconds of making batches"
-    images = {count * batch: partial(make_batches, stage, batch, count) for count in doublings(steps)}
-    canvases = {at.area: partial(make_batches, at, batch, steps) for at in stage.canvases()}
-    return [grow("batches", axis, unit, runs, stage.repeats, stage.progress)
+    images = {count * batch: partial(make_batches, setup, batch, count) for count in doublings(steps)}
+    canvases = {at.area: partial(make_batches, at, batch, steps) for at in setup.canvases()}
+    return [grow("batches", axis, unit, runs, setup.repeats, setup.progress)
             for axis, runs in (("images", images), ("canvas pixels", canvases))]

@@ -1,4 +1,4 @@
-"""How much of the machine other programmes take."""
+"""How much of the machine other programs take."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ def read_counters(stat: Path = Path("/proc/stat")) -> Counters | None:
 
 
 def others(begin: Counters | None, end: Counters | None) -> float | None:
-    """Return the share of all cores, from 0 to 1, that other programmes took between two readings.
+    """Return the share of all cores, from 0 to 1, that other programs took between two readings.
 
     Example:
         >>> round(others(Counters(100, 50, 7), Counters(104, 53, 9)), 3)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.apart import timed
+from bench.worker import timed
 from shiftscope.models.forward import device_and_dtype
 from shiftscope.workflows.doctor import system
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from bench.apart import synchronize
+from bench.worker import synchronize
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet, build_model
 
 MEAN, STD = 0.1307, 0.3081
@@ -120,7 +120,7 @@ def train_steps(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Ite
 
 def notebook_training(name: str, images: np.ndarray, labels: np.ndarray, canvas: tuple[int, int], batch_size: int,
                       classes: int, device: str) -> Callable[[int], float]:
-    """Return a function that trains for some steps in the notebook way and returns the seconds; to be run `Apart`."""
+    """Return a function that trains for some steps as the notebook does and returns seconds, for `WorkerProcess`."""
     model, normalize = notebook_model(name, canvas=canvas, channels=images.shape[1], classes=classes)
     model = model.to(device)
     pictures = PlacedPictures(images, labels, canvas, normalize=normalize)
@@ -131,7 +131,7 @@ def notebook_training(name: str, images: np.ndarray, labels: np.ndarray, canvas:
 
 def notebook_batches(images: np.ndarray, labels: np.ndarray, canvas: tuple[int, int], batch_size: int,
                      device: str) -> Callable[[int], float]:
-    """Return a function that makes some batches in the notebook way and returns the seconds; to be run `Apart`."""
+    """Return a function that makes some batches as the notebook does and returns seconds, for `WorkerProcess`."""
     loader = DataLoader(PlacedPictures(images, labels, canvas), batch_size=batch_size, shuffle=True)
     return lambda steps: _draw(loader, steps, torch.device(device))
 

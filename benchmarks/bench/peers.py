@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from bench.apart import synchronize
 from bench.notebook_way import PlacedPictures, notebook_model
+from bench.worker import synchronize
 from shiftscope.models.course import FILTERS, GROUPS, HIDDEN, KERNEL, POOL
 
 

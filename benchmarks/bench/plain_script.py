@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.apart import timed
+from bench.worker import timed
 from shiftscope.models import build_model
 
 
@@ -31,7 +31,7 @@ def cut_windows(model: nn.Module, images: torch.Tensor, canvas: tuple[int, int] 
 
 def plain_audit(name: str, images: np.ndarray, canvas: tuple[int, int], classes: int, device: str
                 ) -> Callable[[int, int], float]:
-    """Return a function that audits images from one number to another and returns seconds; to be run `Apart`."""
+    """Return a function that audits images from one number to another and returns seconds; for `WorkerProcess`."""
     model = build_model(name, canvas=canvas, channels=images.shape[1], classes=classes).eval().to(device)
     where = torch.device(device)
 

@@ -15,7 +15,7 @@ OURS = "ours"
 """The contestant that all others are compared with."""
 
 BUSY = 0.05
-"""A record is marked where other programmes take a larger share of the machine's cores."""
+"""A record is marked where other programs take a larger share of the machine's cores."""
 
 ENOUGH = 5
 """Rounds that a median should rest on."""
@@ -64,7 +64,7 @@ class GrowthLine(TypedDict):
 
 
 class Load(TypedDict):
-    """What other programmes did meanwhile, as shares of all cores; None where the system does not tell."""
+    """What other programs did meanwhile, as shares of all cores; None where the system does not tell."""
 
     before: float | None
     during: float | None
@@ -90,8 +90,8 @@ class Bench(Record):
     growth: list[GrowthLine]
     machine: dict[str, Any]
     others: Load
-    marked: bool
-    """Other programmes took more than `BUSY` of the machine: the times say little."""
+    busy: bool
+    """Other programs took more than `BUSY` of the machine: the times say little."""
     notes: list[str]
 
 

@@ -12,7 +12,7 @@ from bench.load import LoadWatch
 from bench.machine import describe_machine
 from bench.record import BUSY, ENOUGH, Bench, Load, is_busy
 from bench.settings import BenchSettings
-from bench.stage import Found, Stage
+from bench.setup import Measurements, Setup
 from bench.synthesis import measure_visualize
 from bench.training import measure_training
 from shiftscope import files
@@ -24,7 +24,7 @@ from shiftscope.progress import Progress
 from shiftscope.reporting.figure_style import save_figure
 from shiftscope.runs.outputs import figure_files, new_files
 
-MEASURES: dict[str, Callable[[Any, Stage], Found]] = {
+MEASURES: dict[str, Callable[[Any, Setup], Measurements]] = {
     "training": measure_training, "audit": measure_audit, "visualize": measure_visualize, "data": measure_batches,
 }
 """What measures, by the name of the benchmark."""
@@ -48,16 +48,17 @@ def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[]
 
 
 def _measured(settings: BenchSettings, progress: Progress, watch: Callable[[], LoadWatch]) -> Bench:
-    stage = _open(settings, progress)
+    setup = _open(settings, progress)
     progress.note("looking at the machine's load")
     watching = watch()
     _say_if_busy(watching.before, progress)
-    found = MEASURES[settings.bench](settings, stage)
+    found = MEASURES[settings.bench](settings, setup)
     load = watching.load()
     bench = Bench(
-        bench=settings.bench, measured=datetime.now(UTC).isoformat(timespec="seconds"), dataset=stage.data.name,
-        synthetic=stage.data.synthetic, repeats=settings.repeats, settings=settings.to_dict(), comparisons=found.comparisons,
-        growth=found.growth, machine=describe_machine(stage.device), others=load, marked=is_busy(load),
+        bench=settings.bench, measured=datetime.now(UTC).isoformat(timespec="seconds"), dataset=setup.data.name,
+        synthetic=setup.data.synthetic, repeats=settings.repeats, settings=settings.to_dict(),
+        comparisons=found.comparisons, growth=found.growth, machine=describe_machine(setup.device),
+        others=load, busy=is_busy(load),
         notes=[*found.notes, *remarks(load, settings.repeats)])
     _save(bench, settings.out)
     return bench
@@ -68,34 +69,35 @@ def _files(settings: BenchSettings) -> list[str]:
     return [f"{name}.json", *figure_files(name, *([f"{name}-growth"] if settings.growth else []))]
 
 
-def _open(settings: BenchSettings, progress: Progress) -> Stage:
+def _open(settings: BenchSettings, progress: Progress) -> Setup:
     """Return images, canvas and device."""
     device = resolve_device(settings.device)
     data = load_dataset(settings.data, data_dir=settings.data_dir, progress=progress,
                         check_size=lambda size: Placement(image=size, canvas=settings.canvas))
     placement = Placement(image=(data.shape[1], data.shape[2]), canvas=settings.canvas)
-    return Stage(data=data, placement=placement, device=device, repeats=settings.repeats, progress=progress)
+    return Setup(data=data, placement=placement, device=device, repeats=settings.repeats, progress=progress)
 
 
 def _say_if_busy(share: float | None, progress: Progress) -> None:
     if share is not None and share > BUSY:
-        progress.note(f"other programmes take {100 * share:.0f} % of the machine: close them, or the record is marked")
+        progress.note(f"other programs take {100 * share:.0f} % of the machine: close them, or the record "
+                      "is flagged as busy")
 
 
 def remarks(load: Load, repeats: int) -> list[str]:
     """Return what a reader of the record should know about how it was measured.
 
     >>> remarks({"before": 0.0, "during": 0.2, "source": "x"}, 5)
-    ['marked: other programmes took 0 % of the machine before and 20 % meanwhile (x); the times say little']
+    ['busy machine: other programs took 0 % of the machine before and 20 % meanwhile (x); the times say little']
     """
     before, during = ("an unknown share" if share is None else f"{100 * share:.0f} %"
                       for share in (load["before"], load["during"]))
     notes = []
     if is_busy(load):
-        notes.append(f"marked: other programmes took {before} of the machine before and {during} meanwhile "
+        notes.append(f"busy machine: other programs took {before} of the machine before and {during} meanwhile "
                      f"({load['source']}); the times say little")
     elif load["before"] is None and load["during"] is None:
-        notes.append("this system does not tell what other programmes do: make sure that the machine is quiet")
+        notes.append("this system does not tell what other programs do: make sure that the machine is quiet")
     if repeats < ENOUGH:
         notes.append(f"medians of {repeats} rounds, fewer than {ENOUGH}, say little")
     return notes

@@ -1,50 +1,56 @@
-"""What a benchmark can be asked. No torch here: the command line reads this page."""
+"""Settings of the benchmarks. This module does not import torch."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from cyclopts import Parameter
+
+from shiftscope.cli.flags import IMAGES, RESULTS, Canvas, Switch, parse_names
 from shiftscope.errors import require
 from shiftscope.files import plain
+
+RESULT = Parameter(group=RESULTS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings:
-    """What all benchmarks share; `bench` is the name of the one that the settings are for."""
+    """Settings of all benchmarks; `bench` is the name of the benchmark."""
 
     bench: ClassVar[str] = ""
 
     data: str = "garments"
-    """garments (drawn, built in), fashion-mnist, folder:PATH, npz:FILE, or package.module:object."""
+    """garments (synthetic, built in), fashion-mnist, folder:PATH, npz:FILE, or package.module:object."""
     data_dir: Path | None = None
     """Folder that holds the dataset's files (else SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
-    canvas: tuple[int, int] = (56, 56)
+    canvas: Annotated[tuple[int, int], Canvas, Parameter(group=IMAGES)] = (56, 56)
     """Height and width of the canvas, pixels."""
     repeats: int = 5
-    """Rounds: in each one every contestant has one turn; medians are taken over them."""
-    growth: bool = False
-    """Measure as well how the time grows with images, canvas, width and placements, and fit the exponents."""
+    """Rounds; each contestant runs once per round, and medians are over rounds."""
+    growth: Annotated[bool, Switch, RESULT] = False
+    """Also measure how the time grows with images, canvas, width and placements, and fit the exponents."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     out: Path = Path("shiftscope-bench")
     """Folder for the record (JSON) and the figures."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, Switch, RESULT] = False
     """Replace the record and the figures of an earlier benchmark in --out."""
 
     def __post_init__(self) -> None:
-        _whole(self, "repeats")
+        _require_positive(self, "repeats")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what was asked but for the folders, as plain JSON."""
-        left_out = ("out", "overwrite", "data_dir")
-        return plain({name: value for name, value in asdict(self).items() if name not in left_out})
+        """Return the settings without folders as plain JSON."""
+        excluded = ("out", "overwrite", "data_dir")
+        return plain({name: value for name, value in asdict(self).items() if name not in excluded})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelBench(BenchSettings):
-    """A benchmark that models take part in."""
+    """Settings of benchmarks of models."""
 
-    model: tuple[str, ...] = ("two-full", "two-conv")
+    model: Annotated[tuple[str, ...], Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")] = (
+        "two-full", "two-conv")
     """two-full (perceptron), two-conv (convnet), or package.module:object of your own."""
 
     def __post_init__(self) -> None:
@@ -59,13 +65,13 @@ class TrainingBench(ModelBench):
     bench: ClassVar[str] = "training"
 
     steps: int | None = None
-    """Steps a turn, from which an epoch is extrapolated (default: as many as keep each model within half a minute)."""
+    """Steps per round, extrapolated to an epoch (default: as many as fit into half a minute per model)."""
     batch_size: int = 250
-    """Images a step."""
+    """Images per step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _whole(self, "steps", "batch_size")
+        _require_positive(self, "steps", "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,29 +81,29 @@ class AuditBench(ModelBench):
     bench: ClassVar[str] = "audit"
 
     images: int = 1000
-    """Images that the dense engine audits in a turn."""
+    """Images per round for the dense engine."""
     sample: int = 8
-    """Images that brute force and the plain script are given in a turn."""
+    """Images per round for brute force and the plain script."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _whole(self, "images", "sample")
+        _require_positive(self, "images", "sample")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisualizeBench(ModelBench):
-    """Pictures that units like best."""
+    """Images that maximally activate units."""
 
     bench: ClassVar[str] = "visualize"
 
     steps: int | None = None
-    """Steps of gradient ascent (default: as `visualize` takes)."""
+    """Steps of gradient ascent (default: that of `visualize`)."""
     units: str = "all"
-    """Which units of each layer, as in 0-9."""
+    """Units of each layer, as in 0-9."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _whole(self, "steps")
+        _require_positive(self, "steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +113,17 @@ class DataBench(BenchSettings):
     bench: ClassVar[str] = "data"
 
     steps: int = 40
-    """Batches a turn, from which an epoch is extrapolated."""
+    """Batches per round, extrapolated to an epoch."""
     batch_size: int = 250
-    """Images a batch."""
+    """Images per batch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _whole(self, "steps", "batch_size")
+        _require_positive(self, "steps", "batch_size")
 
 
-def _whole(settings: BenchSettings, *names: str) -> None:
-    """Raise a `UsageError` where one of the settings is neither open nor a whole number of at least 1."""
+def _require_positive(settings: BenchSettings, *names: str) -> None:
+    """Raise a `UsageError` unless each of the settings is None or an integer of at least 1."""
     for name in names:
         value = getattr(settings, name)
-        require(value is None or (isinstance(value, int) and value >= 1), name, value, "a whole number of at least 1")
+        require(value is None or (isinstance(value, int) and value >= 1), name, value, "an integer of at least 1")

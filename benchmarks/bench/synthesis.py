@@ -6,11 +6,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from bench.apart import timed
 from bench.record import OURS, Comparison, GrowthLine, compare
 from bench.rounds import grow, in_turns
 from bench.settings import VisualizeBench
-from bench.stage import Found, Stage
+from bench.setup import Measurements, Setup
+from bench.worker import timed
 from shiftscope.hooks import channels_last, frozen
 from shiftscope.models.forward import device_and_dtype
 from shiftscope.progress import SilentProgress
@@ -29,7 +29,7 @@ WHAT = {
 }
 
 
-def measure_visualize(settings: VisualizeBench, stage: Stage) -> Found:
+def measure_visualize(settings: VisualizeBench, setup: Setup) -> Measurements:
     """Measure the pictures of each model's classes and hidden neurons, and how their time grows.
 
     Early stopping is off, so that both ways take the same number of steps.
@@ -37,12 +37,12 @@ def measure_visualize(settings: VisualizeBench, stage: Stage) -> Found:
     Raises:
         UsageError: an unknown model, or units that a layer does not have.
     """
-    models = {name: stage.build(name) for name in settings.model}
+    models = {name: setup.build(name) for name in settings.model}
     how = SynthesisSettings(patience=0, steps=settings.steps)
-    comparisons = [_compare(f"{name} {goal}", model, goal, how, stage) for name, model in models.items()
-                   for goal in goals(model, settings.units, stage.data.shape[0], stage.placement.canvas)]
-    growth = [line for name in models for line in _grow(name, how, stage)] if settings.growth else []
-    return Found(comparisons=comparisons, growth=growth, notes=[])
+    comparisons = [_compare(f"{name} {goal}", model, goal, how, setup) for name, model in models.items()
+                   for goal in goals(model, settings.units, setup.data.shape[0], setup.placement.canvas)]
+    growth = [line for name in models for line in _grow(name, how, setup)] if settings.growth else []
+    return Measurements(comparisons=comparisons, growth=growth, notes=[])
 
 
 def goals(model: nn.Module, units: str, channels: int, canvas: tuple[int, int]) -> list[str]:
@@ -56,30 +56,30 @@ def goals(model: nn.Module, units: str, channels: int, canvas: tuple[int, int]) 
     return found if units == "all" else [f"{goal.partition(':')[0]}:{units}" for goal in found]
 
 
-def _compare(title: str, model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> Comparison:
+def _compare(title: str, model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> Comparison:
     """Put the pictures of one goal side by side."""
     contestants: dict[str, Callable[[int], float]] = {
-        OURS: lambda _: batch(model, goal, how, stage), "one by one": lambda _: one_by_one(model, goal, how, stage)}
-    batch(model, goal, how, stage)  # imports, first allocations
-    seconds = in_turns(contestants, stage.repeats, f"bench visualize {title}", stage.progress)
-    units, steps = _size(model, goal, how, stage)
+        OURS: lambda _: batch(model, goal, how, setup), "one by one": lambda _: one_by_one(model, goal, how, setup)}
+    batch(model, goal, how, setup)  # imports, first allocations
+    seconds = in_turns(contestants, setup.repeats, f"bench visualize {title}", setup.progress)
+    units, steps = _size(model, goal, how, setup)
     return compare(title, f"seconds for {units} pictures, {steps} steps each", WHAT, seconds,
                    {"units": units, "steps": steps})
 
 
-def batch(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage, copies: int = 1) -> float:
+def batch(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup, copies: int = 1) -> float:
     """Return the seconds of `visualize` for all units at once, so many pictures of each."""
-    shape = (stage.data.shape[0], *stage.placement.canvas)
-    return timed(lambda: visualize(model, goal, settings=how, shape=shape, copies=copies), stage.device)
+    shape = (setup.data.shape[0], *setup.placement.canvas)
+    return timed(lambda: visualize(model, goal, settings=how, shape=shape, copies=copies), setup.device)
 
 
-def one_by_one(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> float:
+def one_by_one(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> float:
     """Return the seconds of our own best loop over the units: it looks at the model and checks it only once."""
-    return timed(lambda: _loop(model, goal, how, stage), stage.device)
+    return timed(lambda: _loop(model, goal, how, setup), setup.device)
 
 
-def _loop(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> None:
-    info = inspect_model(model, (stage.data.shape[0], *stage.placement.canvas))
+def _loop(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> None:
+    info = inspect_model(model, (setup.data.shape[0], *setup.placement.canvas))
     (device, dtype), silent = device_and_dtype(model), SilentProgress()
     extractor = FeatureExtractor(model, dtype)
     with frozen(model):
@@ -93,25 +93,25 @@ def _loop(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> 
                 maximize(extractor, plan, row, silent.task("", 0))
 
 
-def _size(model: nn.Module, goal: str, how: SynthesisSettings, stage: Stage) -> tuple[int, int]:
+def _size(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> tuple[int, int]:
     """Return the number of pictures and of steps."""
-    found = visualize(model, goal, settings=how, shape=(stage.data.shape[0], *stage.placement.canvas))
+    found = visualize(model, goal, settings=how, shape=(setup.data.shape[0], *setup.placement.canvas))
     return len(found.units), int(found.settings["steps"])
 
 
-def _grow(name: str, how: SynthesisSettings, stage: Stage) -> list[GrowthLine]:
+def _grow(name: str, how: SynthesisSettings, setup: Setup) -> list[GrowthLine]:
     """Measure the batch against the number of pictures, canvas and width; its goal is the first hidden layer."""
     def line(axis: str, runs: dict[int, Callable[[], float]]) -> GrowthLine:
-        return grow(name, axis, "seconds of a synthesis", runs, stage.repeats, stage.progress)
+        return grow(name, axis, "seconds of a synthesis", runs, setup.repeats, setup.progress)
 
-    model = stage.build(name)
-    goal = default_objectives(model, (stage.data.shape[0], *stage.placement.canvas))[-1]
-    layer, (most, _) = goal.partition(":")[0], _size(model, goal, how, stage)
-    lines = [line("images", {most * copies: partial(batch, model, f"{layer}:all", how, stage, copies)
+    model = setup.build(name)
+    goal = default_objectives(model, (setup.data.shape[0], *setup.placement.canvas))[-1]
+    layer, (most, _) = goal.partition(":")[0], _size(model, goal, how, setup)
+    lines = [line("images", {most * copies: partial(batch, model, f"{layer}:all", how, setup, copies)
                              for copies in (1, 2, 4, 8)}),
              line("canvas pixels", {at.area: partial(batch, at.build(name), f"{layer}:all", how, at)
-                                    for at in stage.canvases()})]
-    axis, wider = stage.widths(name)
+                                    for at in setup.canvases()})]
+    axis, wider = setup.widths(name)
     if wider:
-        lines.append(line(axis, {width: partial(batch, one, "class:all", how, stage) for width, one in wider.items()}))
+        lines.append(line(axis, {width: partial(batch, one, "class:all", how, setup) for width, one in wider.items()}))
     return lines

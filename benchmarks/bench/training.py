@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.apart import Apart, timed
 from bench.batches import make_batches
 from bench.machine import count_operations, product_speed
 from bench.notebook_way import NOTEBOOK_MODELS, notebook_training
@@ -18,7 +17,8 @@ from bench.peers import installed_peers
 from bench.record import OURS, Comparison, GrowthLine, compare
 from bench.rounds import doublings, grow, in_turns
 from bench.settings import TrainingBench
-from bench.stage import Found, Stage, arrays, check_batch
+from bench.setup import Measurements, Setup, arrays, check_batch
+from bench.worker import WorkerProcess, timed
 from shiftscope.models.forward import to_pixels
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import TrainSettings
@@ -41,61 +41,61 @@ WHAT = {
 }
 
 
-def measure_training(settings: TrainingBench, stage: Stage) -> Found:
+def measure_training(settings: TrainingBench, setup: Setup) -> Measurements:
     """Measure an epoch of each model, and how it grows.
 
     Raises:
         UsageError: an unknown model, or fewer training images than a batch.
     """
-    check_batch(stage.data.train, settings.batch_size, stage.data.name)
+    check_batch(setup.data.train, settings.batch_size, setup.data.name)
     for name in settings.model:
-        stage.build(name)  # an unknown name is said before a minute has passed
+        setup.build(name)  # an unknown name is said before a minute has passed
     peers, notes = installed_peers()
-    speed = product_speed(stage.device)
-    comparisons = [_compare(name, settings, stage, peers, speed) for name in settings.model]
-    growth = [line for name in settings.model for line in _grow(name, settings, stage)] if settings.growth else []
-    return Found(comparisons=comparisons, growth=growth, notes=notes)
+    speed = product_speed(setup.device)
+    comparisons = [_compare(name, settings, setup, peers, speed) for name in settings.model]
+    growth = [line for name in settings.model for line in _grow(name, settings, setup)] if settings.growth else []
+    return Measurements(comparisons=comparisons, growth=growth, notes=notes)
 
 
-def _compare(name: str, settings: TrainingBench, stage: Stage, peers: dict[str, Callable[..., Any]],
+def _compare(name: str, settings: TrainingBench, setup: Setup, peers: dict[str, Callable[..., Any]],
              speed: float) -> Comparison:
     """Put one model's epoch side by side."""
-    batch, epoch = settings.batch_size, len(stage.data.train)
+    batch, epoch = settings.batch_size, len(setup.data.train)
     most = epoch // batch
     with ExitStack() as stack:
-        given = (name, *arrays(stage.data.train), stage.placement.canvas, batch, stage.data.classes, str(stage.device))
+        given = (name, *arrays(setup.data.train), setup.placement.canvas, batch, setup.data.classes, str(setup.device))
         ways = {"notebook": notebook_training} | {way: make for way, make in peers.items() if name in NOTEBOOK_MODELS}
         contestants: dict[str, Callable[[int], float]] = {
-            way: stack.enter_context(Apart(make, *given)) for way, make in ways.items()}
-        ours = partial(_ours, stage, stage.build(name), name, batch)
-        contestants |= {OURS: ours, "bare": _bare(stage, stage.build(name), batch, _plan(stage, name, batch)),
-                        "batches": partial(make_batches, stage, batch, normalize=False)}
+            way: stack.enter_context(WorkerProcess(make, *given)) for way, make in ways.items()}
+        ours = partial(_ours, setup, setup.build(name), name, batch)
+        contestants |= {OURS: ours, "bare": _bare(setup, setup.build(name), batch, _plan(setup, name, batch)),
+                        "batches": partial(make_batches, setup, batch, normalize=False)}
         trial = sum(run(min(TRIAL_STEPS, most)) for run in contestants.values()) / min(TRIAL_STEPS, most)
         steps = min(settings.steps or max(round(BUDGET / settings.repeats / trial), 2), most)
         seconds = in_turns({way: (lambda _, run=run: run(steps)) for way, run in contestants.items()},
-                           settings.repeats, f"bench training {name}", stage.progress)
+                           settings.repeats, f"bench training {name}", setup.progress)
     scale = epoch / (steps * batch)
     an_epoch = {way: [scale * value for value in values] for way, values in seconds.items()}
     figures = {"steps": steps, "ours_step_ms": 1000 * statistics.median(seconds[OURS]) / steps}
-    figures |= _limits(stage, name, batch, an_epoch, speed)
+    figures |= _limits(setup, name, batch, an_epoch, speed)
     what = WHAT | {way: make.__doc__.splitlines()[0] for way, make in peers.items() if make.__doc__}
     return compare(name, f"seconds an epoch of {epoch:,} images, from {steps} steps of {batch} a turn", what, an_epoch,
                    figures)
 
 
-def _limits(stage: Stage, name: str, batch: int, seconds: dict[str, list[float]], speed: float) -> dict[str, float]:
+def _limits(setup: Setup, name: str, batch: int, seconds: dict[str, list[float]], speed: float) -> dict[str, float]:
     """Return the pipeline's share of an epoch, and what its arithmetic alone would take at `speed` operations/s."""
-    model, (pixels, labels) = stage.build(name), _ready(stage, batch)
+    model, (pixels, labels) = setup.build(name), _ready(setup, batch)
     operations = count_operations(model, pixels, labels)
-    limit = operations * len(stage.data.train) / batch / speed
+    limit = operations * len(setup.data.train) / batch / speed
     share = statistics.median(part / whole for part, whole in zip(seconds["batches"], seconds[OURS], strict=True))
     return {"pipeline_share": share, "step_gflop": operations / 1e9, "product_gflop_per_second": speed / 1e9,
             "arithmetic_seconds": limit, "ours_over_arithmetic": statistics.median(seconds[OURS]) / limit}
 
 
-def _plan(stage: Stage, name: str, batch: int) -> dict[str, Any]:
+def _plan(setup: Setup, name: str, batch: int) -> dict[str, Any]:
     """Return the memory layout and the micro-batches that `train` chooses."""
-    found = train(stage.build(name), stage.data.limit(batch), placement=stage.placement, name=name,
+    found = train(setup.build(name), setup.data.limit(batch), placement=setup.placement, name=name,
                   settings=_settings(batch))
     return found.settings.get("plan", {})
 
@@ -104,22 +104,22 @@ def _settings(batch: int) -> TrainSettings:
     return TrainSettings(epochs=1, batch_size=batch, validation=0)
 
 
-def _ours(stage: Stage, model: nn.Module, name: str, batch: int, steps: int) -> float:
+def _ours(setup: Setup, model: nn.Module, name: str, batch: int, steps: int) -> float:
     """Train for some steps; return the seconds of the steps alone, as a run counts them."""
-    return train(model, stage.data.limit(steps * batch), placement=stage.placement, name=name,
+    return train(model, setup.data.limit(steps * batch), placement=setup.placement, name=name,
                  settings=_settings(batch), progress=SilentProgress()).train_seconds
 
 
-def _ready(stage: Stage, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _ready(setup: Setup, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return one batch, pixels (B, C, H, W) and labels (B,), on the device."""
     first = torch.arange(batch)
-    images, labels = stage.data.train.gather(first).to(stage.device), stage.data.train.labels[first].to(stage.device)
-    return to_pixels(stage.placement.place(images, stage.placement.sample(first, seed=0))), labels
+    images, labels = setup.data.train.gather(first).to(setup.device), setup.data.train.labels[first].to(setup.device)
+    return to_pixels(setup.placement.place(images, setup.placement.sample(first, seed=0))), labels
 
 
-def _bare(stage: Stage, model: nn.Module, batch: int, plan: dict[str, Any]) -> Callable[[int], float]:
+def _bare(setup: Setup, model: nn.Module, batch: int, plan: dict[str, Any]) -> Callable[[int], float]:
     """Return what does some steps on a ready batch, gradients summed over micro-batches as ours are."""
-    pixels, labels = _ready(stage, batch)
+    pixels, labels = _ready(setup, batch)
     if plan.get("channels_last"):
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -134,25 +134,25 @@ def _bare(stage: Stage, model: nn.Module, batch: int, plan: dict[str, Any]) -> C
             (F.cross_entropy(model(part), wanted, reduction="sum") / batch).backward()
         optimizer.step()
 
-    return lambda steps: timed(lambda: [step() for _ in range(steps)], stage.device)
+    return lambda steps: timed(lambda: [step() for _ in range(steps)], setup.device)
 
 
-def _grow(name: str, settings: TrainingBench, stage: Stage) -> list[GrowthLine]:
+def _grow(name: str, settings: TrainingBench, setup: Setup) -> list[GrowthLine]:
     """Measure the seconds of ours against images, canvas and width."""
     batch, unit = settings.batch_size, "seconds of training steps"
-    most = len(stage.data.train) // batch
+    most = len(setup.data.train) // batch
     steps = min(settings.steps or GROWTH_STEPS, most)
 
     def line(axis: str, runs: dict[int, Callable[[], float]]) -> GrowthLine:
-        return grow(name, axis, unit, runs, settings.repeats, stage.progress)
+        return grow(name, axis, unit, runs, settings.repeats, setup.progress)
 
-    model = stage.build(name)
-    lines = [line("images", {count * batch: partial(_ours, stage, model, name, batch, count)
+    model = setup.build(name)
+    lines = [line("images", {count * batch: partial(_ours, setup, model, name, batch, count)
                              for count in doublings(min(8 * steps, most))})]
     lines.append(line("canvas pixels", {at.area: partial(_ours, at, at.build(name), name, batch, steps)
-                                        for at in stage.canvases()}))
-    axis, wider = stage.widths(name)
+                                        for at in setup.canvases()}))
+    axis, wider = setup.widths(name)
     if wider:
-        lines.append(line(axis, {width: partial(_ours, stage, one, name, batch, steps)
+        lines.append(line(axis, {width: partial(_ours, setup, one, name, batch, steps)
                                  for width, one in wider.items()}))
     return lines

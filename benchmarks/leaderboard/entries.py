@@ -1,33 +1,34 @@
-"""What stands on the leaderboard. No torch here: the command line reads this page."""
+"""Entries and settings of the leaderboard. This module does not import torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from shiftscope.errors import unknown
+from shiftscope.errors import require, unknown
 from shiftscope.settings import Preset
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line: a registry model, how it is trained, and what is done to it afterwards."""
+    """One row: a registry model, its training, and its repair."""
 
     name: str
     title: str
     model: str
     """Registry name."""
     centered: bool = False
-    """Train on images in the middle of the canvas only."""
+    """Train on centered images only."""
     preset: Preset = "default"
-    """Which of the model's recipes."""
+    """Name of the model's recipe."""
     repair: str | None = None
-    """Name of a repair, as `shiftscope repair` has them."""
+    """Method of `shiftscope repair`."""
     finetune: int = 0
     """Epochs of training after the repair."""
 
     @property
     def training(self) -> str:
-        """Name of the training that the entry rests on: entries that share it are trained once."""
+        """Name of the entry's training; entries with the same name share one training."""
         preset = "" if self.preset == "default" else f"-{self.preset}"
         return f"{self.model}{'-centered' if self.centered else ''}{preset}"
 
@@ -36,13 +37,14 @@ class Entry:
         return "centered" if self.centered else "random"
 
     @property
-    def made(self) -> str:
-        """How it is made, in a sentence.
+    def description(self) -> str:
+        """How it is trained and repaired.
 
-        >>> Entry(name="x", title="x", model="two-conv", repair="blur", finetune=2).made
+        >>> Entry(name="x", title="x", model="two-conv", repair="blur", finetune=2).description
         'two-conv, trained on random placements by its default recipe, repaired by blur, then 2 epochs of fine-tuning'
         """
-        parts = [f"{self.model}, trained {self.trained} by its {self.preset} recipe"]
+        images = "centered images" if self.centered else "random placements"
+        parts = [f"{self.model}, trained on {images} by its {self.preset} recipe"]
         if self.repair:
             parts.append(f"repaired by {self.repair}")
         if self.finetune:
@@ -51,23 +53,23 @@ class Entry:
 
 
 REPAIRS = {"two-full": ("placement-average", "recenter"),
-         "two-conv": ("blur", "polyphase", "phase-average", "placement-average", "recenter")}
-"""What can be done to the course's models: the perceptron has no strides to repair."""
+           "two-conv": ("blur", "polyphase", "phase-average", "placement-average", "recenter")}
+"""Repairs of the course's models; the perceptron has no strides to repair."""
 
 FINETUNED = {"polyphase": 3}
-"""Repairs that change what later layers are given, and so are shown fine-tuned as well: epochs of training after them."""
+"""Epochs of fine-tuning after repairs that change the inputs of later layers; both variants are shown."""
 
 _COURSE = {"two-full": "perceptron", "two-conv": "convnet"}
 
 
 def _repaired(model: str) -> list[Entry]:
-    title, found = _COURSE[model], []
+    title, entries = _COURSE[model], []
     for repair in REPAIRS[model]:
-        found.append(Entry(name=f"{model}-{repair}", title=f"{title} + {repair}", model=model, repair=repair))
+        entries.append(Entry(name=f"{model}-{repair}", title=f"{title} + {repair}", model=model, repair=repair))
         if repair in FINETUNED:
-            found.append(Entry(name=f"{model}-{repair}-finetuned", title=f"{title} + {repair}, fine-tuned", model=model,
-                               repair=repair, finetune=FINETUNED[repair]))
-    return found
+            entries.append(Entry(name=f"{model}-{repair}-finetuned", title=f"{title} + {repair}, fine-tuned",
+                                 model=model, repair=repair, finetune=FINETUNED[repair]))
+    return entries
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -83,14 +85,14 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(name="invariant-quick", title="track B, invariant, quick", model="invariant", preset="quick"),
     Entry(name="invariant-best", title="track B, invariant, best", model="invariant", preset="best"),
 )
-"""All entries, the cheap ones first. Chance is not made but computed, see `ranking.chance_rows`."""
+"""All entries, the fast ones first. Chance is computed, see `ranking.chance_rows`."""
 
 
 def entries_named(names: Sequence[str]) -> list[Entry]:
-    """Return the entries of these names, in the leaderboard's order; all of them where no name is given.
+    """Return the entries with these names, in the leaderboard's order; without names, all of them.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: if a name is unknown.
 
     Example:
         >>> [entry.name for entry in entries_named(["two-conv", "two-full"])]
@@ -101,3 +103,38 @@ def entries_named(names: Sequence[str]) -> list[Entry]:
         if name not in known:
             raise unknown("entry of the leaderboard", name, known)
     return [entry for entry in ENTRIES if not names or entry.name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardSettings:
+    """Entries, seeds, and folders."""
+
+    entries: tuple[str, ...] = ()
+    """Compute these entries only (default: all that --list names)."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 3
+    """Number of seeds per entry."""
+    epochs: int | None = None
+    """Passes over the training images, for a trial (default: each recipe's own)."""
+    audit_images: int | None = None
+    """Audit the first N test images only, for a trial (default: all of them)."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    out: Path = Path("shiftscope-leaderboard")
+    """Work folder: checkpoints and training states."""
+    results: Path = Path("benchmarks/results/leaderboard")
+    """Folder of the records, one JSON file per entry and seed; existing ones are not computed again."""
+    resume: bool = False
+    """Continue the work in --out."""
+    overwrite: bool = False
+    """Replace the work in --out; records are kept."""
+
+    def __post_init__(self) -> None:
+        entries_named(self.entries)
+        require(isinstance(self.seeds, int) and self.seeds >= 1, "seeds", self.seeds, "an integer of at least 1")
+        for name in ("epochs", "audit_images"):
+            value = getattr(self, name)
+            require(value is None or (isinstance(value, int) and value >= 1), name, value,
+                    "an integer of at least 1")
+        require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")

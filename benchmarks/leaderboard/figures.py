@@ -56,7 +56,7 @@ class Row:
     title: str
     shares: Mapping[str, Share]
     """By the names of an audit's figures."""
-    made: str = ""
+    description: str = ""
     seeds: int = 0
     parameters: int | None = None
     epochs: int | None = None

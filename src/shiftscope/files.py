@@ -1,6 +1,6 @@
-"""Writes that either happen whole or not at all: temporary file, fsync, rename. Reads that neither block nor overflow.
+"""Atomic writes (temporary file, fsync, rename), and reads with a size limit that never block.
 
-A reader never sees half a file, whatever kills the writer; a full disk leaves the old file as it was.
+After a crash or on a full disk, the old file is unchanged.
 """
 
 import contextlib
@@ -24,28 +24,27 @@ _SUFFIX = ".part"
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
           stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
 
-_UNTOLD = 2**20
-"""Bytes that are read at most of a file that claims to be smaller: it is growing, or lies in /proc."""
+_MIN_LIMIT = 2**20
+"""Bytes that are read of files that report a smaller size, such as growing files and files in /proc."""
 
 
 class UnfitFileError(OSError):
-    """A file that a reader refuses: no regular file, above its size limit, or with other content than expected.
+    """The file is not a regular file, exceeds its size limit, or has unexpected content.
 
-    The message is a phrase about the file that fits into the caller's sentence.
+    The message is a phrase about the file for the caller's sentence.
     """
 
 
 def open_regular(path: Path | str, limit: int) -> BinaryIO:
-    """Open a regular file for reading. It never waits, which opening a named pipe without a writer would do.
+    """Open a regular file for reading, without blocking on named pipes.
 
     Args:
         path: the file; symbolic links are followed.
         limit: the largest size in bytes.
 
     Raises:
-        OSError: the file is missing or cannot be opened.
-        UnfitFileError: an OSError too. The path is a pipe, socket, device or folder, or the file is larger than
-            `limit`. The text is a phrase that fits into the caller's sentence.
+        OSError: if the file is missing or cannot be opened.
+        UnfitFileError: if it is a pipe, socket, device or folder, or larger than `limit`.
 
     Example:
         >>> open_regular("/", 100)
@@ -56,8 +55,8 @@ def open_regular(path: Path | str, limit: int) -> BinaryIO:
 
 
 def regular_handle(path: Path | str, limit: int) -> int:
-    """Return the handle of a regular file, open for reading; arguments and errors are those of `open_regular`."""
-    _check_regular(Path(path).stat(), limit)  # before it is opened: opening a device may already have an effect
+    """Return the file descriptor of a regular file; arguments and errors are those of `open_regular`."""
+    _check_regular(Path(path).stat(), limit)  # opening a device may have side effects
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
     try:
@@ -69,7 +68,7 @@ def regular_handle(path: Path | str, limit: int) -> int:
 
 
 def memory() -> int:
-    """Return the bytes of memory that this machine has: the limit of files that are read as a whole."""
+    """Return the bytes of memory of this machine, the limit for files that are read as a whole."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows
@@ -77,17 +76,17 @@ def memory() -> int:
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:
-    """Return what a regular file holds, at most `limit` bytes; errors are those of `open_regular`."""
+    """Read a regular file of at most `limit` bytes; errors are those of `open_regular`."""
     with open_regular(path, limit) as stream:
-        most = min(limit, max(os.fstat(stream.fileno()).st_size, _UNTOLD))
+        most = min(limit, max(os.fstat(stream.fileno()).st_size, _MIN_LIMIT))
         content = stream.read(most + 1)
     if len(content) > most:
-        raise UnfitFileError(f"it holds more than {most:,} bytes, expected at most as many")
+        raise UnfitFileError(f"it holds more than {most:,} bytes, which is the limit")
     return content
 
 
 def reason(error: OSError) -> str:
-    """Return the phrase that says why a file could not be read.
+    """Return the reason why a file could not be read.
 
     >>> reason(FileNotFoundError(2, "No such file or directory")), reason(UnfitFileError("it is a folder"))
     ('No such file or directory', 'it is a folder')
@@ -104,13 +103,13 @@ def _check_regular(status: os.stat_result, limit: int) -> None:
 
 
 Guard = Callable[[Path], None]
-"""Called with the path of each file before it is written; raises where it may not be."""
+"""Called with the path of each file before it is written; raises if writing is not allowed."""
 
 _guards: list[Guard] = []
 
 
 def add_guard(guard: Guard) -> None:
-    """Call `guard` before each write of this process, until `remove_guard`."""
+    """Call `guard` before each write of this process."""
     _guards.append(guard)
 
 
@@ -119,37 +118,33 @@ def remove_guard(guard: Guard) -> None:
     _guards.remove(guard)
 
 
-def _ask_guards(path: Path) -> None:
+def _check_guards(path: Path) -> None:
     for guard in list(_guards):
         guard(path)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Replace `path` with `data`, whole or not at all.
-
-    Raises:
-        OutputError: the folder cannot be written or the disk is full; `path` is then unchanged.
-    """
+    """Replace `path` with `data` atomically; errors are those of `replacing`."""
     with replacing(path) as handle:
         write_all(handle, data)
 
 
 @contextlib.contextmanager
 def replacing(path: Path | str) -> Iterator[int]:
-    """Give the handle of a new file, open for writing and reading; it replaces `path` when the block ends.
+    """Yield the descriptor of a new file that replaces `path` when the block ends.
 
-    After an error or a Ctrl-C within the block nothing of it is left, and `path` is unchanged.
+    After an error or a Ctrl-C within the block, it is deleted and `path` is unchanged.
 
     Raises:
-        OutputError: the folder cannot be written, the disk is full, or a guard forbids it.
+        OutputError: if the folder cannot be written, the disk is full, or a guard forbids it.
     """
     path = Path(path)
-    _ask_guards(path)
+    _check_guards(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)
     except OSError as error:
-        _ask_guards(path)  # the folder may have been removed or renamed since
+        _check_guards(path)  # the folder may have been removed or renamed
         raise _explain(path, error) from error
     try:
         try:
@@ -162,7 +157,7 @@ def replacing(path: Path | str) -> Iterator[int]:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         if isinstance(error, OSError):
-            _ask_guards(path)
+            _check_guards(path)
             raise _explain(path, error) from error
         raise
     _sync_folder(path.parent)
@@ -178,7 +173,7 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         OutputError: if `path` exists, the folder around it cannot be written, or the disk is full.
     """
     path, part = Path(path), None
-    _ask_guards(path)
+    _check_guards(path)
     try:
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, "it exists already")
@@ -201,19 +196,15 @@ def new_folder(path: Path | str) -> Iterator[Path]:
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:
-    """Write all of `data` where the file of `handle` stands."""
+    """Write all of `data` at the current position of `handle`."""
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view):]
 
 
 def append_text(path: Path, text: str) -> None:
-    """Append UTF-8 `text` to a file and flush it to the disk; a kill may leave a part of `text`.
-
-    Raises:
-        OutputError: the folder cannot be written, the disk is full, or a guard forbids it.
-    """
-    _ask_guards(path)
+    """Append UTF-8 `text` to a file and flush it to the disk; not atomic. Errors are those of `replacing`."""
+    _check_guards(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:
@@ -225,17 +216,17 @@ def append_text(path: Path, text: str) -> None:
 
 
 def partial_files(path: Path) -> list[Path]:
-    """Return the temporary files of `path` that killed writers left beside it."""
-    made = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")  # as mkstemp names them
+    """Return the temporary files of `path` that killed processes left."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")  # as mkstemp names them
     try:
-        found = [other for other in path.parent.iterdir() if made.fullmatch(other.name)]
+        others = [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
     except OSError:
         return []
-    return [other for other in found if is_plain(other)]
+    return [other for other in others if is_plain(other)]
 
 
 def is_plain(path: Path, *, most_bytes: int | None = None) -> bool:
-    """Return whether `path` is a regular file itself: no symbolic link, folder or device, and of at most this size."""
+    """Return True if `path` itself is a regular file (not a symbolic link) of at most this size."""
     try:
         status = path.lstat()
     except (OSError, ValueError):
@@ -248,11 +239,11 @@ def _finish(handle: int) -> None:
     if os.name == "posix":
         mask = os.umask(0)
         os.umask(mask)
-        os.fchmod(handle, 0o666 & ~mask)  # mkstemp's 0600 would hide results from others
+        os.fchmod(handle, 0o666 & ~mask)  # mkstemp uses 0600
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system allows it (not on Windows)."""
+    """Make the rename durable (not on Windows)."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -267,13 +258,12 @@ def _explain(path: Path, error: OSError) -> OutputError:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Replace `path` with UTF-8 `text`, whole or not at all."""
+    """Replace `path` with UTF-8 `text` atomically."""
     write_bytes(path, valid_unicode(text).encode())
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as plain JSON: tuples as lists, numbers that are not finite as null, numpy scalars as numbers, and
-    text as valid Unicode.
+    """Return `value` as plain JSON: tuples become lists, nonfinite numbers null, NumPy scalars numbers.
 
     >>> plain({"a": (1, float("nan"))})
     {'a': [1, None]}
@@ -297,5 +287,5 @@ def to_json(value: Any) -> str:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Replace `path` with `value` as JSON, whole or not at all."""
+    """Replace `path` with `value` as JSON atomically."""
     write_text(path, to_json(value))

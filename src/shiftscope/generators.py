@@ -1,7 +1,4 @@
-"""The generators of random numbers that models draw from, seeded and left as they were.
-
-What Shiftscope itself draws comes from `hashing`.
-"""
+"""Seeds for the random generators that models draw from. Shiftscope's own random numbers come from `hashing`."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -12,10 +9,10 @@ import torch
 
 
 def seed_generators(device: torch.device, seed: int) -> None:
-    """Seed the generators of the CPU and of `device`, as `torch.manual_seed` does for all devices.
+    """Seed the generators of the CPU and of `device`, like `torch.manual_seed` for all devices.
 
-    Asked at every step: `torch.manual_seed` formats a stack trace for each kind of GPU that is not there, which takes
-    a fifth of the perceptron's step.
+    `torch.manual_seed` would format a stack trace for each kind of missing GPU, which takes a fifth of a training step
+    of the perceptron.
 
     >>> seed_generators(torch.device("cpu"), 3)
     >>> a = torch.rand(1)
@@ -30,15 +27,21 @@ def seed_generators(device: torch.device, seed: int) -> None:
         torch.mps.manual_seed(seed)
 
 
+def seed_all(devices: Iterable[torch.device], seed: int) -> None:
+    """Seed the generators of the CPU, of `devices`, of Python and of NumPy."""
+    for device in list(devices) or [torch.device("cpu")]:
+        seed_generators(device, seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
 @contextmanager
 def seeded(devices: Iterable[torch.device], seed: int) -> Iterator[None]:
-    """Seed the generators of torch, NumPy and Python meanwhile; afterwards they are as they were, also after an error.
-
-    A model that draws random numbers, from whichever of them, draws the same ones each time.
+    """Seed the generators of torch, NumPy and Python within the block; restore them afterwards, also after an error.
 
     Args:
-        devices: whose generators are seeded besides that of the CPU.
-        seed: any whole number.
+        devices: devices whose generators are seeded besides that of the CPU.
+        seed: any integer.
 
     Example:
         >>> before = random.getstate()
@@ -51,12 +54,9 @@ def seeded(devices: Iterable[torch.device], seed: int) -> Iterator[None]:
         True
     """
     gpus = [device for device in set(devices) if device.type == "cuda"]
-    python, numpy = random.getstate(), np.random.get_state()  # the generator that models draw from
+    python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=gpus):
-        for device in (torch.device("cpu"), *gpus):
-            seed_generators(device, seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
+        seed_all(gpus, seed)
         try:
             yield
         finally:

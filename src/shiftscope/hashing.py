@@ -1,7 +1,7 @@
-"""Counter-based random numbers: the same for the same counters on any device, batch size or number of processes.
+"""Counter-based random numbers, independent of device, batch size and number of processes.
 
 splitmix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) on int64 tensors,
-whose arithmetic wraps around as the algorithm wants it.
+whose arithmetic wraps around as the algorithm requires.
 """
 
 from enum import IntEnum
@@ -10,9 +10,9 @@ import torch
 
 
 class Stream(IntEnum):
-    """What random numbers are for: the first counter of a stream. Every use has a number of its own.
+    """Uses of random numbers; the member is the first counter of a stream.
 
-    Numbers up to 9 are fixed: the committed results of Fashion-MNIST depend on them.
+    Numbers up to 9 are fixed: the published results on Fashion-MNIST depend on them.
     """
 
     PLACEMENT = 1
@@ -33,17 +33,16 @@ class Stream(IntEnum):
 
     @property
     def counter(self) -> int:
-        """What is folded into the state.
+        """The value that is hashed.
 
-        It is the number itself but for two streams, which keep what release 0.1 folded: otherwise other images of a
-        folder would be its test set, and all synthetic garments would change, with the figures of the documentation. They
-        fold another number of counters after it than `ORDER` and `DROPOUT` do, so their states differ.
+        It is the number itself, except for two streams that keep the value of release 0.1, so that test sets of folders
+        and synthetic garments do not change. Their other counters differ in number from those of `ORDER` and `DROPOUT`.
         """
         return {Stream.FOLDER_SPLIT: 5, Stream.GARMENTS: 4}.get(self, int(self))
 
 
 def _signed(value: int) -> int:
-    """Return the int64 that has the bits of the unsigned 64-bit `value`."""
+    """Reinterpret an unsigned 64-bit value as int64."""
     value &= 2**64 - 1
     return value - 2**64 if value >= 2**63 else value
 
@@ -54,7 +53,7 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 
 def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Logical right shift: torch's own copies the sign bit."""
+    """Logical right shift; torch's shift is arithmetic."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
@@ -71,7 +70,7 @@ def mix(x: torch.Tensor) -> torch.Tensor:
 
 
 def stream(*counters: int) -> int:
-    """Fold whole numbers into one int64, the start of a random stream: a member of `Stream`, then seed, epoch, ..."""
+    """Hash integers (a member of `Stream`, then seed, epoch, ...) into one int64, the start of a random stream."""
     state = torch.zeros((), dtype=torch.int64)
     for counter in counters:
         state = mix(state ^ _signed(counter.counter if isinstance(counter, Stream) else counter))
@@ -79,10 +78,10 @@ def stream(*counters: int) -> int:
 
 
 def draw(start: int, counters: torch.Tensor, below: int) -> torch.Tensor:
-    """Return a whole number in [0, below) for each counter, int64, on the device of `counters`.
+    """Return an integer in [0, below) for each counter, int64, on the device of `counters`.
 
     Args:
-        start: what `stream` returned.
+        start: result of `stream`.
         counters: int64, any shape.
         below: exclusive upper bound, 1 to 2**31 (the modulo's bias is then below 2**-32).
     """

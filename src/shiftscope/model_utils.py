@@ -4,9 +4,8 @@
     from shiftscope.model_utils import (AttrDict, show, generate_image, train, test, evaluate_model,
                                         display_classified_images)
 
-State lives in this module's attributes, which a notebook sets (`MU.imgsize = (64, 64)`) and every function reads anew
-when it is called. It is thin: the learning rate, the optimizers, the placements, the syntheses and the figures are
-the library's own; for new work, use those (`shiftscope.train`, `shiftscope.visualize`, ...).
+State is stored in this module's attributes. A notebook sets them (`MU.imgsize = (64, 64)`), and every function reads
+them when it is called. For new work, use `shiftscope.train`, `shiftscope.visualize` and the rest of the library.
 """
 
 import sys
@@ -24,13 +23,19 @@ from torch import nn
 from shiftscope import data
 from shiftscope.course import synthesis
 from shiftscope.course.cell_output import Slot, notebook_progress
-from shiftscope.course.figures import Answered, answer_gallery, curves
-from shiftscope.course.history import EpochScores, History
-from shiftscope.course.images import make_grid, rescale, to_colors, to_tensor
-from shiftscope.course.loaders import Source, check_imgsize
+from shiftscope.course.figures import Predicted, curves, make_grid, prediction_gallery, rescale, to_colors, to_tensor
+from shiftscope.course.loaders import PlacedImages, PlacedLoader, Source, check_imgsize
 from shiftscope.course.options import DEFAULTS, AttrDict, Options, read_options
-from shiftscope.course.placed import PlacedImages, PlacedLoader
-from shiftscope.course.training_loop import Score, Session, ask, score_epoch, stoppable, try_model
+from shiftscope.course.training_loop import (
+    EpochScores,
+    History,
+    Score,
+    Session,
+    outputs_of,
+    score_epoch,
+    stoppable,
+    try_model,
+)
 from shiftscope.errors import require
 from shiftscope.modules import model_name
 from shiftscope.placement import Placement
@@ -41,17 +46,17 @@ __all__ = ["AttrDict", "args", "class_names", "display_classified_images", "disp
            "test_loader", "train", "train_dataset", "train_loader", "use_cuda"]
 
 use_cuda: bool = torch.cuda.is_available()
-"""Whether batches are moved to the model's device; a model is never moved. Set at import, as notebooks expect."""
+"""True: move batches to the model's device; models are never moved. Set at import, as notebooks expect."""
 
 args: Any = AttrDict(DEFAULTS | {"cuda": use_cuda})
 """batch_size, test_batch_size, epochs, lr, momentum, optimizer (adamw, sgd), schedule (one-cycle, cosine, constant),
-weight_decay, seed, log_interval, cuda. The defaults train both nets of the course well."""
+weight_decay, seed, log_interval, cuda. The defaults suit both nets of the course."""
 
 imgsize: Sequence[int] = (56, 56)
-"""(H, W) of the images that the loaders yield."""
+"""(H, W) of the loaders' images."""
 
 class_names: Sequence[str] | None = None
-"""One name a class; None: classes are called by their numbers."""
+"""One name per class; None: classes are named by their numbers."""
 
 train_dataset: Any = None
 test_dataset: Any = None
@@ -64,7 +69,7 @@ test_loader: Any = None
 
 _GALLERY = 20
 _sessions: weakref.WeakKeyDictionary[nn.Module, Session] = weakref.WeakKeyDictionary()
-"""The optimizer of each model that `train` was called for, so that it goes on epoch by epoch."""
+"""The session of each model that `train` was called with, for its next epoch."""
 
 
 # ---------------------------------------------------------------------- data
@@ -73,16 +78,16 @@ _sessions: weakref.WeakKeyDictionary[nn.Module, Session] = weakref.WeakKeyDictio
 def load_fashion_mnist(data_dir: Path | str | None = None, imgsize: Sequence[int] = (56, 56)) -> None:
     """Set datasets, loaders, class names and image size to Fashion-MNIST on canvases.
 
-    `train_dataset[i]` is a (tensor (1, H, W), int), placed anew at each access and normalized as the course does;
-    a test image keeps one place of its own, so that every model is asked the same. The loaders lay whole batches.
+    `train_dataset[i]` is (tensor (1, H, W), int), at a new random position in each access, normalized as in the
+    course. Each test image keeps one position, so that all models are tested on the same images.
 
     Args:
-        data_dir: folder of the files; else SHIFTSCOPE_DATA_DIR, else the user's cache folder, filled where need be.
+        data_dir: folder of the files; else SHIFTSCOPE_DATA_DIR, else the user's cache folder (with download).
         imgsize: (H, W) of the canvases, at least 28 x 28.
 
     Raises:
-        UsageError: a canvas too small.
-        DataError: files missing or damaged.
+        UsageError: if the canvas is too small.
+        DataError: if files are missing or damaged.
     """
     check_imgsize(imgsize)
     height, width = imgsize
@@ -104,7 +109,7 @@ class _State:
     move: bool
 
     def source(self, name: str) -> Source:
-        """Return `train_loader` or `test_loader`, with what its batches are checked against."""
+        """Return `train_loader` or `test_loader` with the settings for its batches."""
         check_imgsize(imgsize)
         return Source(loader=globals()[name], name=name, imgsize=(imgsize[0], imgsize[1]), class_names=class_names,
                       move=self.move)
@@ -120,7 +125,7 @@ def _names(classes: int) -> Sequence[str]:
 
 
 def display_parameters() -> None:
-    """Write the state to standard output: settings, sizes, classes, loaders."""
+    """Print settings, sizes, classes and loaders."""
     options = read_options(args)
     settings = options.settings
     lines: dict[str, object] = {
@@ -146,20 +151,20 @@ def _size(name: str) -> str:
 
 
 def evaluate_model(model: nn.Module) -> History:
-    """Train for `args.epochs`, test after each epoch, and show it: progress, curves that grow, time, a gallery.
+    """Train for `args.epochs`, test after each epoch, and show progress, curves, times and a gallery.
 
-    The same seed, loaders and weights give the same history, unless other random sources feed the loaders. Ctrl-C (or
-    the notebook's stop button) ends it between two batches: what is trained stays in the model.
+    The same seed, loaders and weights give the same history, unless the loaders use other random sources. Ctrl-C (or
+    the notebook's stop button) stops between two batches; the model keeps its weights.
 
     Args:
         model: returns logits or log-probabilities (B, K); trained in place, on the device where it is.
 
     Returns:
-        One line an epoch that was completed: epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds.
+        One entry per completed epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds.
 
     Raises:
-        UsageError, DataError: state that is missing or does not fit; the message names the attribute to set.
-        TrainingError: the loss is not finite.
+        UsageError, DataError: if an attribute is missing or does not fit; the message names it.
+        TrainingError: if the loss is not finite.
     """
     state = _state()
     train_source, test_source = state.source("train_loader"), state.source("test_loader")
@@ -199,17 +204,17 @@ def train(model: nn.Module, epoch: int | None = None) -> tuple[float, float]:
 
     Args:
         model: trained in place, on the device where it is.
-        epoch: 1 for the first one, which begins anew with a fresh optimizer; None: the one that comes next. After
-            `args.epochs` of them the learning rate's schedule begins again.
+        epoch: 1 starts again with a new optimizer; None: the next epoch. After `args.epochs` epochs the
+            learning-rate schedule starts again.
 
     Returns:
-        (mean loss, accuracy as a share from 0 to 1), running means with dropout active.
+        (mean loss, accuracy from 0 to 1), running means with dropout active.
 
     Raises:
         UsageError, DataError, TrainingError: as `evaluate_model`.
-        KeyboardInterrupt: asked to stop, between two batches.
+        KeyboardInterrupt: if a stop was requested.
     """
-    require(epoch is None or (isinstance(epoch, int) and epoch >= 0), "epoch", epoch, "a whole number from 1, or None")
+    require(epoch is None or (isinstance(epoch, int) and epoch >= 0), "epoch", epoch, "an integer from 1, or None")
     state = _state()
     source = state.source("train_loader")
     with stoppable() as stop:
@@ -228,14 +233,14 @@ def train(model: nn.Module, epoch: int | None = None) -> tuple[float, float]:
 
 
 def test(model: nn.Module) -> tuple[float, float]:
-    """Test on `test_loader`; the model's train/eval mode is as before afterwards.
+    """Test on `test_loader`; the model's train/eval mode is restored.
 
     Returns:
-        (mean loss, accuracy as a share from 0 to 1).
+        (mean loss, accuracy from 0 to 1).
 
     Raises:
         UsageError, DataError: as `evaluate_model`.
-        KeyboardInterrupt: asked to stop, between two batches.
+        KeyboardInterrupt: if a stop was requested.
     """
     source = _state().source("test_loader")
     with stoppable() as stop:
@@ -247,33 +252,33 @@ def test(model: nn.Module) -> tuple[float, float]:
             task.close()
 
 
-test.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]  # pytest would take it for one of its own
+test.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]  # it is not a pytest test
 
 
-# ---------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------- images
 
 
 def display_classified_images(model: nn.Module, n: int = _GALLERY) -> None:
-    """Draw the first `n` images of `test_loader` with true and predicted class, errors marked.
+    """Show the first `n` images of `test_loader` with true and predicted class; errors are marked.
 
-    Drawn in the notebook; under Agg, and outside a notebook, nothing is shown.
+    Under Agg, and outside of a notebook, nothing is shown.
 
     Raises:
         UsageError, DataError: as `evaluate_model`.
     """
-    require(isinstance(n, int) and n >= 1, "n", n, "a whole number of at least 1")
+    require(isinstance(n, int) and n >= 1, "n", n, "an integer of at least 1")
     source = _state().source("test_loader")
     with torch.random.fork_rng():
         _, classes = try_model(model, source)
         images, labels = source.first(model, n)
-        answered = Answered(images, labels, ask(model, images, "MU.test_loader"))
-    Slot().draw(lambda: answer_gallery(model_name(model), answered, _names(classes)))
+        predicted = Predicted(images, labels, outputs_of(model, images, "MU.test_loader"))
+    Slot().draw(lambda: prediction_gallery(model_name(model), predicted, _names(classes)))
 
 
 def show(image: Any) -> None:
-    """Draw a tensor (C, H, W) into pyplot's current axes, stretched by its own minimum and maximum.
+    """Draw an image into pyplot's current axes, rescaled by its own minimum and maximum.
 
-    A tensor (H, W) and the arrays that `generate_image` returns do as well.
+    It may be a tensor (C, H, W) or (H, W), or an array that `generate_image` returns.
     """
     import matplotlib.pyplot as plt
 
@@ -285,15 +290,15 @@ def show(image: Any) -> None:
 def generate_image(model: nn.Module, mode: str = "class", target_class: int | None = None,
                    target_operator: nn.Module | None = None, target_neuron: int | tuple[int, ...] | None = None,
                    seed: Any = "zero", verbose: bool = False) -> np.ndarray:
-    """Return an image that a class or a neuron of the model likes best, by gradient ascent.
+    """Return an image that maximally activates a class or a neuron, by gradient ascent.
 
     Args:
-        model: takes images as the loader yields them.
+        model: takes images of the loader.
         mode: "class" or "neuron".
-        target_class: the class to excite, for mode "class".
+        target_class: the class to maximize, for mode "class".
         target_operator: any submodule of the model, for mode "neuron".
         target_neuron: index into the submodule's output without the batch axis: (i,), or (channel, row, column).
-        seed: where the ascent begins: "zero" (an even gray for the first layer, an empty canvas for all others),
+        seed: start of the ascent: "zero" (uniform gray for the first layer, an empty canvas for all others),
             "random", or an image (H, W) or (H, W, 3) as returned.
         verbose: show the progress.
 
@@ -301,7 +306,7 @@ def generate_image(model: nn.Module, mode: str = "class", target_class: int | No
         float32 (H, W), or (H, W, 3) for color, in the loader's units.
 
     Raises:
-        UsageError: an unknown mode or class, a submodule of another model, a neuron out of range.
+        UsageError: for an unknown mode or class, a submodule of another model, or a neuron out of range.
 
     Example:
         >>> generate_image(nn.Sequential(nn.Flatten(), nn.Linear(56 * 56, 10)), target_class=3).shape

@@ -1,6 +1,6 @@
-"""How long work shows itself: a bar on a terminal, plain lines elsewhere, nothing where silence is asked for.
+"""Progress of long work: a bar on a terminal, lines elsewhere, or nothing.
 
-The library never prints; it talks to a `Progress`, which the caller chooses.
+Library code does not print. It reports to a `Progress`, which the caller chooses.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ from typing import IO, Any, Protocol
 from shiftscope.text import printable
 
 FIRST_LINE = 5.0
-"""Seconds after which a task first says how long it takes, and the least between two lines of a log."""
+"""Seconds until the first line of a log, and least seconds between two lines."""
 
 
 class Task(Protocol):
-    """One piece of work of known length."""
+    """Work of known length."""
 
     def advance(self, count: int, **values: float) -> None:
-        """Count `count` more units done and show `values` (name -> number) beside the rate."""
+        """Add `count` completed units and show `values` (name -> number)."""
         ...
 
     def close(self) -> None:
@@ -28,14 +28,14 @@ class Task(Protocol):
 
 
 class Progress(Protocol):
-    """Where a piece of work reports to."""
+    """Receives progress and notes."""
 
     def task(self, title: str, total: int, unit: str = "images", done: int = 0) -> Task:
-        """Begin a task of `total` units, `done` of which were done before (a resumed run)."""
+        """Begin a task of `total` units; `done` of them were completed by an earlier run."""
         ...
 
     def note(self, message: str) -> None:
-        """Say one sentence that the user should see."""
+        """Show a sentence to the user."""
         ...
 
 
@@ -58,19 +58,18 @@ class SilentProgress:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span for people.
+    """Format seconds as [h:]mm:ss.
 
     >>> duration(75), duration(4000)
     ('1:15', '1:06:40')
     """
-    whole = round(seconds)
-    minutes, secs = divmod(whole, 60)
+    minutes, secs = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 
 
 def describe(values: dict[str, float]) -> str:
-    """Return `values` as shown beside a bar.
+    """Format values for a progress line.
 
     >>> describe({"loss": 0.51234, "accuracy": 0.8})
     'loss 0.512  accuracy 80.0 %'
@@ -84,11 +83,11 @@ def describe(values: dict[str, float]) -> str:
 
 
 class Pace:
-    """How fast a piece of work goes, and how long the rest takes at its mean pace so far.
+    """Mean rate of a task since its start, and the time left at that rate.
 
     Args:
         total: units of work.
-        done: units that were done before, at a pace of which nothing is known.
+        done: units that were completed by an earlier run.
 
     Example:
         >>> pace = Pace(100, done=40)
@@ -102,17 +101,17 @@ class Pace:
         self.begun = time.monotonic()
 
     def rate(self, now: float) -> float:
-        """Return units a second until `now`, as `time.monotonic` tells it."""
+        """Return units per second until `now`, a value of `time.monotonic`."""
         return (self.done - self.before) / max(now - self.begun, 1e-9)
 
     def left(self, now: float) -> float:
-        """Return the seconds that the rest takes; 0 where nothing was done yet."""
+        """Return the seconds left; 0 if nothing was done yet."""
         rate = self.rate(now)
         return (self.total - self.done) / rate if rate > 0 else 0.0
 
 
 class _LineTask:
-    """Writes a line now and then: more and more rarely, so that logs stay short."""
+    """Writes lines at growing intervals, so that logs stay short."""
 
     def __init__(self, stream: IO[str], title: str, total: int, unit: str, done: int):
         self.stream, self.title, self.unit = stream, printable(title), unit
@@ -122,9 +121,9 @@ class _LineTask:
 
     def _write(self, now: float) -> None:
         pace = self.pace
-        share = 100 * pace.done / max(pace.total, 1)
+        percent = 100 * pace.done / max(pace.total, 1)
         tail = f"{duration(pace.left(now))} left" if pace.done < pace.total else f"took {duration(now - pace.begun)}"
-        line = f"{self.title}: {share:.0f} %  {describe(self.values)}  {pace.rate(now):,.0f} {self.unit}/s  {tail}"
+        line = f"{self.title}: {percent:.0f} %  {describe(self.values)}  {pace.rate(now):,.0f} {self.unit}/s  {tail}"
         write_message(self.stream, line)
 
     def advance(self, count: int, **values: float) -> None:
@@ -153,7 +152,7 @@ class LineProgress:
 
 
 def write_message(stream: IO[str], message: str) -> None:
-    """Write a line for people; where the stream is closed or full it is lost, for the work goes on."""
+    """Write a line; errors of a closed or full stream are ignored, so that the work continues."""
     with contextlib.suppress(OSError, ValueError):
         stream.write(printable(message) + "\n")
         stream.flush()
@@ -199,7 +198,7 @@ class BarProgress:
 
 
 def default_progress(stream: IO[str] | None = None, *, quiet: bool = False) -> Progress:
-    """Return the progress that suits `stream` (standard error unless given).
+    """Return the progress for `stream` (default: standard error).
 
     >>> type(default_progress(quiet=True)).__name__
     'SilentProgress'

@@ -1,4 +1,4 @@
-"""Names of the form package.module:object, given by the caller and never read from a file."""
+"""Import objects named package.module:object. Such names come from the caller, never from a file."""
 
 import contextlib
 import importlib
@@ -11,7 +11,7 @@ from shiftscope.errors import UsageError
 
 
 def is_object_name(name: str) -> bool:
-    """Return whether `name` has the form package.module:object.
+    """Return True if `name` has the form package.module:object.
 
     >>> is_object_name("my_models:Net"), is_object_name("two-full"), is_object_name("folder:pictures")
     (True, False, False)
@@ -23,12 +23,12 @@ def is_object_name(name: str) -> bool:
 
 
 def resolve_object(name: str) -> object:
-    """Import package.module:object: a module of Python or of an installed package, else of the current folder.
+    """Import package.module:object, from installed packages or else from the current folder.
 
-    The current folder comes last, so that a file like `random.py` or `torch.py` in it replaces no other module.
+    The current folder is searched last, so that files like `random.py` in it do not replace other modules.
 
     Raises:
-        UsageError: the form is wrong, the module does not import, or it has no such object.
+        UsageError: if the form is wrong, the import fails, or the module has no such object.
 
     Example:
         >>> resolve_object("math:pi") > 3
@@ -41,21 +41,21 @@ def resolve_object(name: str) -> object:
         try:
             module = importlib.import_module(module_name)
         except ImportError as error:
-            raise UsageError(f"cannot import {module_name!r} for {name!r}: {error}; looked among the installed "
-                             f"packages and in the current folder {folder}") from error
+            raise UsageError(f"cannot import {module_name!r} for {name!r}: {error}; searched the installed "
+                             f"packages and the current folder {folder}") from error
         found: object = module
         try:
             for part in attribute.split("."):
                 found = getattr(found, part)
         except AttributeError as error:
-            where = getattr(module, "__file__", None) or "a part of Python"
-            raise UsageError(f"{name!r} names an object that is not there: {error} ({where})") from error
+            where = getattr(module, "__file__", None) or "built into Python"
+            raise UsageError(f"{name!r} does not exist: {error} ({where})") from error
     return found
 
 
 @contextlib.contextmanager
 def _current_folder_last() -> Iterator[str]:
-    """Let imports look into the current folder, after all other places."""
+    """Append the current folder to the import path within the block."""
     folder = str(Path.cwd())
     added = folder not in sys.path and "" not in sys.path
     if added:
@@ -69,8 +69,7 @@ def _current_folder_last() -> Iterator[str]:
 
 @contextlib.contextmanager
 def safe_path() -> Iterator[None]:
-    """Let Python processes that are started meanwhile look for modules in no current folder: by itself, Python looks
-    there first."""
+    """Remove the current folder from the import path of Python processes that are started within the block."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench.apart import Apart
 from cyclopts import Argument
 
 import shiftscope
-from bench.apart import Apart
 from shiftscope import audit, load_dataset
 from shiftscope.cli import main
 from shiftscope.cli.app import COMMANDS, build_app
@@ -231,9 +231,9 @@ def test_a_module_of_the_current_folder_is_found_last(monkeypatch):
     before = list(sys.path)
     assert resolve_object("chunk_of_mine:thing") == (0.0, 1.0, 1.0)
     assert sys.path == before and not Path("ran").exists()
-    with pytest.raises(UsageError, match=r"names an object that is not there: .*colorsys\.py\)"):
+    with pytest.raises(UsageError, match=r"does not exist: .*colorsys\.py\)"):
         resolve_object("colorsys:Net")
-    with pytest.raises(UsageError, match="looked among the installed packages and in the current folder"):
+    with pytest.raises(UsageError, match="searched the installed packages and the current folder"):
         resolve_object("nowhere_at_all:Net")
     assert sys.path == before
     del sys.modules["chunk_of_mine"]

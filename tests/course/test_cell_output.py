@@ -36,8 +36,9 @@ def size_of(png: bytes) -> tuple[int, int]:
     return struct.unpack(">II", png[16:24])
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nbagg", "module://ipympl.backend_nbagg"])
-def test_curves_grow_in_one_place(small, make_net, screen, monkeypatch, backend):
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nbagg",
+                                     "module://ipympl.backend_nbagg"])
+def test_curves_are_updated_in_place(small, make_net, screen, monkeypatch, backend):
     monkeypatch.setattr(matplotlib, "get_backend", lambda: backend)
     small.args.epochs = 3
     small.evaluate_model(make_net())
@@ -50,7 +51,7 @@ def test_curves_grow_in_one_place(small, make_net, screen, monkeypatch, backend)
     assert "Net: 100 %  epoch 3  loss" in line[-1]["text/plain"]
     assert "used" in line[-1]["text/plain"]
     assert len(gallery) == 1
-    assert "What Net says" in gallery[0]["text/plain"]
+    assert "Predictions of Net" in gallery[0]["text/plain"]
 
 
 @pytest.mark.parametrize("backend", ["agg", "Agg", "svg"])
@@ -63,7 +64,7 @@ def test_nothing_is_displayed_under_agg(small, make_net, screen, monkeypatch, ca
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_interrupt_is_said(small, make_net, screen, monkeypatch):
+def test_an_interrupt_is_noted(small, make_net, screen, monkeypatch):
     class Raising(list):
         def __iter__(self):
             yield self[0]
@@ -96,7 +97,7 @@ model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
          "%matplotlib inline\nMU.show(MU.generate_image(model, target_class=1))")
 
 
-def test_in_a_real_kernel_curves_grow_in_one_output(tmp_path):
+def test_in_a_real_kernel_curves_are_updated_in_one_output(tmp_path):
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel")
     pytest.importorskip("ipykernel")
     import nbformat

@@ -111,7 +111,7 @@ def test_a_script_of_the_course_runs(MU, capsys, size, channels, classes, split)
     assert "Parameter containing" in capsys.readouterr().out
 
 
-def test_an_old_args_and_a_loop_of_its_own(MU):
+def test_a_notebook_with_its_own_args_and_loop(MU):
     MU.args = AttrDict(batch_size=20, test_batch_size=20, epochs=2, lr=0.01, momentum=0.5, seed=1, log_interval=100)
     MU.imgsize = (40, 40)
     MU.train_loader = MU.test_loader = DataLoader(Shapes(40, (40, 40), 1, 4, 0.1307, 0.3081), MU.args.batch_size)

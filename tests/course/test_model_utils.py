@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 from shiftscope.course.loaders import units_of
 from shiftscope.course.training_loop import Session
 from shiftscope.errors import DataError, ShiftscopeError, TrainingError, UsageError
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.optimization import learning_rate
 
 
-def test_evaluate_model_learns_and_returns_one_line_an_epoch(small, make_net):
+def test_evaluate_model_learns_and_returns_one_entry_per_epoch(small, make_net):
     small.args.epochs = 8
     history = small.evaluate_model(make_net())
     assert [line["epoch"] for line in history] == list(range(1, 9))
@@ -23,7 +23,7 @@ def test_evaluate_model_learns_and_returns_one_line_an_epoch(small, make_net):
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
-def test_history_repeats_and_leaves_the_random_state_alone(small, make_net):
+def test_history_is_reproducible_and_the_random_state_is_restored(small, make_net):
     before = torch.get_rng_state()
     first, again = (small.evaluate_model(make_net()) for _ in range(2))
     assert [line | {"seconds": 0} for line in first] == [line | {"seconds": 0} for line in again]
@@ -47,7 +47,7 @@ def test_test_returns_the_mean_over_all_images_in_eval_mode(small, make_net):
     assert model[1].training
 
 
-def test_train_goes_on_epoch_by_epoch_as_evaluate_model_does(small, make_net):
+def test_train_epoch_by_epoch_equals_evaluate_model(small, make_net):
     small.args.epochs = 3
     whole, steps = make_net(), make_net()
     history = small.evaluate_model(whole)
@@ -56,7 +56,7 @@ def test_train_goes_on_epoch_by_epoch_as_evaluate_model_does(small, make_net):
     assert torch.equal(whole.fc2.weight, steps.fc2.weight)
 
 
-def test_train_begins_anew_with_epoch_1_and_when_args_change(small, make_net):
+def test_train_starts_again_with_epoch_1_and_when_args_change(small, make_net):
     model = make_net()
     small.train(model)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -76,7 +76,7 @@ def test_args_are_read_at_each_call(small, make_net):
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGINT, None), (signal.SIGTERM, SystemExit)])
-def test_interrupted_keeps_what_is_trained(small, make_net, number, error, bars):
+def test_an_interrupted_model_keeps_its_weights(small, make_net, number, error, bars):
     class Interrupting(DataLoader):
         passes = 0
 
@@ -103,7 +103,7 @@ def test_interrupted_keeps_what_is_trained(small, make_net, number, error, bars)
     assert model.training
 
 
-def test_a_keyboard_interrupt_out_of_the_loader_ends_it_as_well(small, make_net):
+def test_a_keyboard_interrupt_from_the_loader_stops_the_training(small, make_net):
     class Raising(list):
         def __iter__(self):
             yield self[0]
@@ -140,7 +140,7 @@ def test_generate_image_of_a_class_is_classified_as_it(small, make_net):
 
 
 @pytest.mark.parametrize("neuron", [5, (5,), [5]])
-def test_generate_image_of_a_neuron_excites_it(small, make_net, neuron):
+def test_generate_image_of_a_neuron_activates_it(small, make_net, neuron):
     model = make_net()
     image = small.generate_image(model, mode="neuron", target_operator=model.fc1, target_neuron=neuron, verbose=False)
     gray = torch.full((1, 120), (0.5 - 0.1307) / 0.3081)
@@ -149,7 +149,7 @@ def test_generate_image_of_a_neuron_excites_it(small, make_net, neuron):
     assert gains[5] > 0.3
 
 
-def test_generate_image_of_one_place_of_a_channel_changes_what_it_sees(MU):
+def test_generate_image_of_one_position_changes_its_receptive_field(MU):
     MU.imgsize = (24, 20)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -161,7 +161,7 @@ def test_generate_image_of_one_place_of_a_channel_changes_what_it_sees(MU):
     assert changed[:8, 14:].max() < 0.2 * changed.max()
 
 
-def test_generate_image_begins_where_it_is_told(small, make_net):
+def test_generate_image_starts_from_the_given_seed(small, make_net):
     model = make_net()
     dark, bright = (np.full((12, 10), value, np.float32) for value in (-0.4242, 2.8215))
     images = {name: small.generate_image(model, target_class=1, seed=seed)
@@ -192,10 +192,10 @@ def test_missing_loaders_are_named(MU, make_net):
 @pytest.mark.parametrize("imgsize, expected", [
     ((56, 56), r"model_utils.imgsize is \(56, 56\), but model_utils.train_loader yields images of 12 x 10: "
                r"set MU.imgsize = \(12, 10\)"),
-    (56, "model_utils.imgsize must be two whole numbers above 0, .*, got 56"),
-    (None, "model_utils.imgsize must be two whole numbers"),
+    (56, "model_utils.imgsize must be two integers above 0, .*, got 56"),
+    (None, "model_utils.imgsize must be two integers"),
 ])
-def test_wrong_imgsize_is_named(small, make_net, imgsize, expected):
+def test_an_invalid_imgsize_is_named(small, make_net, imgsize, expected):
     small.imgsize = imgsize
     for use in (small.train, small.evaluate_model, lambda model: small.generate_image(model, target_class=0)):
         with pytest.raises(UsageError, match=expected):
@@ -209,10 +209,10 @@ def test_wrong_imgsize_is_named(small, make_net, imgsize, expected):
     ((torch.zeros(4, 1, 12, 10, dtype=torch.uint8), torch.zeros(4)), r"got torch.uint8 .*: add ToTensor\(\)"),
     ((torch.zeros(4, 120), torch.zeros(4)), r"got torch.float32 of shape \(4, 120\)"),
     (([1, 2], torch.zeros(2)), "got list"),
-    ((torch.zeros(4, 1, 12, 10), torch.zeros(4)), "labels of model_utils.train_loader must be 4 whole numbers"),
+    ((torch.zeros(4, 1, 12, 10), torch.zeros(4)), "labels of model_utils.train_loader must be 4 integers"),
     ((torch.zeros(4, 1, 12, 10), torch.zeros(3, dtype=torch.int64)), r"got torch.int64 of shape \(3,\)"),
 ])
-def test_what_is_no_batch_of_images_and_labels_is_said(small, make_net, batch, expected):
+def test_invalid_batches_are_named(small, make_net, batch, expected):
     small.train_loader = [batch]
     with pytest.raises(DataError, match=expected):
         small.train(make_net())
@@ -222,10 +222,10 @@ def test_labels_outside_class_names_are_named(small, make_net):
     images, labels = next(iter(small.train_loader))
     small.train_loader = [(images, labels), (images, torch.where(labels == 2, 7, labels))]
     with pytest.raises(DataError, match=r"label 7 of image \d+ in batch 1 of model_utils.train_loader must be from 0 to"
-                                        r" 2, for model_utils.class_names has 3 classes: set MU.class_names"):
+                                        r" 2 because model_utils.class_names has 3 classes: set MU.class_names"):
         small.train(make_net())
     small.class_names = None
-    with pytest.raises(DataError, match="for the model tells apart 3 classes"):
+    with pytest.raises(DataError, match="because the model has 3 classes"):
         small.train(make_net())
 
 
@@ -239,7 +239,7 @@ def test_empty_and_endless_loaders(small, make_net):
 
 
 def test_another_number_of_classes_than_names(small, make_net):
-    with pytest.raises(UsageError, match="Net tells 5 classes apart, model_utils.class_names has 3: set MU.cla"):
+    with pytest.raises(UsageError, match="Net has 5 outputs, model_utils.class_names has 3 names: set MU.cla"):
         small.evaluate_model(make_net(5))
 
 
@@ -261,10 +261,10 @@ def test_a_model_on_a_gpu_stays_there(small, make_net):
 
 
 @pytest.mark.parametrize("name, value, expected", [
-    ("epochs", 0, "a whole number of at least 1"), ("lr", -1, "a number above 0"), ("lr", math.nan, "above 0"),
-    ("momentum", 1.0, "below 1"), ("optimizer", "lion", "one of adamw, adam, sgd"), ("batch_size", 2.5, "whole number"),
-    ("schedule", "steps", "one of one-cycle"), ("seed", "one", "whole number")])
-def test_impossible_args_are_named(small, make_net, name, value, expected):
+    ("epochs", 0, "an integer of at least 1"), ("lr", -1, "a number above 0"), ("lr", math.nan, "above 0"),
+    ("momentum", 1.0, "below 1"), ("optimizer", "lion", "one of adamw, adam, sgd"), ("batch_size", 2.5, "integer"),
+    ("schedule", "steps", "one of one-cycle"), ("seed", "one", "integer")])
+def test_invalid_args_are_named(small, make_net, name, value, expected):
     small.args[name] = value
     with pytest.raises(UsageError, match=rf"model_utils\.args\.{name} must be .*{expected}"):
         small.evaluate_model(make_net())
@@ -275,33 +275,33 @@ def test_impossible_args_are_named(small, make_net, name, value, expected):
                                               " of model.fc1, model.fc2"),
     ({"target_operator": "fc1"}, "must be a submodule of this Net, got 'fc1'"),
     ({"target_operator": None}, "must be a submodule"),
-    ({"target_neuron": (16,)}, r"target_neuron \(16,\) is out of range: fc1 gives \(16,\) numbers.*0 to 15"),
+    ({"target_neuron": (16,)}, r"target_neuron \(16,\) is out of range: fc1 has shape \(16,\).*0 to 15"),
     ({"target_neuron": (-1,)}, "out of range"), ({"target_neuron": (1, 2)}, "out of range"),
-    ({"target_neuron": None}, "target_neuron must be whole numbers"), ({"target_neuron": ()}, "target_neuron must"),
+    ({"target_neuron": None}, "target_neuron must be integers"), ({"target_neuron": ()}, "target_neuron must"),
     ({"mode": "layer"}, "mode must be"), ({"mode": "class"}, "target_class must be a class from 0 to 2, got None"),
     ({"mode": "class", "target_class": 3}, "from 0 to 2, got 3"),
     ({"seed": "noise"}, "seed must be"), ({"seed": np.zeros((5, 5))}, r"seed must be .*\(1, 12, 10\)"),
 ])
-def test_impossible_targets_are_named(small, make_net, changes, expected):
+def test_invalid_targets_are_named(small, make_net, changes, expected):
     model = make_net()
     target = {"mode": "neuron", "target_operator": model.fc1, "target_neuron": (0,)} | changes
     with pytest.raises(UsageError, match=expected):
         small.generate_image(model, **target)
 
 
-def test_a_model_for_other_images(small):
+def test_a_model_for_other_image_sizes_is_named(small):
     with pytest.raises(UsageError, match=r"Sequential cannot take images of 1 x 12 x 10 .*set MU.imgsize and "
                                          "MU.train_loader"):
         small.train(nn.Sequential(nn.Flatten(), nn.Linear(3136, 3)))
 
 
-def test_a_loss_that_is_not_finite(small, make_net):
+def test_a_nonfinite_loss_is_named(small, make_net):
     small.args.update(optimizer="sgd", schedule="constant", lr=1e30)
-    with pytest.raises(TrainingError, match="not finite in epoch 1, by batch .*: set MU.args.lr to a smaller"):
+    with pytest.raises(TrainingError, match="not finite in epoch 1, at batch .*: set MU.args.lr to a smaller"):
         small.evaluate_model(make_net())
 
 
-def test_the_first_layer_tells_the_channels_where_no_loader_does(MU):
+def test_without_a_loader_the_first_layer_determines_the_channels(MU):
     MU.imgsize = (12, 10)
     assert MU.generate_image(nn.Sequential(nn.Flatten(), nn.Linear(360, 2)), target_class=0).shape == (12, 10, 3)
     with pytest.raises(UsageError, match=r"imgsize is \(12, 10\), but the first layer of Sequential takes 100 numbers"):

@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader, random_split
 
 import shiftscope.model_utils
-from shiftscope.course.placed import PlacedImages, PlacedLoader
+from shiftscope.course.loaders import PlacedImages, PlacedLoader
 from shiftscope.data.base import TensorImages
 from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
@@ -27,7 +27,7 @@ def test_an_item_is_a_normalized_canvas_and_its_label():
     assert int((image > 0).sum()) == 12
 
 
-def test_moving_images_are_placed_anew_at_each_access_and_repeat_with_the_seed():
+def test_moving_images_get_new_positions_and_repeat_with_the_seed():
     moving = PlacedImages(IMAGES, PLACE)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -38,7 +38,7 @@ def test_moving_images_are_placed_anew_at_each_access_and_repeat_with_the_seed()
     assert {column for _, column in places} == set(range(8))
 
 
-def test_fixed_images_keep_their_place_each_its_own():
+def test_each_fixed_image_keeps_its_position():
     fixed = PlacedImages(IMAGES, PLACE, moving=False)
     assert all(torch.equal(fixed[index][0], fixed[index][0]) for index in range(7))
     assert len({corner(fixed[index][0]) for index in range(7)}) > 3
@@ -51,7 +51,7 @@ def test_iterating_ends():
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_random_split_and_dataloader_take_it(workers):
+def test_random_split_and_dataloader_accept_the_dataset(workers):
     first, rest = random_split(PlacedImages(IMAGES, PLACE), [5, 2], torch.Generator().manual_seed(0))
     seen = []
     for part in (first, rest):
@@ -62,7 +62,7 @@ def test_random_split_and_dataloader_take_it(workers):
     assert sorted(seen) == list(range(7))
 
 
-def test_workers_do_not_repeat_their_places():
+def test_workers_do_not_repeat_positions():
     many = TensorImages(torch.full((40, 1, 4, 3), 255, dtype=torch.uint8), torch.zeros(40, dtype=torch.int64))
     loader = DataLoader(PlacedImages(many, PLACE), batch_size=20, num_workers=2)
     passes = [[corner(image) for images, _ in loader for image in images] for _ in range(2)]
@@ -81,14 +81,14 @@ def test_the_loader_yields_every_image_once_in_a_new_order():
     assert (len(loader), loader.batch_size) == (1, 7)
 
 
-def test_the_loader_in_order_labels_what_it_shows():
+def test_the_ordered_loader_yields_matching_labels():
     gray = TensorImages((torch.arange(1, 8) * 36).view(7, 1, 1, 1).expand(7, 1, 4, 3).to(torch.uint8), torch.arange(7))
     for images, labels in PlacedLoader(PlacedImages(gray, PLACE), lambda: 4, shuffle=False):
         brightest = (images.amax((1, 2, 3)) * 0.3081 + 0.1307) * 255
         assert torch.allclose(brightest, (labels + 1) * 36.0, atol=1e-3)
 
 
-def test_load_fashion_mnist_sets_the_state_at_once(MU, fashion_mnist_dir):
+def test_load_fashion_mnist_sets_the_state(MU, fashion_mnist_dir):
     MU.load_fashion_mnist(fashion_mnist_dir, imgsize=(40, 48))
     assert MU.imgsize == (40, 48)
     assert MU.class_names[1] == "Trouser"
@@ -101,9 +101,9 @@ def test_load_fashion_mnist_sets_the_state_at_once(MU, fashion_mnist_dir):
     assert len(next(iter(MU.test_loader))[1]) == 1000
 
 
-def test_a_canvas_too_small_is_said(MU, fashion_mnist_dir):
+def test_a_canvas_that_is_too_small_is_refused(MU, fashion_mnist_dir):
     with pytest.raises(UsageError, match="does not fit: it is 28 x 28, the canvas 20 x 56"):
         MU.load_fashion_mnist(fashion_mnist_dir, imgsize=(20, 56))
-    with pytest.raises(UsageError, match=r"imgsize must be two whole numbers above 0, \(height, width\), got 56"):
+    with pytest.raises(UsageError, match=r"imgsize must be two integers above 0, \(height, width\), got 56"):
         MU.load_fashion_mnist(fashion_mnist_dir, imgsize=56)
     assert shiftscope.model_utils.train_loader is None

@@ -29,7 +29,7 @@ def shiftscope(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def errors(text: str) -> list[str]:
-    """The lines that tell an error; whatever else stands there is not what a user should see."""
+    """The lines with errors."""
     return [line for line in text.splitlines() if line.startswith("error:") or "Traceback" in line or "[E" in line]
 
 
@@ -44,7 +44,7 @@ def checkpoint(tmp_path_factory) -> Path:
     return folder / "two/checkpoints/two-full-seed1"
 
 
-def test_two_processes_leave_one_checkpoint_that_loads(checkpoint):
+def test_two_processes_write_one_checkpoint_that_loads(checkpoint):
     assert sum(value.numel() for value in load(checkpoint).parameters()) > 300_000
     assert [part.name for part in checkpoint.parent.iterdir()] == ["two-full-seed1"]
 
@@ -61,7 +61,7 @@ def test_the_script_of_the_page_on_scale_runs(checkpoint, ranks, free_port, tmp_
     assert 0 <= worst < mean < 1
 
 
-def test_an_audit_by_two_processes_is_that_of_one(checkpoint, tmp_path, capsys):
+def test_an_audit_by_two_processes_equals_that_by_one(checkpoint, tmp_path, capsys):
     common = ["audit", str(checkpoint), "--limit", "40", "--engine", "brute", "--quiet"]
     done = shiftscope(*common, "--out", "two", "--devices", "2", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == "" and done.stdout.count("worst-case accuracy") == 1
@@ -71,9 +71,9 @@ def test_an_audit_by_two_processes_is_that_of_one(checkpoint, tmp_path, capsys):
     assert two.accuracy_map.tolist() == one.accuracy_map.tolist() and two.intervals == one.intervals
 
 
-def test_what_cannot_be_sent_is_said_before_anything_is_sent():
+def test_arguments_that_cannot_be_sent_are_refused_before_sending():
     team = Team(Group(rank=0, size=2), HashStore(), None)
-    with pytest.raises(UsageError, match="shown cannot be shared among processes.*define models and functions at the"):
+    with pytest.raises(UsageError, match="shown cannot be shared among processes.*define models and functions at"):
         team.lead(shown, {"what": lambda: 3}, ())
 
 
@@ -84,16 +84,16 @@ def shown(what):
 LINE = ["-m", "shiftscope", *TRAIN, "--epochs", "1", "--quiet", "--out", "run"]
 
 
-def test_processes_with_other_arguments_are_refused_by_all_and_once(ranks, free_port, tmp_path):
+def test_different_arguments_are_refused_by_all_and_reported_once(ranks, free_port, tmp_path):
     ranks.start(LINE, [*LINE, "--batch-size", "50"], port=free_port)
     ends = ranks.ends()
     assert [code for code, _, _ in ends] == [2, 2]
     said = [line for _, _, text in ends for line in errors(text)]
-    assert len(said) == 1 and "process 1 was given" in said[0] and "--batch-size 50" in said[0]
+    assert len(said) == 1 and "process 1 was started as" in said[0] and "--batch-size 50" in said[0]
     assert not (tmp_path / "run").exists()
 
 
-def test_processes_of_other_versions_are_refused(ranks, free_port, tmp_path):
+def test_different_versions_are_refused(ranks, free_port, tmp_path):
     (tmp_path / "older.py").write_text(
         "import sys, shiftscope, shiftscope.cli\n"
         "shiftscope.__version__ = '0.0.1'\n"
@@ -105,7 +105,7 @@ def test_processes_of_other_versions_are_refused(ranks, free_port, tmp_path):
     assert len(said) == 1 and "process 1 runs shiftscope 0.0.1" in said[0] and "install the same versions" in said[0]
 
 
-def test_another_number_of_devices_than_were_started_is_refused(ranks, free_port):
+def test_devices_must_equal_the_number_of_started_processes(ranks, free_port):
     ranks.start(*[[*LINE, "--devices", "3"]] * 2, port=free_port)
     ends = ranks.ends()
     said = [line for _, _, text in ends for line in errors(text)]
@@ -123,7 +123,7 @@ def test_a_port_in_use_is_named(ranks, free_port):
     assert f"the port of 127.0.0.1:{free_port} is in use" in first[2] and "MASTER_PORT" in first[2]
 
 
-def test_an_error_that_arises_in_one_process_alone_ends_both_and_is_told_once(ranks, free_port, tmp_path):
+def test_an_error_in_one_process_ends_both_and_is_reported_once(ranks, free_port, tmp_path):
     (tmp_path / "broken.py").write_text(
         "import sys\n"
         "import shiftscope.data.base as base\n"
@@ -139,7 +139,7 @@ def test_an_error_that_arises_in_one_process_alone_ends_both_and_is_told_once(ra
     assert [line for _, _, text in ends for line in errors(text)] == ["error: the disk of this process is broken"]
 
 
-def test_processes_are_in_step_after_an_error_that_arises_in_all(ranks, free_port, tmp_path):
+def test_processes_stay_in_step_after_an_error_in_all(ranks, free_port, tmp_path):
     (tmp_path / "goes_on.py").write_text(
         "import sys\n"
         "import shiftscope\n"
@@ -160,8 +160,8 @@ def test_processes_are_in_step_after_an_error_that_arises_in_all(ranks, free_por
     ranks.start(["goes_on.py"], ["goes_on.py"], port=free_port)
     (code, printed, said), second = ranks.ends()
     assert code == second[0] == 0 and said == second[1] == second[2] == ""
-    assert printed.splitlines() == ["batch_size must be at least the number of processes, 2, each of which takes a part"
-                                    " of every batch, got 1", "40"]
+    assert printed.splitlines() == ["batch_size must be at least the number of processes, 2, each of which computes"
+                                    " a part of every batch, got 1", "40"]
 
 
 @pytest.mark.parametrize("variables, line, expected", [
@@ -169,7 +169,7 @@ def test_processes_are_in_step_after_an_error_that_arises_in_all(ranks, free_por
     ({"RANK": "0", "WORLD_SIZE": "many"}, [], "the variable WORLD_SIZE must be an integer of at least 1"),
     ({"RANK": "0", "WORLD_SIZE": "2"}, [], "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT must be those that torchrun"),
 ])
-def test_settings_that_cannot_be(variables, line, expected, monkeypatch, capsys):
+def test_invalid_settings_are_refused(variables, line, expected, monkeypatch, capsys):
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -179,7 +179,7 @@ def test_settings_that_cannot_be(variables, line, expected, monkeypatch, capsys)
     assert expected in said and len(said.splitlines()) == 1
 
 
-def test_torchrun_sets_variables_of_a_group_of_one_as_well(monkeypatch, tmp_path, capsys):
+def test_torchrun_with_one_process_runs_alone(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert main([*TRAIN, "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]) == 0

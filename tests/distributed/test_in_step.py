@@ -34,14 +34,14 @@ def one(worker, tmp_path_factory) -> dict[str, np.ndarray]:
     return worker["everything"](tmp_path_factory.mktemp("one"))
 
 
-def test_all_processes_get_the_same(two):
+def test_all_processes_get_the_same_results(two):
     first, second = two[1]
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
 @pytest.mark.parametrize("part", ["brute", "dense", "orbit", "evaluation"])
-def test_what_is_counted_is_equal_to_the_last_count(two, one, part):
+def test_counts_are_equal_exactly(two, one, part):
     names = [name for name in one if name.startswith(f"{part}.")]
     assert len(names) >= 2
     for name in names:
@@ -52,7 +52,7 @@ def test_what_is_counted_is_equal_to_the_last_count(two, one, part):
             np.testing.assert_array_equal(two_say, one_says, err_msg=name)
 
 
-def test_the_audits_were_those_that_were_meant(one):
+def test_the_audits_use_the_expected_engines(one):
     assert [str(one[f"{part}.engine"]) for part in ("brute", "dense", "orbit")] == ["brute", "dense", "dense"]
     assert one["brute.predictions"].shape == (300, 42) and len(np.unique(one["brute.predictions"])) == 4
     assert (one["orbit.predictions"] == one["orbit.predictions"][:, :1]).all()
@@ -60,26 +60,26 @@ def test_the_audits_were_those_that_were_meant(one):
 
 
 @pytest.mark.parametrize("part", ["train", "stream"])
-def test_a_training_takes_the_same_way_to_rounding(two, one, part):
+def test_trainings_are_equal_to_rounding(two, one, part):
     both = two[1][0]
     np.testing.assert_allclose(both[f"{part}.weights"], one[f"{part}.weights"], rtol=0, atol=2e-5)
     np.testing.assert_allclose(both[f"{part}.history"][:, 0], one[f"{part}.history"][:, 0], rtol=1e-5)
     np.testing.assert_array_equal(both[f"{part}.history"][:, 1:], one[f"{part}.history"][:, 1:])
 
 
-def test_pictures_are_shared_by_chunks(two, one):
+def test_images_are_shared_by_chunks(two, one):
     assert one["synthesis.images"].shape == (6, 1, 14, 13)
     np.testing.assert_allclose(two[1][0]["synthesis.images"], one["synthesis.images"], atol=1e-5)
 
 
-def test_an_audit_that_one_process_is_asked_to_stop_stops_in_all_with_whole_rounds(two, one):
+def test_a_stop_request_to_one_process_stops_the_audit_in_all(two, one):
     found = two[1][0]
     images, partial = found["stopped.images"]
     assert partial and 0 < images < 300
     np.testing.assert_array_equal(found["stopped.predictions"], one["brute.predictions"][:images])
 
 
-def test_a_training_pauses_in_all_when_the_time_of_one_is_up(two):
+def test_a_time_limit_in_one_process_pauses_the_training_in_all(two):
     assert [int(found["basics.paused"]) for found in two[1]] == [0, 0]
 
 
@@ -87,12 +87,12 @@ def test_an_error_of_the_first_process_is_raised_by_all(two):
     assert [str(found["basics.refused"]) for found in two[1]] == ["refused by process 0"] * 2
 
 
-def test_sums_and_lists_are_of_both(two, one):
+def test_sums_and_lists_cover_both_processes(two, one):
     assert two[1][1]["basics.total"].tolist() == [2, 20] and one["basics.total"].tolist() == [1, 10]
     assert two[1][1]["basics.gathered"].tolist() == ["r0", "r1"] and one["basics.gathered"].tolist() == ["r0"]
 
 
-def test_one_process_goes_on_where_two_ended(two, worker):
+def test_one_process_resumes_the_training_of_two(two, worker):
     """The state is whole: with more epochs asked for, nothing of the first ones is done again."""
     again = worker["trained"](worker["DATA"], two[0] / "indexed")
     np.testing.assert_array_equal(again["weights"], two[1][0]["train.weights"])

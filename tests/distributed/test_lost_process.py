@@ -65,7 +65,7 @@ def epochs_done(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_all_end_soon_with_one_message_and_the_state_stands(tmp_path, victim):
+def test_all_end_soon_with_one_message_and_the_state_is_kept(tmp_path, victim):
     with training(["-m", "shiftscope", *TRAIN, "--devices", "2"], tmp_path) as launcher:
         ranks = ranks_of(launcher.pid)
         os.kill(ranks[victim], signal.SIGKILL)
@@ -74,14 +74,14 @@ def test_all_end_soon_with_one_message_and_the_state_stands(tmp_path, victim):
         assert time.monotonic() - killed < 30
     assert launcher.returncode == 5
     assert said.splitlines() == [
-        f"error: process {victim + 1} of 2 was ended by SIGKILL, perhaps for want of memory, and the others were ended "
-        "with it; checkpoints and results that were saved before stand: start the command again, with --resume where "
-        "it has that"]
+        f"error: process {victim + 1} of 2 was ended by SIGKILL, possibly because memory ran out, and the others were "
+        "ended with it; saved checkpoints and results are kept: run the command again, with --resume if it has that "
+        "option"]
     assert not any(Path(f"/proc/{one}").exists() for one in ranks)
     assert epochs_done(tmp_path) >= 1
 
 
-def test_under_torchrun_a_process_that_is_left_says_it(tmp_path):
+def test_under_torchrun_a_remaining_process_reports_the_loss(tmp_path):
     with training(BY_TORCHRUN, tmp_path) as torchrun:
         os.kill(ranks_of(torchrun.pid)[1], signal.SIGKILL)
         killed = time.monotonic()
@@ -93,7 +93,7 @@ def test_under_torchrun_a_process_that_is_left_says_it(tmp_path):
     assert epochs_done(tmp_path) >= 1
 
 
-def test_ctrl_c_saves_and_one_process_goes_on(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_saves_and_one_process_resumes(tmp_path, monkeypatch, capsys):
     with training(["-m", "shiftscope", *TRAIN, "--devices", "2"], tmp_path) as launcher:
         launcher.send_signal(signal.SIGINT)
         printed, said = launcher.communicate(timeout=60)

@@ -269,7 +269,7 @@ META = {"all": "meta device", "save": "holds no numbers"}
 REWRITES = ("repair-blur", "repair-polyphase")
 GRAPH = (*REWRITES, "repair-phase-average")
 REPAIRS = "repair-placement-average repair-recenter repair-blur repair-polyphase repair-phase-average"
-NO_WEIGHTS = {"train": "has no parameters that may change"}
+NO_WEIGHTS = {"train": "has no trainable parameters"}
 SCRIPT = dict.fromkeys(GRAPH, "it is TorchScript") | {"onnx": "is TorchScript"}
 NO_GRADIENT = {"visualize": "does not depend on the image", "attribute": "does not depend on the pixels",
                "train": "have no gradient by its weights"}

@@ -5,7 +5,7 @@ from shiftscope.data.base import Dataset, TensorImages
 
 
 def bright_spot(count: int, seed: int) -> TensorImages:
-    """Images of 8 x 8 whose class is the quadrant of the brightest spot: easy, and no two alike."""
+    """Images of 8 x 8 whose class is the quadrant of the brightest spot: easy, and all different."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 90, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
     labels = torch.arange(count) % 4

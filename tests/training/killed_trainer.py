@@ -1,4 +1,4 @@
-"""Trains in processes of their own, each of which may be killed with SIGKILL at its n-th write, fsync or rename.
+"""Trains in separate processes, each of which may be killed with SIGKILL at its n-th write, fsync or rename.
 
 Usage: killed_trainer.py NPZ_FILE, then lines "OUT_FOLDER KILL_AT" on standard input (KILL_AT 0: never). For each, it
 prints the process's number, then "STATUS CALLS": minus the signal or the exit code, and how many such calls there were.

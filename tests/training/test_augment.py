@@ -5,7 +5,7 @@ from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
 from shiftscope.settings import PRESETS, RECIPES, TrainSettings
 from shiftscope.training import train
-from shiftscope.training.augment import AREA, ASPECT, erased, mirrored
+from shiftscope.training.augment import AREA, ASPECT, random_erase, random_mirror
 
 INDICES = torch.arange(4000)
 
@@ -15,9 +15,9 @@ def pictures(count: int, size: tuple[int, int] = (9, 12), channels: int = 1) -> 
     return torch.randint(0, 256, (count, channels, *size), dtype=torch.uint8, generator=generator)
 
 
-def test_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them():
+def test_half_of_the_images_are_mirrored_and_the_rest_unchanged():
     images = pictures(len(INDICES), channels=3)
-    found = mirrored(images, INDICES, seed=1, epoch=0)
+    found = random_mirror(images, INDICES, seed=1, epoch=0)
     turned = (found == images.flip(3)).flatten(1).all(1)
     same = (found == images).flatten(1).all(1)
     assert (turned ^ same).all()
@@ -25,9 +25,9 @@ def test_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them():
 
 
 @pytest.mark.parametrize("change", [
-    lambda images, indices, **when: mirrored(images, indices, **when),
-    lambda images, indices, **when: erased(images, indices, share=0.5, **when)])
-def test_what_becomes_of_an_image_depends_on_seed_epoch_and_its_number_alone(change):
+    lambda images, indices, **when: random_mirror(images, indices, **when),
+    lambda images, indices, **when: random_erase(images, indices, fraction=0.5, **when)])
+def test_augmentation_depends_on_seed_epoch_and_index_only(change):
     images = pictures(50)
     whole = change(images, INDICES[:50], seed=4, epoch=2)
     parts = [change(images[k:k + 7], INDICES[:50][k:k + 7], seed=4, epoch=2) for k in range(0, 50, 7)]
@@ -38,10 +38,10 @@ def test_what_becomes_of_an_image_depends_on_seed_epoch_and_its_number_alone(cha
     assert not torch.equal(whole, change(images, INDICES[:50], seed=5, epoch=2))
 
 
-def test_a_share_of_the_images_loses_one_rectangle_within_the_paper_s_bounds():
+def test_a_fraction_of_the_images_gets_one_rectangle_within_the_published_bounds():
     h, w = 28, 28
     images = torch.zeros(len(INDICES), 1, h, w, dtype=torch.uint8)
-    found = erased(images, INDICES, share=0.4, seed=0, epoch=0)
+    found = random_erase(images, INDICES, fraction=0.4, seed=0, epoch=0)
     changed = found.flatten(1).bool().any(1)
     assert abs(changed.double().mean().item() - 0.4) < 0.04
     rows, columns = found.bool().any(3).sum(2).flatten()[changed], found.bool().any(2).sum(2).flatten()[changed]
@@ -55,13 +55,13 @@ def test_a_share_of_the_images_loses_one_rectangle_within_the_paper_s_bounds():
     assert middle[14, 14] > middle[0, 0] > 0  # every pixel may be hit, those of the middle more often
 
 
-def test_erasing_nothing_and_everything():
+def test_erase_fractions_of_0_and_1():
     images = pictures(40)
-    assert torch.equal(erased(images, INDICES[:40], share=0, seed=0, epoch=0), images)
-    assert (erased(images, INDICES[:40], share=1, seed=0, epoch=0) != images).flatten(1).any(1).all()
+    assert torch.equal(random_erase(images, INDICES[:40], fraction=0, seed=0, epoch=0), images)
+    assert (random_erase(images, INDICES[:40], fraction=1, seed=0, epoch=0) != images).flatten(1).any(1).all()
 
 
-def test_a_training_with_augmentation_repeats_bit_for_bit_and_differs_from_one_without(spots):
+def test_training_with_augmentation_is_reproducible(spots):
     place = Placement(image=(8, 8), canvas=(12, 12))
 
     def weights(**changes):
@@ -75,7 +75,7 @@ def test_a_training_with_augmentation_repeats_bit_for_bit_and_differs_from_one_w
     assert all(not torch.equal(plain, weights(**changes)) for changes in ({"mirror": True}, {"erase": 0.5}))
 
 
-def test_presets_fill_in_what_is_left_open():
+def test_presets_fill_in_open_settings():
     settings = TrainSettings(preset="best", epochs=3).resolve("recentered")
     assert (settings.epochs, settings.erase) == (3, PRESETS["best"]["recentered"].erase)
     assert TrainSettings(preset="quick").resolve("invariant").epochs == PRESETS["quick"]["invariant"].epochs
@@ -87,11 +87,11 @@ def test_presets_fill_in_what_is_left_open():
     ({"erase": 1.5}, "erase must be a share from 0 to 1, got 1.5"),
     ({"erase": float("nan")}, "erase must be a share from 0 to 1, got nan"),
     ({"preset": "slow"}, "preset must be default, quick or best, got 'slow'")])
-def test_wrong_settings_are_named(changes, message):
+def test_invalid_settings_are_named(changes, message):
     with pytest.raises(UsageError, match=message):
         TrainSettings(**changes)
 
 
-def test_a_preset_that_a_model_lacks_says_which_have_one():
+def test_a_missing_preset_lists_the_models_that_have_it():
     with pytest.raises(UsageError, match="preset 'quick' has no recipe for two-full: .* recentered, invariant"):
         TrainSettings(preset="quick").resolve("two-full")

@@ -16,7 +16,7 @@ PLACE = Placement(image=(8, 8), canvas=(16, 16))
 
 @pytest.fixture(autouse=True)
 def fresh():
-    """What other tests compiled, or failed to, is forgotten."""
+    """Forget what other tests compiled."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
 
@@ -30,7 +30,7 @@ def trained(spots, **changes):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
 @pytest.mark.skipif(" " in torch.__file__, reason="torch.compile does not quote its own path, which has a space here")
-def test_a_compiled_training_takes_the_same_way(spots):
+def test_compiled_training_equals_eager_training_to_rounding(spots):
     (plain, slow), (compiled, fast) = trained(spots), trained(spots, compile=True)
     assert fast.settings["plan"]["compiled"] and fast.notes == [] and not slow.settings["plan"]["compiled"]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
@@ -40,7 +40,7 @@ def test_a_compiled_training_takes_the_same_way(spots):
     assert fast.history[-1]["train_loss"] == pytest.approx(slow.history[-1]["train_loss"], rel=1e-4)
 
 
-def test_what_does_not_compile_is_trained_as_it_is(spots, monkeypatch):
+def test_a_model_that_does_not_compile_is_trained_without_compilation(spots, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("no compiler here")
 
@@ -48,5 +48,5 @@ def test_what_does_not_compile_is_trained_as_it_is(spots, monkeypatch):
     (plain, _), (compiled, found) = trained(spots), trained(spots, compile=True)
     assert found.epochs == 2 and not found.settings["plan"]["compiled"]
     assert found.notes == ["the model could not be compiled (BackendCompilerFailed: backend='inductor' raised: "
-                           "RuntimeError: no compiler here); it is trained as it is"]
+                           "RuntimeError: no compiler here); it is trained without compilation"]
     assert all(value.equal(compiled.state_dict()[name]) for name, value in plain.state_dict().items())

@@ -1,4 +1,4 @@
-"""Real kill -9 of real processes: whatever the moment, resuming ends with the weights of an uninterrupted training."""
+"""Processes are killed with SIGKILL at any moment: resuming gives the weights of an uninterrupted training."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 
 class Trainers:
-    """Runs trainings, each in a process of its own."""
+    """Runs each training in a separate process."""
 
     def __init__(self, data: Path):
         self.server = subprocess.Popen([sys.executable, str(TRAINER), str(data)], stdin=subprocess.PIPE,
@@ -51,7 +51,7 @@ class Trainers:
 
 
 def outcome(out: Path) -> tuple[str, list[dict], list[dict]]:
-    """SHA-256 of the weights, history in the metrics, lines of the log but for the times in them."""
+    """SHA-256 of the weights, history in the metrics, lines of the log without times."""
     weights = (out / "checkpoints" / "two-conv-seed7" / "model.safetensors").read_bytes()
     history = json.loads((out / "metrics.json").read_text())["models"][0]["history"]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

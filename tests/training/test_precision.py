@@ -8,7 +8,7 @@ from shiftscope.models import InvariantNet, TwoConvTwoFullNet, TwoFullNet
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
 from shiftscope.training import plan, train
-from shiftscope.training.small_canvas import small_placement
+from shiftscope.training.augment import small_placement
 
 PLACE = Placement(image=(8, 8), canvas=(16, 16))
 SETTINGS = TrainSettings(epochs=6, batch_size=40, learning_rate=5e-3)
@@ -16,7 +16,7 @@ SETTINGS = TrainSettings(epochs=6, batch_size=40, learning_rate=5e-3)
 
 @pytest.fixture(autouse=True)
 def able(monkeypatch):
-    monkeypatch.setattr(plan, "multiplies_bfloat16", lambda: True)  # others imitate it: slow, and the same
+    monkeypatch.setattr(plan, "has_bfloat16_instructions", lambda: True)  # others imitate it: slow, and the same
 
 
 def trained(model, spots, **changes):
@@ -25,7 +25,7 @@ def trained(model, spots, **changes):
 
 @pytest.mark.parametrize("make", [lambda: TwoFullNet(canvas=(16, 16), classes=4),
                                   lambda: TwoConvTwoFullNet(canvas=(16, 16), classes=4, dropout=0.0)])
-def test_bfloat16_learns_as_float32_does_and_leaves_float32_weights(make, spots):
+def test_bfloat16_learns_like_float32_and_keeps_float32_weights(make, spots):
     results = {}
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)
@@ -39,7 +39,7 @@ def test_bfloat16_learns_as_float32_does_and_leaves_float32_weights(make, spots)
 
 
 class Whole(nn.Module):
-    """Insists on float32 inside, as hand-written kernels do."""
+    """Requires float32 inside, like custom kernels."""
 
     def __init__(self):
         super().__init__()
@@ -52,14 +52,14 @@ class Whole(nn.Module):
         return F.log_softmax(x, 1)
 
 
-def test_a_model_that_raises_in_bfloat16_falls_back_and_says_so(spots):
+def test_a_model_that_raises_in_bfloat16_is_trained_in_float32_with_a_note(spots):
     result = trained(Whole(), spots, precision="bfloat16", epochs=1)
     assert result.settings["plan"]["precision"] == "float32"
     assert "the model raises in bfloat16; it is trained in float32" in result.notes
 
 
-def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(spots, monkeypatch):
-    monkeypatch.setattr(plan, "multiplies_bfloat16", lambda: False)
+def test_a_processor_without_bfloat16_trains_in_float32_with_a_note(spots, monkeypatch):
+    monkeypatch.setattr(plan, "has_bfloat16_instructions", lambda: False)
     model = InvariantNet(canvas=(16, 16), classes=4, widths=(4, 6))
     result = train(model, spots, placement=PLACE, settings=TrainSettings(epochs=1, batch_size=130), name="invariant")
     assert result.settings["precision"] == "bfloat16"  # of its recipe
@@ -67,12 +67,12 @@ def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(spots, monke
     assert any("no instructions for bfloat16" in note and "trained in float32" in note for note in result.notes)
 
 
-def test_an_unknown_precision_is_named():
+def test_unknown_precision_is_named():
     with pytest.raises(UsageError, match="precision must be float32, tf32 or bfloat16, got 'half'"):
         TrainSettings(precision="half")
 
 
-def test_a_small_canvas_holds_the_image_and_little_more():
+def test_the_small_canvas_is_slightly_larger_than_the_image():
     assert small_placement(Placement(image=(28, 28), canvas=(56, 56))).canvas == (32, 32)
     assert small_placement(Placement(image=(29, 20), canvas=(64, 56), mode="circular")).count == 1
     whole = Placement(image=(28, 28), canvas=(30, 56))
@@ -81,7 +81,7 @@ def test_a_small_canvas_holds_the_image_and_little_more():
     assert small_placement(crop) is crop
 
 
-def test_the_first_epochs_lie_on_the_small_canvas_and_the_last_on_the_whole_one(spots):
+def test_only_the_first_epochs_use_the_small_canvas(spots):
     model, seen = InvariantNet(canvas=(16, 16), classes=4, widths=(4, 6)), []
     model.trunk.register_forward_pre_hook(
         lambda module, given: seen.append(tuple(given[0].shape[2:])) if module.training else None)
@@ -90,25 +90,25 @@ def test_the_first_epochs_lie_on_the_small_canvas_and_the_last_on_the_whole_one(
     assert seen == [(16, 16)] * 4 + [(24, 24)] * 4
 
 
-def test_a_model_of_one_canvas_cannot_be_trained_on_a_smaller_one(spots):
-    with pytest.raises(UsageError, match="built for images of 1 x 24 x 24"):
+def test_a_model_with_a_fixed_canvas_is_not_trained_on_a_smaller_one(spots):
+    with pytest.raises(UsageError, match="built for pictures of 1 x 24 x 24"):
         train(TwoFullNet(canvas=(24, 24), classes=4), spots, placement=Placement(image=(8, 8), canvas=(24, 24)),
               settings=TrainSettings(epochs=2, small_canvas=0.5))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
-def test_a_share_of_epochs_out_of_range_is_named(share):
+def test_an_epoch_fraction_out_of_range_is_named(share):
     with pytest.raises(UsageError, match="small_canvas must be a share of the epochs, at least 0 and below 1"):
         TrainSettings(small_canvas=share)
 
 
-def test_tf32_is_said_to_be_for_gpus_elsewhere(spots):
+def test_tf32_without_a_gpu_is_noted(spots):
     result = trained(Whole(), spots, precision="tf32", epochs=1)
     assert result.settings["plan"]["precision"] == "float32"
     assert result.notes == ["tf32 is a mode of NVIDIA GPUs, the model is on cpu: it is trained in float32"]
 
 
-def test_tf32_is_allowed_within_a_training_and_no_longer(monkeypatch, spots):
+def test_tf32_is_allowed_only_during_training(monkeypatch, spots):
     seen = []
 
     class Looking(Whole):

@@ -1,4 +1,4 @@
-"""The benchmarks that train by the plain loop, and that listen to the time left."""
+"""The benchmarks that train by the plain loop."""
 
 import importlib.util
 import json
@@ -10,7 +10,6 @@ from torch import nn
 
 from shiftscope.models import build_model
 from shiftscope.placement import Placement
-from shiftscope.progress import Pace
 from shiftscope.settings import TrainSettings
 from shiftscope.training import train
 
@@ -48,7 +47,7 @@ def test_the_plain_loop_follows_the_recipe_of_the_fast_path(same_accuracy, name,
     assert (fast.fc2.weight - before).abs().max() > 1e-3
 
 
-def test_accuracy_is_that_of_the_placements_drawn(same_accuracy, spots):
+def test_accuracy_is_measured_at_the_sampled_placements(same_accuracy, spots):
     class Corner(nn.Module):
         """Says class 0 where the top left quarter of the canvas is not empty, else class 3."""
 
@@ -64,7 +63,7 @@ def test_accuracy_is_that_of_the_placements_drawn(same_accuracy, spots):
     assert same_accuracy.plain_accuracy(Corner(), images, labels, PLACE) == pytest.approx(expected)
 
 
-def test_a_benchmark_that_was_cut_off_goes_on_where_it_was(same_accuracy, spots, tmp_path, monkeypatch):
+def test_an_interrupted_benchmark_resumes(same_accuracy, spots, tmp_path, monkeypatch):
     ran = []
 
     def run_path(path, name, data, settings):
@@ -86,35 +85,10 @@ def test_a_benchmark_that_was_cut_off_goes_on_where_it_was(same_accuracy, spots,
     assert ran == [("plain", 0), ("fast", 1), ("plain", 1)]
 
 
-def test_means_further_apart_than_the_spread_are_called_so(same_accuracy):
+def test_a_difference_larger_than_the_spread_fails(same_accuracy):
     def records(*pairs):
         return [{"fast": {"accuracy": fast}, "plain": {"accuracy": plain}} for fast, plain in pairs]
 
     assert same_accuracy.verdict(records((0.70, 0.71), (0.72, 0.73)))[1]
     sentence, within = same_accuracy.verdict(records((0.70, 0.75), (0.71, 0.76)))
     assert not within and sentence.endswith("means 5.00 points apart")
-
-
-def test_the_time_left_is_held_against_what_the_rest_took():
-    time_left = load_script("time_left")
-    heard = time_left.Heard("train x", Pace(100))
-    heard.said = [(0.1, 2.0, 18.0), (0.3, 6.0, 14.0), (0.6, 12.0, 8.0), (0.8, 20.0, 5.0)]
-    heard.forecast, heard.seconds = (3.0, 20.0), 25.0
-    found = {one["at"]: one for one in heard.estimates()}
-    assert list(found) == ["forecast", "first line", "25 %", "50 %", "75 %"]
-    assert found["forecast"]["error"] == round(20 / 22 - 1, 4)
-    assert found["first line"] == found["25 %"] | {"at": "first line"}
-    assert found["50 %"] == {"at": "50 %", "seconds": 12.0, "left": 8.0, "truly_left": 13.0, "predicted_total": 20.0,
-                             "error": round(8 / 13 - 1, 4)}
-    assert found["75 %"]["error"] == 0.0
-
-
-def test_a_forecast_is_heard_in_its_own_task():
-    time_left = load_script("time_left")
-    listener = time_left.Listener()
-    task = listener.task("train two-conv", 100)
-    listener.note("train two-full: about 0:24 min for 30 epochs, 429 MiB of memory")
-    listener.note("audit of something: about 0:24")
-    assert task.forecast is None
-    listener.note("train two-conv: about 1:02:16 h for 10 epochs, 525 MiB of memory")
-    assert task.forecast[1] == 3736.0

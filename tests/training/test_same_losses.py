@@ -1,4 +1,4 @@
-"""The fast path of training computes what a plain loop over whole canvases computes."""
+"""The fast training path gives the same losses as a plain loop over whole canvases."""
 
 import importlib.util
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Time told before, and time that is limited."""
+"""The time limit of a training."""
 
 import json
 
@@ -14,8 +14,8 @@ from shiftscope.models import build_model
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import TrainSettings
-from shiftscope.training import clock, train
-from shiftscope.training.clock import Clock, Forecast
+from shiftscope.training import stopping, train
+from shiftscope.training.stopping import Clock
 
 PLACE = Placement(image=(8, 8), canvas=(20, 20))
 SETTINGS = TrainSettings(epochs=2, batch_size=50, seed=1)
@@ -31,7 +31,7 @@ def limited(seconds):
 
 
 class Notes(SilentProgress):
-    """Keeps what is said."""
+    """Collects notes."""
 
     def __init__(self):
         self.said = []
@@ -40,7 +40,7 @@ class Notes(SilentProgress):
         self.said.append(message)
 
 
-def test_a_limit_shorter_than_a_step_does_one_step_a_call_and_resumes_to_the_bit(spots, tmp_path):
+def test_a_limit_shorter_than_a_step_allows_one_step_per_call_and_resumes_exactly(spots, tmp_path):
     expected = train(convnet(), spots, placement=PLACE, settings=SETTINGS, folder=tmp_path / "whole")
     calls, result, notes = 0, None, Notes()
     while result is None or result.epochs < 2:
@@ -51,17 +51,17 @@ def test_a_limit_shorter_than_a_step_does_one_step_a_call_and_resumes_to_the_bit
     assert result.history == expected.history
     assert (tmp_path / "parts" / "model.safetensors").read_bytes() == \
         (tmp_path / "whole" / "model.safetensors").read_bytes()
-    assert "as --max-time asks, in epoch 1 of 2, after step 1 of 5; saved in" in notes.said[0]
+    assert "(--max-time) in epoch 1 of 2, after step 1 of 5; saved in" in notes.said[0]
     assert "--resume" in notes.said[0] and len(notes.said) == 9
 
 
-def test_a_paused_training_says_so_in_its_result(spots):
+def test_a_paused_training_has_a_note_in_its_result(spots):
     result = train(convnet(), spots, placement=PLACE, settings=limited(1e-9))
     assert result.epochs == 0 and result.history == [] and result.images_per_second > 0
-    assert result.notes[-1].endswith("nothing was saved, for no folder was given")
+    assert result.notes[-1].endswith("nothing was saved because no folder was given")
 
 
-def test_a_limit_that_is_not_reached_changes_nothing(spots, tmp_path):
+def test_an_unreached_limit_has_no_effect(spots, tmp_path):
     plain = train(convnet(), spots, placement=PLACE, settings=SETTINGS)
     free = train(convnet(), spots, placement=PLACE, settings=limited(1000), folder=tmp_path)
     assert plain.history == free.history and plain.settings == free.settings and free.notes == []
@@ -73,14 +73,14 @@ def test_a_limit_must_be_a_time(value):
         TrainSettings(max_time=value)
 
 
-def test_fewer_images_than_a_batch_are_one_step_an_epoch(spots):
+def test_fewer_images_than_a_batch_give_one_step_per_epoch(spots):
     settings = TrainSettings(epochs=2, batch_size=1000, validation=0)
     result = train(convnet(), spots.limit(7), placement=PLACE, settings=settings)
     assert result.train_images == 7 and result.epochs == 2
 
 
 class FakeTime:
-    """A clock that steps take from: the k-th of them takes `seconds[k]`."""
+    """A clock that tests set."""
 
     def __init__(self):
         self.now = 100.0
@@ -92,32 +92,8 @@ class FakeTime:
 @pytest.fixture
 def fake(monkeypatch):
     time = FakeTime()
-    monkeypatch.setattr(clock, "time", time)
+    monkeypatch.setattr(stopping, "time", time)
     return time
-
-
-def steps_of(forecast, fake, seconds):
-    said = []
-    for each in seconds:
-        fake.now += each
-        said.append(forecast.step())
-    return said
-
-
-def test_the_forecast_leaves_out_the_warm_up_and_speaks_once(fake):
-    forecast = Forecast(1000, 10, 0.09, CPU)
-    said = steps_of(forecast, fake, [9.0, 5.0, 2.0] + [0.5] * 50)
-    (sentence,) = [line for line in said if line is not None]
-    assert said.index(sentence) == 6  # three of warm-up, then two seconds
-    left = (1000 - 7) * 0.5 * 1.03
-    assert sentence.startswith(f"about {int(left) // 60}:{round(left) % 60:02} min for 10 epochs, ")
-    assert sentence.endswith("MiB of memory")
-
-
-def test_the_forecast_keeps_silent_where_it_is_short_and_names_hours(fake):
-    assert set(steps_of(Forecast(30, 1, 0.0, CPU), fake, [0.2] * 30)) == {None}
-    said = [line for line in steps_of(Forecast(10_000, 1, 0.0, CPU), fake, [2.0] * 8) if line]
-    assert said[0].startswith("about 5:33:08 h for 1 epoch,")
 
 
 def test_a_clock_without_limit_is_never_up(fake):
@@ -127,12 +103,12 @@ def test_a_clock_without_limit_is_never_up(fake):
 
 
 @pytest.mark.parametrize("text, seconds", [("90s", 90), ("10m", 600), ("10 min", 600), ("1.5h", 5400), ("45", 45)])
-def test_times_are_typed_with_their_unit(text, seconds):
+def test_times_have_a_unit(text, seconds):
     assert parse_time(float, [Token(value=text)]) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "ten", "10x", "-5m", "0", "0s", "1:30", "10m30", "inf", "nan"])
-def test_a_time_that_is_none_is_told_so(text):
+def test_invalid_times_are_refused(text):
     with pytest.raises(UsageError, match="max-time must be a time above 0 as in 90s, 10m or 1.5h, got "):
         parse_time(float, [Token(value=text)])
 
@@ -147,7 +123,7 @@ def test_the_command_pauses_with_exit_code_0_and_resumes_under_another_limit(tmp
     assert main([*line, "--max-time", "0.000001s"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["epochs"] == 1  # 32 images are one step an epoch
-    assert "as --max-time asks" in shown.err and "Traceback" not in shown.err
+    assert "(--max-time)" in shown.err and "Traceback" not in shown.err
     assert main([*line, "--max-time", "1h", "--resume"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 2
     assert main([*line, "--max-time", "soon", "--overwrite"]) == 2

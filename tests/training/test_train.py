@@ -13,8 +13,8 @@ from shiftscope.models import TwoConvTwoFullNet, build_model
 from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
 from shiftscope.training import StopFlag, train
+from shiftscope.training.optimization import learning_rate
 from shiftscope.training.plan import choose_plan
-from shiftscope.training.schedule import learning_rate
 
 PLACE = Placement(image=(8, 8), canvas=(20, 20))
 QUICK = TrainSettings(epochs=3, batch_size=50, learning_rate=3e-3, optimizer="adamw", seed=1)
@@ -39,7 +39,7 @@ def test_it_learns(spots):
     assert result.history[-1]["train_loss"] < 0.5 * result.history[0]["train_loss"]
 
 
-def test_a_seed_repeats_bit_for_bit_and_another_differs(spots):
+def test_a_seed_is_reproducible_and_another_differs(spots):
     digests = []
     for seed in (1, 1, 2):
         model = convnet()
@@ -60,7 +60,7 @@ def test_micro_batches_and_layout_change_rounding_only(spots):
 
 
 class Reference(nn.Module):
-    """A plain net, for the reference loop."""
+    """A plain net for the reference loop."""
 
     def __init__(self):
         super().__init__()
@@ -70,7 +70,7 @@ class Reference(nn.Module):
         return self.fc(pixels.flatten(1))
 
 
-def test_a_step_equals_the_naive_loop(spots):
+def test_a_step_equals_a_plain_loop(spots):
     settings = TrainSettings(epochs=2, batch_size=60, optimizer="sgd", learning_rate=0.1, schedule="constant",
                              weight_decay=0.0, label_smoothing=0.0, validation=0, seed=3)
     torch.manual_seed(0)
@@ -96,7 +96,7 @@ def test_a_step_equals_the_naive_loop(spots):
 
 
 class AfterThreeSteps(StopFlag):
-    """Asks to stop after three steps."""
+    """Requests a stop after three steps."""
 
     def __init__(self):
         super().__init__()
@@ -125,11 +125,11 @@ def test_stopped_and_resumed_equals_uninterrupted(spots, tmp_path):
         (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
-def test_signals_stop_between_steps_and_say_how_to_go_on(spots, tmp_path):
+def test_signals_stop_between_steps_and_the_message_names_resume(spots, tmp_path):
     model = convnet()
     handler = signal.getsignal(signal.SIGTERM)
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        with pytest.raises(Interrupted, match=r"stopped in epoch \d, .*saved in .*--resume") as caught:
+        with pytest.raises(Interrupted, match=r"stopped in epoch \d of \d, .*saved in .*--resume") as caught:
             train(model, spots, placement=PLACE, settings=QUICK, folder=tmp_path / str(code),
                   on_epoch=lambda record, number=number: os.kill(os.getpid(), number))
         assert caught.value.exit_code == code
@@ -137,7 +137,7 @@ def test_signals_stop_between_steps_and_say_how_to_go_on(spots, tmp_path):
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_a_second_ctrl_c_leaves_at_once(spots):
+def test_a_second_ctrl_c_stops_immediately(spots):
     def twice(record):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -146,7 +146,7 @@ def test_a_second_ctrl_c_leaves_at_once(spots):
         train(convnet(), spots, placement=PLACE, settings=QUICK, on_epoch=twice)
 
 
-def test_what_training_touches_it_restores(spots):
+def test_training_restores_all_state(spots):
     model = convnet().eval()
     torch.manual_seed(11)
     before = torch.random.get_rng_state()
@@ -163,9 +163,9 @@ def _raise(record):
     raise RuntimeError("on purpose")
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_rate_and_remedy(spots, tmp_path):
+def test_a_nonfinite_loss_stops_with_step_rate_and_remedy(spots, tmp_path):
     settings = TrainSettings(epochs=3, batch_size=50, optimizer="sgd", learning_rate=1e30, schedule="constant")
-    with pytest.raises(TrainingError, match=r"not finite in epoch 1, by step \d of \d, at a learning rate of 1e\+30: "
+    with pytest.raises(TrainingError, match=r"not finite in epoch 1, at step \d of \d, with a learning rate of 1e\+30; "
                                             r"choose a smaller --learning-rate, for instance 1e\+29"):
         train(Reference(), spots, placement=PLACE, settings=settings, folder=tmp_path)
 
@@ -173,12 +173,12 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_remedy(spots, tmp_pa
 def test_resuming_with_other_settings_is_refused(spots, tmp_path):
     train(convnet(), spots, placement=PLACE, settings=QUICK, folder=tmp_path)
     other = TrainSettings(**(QUICK.to_dict() | {"epochs": 5}))
-    with pytest.raises(UsageError, match=r"with settings.epochs = 3 and would go on with 5: give the same"):
+    with pytest.raises(UsageError, match=r"with settings.epochs = 3 and would resume with 5; give the same"):
         train(convnet(), spots, placement=PLACE, settings=other, folder=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "empty", "text", "pickle"])
-def test_a_damaged_training_state_is_named_and_runs_nothing(damage, spots, tmp_path):
+def test_a_damaged_training_state_is_refused_and_runs_no_code(damage, spots, tmp_path):
     train(convnet(), spots, placement=PLACE, settings=QUICK, folder=tmp_path)
     path, trap = tmp_path / "training-state.pt", tmp_path / "executed"
 
@@ -221,7 +221,7 @@ def test_a_training_state_with_a_changed_value_is_refused(change, spots, tmp_pat
     assert len(str(caught.value)) < 400
 
 
-def test_settings_of_the_optimizer_are_not_taken_from_a_file(spots, tmp_path):
+def test_optimizer_settings_are_not_read_from_the_file(spots, tmp_path):
     once = train(convnet(), spots, placement=PLACE, settings=QUICK)
     train(convnet(), spots, placement=PLACE, settings=replace(QUICK, max_time=1e-9), folder=tmp_path)
     path = tmp_path / "training-state.pt"
@@ -233,20 +233,20 @@ def test_settings_of_the_optimizer_are_not_taken_from_a_file(spots, tmp_path):
 
 
 @pytest.mark.parametrize("model, message", [
-    (nn.Sequential(nn.Flatten(), nn.Linear(784, 4)), r"cannot take images of 1 x 20 x 20.*choose the canvas"),
-    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(4)), r"cannot take images of 1 x 20 x 20"),
-    (nn.Sequential(nn.Flatten(), nn.Linear(400, 3)), r"has 3 outputs, the dataset has 4 classes: build the model"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(784, 4)), r"cannot take pictures of 1 x 20 x 20.*choose the canvas"),
+    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(4)), r"cannot take pictures of 1 x 20 x 20"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(400, 3)), r"tells 3 classes apart, the dataset has 4: build the model"),
     (nn.Sequential(nn.Conv2d(1, 4, 3)), r"must return a tensor \(batch, classes\), got \(2, 4, 18, 18\)"),
-    (TwoConvTwoFullNet(classes=4), r"built for images of 1 x 56 x 56"),
-    (nn.Sequential(nn.Flatten(), nn.AvgPool1d(100)), "has no parameters that may change"),
+    (TwoConvTwoFullNet(classes=4), r"built for pictures of 1 x 56 x 56"),
+    (nn.Sequential(nn.Flatten(), nn.AvgPool1d(100)), "has no trainable parameters"),
 ])
-def test_models_that_do_not_fit_are_told_so_at_once(model, message, spots):
+def test_models_that_do_not_fit_are_refused_immediately(model, message, spots):
     with pytest.raises(UsageError, match=message):
         train(model, spots, placement=PLACE, settings=QUICK)
 
 
 class Views(nn.Module):
-    """Raises in channels-last layout, as many course notebooks' nets do."""
+    """Raises in channels-last layout, like many nets of course notebooks."""
 
     def __init__(self):
         super().__init__()
@@ -256,21 +256,21 @@ class Views(nn.Module):
         return self.fc(self.conv(pixels).view(-1, 4 * 16 * 16))
 
 
-def test_a_model_that_raises_in_channels_last_falls_back_and_says_so(spots):
+def test_a_model_that_raises_in_channels_last_keeps_the_contiguous_layout_with_a_note(spots):
     result = train(Views(), spots, placement=PLACE, settings=QUICK)
     assert result.settings["plan"]["channels_last"] is False
     assert "channels-last" in result.notes[0]
 
 
 @pytest.mark.parametrize("asked, noted", [(None, 0), (10, 1)])
-def test_batch_statistics_see_whole_batches(asked, noted, spots):
+def test_models_with_batch_statistics_get_whole_batches(asked, noted, spots):
     model = nn.Sequential(nn.Conv2d(1, 4, 5), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 256, 4))
     settings, few = TrainSettings(micro_batch=asked).resolve(""), spots.train.gather(torch.arange(2))
     plan, notes = choose_plan(model, settings, few, PLACE)
     assert plan.micro_batch == 0 and plan.channels_last and len(notes) == noted
 
 
-def test_one_cycle_rises_then_falls_to_nothing():
+def test_one_cycle_rises_then_falls_to_almost_zero():
     rates = [learning_rate(step, 200, 2.0, "one-cycle") for step in range(200)]
     top = rates.index(max(rates))
     assert max(rates) == pytest.approx(2.0, rel=1e-3) and 45 <= top <= 55

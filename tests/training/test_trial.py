@@ -1,4 +1,4 @@
-"""The measured choice of micro-batches."""
+"""The timed choice of micro-batches."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def nothing(model, plan):
     pass
 
 
-def test_the_fastest_is_taken_and_remembered(seconds, cache):
+def test_the_fastest_size_is_chosen_and_stored(seconds, cache):
     model = nn.Linear(3, 2)
     plan, note = trial.tried_plan(model, PLAN, 250, 1000, SHAPE, nothing)
     assert plan == Plan(micro_batch=62, channels_last=True, threads=1) and seconds["asked"] == [125, 62, 32]
@@ -62,7 +62,7 @@ def test_a_corrupt_cache_is_ignored_and_replaced(content, seconds, cache):
 
 
 @pytest.mark.parametrize("change", ["machine", "torch", "batch", "shape", "model", "threads", "nonsense"])
-def test_trials_of_another_machine_version_or_shape_do_not_count(change, seconds, cache, monkeypatch):
+def test_trials_of_another_machine_version_or_shape_are_ignored(change, seconds, cache, monkeypatch):
     model, plan, batch, shape = nn.Linear(3, 2), PLAN, 250, SHAPE
     trial.tried_plan(model, plan, batch, 1000, shape, nothing)
     if change == "machine":
@@ -81,17 +81,17 @@ def test_trials_of_another_machine_version_or_shape_do_not_count(change, seconds
     assert "by a trial" in note and len(seconds["asked"]) == 6
 
 
-def test_a_short_training_is_not_kept_waiting(seconds, cache):
+def test_a_short_training_gets_no_trial(seconds, cache):
     plan, note = trial.tried_plan(nn.Linear(3, 2), PLAN, 250, 59, SHAPE, nothing)
     assert (plan, note) == (PLAN, None) and seconds["asked"] == [125] and not cache.exists()
 
 
-def test_whole_batches_are_never_tried(seconds):
+def test_plans_with_whole_batches_get_no_trial(seconds):
     whole = Plan(micro_batch=0, channels_last=True, threads=1)
     assert trial.tried_plan(nn.Linear(3, 2), whole, 250, 1000, SHAPE, nothing) == (whole, None)
 
 
-def test_what_runs_out_of_memory_is_passed_over_and_said(seconds):
+def test_sizes_that_run_out_of_memory_are_skipped_and_noted(seconds):
     def hungry(model, plan):
         if plan.micro_batch > 32:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
@@ -100,7 +100,7 @@ def test_what_runs_out_of_memory_is_passed_over_and_said(seconds):
     assert plan.micro_batch == 32 and "125: failed, out of memory perhaps" in note
 
 
-def test_where_all_run_out_of_memory_the_plan_stays(seconds, cache):
+def test_the_plan_stays_if_all_sizes_run_out_of_memory(seconds, cache):
     def starved(model, plan):
         raise MemoryError
 
@@ -108,12 +108,12 @@ def test_where_all_run_out_of_memory_the_plan_stays(seconds, cache):
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written_does_not_matter(seconds, cache):
+def test_a_read_only_cache_is_ignored(seconds, cache):
     cache.parent.write_text("a file where the folder should be")
     assert trial.tried_plan(nn.Linear(3, 2), PLAN, 250, 1000, SHAPE, nothing)[0].micro_batch == 62
 
 
-def test_a_training_with_a_trial_equals_one_that_is_given_its_plan(spots, seconds, monkeypatch, tmp_path):
+def test_training_with_a_trial_equals_training_with_its_plan(spots, seconds, monkeypatch, tmp_path):
     monkeypatch.setattr(trial, "REPAYS", 0.0)
     seconds.update({50: 1.0, 25: 0.5, 13: 0.7})
     settings = {"epochs": 2, "batch_size": 50, "seed": 1}
@@ -125,7 +125,7 @@ def test_a_training_with_a_trial_equals_one_that_is_given_its_plan(spots, second
     assert tried.history == given.history and len(seconds["asked"]) == 3
 
 
-def test_resuming_keeps_its_plan_and_tries_nothing(spots, seconds, monkeypatch, tmp_path):
+def test_resuming_keeps_the_plan_without_a_trial(spots, seconds, monkeypatch, tmp_path):
     monkeypatch.setattr(trial, "REPAYS", 0.0)
     seconds.update({50: 1.0, 25: 0.5, 13: 0.7})
     paused = TrainSettings(epochs=2, batch_size=50, seed=1, max_time=1e-9)
@@ -138,7 +138,7 @@ def test_resuming_keeps_its_plan_and_tries_nothing(spots, seconds, monkeypatch, 
     assert result.settings["plan"]["micro_batch"] == 25 and len(seconds["asked"]) == 3
 
 
-def test_the_trial_leaves_model_and_gradients_alone():
+def test_the_trial_does_not_change_model_or_gradients():
     model = build_model("two-conv", canvas=(20, 20), classes=4, seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -153,5 +153,5 @@ def test_the_trial_leaves_model_and_gradients_alone():
     assert all(p.grad is None for p in model.parameters()) and not model.training
 
 
-def test_infinity_never_wins():
+def test_infinity_is_never_chosen():
     assert trial.choose({125: math.inf, 62: 3.0, 32: math.inf}, 125) == 62

@@ -127,6 +127,6 @@ def test_files_of_one_prediction_share_a_bit_depth(tmp_path):
     pixels, _ = fit_images(paths, trained, received)
     for found, factor in zip(pixels[:, 0].numpy(), (1, 16), strict=True):
         assert np.array_equal(found, np.floor(ramp.astype(float) * factor * 255 / 4095 + 0.5))
-    assert received.notes == ["the largest value of the 16-bit images is 3,200: they are taken as 12-bit data, 0 to "
+    assert received.notes == ["the largest value of the 16-bit images is 3,200: they are read as 12-bit data, 0 to "
                               "4,095, and scaled to 8 bits"]
     assert len(predict_files(tmp_path / "net", paths, device="cpu")) == 2

@@ -52,13 +52,13 @@ def must_start_processes(devices: int) -> bool:
 def run_together(arguments: Sequence[str], command: Callable[[], int]) -> int:
     """Run a command as one of several processes, as the leader or a follower, and return the exit code."""
     from shiftscope import __version__
-    from shiftscope.distributed.join import check_alike, joined
+    from shiftscope.distributed.launch import check_same_arguments, join_group
     from shiftscope.training.stopping import StopFlag
 
     flag, code = StopFlag(), 0
-    with _grace_period(), joined(flag) as team:
+    with _grace_period(), join_group(flag) as team:
         try:
-            check_alike(team, arguments, __version__)
+            check_same_arguments(team, arguments, __version__)
             if team.group.first:
                 code = _lead(team, command)
             else:
@@ -110,6 +110,6 @@ def _lead(team: "Team", command: Callable[[], int]) -> int:
 def _explain_once(error: BaseException, team: "Team") -> int:
     """Return the exit code; print the error unless another process or the launcher prints it."""
     printed_by_launcher = isinstance(error, GroupError) and LAUNCHED in os.environ
-    must_print = not printed_by_launcher and team.may_speak()
+    must_print = not printed_by_launcher and team.is_first_to_report()
     with contextlib.nullcontext() if must_print else contextlib.redirect_stderr(io.StringIO()):
         return explain(error)

@@ -1,7 +1,7 @@
-"""What a notebook shows while work goes on: one line and one picture, replaced in place in the cell's output.
+"""Output of notebook cells during work: one line and one figure, updated in place.
 
-Pictures are drawn without pyplot and sent as PNG through IPython's display protocol, so they grow alike under the
-inline, nbagg and ipympl backends. Under Agg, and outside a notebook, nothing is displayed and no window opens.
+Figures are drawn without pyplot and sent as PNG through IPython's display protocol, so they update the same way with
+the inline, nbagg and ipympl backends. Under Agg, and outside a notebook, nothing is displayed and no window opens.
 """
 
 import sys
@@ -12,15 +12,15 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from shiftscope.progress import Progress, SilentProgress, Task, default_progress, describe, duration
+from shiftscope.progress import Pace, Progress, SilentProgress, Task, default_progress, describe, duration
 from shiftscope.reporting import alt_text, render_figure
 
 _WITHOUT_SCREEN = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
-_EVERY = 0.25  # seconds between two updates of the line: a browser needs no more
+_EVERY = 0.25  # seconds between two updates of the line
 
 
 def in_kernel() -> bool:
-    """Return whether the code runs in a Jupyter kernel (a terminal's IPython is none)."""
+    """Return True in a Jupyter kernel (not in IPython on a terminal)."""
     if "IPython" not in sys.modules:
         return False
     from IPython.core.getipython import get_ipython
@@ -29,25 +29,25 @@ def in_kernel() -> bool:
 
 
 def displays() -> bool:
-    """Return whether there is a notebook to draw in, with a matplotlib backend that shows pictures."""
+    """Return True in a notebook whose matplotlib backend shows figures."""
     return in_kernel() and matplotlib.get_backend().lower() not in _WITHOUT_SCREEN
 
 
 def notebook_progress() -> Progress:
-    """Return the progress that suits the place: a line in the cell, silence under Agg, a bar or lines in a script."""
+    """Return a progress: a line in the cell, nothing under Agg, a bar or lines in a script."""
     if displays():
         return NotebookProgress()
     return SilentProgress() if in_kernel() else default_progress()
 
 
 class Slot:
-    """A place in the output of the present cell, whose content is replaced."""
+    """A part of the current cell's output whose content can be replaced."""
 
     def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, content: dict[str, Any]) -> None:
-        """Show `content`, by MIME type, instead of what was shown before."""
+        """Show `content`, by MIME type, instead of the previous content."""
         from IPython.display import display
 
         if self._handle is None:
@@ -56,24 +56,22 @@ class Slot:
             self._handle.update(content, raw=True)
 
     def draw(self, make: Callable[[], Figure]) -> None:
-        """Show the figure that `make` returns, with its description; where nothing is displayed, do not make it."""
+        """Show the figure that `make` returns, with its alt text; `make` is not called if nothing is displayed."""
         if displays():
             figure = make()
             self.show({"image/png": render_figure(figure, "png"), "text/plain": alt_text(figure)})
 
 
 class _NotebookTask:
-    """One line: what, how far, values, time used and left."""
+    """One line: title, percentage, values, time used and left."""
 
     def __init__(self, title: str, total: int, done: int):
-        self.title, self.total, self.done, self.before = title, total, done, done
+        self.title, self.pace, self.slot = title, Pace(total, done), Slot()
         self.values: dict[str, float] = {}
-        self.slot = Slot()
-        self.begun = self.shown = time.monotonic()
-        self._show(self.begun)
+        self._show(self.pace.begun)
 
     def advance(self, count: int, **values: float) -> None:
-        self.done += count
+        self.pace.done += count
         self.values.update(values)
         now = time.monotonic()
         if now - self.shown >= _EVERY:
@@ -83,12 +81,10 @@ class _NotebookTask:
         self._show(time.monotonic())
 
     def _show(self, now: float) -> None:
-        used, did = now - self.begun, self.done - self.before
-        times = f"{duration(used)} used"
-        if 0 < did and self.done < self.total:
-            times += f", about {duration(used / did * (self.total - self.done))} left"
-        share = 100 * self.done / max(self.total, 1)
-        self.slot.show({"text/plain": f"{self.title}: {share:.0f} %  {describe(self.values)}  {times}"})
+        pace, left = self.pace, self.pace.left(now)
+        times = f"{duration(now - pace.begun)} used" + (f", about {duration(left)} left" if left else "")
+        percent = 100 * pace.done / max(pace.total, 1)
+        self.slot.show({"text/plain": f"{self.title}: {percent:.0f} %  {describe(self.values)}  {times}"})
         self.shown = now
 
 

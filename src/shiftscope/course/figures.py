@@ -1,24 +1,110 @@
-"""The two figures of `evaluate_model`: curves that grow, and test images with what the model says of them."""
+"""Images and figures of the course: tensors as images, training curves, classified test images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from shiftscope.course.history import History
-from shiftscope.course.images import rescale, to_colors
+from shiftscope.course.training_loop import History
+from shiftscope.errors import UsageError, require
 from shiftscope.outputs import classify
 from shiftscope.progress import duration
 from shiftscope.reporting.figure_style import SERIES, describe, foot, foot_height, head, head_height, styled
 from shiftscope.reporting.formatting import percent
 from shiftscope.reporting.image_grid import NONFINITE_NAME, GridLayout, ImageGrid
 
-_TRAIN, _TEST = ("train", *SERIES[0], "--", "training, while it learns"), ("test", *SERIES[1], "-", "test, after it")
-_NOTE = ("Training: the mean over an epoch while the weights change, with dropout where the model has it. It may be "
-         "worse than the test.")
+
+def to_tensor(image: Any) -> torch.Tensor:
+    """Return an image as float tensor (C, H, W).
+
+    Args:
+        image: a tensor (C, H, W) or (H, W), or an array (H, W), (H, W, C) or (C, H, W).
+
+    Raises:
+        UsageError: if it has another shape.
+    """
+    if isinstance(image, np.ndarray):
+        tensor = torch.from_numpy(np.ascontiguousarray(image))
+        tensor = tensor.permute(2, 0, 1) if tensor.ndim == 3 and tensor.shape[2] in (1, 3, 4) else tensor
+    else:
+        tensor = torch.as_tensor(image).detach().cpu()
+    tensor = tensor[None] if tensor.ndim == 2 else tensor
+    if tensor.ndim != 3 or tensor.numel() == 0:
+        raise UsageError(f"an image must be a tensor (C, H, W) or (H, W), or an array (H, W) or (H, W, C), got shape "
+                         f"{tuple(image.shape)}: pick one image of a batch, or arrange it with make_grid(images)")
+    return tensor.float()
+
+
+def rescale(image: torch.Tensor) -> torch.Tensor:
+    """Rescale an image to [0, 1] by its own range; constant images become 0, nonfinite pixels count as 0.
+
+    >>> rescale(torch.tensor([[-1.0, 0.0, 3.0]]))
+    tensor([[0.0000, 0.2500, 1.0000]])
+    """
+    image = image.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = image.min(), image.max()
+    return (image - low) / (high - low) if high > low else torch.zeros_like(image)
+
+
+def to_colors(image: torch.Tensor) -> np.ndarray:
+    """Return an image (C, H, W) as float RGB (H, W, 3): the mean of two channels, the first three of four or more.
+
+    >>> to_colors(torch.zeros(1, 4, 6)).shape
+    (4, 6, 3)
+    """
+    if len(image) < 3:
+        image = image.mean(0, keepdim=True).expand(3, -1, -1)
+    return image[:3].permute(1, 2, 0).numpy()
+
+
+def make_grid(images: Iterable[Any], nrow: int = 8, normalize: bool = False, padding: int = 2,
+              pad_value: float = 0.0) -> torch.Tensor:
+    """Arrange images in a grid, for `show`.
+
+    Args:
+        images: a tensor (N, C, H, W), or images of one size in any form that `show` accepts.
+        nrow: images per row.
+        normalize: rescale each image to [0, 1] by its own minimum and maximum.
+        padding: pixels around each image.
+        pad_value: the value of these pixels.
+
+    Returns:
+        float (C, H', W'); gray images get three channels.
+
+    Raises:
+        UsageError: if there are no images, or they have different sizes.
+
+    Example:
+        >>> make_grid(torch.rand(5, 1, 28, 28), nrow=3, normalize=True).shape
+        torch.Size([3, 62, 92])
+    """
+    require(isinstance(nrow, int) and nrow >= 1, "nrow", nrow, "an integer of at least 1")
+    tensors = [to_tensor(image) for image in images]
+    sizes = {tuple(image.shape) for image in tensors}
+    if len(sizes) != 1:
+        raise UsageError(f"images must be at least one image, all of one size, got {sorted(sizes) or 'none'}")
+    stack = torch.stack([rescale(image) if normalize else image for image in tensors])
+    if stack.shape[1] == 1:
+        stack = stack.expand(-1, 3, -1, -1)
+    count, channels, height, width = stack.shape
+    columns = min(nrow, count)
+    rows, dy, dx = -(-count // columns), height + padding, width + padding
+    grid = stack.new_full((channels, rows * dy + padding, columns * dx + padding), pad_value)
+    for index, image in enumerate(stack):
+        top, left = index // columns * dy + padding, index % columns * dx + padding
+        grid[:, top:top + height, left:left + width] = image
+    return grid
+
+
+_TRAIN = ("train", *SERIES[0], "--", "training, during the epoch")
+_TEST = ("test", *SERIES[1], "-", "test, after the epoch")
+_NOTE = ("Training values are means over an epoch while the weights change, with dropout if the model has it. They "
+         "can be worse than test values.")
 
 
 @styled
@@ -28,27 +114,27 @@ def curves(model: str, history: History, epochs: int) -> Figure:
     Args:
         model: its name.
         history: at least one epoch.
-        epochs: how many there will be: the axis is as long from the start.
+        epochs: planned number of epochs, which sets the length of the axis.
     """
     width = 9.0
     best, last = max(line["test_accuracy"] for line in history), history[-1]["test_accuracy"]
-    title = f"{model}: {percent(last)} of the test images right after epoch {len(history)} of {epochs}"
+    title = f"{model}: test accuracy {percent(last)} after epoch {len(history)} of {epochs}"
     subtitle = (f"{duration(sum(line['seconds'] for line in history))} of training, "
-                f"{history[-1]['seconds']:.1f} s the last epoch.")
+                f"{history[-1]['seconds']:.1f} s for the last epoch.")
     top, low = head_height(width, title, subtitle), foot_height(width, _NOTE)
     height = top + low + 3.1
     figure = Figure(figsize=(width, height))
     head(figure, title, subtitle)
     foot(figure, _NOTE)
     for left, key, name, scale in ((0.075, "loss", "Loss (mean cross entropy, nats)", 1.0),
-                                   (0.575, "accuracy", "Accuracy (images classified right, %)", 100.0)):
+                                   (0.575, "accuracy", "Accuracy (correctly classified images, %)", 100.0)):
         axes = figure.add_axes((left, (low + 0.5) / height, 0.4, 2.2 / height))
         _lines(axes, history, key, scale)
         axes.set_title(name)
         axes.set_xlabel("epoch (one pass over the training images)")
         axes.set_xlim(0.5, epochs + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        axes.legend(loc="lower left" if key == "loss" else "lower right", fontsize=8)  # where no curve runs
+        axes.legend(loc="lower left" if key == "loss" else "lower right", fontsize=8)
     return describe(figure, f"{title}. The best epoch had {percent(best)}. {subtitle}")
 
 
@@ -64,8 +150,8 @@ def _lines(axes: Axes, history: History, key: str, scale: float) -> None:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """Some test images, in the loader's units, and what a model says of them."""
+class Predicted:
+    """Test images, in the loader's units, with labels and model outputs."""
 
     images: torch.Tensor
     """(N, C, H, W)."""
@@ -76,24 +162,24 @@ class Answered:
 
 
 @styled
-def answer_gallery(model: str, answered: Answered, class_names: Sequence[str]) -> Figure:
-    """Draw images with their true and predicted class; errors carry a dashed frame, a cross and the word "wrong".
+def prediction_gallery(model: str, predicted: Predicted, class_names: Sequence[str]) -> Figure:
+    """Draw images with their true and predicted class; incorrect ones have a dashed frame, a cross and a label.
 
-    Every picture is stretched by its own minimum and maximum.
+    Each image is rescaled by its own minimum and maximum.
     """
-    classes, confidence = (found.cpu() for found in classify(answered.outputs))
-    labels = answered.labels.cpu()
-    count, right = len(labels), int((classes == labels).sum())
-    height, width = answered.images.shape[2:]
+    classes, confidence = (tensor.cpu() for tensor in classify(predicted.outputs))
+    labels = predicted.labels.cpu()
+    count, correct = len(labels), int((classes == labels).sum())
+    height, width = predicted.images.shape[2:]
     layout = GridLayout(count=count, columns=min(8, count), size=(int(height), int(width)), below=0.45, gap=0.14)
-    title = f"What {model} says: {right} of {count} right"
-    note = "Percentages: how sure the model is. Each picture is stretched from its darkest to its brightest pixel."
-    grid = ImageGrid(layout, title=title, subtitle="The first images of the test loader, not picked.", footer=(note,))
-    for cell, image in enumerate(answered.images.cpu()):
+    title = f"Predictions of {model}: {correct} of {count} correct"
+    note = "Percentages: confidence of the model. Each image is rescaled by its own minimum and maximum."
+    grid = ImageGrid(layout, title=title, subtitle="The first images of the test loader.", footer=(note,))
+    for cell, image in enumerate(predicted.images.cpu()):
         grid.draw(cell, to_colors(rescale(image.float())))
-        true, said = int(labels[cell]), int(classes[cell])
-        grid.mark_prediction(cell, correct=true == said, true=_names(class_names, true),
-                             predicted=_names(class_names, said), confidence=float(confidence[cell]))
+        true, predicted_class = int(labels[cell]), int(classes[cell])
+        grid.mark_prediction(cell, correct=true == predicted_class, true=_names(class_names, true),
+                             predicted=_names(class_names, predicted_class), confidence=float(confidence[cell]))
     return describe(grid.figure, f"{title}. Incorrect predictions have a dashed frame and a cross.")
 
 

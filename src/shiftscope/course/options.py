@@ -1,4 +1,4 @@
-"""The notebook's `args`: read anew at each call, checked, and turned into the library's settings."""
+"""The notebook's `args`: read at each call, checked, and converted to the library's settings."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from shiftscope.settings import ResolvedSettings, TrainSettings
 
 
 class AttrDict(dict[str, Any]):
-    """A dict whose keys are attributes as well.
+    """A dict whose keys are also attributes.
 
     >>> args = AttrDict(epochs=10)
     >>> args.lr = 0.01
@@ -22,7 +22,8 @@ class AttrDict(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"no {name!r} here; known: {', '.join(map(str, self)) or 'nothing'}") from None
+            known = ", ".join(map(str, self)) or "nothing"
+            raise AttributeError(f"no attribute {name!r}; choose from {known}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -37,18 +38,18 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 125, "test_batch_size": 1000, "epochs": 10, "lr": 3e-3, "momentum": 0.9, "optimizer": "adamw",
     "schedule": "one-cycle", "weight_decay": 0.01, "seed": 0, "log_interval": 10, "cuda": False,
 }
-"""Train both nets of the course well; `momentum` is the first beta of adamw."""
+"""Good values for both nets of the course; `momentum` is the first beta of adamw."""
 
-LEFT_OUT: dict[str, Any] = DEFAULTS | {"optimizer": "sgd", "schedule": "constant", "lr": 0.01, "momentum": 0.5,
+MISSING: dict[str, Any] = DEFAULTS | {"optimizer": "sgd", "schedule": "constant", "lr": 0.01, "momentum": 0.5,
                                        "weight_decay": 0.0}
-"""What a notebook's own `args` does not say means what it meant there: plain SGD at a constant rate."""
+"""Values of attributes that a notebook's own `args` lacks: SGD with a constant rate, as in the original notebooks."""
 
 _OPTIMIZERS = {"adamw": "adamw", "adam": "adamw", "sgd": "sgd"}
 _SCHEDULES = ("one-cycle", "cosine", "constant")
 
 
-def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: isinstance(value, int) and value >= least, f"a whole number of at least {least}"
+def _integer(least: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: isinstance(value, int) and value >= least, f"an integer of at least {least}"
 
 
 def _number(value: Any) -> bool:
@@ -56,8 +57,8 @@ def _number(value: Any) -> bool:
 
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "batch_size": _whole(1), "test_batch_size": _whole(1), "epochs": _whole(1), "seed": _whole(0),
-    "log_interval": _whole(1),
+    "batch_size": _integer(1), "test_batch_size": _integer(1), "epochs": _integer(1), "seed": _integer(0),
+    "log_interval": _integer(1),
     "lr": (lambda value: _number(value) and value > 0, "a number above 0"),
     "momentum": (lambda value: _number(value) and 0 <= value < 1, "at least 0 and below 1"),
     "weight_decay": (lambda value: _number(value) and value >= 0, "a number of at least 0"),
@@ -68,7 +69,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`args`, complete and checked."""
+    """The checked values of `args`."""
 
     settings: ResolvedSettings
     batch_size: int
@@ -76,21 +77,21 @@ class Options:
     log_interval: int
     """Batches between two updates of the progress line."""
     cuda: bool
-    """Whether batches are moved to the model's device."""
+    """True: move batches to the model's device."""
 
 
 def read_options(args: Any) -> Options:
     """Return the options in `args`: a mapping, or any object with attributes (`argparse.Namespace`).
 
     Raises:
-        UsageError: a value that is not possible; the message names the attribute to set.
+        UsageError: for an invalid value; the message names the attribute to set.
 
     Example:
         >>> read_options(AttrDict(epochs=2)).settings.optimizer
         'sgd'
     """
-    given = dict(args) if isinstance(args, Mapping) else vars(args)
-    values = LEFT_OUT | given
+    attributes = dict(args) if isinstance(args, Mapping) else vars(args)
+    values = MISSING | attributes
     for name, (check, expected) in _CHECKS.items():
         require(check(values[name]), f"model_utils.args.{name}", values[name], expected)
     settings = TrainSettings(

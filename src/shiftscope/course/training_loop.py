@@ -1,12 +1,13 @@
-"""Epochs over a foreign loader. Schedule, optimizers, layout and the way to stop are those of the library's training.
+"""Epochs over any loader. Schedules, optimizers, memory layout and stop flag are those of `shiftscope.training`.
 
-What the library's own loop needs beyond a loader (uint8 images by their index) a foreign one does not give; hence this.
+The loop of `shiftscope.training` needs uint8 images by index, which other loaders do not provide.
 """
 
 import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -23,21 +24,19 @@ from shiftscope.modules import model_name
 from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement
 from shiftscope.progress import Task
-from shiftscope.training.memory import keep_memory
-from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.plan import choose_plan
-from shiftscope.training.schedule import learning_rate
+from shiftscope.training.optimization import build_optimizer, learning_rate
+from shiftscope.training.plan import choose_plan, keep_memory
 from shiftscope.training.stopping import StopFlag
 
 Score = tuple[float, float]
-"""Mean cross entropy (nats) and share of right answers, over all images of a pass."""
+"""Mean cross entropy (nats) and accuracy over all images of a pass."""
 
 
 @contextmanager
 def stoppable() -> Iterator[StopFlag]:
     """Let Ctrl-C and SIGTERM end the work between two steps, as `KeyboardInterrupt` and `SystemExit`.
 
-    The state of torch's generators is afterwards what it was before.
+    The state of torch's generators is restored.
     """
     try:
         with torch.random.fork_rng(), StopFlag().listening() as stop:
@@ -51,31 +50,31 @@ def stoppable() -> Iterator[StopFlag]:
 
 
 class Tally:
-    """Loss and right answers, summed on the device."""
+    """Loss and correct predictions, summed on the device."""
 
     def __init__(self, device: torch.device):
         self.sums = torch.zeros(2, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
         self.count = 0
 
     def add(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count a batch: `loss` summed over its images."""
+        """Add a batch; `loss` is summed over its images."""
         with torch.no_grad():
             self.sums += torch.stack((loss, (first_maximum(outputs) == labels).sum())).to(self.sums)
         self.count += len(labels)
 
     def score(self) -> Score:
-        """Return what was counted; the loss may be NaN."""
-        loss, right = self.sums.tolist()
-        return loss / max(self.count, 1), right / max(self.count, 1)
+        """Return mean loss and accuracy; the loss may be NaN."""
+        loss, correct = self.sums.tolist()
+        return loss / max(self.count, 1), correct / max(self.count, 1)
 
 
 class Session:
-    """One model in training: its optimizer, its memory layout, and the epoch that comes next."""
+    """The training of one model: optimizer, memory layout, next epoch."""
 
     def __init__(self, model: nn.Module, options: Options, source: Source):
         self.options, self.name = options, model_name(model)
         self.next_epoch = 0
-        self._model = weakref.ref(model)  # sessions are kept by model, and must not keep it alive
+        self._model = weakref.ref(model)  # sessions are stored by model and must not keep it alive
         images, self.classes = try_model(model, source)
         self.optimizer = build_optimizer(model, options.settings)
         size = (int(images.shape[2]), int(images.shape[3]))
@@ -83,21 +82,21 @@ class Session:
         self.plan, self.notes = choose_plan(model, options.settings, few, Placement(image=size, canvas=size))
 
     def goes_on(self, model: nn.Module, options: Options) -> bool:
-        """Return whether the model still has the parameters, and `args` the settings, that this session began with."""
-        mine = [id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]]
-        theirs = [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
-        return options.settings == self.options.settings and sorted(mine) == sorted(theirs)
+        """Return True if model parameters and `args` settings are those of the start of this session."""
+        own = [id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]]
+        current = [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
+        return options.settings == self.options.settings and sorted(own) == sorted(current)
 
     @property
     def model(self) -> nn.Module:
         model = self._model()
         if model is None:
-            raise UsageError("the model of this training is gone: keep a reference to it while it trains")
+            raise UsageError("the model of this training was deleted: keep a reference to it while it trains")
         return model
 
     @contextmanager
     def layout(self) -> Iterator[None]:
-        """Keep the weights in the plan's memory layout meanwhile, and the model's train/eval mode afterwards."""
+        """Use the plan's memory layout within the block; restore train/eval mode afterwards."""
         was_training = self.model.training
         if self.plan.channels_last:
             self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -112,12 +111,12 @@ class Session:
         """Train on every batch of `source` once.
 
         Args:
-            epoch: 0 .. epochs - 1, the place in the learning rate's schedule.
-            task: advanced by the batches done.
+            epoch: 0 .. epochs - 1, the position in the learning-rate schedule.
+            task: advanced by the number of batches.
 
         Raises:
-            TrainingError: the loss is not finite.
-            Interrupted: asked to stop; what was trained stays in the model.
+            TrainingError: if the loss is not finite.
+            Interrupted: if a stop was requested; the model keeps its weights.
         """
         keep_memory()
         settings, steps = self.options.settings, len(source)
@@ -135,7 +134,7 @@ class Session:
             _report(task, step, epoch, tally, self.options.log_interval)
             if stop:
                 raise Interrupted(f"{self.name} stopped in epoch {epoch + 1}, after batch {step + 1} of {steps}; it "
-                                  "keeps what it has learned", stop.exit_code)
+                                  "keeps its weights", stop.exit_code)
         self.next_epoch = epoch + 1
         return tally.score()
 
@@ -146,26 +145,26 @@ class Session:
         if self.plan.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         size = self.plan.micro_batch or len(labels)
-        for some, theirs in zip(images.split(size), labels.split(size), strict=True):
-            outputs = self.model(some)
-            loss = F.cross_entropy(outputs, theirs, reduction="sum")  # right for logits and for log-probabilities
+        for part, part_labels in zip(images.split(size), labels.split(size), strict=True):
+            outputs = self.model(part)
+            loss = F.cross_entropy(outputs, part_labels, reduction="sum")  # of logits or log-probabilities
             (loss / len(labels)).backward()
-            tally.add(loss, outputs, theirs)
+            tally.add(loss, outputs, part_labels)
         self.optimizer.step()
 
     def _check_finite(self, tally: Tally, epoch: int, step: int) -> None:
         if not math.isfinite(tally.score()[0]):
             peak = self.options.settings.learning_rate
-            raise TrainingError(f"the loss of {self.name} is not finite in epoch {epoch + 1}, by batch {step + 1}: set "
+            raise TrainingError(f"the loss of {self.name} is not finite in epoch {epoch + 1}, at batch {step + 1}: set "
                                 f"MU.args.lr to a smaller number than {peak:.3g}, for instance {peak / 10:.1g}, and "
-                                "build the model anew")
+                                "build the model again")
 
 
 def score_epoch(model: nn.Module, source: Source, classes: int, task: Task, stop: StopFlag) -> Score:
     """Return mean loss and accuracy over every batch of `source`, the model in eval mode.
 
     Raises:
-        Interrupted: asked to stop.
+        Interrupted: if a stop was requested.
     """
     tally = Tally(device_and_dtype(model)[0])
     with evaluating(model):
@@ -174,13 +173,13 @@ def score_epoch(model: nn.Module, source: Source, classes: int, task: Task, stop
             tally.add(F.cross_entropy(outputs, labels, reduction="sum"), outputs, labels)
             task.advance(1)
             if stop:
-                raise Interrupted(f"{model_name(model)} stopped while tested, after batch {step + 1}",
+                raise Interrupted(f"{model_name(model)} stopped during the test, after batch {step + 1}",
                                   stop.exit_code)
     return tally.score()
 
 
 def _report(task: Task, step: int, epoch: int, tally: Tally, log_interval: int) -> None:
-    if step % log_interval:  # reading a sum makes a GPU wait
+    if step % log_interval:  # reading a sum waits for the GPU
         task.advance(1)
     else:
         loss, accuracy = tally.score()
@@ -188,22 +187,25 @@ def _report(task: Task, step: int, epoch: int, tally: Tally, log_interval: int) 
 
 
 def try_model(model: nn.Module, source: Source) -> tuple[torch.Tensor, int]:
-    """Return two images of `source` and the number of classes that the model tells apart.
+    """Return two images of `source` and the number of the model's classes.
 
     Raises:
-        UsageError: the model does not fit the images or the class names.
+        UsageError: if the model does not fit the images or the class names.
     """
     images, labels = source.first(model, 2)
-    outputs = ask(model, images, f"MU.imgsize and MU.{source.name}")
+    outputs = outputs_of(model, images, f"MU.imgsize and MU.{source.name}")
     check_outputs(model, outputs, labels, source)
     return images, outputs.shape[1]
 
 
-def ask(model: nn.Module, images: torch.Tensor, origin: str) -> torch.Tensor:
-    """Return the model's outputs in eval mode, or say that it was built for other images.
+def outputs_of(model: nn.Module, images: torch.Tensor, origin: str) -> torch.Tensor:
+    """Return the model's outputs in eval mode.
 
     Args:
-        origin: the state that the images come from, to be set where they are wrong.
+        origin: the attribute that determines the images, for the error message.
+
+    Raises:
+        UsageError: if the model was built for other images.
     """
     try:
         with evaluating(model):
@@ -213,19 +215,48 @@ def ask(model: nn.Module, images: torch.Tensor, origin: str) -> torch.Tensor:
     except RuntimeError as error:
         shape = " x ".join(map(str, images.shape[1:]))
         raise UsageError(f"{model_name(model)} cannot take images of {shape} (channels, height, width): {error}; "
-                         f"build the model for them, or set {origin} to what it was built for") from error
+                         f"build the model for them, or set {origin} to the size it was built for") from error
 
 
 def check_outputs(model: nn.Module, outputs: torch.Tensor, labels: torch.Tensor, source: Source) -> None:
-    """Raise a `UsageError` unless the outputs are one number a class for each image."""
+    """Raise a `UsageError` unless the outputs are (images, classes) and fit labels and class names."""
     name = model_name(model)
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(labels):
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise UsageError(f"{name} must return a tensor (batch, classes), got {got} for {len(labels)} images")
     if source.class_names is not None and outputs.shape[1] != len(source.class_names):
-        raise UsageError(f"{name} tells {outputs.shape[1]} classes apart, model_utils.class_names has "
-                         f"{len(source.class_names)}: set MU.class_names to one name a class, or build the model for "
-                         "as many")
+        raise UsageError(f"{name} has {outputs.shape[1]} outputs, model_utils.class_names has "
+                         f"{len(source.class_names)} names: set MU.class_names to one name per class, or build the "
+                         "model for as many classes")
     if int(labels.max()) >= outputs.shape[1]:
-        raise UsageError(f"{name} tells {outputs.shape[1]} classes apart, but model_utils.{source.name} has the label "
+        raise UsageError(f"{name} has {outputs.shape[1]} outputs, but model_utils.{source.name} has the label "
                          f"{int(labels.max())}: build the model for all classes")
+
+
+class EpochScores(TypedDict):
+    """One epoch: mean cross entropy (nats), accuracies from 0 to 1, `seconds` of training only."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+
+
+class History(list[EpochScores]):
+    """A list of epochs that is displayed as a table.
+
+    >>> History([EpochScores(epoch=1, train_loss=1.0, train_accuracy=0.5, test_loss=0.9, test_accuracy=0.6,
+    ...                      seconds=2.0)])
+    epoch  train loss  train accuracy  test loss  test accuracy  seconds
+        1       1.000          50.0 %      0.900         60.0 %      2.0
+    """
+
+    def __repr__(self) -> str:
+        heads = ["epoch", "train loss", "train accuracy", "test loss", "test accuracy", "seconds"]
+        rows = [[str(line["epoch"]), f"{line['train_loss']:.3f}", f"{100 * line['train_accuracy']:.1f} %",
+                 f"{line['test_loss']:.3f}", f"{100 * line['test_accuracy']:.1f} %", f"{line['seconds']:.1f}"]
+                for line in self]
+        return "\n".join("  ".join(cell.rjust(len(head)) for head, cell in zip(heads, row, strict=True))
+                         for row in [heads, *rows])

@@ -1,4 +1,4 @@
-"""One piece of work in several processes: GPUs of one machine, or machines, on `torch.distributed`."""
+"""Work shared by several processes, on one or more machines, with `torch.distributed`."""
 
 from shiftscope.distributed.group import Group, from_first, gathered, group, in_step, total
 from shiftscope.distributed.together import together

@@ -1,7 +1,7 @@
-"""Several processes that work on one thing: which of them this one is, and how they put together what each found.
+"""Groups of processes that share work, and the exchange of data between them.
 
-Everything here is for functions that all processes of a group call together, see `together.py`. Outside of these a
-process is alone: the first of one, and nothing is exchanged.
+All processes of a group must call these functions together, see `together.py`. Outside of such calls a process is a
+group of one, and nothing is exchanged.
 """
 
 import io
@@ -18,14 +18,14 @@ from shiftscope.errors import GroupError, ShiftscopeError
 T = TypeVar("T")
 
 _LOST = ("closed by peer", "reset by peer", "broken pipe", "gloo/transport", "nccl")
-"""Words by which errors of `torch.distributed` tell that another process is gone, in small letters."""
+"""Parts of error messages of `torch.distributed` if another process is gone, in lower case."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Processes that work together.
+    """Processes that share work.
 
-    Work is cut into chunks, whose boundaries do not depend on the number of processes, and dealt out in turn.
+    Work is split into chunks that do not depend on the number of processes and are assigned in turn.
 
     Example:
         >>> [chunk for chunk in range(5) if Group(rank=1, size=2).owns(chunk)], Group().first
@@ -33,26 +33,25 @@ class Group:
     """
 
     rank: int = 0
-    """Number of this process, from 0 on."""
+    """Index of this process."""
     size: int = 1
-    """How many processes there are."""
+    """Number of processes."""
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that shows progress and writes files."""
+        """True for the process that shows progress and writes files."""
         return self.rank == 0
 
     def owns(self, chunk: int) -> bool:
-        """Return whether this process does the chunk of that number."""
+        """Return True if this process computes the chunk with that index."""
         return chunk % self.size == self.rank
 
 
-_ALONE = Group()
-_current = _ALONE
+_current = Group()
 
 
 def group() -> Group:
-    """Return the group that works together right here.
+    """Return the current group.
 
     >>> group()
     Group(rank=0, size=1)
@@ -61,10 +60,10 @@ def group() -> Group:
 
 
 @contextmanager
-def working_in(here: Group) -> Iterator[None]:
-    """Work together meanwhile."""
+def use_group(current: Group) -> Iterator[None]:
+    """Make `current` the current group within the block."""
     global _current
-    before, _current = _current, here
+    before, _current = _current, current
     try:
         yield
     finally:
@@ -73,34 +72,30 @@ def working_in(here: Group) -> Iterator[None]:
 
 @contextmanager
 def in_step() -> Iterator[None]:
-    """Let processes of a script of your own work together: each of them calls the same functions within the block.
+    """Share work between the processes of a script: each of them calls the same functions within the block.
 
-    After `torch.distributed.init_process_group`; all get the same results, the first one writes the files. The
-    command line needs none of this, see `together.py`.
+    Call `torch.distributed.init_process_group` before. All processes get the same results; the first one writes files.
+    The command line does not need this, see `together.py`.
     """
-    with working_in(Group(rank=dist.get_rank(), size=dist.get_world_size())), noticing_loss():
+    with use_group(Group(rank=dist.get_rank(), size=dist.get_world_size())), lost_process_errors():
         yield
 
 
 @contextmanager
-def noticing_loss() -> Iterator[None]:
-    """Say it in one sentence where the other processes can no longer be reached.
-
-    Raises:
-        GroupError: another process is gone.
-    """
+def lost_process_errors() -> Iterator[None]:
+    """Raise a `GroupError` if another process of the group is gone."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or any(word in str(error).lower() for word in _LOST):
-            raise GroupError("another of the processes that share the work has ended, so this one stops as well; "
-                             "checkpoints and results that were saved before stand: start the command again, with "
-                             "--resume where it has that") from error
+        if isinstance(error, dist.DistError) or any(part in str(error).lower() for part in _LOST):
+            raise GroupError("another of the processes that share the work has ended, so this one stops as well; saved "
+                             "checkpoints and results are kept: run the command again, with --resume if it has that "
+                             "option") from error
         raise
 
 
 def total(values: torch.Tensor) -> torch.Tensor:
-    """Add up a tensor over the group, in place, and return it.
+    """Sum a tensor over the group, in place, and return it.
 
     >>> total(torch.tensor([1, 2]))
     tensor([1, 2])
@@ -111,54 +106,54 @@ def total(values: torch.Tensor) -> torch.Tensor:
 
 
 def gathered(value: T) -> list[T]:
-    """Return what each process of the group has, the first one's first.
+    """Return the values of all processes of the group, by rank.
 
     >>> gathered("a")
     ['a']
     """
     if _current.size == 1:
         return [value]
-    found: list[Any] = [None] * _current.size
-    dist.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * _current.size
+    dist.all_gather_object(values, value)
+    return values
 
 
-def from_first(make: Callable[[], T]) -> T:
-    """Return what `make` gives in the first process; the others do not call it. What it raises, all raise.
+def from_first(compute: Callable[[], T]) -> T:
+    """Call `compute` in the first process only; all processes return its result or raise its error.
 
     >>> from_first(lambda: 3)
     3
     """
     if _current.size == 1:
-        return make()
+        return compute()
     if not _current.first:
-        kind, value = hear()
+        kind, value = receive()
         if kind == "error":
             raise value
         return value
     try:
-        value = make()
+        value = compute()
     except ShiftscopeError as error:
-        tell(("error", error))
+        send(("error", error))
         raise
-    tell(("value", value))
+    send(("value", value))
     return value
 
 
-def tell(value: Any) -> None:
-    """Send an object to all other processes, tensors included; they must `hear` it."""
+def send(value: Any) -> None:
+    """Send an object, tensors included, from the first process to all others, which must call `receive`."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
-    with noticing_loss():
+    with lost_process_errors():
         dist.broadcast_object_list([buffer.getvalue()], src=0, device=torch.device("cpu"))
 
 
-def hear() -> Any:
-    """Return what the first process tells; tensors that lie on its GPU come to this process's own."""
-    told: list[Any] = [None]
-    with noticing_loss():
-        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
-    return torch.load(io.BytesIO(told[0]), map_location=_own_device, weights_only=False)
+def receive() -> Any:
+    """Return the object that the first process sends; its GPU tensors move to this process's GPU."""
+    buffers: list[Any] = [None]
+    with lost_process_errors():
+        dist.broadcast_object_list(buffers, src=0, device=torch.device("cpu"))
+    return torch.load(io.BytesIO(buffers[0]), map_location=_own_device, weights_only=False)
 
 
 def _own_device(storage: Any, location: str) -> Any:

@@ -1,74 +1,87 @@
-"""Training images changed a little each time they are seen: mirrored, or with a part erased.
+"""Augmentation of training images: random mirroring, random erasing, and a small canvas for the first epochs.
 
-A pure function of (seed, epoch, image index), as placements are: it depends on no device, batch size or interruption.
+Each is a pure function of (seed, epoch, image index), as placements are. Device, batch size and interruptions do not
+matter.
 """
+
+from dataclasses import replace
 
 import torch
 
 from shiftscope import hashing
 from shiftscope.hashing import Stream
+from shiftscope.placement import Placement
 
 AREA = (0.02, 0.33)
-"""Erased share of the image, smallest and largest; with `ASPECT` the values of Zhong et al."""
+"""Smallest and largest erased fraction of the image; with `ASPECT` the values of Zhong et al."""
 
 ASPECT = (0.3, 1 / 0.3)
-"""Height over width of the erased part."""
+"""Height over width of the erased rectangle."""
 
-_STEPS = 2**20  # of the fractions drawn
+_STEPS = 2**20  # resolution of the random fractions
+_MARGIN = 4  # least difference between a small canvas and the image, in pixels
 
 
-def mirrored(images: torch.Tensor, indices: torch.Tensor, *, seed: int, epoch: int) -> torch.Tensor:
-    """Return the images, every second one (by chance) with left and right exchanged.
+def random_mirror(images: torch.Tensor, indices: torch.Tensor, *, seed: int, epoch: int) -> torch.Tensor:
+    """Flip each image horizontally with probability 0.5.
 
     Args:
         images: (B, C, h, w).
-        indices: int64 (B,), the images' numbers in the dataset.
+        indices: int64 (B,), the images' indices in the dataset.
 
     Example:
         >>> images = torch.arange(2).view(1, 1, 1, 2).expand(400, 1, 1, 2)
-        >>> 150 < int(mirrored(images, torch.arange(400), seed=0, epoch=0)[:, 0, 0, 0].sum()) < 250
+        >>> 150 < int(random_mirror(images, torch.arange(400), seed=0, epoch=0)[:, 0, 0, 0].sum()) < 250
         True
     """
-    turned = hashing.draw(hashing.stream(Stream.MIRROR, seed, epoch), indices, 2).bool()
-    return torch.where(turned.view(-1, 1, 1, 1), images.flip(3), images)
+    flip = hashing.draw(hashing.stream(Stream.MIRROR, seed, epoch), indices, 2).bool()
+    return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def erased(images: torch.Tensor, indices: torch.Tensor, *, share: float, seed: int, epoch: int) -> torch.Tensor:
-    """Return the images, a `share` of them with a rectangle of random size and place filled with random pixels.
+def random_erase(images: torch.Tensor, indices: torch.Tensor, *, fraction: float, seed: int,
+                 epoch: int) -> torch.Tensor:
+    """Fill a rectangle of random size and position with random pixels in a `fraction` of the images.
 
     Args:
         images: uint8 (B, C, h, w).
-        indices: int64 (B,), the images' numbers in the dataset.
-        share: probability with which an image loses a part.
+        indices: int64 (B,), the images' indices in the dataset.
+        fraction: probability that an image is changed.
 
     References:
         Zhong et al., "Random erasing data augmentation", AAAI 2020, arXiv:1708.04896.
     """
     start = hashing.stream(Stream.ERASE, seed, epoch)
-    chance, size, shape, down, right = (_fractions(start, indices, which) for which in range(5))
+    chance, size, shape, top, left = (hashing.draw(start, indices * 8 + which, _STEPS).float() / _STEPS
+                                      for which in range(5))
     h, w = images.shape[2:]
     area = (AREA[0] + (AREA[1] - AREA[0]) * size) * h * w
     aspect = ASPECT[0] * (ASPECT[1] / ASPECT[0]) ** shape
-    tall, wide = (area * aspect).sqrt().clamp(1, h).round(), (area / aspect).sqrt().clamp(1, w).round()
-    inside = _within(down, tall, h)[:, :, None] & _within(right, wide, w)[:, None]  # (B, h, w)
-    inside &= (chance < share)[:, None, None]
-    noise = hashing.draw(hashing.stream(Stream.ERASE, seed, epoch, 1), _pixel_counters(images, indices), 256)
+    height, width = (area * aspect).sqrt().clamp(1, h).round(), (area / aspect).sqrt().clamp(1, w).round()
+    inside = _random_interval(top, height, h)[:, :, None] & _random_interval(left, width, w)[:, None]  # (B, h, w)
+    inside &= (chance < fraction)[:, None, None]
+    pixels = images[0].numel()
+    counters = (indices[:, None] * pixels + torch.arange(pixels, device=indices.device)).view(images.shape)
+    noise = hashing.draw(hashing.stream(Stream.ERASE, seed, epoch, 1), counters, 256)
     return torch.where(inside[:, None], noise.to(images.dtype), images)
 
 
-def _fractions(start: int, indices: torch.Tensor, which: int) -> torch.Tensor:
-    """Return a number in [0, 1) for each image, float32 (B,)."""
-    return hashing.draw(start, indices * 8 + which, _STEPS).float() / _STEPS
-
-
-def _within(place: torch.Tensor, length: torch.Tensor, size: int) -> torch.Tensor:
-    """Return which of `size` rows lie within a stretch of `length` that begins at a random one, bool (B, size)."""
-    begin = (place * (size - length + 1)).floor()[:, None]
-    rows = torch.arange(size, device=place.device)
+def _random_interval(position: torch.Tensor, length: torch.Tensor, size: int) -> torch.Tensor:
+    """Return bool (B, size): True inside an interval of `length`, placed by `position` in [0, 1)."""
+    begin = (position * (size - length + 1)).floor()[:, None]
+    rows = torch.arange(size, device=position.device)
     return (rows >= begin) & (rows < begin + length[:, None])
 
 
-def _pixel_counters(images: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Return a number for each pixel of each image that no other one has, int64 (B, C, h, w)."""
-    each = images[0].numel()
-    return (indices[:, None] * each + torch.arange(each, device=indices.device)).view(images.shape)
+def small_placement(placement: Placement) -> Placement:
+    """Return the centered placement on a canvas slightly larger than the image, with sides in multiples of 8.
+
+    If the given canvas is not larger than that, or does not show the whole image, return `placement`.
+
+    >>> small_placement(Placement(image=(28, 28), canvas=(56, 56))).canvas
+    (32, 32)
+    """
+    canvas = tuple(-(-(size + _MARGIN) // 8) * 8 for size in placement.image)
+    fits = all(small <= large for small, large in zip(canvas, placement.canvas, strict=True))
+    if placement.mode == "crop" or not isinstance(placement.background, int) or not fits:
+        return placement
+    return replace(placement, mode="canvas", canvas=(canvas[0], canvas[1]), max_shift=0, step=1)

@@ -1,7 +1,11 @@
-"""Where the batches of a training come from: images by their index, in a hashed order, or a stream as it comes."""
+"""Sources of training batches: indexed images in a hashed order, or a stream in its own order.
+
+Both classes have the same methods. `begin` returns the image indices, int64 (N,), in the order of an epoch; `read`
+returns images uint8 (B, C, h, w) and labels (B,) of `part` of the next indices; `prefetch` starts to read images in the
+background; `first` returns the first images for trial passes.
+"""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 
@@ -14,32 +18,8 @@ from shiftscope.hashing import Stream
 ALL = slice(None)
 
 
-class Batches(Protocol):
-    """The training images, epoch by epoch."""
-
-    def __len__(self) -> int:
-        """Images an epoch."""
-        ...
-
-    def first(self, count: int) -> Chunk:
-        """Return the first images and their labels, to try something on."""
-        ...
-
-    def begin(self, seed: int, epoch: int) -> torch.Tensor:
-        """Return the numbers of the images, int64 (N,), in the order in which this epoch reads them."""
-        ...
-
-    def read(self, numbers: torch.Tensor, part: slice = ALL) -> Chunk:
-        """Return images uint8 (B, C, h, w) and labels (B,): `part` of those that stand next in the epoch's order."""
-        ...
-
-    def expect(self, numbers: torch.Tensor) -> None:
-        """Hear which ones come after those, to fetch them meanwhile."""
-        ...
-
-
 class IndexedBatches:
-    """Images by their index, in an order that is hashed from seed and epoch.
+    """Images read by index, in an order hashed from seed and epoch.
 
     Example:
         >>> from shiftscope.data.base import TensorImages
@@ -63,19 +43,19 @@ class IndexedBatches:
     def begin(self, seed: int, epoch: int) -> torch.Tensor:
         return hashing.permutation(hashing.stream(Stream.ORDER, seed, epoch), len(self), self.device)
 
-    def read(self, numbers: torch.Tensor, part: slice = ALL) -> Chunk:
-        return self.images.gather(numbers[part]), self.labels[numbers[part]]
+    def read(self, indices: torch.Tensor, part: slice = ALL) -> Chunk:
+        return self.images.gather(indices[part]), self.labels[indices[part]]
 
-    def expect(self, numbers: torch.Tensor) -> None:
-        read_ahead(self.images, numbers)
+    def prefetch(self, indices: torch.Tensor) -> None:
+        read_ahead(self.images, indices)
 
 
 class StreamedBatches:
-    """Images of a stream, numbered as they come."""
+    """Images of a stream, numbered in the order in which they arrive."""
 
     def __init__(self, images: StreamedImages, device: torch.device):
         self.images, self.device = images, device
-        self.coming: Iterator[Chunk] = iter(())
+        self.stream: Iterator[Chunk] = iter(())
         self.rest: Chunk | None = None
         self.next = 0
 
@@ -87,44 +67,30 @@ class StreamedBatches:
         return images.to(self.device), labels.to(self.device)
 
     def begin(self, seed: int, epoch: int) -> torch.Tensor:
-        self.coming, self.rest, self.next = self.images.epoch(epoch, seed), None, 0
+        self.stream, self.rest, self.next = self.images.epoch(epoch, seed), None, 0
         return torch.arange(len(self), device=self.device)
 
-    def read(self, numbers: torch.Tensor, part: slice = ALL) -> Chunk:
-        """Return the next images; those before number `numbers[0]`, seen before an interruption, are passed over.
+    def read(self, indices: torch.Tensor, part: slice = ALL) -> Chunk:
+        """Return the next images; after an interruption, skip the images that were already used.
 
-        A stream is read whole by every process of a group, which keeps its part.
+        Each process of a group reads the whole stream and keeps its part.
         """
-        first = int(numbers[0])
+        first = int(indices[0])
         while self.next < first:
             self._take(min(first - self.next, 1024))
-        images, labels = self._take(len(numbers))
+        images, labels = self._take(len(indices))
         return images[part].to(self.device), labels[part].to(self.device)
 
-    def expect(self, numbers: torch.Tensor) -> None:
-        """Do nothing: what can read ahead is the stream's own worker processes."""
+    def prefetch(self, indices: torch.Tensor) -> None:
+        """Do nothing: the stream's own workers read ahead."""
 
     def _take(self, count: int) -> Chunk:
-        found = [self.rest] if self.rest is not None else []
-        have = sum(len(labels) for _, labels in found)
+        chunks = [self.rest] if self.rest is not None else []
+        have = sum(len(labels) for _, labels in chunks)
         while have < count:
-            found.append(next(self.coming))
-            have += len(found[-1][1])
-        images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+            chunks.append(next(self.stream))
+            have += len(chunks[-1][1])
+        images, labels = (torch.cat(parts) for parts in zip(*chunks, strict=True))
         self.rest = (images[count:], labels[count:]) if have > count else None
         self.next += count
         return images[:count], labels[:count]
-
-
-def batches_of(images: ImageSet, device: torch.device) -> Batches:
-    """Return what training reads `images` through, on `device` where they fit."""
-    return StreamedBatches(images, device) if isinstance(images, StreamedImages) else IndexedBatches(images, device)
-
-
-def dropout_seeds(seed: int, steps: range) -> list[int]:
-    """Return what dropout is seeded with in each step of the training, as a function of the seed and the step alone.
-
-    >>> dropout_seeds(7, range(3, 5)) == [hashing.stream(Stream.DROPOUT, 7, step) for step in (3, 4)]
-    True
-    """
-    return hashing.mix(torch.tensor(steps) ^ hashing.stream(Stream.DROPOUT, seed)).tolist()

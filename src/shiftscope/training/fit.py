@@ -1,25 +1,26 @@
 """The training loop."""
 
 import math
-import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shiftscope import hashing
 from shiftscope.data.base import Dataset
+from shiftscope.data.streamed import StreamedImages
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, together, total
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
-from shiftscope.generators import seed_generators, seeded
+from shiftscope.generators import seed_all, seeded
+from shiftscope.hashing import Stream
 from shiftscope.hooks import memory_format
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.checkpoint import Provenance, save
@@ -31,23 +32,19 @@ from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress, Task, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
-from shiftscope.training.augment import erased, mirrored
-from shiftscope.training.batches import batches_of, dropout_seeds
-from shiftscope.training.clock import Clock, Forecast
-from shiftscope.training.memory import keep_memory
-from shiftscope.training.optimizers import build_optimizer
-from shiftscope.training.plan import Plan, choose_plan, pieces, planned_outputs
-from shiftscope.training.reading import EVERY_STEPS, Reading
-from shiftscope.training.rehearsal import prepare, rehearse
-from shiftscope.training.schedule import learning_rate
-from shiftscope.training.small_canvas import small_placement
-from shiftscope.training.state import TrainingState, check_identity, load_state, put_back, save_state
-from shiftscope.training.stopping import StopFlag
-from shiftscope.training.teamwork import Teamwork
+from shiftscope.training.augment import random_erase, random_mirror, small_placement
+from shiftscope.training.batches import IndexedBatches, StreamedBatches
+from shiftscope.training.checks import check_train_mode, prepare
+from shiftscope.training.optimization import build_optimizer, learning_rate
+from shiftscope.training.parallel import ParallelModel
+from shiftscope.training.plan import Plan, choose_plan, keep_memory, micro_batches, planned_outputs
+from shiftscope.training.state import TrainingState, check_identity, load_state, restore_state, save_state
+from shiftscope.training.stopping import Clock, StopFlag
 from shiftscope.training.trial import tried_plan
 
 _VALIDATION_SEED = 0
-_ANOTHER = 130  # exit code where another process of the group was asked to stop
+_READ_EVERY = 10  # steps between two reads of the loss on a GPU, which each wait for the device
+_STOPPED_ELSEWHERE = 130  # exit code if another process of the group received the signal
 
 
 @together("folder", "progress", "on_epoch", "stop")
@@ -57,38 +54,38 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
           resume: bool = False, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, progress: Progress | None = None,
           on_epoch: Callable[[EpochRecord], None] | None = None, stop: StopFlag | None = None) -> TrainResult:
-    """Train `model` on images laid at a new random place each epoch.
+    """Train `model` on images at random positions, new ones in each epoch.
 
-    Given settings, threads and device, a seed repeats bit for bit, also through any number of interruptions. A long
-    training of a convnet on a CPU first measures which micro-batches suit the machine (`settings.plan` of the result
-    says them); the choice is remembered in the user's cache folder, and a resumed training keeps its own.
+    With the same settings, threads and device, a seed gives bit-identical results, also through any number of
+    interruptions. A long training of a convnet on a CPU first measures which micro-batches are fastest (see
+    `settings.plan` of the result). The choice is stored in the user's cache folder; a resumed training keeps its own.
 
-    With `settings.max_time`, training pauses after the step in which the time is up: at least one step is done, the
-    state is saved as by Ctrl-C, and a result with fewer epochs and a note is returned.
+    With `settings.max_time`, training pauses after the step in which the time is up. At least one step is done, the
+    state is saved as after Ctrl-C, and the result has fewer epochs and a note.
 
     Args:
-        model: takes pixels in [0, 1], (B, C, H, W), returns logits or log-probabilities (B, K); of several outputs in
-            train mode the first (B, K) is trained. Trained in place, on
-            the device where it is; its train/eval mode and memory layout are as before afterwards.
-        data: the dataset; it is kept on the model's device as uint8 where it fits.
-        placement: where images lie; default: a canvas of 56 x 56, or twice the image where that is larger.
+        model: takes pixels in [0, 1], (B, C, H, W), returns logits or log-probabilities (B, K). If it returns several
+            outputs in train mode, the first (B, K) is trained. It is trained in place, on its device; train/eval mode
+            and memory layout are restored.
+        data: the dataset; it is kept on the model's device as uint8 if it fits.
+        placement: where images may be placed; default: a canvas of 56 x 56, or twice the image if that is larger.
         settings: open fields are taken from the model's recipe.
-        name: the model's name in tables and for its recipe (the registry's unless given).
-        folder: where to keep a checkpoint and the training state, after every epoch and when stopped; None: nowhere.
-        resume: go on from the state in `folder`, if there is one.
-        normalize: (mean, std), for a foreign model that wants normalized pixels.
-        preprocess: any other preparation of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
-        progress: where to report to.
-        on_epoch: called after every epoch with its record, before the state is saved.
-        stop: asked between steps whether to stop; SIGINT and SIGTERM ask it meanwhile.
+        name: the model's name in tables and for its recipe (default: its name in the registry).
+        folder: where to save a checkpoint and the training state, after every epoch and when stopped; None: nowhere.
+        resume: continue from the state in `folder`, if there is one.
+        normalize: (mean, std), for a model that expects normalized pixels.
+        preprocess: another function of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
+        progress: receives progress and notes.
+        on_epoch: called with each epoch's record before the state is saved.
+        stop: checked between steps; SIGINT and SIGTERM set it during the training.
 
     Returns:
-        History and figures.
+        Training history, settings and notes.
 
     Raises:
-        UsageError: the model does not fit the data; other settings than those of the resumed training.
-        TrainingError: the loss is not finite.
-        Interrupted: asked to stop; what was trained is saved in `folder` and stays in `model`.
+        UsageError: if the model does not fit the data, or the settings differ from those of the resumed training.
+        TrainingError: if the loss is not finite.
+        Interrupted: if a stop was requested; the state is saved in `folder` and stays in `model`.
 
     Example:
         >>> from shiftscope.data.base import TensorImages
@@ -103,14 +100,14 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     with seeded([device_and_dtype(as_module(model))[0]], settings.seed):
         prepared = prepare(adapt(model, normalize=normalize, preprocess=preprocess), (data.shape[0], *placement.canvas),
                            settings.seed)
-        fit = _Fit(prepared, data, placement, settings, name, Path(folder) if folder is not None else None,
-                   progress or SilentProgress())
+        training = _Training(prepared, data, placement, settings, name, Path(folder) if folder is not None else None,
+                             progress or SilentProgress())
         with (stop if stop is not None else StopFlag()).listening() as flag:
-            return fit.run(resume, on_epoch, flag)
+            return training.run(resume, on_epoch, flag)
 
 
-class _Fit:
-    """One training: what is fixed is set here, what changes is in `state`, the model and the optimizer."""
+class _Training:
+    """One training. Attributes are fixed except for `state`, the model and the optimizer."""
 
     def __init__(self, model: nn.Module, data: Dataset, placement: Placement, settings: TrainSettings,
                  name: str, folder: Path | None, progress: Progress):
@@ -119,25 +116,22 @@ class _Fit:
         self.settings = settings.resolve(self.name, data.name)
         self.device, _ = device_and_dtype(model)
         train_images, self.validation = data.split(settings.validation)
-        self.batches = batches_of(train_images, self.device)
-        self.few, _ = self.batches.first(2)
-        check_model(model, self.few, placement, data.classes)
+        source = StreamedBatches if isinstance(train_images, StreamedImages) else IndexedBatches
+        self.batches = source(train_images, self.device)
+        self.sample, _ = self.batches.first(2)
+        check_model(model, self.sample, placement, data.classes)
         self.optimizer = build_optimizer(model, self.settings)
-        self.plan, self.notes = from_first(lambda: choose_plan(model, self.settings, self.few, placement))
-        self.notes += rehearse(model, self.few, placement, len(self.batches), self.settings.batch_size)
-        self.fresh = torch.zeros(3, dtype=torch.float64, device=self.device)  # counted here, not yet in the state
-        self.state = TrainingState(sums=torch.zeros_like(self.fresh))
+        self.plan, self.notes = from_first(lambda: choose_plan(model, self.settings, self.sample, placement))
+        self.notes += check_train_mode(model, self.sample, placement, len(self.batches), self.settings.batch_size)
+        self.uncounted = torch.zeros(3, dtype=torch.float64, device=self.device)  # not yet in the state's sums
+        self.state = TrainingState(sums=torch.zeros_like(self.uncounted))
         self.epochs = self.settings.epochs
         self.steps = -(-len(self.batches) // self.settings.batch_size)
-        self.centered = placement.count == 1
+        self.trained = "centered" if placement.count == 1 else "random"
         self.small = small_placement(placement) if self.settings.small_canvas else placement
         if self.small != placement:
-            check_model(model, self.few, self.small, data.classes)
+            check_model(model, self.sample, self.small, data.classes)
         self.clock = Clock(self.settings.max_time)
-
-    @property
-    def trained(self) -> str:
-        return "centered" if self.centered else "random"
 
     # ------------------------------------------------------------------ the loop
 
@@ -147,9 +141,8 @@ class _Fit:
         with preserve_modes(self.model), memory_format(self.model, channels_last=self.plan.channels_last):
             if not restored and self.settings.micro_batch is None:
                 self._try_plan()
-            self.team = Teamwork(self.model, self.plan, self.settings.batch_size, self.few, self.placement)
-            self.reading = Reading(self.device, self.team.group.size)
-            with self.team.unwarned(), self._arithmetic():
+            self.parallel = ParallelModel(self.model, self.plan, self.settings.batch_size, self.sample, self.placement)
+            with self.parallel.without_stride_warning(), self._arithmetic():
                 self._epochs(on_epoch, stop)
             self._save_checkpoint()
         return self._result()
@@ -163,9 +156,9 @@ class _Fit:
         offsets = self.placement.sample(first, seed=self.settings.seed)
 
         def one_batch(model: nn.Module, plan: Plan) -> None:
-            for piece in pieces(len(first), plan.micro_batch):
-                outputs = planned_outputs(model, images[piece], offsets[piece], self.placement, plan)
-                F.cross_entropy(outputs, labels[piece]).backward()
+            for rows in micro_batches(len(first), plan.micro_batch):
+                outputs = planned_outputs(model, images[rows], offsets[rows], self.placement, plan)
+                F.cross_entropy(outputs, labels[rows]).backward()
 
         shape = (images.shape[1], *self.placement.canvas)
         self.plan, note = from_first(lambda: tried_plan(self.model, self.plan, len(first), self.epochs * self.steps,
@@ -176,47 +169,46 @@ class _Fit:
     def _epochs(self, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> None:
         done = self.state.epoch * len(self.batches) + self.state.step * self.settings.batch_size
         task = self.progress.task(f"train {self.name}", self.epochs * len(self.batches), done=done)
-        epochs = self.epochs - self.state.epoch
-        self.forecast = Forecast(epochs * self.steps - self.state.step, epochs,
-                                 (len(self.validation) if self.validation else 0) / len(self.batches), self.device)
         try:
             while self.state.epoch < self.epochs:
                 if self._epoch(task, stop):
                     self._finish_epoch(task, on_epoch)
-                if self.state.epoch < self.epochs and self.team.agree(self.clock.is_up())[0]:
+                if self.state.epoch < self.epochs and self.parallel.any_process(self.clock.is_up())[0]:
                     self._pause()
                     break
         finally:
             task.close()
 
     def _epoch(self, task: Task, stop: StopFlag) -> bool:
-        """Do the steps that are left of the present epoch; return whether it was done before the time was up."""
+        """Do the remaining steps of the epoch; return True if they were completed before the time was up."""
         state, seed = self.state, self.settings.seed
         order = self.batches.begin(seed, state.epoch)
-        self.laid = self.small if state.epoch < int(self.settings.small_canvas * self.epochs) else self.placement
-        offsets = self.laid.sample(order, seed=seed, epoch=state.epoch)
-        self.seeds = dropout_seeds(seed, range(state.epoch * self.steps, (state.epoch + 1) * self.steps))
+        small = state.epoch < int(self.settings.small_canvas * self.epochs)
+        self.epoch_placement = self.small if small else self.placement
+        offsets = self.epoch_placement.sample(order, seed=seed, epoch=state.epoch)
+        steps = torch.arange(state.epoch * self.steps, (state.epoch + 1) * self.steps)
+        self.seeds = hashing.mix(steps ^ hashing.stream(Stream.DROPOUT, seed)).tolist()
         set_mode(self.model, train=True)
-        begun, unshown = time.perf_counter(), 0
+        begun, unreported = time.perf_counter(), 0
         while state.step < self.steps:
             first = state.step * self.settings.batch_size
             batch = slice(first, first + self.settings.batch_size)
             following = order[batch.stop:batch.stop + self.settings.batch_size]
-            self.batches.expect(following[self.team.part(len(following)).rows])
+            self.batches.prefetch(following[self.parallel.part(len(following)).rows])
             self._step(order[batch], offsets[batch])
             state.step += 1
-            unshown += len(order[batch])
+            unreported += len(order[batch])
             stopped, time_is_up = bool(stop), self.clock.is_up()
-            alone, reads = self.team.group.size == 1, self.reading.is_due(state.step, self.steps)
-            if reads or (alone and (stopped or time_is_up)):
-                stopped, time_is_up = self._agree(stopped, time_is_up)
+            alone, on_gpu = self.parallel.group.size == 1, self.device.type != "cpu"
+            due = not on_gpu or state.step % _READ_EVERY == 0 or state.step == self.steps
+            if due or (alone and (stopped or time_is_up)):
+                stopped, time_is_up = self._sum_over_group(stopped, time_is_up)
                 self._check_finite()
-            elif not alone:  # they stop together, at a step where they agree
+            elif not alone:  # all processes stop together, after a step at which they exchange flags
                 stopped = time_is_up = False
-            if reads and (self.reading.waits or state.step % EVERY_STEPS == 1):
-                task.advance(unshown, epoch=state.epoch + 1, **self._running())
-                unshown = 0
-            self._tell(self.forecast.step())
+            if due and (on_gpu or state.step % _READ_EVERY == 1):
+                task.advance(unreported, epoch=state.epoch + 1, **self._running())
+                unreported = 0
             if stopped:
                 state.seconds += time.perf_counter() - begun
                 self._interrupt(stop)
@@ -225,12 +217,8 @@ class _Fit:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         state.seconds += time.perf_counter() - begun
-        task.advance(unshown, **self._running())
+        task.advance(unreported, **self._running())
         return state.step == self.steps
-
-    def _tell(self, sentence: str | None) -> None:
-        if sentence is not None:
-            self.progress.note(f"train {self.name}: {sentence}")
 
     def _step(self, indices: torch.Tensor, offsets: torch.Tensor) -> None:
         """One optimizer step; the gradient is summed over micro-batches."""
@@ -239,81 +227,71 @@ class _Fit:
         rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        part = self.team.part(len(indices))
+        part = self.parallel.part(len(indices))
         images, labels = self.batches.read(indices, part.rows)
         images, offsets = self._augmented(images, indices[part.rows]), offsets[part.rows]
-        self._seed(self.team.seed(self.seeds[state.step]))
+        seed_all([self.device], self.parallel.dropout_seed(self.seeds[state.step]))
         self.optimizer.zero_grad(set_to_none=True)
-        own = pieces(len(labels), self.plan.micro_batch)
-        for piece in own:
-            with self.team.summing(last=piece is own[-1]):
-                self._forward_backward(images[piece], labels[piece], offsets[piece], len(indices), part.weight)
+        slices = micro_batches(len(labels), self.plan.micro_batch)
+        for rows in slices:
+            with self.parallel.gradient_sync(last=rows is slices[-1]):
+                self._forward_backward(images[rows], labels[rows], offsets[rows], len(indices), part.weight)
         self.optimizer.step()
 
-    def _seed(self, seed: int) -> None:
-        """Seed what dropout, and whatever else a model draws, is drawn from."""
-        seed_generators(self.device, seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-
     def _augmented(self, images: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        """Return the images of a step, changed as the settings ask."""
         seed, epoch = self.settings.seed, self.state.epoch
         if self.settings.mirror:
-            images = mirrored(images, indices, seed=seed, epoch=epoch)
+            images = random_mirror(images, indices, seed=seed, epoch=epoch)
         if self.settings.erase:
-            images = erased(images, indices, share=self.settings.erase, seed=seed, epoch=epoch)
+            images = random_erase(images, indices, fraction=self.settings.erase, seed=seed, epoch=epoch)
         return images
 
     def _forward_backward(self, images: torch.Tensor, labels: torch.Tensor, offsets: torch.Tensor, batch: int,
                           weight: float) -> None:
-        outputs = self.team.outputs(images, offsets, self.laid, self.plan)
+        outputs = self.parallel.outputs(images, offsets, self.epoch_placement, self.plan)
         loss = F.cross_entropy(outputs, labels, reduction="sum", label_smoothing=self.settings.label_smoothing)
         (loss * (weight / batch)).backward()
         with torch.no_grad():
             if weight:
-                right = (first_maximum(outputs) == labels).sum()
-                self.fresh += torch.stack((loss.double(), right.double(), loss.new_tensor(len(labels)).double()))
+                correct = (first_maximum(outputs) == labels).sum()
+                self.uncounted += torch.stack((loss.double(), correct.double(), loss.new_tensor(len(labels)).double()))
 
     # ------------------------------------------------------------------ between steps
 
-    def _agree(self, stopped: bool, time_is_up: bool) -> list[bool]:
-        """Add what all processes of the group counted to the epoch's sums; return whether any is to stop, and why."""
-        self.state.sums += total(self.fresh)
-        self.fresh.zero_()
-        return self.team.agree(stopped, time_is_up) if self.team.group.size > 1 else [stopped, time_is_up]
+    def _sum_over_group(self, stopped: bool, time_is_up: bool) -> list[bool]:
+        """Add the counts of all processes to the epoch's sums; return both flags as true in any process."""
+        self.state.sums += total(self.uncounted)
+        self.uncounted.zero_()
+        return self.parallel.any_process(stopped, time_is_up) if self.parallel.group.size > 1 else [stopped, time_is_up]
 
     def _running(self) -> dict[str, float]:
-        loss, right, count = self.state.sums.tolist()
-        return {"loss": loss / max(count, 1), "accuracy": right / max(count, 1)}
+        loss, correct, count = self.state.sums.tolist()
+        return {"loss": loss / max(count, 1), "accuracy": correct / max(count, 1)}
 
     def _check_finite(self) -> None:
         if math.isfinite(self.state.sums[0].item()):
             return
         rate = self.optimizer.param_groups[0]["lr"]
-        kept = "; the last checkpoint stands" if self.folder else ""
-        raise TrainingError(f"the loss of {self.name} is not finite in epoch {self.state.epoch + 1}, by step "
-                            f"{self.state.step} of {self.steps}, at a learning rate of {rate:.3g}: choose a smaller "
+        kept = "; the last checkpoint is kept" if self.folder else ""
+        raise TrainingError(f"the loss of {self.name} is not finite in epoch {self.state.epoch + 1}, at step "
+                            f"{self.state.step} of {self.steps}, with a learning rate of {rate:.3g}; choose a smaller "
                             f"--learning-rate, for instance {self.settings.learning_rate / 10:.1g}{kept}")
 
     def _pause(self) -> None:
-        """Leave the training for later, for its time is up."""
-        state = self.state
-        where = (f"{self.name} paused after {duration(self.clock.seconds())}, as --max-time asks, in epoch "
-                 f"{state.epoch + 1} of {self.epochs}, after step {state.step} of {self.steps}")
-        kept = f"saved in {self.folder}. Go on with the same command and --resume"
         self._save_state()
-        self.notes.append(f"{where}; {kept if self.folder else 'nothing was saved, for no folder was given'}")
+        self.notes.append(f"{self.name} paused after {duration(self.clock.seconds())} (--max-time) {self._position()}")
         self.progress.note(self.notes[-1])
 
     def _interrupt(self, stop: StopFlag) -> None:
-        where = f"{self.name} stopped in epoch {self.state.epoch + 1}, after step {self.state.step} of {self.steps}"
-        if self.folder is None:
-            raise Interrupted(f"{where}; nothing was saved, for no folder was given", stop.exit_code or _ANOTHER)
         self._save_state()
         self._save_checkpoint()
-        raise Interrupted(f"{where}; saved in {self.folder}. Go on with the same command and --resume",
-                          stop.exit_code or _ANOTHER)
+        raise Interrupted(f"{self.name} stopped {self._position()}", stop.exit_code or _STOPPED_ELSEWHERE)
+
+    def _position(self) -> str:
+        """Return the current step, and where the state was saved, for a message."""
+        saved = f"saved in {self.folder}. Run the same command with --resume to continue"
+        return (f"in epoch {self.state.epoch + 1} of {self.epochs}, after step {self.state.step} of {self.steps}; "
+                f"{saved if self.folder else 'nothing was saved because no folder was given'}")
 
     def _finish_epoch(self, task: Task, on_epoch: Callable[[EpochRecord], None] | None) -> None:
         state, running = self.state, self._running()
@@ -327,16 +305,15 @@ class _Fit:
             on_epoch(record)
         state.epoch, state.step = state.epoch + 1, 0
         state.sums = torch.zeros_like(state.sums)
-        if self.folder is not None:
-            self._save_state()
+        self._save_state()
 
     def _validate(self) -> float | None:
         if self.validation is None:
             return None
         offsets = self.placement.sample(torch.arange(len(self.validation)), seed=_VALIDATION_SEED)
         with single_view(self.model):
-            found = predict(self.model, self.validation, offsets, self.placement)
-        return found.correct(self.validation.labels).double().mean().item()
+            predictions = predict(self.model, self.validation, offsets, self.placement)
+        return predictions.right(self.validation.labels).double().mean().item()
 
     # ------------------------------------------------------------------ files
 
@@ -345,22 +322,22 @@ class _Fit:
                 "settings": self.settings.to_dict(), "placement": self.placement.to_dict()}
 
     def _save_state(self) -> None:
-        if self.folder is not None and self.team.group.first:
+        if self.folder is not None and self.parallel.group.first:
             tensors = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                        "plan": self.plan.to_dict()}
             save_state(self.folder, self.state, tensors, plain(self._identity()))
 
     def _restore(self) -> bool:
-        """Go on from the state in the folder; return whether there was one."""
+        """Load the state in the folder; return True if there was one."""
         stored = from_first(self._stored)
         if stored is None:
             return False
         state, tensors = stored
         plan = tensors["plan"]
         if plan.threads != self.plan.threads:
-            self.notes.append(f"begun with {plan.threads} threads, resumed with {self.plan.threads}: rounding may "
+            self.notes.append(f"started with {plan.threads} threads, resumed with {self.plan.threads}; rounding may "
                               "differ")
-        put_back(tensors, self.model, self.optimizer, self.folder or Path())
+        restore_state(tensors, self.model, self.optimizer, self.folder or Path())
         self.plan, self.state = plan, state
         return True
 
@@ -372,7 +349,7 @@ class _Fit:
         return stored["state"], stored["tensors"]
 
     def _save_checkpoint(self) -> None:
-        if self.folder is None or not self.team.group.first:
+        if self.folder is None or not self.parallel.group.first:
             return
         provenance = Provenance(
             name=self.name, dataset=self.data.name, class_names=list(self.data.class_names), trained=self.trained,

@@ -1,4 +1,4 @@
-"""The training state: all that is needed to go on as if nothing had happened, in one file, replaced as a whole."""
+"""The training state: everything an exact resume needs, in one file that is replaced atomically."""
 
 import io
 import zipfile
@@ -23,22 +23,22 @@ from shiftscope.training.plan import Plan
 STATE_FILE = "training-state.pt"
 
 _SLACK = 64 * 2**20
-"""Bytes that a state file may have beside its tensors."""
+"""Bytes that a state file may hold besides its tensors."""
 
 
 @dataclass
 class TrainingState:
-    """Where a training stands. It changes with every step; everything else about a training is fixed."""
+    """The part of a training that changes with every step."""
 
     epoch: int = 0
-    """Epochs done."""
+    """Completed epochs."""
     step: int = 0
-    """Steps done in the present epoch."""
+    """Completed steps of the current epoch."""
     sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
-    """Of the present epoch: loss summed over images, right answers, images."""
+    """Of the current epoch: loss summed over images, correct predictions, images."""
     history: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0
-    """Training steps only, over all resumes."""
+    """Time of training steps only, over all resumes."""
 
 
 def save_state(folder: Path, state: TrainingState, tensors: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ def save_state(folder: Path, state: TrainingState, tensors: dict[str, Any], iden
 
     Args:
         tensors: state dictionaries of model and optimizer.
-        identity: what must not change between beginning and resuming.
+        identity: values that must not change when the training is resumed.
     """
     buffer = io.BytesIO()
     values = vars(state) | {"sums": state.sums.cpu()}
@@ -61,7 +61,7 @@ class _Tensors(TypedDict):
 
 
 class Stored(TypedDict):
-    """What a state file holds."""
+    """Content of a state file."""
 
     state: TrainingState
     tensors: _Tensors
@@ -69,46 +69,46 @@ class Stored(TypedDict):
 
 
 def load_state(folder: Path, device: torch.device, model: nn.Module) -> Stored | None:
-    """Return what the state file holds, or None where nothing was saved yet.
+    """Read the state file; None if there is none.
 
     Args:
-        model: the model that is trained; the size of the file is limited by the size of its weights.
+        model: the model to train; the size of its weights limits the size of the file.
 
     Raises:
-        CheckpointError: the file is corrupt, hostile or from another version. Pickled code never runs.
+        CheckpointError: if the file is corrupt, malicious or from another version. Pickled code never runs.
     """
     path = folder / STATE_FILE
     if not path.exists():
         return None
-    most = 32 * sum(value.numel() for value in _tensors(model.state_dict().values())) + _SLACK
+    limit = 32 * sum(value.numel() for value in _tensors(model.state_dict().values())) + _SLACK
     try:
-        with files.open_regular(path, most) as stream:
+        with files.open_regular(path, limit) as stream:
             _check_archive(stream)
             stored = torch.load(stream, map_location=device, weights_only=True)
         stored = migrate(as_type(stored, dict[str, Any]))
         check_version(stored, f"the training state {path}")
-        found = as_type(stored, Stored)
-        found["tensors"]["model"] = migrate_weights(found["tensors"]["model"], model.state_dict())
-        decode(msgspec.json.encode(found["identity"]))  # an error unless it is plain
-        _check_counts(found["state"], found["tensors"]["plan"])
+        content = as_type(stored, Stored)
+        content["tensors"]["model"] = migrate_weights(content["tensors"]["model"], model.state_dict())
+        decode(msgspec.json.encode(content["identity"]))  # raises unless it is plain JSON
+        _check_counts(content["state"], content["tensors"]["plan"])
     except ShiftscopeError:
         raise
-    except Exception as error:  # torch's reader has no error of its own: damage raises whatever it hits first
+    except Exception as error:  # torch's reader has no error class of its own
         raise _corrupt(path, str(error) or type(error).__name__) from error
-    return found
+    return content
 
 
 def _corrupt(path: Path, why: str) -> CheckpointError:
     return CheckpointError(f"{path} is corrupt or not a training state ({' '.join(why.split())[:100]}); delete it and "
-                           "train anew, or restore it from a copy")
+                           "train again, or restore it from a backup")
 
 
 def _check_archive(stream: BinaryIO) -> None:
-    """Raise an error unless the file is a ZIP archive as torch writes it: plain members, no larger than the file."""
+    """Raise unless the file is a ZIP archive as torch writes it: uncompressed members, no larger than the file."""
     with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise UnfitFileError("its members are packed")
+        raise UnfitFileError("its members are compressed")
     if sum(member.file_size for member in members) > stream.seek(0, 2):
         raise UnfitFileError("its members are larger than the file")
     stream.seek(0)
@@ -121,14 +121,13 @@ def _check_counts(state: TrainingState, plan: Plan) -> None:
         raise UnfitFileError("it has a negative count")
 
 
-def put_back(tensors: _Tensors, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    """Give a model and its optimizer the tensors of a state file. The optimizer keeps its own settings.
+def restore_state(tensors: _Tensors, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Load the tensors of a state file into a model and its optimizer, which keeps its own settings.
 
     Raises:
-        CheckpointError: tensors are missing, or of other shapes or types.
+        CheckpointError: if tensors are missing or have other shapes or types.
     """
-    held = model.state_dict()
-    wrong = _unlike(tensors["model"], held)
+    mismatch = _first_mismatch(tensors["model"], model.state_dict())
     try:
         state = as_type(tensors["optimizer"].get("state"), dict[int, dict[str, Any]], "state")
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -136,20 +135,20 @@ def put_back(tensors: _Tensors, model: nn.Module, optimizer: torch.optim.Optimiz
             shapes = (parameters[number].shape, torch.Size(()))
             if any(value.shape not in shapes or not value.is_floating_point() for value in _tensors(values.values())):
                 raise UnfitFileError(f"the optimizer's state of parameter {number} does not fit")
-        if wrong:
-            raise UnfitFileError(wrong)
+        if mismatch:
+            raise UnfitFileError(mismatch)
         model.load_state_dict(tensors["model"])
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise _corrupt(folder / STATE_FILE, str(error)) from error
 
 
-def _unlike(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """Return a phrase on the first tensor that has not the shape and type that is expected; empty where all have."""
-    for key in sorted(found.keys() | expected.keys()):
-        one, other = ((value.shape, value.dtype) if isinstance(value, torch.Tensor) else type(value)
-                      for value in (found.get(key), expected.get(key)))
-        if one != other:
+def _first_mismatch(stored: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Describe the first tensor with an unexpected shape or type; "" if all fit."""
+    for key in sorted(stored.keys() | expected.keys()):
+        kinds = [(value.shape, value.dtype) if isinstance(value, torch.Tensor) else type(value)
+                 for value in (stored.get(key), expected.get(key))]
+        if kinds[0] != kinds[1]:
             return f"{key[:50]} does not fit the model"
     return ""
 
@@ -159,17 +158,18 @@ def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
 
 
 def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    """Raise a `UsageError` where a training would go on with other settings than it began with."""
+    """Raise a `UsageError` if a training would resume with other settings than it started with."""
     old, new = _flat(saved), _flat(now)
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
-            raise UsageError(f"the training in {folder} was begun with {key} = {quoted(old.get(key))} and would go on "
-                             f"with {quoted(new.get(key))}: give the same settings, or train anew with --overwrite")
+            raise UsageError(f"the training in {folder} was started with {key} = {quoted(old.get(key))} and would "
+                             f"resume with {quoted(new.get(key))}; give the same settings, or train again "
+                             "with --overwrite")
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values by name, those of a nested object as object.name."""
-    found: dict[str, Any] = {}
+    """Return values by name, those of a nested dictionary as outer.inner."""
+    flat: dict[str, Any] = {}
     for key, value in values.items():
-        found |= {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
-    return found
+        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
+    return flat

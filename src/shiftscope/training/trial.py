@@ -1,8 +1,8 @@
-"""A short measured trial: how many images a forward pass suit this machine, this model and these pictures.
+"""A short timed trial of the micro-batch size for this machine, model and image size.
 
-The winner is kept in the user's cache folder, so that one machine chooses once, and the same seed then repeats bit for
-bit from run to run. Measured on two cores with 2 MiB of second-level cache each: 32 to 125 images lie within 5 % of
-each other for the course's convnet, 8 take 40 % longer. What the trial guards against is machines with less cache.
+The result is stored in the user's cache folder, so that a machine chooses once and later runs with the same seed are
+bit-identical. On two cores with 2 MiB of second-level cache each, 32 to 125 images per pass differ by less than 5 % for
+the course's convnet, and 8 take 40 % longer. The trial is for machines with less cache.
 """
 
 import copy
@@ -26,29 +26,29 @@ from shiftscope.reading import read_json
 from shiftscope.training.plan import Plan
 
 REPAYS = 60.0
-"""Seconds that a training must take by the plan at hand for a trial to be made: a gain of 5 % then repays it."""
+"""Shorter trainings, in seconds by the given plan, get no trial; from here on, a gain of 5 % repays it."""
 
 BUDGET = 2.0
-"""Seconds after which no further candidate is begun."""
+"""Seconds after which no further candidate is tried."""
 
 CLEARLY = 0.95
-"""A candidate must take at most this share of the plan's own time: less is noise."""
+"""A candidate must take at most this fraction of the plan's own time; smaller gains are noise."""
 
 CACHE_VERSION = 1
 
 Pass = Callable[[nn.Module, Plan], None]
-"""One forward and backward pass over a batch of the training, in the plan's micro-batches."""
+"""One forward and backward pass over a training batch, in the plan's micro-batches."""
 
 
 def tried_plan(model: nn.Module, plan: Plan, batch: int, steps: int, shape: tuple[int, ...],
                one_batch: Pass) -> tuple[Plan, str | None]:
-    """Return the plan with the micro-batch that is fastest here, and a note where that was measured or remembered.
+    """Return the plan with the fastest micro-batch, and a note if it was measured or read from the cache.
 
-    Only plans that split batches on the CPU are tried. The model is copied: weights, buffers and gradients stay.
+    Only plans that split batches on the CPU are tried, on a copy of the model.
 
     Args:
-        batch: images an optimizer step.
-        steps: optimizer steps of the whole training.
+        batch: images per optimizer step.
+        steps: optimizer steps of the training.
         shape: (C, H, W) of the canvases.
         one_batch: computes the gradients of one batch.
     """
@@ -56,12 +56,13 @@ def tried_plan(model: nn.Module, plan: Plan, batch: int, steps: int, shape: tupl
     if not sizes:
         return plan, None
     key = _key(model, plan, batch, shape)
-    found = _remembered(key)
-    if found in sizes:
-        return replace(plan, micro_batch=found), f"micro-batches of {found} images, by an earlier trial on this machine"
+    cached = _read().get(key)
+    if cached in sizes:
+        note = f"micro-batches of {cached} images, by an earlier trial on this machine"
+        return replace(plan, micro_batch=cached), note
     try:
         twin = copy.deepcopy(model)
-    except Exception:  # whatever a foreign module raises: it is trained by the plan at hand
+    except Exception:  # a user's model may raise anything
         return plan, None
     seconds = _measure(twin.train(), plan, sizes, steps, one_batch)
     if min(seconds.values(), default=math.inf) == math.inf:
@@ -77,7 +78,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def candidates(plan: Plan, batch: int) -> list[int]:
-    """Return the sizes to try, the plan's own first; none where the plan does not split batches.
+    """Return the sizes to try, the plan's own first; none if the plan does not split batches.
 
     >>> candidates(Plan(micro_batch=125, channels_last=True, threads=2), 250)
     [125, 62, 32]
@@ -87,7 +88,7 @@ def candidates(plan: Plan, batch: int) -> list[int]:
 
 
 def choose(seconds: dict[int, float], own: int) -> int:
-    """Return the fastest size, the plan's own unless another is clearly faster or the own one failed (infinity).
+    """Return the fastest size; the plan's own unless another is clearly faster or the own one failed (infinity).
 
     >>> choose({125: 1.0, 62: 0.97}, 125), choose({125: 1.0, 62: 0.9}, 125), choose({125: math.inf, 62: 9.0}, 125)
     (125, 62, 62)
@@ -133,20 +134,20 @@ class _Cache(TypedDict):
 
 
 def cache_file() -> Path:
-    """Return the file of remembered trials; it need not exist."""
+    """Return the file of stored trials; it may not exist."""
     return platformdirs.user_cache_path("shiftscope", appauthor=False) / "trials.json"
 
 
 def _key(model: nn.Module, plan: Plan, batch: int, shape: tuple[int, ...]) -> str:
-    """Name what a trial holds for: another machine, torch, model, batch or size of picture is another trial."""
+    """Return a hash of all that a trial depends on: machine, torch, model, batch, image size, plan."""
     shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.named_parameters()]
     machine = (platform.node(), platform.machine(), os.cpu_count(), torch.backends.cpu.get_cpu_capability())
-    told = (machine, torch.__version__, type(model).__name__, shapes, batch, shape, plan)
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+    identity = (machine, torch.__version__, type(model).__name__, shapes, batch, shape, plan)
+    return hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
 
 
 def _read() -> dict[str, int]:
-    """Return the remembered trials; none where the file is missing, corrupt or of another version."""
+    """Return the stored trials; none if the file is missing, corrupt or from another version."""
     try:
         stored = read_json(cache_file(), _Cache)
     except OSError:
@@ -154,12 +155,8 @@ def _read() -> dict[str, int]:
     return stored["micro_batch"] if stored["schema_version"] == CACHE_VERSION else {}
 
 
-def _remembered(key: str) -> int | None:
-    return _read().get(key)
-
-
 def _remember(key: str, size: int) -> None:
     try:
         files.write_json(cache_file(), {"schema_version": CACHE_VERSION, "micro_batch": _read() | {key: size}})
-    except OutputError:  # a home that cannot be written: the next training tries again
+    except OutputError:  # read-only home: the next training tries again
         return

@@ -22,9 +22,8 @@ from shiftscope.results import SCHEMA_VERSION, Audit, Evaluation, ParameterRow, 
 from shiftscope.runs import EpochLog, Job, RunFolder, slug
 from shiftscope.settings import PRESET_ARGUMENTS, Preset, RunSettings, TrainSettings
 from shiftscope.training import train
-from shiftscope.training.clock import Clock
 from shiftscope.training.state import load_state
-from shiftscope.training.stopping import StopFlag
+from shiftscope.training.stopping import Clock, StopFlag
 from shiftscope.visualization import parameter_rows
 from shiftscope.workflows.report.figures import StoredFigure, class_neurons_figure, training_credit, weights_figure
 from shiftscope.workflows.report.gather import PARAMETERS_FILE

@@ -16,7 +16,7 @@ def record(**changed) -> Bench:
     values = {"bench": "training", "measured": "2026-01-02T03:04:05+00:00", "dataset": "garments", "synthetic": True,
               "repeats": 2, "settings": {}, "comparisons": [part("two-full", 1), part("two-conv", 10)],
               "machine": {"processor": "$chip$", "cores": 2, "threads": 2, "device": "cpu", "torch": "2"},
-              "others": {"before": 0.0, "during": 0.3, "source": "x"}, "marked": True, "notes": ["marked: busy"],
+              "others": {"before": 0.0, "during": 0.3, "source": "x"}, "busy": True, "notes": ["busy machine: x"],
               "growth": [growth_line("two-full", "images", "seconds", [1, 2, 4], [[1.0], [2.0], [4.0]]),
                          growth_line("two-conv", "images", "seconds", [1, 2, 4], [[3.0], [12.0], [48.0]]),
                          growth_line("two-conv", "filters", "seconds", [30], [[3.0]])]}
@@ -36,10 +36,10 @@ def test_bars_are_medians_and_lines_are_ranges():
     assert [label.get_text() for label in first.get_yticklabels()] == ["notebook", "ours", "bare"]
 
 
-def test_the_mark_and_the_machine_are_on_the_figure_and_in_its_words():
+def test_the_figure_names_load_and_machine():
     for figure in (bench_figure(record()), growth_figure(record())):
         written = " ".join(text.get_text() for text in figure.texts)
-        assert "Marked: busy." in written and "2 cores" in written and "Images: synthetic garments" in written
+        assert "Busy machine: x." in written and "2 cores" in written and "synthetic garments (synthetic)" in written
         assert "Marked: busy." in alt_text(figure) and r"\$chip\$" in written
         assert render_figure(figure, "svg")
 

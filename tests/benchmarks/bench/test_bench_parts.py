@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from bench.apart import Apart
 from bench.load import Counters, LoadWatch, others, read_counters
 from bench.machine import count_operations, product_speed
 from bench.notebook_way import (
@@ -24,12 +23,13 @@ from bench.plain_script import cut_windows
 from bench.rounds import canvases, doublings, grow, in_turns
 from bench.run import remarks
 from bench.wide import WideConvnet, wide_model
+from bench.worker import WorkerProcess
 from shiftscope.errors import ShiftscopeError, UsageError
 from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.models import TwoConvTwoFullNet, TwoFullNet, build_model
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.training import memory
+from shiftscope.training import plan
 
 STAT = """cpu  99 0 0 99 0 0 0 0 0 0
 cpu{core} 100 20 30 800 50 1 2 3 70 0
@@ -85,14 +85,14 @@ def test_remarks_say_what_weakens_a_record():
     assert remarks(quiet, 5) == []
     assert "fewer than 5" in remarks(quiet, 4)[0]
     assert "make sure" in remarks({"before": None, "during": None, "source": "unknown"}, 5)[0]
-    assert remarks(quiet | {"before": 0.06}, 5)[0].startswith("marked: other programmes took 6 %")
+    assert remarks(quiet | {"before": 0.06}, 5)[0].startswith("busy machine: other programs took 6 %")
 
 
 # ------------------------------------------------------------------ processes and turns
 
 
 def _factory(offset):
-    return lambda value: value + offset + 1000 * memory.keep_memory.cache_info().currsize
+    return lambda value: value + offset + 1000 * plan.keep_memory.cache_info().currsize
 
 
 def _failing():
@@ -100,22 +100,22 @@ def _failing():
 
 
 def test_another_process_answers_and_keeps_the_plain_allocator():
-    memory.keep_memory()
-    with Apart(_factory, 0.5) as part:
+    plan.keep_memory()
+    with WorkerProcess(_factory, 0.5) as part:
         process = part.process
         assert process.pid != os.getpid() and part(2.0) == 2.5 and part(3.0) == 3.5
     assert not process.is_alive() and process.exitcode == 0
 
 
 def test_what_fails_there_is_told_here():
-    with Apart(_failing) as part, pytest.raises(ShiftscopeError, match="ZeroDivisionError: division by zero"):
+    with WorkerProcess(_failing) as part, pytest.raises(ShiftscopeError, match="ZeroDivisionError: division by zero"):
         part()
     with pytest.raises(ShiftscopeError, match="ValueError"):
-        Apart(math.sqrt, -1.0)
+        WorkerProcess(math.sqrt, -1.0)
 
 
 def test_a_dead_process_is_told():
-    with Apart(_factory, 0.0) as part:
+    with WorkerProcess(_factory, 0.0) as part:
         part.process.kill()
         part.process.join()
         with pytest.raises((ShiftscopeError, BrokenPipeError)):

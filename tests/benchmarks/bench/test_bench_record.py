@@ -51,11 +51,11 @@ def test_a_record_is_marked_above_five_percent(before, during, busy):
 
 def test_a_record_comes_back_as_it_was(tmp_path):
     bench = Bench(bench="data", measured="2026-01-02T03:04:05+00:00", dataset="garments", synthetic=True, repeats=2,
-                  settings={"steps": 3}, machine={"cores": 2}, notes=["n"], marked=False,
+                  settings={"steps": 3}, machine={"cores": 2}, notes=["n"], busy=False,
                   comparisons=[compare("net", "s", WHAT, {"ours": [1.0, 2.0], "bare": [3.0, 4.0]}, {"steps": 3})],
                   growth=[growth_line("net", "images", "s", [1, 2], [[1.0], [2.0]])],
                   others={"before": 0.01, "during": None, "source": "x"})
     bench.save(tmp_path)
     assert Bench.load(tmp_path) == bench
-    with pytest.raises(CheckpointError, match="marked"):
-        Bench.from_dict({key: value for key, value in bench.to_dict().items() if key != "marked"})
+    with pytest.raises(CheckpointError, match="busy"):
+        Bench.from_dict({key: value for key, value in bench.to_dict().items() if key != "busy"})

@@ -50,7 +50,7 @@ def test_training(tmp_path, no_peers, quick_product):
         assert figures["ours_over_arithmetic"] == pytest.approx(ours / figures["arithmetic_seconds"])
         assert figures["arithmetic_seconds"] == pytest.approx(
             figures["step_gflop"] / figures["product_gflop_per_second"] * 40 / 16)
-    assert not bench.marked and any("lightning is not compared" in note for note in bench.notes)
+    assert not bench.busy and any("lightning is not compared" in note for note in bench.notes)
     written = json.loads((settings.out / "bench-training.json").read_text(encoding="utf-8"))
     assert Bench.from_dict(written) == bench and "out" not in written["settings"]
     assert sorted(path.name for path in settings.out.iterdir()) == [
@@ -69,7 +69,8 @@ def test_steps_are_no_more_than_an_epoch_has(tmp_path, no_peers, quick_product):
     bench = run_bench(TrainingBench(**SMALL, steps=50, batch_size=20, model=("two-full",), out=tmp_path, growth=True),
                       progress=SilentProgress(), watch=watch(0.5))
     assert bench.comparisons[0]["figures"]["steps"] == 2
-    assert bench.marked and bench.notes[-2].startswith("marked: other programmes took 0 % of the machine before and 50")
+    assert bench.busy and bench.notes[-2].startswith(
+        "busy machine: other programs took 0 % of the machine before and 50")
     assert [(line["axis"], line["values"]) for line in bench.growth] == [
         ("images", [20, 40]), ("canvas pixels", [28 * 28, 32 * 30, 45 * 42, 64 * 60]),
         ("hidden neurons", [50, 100, 200, 400])]

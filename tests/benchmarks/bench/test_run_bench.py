@@ -14,9 +14,9 @@ FOUND = Bench(
     bench="training", measured="2026-01-02T03:04:05+00:00", dataset="garments", synthetic=True, repeats=2, settings={},
     comparisons=[compare("two-full", "seconds an epoch", {"notebook": "n", "ours": "o"},
                          {"notebook": [8.0, 9.0], "ours": [2.0, 2.0]}, {"steps": 7, "pipeline_share": 0.125})],
-    growth=[growth_line("two-full", "images", "seconds", [100, 2000], [[1.0], [20.0]])], marked=True,
+    growth=[growth_line("two-full", "images", "seconds", [100, 2000], [[1.0], [20.0]])], busy=True,
     machine={"processor": "chip", "cores": 2, "threads": 1, "device": "cpu", "torch": "2"},
-    others={"before": 0.0, "during": 0.3, "source": "x"}, notes=["marked: busy"])
+    others={"before": 0.0, "during": 0.3, "source": "x"}, notes=["busy machine: x"])
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_tables_show_medians_ratios_and_exponents(asked, capsys):
     assert ["notebook", "8.5", "8", "9", "4.25"] in lines and ["ours", "2", "2", "2"] in lines
     assert ["two-full", "images", "100", "2,000", "1.00", "1.00"] in lines
     assert ["steps", "7,", "pipeline", "share", "12.5", "%"] in lines
-    assert lines[-2] == ["marked:", "busy"] and lines[-1] == ["shiftscope-bench"]
+    assert lines[-2] == ["busy machine:", "x"] and lines[-1] == ["shiftscope-bench"]
 
 
 def test_json_is_the_record(asked, capsys):

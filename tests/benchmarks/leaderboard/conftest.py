@@ -3,19 +3,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from leaderboard.records import write_standing
-from leaderboard.standing import FIGURES, Standing, pack_counts
+from leaderboard.records import FIGURES, LeaderboardRecord, pack_counts, write_record
 
 
-def standing(entry="two-full", seed=0, counts=(4, 4, 2, 0), placements=4, **changed) -> Standing:
+def record(entry="two-full", seed=0, counts=(4, 4, 2, 0), placements=4, **changed) -> LeaderboardRecord:
     """A record whose figures follow from its counts."""
     counts = np.array(counts)
     mean, worst = float(counts.mean() / placements), float((counts == placements).mean())
     values = {
-        "entry": entry, "title": entry.replace("-", " "), "made": f"{entry}, somehow", "model": "two-full",
+        "entry": entry, "title": entry.replace("-", " "), "description": f"{entry}, somehow", "model": "two-full",
         "repair": None,
         "preset": "default", "trained": "random", "seed": seed, "parameters": 1234, "epochs": 1, "train_images": 10,
-        "train_seconds": 2.0 + seed, "settings": {}, "asked": {"data": "x"},
+        "train_seconds": 2.0 + seed, "settings": {}, "settings_requested": {"data": "x"},
         "hardware": {"processor": "chip", "cores": 2, "device": "cpu", "torch": "2"},
         "claims": {"canvas": {"level": "none", "why": "so it is"}}, "measured": f"2026-01-0{seed + 1}",
         "dataset": "garments",
@@ -26,20 +25,20 @@ def standing(entry="two-full", seed=0, counts=(4, 4, 2, 0), placements=4, **chan
         "flips": 3, "ties": 0, "nonfinite": 0,
         "self_check": {"placements": 1, "max_abs_logit_difference": 0.0, "tolerance": 1.0}, "notes": [], "labels": 7,
         "packed_counts": pack_counts(counts, placements)}
-    return Standing(**(values | changed))
+    return LeaderboardRecord(**(values | changed))
 
 
 @pytest.fixture
 def made():
-    return standing
+    return record
 
 
 @pytest.fixture
 def written(tmp_path):
     """Write records into a folder; returns it."""
-    def write(*standings):
-        for one in standings:
-            write_standing(one, tmp_path / "records")
+    def write(*records):
+        for one in records:
+            write_record(one, tmp_path / "records")
         return tmp_path / "records"
 
     return write

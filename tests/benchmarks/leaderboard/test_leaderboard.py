@@ -9,18 +9,17 @@ import pytest
 import torch
 
 from leaderboard import make, run
-from leaderboard.entries import ENTRIES, REPAIRS, entries_named
-from leaderboard.records import read_standing
-from leaderboard.repairing import repaired
-from leaderboard.settings import LeaderboardSettings
-from marked import marks
+from leaderboard.entries import ENTRIES, REPAIRS, LeaderboardSettings, entries_named
+from leaderboard.records import read_record
+from page_markers import markers
 from run_leaderboard import main
 from shiftscope.auditing import audit
 from shiftscope.data import load_dataset
 from shiftscope.errors import Interrupted
 from shiftscope.models import build_model, load
-from shiftscope.models.repair import METHODS
+from shiftscope.models.repair import METHODS, repair
 from shiftscope.placement import Placement
+from shiftscope.workflows.load_inputs import use_one_pass
 
 CANVAS = (24, 20)
 QUICK = ("two-full-centered", "two-full", "two-full-recenter")
@@ -49,7 +48,7 @@ def test_records_hold_what_an_audit_of_the_checkpoint_says(board, npz, tmp_path)
     assert [one["missing"] for one in found["entries"]] == [[], [], []] and found["schema_version"] == 1
     data, place = load_dataset(f"npz:{npz}"), Placement(image=(12, 12), canvas=CANVAS)
     for seed in (0, 1):
-        one = read_standing(tmp_path / "records" / f"two-full-seed{seed}.json")
+        one = read_record(tmp_path / "records" / f"two-full-seed{seed}.json")
         alone = audit(load(tmp_path / "work" / "checkpoints" / f"two-full-seed{seed}"), data, placement=place)
         assert one.correct_counts.tolist() == alone.correct_counts.tolist()
         assert (one.images, one.placements, one.epochs, one.train_images) == (60, 13 * 9, 1, 160)
@@ -58,7 +57,7 @@ def test_records_hold_what_an_audit_of_the_checkpoint_says(board, npz, tmp_path)
         assert one.flips == int((alone.predictions != alone.predictions[:, [middle]]).sum()) > 0
         assert one.hardware["cores"] >= 1 and one.hardware["torch"] == torch.__version__ and one.train_seconds > 0
         assert one.claims["canvas"]["level"] == "none"
-    assert read_standing(tmp_path / "records" / "two-full-centered-seed0.json").trained == "centered"
+    assert read_record(tmp_path / "records" / "two-full-centered-seed0.json").trained == "centered"
 
 
 def test_a_repair_reuses_the_training_and_is_exact_where_it_claims_so(board, tmp_path, monkeypatch):
@@ -67,7 +66,7 @@ def test_a_repair_reuses_the_training_and_is_exact_where_it_claims_so(board, tmp
     train = make.train
     monkeypatch.setattr(make, "train", lambda *a, **k: trained.append(k["name"]) or train(*a, **k))
     board("--entries", "two-full-recenter", "--seeds", "1", "--resume")
-    plain, after = (read_standing(tmp_path / "records" / f"{name}-seed0.json")
+    plain, after = (read_record(tmp_path / "records" / f"{name}-seed0.json")
                     for name in ("two-full", "two-full-recenter"))
     assert trained == [] and after.train_seconds == plain.train_seconds and after.repair == "recenter"
     assert after.claims["canvas"]["level"] == "exact" and after.flips == 0
@@ -77,10 +76,10 @@ def test_a_repair_reuses_the_training_and_is_exact_where_it_claims_so(board, tmp
 
 def test_fine_tuning_goes_on_from_the_repaired_model(board, tmp_path):
     board("--entries", "two-conv-polyphase,two-conv-polyphase-finetuned", "--seeds", "1")
-    before, tuned = (read_standing(tmp_path / "records" / f"two-conv-polyphase{end}-seed0.json")
+    before, tuned = (read_record(tmp_path / "records" / f"two-conv-polyphase{end}-seed0.json")
                      for end in ("", "-finetuned"))
     assert (before.epochs, tuned.epochs) == (1, 2) and tuned.train_seconds > before.train_seconds
-    assert "fine-tuning" not in before.made and "fine-tuning" in tuned.made
+    assert "fine-tuning" not in before.description and "fine-tuning" in tuned.description
     for one in (before, tuned):
         assert one.flips <= one.ties and one.claims["canvas"]["level"] == "exact"
 
@@ -94,14 +93,14 @@ def test_what_is_there_is_not_made_again(board, tmp_path, monkeypatch):
 
 
 def test_a_session_that_is_cut_off_goes_on(board, tmp_path, monkeypatch):
-    make_standing = run.make_standing
+    make_record = run.make_record
 
     def cut_off(entry, seed, shop, stop):
         if (entry.name, seed) == ("two-full", 1):
             raise Interrupted("interrupted while training")
-        return make_standing(entry, seed, shop, stop)
+        return make_record(entry, seed, shop, stop)
 
-    monkeypatch.setattr(run, "make_standing", cut_off)
+    monkeypatch.setattr(run, "make_record", cut_off)
     said = board("--entries", "two-full", "two-full-recenter", "--seeds", "2", code=130)
     assert said.err == "interrupted while training\n"
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["two-full-seed0.json"]
@@ -115,7 +114,7 @@ def test_a_session_that_is_cut_off_goes_on(board, tmp_path, monkeypatch):
 
 def test_the_terminal_shows_the_rows(board, tmp_path):
     said = board("--entries", "two-full", "--seeds", "1").out
-    one = read_standing(tmp_path / "records" / "two-full-seed0.json")
+    one = read_record(tmp_path / "records" / "two-full-seed0.json")
     assert f"{100 * one.mean_accuracy:.1f} %" in next(line for line in said.splitlines() if "perceptron" in line)
     assert "chance: one class for all" in said and max(map(len, said.splitlines())) <= 100
 
@@ -136,23 +135,23 @@ def test_list_says_what_is_missing_and_makes_nothing(board, tmp_path):
 def test_other_options_than_those_of_a_record_are_refused(board):
     board("--entries", "two-full", "--seeds", "1")
     said = board("--entries", "two-full", "--seeds", "1", "--audit-images", "9", code=2).err
-    assert "two-full-seed0.json was made with audit_images None, now 9: give the same options" in said
+    assert "two-full-seed0.json was computed with audit_images None, now 9; give the same options" in said
 
 
 def test_bad_names_and_corrupt_records(board, tmp_path):
     said = board("--entries", "two-ful", code=2).err
     assert "unknown entry of the leaderboard 'two-ful': did you mean 'two-full'?" in said
     for words, name in ((("--seeds", "0"), "seeds"), (("--audit-images", "0"), "audit_images")):
-        assert f"{name} must be a whole number of at least 1, got 0" in board(*words, code=2).err
+        assert f"{name} must be an integer of at least 1, got 0" in board(*words, code=2).err
     board("--entries", "two-full", "--seeds", "1")
     path = tmp_path / "records" / "two-full-seed0.json"
     path.write_text(path.read_text()[:99])
     said = board("--entries", "two-full", "--seeds", "1", code=3).err
-    assert "two-full-seed0.json is no record of the leaderboard" in said and said.count("\n") == 1
+    assert "two-full-seed0.json is not a valid record of the leaderboard" in said and said.count("\n") == 1
 
 
 def test_the_page_is_made_from_the_records(board, tmp_path):
-    begin, end = marks("leaderboard")
+    begin, end = markers("leaderboard")
     page = tmp_path / "docs" / "page.md"
     page.parent.mkdir()
     page.write_text(f"before\n{begin}\nwas here\n{end}\nafter\n")
@@ -168,7 +167,7 @@ def test_the_page_is_made_from_the_records(board, tmp_path):
     board("--table", "docs/page.md")
     assert page.read_text() == text
     page.write_text("no marks")
-    assert "must hold the marks" in board("--table", "docs/page.md", code=2).err
+    assert "must contain the markers" in board("--table", "docs/page.md", code=2).err
     assert "cannot read docs/none.md" in board("--table", "docs/none.md", code=3).err
 
 
@@ -187,8 +186,8 @@ def test_every_repair_that_is_listed_can_be_made():
     for model, repairs in REPAIRS.items():
         net = build_model(model, canvas=CANVAS, classes=3).eval()
         pixels = torch.rand(2, 1, *CANVAS, generator=torch.Generator().manual_seed(0))
-        for repair in repairs:
-            outputs = repaired(net, repair, (1, *CANVAS))(pixels)
+        for method in repairs:
+            outputs = use_one_pass(repair(net, (1, *CANVAS), method=method)).eval()(pixels)
             assert outputs.shape == (2, 3) and np.isfinite(outputs.detach().numpy()).all()
 
 
@@ -199,7 +198,7 @@ def test_the_page_of_the_leaderboard_does_not_take_the_place_of_another_picture(
         Path(folder).mkdir()
     shutil.copy(source / "two-full-seed0.json", "records")
     Path("images/leaderboard.png").write_text("mine")
-    Path("page.md").write_text("\n".join(marks("leaderboard")))
+    Path("page.md").write_text("\n".join(markers("leaderboard")))
     line = ["--results", "records", "--table", "page.md"]
     assert main(line) == 2 and "leaderboard.png already exists, and page.md does not show it" in capsys.readouterr().err
     assert Path("images/leaderboard.png").read_text() == "mine"

@@ -11,7 +11,7 @@ from leaderboard.figures import (
     leaderboard_table,
     share_in_words,
 )
-from marked import marks, replace_marked
+from page_markers import markers, replace_between_markers
 from shiftscope.errors import UsageError
 from shiftscope.reporting import alt_text, render_figure
 
@@ -77,12 +77,12 @@ def test_no_rows_are_refused():
 
 @pytest.mark.parametrize("page", ["none", "{begin} {begin} {end}", "{end} {begin}", "{begin}", "{begin}{end}{end}"])
 def test_marks_must_be_there_once_and_in_order(page):
-    begin, end = marks("part")
-    with pytest.raises(UsageError, match="my page must hold the marks .*part: generated from records"):
-        replace_marked(page.format(begin=begin, end=end), "part", "text", "my page")
+    begin, end = markers("part")
+    with pytest.raises(UsageError, match="my page must contain the markers .*part: made from records"):
+        replace_between_markers(page.format(begin=begin, end=end), "part", "text", "my page")
 
 
 def test_a_part_is_replaced_as_often_as_wanted():
-    begin, end = marks("part")
-    once = replace_marked(f"a\n{begin}\n{end}\nb\n", "part", r"new \1")
-    assert once == f"a\n{begin}\nnew \\1\n{end}\nb\n" == replace_marked(once, "part", r"new \1")
+    begin, end = markers("part")
+    once = replace_between_markers(f"a\n{begin}\n{end}\nb\n", "part", r"new \1")
+    assert once == f"a\n{begin}\nnew \\1\n{end}\nb\n" == replace_between_markers(once, "part", r"new \1")

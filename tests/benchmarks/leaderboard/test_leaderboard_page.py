@@ -7,33 +7,34 @@ import pytest
 
 from leaderboard.entries import ENTRIES
 from leaderboard.overview import page_part
-from leaderboard.records import read_standings
-from marked import marks
+from leaderboard.records import read_records
+from page_markers import markers
 
 ROOT = Path(__file__).parents[3]
 RECORDS = ROOT / "benchmarks" / "results" / "leaderboard"
 
 
 def part(page: str, name: str) -> str:
-    begin, end = marks(name)
+    begin, end = markers(name)
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert text.count(begin) == text.count(end) == 1
     return text.split(begin)[1].split(end)[0].strip("\n")
 
 
 def test_the_table_on_the_page_is_what_the_records_give():
-    standings = read_standings(RECORDS)
-    assert part("leaderboard.md", "leaderboard") == (page_part(RECORDS) if standings else "")
+    records = read_records(RECORDS)
+    assert part("leaderboard.md", "leaderboard") == (page_part(RECORDS) if records else "")
 
 
 def test_records_are_whole_small_and_of_known_entries():
     known = {entry.name: entry for entry in ENTRIES}
     for path in RECORDS.glob("*"):
         assert path.suffix == ".json" and path.stat().st_size <= 30_000, path
-    for one in read_standings(RECORDS):
+    for one in read_records(RECORDS):
         entry = known[one.entry]
         assert (one.images, one.placements, one.dataset) == (10_000, 841, "fashion-mnist"), one.key
-        assert (one.title, one.made, one.asked["epochs"]) == (entry.title, entry.made, None), one.key
+        assert (one.title, one.description) == (entry.title, entry.description), one.key
+        assert one.settings_requested["epochs"] is None
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ def many(right: int, wrong: int, half: int = 0):
     return [P] * right + [0] * wrong + [P // 2] * half
 
 
-def rows_of(*standings):
-    return {row.entry: row for row in board(standings).rows}
+def rows_of(*records):
+    return {row.entry: row for row in board(records).rows}
 
 
 def test_rows_are_ordered_by_worst_case_then_mean(made):

@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard.records import (
+    LeaderboardRecord,
     by_entry,
-    read_standing,
-    read_standings,
+    pack_counts,
+    read_record,
+    read_records,
     record_path,
-    write_standing,
+    unpack_counts,
+    write_record,
 )
-from leaderboard.standing import Standing, pack_counts, unpack_counts
 from shiftscope.errors import CheckpointError, UsageError
 
 
@@ -33,18 +35,18 @@ def test_packed_counts_come_back(case):
     lambda rng: np.where(rng.random(10_000) < 0.95, 841, 0)], ids=["noise", "convnet", "exact"])
 def test_a_record_of_all_test_images_is_small(draw, made, tmp_path):
     counts = draw(np.random.default_rng(0))
-    path = write_standing(made(counts=counts, placements=841), tmp_path)
+    path = write_record(made(counts=counts, placements=841), tmp_path)
     assert path.stat().st_size < 30_000
-    assert read_standing(path).correct_counts.tolist() == counts.tolist()
+    assert read_record(path).correct_counts.tolist() == counts.tolist()
 
 
 def test_a_record_comes_back_as_it_was(made, tmp_path):
     one = made(seed=3)
-    path = write_standing(one, tmp_path / "new")
+    path = write_record(one, tmp_path / "new")
     assert path == record_path(tmp_path / "new", "two-full", 3) and path.name == "two-full-seed3.json"
-    assert read_standing(path) == one and one.key == "two-full-seed3"
+    assert read_record(path) == one and one.key == "two-full-seed3"
     assert [s.seed for s in by_entry([made(seed=2), made(seed=1)])["two-full"]] == [1, 2]
-    assert read_standings(tmp_path / "nowhere") == []
+    assert read_records(tmp_path / "nowhere") == []
 
 
 def broken(values: dict, how: str) -> str:
@@ -59,16 +61,17 @@ def broken(values: dict, how: str) -> str:
 
 @pytest.mark.parametrize("how, said", [
     ("torn", "it is not JSON"), ("counts", "counts of 4 images at 4 placements are corrupt"),
-    ("figure", "right at 0.625000 of the placements .* but it says 0.900000"), ("version", "schema version 99"),
-    ("images", "counts of 5 images at 4 placements are corrupt"), ("name", "it says that it is of two-conv and seed 0"),
-    ("no list", "no record of the leaderboard")])
+    ("figure", "a mean accuracy of 0.625000 .* its figures are 0.900000"), ("version", "schema version 99"),
+    ("images", "counts of 5 images at 4 placements are corrupt"), ("name", "it is of two-conv and seed 0"),
+    ("no list", "not a valid record of the leaderboard")])
 def test_a_corrupt_record_is_named_in_one_sentence(how, said, made, tmp_path):
-    path = write_standing(made(), tmp_path)
+    path = write_record(made(), tmp_path)
     path.write_text(broken(json.loads(path.read_text()), how))
     with pytest.raises(CheckpointError, match=said) as caught:
-        read_standings(tmp_path)
+        read_records(tmp_path)
     text = str(caught.value)
-    assert text.startswith(f"{path} is no record of the leaderboard: ") and text.endswith("to have it made anew")
+    assert text.startswith(f"{path} is not a valid record of the leaderboard: ")
+    assert text.endswith("to have it computed again")
     assert "\n" not in text
 
 
@@ -78,15 +81,16 @@ def test_counts_above_the_placements_are_refused(made):
 
 
 @pytest.mark.parametrize("changed, said", [
-    ({"asked": {"data": "y"}}, "asked"), ({"labels": 8}, "labels"), ({"mode": "circular"}, "mode"),
+    ({"settings_requested": {"data": "y"}}, "settings_requested"), ({"labels": 8}, "labels"),
+    ({"mode": "circular"}, "mode"),
     ({"counts": (4, 4)}, "images")])
 def test_records_that_were_not_made_alike_do_not_share_a_table(changed, said, made, written):
     folder = written(made(), made(entry="two-conv", **changed))
     with pytest.raises(UsageError, match=f"two-conv-seed0 and two-full-seed0 .* differ in {said}"):
-        read_standings(folder)
+        read_records(folder)
 
 
 def test_the_record_says_all_that_the_table_needs():
-    fields = set(Standing.__dataclass_fields__)
-    assert {"parameters", "train_seconds", "hardware", "epochs", "made", "settings", "claims", "ties",
+    fields = set(LeaderboardRecord.__dataclass_fields__)
+    assert {"parameters", "train_seconds", "hardware", "epochs", "description", "settings", "claims", "ties",
             "self_check"} <= fields

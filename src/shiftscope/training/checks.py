@@ -1,4 +1,4 @@
-"""Before a model is trained: how it takes images, what it returns in train mode, whether it takes a single image."""
+"""Checks before training: input layout, outputs in train mode, batches of a single image."""
 
 import copy
 from collections.abc import Sequence
@@ -17,65 +17,65 @@ from shiftscope.training.plan import main_output
 
 
 def prepare(model: nn.Module, shape: Sequence[int], seed: int) -> nn.Module:
-    """Return a model as it takes pictures (C, H, W); lazy layers get weights that are a function of `seed`.
+    """Adapt a model to images (C, H, W); weights of lazy layers are a function of `seed`.
 
     Raises:
-        UsageError: it does not take them, or its weights cannot learn.
+        UsageError: if the model does not accept such images or its weights cannot be trained.
     """
     initialize(model, shape, seed)
     if has_inference_tensors(model):
-        raise UsageError(f"the weights of {model_name(model)} were made in torch.inference_mode and cannot learn: "
+        raise UsageError(f"the weights of {model_name(model)} were made in torch.inference_mode and cannot be trained; "
                          "build the model outside of it, or train copy.deepcopy(model)")
     return adapt(model, shape=shape)
 
 
-def rehearse(model: nn.Module, images: torch.Tensor, placement: Placement, count: int, batch_size: int) -> list[str]:
-    """Return notes on what a model does in train mode; nothing is tried with the models of this package.
+def check_train_mode(model: nn.Module, images: torch.Tensor, placement: Placement, count: int,
+                     batch_size: int) -> list[str]:
+    """Run a model in train mode and return notes on its outputs; models of this package are not tried.
 
     Args:
         images: a few, uint8 (B, C, h, w), on the model's device.
-        count: images of an epoch.
-        batch_size: images of a step.
+        count: images per epoch.
+        batch_size: images per step.
 
     Raises:
-        UsageError: it returns no (B, K) in train mode, or the last batch has one image, on which it raises.
+        UsageError: if it returns no (B, K) or outputs without gradients, or raises for a last batch of one image.
     """
     if registry_name(model) is not None:
         return []
     try:
         twin = copy.deepcopy(model)
-    except Exception:  # whatever a foreign module raises: the first step will show
+    except Exception:  # a user's model may raise anything; the first step will show it
         return []
     set_mode(twin, train=True)
     if min(count, batch_size) == 1 or count % batch_size == 1:
-        _check_single(model, twin, images[:1], placement, batch_size)
+        _check_single(twin, images[:1], placement, batch_size)
     if len(images) < 2:
         return []
     outputs = _outputs(twin, images, placement)
-    _check_learns(twin, main_output(model, outputs, len(images)))
+    _check_gradient(twin, main_output(model, outputs, len(images)))
     if isinstance(outputs, torch.Tensor):
         return []
     return [f"in train mode the model returns several outputs (a {type(outputs).__name__}): the first tensor (batch, "
-            "classes), or the one called logits, is trained, the others are left out"]
+            "classes), or the one called logits, is trained, the others are ignored"]
 
 
 def _outputs(model: nn.Module, images: torch.Tensor, placement: Placement) -> Any:
     return placed_outputs(model, images, placement.centered(len(images), images.device), placement)
 
 
-def _check_learns(twin: nn.Module, outputs: torch.Tensor) -> None:
+def _check_gradient(twin: nn.Module, outputs: torch.Tensor) -> None:
     weights = [parameter for parameter in twin.parameters() if parameter.requires_grad]
     if not outputs.requires_grad or not any(gradient is not None for gradient in torch.autograd.grad(
             outputs.sum(), weights, allow_unused=True)):  # copies of TorchScript keep no gradient in `grad`
-        raise UsageError(f"the outputs of {model_name(twin)} have no gradient by its weights (whole numbers, quantized "
-                         "layers, detach or no_grad): train a model that computes in floating point")
+        raise UsageError(f"the outputs of {model_name(twin)} have no gradient with respect to its weights (integers, "
+                         "quantized layers, detach or no_grad); train a model that computes in floating point")
 
 
-def _check_single(model: nn.Module, twin: nn.Module, image: torch.Tensor, placement: Placement,
-                  batch_size: int) -> None:
+def _check_single(twin: nn.Module, image: torch.Tensor, placement: Placement, batch_size: int) -> None:
     try:
         _outputs(twin, image, placement)
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"the last batch of an epoch has one image, on which {model_name(model)} raises in train mode "
-                         f"({reason_of(error)}): choose another batch_size than {batch_size}, or another "
+        raise UsageError(f"the last batch of an epoch has one image, for which {model_name(twin)} raises in train mode "
+                         f"({reason_of(error)}); choose another batch_size than {batch_size}, or another "
                          "number of images") from error

@@ -1,7 +1,7 @@
-"""A contestant in a process of its own.
+"""Functions that run in a separate process.
 
-Training asks the C library to keep freed memory (`training/memory.py`), for the whole process and for good. The
-plain ways must not profit from that, so they run where it was never asked for.
+Training makes the C library keep freed memory for the rest of the process (`keep_memory`). The baselines must not
+benefit from that, so they run in other processes.
 """
 
 import multiprocessing
@@ -19,19 +19,19 @@ from shiftscope.resolve import safe_path
 _PATIENCE = 5.0  # seconds that a process has to end by itself
 
 
-class Apart:
-    """A function that is prepared once, and then called, in a fresh process; the process ends with the `with` block.
+class WorkerProcess:
+    """A function that is prepared once and then called in a new process, which ends with the `with` block.
 
     Args:
-        make: a function of a module, which the process imports; called there with `arguments`, it returns the
-            function to call, whose result is a number: its seconds.
+        make: a function of a module; called in the process with `arguments`, it returns the function to call, which
+            returns seconds.
 
     Raises:
-        ShiftscopeError: what was raised there, in words; or the process died.
+        ShiftscopeError: if the function raised an error or the process died.
 
     Example:
         >>> import operator
-        >>> with Apart(operator.attrgetter, "real") as part:
+        >>> with WorkerProcess(operator.attrgetter, "real") as part:
         ...     part(2.0)
         2.0
     """
@@ -53,8 +53,8 @@ class Apart:
         try:
             result, problem = self._pipe.recv()
         except EOFError as error:
-            raise ShiftscopeError("a process of the benchmark died, probably out of memory: close other programmes, "
-                                  "or ask for fewer images") from error
+            raise ShiftscopeError("a process of the benchmark died, probably out of memory: close other programs, "
+                                  "or use fewer images") from error
         if problem is not None:
             raise ShiftscopeError(f"a contestant of the benchmark failed: {problem}")
         return result
@@ -63,7 +63,7 @@ class Apart:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pipe.close()  # the process reads the end of the pipe and leaves
+        self._pipe.close()  # ends the process
         self.process.join(_PATIENCE)
         if self.process.is_alive():
             self.process.terminate()
@@ -72,7 +72,7 @@ class Apart:
 
 def _serve(pipe: Connection, threads: int, make: Callable[..., Callable[..., float]],
            arguments: tuple[Any, ...]) -> None:
-    """Answer calls until the pipe is closed; Ctrl-C is the other side's business."""
+    """Serve calls until the pipe is closed; Ctrl-C is handled by the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     try:
@@ -82,12 +82,12 @@ def _serve(pipe: Connection, threads: int, make: Callable[..., Callable[..., flo
             pipe.send((function(*pipe.recv()), None))
     except (EOFError, BrokenPipeError):
         return
-    except Exception as error:  # any: it is told on the other side
+    except Exception as error:  # reported by the parent process
         pipe.send((0.0, f"{type(error).__name__}: {error}"))
 
 
 def timed(function: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of a call, to the end of what it started on the device."""
+    """Return the seconds of a call, device work included."""
     synchronize(device)
     begun = time.perf_counter()
     function()
@@ -96,7 +96,7 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what was started on a GPU."""
+    """Wait for the GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

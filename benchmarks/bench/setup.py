@@ -1,4 +1,4 @@
-"""What all contestants share: images, canvas and device."""
+"""Images, canvas and device of a benchmark."""
 
 from dataclasses import dataclass, replace
 
@@ -18,8 +18,8 @@ from shiftscope.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Where a benchmark takes place."""
+class Setup:
+    """Data, canvas, device and number of rounds of a benchmark."""
 
     data: Dataset
     placement: Placement
@@ -29,28 +29,28 @@ class Stage:
 
     @property
     def sizes(self) -> dict:
-        """Canvas, channels and classes, as models are built with them."""
+        """Arguments of `build_model`: canvas, channels and classes."""
         return {"canvas": self.placement.canvas, "channels": self.data.shape[0], "classes": self.data.classes}
 
     def build(self, name: str, width: int | None = None) -> nn.Module:
-        """Return a model on the device; its weights are the initial ones, which takes as long as trained ones."""
+        """Return an untrained model on the device; trained weights would take the same time."""
         model = build_model(name, **self.sizes) if width is None else wide_model(name, width, **self.sizes)
         return model.to(self.device)
 
-    def on_canvas(self, canvas: tuple[int, int]) -> "Stage":
-        """Return the same stage with another canvas."""
+    def on_canvas(self, canvas: tuple[int, int]) -> "Setup":
+        """Return this setup with another canvas."""
         return replace(self, placement=Placement(image=self.placement.image, canvas=canvas))
 
-    def narrowed(self, max_shift: int) -> "Stage":
-        """Return the same stage with the placements that are near the middle one alone."""
+    def narrowed(self, max_shift: int) -> "Setup":
+        """Return this setup with placements up to `max_shift` from the middle."""
         return replace(self, placement=self.placement.narrowed(max_shift=max_shift))
 
-    def canvases(self) -> list["Stage"]:
+    def canvases(self) -> list["Setup"]:
         """Return stages with smaller and larger canvases, for growth."""
         return [self.on_canvas(canvas) for canvas in canvases(self.placement.canvas, self.placement.image)]
 
     def widths(self, name: str) -> tuple[str, dict[int, nn.Module]]:
-        """Return what of a course model is widened, and the models by width; none for a model of one's own."""
+        """Return the widened layer type and the models by width; none for models other than the course's."""
         axis, widths = WIDTHS.get(name, ("width", ()))
         return axis, {width: self.build(name, width) for width in widths}
 
@@ -61,8 +61,8 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a benchmark of one part found."""
+class Measurements:
+    """Results of one benchmark."""
 
     comparisons: list[Comparison]
     growth: list[GrowthLine]
@@ -76,7 +76,7 @@ def arrays(images: ImageSet, count: int | None = None) -> tuple[np.ndarray, np.n
 
 
 def check_batch(images: ImageSet, batch_size: int, name: str) -> None:
-    """Raise a `UsageError` where a dataset has fewer images than a batch."""
+    """Raise a `UsageError` if a dataset has fewer images than a batch."""
     if len(images) < batch_size:
-        raise UsageError(f"{name} has {len(images):,} training images, fewer than one batch of {batch_size}: choose a "
+        raise UsageError(f"{name} has {len(images):,} training images, fewer than one batch of {batch_size}; choose a "
                          f"--batch-size of at most {len(images)}, or a dataset with more images")
