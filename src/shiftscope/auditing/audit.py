@@ -165,7 +165,7 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
     return Audit(
         dataset=data.name, synthetic=data.synthetic, class_names=list(data.class_names), images=count,
         placements=len(offsets), mode=inputs.placement.mode, placement=inputs.placement.to_dict(),
-        sampled=inputs.sampled, partial=sweep.interrupted, engine=choice.engine.name, reason=choice.reason,
+        sampled=inputs.sampled, partial=sweep.interrupted, engine="brute" if choice.kind == "brute" else "dense", reason=choice.reason,
         seconds=time.perf_counter() - begun, device=str(device_and_dtype(inputs.model)[0]), nonfinite=nonfinite, **ties,
         output_type=checks.output_type, tie_tolerance=checks.tolerance, self_check=check, notes=notes, rows=rows,
         columns=columns, offsets=offsets, labels=labels, predictions=predictions,

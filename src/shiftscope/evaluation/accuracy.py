@@ -109,12 +109,13 @@ def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Pred
     shown = torch.arange(min(GALLERY, count))
     cells = cell_examples(labels, random.classes, classes, images.shape)
     hits, nonfinite = int(correct["centered"].sum()), int((random.classes < 0).sum())
+    ties: dict[str, Any] = random.ties(tolerance)
     notes = [*low_accuracy_notes(hits / count, wilson_interval(hits, count), classes),
              *nonfinite_notes(nonfinite, count, "images"),
-             *tie_notes(**random.ties(tolerance), count=count, tolerance=tolerance), *few_images_notes(count),
+             *tie_notes(**ties, count=count, tolerance=tolerance), *few_images_notes(count),
              *one_class_notes(random.classes.numpy(), labels.numpy(), data.class_names)]
     return Evaluation(
-        dataset=data.name, synthetic=data.synthetic, images=count, **fields, **random.ties(tolerance),
+        dataset=data.name, synthetic=data.synthetic, images=count, **fields, **ties,
         placement=placement.to_dict(), class_names=list(data.class_names),
         accuracy={key: values.double().mean().item() for key, values in correct.items()},
         per_class={key: class_accuracies(labels, values, classes) for key, values in correct.items()},

@@ -116,8 +116,8 @@ class _Training:
         self.settings = settings.resolve(self.name, data.name)
         self.device, _ = device_and_dtype(model)
         train_images, self.validation = data.split(settings.validation)
-        source = StreamedBatches if isinstance(train_images, StreamedImages) else IndexedBatches
-        self.batches = source(train_images, self.device)
+        self.batches = (StreamedBatches(train_images, self.device) if isinstance(train_images, StreamedImages)
+                        else IndexedBatches(train_images, self.device))
         self.sample, _ = self.batches.first(2)
         check_model(model, self.sample, placement, data.classes)
         self.optimizer = build_optimizer(model, self.settings)
@@ -313,7 +313,7 @@ class _Training:
         offsets = self.placement.sample(torch.arange(len(self.validation)), seed=_VALIDATION_SEED)
         with single_view(self.model):
             predictions = predict(self.model, self.validation, offsets, self.placement)
-        return predictions.right(self.validation.labels).double().mean().item()
+        return predictions.correct(self.validation.labels).double().mean().item()
 
     # ------------------------------------------------------------------ files
 
