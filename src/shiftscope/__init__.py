@@ -1,6 +1,6 @@
-"""Shiftscope asks of an image classifier: does it care where the object is, why, and what would make it stop caring?
+"""Measures whether the prediction of an image classifier depends on the position of the object, and repairs it.
 
-The names below are loaded when they are first used, so that `import shiftscope` alone costs next to nothing.
+The public names are imported on first use, so `import shiftscope` alone is fast.
 """
 
 from importlib import import_module
@@ -75,7 +75,7 @@ def _version() -> str:
 
     try:
         return version("shiftscope")
-    except PackageNotFoundError:  # run from a source folder that nobody installed
+    except PackageNotFoundError:  # the package is used without installation
         return "unknown"
 
 

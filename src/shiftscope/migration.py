@@ -1,6 +1,6 @@
 """Converts documents, arrays and weights that release 0.1 wrote to the names of this release, by one table.
 
-Release 0.1 wrote schema version 1. Files on disk stay as they are; the conversion happens when they are read.
+Release 0.1 wrote schema version 1. Files on disk are not changed; the conversion happens when they are read.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""What `shiftscope.model_utils` is made of: training over DataLoaders, figures and syntheses for course notebooks."""
+"""Implementation of `shiftscope.model_utils`: training with DataLoaders, figures and syntheses for notebooks."""

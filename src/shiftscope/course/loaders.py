@@ -211,7 +211,7 @@ class PlacedImages(Dataset[tuple[torch.Tensor, int]]):
         return images[0], int(labels[0])
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
-        """Return several samples at once, for DataLoader."""
+        """Return a list of samples (called by DataLoader)."""
         images, labels = self.batch(torch.as_tensor(indices))
         return list(zip(images, labels.tolist(), strict=True))
 

@@ -85,7 +85,7 @@ def files_of(layout: Layout) -> list[Path]:
 
 def plan_folder(path: Path, layout: Layout, headers: Iterable[Header], image_size: Size | None,
                 check_size: CheckSize | None = None) -> Plan:
-    """Return how the images of a folder are read.
+    """Return the reading parameters of the images of a folder.
 
     Args:
         headers: of `files_of(layout)`, in that order.

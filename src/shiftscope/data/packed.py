@@ -194,7 +194,7 @@ class PackedImages:
             self._verified[index] = True
 
     def read_ahead(self, indices: torch.Tensor) -> None:
-        """Ask the operating system to read images in the background; does nothing on systems without `madvise`."""
+        """Prefetch images in the background with `madvise`, if the operating system supports it."""
         if not hasattr(self._map, "madvise"):
             return
         size, start = prod(self.shape), len(self._map) - self._images.nbytes

@@ -38,7 +38,7 @@ class MeanOfViews:
     """Running mean of a network's outputs for several views of each image, in float64: independent of their order.
 
     Args:
-        of: "logits": mean of the outputs as they are; "probabilities": mean of the probabilities that they stand for,
+        of: "logits": mean of the outputs as they are; "probabilities": mean of the corresponding probabilities,
             returned as probabilities if the network returns probabilities, else as log-probabilities.
         output_type: of the network; determined from the first views unless given.
 

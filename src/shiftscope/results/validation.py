@@ -88,7 +88,7 @@ def misfits(arrays: Mapping[str, Any], layout: Mapping[str, str], sizes: Mapping
     Args:
         arrays: arrays by name.
         layout: by name, the type (i integer, u unsigned, f float, b bool) and the length of each axis: a number, or a
-            letter that stands for the same length in all arrays.
+            letter that denotes the same length in all arrays.
         sizes: known lengths by letter.
 
     Example:

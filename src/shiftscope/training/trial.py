@@ -98,7 +98,7 @@ def choose(seconds: dict[int, float], own: int) -> int:
 
 
 def _measure(model: nn.Module, plan: Plan, sizes: list[int], steps: int, one_batch: Pass) -> dict[int, float]:
-    """Return seconds a batch by size, infinity for what runs out of memory; nothing where the training is short."""
+    """Return seconds per batch by size, infinity if out of memory; empty if the training is short."""
     seconds: dict[int, float] = {}
     begun = time.perf_counter()
     for size in sizes:

@@ -54,7 +54,7 @@ def batch_size_for(info: ModelInfo, copies: int, dtype: torch.dtype, device: tor
 
 
 def in_chunks(make: Callable[[torch.Tensor], T], rows: torch.Tensor, length: int, least: int = 1) -> list[T]:
-    """Return what `make` gives for each chunk of rows; a chunk that does not fit into memory is halved.
+    """Apply `make` to chunks of rows and return the results; a chunk that does not fit into memory is halved.
 
     Args:
         rows: int64 (B,).

@@ -64,7 +64,7 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
     require(images >= 1, "images", images, "an integer of at least 1")
     if data.shape[1:] != placement.image:
         raise UsageError(f"the images of {data.name} are {data.shape[1]} x {data.shape[2]}, those of the placement "
-                         f"{placement.image[0]} x {placement.image[1]}: pass a placement for these images")
+                         f"{placement.image[0]} x {placement.image[1]}; pass placement= for these images")
     start_time = time.perf_counter()
     pixels = data.test.gather(torch.arange(min(images, len(data.test))))
     shape = (data.shape[0], *placement.canvas)

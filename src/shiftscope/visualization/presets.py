@@ -117,6 +117,6 @@ def _window_of(shape: tuple[int, int, int], placement: Placement | None) -> tupl
 
 
 def _margin(shape: tuple[int, int, int], window: tuple[float, float]) -> int:
-    """Return how many pixels the window can shift within the canvas, at least 2."""
+    """Return the number of pixels by which the window can shift within the canvas, at least 2."""
     margin = min(math.floor(size * (1 - fraction) / 2) for size, fraction in zip(shape[1:], window, strict=True))
     return max(2, margin - 1)

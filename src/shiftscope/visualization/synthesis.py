@@ -238,7 +238,7 @@ def _check_gradient(extractor: FeatureExtractor, target: Target, pixels: torch.T
 
 
 def _supports_channels_last(extractor: FeatureExtractor, target: Target, pixels: torch.Tensor) -> bool:
-    """Return whether the model runs with channels-last filters; models that call `view` may not."""
+    """Return True if the model runs in channels-last format; models that call `view` may not."""
     try:
         with channels_last(extractor.model):
             _check_gradient(extractor, target, pixels)
