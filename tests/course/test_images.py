@@ -58,8 +58,8 @@ def test_show_draws_the_rescaled_image_into_the_current_axes(MU, image):
     plt.sca(right)
     MU.show(image)
     assert not left.images
-    synthetic = np.asarray(right.images[0].get_array())
-    assert synthetic.shape == (4, 6, 3)
-    assert (synthetic.min(), synthetic.max()) == (0, 1)
+    pixels = np.asarray(right.images[0].get_array())
+    assert pixels.shape == (4, 6, 3)
+    assert (pixels.min(), pixels.max()) == (0, 1)
     assert plt.get_fignums() == [figure.number]
     plt.close(figure)

@@ -159,16 +159,20 @@ def test_the_histogram_labels_both_ends(make_audit):
 def test_inconsistent_images_have_the_lowest_consistency(make_audit, audit_of):
     audit = make_audit()
     consistency = shown_consistency(audit)
-    assert consistency[0] == min(consistency) and len(consistency) == 12
+    fractions = [np.unique(row, return_counts=True)[1] / len(row) for row in audit.predictions[audit.shown_index]]
+    expected = [(part**2).sum() for part in fractions]
+    assert consistency == pytest.approx(expected) and len(expected) == 12
+    lowest = np.argsort(expected, kind="stable")[:3]
     figure = inconsistent_images(audit, limit=3)
     assert figure.get_label().startswith("Images with the lowest consistency: perceptron. The 3 images")
-    for place in range(3):
+    for place in lowest:
         assert f"image {audit.shown_index[place]}" in words(figure)
+    assert lowest[0] == 0
     true = int(audit.labels[audit.shown_index[0]])
     assert f"({'ABC'[true]})" in words(figure)
-    synthetic = np.asarray(figure.axes[2].images[0].get_array())
+    pixels = np.asarray(figure.axes[2].images[0].get_array())
     right = (audit.predictions[audit.shown_index[0]] == true).reshape(5, 7)
-    assert np.array_equal((synthetic == to_rgb(LABEL_COLORS[true])).all(axis=-1), right)
+    assert np.array_equal((pixels == to_rgb(LABEL_COLORS[true])).all(axis=-1), right)
     assert sorted(map(np.ndarray.tolist, figure.axes[2].collections[0].get_segments())) == sorted(
         [list(point) for point in edge] for edge in outline(right))
     with pytest.raises(UsageError, match="limit must be at least 1"):

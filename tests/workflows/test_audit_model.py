@@ -41,27 +41,36 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.delenv("SHIFTSCOPE_DATA_DIR", raising=False)
 
 
-def by_hand(npz) -> np.ndarray:
-    """How the reader answers every image at every placement: the naive loop."""
+def by_hand(npz) -> tuple[np.ndarray, np.ndarray]:
+    """Return the predictions (N, P) of a plain loop over placements, and the labels (N, 1)."""
     with np.load(npz) as stored:
         images, labels = torch.from_numpy(stored["test_images"])[:, None], torch.from_numpy(stored["test_labels"])
     net = bars_reader()
-    right = [(net(PLACE.place(images, offset.expand(len(images), 2)) / 255).argmax(1) == labels).numpy()
-             for offset in PLACE.offsets()]
-    return np.stack(right, 1)
+    predictions = [net(PLACE.place(images, offset.expand(len(images), 2)) / 255).argmax(1).numpy()
+                   for offset in PLACE.offsets()]
+    return np.stack(predictions, 1), labels.numpy()[:, None]
+
+
+def accuracy_by_hand(npz) -> float:
+    predictions, labels = by_hand(npz)
+    return (predictions == labels).mean()
 
 
 def test_json_has_the_public_keys_and_the_numbers_of_a_loop(checkpoint, npz, capsys):
     assert main(["audit", str(checkpoint), "--json", "--engine", "dense"]) == 0
-    found, right = json.loads(capsys.readouterr().out), by_hand(npz)
+    found, (predictions, labels) = json.loads(capsys.readouterr().out), by_hand(npz)
+    right = predictions == labels
     assert {"schema_version", "model", "images", "placements", "mode", "engine", "seconds", "mean_accuracy",
             "worst_case_accuracy", "consistency", "unanimity", "accuracy_map", "self_check"} <= set(found)
     assert (found["model"], found["images"], found["placements"], found["engine"]) == ("reader", 60, 20, "dense")
     assert found["mean_accuracy"] == pytest.approx(right.mean())
     assert found["worst_case_accuracy"] == pytest.approx(right.all(1).mean())
     assert np.array(found["accuracy_map"]) == pytest.approx(right.mean(0).reshape(5, 4))
-    assert 0 < found["mean_accuracy"] < 1
-    assert found["self_check"]["placements"] > 0
+    counts = np.stack([(predictions == label).mean(1) for label in range(predictions.max() + 1)])
+    assert found["consistency"] == pytest.approx((counts**2).sum(0).mean())
+    assert found["unanimity"] == pytest.approx((counts == 1).any(0).mean())
+    assert 0 < found["consistency"] < 1, "the model must depend on position"
+    assert found["self_check"]["placements"] >= 100
 
 
 def test_out_has_a_record_and_figures(checkpoint, tmp_path, capsys):
@@ -107,7 +116,7 @@ def test_an_own_model_and_an_onnx_file(checkpoint, npz, tmp_path, monkeypatch, c
         assert main(["audit", "net.onnx", *data]) == 0
         output = capsys.readouterr()
         found = json.loads(output.out)
-        assert found["engine"] == "brute" and found["mean_accuracy"] == pytest.approx(by_hand(npz).mean())
+        assert found["engine"] == "brute" and found["mean_accuracy"] == pytest.approx(accuracy_by_hand(npz))
 
 
 def test_two_models_side_by_side(checkpoint, npz, tmp_path, capsys):
@@ -161,7 +170,7 @@ def test_an_exported_file_has_the_same_audit(checkpoint, npz, capsys):
     assert main(["export", str(checkpoint), "--onnx", "reader.onnx"]) == 0
     assert capsys.readouterr().out == "reader.onnx\n"
     assert main(["audit", "reader.onnx", "--data", f"npz:{npz}", "--json", "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out)["mean_accuracy"] == pytest.approx(by_hand(npz).mean())
+    assert json.loads(capsys.readouterr().out)["mean_accuracy"] == pytest.approx(accuracy_by_hand(npz))
     assert main(["export", str(checkpoint), "--onnx", "reader.pt"]) == 2
     assert "ends in .onnx" in capsys.readouterr().err
 

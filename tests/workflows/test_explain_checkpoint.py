@@ -91,5 +91,5 @@ def test_the_table_of_units_and_the_weight_figures(made, tmp_path):
     table = inspect_units(checkpoint, out=tmp_path / "out", **SAVED)
     assert [row.layer for row in table.layers] == ["conv1", "conv2", "fc1", "fc2"] and table.images == 12
     assert UnitTable.load(tmp_path / "out" / "units").layers == table.layers
-    synthetic = {path.name for path in (tmp_path / "out").glob("*.png")}
-    assert synthetic == {"weights-conv1.png", "weights-conv2.png", "weights-fc1.png"}
+    figures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert figures == {"weights-conv1.png", "weights-conv2.png", "weights-fc1.png"}

@@ -54,7 +54,7 @@ COMMANDS = (
 """All commands, in the order of the help page."""
 
 GROUPS = {"models": "List the models that can be trained by name.",
-          "data": "List or show datasets, download one, or write one into a single file."}
+          "data": "List or show datasets, download one, or pack one into a folder."}
 """Help texts of groups of commands."""
 
 RENAMED_COMMANDS = {"mend": "repair"}

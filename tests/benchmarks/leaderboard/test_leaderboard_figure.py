@@ -61,9 +61,9 @@ def test_the_picture_shows_mean_worst_case_and_seeds():
     figure = leaderboard_figure(board(*ROWS))
     axes, = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [r"first \$x\$", r"second \$x\$", "chance"]
-    synthetic = [(line.get_marker(), [round(float(x), 6) for x in line.get_xdata()], line.get_ydata()[0])
+    lines = [(line.get_marker(), [round(float(x), 6) for x in line.get_xdata()], line.get_ydata()[0])
              for line in axes.lines if len(line.get_xdata())]
-    assert ("s", [80.0], 1) in synthetic and ("o", [60.0], 1) in synthetic and ("|", [79.0, 81.0], 1) in synthetic
+    assert ("s", [80.0], 1) in lines and ("o", [60.0], 1) in lines and ("|", [79.0, 81.0], 1) in lines
     assert [text.get_text() for text in axes.texts] == ["90.0", "80.0", "60.0", "10.0"]
     assert "second $x$: mean 80.0 %, worst case 60.0 %." in alt_text(figure) and "Fashion-MNIST" in alt_text(figure)
     assert render_figure(figure, "png") == render_figure(leaderboard_figure(board(*ROWS)), "png")
