@@ -19,7 +19,7 @@ INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_VISION := .venv-vision/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup fmt check test test-vision docs bench leaderboard checkpoints dist test-wheel
+.PHONY: help demo setup fmt check test test-slow test-vision docs bench leaderboard checkpoints dist test-wheel
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,8 +39,13 @@ check: $(INSTALLED_DEV) ## lint, types, import contracts, size budgets
 	$(RUN) tools/budgets.py
 
 # One worker per core with one thread each: most tests are too small for more threads.
-test: $(INSTALLED_DEV) ## all tests except those with torchvision
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+test: $(INSTALLED_DEV) ## all tests that take less than half a minute per file (eight minutes on two cores)
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED_DEV) ## the tests that take longer: browsers, several processes, many models
+	$(PYTEST) -m slow
 
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in a separate environment
 	$(VISION_RUN) -m pytest tests/vision

@@ -13,6 +13,8 @@ from shiftscope.auditing import audit
 from shiftscope.evaluation import evaluate
 from shiftscope.placement import Placement
 
+pytestmark = pytest.mark.slow
+
 IMAGE, CANVAS, CLASSES = (5, 4), (8, 9), 6
 
 

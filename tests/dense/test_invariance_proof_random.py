@@ -6,6 +6,7 @@
 import sys
 from collections import Counter
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,8 @@ from torch import nn
 from shiftscope.dense import NotInvariant, prove_invariance
 from shiftscope.layers import PhaseAverage, PhaseToOrigin, PolyphaseDownsample2d, Recenter
 from shiftscope.placement import Placement
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = 30
 CHANNELS = 2

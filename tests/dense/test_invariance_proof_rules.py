@@ -22,6 +22,8 @@ from shiftscope.placement import Placement, texture
 
 from ..helpers import Lambda
 
+pytestmark = pytest.mark.slow
+
 PLACE = Placement(image=(5, 6), canvas=(8, 12), mode="circular")
 CHANNELS = 2
 SHAPE = (CHANNELS, *PLACE.image)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from itertools import pairwise
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,8 @@ from torch import nn
 from shiftscope.dense import NotDense, build_dense
 from shiftscope.layers import Normalize
 from shiftscope.placement import Placement
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = 40
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU,

@@ -20,7 +20,7 @@ from shiftscope.results import Audit
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 TRAIN = ["train", "two-full", "--limit", "300", "--seed", "1"]
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv on Windows")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv on Windows")]
 
 
 def shiftscope(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:

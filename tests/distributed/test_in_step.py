@@ -12,7 +12,7 @@ import pytest
 WORKER = Path(__file__).with_name("in_step_worker.py")
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv on Windows")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv on Windows")]
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from shiftscope.visualization.neighbors import find_neighbors
 
 from .kinds import CANVAS, CLASSES, KINDS, SHAPE, Kind, net
 
+pytestmark = pytest.mark.slow
+
 PLACE = Placement(image=(5, 6), canvas=CANVAS)
 IMAGES = torch.randint(0, 256, (11, 1, 5, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 LABELS = torch.arange(11) % CLASSES

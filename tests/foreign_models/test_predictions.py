@@ -14,6 +14,8 @@ from shiftscope.errors import ShiftscopeError
 from . import checks
 from .models import REGISTRY
 
+pytestmark = pytest.mark.slow
+
 DOUBTS = re.compile("random numbers|between calls|of a batch|another batch|does not always")
 """Notes only for models whose output is not a function of the image."""
 

@@ -10,6 +10,8 @@ from shiftscope.models.claims import CLAIMS, REPAIR_CLAIMS, claims_of
 from shiftscope.models.repair import METHODS, repair
 from shiftscope.placement import Placement
 
+pytestmark = pytest.mark.slow
+
 MODES = ("canvas", "circular", "crop")
 CANVAS = (24, 16)
 EXACT, NONE, SEPARATION = 1e-9, 1e-6, 1e-2

@@ -19,6 +19,8 @@ from shiftscope.workflows.load_inputs import use_one_pass
 from ..helpers import Lambda
 from .residual_nets import residual_net
 
+pytestmark = pytest.mark.slow
+
 ROUNDING = 1e-9  # relative; sums in another order, float64, about ten layers
 SHAPE = (1, 24, 32)
 

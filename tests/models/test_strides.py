@@ -18,6 +18,8 @@ from shiftscope.models.repair.strides import measured_strides, synthetic_images
 
 from .strided_nets import ONLY_MEASURED, SHAPE, Net, Saturated, conv, zoo
 
+pytestmark = pytest.mark.slow
+
 ROUNDING = 1e-9
 ZOO = zoo()
 

@@ -17,7 +17,7 @@ from .lab import (
     wait_for_output,
 )
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]
 
 CELLS = ("""%matplotlib inline
 import torch

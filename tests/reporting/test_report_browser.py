@@ -32,7 +32,7 @@ from shiftscope.settings import TrainSettings
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]
 
 PLACE = Placement(image=(28, 28), canvas=(36, 40))
 EVIL = "</script><img src=x onerror=document.title='hacked'>"

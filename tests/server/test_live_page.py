@@ -13,6 +13,8 @@ import pytest
 
 from shiftscope.runs import Job
 
+pytestmark = pytest.mark.slow
+
 POINTS = "() => (document.querySelector('#curves-view .ss-curve')?.getAttribute('d') ?? '').split(/[ML]/).length - 1"
 """Number of points of the first curve."""
 

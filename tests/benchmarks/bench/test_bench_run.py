@@ -12,6 +12,8 @@ from bench.settings import AuditBench, DataBench, TrainingBench, VisualizeBench
 from shiftscope.errors import OutputError, UsageError
 from shiftscope.progress import SilentProgress
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"data": "garments:40,12", "canvas": (32, 30), "repeats": 2, "device": "cpu"}
 
 

@@ -21,6 +21,8 @@ from shiftscope.models.repair import METHODS, repair
 from shiftscope.placement import Placement
 from shiftscope.workflows.load_inputs import use_one_pass
 
+pytestmark = pytest.mark.slow
+
 CANVAS = (24, 20)
 QUICK = ("two-full-centered", "two-full", "two-full-recenter")
 
