@@ -101,7 +101,7 @@ def main() -> None:
         records.append(measure(build, data))
         print(records[-1], flush=True)
     files.write_json(RESULTS, {
-        "schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
+        "schema_version": 2, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
         "what": "audit of foreign models by auto against an independent script", "records": records,
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine(),
                     "torch": torch.__version__}})

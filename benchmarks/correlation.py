@@ -103,7 +103,7 @@ def main() -> None:
         show(name, records)
     if asked.write:
         files.write_json(RESULTS, {
-            "schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "layers": tables,
+            "schema_version": 2, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "layers": tables,
             "what": "one layer over all 841 placements, by strategy", "images": asked.images, "load_before": load,
             "machine": {"cores": os.cpu_count(), "threads": asked.threads, "platform": platform.machine(),
                         "device": asked.device, "torch": torch.__version__}})

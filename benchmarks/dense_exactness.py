@@ -112,7 +112,7 @@ def main() -> None:
         records.append(measure(name, data, asked.images))
         print({key: value for key, value in records[-1].items() if key != "seconds"}, flush=True)
     files.write_json(RESULTS, {
-        "schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
+        "schema_version": 2, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
         "what": "dense engine against brute force, float32", "records": records,
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine(),
                     "torch": torch.__version__}})

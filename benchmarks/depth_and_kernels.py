@@ -91,7 +91,7 @@ def read() -> list[dict[str, Any]]:
 def write(records: Sequence[dict[str, Any]]) -> None:
     """Keep the records, with the machine that made the last one."""
     files.write_json(RESULTS, {
-        "schema_version": 1,
+        "schema_version": 2,
         "what": f"nets of equal parameters, trained on random placements of the first {TRAIN_IMAGES} training images "
         f"for {EPOCHS} epochs, audited at all placements of the first {TEST_IMAGES} test images; other work "
         "shared the machine, so times say little",

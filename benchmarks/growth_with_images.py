@@ -67,7 +67,7 @@ def main() -> None:
                   progress=default_progress())
     kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     record: dict[str, object] = {part: kept[part] for part in PARTS if part in kept}
-    record |= {"schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
+    record |= {"schema_version": 2, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
                "machine": describe_machine(setup.device)}
     for what in asked.parts:
         lines = [PARTS[what](name, setup) for name in MODELS]

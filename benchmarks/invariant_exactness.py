@@ -67,7 +67,7 @@ def main() -> None:
     images = data.test.gather(torch.arange(min(asked.images, len(data.test))))
     place = Placement(image=data.shape[1:], canvas=(2 * data.shape[1], 2 * data.shape[2]))
     records = [measured(name, images, place) for name in ALLOWED]
-    files.write_json(RESULTS, {"schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+    files.write_json(RESULTS, {"schema_version": 2, "measured": datetime.now(UTC).isoformat(timespec="seconds"),
                                "data": data.name, "dtype": "float64", "records": records,
                                "machine": describe_machine(torch.device("cpu"))})
     for record in records:

@@ -151,7 +151,7 @@ def main() -> None:
                                 "consistency": consistency(classes, data.classes), "data": data.name,
                                 "measured": datetime.now(UTC).isoformat(timespec="seconds"),
                                 "machine": describe_machine(torch.device("cpu"))})
-                files.write_json(RESULTS, {"schema_version": 1, "records": records})
+                files.write_json(RESULTS, {"schema_version": 2, "records": records})
                 print(f"{name:20} noise {level:4g}: accuracy {records[-1]['accuracy']:.4f}, "
                       f"consistency {records[-1]['consistency']:.4f}", flush=True)
 

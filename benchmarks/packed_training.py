@@ -194,7 +194,7 @@ def main() -> None:
         found = measure(asked, Path(folder))
     print(found["rounds"]["median_ratios"])
     files.write_json(RESULTS, {
-        "schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "schema_version": 2, "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "what": "training from a packed folder beside training from memory", **found,
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "platform": platform.machine(),
                     "torch": torch.__version__}})

@@ -9,9 +9,9 @@ def markers(name: str) -> tuple[str, str]:
     """Return the comments before and after a part.
 
     >>> markers("table")
-    ('<!-- table: made from records, do not edit -->', '<!-- table: end -->')
+    ('<!-- table: generated from records, do not edit -->', '<!-- table: end -->')
     """
-    return f"<!-- {name}: made from records, do not edit -->", f"<!-- {name}: end -->"
+    return f"<!-- {name}: generated from records, do not edit -->", f"<!-- {name}: end -->"
 
 
 def replace_between_markers(page: str, name: str, text: str, where: str = "the page") -> str:

@@ -87,7 +87,7 @@ def main() -> None:
                         "placements": found.placements, **{key: getattr(found, key) for key in FIGURES}})
         print(f"{method:14} {choice:16} " + "  ".join(f"{key} {records[-1][key]:.4f}" for key in FIGURES), flush=True)
     files.write_json(RESULTS, {
-        "schema_version": 1, "what": "choices of repairs on validation images, no training after the repair",
+        "schema_version": 2, "what": "choices of repairs on validation images, no training after the repair",
         "measured": datetime.now(UTC).isoformat(timespec="seconds"), "records": records,
         "machine": describe_machine(torch.device("cpu"))})
 

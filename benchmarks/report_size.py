@@ -112,7 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = shiftscope.report(shown, (asked.keep or Path(folder)) / "report.html")
         found = measured(page.resolve(), shown, asked.opened)
-    record = {"schema_version": 1, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
+    record = {"schema_version": 2, "measured": datetime.now(UTC).isoformat(timespec="seconds"), "data": data.name,
               "audited": len(data.test), "machine": describe_machine(torch.device("cpu"))} | found
     files.write_json(RESULTS, record)
     print(json.dumps(found, indent=1))

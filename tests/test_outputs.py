@@ -87,7 +87,7 @@ def test_the_output_type_of_a_batch(rows, kind):
 def test_a_given_output_type_must_not_contradict_the_outputs():
     for kind in OUTPUT_TYPES:
         assert resolve_output_type(kind, torch.tensor([[-0.0, 0.0]])) == kind
-    with pytest.raises(UsageError, match="output_type is 'log-probabilities', but .* from -1 to 3: choose 'logits'"):
+    with pytest.raises(UsageError, match="output_type is 'log-probabilities', but .* from -1 to 3; choose 'logits'"):
         resolve_output_type("log-probabilities", torch.tensor([[3.0, -1.0]]))
     with pytest.raises(UsageError, match="unknown output type 'logit': did you mean 'logits'"):
         resolve_output_type("logit", Z)

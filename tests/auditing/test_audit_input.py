@@ -150,7 +150,7 @@ def test_normalization_is_applied(made, place):
     ({"split": "tset"}, "unknown split 'tset'"),
     ({"sample": 0}, "sample must be a whole number of at least 1, got 0"),
     ({"limit": 0}, "limit must be a whole number of at least 1, got 0"),
-    ({"expected": 76.0}, "expected must be a share from 0 to 1, got 76.0"),
+    ({"expected": 76.0}, "expected must be a number from 0 to 1, got 76.0"),
     ({"placement": Placement(image=(5, 5), canvas=(9, 14))}, "images must be .batch, channel, 5, 5.")])
 def test_invalid_arguments_raise(arguments, message, made, place):
     with pytest.raises(UsageError, match=message):

@@ -94,7 +94,7 @@ def test_normalized_models_are_computed_once(made):
     found = audit(polyphase_net(), pictures(made), placement=PLACE, normalize=(0.3, 0.5))
     assert "none of the 35 placements" in found.reason and found.consistency == 1
     averaged = audit(placement_average(), pictures(made), placement=PLACE, preprocess=lambda pixels: pixels * 2 - 1)
-    assert "PlacementAverage takes the mean" in averaged.reason and averaged.engine == "dense"
+    assert "PlacementAverage averages over shifts" in averaged.reason and averaged.engine == "dense"
 
 
 def test_sampled_and_many_placements_are_computed_once(made):

@@ -176,7 +176,7 @@ def test_hooks_and_modes_are_restored():
         try:
             run()
         except UsageError as error:
-            assert "cannot take pictures of 2 x 24 x 31" in str(error)
+            assert "cannot take images of 2 x 24 x 31" in str(error)
         assert [part.training for part in net.modules()] == [True, True, False, True]
         assert all(parameter.requires_grad for parameter in net.parameters())
         assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())

@@ -40,7 +40,7 @@ def test_nonfinite_predictions_form_their_own_class():
 def test_agreement_in_blocks(monkeypatch):
     predictions = np.random.default_rng(0).integers(0, 3, (50, 20)).astype(np.uint8)
     whole = agreement(predictions, 3)
-    monkeypatch.setattr("shiftscope.results.agreement._AT_ONCE", 70)
+    monkeypatch.setattr("shiftscope.results.agreement._CHUNK", 70)
     assert all((a == b).all() for a, b in zip(whole, agreement(predictions, 3), strict=True))
 
 

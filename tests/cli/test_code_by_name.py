@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.apart import Apart
+from bench.worker import Apart
 from cyclopts import Argument
 
 import shiftscope

@@ -142,7 +142,7 @@ def test_a_deleted_current_folder_is_reported(forked, words):
 def test_paths_are_printed_unchanged_for_other_programs(folder):
     done = subprocess.run([*SHIFTSCOPE, "data", "pack", DATA, "--out", "pa\udcfe"], cwd=folder, capture_output=True,
                           timeout=60)
-    assert (done.returncode, done.stdout) == (0, b"pa\xfe\n") and (folder / "pa\udcfe").is_file()
+    assert (done.returncode, done.stdout) == (0, b"pa\xfe\n") and (folder / "pa\udcfe" / "dataset.json").is_file()
 
 
 def test_file_names_are_the_same_in_an_ascii_locale(folder, forked):

@@ -208,7 +208,7 @@ def test_streams_that_are_refused():
         with pytest.raises(UsageError, match=f"{option} must be an integer of at least"):
             from_iterable(Numbers(5), few(), **{option: -1})
     short = from_iterable(Numbers(20), few(), images=50).train
-    with pytest.raises(DataError, match=r"stream ended after 20 images, 50 per epoch: state images=20"):
+    with pytest.raises(DataError, match=r"stream ended after 20 images, expected 50 per epoch: pass images=20"):
         list(short.epoch(0))
 
 

@@ -272,7 +272,7 @@ REPAIRS = "repair-placement-average repair-recenter repair-blur repair-polyphase
 NO_WEIGHTS = {"train": "has no trainable parameters"}
 SCRIPT = dict.fromkeys(GRAPH, "it is TorchScript") | {"onnx": "is TorchScript"}
 NO_GRADIENT = {"visualize": "does not depend on the image", "attribute": "does not depend on the pixels",
-               "train": "have no gradient by its weights"}
+               "train": "have no gradient with respect to its weights"}
 
 
 def _lambda_of(model: nn.Module) -> Any:

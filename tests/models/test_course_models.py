@@ -109,6 +109,6 @@ def test_own_models_by_name(tmp_path, monkeypatch):
     model = build_model("own_nets:net", canvas=(8, 9), classes=4)
     assert isinstance(model, nn.Sequential) and model(torch.zeros(1, 1, 8, 9)).shape == (1, 4)
     for name, message in (("own_nets:number", "must be an nn.Module"), ("own_nets:wrong", "must return an nn.Module"),
-                          ("own_nets:absent", "not there"), ("no_such_nets:net", "cannot import 'no_such_nets'")):
+                          ("own_nets:absent", "does not exist"), ("no_such_nets:net", "cannot import 'no_such_nets'")):
         with pytest.raises(UsageError, match=message):
             build_model(name)

@@ -94,7 +94,7 @@ def test_training_places_images_in_the_middle_with_equal_results(cls, mode):
 
 def test_local_and_partial_means_are_not_proved_invariant():
     whole = nn.Sequential(Scattering2d((56, 56), 3, 2), nn.Flatten(), nn.Linear(19 * 49, 3))
-    with pytest.raises(NotInvariant, match="its averages stand some places apart"):
+    with pytest.raises(NotInvariant, match="its averages are taken at a distance"):
         prove_invariance(whole, PLACE, (1, 28, 28))
     part = nn.Sequential(nn.ZeroPad2d(1), Scattering2d((58, 58), 3, 2, pool="mean"), nn.Flatten(), nn.Linear(19, 3))
     with pytest.raises(NotInvariant):

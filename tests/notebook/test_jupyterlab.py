@@ -163,5 +163,5 @@ def test_untrusted_notebook_shows_the_figure(lab, results):
         picture.wait_for()
         shown = picture.evaluate("image => image.complete && image.naturalWidth > 0"), picture.get_attribute("alt")
         words, frames = code_cell(page, 0).locator(".jp-OutputArea-output").inner_text(), page.locator("iframe").count()
-    assert shown[0] and str(shown[1]).startswith("Where the perceptron is right") and frames == 0
+    assert shown[0] and str(shown[1]).startswith("Accuracy by position: perceptron") and frames == 0
     assert words.startswith("Audit of two-full on garments")

@@ -145,7 +145,7 @@ def test_repair_keeps_the_original_model(checkpoint, data, capsys, fingerprint, 
                  "--quiet"]) == 0
     before = fingerprint(tmp_path)
     assert main(["repair", "d", "--method", "recenter", "--out", "d", "--overwrite", "--quiet"]) == 2
-    assert "holds the checkpoint" in capsys.readouterr().err and fingerprint(tmp_path) == before
+    assert "contains the checkpoint" in capsys.readouterr().err and fingerprint(tmp_path) == before
 
 
 # ---------------------------------------------------------------------- the functions

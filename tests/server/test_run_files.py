@@ -55,7 +55,7 @@ def test_figures_are_sorted_by_time_without_duplicates(run):
 
 @pytest.mark.parametrize("text, why", [
     *((text, "is ignored because it is not a JSON object") for text in ("{", "[1]", "[" * 100_000)),
-    ('{"schema_version": 2}', "schema version 2, this release reads version 1"), ("{}", "schema version None")])
+    ('{"schema_version": 3}', "schema version 3, this release reads version 2"), ("{}", "schema version None")])
 def test_unusable_documents_have_a_message(run, text, why):
     (run.path / "metrics.json").write_text(text)
     values, problem = RunFiles(run.path).document("metrics.json")

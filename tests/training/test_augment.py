@@ -84,8 +84,8 @@ def test_presets_fill_in_open_settings():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"erase": 1.5}, "erase must be a share from 0 to 1, got 1.5"),
-    ({"erase": float("nan")}, "erase must be a share from 0 to 1, got nan"),
+    ({"erase": 1.5}, "erase must be a fraction from 0 to 1, got 1.5"),
+    ({"erase": float("nan")}, "erase must be a fraction from 0 to 1, got nan"),
     ({"preset": "slow"}, "preset must be default, quick or best, got 'slow'")])
 def test_invalid_settings_are_named(changes, message):
     with pytest.raises(UsageError, match=message):

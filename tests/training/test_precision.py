@@ -91,14 +91,14 @@ def test_only_the_first_epochs_use_the_small_canvas(spots):
 
 
 def test_a_model_with_a_fixed_canvas_is_not_trained_on_a_smaller_one(spots):
-    with pytest.raises(UsageError, match="built for pictures of 1 x 24 x 24"):
+    with pytest.raises(UsageError, match="built for images of 1 x 24 x 24"):
         train(TwoFullNet(canvas=(24, 24), classes=4), spots, placement=Placement(image=(8, 8), canvas=(24, 24)),
               settings=TrainSettings(epochs=2, small_canvas=0.5))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_an_epoch_fraction_out_of_range_is_named(share):
-    with pytest.raises(UsageError, match="small_canvas must be a share of the epochs, at least 0 and below 1"):
+    with pytest.raises(UsageError, match="small_canvas must be a fraction of the epochs, at least 0 and below 1"):
         TrainSettings(small_canvas=share)
 
 

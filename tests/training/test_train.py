@@ -233,11 +233,11 @@ def test_optimizer_settings_are_not_read_from_the_file(spots, tmp_path):
 
 
 @pytest.mark.parametrize("model, message", [
-    (nn.Sequential(nn.Flatten(), nn.Linear(784, 4)), r"cannot take pictures of 1 x 20 x 20.*choose the canvas"),
-    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(4)), r"cannot take pictures of 1 x 20 x 20"),
-    (nn.Sequential(nn.Flatten(), nn.Linear(400, 3)), r"tells 3 classes apart, the dataset has 4: build the model"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(784, 4)), r"cannot take images of 1 x 20 x 20.*choose the canvas"),
+    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(4)), r"cannot take images of 1 x 20 x 20"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(400, 3)), r"has 3 outputs, the dataset has 4 classes: build the model"),
     (nn.Sequential(nn.Conv2d(1, 4, 3)), r"must return a tensor \(batch, classes\), got \(2, 4, 18, 18\)"),
-    (TwoConvTwoFullNet(classes=4), r"built for pictures of 1 x 56 x 56"),
+    (TwoConvTwoFullNet(classes=4), r"built for images of 1 x 56 x 56"),
     (nn.Sequential(nn.Flatten(), nn.AvgPool1d(100)), "has no trainable parameters"),
 ])
 def test_models_that_do_not_fit_are_refused_immediately(model, message, spots):

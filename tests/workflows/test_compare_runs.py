@@ -88,8 +88,8 @@ def test_figures_show_images_that_only_one_model_classifies_correctly(both, npz)
     assert len(index) > 3
     canvases = PLACE.place(load_dataset(f"npz:{npz}").test.gather(index), torch.from_numpy(a.offsets)[index])
     np.testing.assert_array_equal(found.canvases, canvases.numpy())
-    assert found.output[:, 0].tolist() == a.predictions[index].tolist()
-    assert found.output[:, 1].tolist() == b.predictions[index].tolist()
+    assert found.predictions[:, 0].tolist() == a.predictions[index].tolist()
+    assert found.predictions[:, 1].tolist() == b.predictions[index].tolist()
 
 
 def test_audits_show_each_image_at_the_nearest_placement_of_disagreement(audits, npz):
@@ -106,14 +106,14 @@ def test_audits_show_each_image_at_the_nearest_placement_of_disagreement(audits,
     canvases = PLACE.place(load_dataset(f"npz:{npz}").test.gather(numbers), torch.from_numpy(a.offsets)[columns])
     np.testing.assert_array_equal(found.canvases, canvases.numpy())
     assert found.totals == (int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum()))
-    assert ((found.output == found.labels[:, None]).sum(1) == 1).all()
+    assert ((found.predictions == found.labels[:, None]).sum(1) == 1).all()
 
 
 def test_models_that_never_differ_have_no_figure(both, tmp_path):
     copy_of(tmp_path / "a", both[0])
     copy_of(tmp_path / "b", replace(both[0], model="twin"))
     found = compare_runs(tmp_path / "a", tmp_path / "b", out=tmp_path / "out", progress=QUIET)
-    assert found["pairs"][0]["random"]["p_value"] == 1.0 and "no pictures of disagreements" in found["notes"][0]
+    assert found["pairs"][0]["random"]["p_value"] == 1.0 and "no images of disagreements" in found["notes"][0]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["comparison.json"]
 
 

@@ -8,7 +8,7 @@ from shiftscope.errors import UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, RunSettings
 from shiftscope.training import stopping
-from shiftscope.workflows.budget import Budget
+from shiftscope.workflows.jobs import Budget
 from shiftscope.workflows.main_job import run_main_job
 
 TIMES = ("train_seconds", "images_per_second", "audit", "audit_over_seeds", "seeds")

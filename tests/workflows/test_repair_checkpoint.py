@@ -120,11 +120,11 @@ def test_fine_tuning_has_a_lower_learning_rate_than_training(checkpoint):
 def test_placement_averages_are_computed_in_one_pass(checkpoint, capsys):
     assert main(["repair", str(checkpoint), "--method", "placement-average", "--images", "4", "--quiet"]) == 0
     plain, fast = load(capsys.readouterr().out.splitlines()[-1]), None
-    assert isinstance(plain.net, WholeAverage) and plain.net.everywhere is None and len(plain.net.rolls) == PLACE.count
+    assert isinstance(plain.net, WholeAverage) and plain.net.all_shifts is None and len(plain.net.shifts) == PLACE.count
     x = torch.rand(2, 1, *PLACE.canvas)
     slow = plain(x)
     fast = use_one_pass(plain)
-    assert fast.net.everywhere is not None
+    assert fast.net.all_shifts is not None
     torch.testing.assert_close(fast(x), slow)
 
 

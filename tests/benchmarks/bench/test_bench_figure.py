@@ -39,8 +39,8 @@ def test_bars_are_medians_and_lines_are_ranges():
 def test_the_figure_names_load_and_machine():
     for figure in (bench_figure(record()), growth_figure(record())):
         written = " ".join(text.get_text() for text in figure.texts)
-        assert "Busy machine: x." in written and "2 cores" in written and "synthetic garments (synthetic)" in written
-        assert "Marked: busy." in alt_text(figure) and r"\$chip\$" in written
+        assert "Busy machine: x." in written and "2 cores" in written and "Images: synthetic garments" in written
+        assert "Busy machine: x." in alt_text(figure) and r"\$chip\$" in written
         assert render_figure(figure, "svg")
 
 

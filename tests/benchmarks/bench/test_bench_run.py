@@ -106,7 +106,7 @@ def test_data(tmp_path):
 
 
 @pytest.mark.parametrize("settings, message", [
-    (TrainingBench(**SMALL, batch_size=41), "garments has 40 training images, fewer than one batch of 41: choose a"),
+    (TrainingBench(**SMALL, batch_size=41), "garments has 40 training images, fewer than one batch of 41; choose a"),
     (DataBench(**SMALL, batch_size=41), "--batch-size of at most 40"),
     (TrainingBench(**SMALL, batch_size=8, model=("two-ful",)), "unknown model 'two-ful': did you mean 'two-full'"),
     (AuditBench(**SMALL, model=("cnn",)), "unknown model 'cnn'"),
@@ -125,7 +125,7 @@ def test_bad_input_is_said_before_anything_is_measured(tmp_path, monkeypatch, se
     (lambda: TrainingBench(repeats=0), "repeats"), (lambda: TrainingBench(batch_size=-1), "batch_size"),
     (lambda: VisualizeBench(steps=0), "steps")])
 def test_settings_refuse_less_than_one(make, name):
-    with pytest.raises(UsageError, match=f"{name} must be a whole number of at least 1"):
+    with pytest.raises(UsageError, match=f"{name} must be an integer of at least 1"):
         make()
 
 

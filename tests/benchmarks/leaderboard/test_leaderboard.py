@@ -109,7 +109,7 @@ def test_a_session_that_is_cut_off_goes_on(board, tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     again = board("--entries", "two-full", "--seeds", "2", code=2)
-    assert "already holds a run: say --resume" in again.err
+    assert "already contains a run; continue it with --resume" in again.err
     found = json.loads(board("--entries", "two-full", "--seeds", "2", "--resume", "--json").out)
     assert found["entries"][0]["seeds"] == [0, 1]
 

@@ -10,7 +10,7 @@ from shiftscope.errors import CheckpointError
 from shiftscope.models import TwoFullNet
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
-from shiftscope.reporting.explorer import chosen_images
+from shiftscope.reporting.selection import choose_images as images_of_page
 from shiftscope.workflows.load_inputs import ModelWithData
 from shiftscope.workflows.report.choose import choose_images, limited_to, shared_index
 
@@ -98,7 +98,7 @@ def test_all_models_have_scores_of_the_same_images(audits, data, models):
                 scores = model(PLACE.place(pixels, offsets) / 255)
             shift = scores.numpy() - part.shown_logits[:, column].astype(np.float32)
             assert np.ptp(shift, axis=1).max() < 0.01  # a log-softmax shifts all scores of an image equally
-    shown, first = chosen_images(images.shown)
+    shown, first = images_of_page(images.shown)
     assert sorted(shown.tolist()) == sorted(index.tolist()) and first == 12
 
 
