@@ -134,7 +134,8 @@ def test_textured_background_fills_the_rest_of_the_canvas():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ({"image": (60, 28), "canvas": (56, 56)}, r"the image does not fit: it is 60 x 28, the canvas 56 x 56; choose a canvas of at least 60 x 28"),
+    ({"image": (60, 28), "canvas": (56, 56)},
+     "the image does not fit: it is 60 x 28, the canvas 56 x 56; choose a canvas of at least 60 x 28"),
     ({"image": (28, 28), "canvas": (56, 56), "mode": "crop"}, "mode crop needs an image at least as large"),
     ({"image": (28, 28), "canvas": (56, 56), "mode": "torus"}, "mode must be canvas, circular or crop, got 'torus'"),
     ({"image": (28, 28), "canvas": (56, 56), "background": 300}, "background must be a pixel value from 0 to 255"),

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.worker import Apart
 from cyclopts import Argument
 
 import shiftscope
+from bench.worker import Apart
 from shiftscope import audit, load_dataset
 from shiftscope.cli import main
 from shiftscope.cli.app import COMMANDS, build_app

@@ -17,7 +17,8 @@ from shiftscope.cli.streams import usable_streams
 from shiftscope.errors import DataError, OutputError
 from shiftscope.progress import LineProgress, default_progress
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="streams, names and folders of Linux")]
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(sys.platform != "linux", reason="streams, names and folders of Linux")]
 
 CLASSES = (b"caf\xe9", b"\x1b[31mred\x07", b"[bold]x", "日本 ±".encode(), b":bag: $x_1$")
 """Names of class folders: no UTF-8, an order to the terminal, markup, letters beyond Latin, an emoji and a formula."""

@@ -22,7 +22,8 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 TRAIN = ["train", "two-full", "--limit", "300", "--epochs", "400", "--out", "run", "--quiet"]
 BY_TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "shiftscope", *TRAIN]
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes in /proc")]
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes in /proc")]
 
 
 def wait_for(condition, seconds: float = 60) -> None:

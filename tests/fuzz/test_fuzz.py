@@ -21,7 +21,8 @@ WORKER = Path(__file__).with_name("worker.py")
 SECONDS, MEMORY = 20, 1536 * 2**20
 """Largest computing time and memory of one input."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory by Linux's /proc")]
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory by Linux's /proc")]
 
 
 def read_all(folder: Path, seed: int, count: int) -> list[dict]:

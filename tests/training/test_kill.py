@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-
 TRAINER = Path(__file__).with_name("killed_trainer.py")
 RANDOM_KILLS = 20
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # threads of many processes would fight for the cores
@@ -54,7 +53,8 @@ def outcome(out: Path) -> tuple[str, list[dict], list[dict]]:
     weights = (out / "checkpoints" / "two-conv-seed7" / "model.safetensors").read_bytes()
     history = json.loads((out / "metrics.json").read_text())["models"][0]["history"]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    lines = [{key: value for key, value in line.items() if key not in ("epoch_seconds", "images_per_second")} for line in lines]
+    lines = [{key: value for key, value in line.items() if key not in ("epoch_seconds", "images_per_second")}
+             for line in lines]
     return hashlib.sha256(weights).hexdigest(), history, lines
 
 

@@ -359,7 +359,8 @@ def test_nonfinite_weights_are_an_error():
 
 def test_models_that_expect_normalized_pixels(perceptron):
     bare = nn.Sequential(nn.Flatten(), perceptron.fc1, nn.ReLU(), perceptron.fc2)
-    result = visualize(bare, "1:all", shape=perceptron.input_shape, normalize=(0.1307, 0.3081), settings=FEW, start="zero")
+    result = visualize(bare, "1:all", shape=perceptron.input_shape, normalize=(0.1307, 0.3081), settings=FEW,
+                       start="zero")
     expected = visualize(perceptron, "fc1:all", settings=FEW, start="zero")
     np.testing.assert_allclose(result.images, expected.images, atol=1e-5)
 

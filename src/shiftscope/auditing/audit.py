@@ -41,7 +41,8 @@ ENGINES = ("auto", "dense", "brute")
 @together("progress", "stop")
 @reports_model_errors
 def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
-          split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None, sample: int | None = None,
+          split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
+          sample: int | None = None,
           memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
           trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
@@ -165,7 +166,8 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
     return Audit(
         dataset=data.name, synthetic=data.synthetic, class_names=list(data.class_names), images=count,
         placements=len(offsets), mode=inputs.placement.mode, placement=inputs.placement.to_dict(),
-        sampled=inputs.sampled, partial=sweep.interrupted, engine="brute" if choice.kind == "brute" else "dense", reason=choice.reason,
+        sampled=inputs.sampled, partial=sweep.interrupted, reason=choice.reason,
+        engine="brute" if choice.kind == "brute" else "dense",
         seconds=time.perf_counter() - begun, device=str(device_and_dtype(inputs.model)[0]), nonfinite=nonfinite, **ties,
         output_type=checks.output_type, tie_tolerance=checks.tolerance, self_check=check, notes=notes, rows=rows,
         columns=columns, offsets=offsets, labels=labels, predictions=predictions,

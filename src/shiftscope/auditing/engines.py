@@ -37,7 +37,7 @@ CLEARLY, FASTER = 0.5, 1.2
 is usually far from 1. Ratios of two times below `FASTER` are reported as equal."""
 
 INVARIANT_LAYERS = (LearnedPolyphase2d, PhaseAverage, PhaseToOrigin, PlacementAverage, PolyphaseDownsample2d, Recenter)
-"""Layers of models that are meant to be translation-invariant: the reason for the engine includes why the proof of invariance failed."""
+"""Layers of translation-invariant models. The reason for the engine then states why the proof of invariance failed."""
 
 
 class PlacementEngine(Protocol):

@@ -165,8 +165,8 @@ class _Probe:
             raise
         except Exception as error:
             raise UsageError(f"{model_name(self.model)} does not accept images of {tuple(canvases.shape[1:])} "
-                             f"(channels, height, width): {describe_error(error)}; choose the canvas and the channels for "
-                             "which it was built") from error
+                             f"(channels, height, width): {describe_error(error)}; choose the canvas and the channels "
+                             "for which it was built") from error
 
     def responses(self, images: torch.Tensor, offset: Offset, placement: Placement) -> dict[str, torch.Tensor]:
         """Return each layer's output for images at one offset, minus that for the empty canvas, float64."""

@@ -162,8 +162,10 @@ def _filled(data: torch.Tensor, size: Pair, outside: torch.Tensor | None, rows: 
 
 
 def margins(field: Field, windows: Windows, lead: Pair, size: Pair) -> Pair | None:
-    """Return the distance by which the rectangle of `size` at `lead` extends beyond the stored one, None if its two sides
-    differ."""
+    """Return the distance by which the rectangle of `size` at `lead` extends beyond the stored one.
+
+    None if the two sides differ.
+    """
     if windows.period is not None:
         return None
     before = _pair(a - b for a, b in zip(field.lead, lead, strict=True))

@@ -104,7 +104,7 @@ def _corrupt(path: Path, why: str) -> CheckpointError:
 
 
 def _check_archive(stream: BinaryIO) -> None:
-    """Raise an error unless the file is a ZIP archive as torch writes it: uncompressed members, no larger than the file."""
+    """Raise an error unless the file is a ZIP archive of uncompressed members, as torch writes it."""
     with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):

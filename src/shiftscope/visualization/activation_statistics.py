@@ -29,7 +29,8 @@ BATCH_PIXELS = 2**18
 
 @reports_model_errors
 def unit_table(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
-               validation: int = VALIDATION_IMAGES, images: int = 1000, seed: int = 0, layers: Sequence[str] | None = None,
+               validation: int = VALIDATION_IMAGES, images: int = 1000, seed: int = 0,
+                layers: Sequence[str] | None = None,
                normalize: Normalization | None = None,
                preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
                progress: Progress | None = None) -> UnitTable:

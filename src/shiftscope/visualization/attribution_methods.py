@@ -72,7 +72,8 @@ class ScoreFunction:
         """Return the scores, for classes before a final softmax, and the model's output."""
         inner = [] if self.layer == CLASSES else [self.layer]
         followed = [self.cam_layer] if self.cam_layer else []
-        with capture(self.model, inner) as outputs, after_relu(self.model, followed, self._pass), SoftmaxInput() as watch:
+        with (capture(self.model, inner) as outputs, after_relu(self.model, followed, self._pass),
+              SoftmaxInput() as watch):
             output = self.model(pixels.to(self.dtype, copy=True))  # a model may change its input in place
             outputs[CLASSES] = watch.logits(output)
         scores = unit_maps(outputs[self.layer], self.units_last).flatten(2).mean(2)

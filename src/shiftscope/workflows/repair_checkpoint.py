@@ -251,7 +251,7 @@ def _unanimous(audit: Audit) -> int:
 
 
 def _proven(model: nn.Module, after: Audit, placement: Placement) -> list[str]:
-    """Return a statement on the proof of invariance; empty if rounding alone does not explain the changed predictions."""
+    """Return a statement on the proof of invariance; empty if rounding does not explain the changed predictions."""
     changed = after.images - _unanimous(after)
     try:
         prove_invariance(model, placement, (after.shown_images.shape[1], *placement.image))

@@ -43,8 +43,8 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
         checkpoint: checkpoint folder or run folder.
         objectives: "class:Bag", "fc1:0-9", ...; empty: all classes and the neurons of the first fully connected layer.
         start: "zero", "black", "random", "mean", or an image file of the canvas's or the image's size.
-        overrides: fields of `DataSettings` for the real images. Without the training dataset, no real images are shown, with
-            a note; a dataset named here must be available.
+        overrides: fields of `DataSettings` for the real images. Without the training dataset, no real images are shown,
+            and a note reports it; a dataset named here must be available.
 
     Raises:
         UsageError, OutputError: if a file in `out` exists, or `out` cannot be written; raised first.
