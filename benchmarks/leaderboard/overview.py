@@ -59,7 +59,7 @@ def document(found: Overview) -> dict[str, Any]:
 def page_part(results: Path) -> str:
     """Return the Markdown of the page: the figure and the table."""
     table = leaderboard_table(board(read_records(results)))
-    return f"![Mean and worst case of every entry](images/{PICTURE})\n\n{table}"
+    return f"![Mean and worst-case accuracy of every entry](images/{PICTURE})\n\n{table}"
 
 
 def write_page(results: Path, page: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from cyclopts import Argument
 
 import shiftscope
-from bench.worker import Apart
+from bench.worker import WorkerProcess
 from shiftscope import audit, load_dataset
 from shiftscope.cli import main
 from shiftscope.cli.app import COMMANDS, build_app
@@ -264,6 +264,6 @@ def test_started_processes_import_nothing_from_the_current_folder(monkeypatch):
 
 def test_a_benchmark_process_imports_nothing_from_the_current_folder():
     shadows("multiprocessing", "torch", "socket", "signal")
-    with Apart(operator.attrgetter, "real") as part:
+    with WorkerProcess(operator.attrgetter, "real") as part:
         assert part(2.0) == 2.0
     assert not Path("ran").exists()

@@ -9,7 +9,7 @@ from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, RunSettings
 from shiftscope.training import stopping
 from shiftscope.workflows.jobs import Budget
-from shiftscope.workflows.main_job import run_main_job
+from shiftscope.workflows.train_models import run_models
 
 TIMES = ("train_seconds", "images_per_second", "audit", "audit_over_seeds", "seeds")
 """What may differ between two runs of the same seed: it holds seconds."""
@@ -17,10 +17,10 @@ TIMES = ("train_seconds", "images_per_second", "audit", "audit_over_seeds", "see
 
 class Notes(SilentProgress):
     def __init__(self):
-        self.said = []
+        self.received = []
 
     def note(self, message):
-        self.said.append(message)
+        self.received.append(message)
 
 
 @pytest.fixture
@@ -36,33 +36,33 @@ def fake(monkeypatch):
     return time
 
 
-def test_work_begins_while_there_is_time_and_a_training_gets_what_is_left(fake):
+def test_work_starts_while_time_remains_and_a_training_gets_the_remaining_time(fake):
     budget = Budget(60.0)
-    assert budget.begin() and budget.left() == 60.0
+    assert budget.start() and budget.remaining() == 60.0
     fake.now += 59.0
-    assert budget.begin() and budget.left() == 1.0
+    assert budget.start() and budget.remaining() == 1.0
     fake.now += 1.0
-    assert not budget.begin() and 0 < budget.left() < 1e-6
+    assert not budget.start() and 0 < budget.remaining() < 1e-6
 
 
-def test_the_first_piece_of_work_always_begins(fake):
+def test_the_first_piece_of_work_always_starts(fake):
     budget = Budget(1.0)
     fake.now += 500.0
-    assert budget.begin() and not budget.begin()
+    assert budget.start() and not budget.start()
 
 
-def test_what_is_left_for_later_is_said(fake):
+def test_the_remaining_work_is_reported(fake):
     budget = Budget(10.0)
     fake.now += 75.0
     assert budget.paused((3, 3), (3, 3)) is None and budget.paused((3, 3), (0, 0)) is None
     assert budget.paused((3, 3), (2, 3)) == (
-        "the run paused after 1:15, as --max-time asks: 3 of 3 trainings and 2 of 3 audits are done and saved. Go on "
-        "with the same command and --resume")
+        "the run paused after 1:15 because of --max-time: 3 of 3 trainings and 2 of 3 audits are done and saved. "
+        "Continue with the same command and --resume")
     assert "1 of 3 trainings are done" in budget.paused((1, 3), (0, 0))
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan")])
-def test_a_limit_must_be_a_time(value):
+def test_the_limit_must_be_positive_and_finite(value):
     with pytest.raises(UsageError, match="max_time must be a number of seconds above 0, got"):
         RunSettings(max_time=value)
 
@@ -71,13 +71,13 @@ def timeless(entry):
     return {key: value for key, value in entry.items() if key not in TIMES}
 
 
-def test_a_run_in_steps_of_next_to_no_time_becomes_the_run_without_a_limit(npz, tmp_path):
+def test_a_run_resumed_many_times_equals_a_run_without_a_limit(npz, tmp_path):
     data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
     common = {"models": ("two-full",), "epochs": 2, "seed": 3, "device": "cpu"}
-    whole = run_main_job(data, RunSettings(**common, out=tmp_path / "whole"), progress=SilentProgress())
+    whole = run_models(data, RunSettings(**common, out=tmp_path / "whole"), progress=SilentProgress())
     out, notes, states, made = tmp_path / "parts", Notes(), [], None
     while made is None or made["paused"]:
-        made = run_main_job(data, RunSettings(**common, out=out, resume=True, max_time=1e-6), progress=notes)
+        made = run_models(data, RunSettings(**common, out=out, resume=True, max_time=1e-6), progress=notes)
         assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(made))
         done = [*made["models"], *made["controls"]]
         assert (out / "report.html").is_file() == (made["paused"] is None)
@@ -86,9 +86,9 @@ def test_a_run_in_steps_of_next_to_no_time_becomes_the_run_without_a_limit(npz, 
         states.append((len(made["models"]), len(made["controls"]), sum("audit" in entry for entry in done)))
     # an epoch is one step: pause, train and evaluate; the same for the centered twin; one audit, and the other
     assert states == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
-    said = [line for line in notes.said if line.startswith("the run paused")]
-    assert len(said) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in said[0]
-    assert any("two-full paused after 0:00 (--max-time) in epoch 2 of 2" in line for line in notes.said)
+    output = [line for line in notes.received if line.startswith("the run paused")]
+    assert len(output) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in output[0]
+    assert any("two-full paused after 0:00, as --max-time asks, in epoch 2 of 2" in line for line in notes.received)
     for kind in ("models", "controls"):
         assert [timeless(entry) for entry in made[kind]] == [timeless(entry) for entry in whole[kind]]
     assert made["two_by_two"] == whole["two_by_two"] and whole["paused"] is None
@@ -100,11 +100,11 @@ def test_a_run_in_steps_of_next_to_no_time_becomes_the_run_without_a_limit(npz, 
         ("two-full-centered-seed3", 1), ("two-full-centered-seed3", 2), ("two-full-seed3", 1), ("two-full-seed3", 2)]
 
 
-def test_what_is_done_stands_although_a_model_before_it_is_paused(npz, tmp_path):
+def test_finished_jobs_are_listed_if_an_earlier_one_is_paused(npz, tmp_path):
     data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
     common = {"epochs": 2, "device": "cpu", "audit": False, "out": tmp_path / "out"}
-    run_main_job(data, RunSettings(**common, models=("two-full",)), progress=SilentProgress())
-    more = run_main_job(data, RunSettings(**common, models=("two-conv", "two-full"), resume=True, max_time=1e-6),
+    run_models(data, RunSettings(**common, models=("two-full",)), progress=SilentProgress())
+    more = run_models(data, RunSettings(**common, models=("two-conv", "two-full"), resume=True, max_time=1e-6),
                         progress=SilentProgress())
     assert [entry["name"] for entry in more["models"]] == ["two-full"] and len(more["controls"]) == 1
     assert "2 of 3 trainings are done" in more["paused"]

@@ -16,14 +16,14 @@ from torch.nn.parameter import UninitializedTensorMixin  # pyright: ignore[repor
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, nearest, quoted, reason_of
 from shiftscope.files import UnfitFileError
-from shiftscope.migration import migrate, migrate_weights
+from shiftscope.migration import SCHEMA_VERSION, migrate, migrate_weights
 from shiftscope.models.adapt import Adapted, Normalization, Preprocess, adapt
 from shiftscope.models.forward import within_limits
 from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.models.repair import Recipe, Repaired, apply_recipe
 from shiftscope.modules import Classifier, as_module, has_inference_tensors, model_name
 from shiftscope.reading import as_type, read_json, typed_dict
-from shiftscope.results.base import SCHEMA_VERSION, check_version
+from shiftscope.results.base import check_version
 from shiftscope.results.validation import Size
 from shiftscope.settings import current_model_name
 

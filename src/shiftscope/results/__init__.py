@@ -1,8 +1,9 @@
 """Results as frozen records: JSON values and NumPy arrays, which can be read without torch."""
 
+from shiftscope.migration import SCHEMA_VERSION
 from shiftscope.results.attribution import Attribution
 from shiftscope.results.audit import NONFINITE, Audit
-from shiftscope.results.base import SCHEMA_VERSION, Record, load_record
+from shiftscope.results.base import Record, load_record
 from shiftscope.results.equivariance import Equivariance
 from shiftscope.results.evaluation import Evaluation
 from shiftscope.results.neighbors import Neighbors

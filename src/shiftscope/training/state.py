@@ -14,9 +14,9 @@ from torch import nn
 from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted
 from shiftscope.files import UnfitFileError
-from shiftscope.migration import migrate, migrate_weights
+from shiftscope.migration import SCHEMA_VERSION, migrate, migrate_weights
 from shiftscope.reading import as_type, decode
-from shiftscope.results.base import SCHEMA_VERSION, check_version
+from shiftscope.results.base import check_version
 from shiftscope.results.training import EpochRecord
 from shiftscope.training.plan import Plan
 

@@ -47,7 +47,7 @@ def test_records_hold_what_an_audit_of_the_checkpoint_says(board, npz, tmp_path)
     found = json.loads(board("--entries", *QUICK, "--seeds", "2", "--json").out)
     files = sorted(path.name for path in (tmp_path / "records").iterdir())
     assert files == sorted(f"{entry}-seed{seed}.json" for entry in QUICK for seed in (0, 1))
-    assert [one["missing"] for one in found["entries"]] == [[], [], []] and found["schema_version"] == 1
+    assert [one["missing"] for one in found["entries"]] == [[], [], []] and found["schema_version"] == 2
     data, place = load_dataset(f"npz:{npz}"), Placement(image=(12, 12), canvas=CANVAS)
     for seed in (0, 1):
         one = read_record(tmp_path / "records" / f"two-full-seed{seed}.json")

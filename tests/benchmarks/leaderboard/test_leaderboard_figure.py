@@ -78,7 +78,7 @@ def test_no_rows_are_refused():
 @pytest.mark.parametrize("page", ["none", "{begin} {begin} {end}", "{end} {begin}", "{begin}", "{begin}{end}{end}"])
 def test_marks_must_be_there_once_and_in_order(page):
     begin, end = markers("part")
-    with pytest.raises(UsageError, match="my page must contain the markers .*part: made from records"):
+    with pytest.raises(UsageError, match="my page must contain the markers .*part: generated from records"):
         replace_between_markers(page.format(begin=begin, end=end), "part", "text", "my page")
 
 

@@ -15,7 +15,8 @@ from torch import fx
 
 from shiftscope.errors import UsageError
 from shiftscope.graph.editable import Editable, arguments, op_of, sizes, title
-from shiftscope.graph.strided import Pair, pair, stride_of
+from shiftscope.graph.sampling import Pair, pair
+from shiftscope.graph.strided import stride_of
 from shiftscope.layers.padding import Sides
 from shiftscope.models.repair.strides import WINDOWED, CannotRepair, circular_sides, rewrite, window_of
 

@@ -11,7 +11,7 @@ from torch import nn
 from shiftscope.errors import ShiftscopeError, UsageError, require, unknown
 from shiftscope.geometry import MOST_PIXELS
 from shiftscope.graph.editable import editable
-from shiftscope.graph.strided import Pair, pair
+from shiftscope.graph.sampling import Pair, pair
 from shiftscope.layers import PhaseAverage, PlacementAverage, Recenter
 from shiftscope.layers.averaging import WholeAverage
 from shiftscope.models.adapt import adapt, check_initialized, copy_model, differentiable, without_convention

@@ -13,8 +13,7 @@ from shiftscope.errors import ShiftscopeError, UsageError, require
 from shiftscope.generators import seeded
 from shiftscope.graph import BATCH, TraceError
 from shiftscope.graph.editable import Editable, arguments, editable, op_of, sizes, title
-from shiftscope.graph.sampling import Sampling
-from shiftscope.graph.strided import Pair, pair
+from shiftscope.graph.sampling import Pair, Sampling, pair
 from shiftscope.layers.averaging import check_output
 from shiftscope.layers.padding import CircularPad2d, Sides
 from shiftscope.models.adapt import adapt
