@@ -88,7 +88,7 @@ def test_a_run_resumed_many_times_equals_a_run_without_a_limit(npz, tmp_path):
     assert states == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
     output = [line for line in notes.received if line.startswith("the run paused")]
     assert len(output) == 5 and "0 of 2 trainings and 0 of 2 audits are done" in output[0]
-    assert any("two-full paused after 0:00, as --max-time asks, in epoch 2 of 2" in line for line in notes.received)
+    assert any("two-full paused after 0:00 (--max-time) in epoch 2 of 2" in line for line in notes.received)
     for kind in ("models", "controls"):
         assert [timeless(entry) for entry in made[kind]] == [timeless(entry) for entry in whole[kind]]
     assert made["two_by_two"] == whole["two_by_two"] and whole["paused"] is None
