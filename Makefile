@@ -44,7 +44,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 8 --dist 
 test: $(INSTALLED_DEV) ## all tests that take less than half a minute per file (eight minutes on two cores)
 	$(PYTEST) -m "not slow"
 
-test-slow: $(INSTALLED_DEV) ## the tests that take longer: browsers, several processes, many models
+test-slow: $(INSTALLED_DEV) ## the tests that take longer: browsers, several processes, whole runs, many models
 	$(PYTEST) -m slow
 
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in a separate environment

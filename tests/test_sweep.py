@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("optuna", reason="needs Optuna, see the extra [tune]")
 SWEEP = Path(__file__).parents[1] / "examples" / "sweep.py"
 

@@ -12,6 +12,8 @@ from shiftscope.errors import ShiftscopeError
 from shiftscope.layers import PhaseAverage, PlacementAverage, PolyphaseDownsample2d, Recenter
 from shiftscope.placement import Placement
 
+pytestmark = pytest.mark.slow
+
 PLACE = Placement(image=(4, 6), canvas=(8, 12))  # 5 x 7 placements
 
 

@@ -13,6 +13,8 @@ from shiftscope.placement import Placement
 
 from ..helpers import Lambda
 
+pytestmark = pytest.mark.slow
+
 IMAGE, CANVAS = (5, 4), (9, 11)
 PLACEMENTS = {
     "canvas": Placement(image=IMAGE, canvas=CANVAS),

@@ -16,6 +16,8 @@ from shiftscope.models import TwoConvTwoFullNet
 from shiftscope.models.repair import repair
 from shiftscope.placement import Placement
 
+pytestmark = pytest.mark.slow
+
 
 def net(*end, canvas=(7, 9)):
     torch.manual_seed(0)

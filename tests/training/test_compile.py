@@ -11,6 +11,8 @@ from shiftscope.placement import Placement
 from shiftscope.settings import TrainSettings
 from shiftscope.training import train
 
+pytestmark = pytest.mark.slow
+
 PLACE = Placement(image=(8, 8), canvas=(16, 16))
 
 

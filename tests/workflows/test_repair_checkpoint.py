@@ -14,6 +14,8 @@ from shiftscope.results import Audit
 from shiftscope.workflows.load_inputs import open_checkpoint, use_one_pass
 from shiftscope.workflows.repair_checkpoint import RepairOptions, finetune_settings
 
+pytestmark = pytest.mark.slow
+
 PLACE = Placement(image=(12, 12), canvas=(16, 20))
 CLASSES = ["top", "middle", "bottom"]
 

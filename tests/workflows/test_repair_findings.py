@@ -15,6 +15,8 @@ from shiftscope.workflows.repair_checkpoint import repair_findings
 
 from ..models.strided_nets import SHAPE, Saturated, conv
 
+pytestmark = pytest.mark.slow
+
 CIRCULAR = Placement(image=SHAPE[1:], canvas=SHAPE[1:], mode="circular")
 CANVAS = Placement(image=(7, 9), canvas=SHAPE[1:])
 PLACES = {"circular": CIRCULAR, "canvas": CANVAS, "crop": Placement(image=(15, 29), canvas=SHAPE[1:], mode="crop")}

@@ -16,6 +16,8 @@ from shiftscope.workflows.jobs import build
 from shiftscope.workflows.report.choose import shared_index
 from shiftscope.workflows.train_models import run_models
 
+pytestmark = pytest.mark.slow
+
 QUIET = SilentProgress()
 
 

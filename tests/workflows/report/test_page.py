@@ -20,6 +20,8 @@ from shiftscope.runs.records import find_records, unfinished
 from shiftscope.workflows.report.gather import load_stored_model, merged, read_run
 from shiftscope.workflows.report.page import report, report_runs
 
+pytestmark = pytest.mark.slow
+
 QUIET = SilentProgress()
 
 
