@@ -41,7 +41,7 @@ check: $(INSTALLED_DEV) ## lint, types, import contracts, size budgets
 # One worker per core with one thread each: most tests are too small for more threads.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-test: $(INSTALLED_DEV) ## all tests that take less than half a minute per file (eight minutes on two cores)
+test: $(INSTALLED_DEV) ## all tests except those marked slow
 	$(PYTEST) -m "not slow"
 
 test-slow: $(INSTALLED_DEV) ## the tests that take longer: browsers, several processes, whole runs, many models
