@@ -16,6 +16,8 @@ from shiftscope.evaluation.notes import few_images_notes, low_accuracy_notes, on
 from shiftscope.metrics import wilson_interval
 from shiftscope.placement import Placement
 
+pytestmark = pytest.mark.slow
+
 
 class Calls(nn.Module):
     """Calls a function of (pixels, *modules)."""

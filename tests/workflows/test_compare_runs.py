@@ -16,6 +16,8 @@ from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, TrainResult
 from shiftscope.workflows.compare_runs import audit_disagreements, compare_runs, evaluation_disagreements
 
+pytestmark = pytest.mark.slow
+
 QUIET = SilentProgress()
 PLACE = Placement(image=(12, 12), canvas=(24, 26))
 
