@@ -37,6 +37,26 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(call, tmp_path, monkeypat
     assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_folders_renamed_after_the_last_rename_raise_the_error_of_the_guard(tmp_path, monkeypatch):
+    real = Path.replace
+
+    def replace_and_rename(part, path):
+        real(part, path)
+        tmp_path.joinpath("run").rename(tmp_path / "elsewhere")
+
+    def guard(path):
+        if tmp_path.joinpath("elsewhere").exists():
+            raise OutputError("the folder was renamed")
+
+    monkeypatch.setattr(Path, "replace", replace_and_rename)
+    files.add_guard(guard)
+    try:
+        with pytest.raises(OutputError, match=r"^the folder was renamed$"):
+            files.write_text(tmp_path / "run" / "file", "text")
+    finally:
+        files.remove_guard(guard)
+
+
 def test_short_writes_are_completed(tmp_path, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:3]))

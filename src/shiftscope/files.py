@@ -144,7 +144,6 @@ def replacing(path: Path | str) -> Iterator[int]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)
     except OSError as error:
-        _check_guards(path)  # the folder may have been removed or renamed
         raise _explain(path, error) from error
     try:
         try:
@@ -153,14 +152,13 @@ def replacing(path: Path | str) -> Iterator[int]:
         finally:
             os.close(handle)
         Path(name).replace(path)
+        _sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         if isinstance(error, OSError):
-            _check_guards(path)
             raise _explain(path, error) from error
         raise
-    _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -187,12 +185,12 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         os.umask(mask)
         part.chmod(0o777 & ~mask)  # the mode of mkdtemp, 0700, would hide results from others
         part.rename(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise _explain(path, error) from error
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
-    _sync_folder(path.parent)
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:
@@ -254,6 +252,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _explain(path: Path, error: OSError) -> OutputError:
+    """Return the error of a failed write; raise the guard's if the folder was removed or renamed meanwhile."""
+    _check_guards(path)
     return OutputError(f"cannot write {path}: {reason(error)}; free some space or choose another folder")
 
 
