@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shiftscope.data import Dataset, from_arrays, from_torch, load_dataset
     from shiftscope.errors import ShiftscopeError
     from shiftscope.evaluation import evaluate
-    from shiftscope.models import load, save
+    from shiftscope.models import load, load_model, save
     from shiftscope.placement import Placement
     from shiftscope.results import Audit, Evaluation, TrainResult
     from shiftscope.settings import DataSettings, RunSettings, TrainSettings
@@ -32,6 +32,7 @@ _HOMES = {
     "ShiftscopeError": "shiftscope.errors",
     "evaluate": "shiftscope.evaluation",
     "load": "shiftscope.models",
+    "load_model": "shiftscope.models",
     "save": "shiftscope.models",
     "Placement": "shiftscope.placement",
     "Evaluation": "shiftscope.results",
@@ -62,6 +63,7 @@ __all__ = [
     "from_torch",
     "load",
     "load_dataset",
+    "load_model",
     "models",
     "report",
     "save",

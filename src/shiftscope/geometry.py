@@ -80,7 +80,7 @@ class Geometry:
                              f"canvas {H} x {W}; choose a smaller canvas or the mode canvas")
         if self.mode != "crop" and (h > H or w > W):
             raise UsageError(f"the image does not fit: it is {h} x {w}, the canvas {H} x {W}; choose a canvas of at "
-                             f"least {h} x {w}, or the mode crop")
+                             f"least {h} x {w}, smaller images (--image-size H W, image_size=), or the mode crop")
 
     def _check_offsets(self) -> None:
         rows, columns = self.limits

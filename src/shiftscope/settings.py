@@ -13,6 +13,7 @@ from shiftscope.migration import MODELS
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
 Mode = Literal["canvas", "circular", "crop"]
+Resize = Literal["pad", "stretch"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
 Parametrization = Literal["pixels", "fourier", "maco"]
@@ -233,6 +234,10 @@ class DataSettings:
     """Folder with the dataset's files (default: SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
     limit: int | None = None
     """Use only the first N training images and the first N test images."""
+    image_size: tuple[int, int] | None = None
+    """Height and width to which the images of a folder are resized (default: their usual size)."""
+    resize: Resize | None = None
+    """pad: aspect ratio kept, padded with the background; stretch: not kept (default: pad)."""
     canvas: tuple[int, int] = (56, 56)
     """Height and width of the canvas in pixels."""
     mode: Mode = "canvas"

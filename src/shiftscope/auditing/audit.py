@@ -164,9 +164,9 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
                                  expected),
              *few_images_notes(count), *one_class_notes(predictions, labels, data.class_names)]
     return Audit(
-        dataset=data.name, synthetic=data.synthetic, class_names=list(data.class_names), images=count,
-        placements=len(offsets), mode=inputs.placement.mode, placement=inputs.placement.to_dict(),
-        sampled=inputs.sampled, partial=sweep.interrupted, reason=choice.reason,
+        dataset=data.name, synthetic=data.synthetic, preparation=data.preparation,
+        class_names=list(data.class_names), images=count, placements=len(offsets), mode=inputs.placement.mode,
+        placement=inputs.placement.to_dict(), sampled=inputs.sampled, partial=sweep.interrupted, reason=choice.reason,
         engine="brute" if choice.kind == "brute" else "dense",
         seconds=time.perf_counter() - begun, device=str(device_and_dtype(inputs.model)[0]), nonfinite=nonfinite, **ties,
         output_type=checks.output_type, tie_tolerance=checks.tolerance, self_check=check, notes=notes, rows=rows,

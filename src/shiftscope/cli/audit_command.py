@@ -40,6 +40,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           step: Annotated[int, Image] = 1, sample: Annotated[int | None, Image] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
           normalize: Annotated[tuple[tuple[float, ...], tuple[float, ...]] | None, Normalize] = None,
+          weights: Annotated[Path | None, Result] = None,
           engine: Annotated[Literal["auto", "dense", "brute"], Result] = "auto",
           against: Annotated[str | None, Result] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
@@ -56,6 +57,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         sample: Only this many random placements; the results are then estimates.
         split: Which images.
         normalize: Normalization of your own model's input, as in 0.5/0.5.
+        weights: File with the state_dict of MODEL, a package.module:object or a name of `shiftscope models list`; from
+            torch.save (read with weights_only) or .safetensors.
         engine: dense: one pass for all placements; brute: each placement separately; auto: dense if it is exact.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
@@ -70,6 +73,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     overrides = data.given() | ({"mode": mode} if mode else {})
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, normalize=normalize,
+                            weights=weights,
                             max_shift=max_shift, step=step, engine=engine, split=split, sample=sample, seed=seed,
                             expected=expected, output_type=output_type, progress=output.progress(), **vars(loading))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
-
 from shiftscope.cli import output as shown
-from shiftscope.cli.flags import OUTPUT, OutputFlags, Switch, size_parser
+from shiftscope.cli.flags import OUTPUT, ImageSize, OutputFlags, Switch
+from shiftscope.settings import Resize
 
 Json = Annotated[bool, Switch]
-Size = Parameter(converter=size_parser("image-size"), n_tokens=1, metavar="SIZE")
 
 
 def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
@@ -31,6 +29,7 @@ def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
 
 
 def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None = None,
+              image_size: Annotated[tuple[int, int] | None, ImageSize] = None, resize: Resize | None = None,
               output: OutputFlags = OUTPUT) -> None:
     """Show the source, license, checksums and counts of one dataset.
 
@@ -39,12 +38,15 @@ def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None =
             package.module:object.
         data_dir: Folder with the dataset's files.
         limit: Use the first N training and the first N test images only.
+        image_size: Height and width to which the images of a folder are resized (default: their usual size).
+        resize: pad: aspect ratio kept, padded; stretch: not kept (default: pad).
     """
     from shiftscope.data import dataset_info, load_dataset
 
     with shown.clean_stdout(output.json):
         progress = output.progress()
-        info = dataset_info(load_dataset(name, data_dir=data_dir, limit=limit, progress=progress))
+        info = dataset_info(load_dataset(name, data_dir=data_dir, limit=limit, image_size=image_size, resize=resize,
+                                         progress=progress))
     if output.json:
         shown.write_result(info)
     else:
@@ -81,15 +83,17 @@ def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = O
         shown.write_path(path)
 
 
-def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[int, int] | None, Size] = None,
-         license: str | None = None, workers: int | None = None, data_dir: Path | None = None,
-         output: OutputFlags = OUTPUT) -> None:
+def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[int, int] | None, ImageSize] = None,
+         resize: Resize | None = None, background: int = 0, license: str | None = None, workers: int | None = None,
+         data_dir: Path | None = None, output: OutputFlags = OUTPUT) -> None:
     """Write a dataset into a folder of .npy files, which packed:PATH reads without loading it into memory as a whole.
 
     Args:
         name: folder:PATH, npz:FILE, fashion-mnist, garments, packed:PATH or package.module:object.
         out: The new folder (default: the dataset's name with .pack).
-        image_size: Size to which the images of a folder are stretched: 64, or height and width as in 48x64.
+        image_size: Height and width to which the images of a folder are resized (default: their usual size).
+        resize: pad: aspect ratio kept, padded with the background; stretch: not kept (default: pad).
+        background: Pixel value of the padding (0 to 255).
         license: License of the images (default: that of the dataset).
         workers: Processes that decode the images of a folder (default: one per core; 0: this process).
         data_dir: Folder with the dataset's files.
@@ -97,7 +101,8 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
     from shiftscope.workflows.pack_data import pack_data
 
     with shown.clean_stdout(output.json):
-        done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, license=license,
+        done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, resize=resize,
+                         background=background, license=license,
                          progress=output.progress())
     if output.json:
         shown.write_result(vars(done))

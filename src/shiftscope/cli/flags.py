@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter, Token
 
 from shiftscope.errors import UsageError, require
 from shiftscope.progress import Progress, default_progress
-from shiftscope.settings import DataSettings, RunSettings, TrainSettings
+from shiftscope.settings import DataSettings, Resize, RunSettings, TrainSettings
 
 IMAGES = Group.create_ordered("Images")
 TRAINING = Group.create_ordered("Training")
@@ -23,8 +23,11 @@ SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 def size_parser(name: str) -> Callable[[Any, Sequence[Token]], tuple[int, int]]:
-    """Return a parser of `56`, `48x64` or, from a file or variable, the two numbers `48 64`."""
+    """Return a parser of `56`, `48x64` or two numbers, `48 64`."""
     def parse(type_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+        if len(tokens) > 2:
+            raise UsageError(f"{name} must be one or two numbers, got {len(tokens)} values, the last one "
+                             f"{tokens[-1].value!r}: write the other arguments before --{name}, or 48x64")
         text = "x".join(token.value for token in tokens)
         match = re.fullmatch(r"(\d{1,9})(?:[x×](\d{1,9}))?", text.strip().lower())
         if match is None or 0 in (sizes := [int(size) for size in match.groups() if size is not None]):
@@ -86,6 +89,7 @@ def show_default(value: Any) -> str | None:
 
 
 Canvas = Parameter(converter=size_parser("canvas"), n_tokens=1, metavar="SIZE")
+ImageSize = Parameter(converter=size_parser("image-size"), n_tokens=-1, consume_multiple=True, metavar="H W")
 Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
 Names = Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")
 Switch = Parameter(negative=())
@@ -98,6 +102,8 @@ OutputType = Literal["logits", "probabilities", "log-probabilities"]
 class DataFlags(DataSettings):
     """Images and placement."""
 
+    image_size: Annotated[tuple[int, int] | None, ImageSize] = None
+    """Height and width to which the images of a folder are resized: 48 64, 48x64 or 56 (default: their usual size)."""
     canvas: Annotated[tuple[int, int], Canvas] = DataSettings.canvas
     """Size of the canvas in pixels: 56, or height and width as in 48x64."""
 
@@ -132,11 +138,15 @@ class DataOverrides:
     """Data for a checkpoint; None keeps the setting of its training."""
 
     data: str | None = None
-    """Another dataset with the same classes and image size (default: that of the training)."""
+    """Another dataset with the same classes (default: that of the training)."""
     data_dir: Path | None = None
     """Folder with the dataset's files."""
     limit: int | None = None
     """Use the first N images only."""
+    image_size: Annotated[tuple[int, int] | None, ImageSize] = None
+    """Height and width to which the images of a folder are resized (default: as in the training)."""
+    resize: Resize | None = None
+    """pad: aspect ratio kept, padded with the background; stretch: not kept (default: as in the training)."""
     canvas: Annotated[tuple[int, int] | None, Canvas] = None
     """Size of the canvas in pixels, for a model that accepts any (default: that of the training)."""
 

@@ -10,6 +10,7 @@ import torch
 from shiftscope import hashing
 from shiftscope.errors import DataError, require, some_of, unknown
 from shiftscope.hashing import Stream
+from shiftscope.settings import Resize
 
 Split = Literal["test", "train", "validation"]
 
@@ -127,7 +128,11 @@ class Dataset:
     synthetic: bool = False
     """True if the images were drawn by code; figures state it."""
     notes: tuple[str, ...] = ()
-    """How the images were read: skipped files, scaling, stretching."""
+    """How the images were read: skipped files, scaling, resizing."""
+    resize: Resize | None = None
+    """How files of other sizes were resized to `shape`; None if the images are not from files of any size."""
+    preparation: str = ""
+    """How many images were resized, and how; results and figures state it. "" if none was."""
 
     def __post_init__(self) -> None:
         if self.train.shape != self.test.shape:

@@ -17,6 +17,7 @@ from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.resolve import is_object_name, resolve_object
+from shiftscope.settings import Resize
 
 FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
          "package.module:object")
@@ -29,7 +30,8 @@ _PREFIXES = ("folder", "npz", "packed", "imagefolder", "file", "zip")
 
 def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, limit: int | None = None, seed: int = 0,
                  progress: Progress | None = None, train_images: int | None = None, test_images: int | None = None,
-                 image_size: tuple[int, int] | None = None, check_size: CheckSize | None = None) -> Dataset:
+                 image_size: tuple[int, int] | None = None, resize: Resize | None = None, background: int = 0,
+                 check_size: CheckSize | None = None) -> Dataset:
     """Return the dataset called `name`.
 
     Args:
@@ -41,7 +43,9 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
         progress: shows drawing, downloads and the dataset's notes.
         train_images: number of synthetic training images.
         test_images: number of synthetic test images.
-        image_size: (height, width) to which the images of a folder are stretched.
+        image_size: (height, width) to which the images of a folder are resized (default: their usual size).
+        resize: "pad": the aspect ratio of a folder's images is kept, and they are padded; "stretch" (default: "pad").
+        background: pixel value of that padding, 0 to 255.
         check_size: called with the (height, width) of a folder's images before any of them is decoded; it may raise.
 
     Raises:
@@ -54,32 +58,42 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
     """
     if isinstance(name, Dataset):
         _refuse("a dataset that is loaded already", train_images=train_images, test_images=test_images,
-                image_size=image_size)
+                image_size=image_size, resize=resize)
         return name.limit(limit)
     if not isinstance(name, str):
         raise _not_a_name(name)
     kind, _, rest = name.partition(":")
     if kind == garments.NAME:
-        _refuse(name, image_size=image_size)
+        _refuse(name, image_size=image_size, resize=resize)
         if rest:
             train_images, test_images = garments.parse_counts(rest)
         return load_garments(train_images=garments.TRAIN_IMAGES if train_images is None else train_images,
                              test_images=garments.TEST_IMAGES if test_images is None else test_images, seed=seed,
                              progress=progress).limit(limit)
     _refuse(name, train_images=train_images, test_images=test_images)
-    if kind != "folder":
-        _refuse(name, image_size=image_size)
-    data = _load(name, data_dir, progress, image_size, check_size)
+    if is_folder(name):
+        data = read_folder(rest, image_size=image_size, resize=resize or "pad", background=background,
+                           check_size=check_size)
+    else:
+        _refuse(name, image_size=image_size, resize=resize)
+        data = _load(name, data_dir, progress)
     for note in data.notes:
         (progress or SilentProgress()).note(note)
     return data.limit(limit)
 
 
-def _load(name: str, data_dir: Path | str | None, progress: Progress | None, image_size: tuple[int, int] | None,
-          check_size: CheckSize | None) -> Dataset:
+def is_folder(name: str) -> bool:
+    """Return True if `name` is a folder of images, which has the options image_size and resize.
+
+    >>> is_folder("folder:photos"), is_folder("npz:mine.npz"), is_folder("folder:")
+    (True, False, False)
+    """
     kind, _, rest = name.partition(":")
-    if kind == "folder" and rest:
-        return read_folder(rest, image_size=image_size, check_size=check_size)
+    return kind == "folder" and bool(rest)
+
+
+def _load(name: str, data_dir: Path | str | None, progress: Progress | None) -> Dataset:
+    kind, _, rest = name.partition(":")
     if name == fashion_mnist.NAME:
         return load_fashion_mnist(data_dir, progress)
     if kind == "npz" and rest:
@@ -123,7 +137,7 @@ def _refuse(name: str, **options: object) -> None:
     """Raise a `UsageError` if an option is given that the dataset does not have."""
     given = [option for option, value in options.items() if value is not None]
     if given:
-        owner = "folder:PATH" if given[0] == "image_size" else "garments"
+        owner = "folder:PATH" if given[0] in ("image_size", "resize") else "garments"
         raise UsageError(f"{given[0]} is an option of {owner}, not of {name}: remove it")
 
 
@@ -172,7 +186,7 @@ def dataset_info(dataset: Dataset) -> dict[str, Any]:
                              for split, images in (("train", dataset.train), ("test", dataset.test))
                              if not isinstance(images, StreamedImages)},
         "synthetic": dataset.synthetic, "notes": list(dataset.notes), "source": dataset.source,
-        "license": dataset.license, "checksums": dataset.checksums,
+        "preparation": dataset.preparation, "license": dataset.license, "checksums": dataset.checksums,
     }
 
 

@@ -12,8 +12,10 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from shiftscope.data.decoding import ORIENTATION, Scale, has_frames, is_deep, one_line, pil_levels, to_bytes
+from shiftscope.data.resizing import Target
 from shiftscope.errors import DataError
 from shiftscope.files import UnfitFileError, open_regular
+from shiftscope.settings import Resize
 
 MAX_PIXELS = 89_000_000
 """Pixels of the largest image that is decoded, which takes about 0.9 GB of memory."""
@@ -50,8 +52,9 @@ def measure(path: Path) -> Header:
                       gray=image.mode in _GRAY, deep=is_deep(image), animated=has_frames(image))
 
 
-def read_image_file(path: Path, size: tuple[int, int] | None = None, *, bits: int | None = None) -> torch.Tensor:
-    """Return the pixels of an image file in color, uint8 (3, H, W), stretched to `size` (height, width) if given.
+def read_image_file(path: Path, size: tuple[int, int] | None = None, *, bits: int | None = None,
+                    resize: Resize = "pad", background: int = 0) -> torch.Tensor:
+    """Return the pixels of an image file in color, uint8 (3, H, W), resized to `size` (height, width) if given.
 
     Transparent pixels are composed on black, the EXIF orientation is applied, and of several frames the first is used.
 
@@ -59,23 +62,22 @@ def read_image_file(path: Path, size: tuple[int, int] | None = None, *, bits: in
         path: PNG or JPEG file.
         size: (height, width) in pixels.
         bits: depth of an image with more than 8 bits per channel (default: from its own largest value).
+        resize: "pad": the aspect ratio is kept and the image is padded; "stretch".
+        background: pixel value of the padding.
 
     Raises:
         DataError: if the file is unreadable, truncated, too large, or neither PNG nor JPEG.
     """
-    pixels = read_pixels(path, size, bits=common_scale([path]).bits if bits is None else bits)
+    target = None if size is None else Target(size=size, resize=resize, background=background)
+    pixels = read_pixels(path, target, bits=common_scale([path]).bits if bits is None else bits)
     return torch.from_numpy(pixels if len(pixels) == 3 else pixels.repeat(3, axis=0))
 
 
-def read_pixels(path: Path, size: tuple[int, int] | None = None, *, bits: int) -> np.ndarray:
+def read_pixels(path: Path, target: Target | None = None, *, bits: int) -> np.ndarray:
     """Return the pixels of an image file as `read_image_file`, uint8 (C, H, W), with C = 1 for gray modes."""
     with _opened(path) as image:
         pixels = to_bytes(pil_levels(image, str(path)), bits)
-    if size is None or pixels.shape[1:] == tuple(size):
-        return pixels
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-    stretched = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return stretched[None] if stretched.ndim == 2 else np.ascontiguousarray(stretched.transpose(2, 0, 1))
+    return pixels if target is None else target.fit(pixels)
 
 
 def common_scale(paths: Iterable[Path]) -> Scale:

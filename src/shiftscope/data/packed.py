@@ -25,6 +25,7 @@ from shiftscope.errors import DataError
 from shiftscope.files import memory, open_regular, reason
 from shiftscope.npz import map_array
 from shiftscope.reading import read_json
+from shiftscope.settings import Resize
 
 DESCRIPTION = "dataset.json"
 VERSION = 1
@@ -56,6 +57,8 @@ class _Description(TypedDict):
     synthetic: bool
     checksums: dict[str, str]
     files: dict[str, _File]
+    resize: NotRequired[Resize | None]
+    preparation: NotRequired[str]
 
 
 # ---------------------------------------------------------------------- reading
@@ -73,7 +76,8 @@ def read_packed(path: Path | str) -> Dataset:
     train, test = (PackedImages(folder, split, described) for split in SPLITS)
     return Dataset(name=described["name"], class_names=tuple(described["class_names"]), train=train, test=test,
                    source=described["source"], license=described["license"], checksums=described["checksums"],
-                   synthetic=described["synthetic"])
+                   synthetic=described["synthetic"], resize=described.get("resize"),
+                   preparation=described.get("preparation", ""))
 
 
 def _not_a_folder(path: Path) -> DataError:

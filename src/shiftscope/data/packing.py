@@ -17,13 +17,15 @@ from torch.utils.data import DataLoader
 
 from shiftscope import files
 from shiftscope.data.base import Dataset
-from shiftscope.data.folder import LICENSE, Size, files_of, plan_folder
+from shiftscope.data.folder import LICENSE, files_of, plan_folder
 from shiftscope.data.image_file import measure, read_pixels
 from shiftscope.data.layout import image_files, list_layout, shuffled
 from shiftscope.data.packed import DESCRIPTION, TYPES, VERSION
+from shiftscope.data.resizing import Size, Target
 from shiftscope.data.streamed import StreamedImages, ignore_interrupt
 from shiftscope.errors import DataError, OutputError, ShiftscopeError, UsageError, require
 from shiftscope.progress import Progress, SilentProgress
+from shiftscope.settings import Resize
 
 _CHUNK_BYTES = 4 * 2**20  # of pixels that are decoded and written at a time
 _MAX_CHUNK = 64  # images, so that small folders occupy all worker processes too
@@ -56,6 +58,8 @@ class Source:
     """Yields the chunks of a split, with C channels or one."""
     checksums: dict[str, str] = field(default_factory=dict)
     synthetic: bool = False
+    resize: Resize | None = None
+    preparation: str = ""
 
 
 def from_dataset(data: Dataset) -> Source:
@@ -71,16 +75,18 @@ def from_dataset(data: Dataset) -> Source:
 
     return Source(name=data.name, class_names=data.class_names, source=data.source, license=data.license,
                   shape=data.shape, counts={"train": len(data.train), "test": len(data.test)}, chunks=chunks,
-                  checksums=data.checksums, synthetic=data.synthetic)
+                  checksums=data.checksums, synthetic=data.synthetic, resize=data.resize,
+                  preparation=data.preparation)
 
 
-def from_folder(path: Path | str, *, image_size: Size | None = None, workers: int | None = None,
-                progress: Progress | None = None, stop: Stop | None = None) -> Source:
+def from_folder(path: Path | str, *, image_size: Size | None = None, resize: Resize = "pad", background: int = 0,
+                workers: int | None = None, progress: Progress | None = None, stop: Stop | None = None) -> Source:
     """Return a folder of image files as a source: the same images in the same order as `read_folder`.
 
-    The headers of all files are read first, because the most common size decides.
+    The headers of all files are read first, because they decide about the size.
 
     Args:
+        image_size, resize, background: as in `read_folder`.
         workers: processes that decode images (default: one per core; 0: the calling one). Threads would not help:
             decoding small images is mostly Python code.
         stop: called regularly.
@@ -102,20 +108,21 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
             headers += some
     finally:
         task.close()
-    plan = plan_folder(path, layout, headers, image_size)
+    plan = plan_folder(path, layout, headers, image_size, resize=resize, background=background)
     for note in plan.notes:
         progress.note(note)
-    listings, shape = {"train": layout.train, "test": layout.test}, (1 if plan.gray else 3, *plan.size)
+    listings, shape = {"train": layout.train, "test": layout.test}, (1 if plan.gray else 3, *plan.target.size)
 
     def chunks(split: str) -> Iterator[Chunk]:
         paths, labels = zip(*shuffled(listings[split]), strict=True)
-        decode, begin = partial(_decode, size=plan.size, bits=plan.bits), 0
+        decode, begin = partial(_decode, target=plan.target, bits=plan.bits), 0
         for images in _parallel(decode, paths, _chunk_length(shape), count):
             yield np.concatenate(np.broadcast_arrays(*images)), np.array(labels[begin:begin + len(images)])
             begin += len(images)
 
     return Source(name=plan.name, class_names=tuple(layout.train), source=plan.source, license=LICENSE, shape=shape,
-                  chunks=chunks, counts={split: len(image_files(listing)) for split, listing in listings.items()})
+                  chunks=chunks, counts={split: len(image_files(listing)) for split, listing in listings.items()},
+                  resize=resize, preparation=plan.preparation)
 
 
 def _cores() -> int:
@@ -126,9 +133,9 @@ def _chunk_length(shape: tuple[int, int, int]) -> int:
     return min(_MAX_CHUNK, max(1, _CHUNK_BYTES // prod(shape)))
 
 
-def _decode(path: Path, size: Size, bits: int) -> np.ndarray:
+def _decode(path: Path, target: Target, bits: int) -> np.ndarray:
     """Return an image (1, C, h, w), with three channels if it has a colored pixel."""
-    pixels = read_pixels(path, size, bits=bits)
+    pixels = read_pixels(path, target, bits=bits)
     return pixels[None] if (pixels != pixels[:1]).any() else pixels[None, :1]
 
 
@@ -220,6 +227,7 @@ def pack(source: Source, path: Path | str, *, license: str | None = None, progre
             files.write_json(folder / DESCRIPTION, {
                 "schema_version": VERSION, "name": source.name, "class_names": source.class_names,
                 "source": source.source, "license": license, "synthetic": source.synthetic, "checksums": checksums,
+                "resize": source.resize, "preparation": source.preparation,
                 "files": {file.name: _listed(file) for file in sorted(folder.iterdir())}})
             size = sum(file.stat().st_size for file in folder.iterdir())
     finally:

@@ -115,7 +115,7 @@ def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Pred
              *tie_notes(**ties, count=count, tolerance=tolerance), *few_images_notes(count),
              *one_class_notes(random.classes.numpy(), labels.numpy(), data.class_names)]
     return Evaluation(
-        dataset=data.name, synthetic=data.synthetic, images=count, **fields, **ties,
+        dataset=data.name, synthetic=data.synthetic, preparation=data.preparation, images=count, **fields, **ties,
         placement=placement.to_dict(), class_names=list(data.class_names),
         accuracy={key: values.double().mean().item() for key, values in correct.items()},
         per_class={key: class_accuracies(labels, values, classes) for key, values in correct.items()},

@@ -23,9 +23,10 @@ from shiftscope.models.registry import REGISTRY, build_model, registry_name
 from shiftscope.models.repair import Recipe, Repaired, apply_recipe
 from shiftscope.modules import Classifier, as_module, has_inference_tensors, model_name
 from shiftscope.reading import as_type, read_json, typed_dict
+from shiftscope.resolve import is_object_name
 from shiftscope.results.base import check_version
 from shiftscope.results.validation import Size
-from shiftscope.settings import current_model_name
+from shiftscope.settings import Resize, current_model_name
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 KIND = "shiftscope-checkpoint"
@@ -34,20 +35,20 @@ FOREIGN = "foreign"
 _HEADER_BYTES = 64 * 2**20
 """Bytes that a file of weights may have besides the weights."""
 
+_MAX_NAME = 100
+"""Characters of a name in a message."""
+
 _MAX_NUMBERS = 64
 """Of one argument of a registry model."""
 
 _Std = Annotated[float, Meta(gt=0)]
 
 
-class _ModelConfig(TypedDict):
-    """The entry "model" of `config.json`."""
-
-    name: str
-    arguments: dict[str, Any]
-    normalize: NotRequired[tuple[float | list[float], _Std | list[_Std]] | None]
-    preprocess: NotRequired[str | None]
-    repaired: NotRequired[list[Recipe]]
+_ModelConfig = TypedDict("_ModelConfig", {
+    "name": str, "class": NotRequired[str], "arguments": dict[str, Any], "preprocess": NotRequired[str | None],
+    "normalize": NotRequired[tuple[float | list[float], _Std | list[_Std]] | None],
+    "repaired": NotRequired[list[Recipe]]})
+"""The entry "model" of `config.json`; "class" is a Python keyword."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ class Provenance:
     placement: dict[str, Any] | None = None
     channels: int | None = None
     """Of the training images."""
+    resize: Resize | None = None
+    """How image files of other sizes were resized to the training images: "pad" or "stretch"."""
     trained: str = "unknown"
     settings: dict[str, Any] | None = None
     epochs: int | None = None
@@ -82,6 +85,8 @@ class CheckpointConfig:
     """(mean, std) for the pixels of a foreign model."""
     preprocess: str | None = None
     """Name of the function that prepares the pixels of a foreign model; the caller has to pass it."""
+    class_name: str | None = None
+    """module:class of a foreign model, for messages; never imported."""
     repaired: tuple[Recipe, ...] = ()
     """How the model was repaired, step by step; `model` is the original one."""
 
@@ -179,7 +184,7 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         config = CheckpointConfig(
             model=current_model_name(model["name"]), arguments=model["arguments"], normalize=model.get("normalize"),
             provenance=as_type(values.get("provenance"), Provenance, "provenance"), preprocess=model.get("preprocess"),
-            repaired=tuple(model.get("repaired", ())))
+            class_name=model.get("class"), repaired=tuple(model.get("repaired", ())))
     except (OSError, UsageError) as error:
         why = files.reason(error) if isinstance(error, OSError) else error
         raise CheckpointError(f"{path} is not a valid checkpoint description ({why}); save the model again") from error
@@ -250,10 +255,19 @@ def _repaired(model: nn.Module, config: CheckpointConfig, folder: Path) -> nn.Mo
     return model
 
 
+def _stored_code(config: CheckpointConfig) -> str | None:
+    """Return the name that the model had in its training, or of its class, for messages only; None if unusable."""
+    names = (config.provenance.name, config.class_name)
+    return next((name for name in names if name and len(name) <= _MAX_NAME and is_object_name(name)
+                 and not name.startswith("__main__:")), None)
+
+
 def _registry_model(config: CheckpointConfig, folder: Path) -> nn.Module:
     if config.model == FOREIGN:
-        raise CheckpointError(f"{folder} holds the weights of a model that is not in Shiftscope's registry: pass it "
-                              "(load(folder, model=...)) or its code (--allow-code package.module:object)")
+        code = _stored_code(config)
+        raise CheckpointError(f"{folder} holds the weights of {code or 'a model'}, which is not in Shiftscope's "
+                              "registry: if you trust its code, pass the model (load(folder, model=...)) or name it "
+                              f"(--allow-code {code or 'package.module:object'})")
     try:
         arguments = _checked_arguments(config)
         with torch.device("meta"):  # no memory is allocated before the sizes are known to match the weights

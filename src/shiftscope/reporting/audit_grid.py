@@ -40,7 +40,7 @@ def audit_title(audit: Audit) -> str:
 
 def audit_credit(audit: Audit) -> str:
     """Return the line that names the source of the images."""
-    return image_credit(audit.dataset, synthetic=audit.synthetic)
+    return image_credit(audit.dataset, synthetic=audit.synthetic, preparation=audit.preparation)
 
 
 def describe_audits(*audits: Audit) -> str:

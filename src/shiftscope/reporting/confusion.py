@@ -69,7 +69,7 @@ def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figur
     subtitle = (f"{evaluation.images:,} {evaluation.split} images, {'centered' if centered else 'random placements'}, "
                 f"accuracy {accuracy}. Most frequent errors: "
                 f"{listing(top_confusions(counts, evaluation.class_names)) or 'none'}.")
-    credit = image_credit(evaluation.dataset, synthetic=evaluation.synthetic)
+    credit = image_credit(evaluation.dataset, synthetic=evaluation.synthetic, preparation=evaluation.preparation)
     numbers = " Numbers: percent of the row; dots: none." if len(names) <= _MAX_NUMBERS else ""
     figure, axes, scale = _layout(len(names), max(len(name) for name in names), title, subtitle,
                                   (f"Rows: true class; columns: predicted class.{numbers}", credit))

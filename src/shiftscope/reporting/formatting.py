@@ -16,13 +16,14 @@ MISSING = "–"
 """Shown instead of a missing number."""
 
 
-def image_credit(dataset: str, *, synthetic: bool = False) -> str:
-    """Return the line that names the source of the images in a figure.
+def image_credit(dataset: str, *, synthetic: bool = False, preparation: str = "") -> str:
+    """Return the line that names the source of the images in a figure, and states how they were resized.
 
-    >>> image_credit("garments"), image_credit("folder:cats")
-    ('Images: synthetic garments', 'Images: folder:cats')
+    >>> image_credit("garments"), image_credit("cats", preparation="1 of 9 images stretched to 4 x 4 pixels")
+    ('Images: synthetic garments', 'Images: cats; 1 of 9 images stretched to 4 x 4 pixels')
     """
-    return SYNTHETIC if synthetic else _CREDITS.get(dataset, f"Images: {shorten(dataset, 80)}")
+    credit = SYNTHETIC if synthetic else _CREDITS.get(dataset, f"Images: {shorten(dataset, 80)}")
+    return f"{credit}; {preparation}" if preparation else credit
 
 
 def model_title(model: str) -> str:

@@ -64,7 +64,7 @@ def classified_gallery(evaluation: Evaluation, *, limit: int = 40) -> Figure:
     correct = evaluation.predictions[chosen] == evaluation.labels[chosen]
     height, width = canvases.shape[2:]
     layout = GridLayout(count=len(chosen), columns=min(8, len(chosen)), size=(height, width), below=0.45, gap=0.14)
-    credit = image_credit(evaluation.dataset, synthetic=evaluation.synthetic)
+    credit = image_credit(evaluation.dataset, synthetic=evaluation.synthetic, preparation=evaluation.preparation)
     title = (f"Predictions of the {series_title(evaluation.model, evaluation.trained)}: {correct.sum()} of "
              f"{len(chosen)} correct")
     subtitle = (f"The first {evaluation.split} images, each at a random position. Accuracy on all "

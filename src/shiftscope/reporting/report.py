@@ -96,7 +96,8 @@ def render_report(data: ReportData) -> str:
         headline=headline(data.controls), rows=model_rows(data.training, data.evaluations),
         tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(AUDIT_COLUMNS),
         parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
-        credit=image_credit(str(data.dataset.get("name", "unknown")), synthetic=synthetic), synthetic=synthetic,
+        credit=image_credit(str(data.dataset.get("name", "unknown")), synthetic=synthetic,
+                            preparation=str(data.dataset.get("preparation", ""))), synthetic=synthetic,
         facts=_facts(data), settings=_settings(data.training), notes=_notes(data),
         seeds=max((cell.seeds for cell in data.controls), default=1))
 

@@ -102,6 +102,8 @@ class Audit(Record):
     outputs as logits."""
     self_check: SelfCheck
     notes: list[str]
+    preparation: str = ""
+    """How many image files were resized, and how; every figure states it. "" if none was."""
 
     rows: np.ndarray
     """int64 (R,), values of dy in increasing order."""

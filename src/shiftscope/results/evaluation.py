@@ -66,6 +66,8 @@ class Evaluation(Record):
     exact_ties: Count = 0
     """Images at the random placement whose two largest outputs are equal; the first is the prediction."""
     notes: list[str]
+    preparation: str = ""
+    """How many image files were resized, and how; every figure states it. "" if none was."""
 
     labels: np.ndarray
     """int64 (N,), true classes."""

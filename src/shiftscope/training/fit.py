@@ -353,8 +353,9 @@ class _Training:
             return
         provenance = Provenance(
             name=self.name, dataset=self.data.name, class_names=list(self.data.class_names), trained=self.trained,
-            placement=self.placement.to_dict(), channels=self.data.shape[0], settings=self.settings.to_dict(),
-            epochs=self.state.epoch, finished=self.state.epoch == self.epochs, notes=self.notes)
+            placement=self.placement.to_dict(), channels=self.data.shape[0], resize=self.data.resize,
+            settings=self.settings.to_dict(), epochs=self.state.epoch,
+            finished=self.state.epoch == self.epochs, notes=self.notes)
         save(self.model, self.folder, provenance=provenance)
 
     def _result(self) -> TrainResult:

@@ -1,11 +1,10 @@
 """The training state: everything an exact resume needs, in one file that is replaced atomically."""
 
 import io
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 import torch
@@ -15,6 +14,7 @@ from shiftscope import files
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted
 from shiftscope.files import UnfitFileError
 from shiftscope.migration import SCHEMA_VERSION, migrate, migrate_weights
+from shiftscope.models.weights import check_archive
 from shiftscope.reading import as_type, decode
 from shiftscope.results.base import check_version
 from shiftscope.results.training import EpochRecord
@@ -83,7 +83,7 @@ def load_state(folder: Path, device: torch.device, model: nn.Module) -> Stored |
     limit = 32 * sum(value.numel() for value in _tensors(model.state_dict().values())) + _SLACK
     try:
         with files.open_regular(path, limit) as stream:
-            _check_archive(stream)
+            check_archive(stream)
             stored = torch.load(stream, map_location=device, weights_only=True)
         stored = migrate(as_type(stored, dict[str, Any]))
         check_version(stored, f"the training state {path}")
@@ -101,17 +101,6 @@ def load_state(folder: Path, device: torch.device, model: nn.Module) -> Stored |
 def _corrupt(path: Path, why: str) -> CheckpointError:
     return CheckpointError(f"{path} is corrupt or not a training state ({' '.join(why.split())[:100]}); delete it and "
                            "train again, or restore it from a backup")
-
-
-def _check_archive(stream: BinaryIO) -> None:
-    """Raise an error unless the file is a ZIP archive of uncompressed members, as torch writes it."""
-    with zipfile.ZipFile(stream) as archive:
-        members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise UnfitFileError("its members are compressed")
-    if sum(member.file_size for member in members) > stream.seek(0, 2):
-        raise UnfitFileError("its members are larger than the file")
-    stream.seek(0)
 
 
 def _check_counts(state: TrainingState, plan: Plan) -> None:

@@ -25,12 +25,13 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
                 overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
-                normalize: Normalization | None = None, max_shift: int | None = None, step: int = 1,
-                progress: Progress, **options: Any) -> dict[str, Any]:
+                normalize: Normalization | None = None, weights: Path | None = None, max_shift: int | None = None,
+                step: int = 1, progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
         source: checkpoint or run folder, package.module:object, or an ONNX file; `against` likewise.
+        weights: file with the state_dict of `source`, see `load_weights`.
         overrides: fields of `DataSettings` that the user set.
         out: folder for records and figures; those of `against` are in its subfolder "against".
         max_shift, step: which placements, see `Placement`.
@@ -46,11 +47,11 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     """
     if out is not None:
         require_new(out, _record_files(against is not None), overwrite=overwrite)
-    sources = (source, against) if against else (source,)
-    for name in sources:
-        check_model_source(name)
-    models = [open_model(name, overrides, device=device, allow_code=allow_code, normalize=normalize, progress=progress)
-              for name in sources]
+    sources = ((source, weights), *(((against, None),) if against else ()))
+    for name, file in sources:
+        check_model_source(name, file)
+    models = [open_model(name, overrides, device=device, allow_code=allow_code, normalize=normalize, weights=file,
+                         progress=progress) for name, file in sources]
     figures = figure_files(*audit_figure_names([(model.name, model.trained) for model in models]))
     audits: list[Audit] = []
     profiles: list[Equivariance] = []

@@ -30,6 +30,7 @@ def environment(data: Dataset, *, device: torch.device, seed: int, command: list
         "schema_version": SCHEMA_VERSION, "command": command, "seed": seed, "settings": settings,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "dataset": {"name": data.name, "source": data.source, "license": data.license, "synthetic": data.synthetic,
+                    "preparation": data.preparation,
                     "checksums": data.checksums},
         "device": str(device), "threads": torch.get_num_threads(), "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}", "executable": Path(sys.executable).name,

@@ -11,6 +11,7 @@ from msgspec import Meta
 from torch import nn
 
 from shiftscope.data import Dataset, load_dataset
+from shiftscope.data.catalog import is_folder
 from shiftscope.data.garments import NAME as GARMENTS
 from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, parse_counts
 from shiftscope.data.labels import normalized
@@ -20,11 +21,11 @@ from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, some
 from shiftscope.files import UnfitFileError
 from shiftscope.geometry import Geometry
 from shiftscope.layers import PlacementAverage
-from shiftscope.models import CheckpointConfig, OnnxModel, build_model, load, load_config
+from shiftscope.models import CheckpointConfig, OnnxModel, load, load_config, load_model
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.onnx_file import SUFFIX
-from shiftscope.models.registry import check_model_name
 from shiftscope.models.repair import Repaired, WholeAverage
+from shiftscope.models.sources import check_source, is_named
 from shiftscope.placement import Placement, texture
 from shiftscope.progress import Progress
 from shiftscope.reading import as_type
@@ -86,7 +87,9 @@ def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Plac
 
 def load_data(settings: DataSettings, progress: Progress) -> Dataset:
     """Load the dataset; images that do not fit on the canvas raise an error before they are decoded."""
+    background = settings.background if isinstance(settings.background, int) else 0
     return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
+                        image_size=settings.image_size, resize=settings.resize, background=background,
                         check_size=lambda size: Placement(image=size, canvas=settings.canvas, mode=settings.mode))
 
 
@@ -100,41 +103,43 @@ def placement_for(data: Dataset, settings: DataSettings) -> Placement:
 
 
 def open_model(source: str, overrides: dict[str, Any], *, device: str = "auto", allow_code: str | None = None,
-               normalize: Normalization | None = None, progress: Progress) -> ModelWithData:
+               normalize: Normalization | None = None, weights: Path | None = None,
+               progress: Progress) -> ModelWithData:
     """Load a classifier and its images.
 
     Args:
-        source: checkpoint or run folder, package.module:object, or an ONNX file.
+        source: checkpoint or run folder, package.module:object, an ONNX file, or, with `weights`, a registry name.
         overrides: fields of `DataSettings` that the user set; for a checkpoint the others are those of its training.
         normalize: (mean, std) of the input of an own model or an ONNX file.
+        weights: state_dict of a model that is not a checkpoint or an ONNX file.
 
     Raises:
-        CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `build_model`.
+        CheckpointError, DataError, UsageError: see `load_model` and `load_dataset`.
     """
     path = Path(source)
+    check_source(source, weights)
+    if is_named(source):
+        return _named_model(source, overrides, device, normalize, weights, progress)
     if path.suffix == SUFFIX:
         return _onnx_model(path, overrides, normalize, progress)
-    if is_object_name(source) and not path.exists():
-        return _object_model(source, overrides, device, normalize, progress)
     if normalize is not None:
         raise UsageError(f"{source} is a checkpoint, which contains its own normalization: leave out --normalize")
     return add_data(open_checkpoint(path, device=device, allow_code=allow_code), overrides, progress)
 
 
-def check_model_source(source: str) -> None:
+def check_model_source(source: str, weights: Path | None = None) -> None:
     """Raise the error of `open_model` for a model that does not exist, before any data are read."""
+    check_source(source, weights)
     path = Path(source)
-    if is_object_name(source) and not path.exists():
-        check_model_name(source)
-    elif not path.exists() and path.suffix != SUFFIX:
+    if not is_named(source) and not path.exists() and path.suffix != SUFFIX:
         open_checkpoint(path)
 
 
-def _object_model(name: str, overrides: dict[str, Any], device: str, normalize: Normalization | None,
-                  progress: Progress) -> ModelWithData:
+def _named_model(name: str, overrides: dict[str, Any], device: str, normalize: Normalization | None,
+                 weights: Path | None, progress: Progress) -> ModelWithData:
     data, placement = open_data(DataSettings(**overrides), progress)
-    model = build_model(name, canvas=placement.canvas, channels=data.shape[0], classes=data.classes)
-    model = adapt(model.to(resolve_device(device)), normalize=normalize)
+    model = load_model(name, weights=weights, normalize=normalize, canvas=placement.canvas, channels=data.shape[0],
+                       classes=data.classes, device=resolve_device(device), progress=progress)
     return ModelWithData(model=model, name=name, trained="unknown", data=data, placement=placement)
 
 
@@ -157,8 +162,11 @@ def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: 
         UsageError: if the dataset has other classes, or must be named with `data`.
     """
     provenance, placement = checkpoint.config.provenance, checkpoint.placement
-    known = {"data": overrides.get("data") or _stored_dataset(provenance.dataset or DataSettings.data),
-             "canvas": placement.canvas, "mode": placement.mode}
+    known: dict[str, Any] = {
+        "data": overrides.get("data") or _stored_dataset(provenance.dataset or DataSettings.data),
+        "canvas": placement.canvas, "mode": placement.mode, "background": placement.geometry.background}
+    if is_folder(known["data"]):  # prepared as in the training, as `predict` does
+        known |= {"image_size": placement.image, "resize": provenance.resize}
     settings = DataSettings(**(known | overrides))
     data = load_data(settings, progress)
     if settings.canvas != placement.canvas or data.shape[1:] != placement.image:

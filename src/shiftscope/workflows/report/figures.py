@@ -218,8 +218,9 @@ def samples_figure(data: Dataset, placement: Placement, seed: int) -> Figure:
     labels = data.train.labels
     chosen = torch.cat([(labels == cls).nonzero()[:SAMPLES_PER_CLASS, 0] for cls in range(data.classes)])
     canvases = placement.place(data.train.gather(chosen).cpu(), placement.sample(chosen, seed=seed))
-    return sample_gallery(canvases.numpy(), labels[chosen].numpy(), data.class_names,
-                          caption=image_credit(data.name, synthetic=data.synthetic), per_class=SAMPLES_PER_CLASS)
+    caption = image_credit(data.name, synthetic=data.synthetic, preparation=data.preparation)
+    return sample_gallery(canvases.numpy(), labels[chosen].numpy(), data.class_names, caption=caption,
+                          per_class=SAMPLES_PER_CLASS)
 
 
 def weights_figure(model: nn.Module, name: str, shape: tuple[int, ...], *, credit: str) -> Figure | None:
