@@ -24,6 +24,9 @@ from shiftscope.cli.flags import (
 if TYPE_CHECKING:
     from shiftscope.results import Evaluation
 
+MAPS = 3
+"""Largest number of images whose predictions at all placements are printed."""
+
 
 def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
              processes: ProcessFlags = ONE_PROCESS, model: ModelFlags = MODEL,
@@ -66,38 +69,71 @@ def show_evaluation(evaluation: "Evaluation") -> None:
                             f"{evaluation.dataset}, by placement")
 
 
-def predict(checkpoint: Path, image: Path, /, *images: Path,
+def predict(checkpoint: Path, /, *images: Path,
             offset: Annotated[tuple[int, int] | None, Parameter(group=RESULTS, metavar="DY DX")] = None,
             output_type: Annotated[OutputType | None, Result] = None, model: ModelFlags = MODEL,
+            map: Annotated[bool, Parameter(negative="--no-map", group=RESULTS)] = True,
             out: Annotated[Path | None, Result] = None, output: OutputFlags = OUTPUT) -> None:
-    """Classify your own images with a trained model.
+    """Classify your own images with a trained model, and show the predicted class at every position.
 
     Args:
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
-        image: PNG or JPEG file.
-        images: Further files.
+        images: PNG or JPEG files (default: an example, a synthetic garment).
         offset: Row and column of the image's top-left corner on the canvas (default: in the middle).
         output_type: Type of the model's outputs (default: determined from these images).
-        out: Folder for a figure of the model's input (default: none is written).
+        map: Also predict each image at all placements, at every n-th offset if there are more than 1,024 of them.
+        out: Folder for figures of the model's input and of the predictions at all placements (default: none).
     """
     from shiftscope.workflows.use_checkpoint import predict_files
 
     with shown.clean_stdout(output.json):
-        predictions = predict_files(checkpoint, [image, *images], offset=offset, output_type=output_type, out=out,
+        predictions = predict_files(checkpoint, images, offset=offset, output_type=output_type, maps=map, out=out,
                                     progress=output.progress(), **vars(model))
     if output.json:
         shown.write_result({"predictions": predictions})
         return
+    if not images:
+        shown.write_line("No image was named: this is the example, a synthetic garment. To classify your own images, "
+                         "name PNG or JPEG files after the checkpoint.")
     show_predictions(predictions)
     if out is not None:
         shown.write_path(out)
 
 
 def show_predictions(predictions: list[dict[str, Any]]) -> None:
-    """Print one row per image: class, confidence, offset."""
+    """Print one row per image: class, confidence, offset; then how images were changed, and their maps."""
     rows = [(str(item["file"]), item["class"] or "no finite output", shown.percent(item["confidence"]),
              "{}, {}".format(*item["offset"])) for item in predictions]
     shown.write_table(("image", "class", "confidence", "offset"), rows, numbers=("confidence",))
+    for item in predictions:
+        if changes := _changes(item):
+            shown.write_line(f"{item['file']}: {'; '.join(changes)}")
+    mapped = [item for item in predictions if item.get("map")]
+    for item in mapped[:MAPS]:
+        show_map(item)
+    if len(mapped) > MAPS:
+        shown.write_line(f"Maps of the first {MAPS} images are shown: --out draws all of them, --json prints them.")
+
+
+def _changes(item: dict[str, Any]) -> list[str]:
+    """Return how an image was changed before it was placed."""
+    size, scaled = (item.get(key) for key in ("size", "scaled"))
+    changes = []
+    if size and scaled and tuple(size) != tuple(scaled):
+        changes.append("resized from {} x {} to {} x {} pixels (height x width)".format(*size, *scaled))
+    if item.get("inverted"):
+        changes.append("inverted, because its border is light and the model was trained on a dark background")
+    return changes
+
+
+def show_map(item: dict[str, Any]) -> None:
+    """Print the predicted class at every placement of one image."""
+    from shiftscope.reporting.prediction_map import describe_map, prediction_map_text
+
+    shown.write_line(f"\n{item['file']} at {describe_map(item)}: the same class at "
+                     f"{shown.percent(item['map']['same_class'])} of them")
+    for line in prediction_map_text(item):
+        shown.write_line(f"  {line}")
 
 
 def export(checkpoint: Path, /, *, onnx: Annotated[Path, Result], batch: Annotated[int | None, Result] = None,

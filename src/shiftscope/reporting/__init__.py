@@ -16,6 +16,7 @@ from shiftscope.reporting.figure_style import alt_text, reduce_colors, render_fi
 from shiftscope.reporting.formatting import image_credit, model_title
 from shiftscope.reporting.gallery import classified_gallery, prediction_figure, sample_gallery
 from shiftscope.reporting.neighbors import neighbors_figure
+from shiftscope.reporting.prediction_map import prediction_map_figure, prediction_map_text
 from shiftscope.reporting.quality import quality_figure, quality_summary
 from shiftscope.reporting.report import ReportData, ReportFigure, render_report, report_figure
 from shiftscope.reporting.synthesis import class_gallery, neuron_gallery
@@ -26,6 +27,7 @@ __all__ = [
     "class_gallery", "class_maps", "class_neurons", "classified_gallery", "confusion_matrix", "control_cells",
     "controls_table", "correct_placements_histogram", "image_credit", "inconsistent_images", "layer_profile",
     "model_title", "neighbors_figure", "neuron_gallery", "phase_tables", "placement_cost", "prediction_figure",
-    "quality_figure", "quality_summary", "reduce_colors", "render_figure", "render_report", "report_figure",
-    "sample_gallery", "save_figure", "training_curves", "weight_grid",
+    "prediction_map_figure", "prediction_map_text", "quality_figure", "quality_summary", "reduce_colors",
+    "render_figure", "render_report", "report_figure", "sample_gallery", "save_figure", "training_curves",
+    "weight_grid",
 ]

@@ -2,22 +2,31 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
+from shiftscope import data
 from shiftscope.data.base import Split
 from shiftscope.data.image_file import common_scale, read_image_file
+from shiftscope.data.resizing import Size, Target
 from shiftscope.errors import UsageError, require
-from shiftscope.evaluation import evaluate
+from shiftscope.evaluation import BruteForceEngine, evaluate
 from shiftscope.models import export_onnx
 from shiftscope.models.forward import evaluating, placed_outputs
 from shiftscope.outputs import NONFINITE_CLASS, OutputType, predicted_classes, probabilities, resolve_output_type
 from shiftscope.progress import Progress, SilentProgress
-from shiftscope.reporting import classified_gallery, confusion_matrix, prediction_figure, save_figure
+from shiftscope.reporting import (
+    classified_gallery,
+    confusion_matrix,
+    prediction_figure,
+    prediction_map_figure,
+    save_figure,
+)
 from shiftscope.results import Evaluation
 from shiftscope.runs.outputs import figure_files, new_files, record_files, require_writable
 from shiftscope.text import valid_unicode
@@ -25,6 +34,12 @@ from shiftscope.workflows.load_inputs import LoadedCheckpoint, add_data, open_ch
 
 CONFUSION, CLASSIFIED = "confusion", "classified"
 """Names of the figures of an evaluation."""
+
+EXAMPLE = Path(data.__file__).with_name("example.png")
+"""A synthetic garment that `predict` classifies if no file is named: image 7 of the test set of `garments`."""
+
+MAP_PLACEMENTS, MAP_SIDE = 1024, 36
+"""Largest number of placements of a map, and of its rows and columns."""
 
 DARK, LIGHT = 64, 160
 """Pixel values: an image with a lighter border than `LIGHT` is inverted if the background is darker than `DARK`."""
@@ -73,49 +88,96 @@ def export_checkpoint(checkpoint: Path, file: Path, *, batch: int | None = None,
     return export_onnx(loaded.model, file, (loaded.channels, *loaded.placement.canvas), batch=batch)
 
 
-def predict_files(checkpoint: Path, images: list[Path], *, offset: tuple[int, int] | None = None,
-                  output_type: OutputType | None = None, out: Path | None = None, device: str = "auto",
-                  allow_code: str | None = None, progress: Progress | None = None) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How an image file was prepared for a model."""
+
+    inverted: bool
+    size: Size
+    """(height, width) in pixels of the file, after its EXIF orientation."""
+    scaled: Size
+    """(height, width) of the image after scaling; the rest of the model's image size is padding."""
+
+
+def predict_files(checkpoint: Path, images: Sequence[Path] = (), *, offset: tuple[int, int] | None = None,
+                  output_type: OutputType | None = None, maps: bool = True, out: Path | None = None,
+                  device: str = "auto", allow_code: str | None = None,
+                  progress: Progress | None = None) -> list[dict[str, Any]]:
     """Classify image files, each fitted into the model's image size and placed on its canvas.
 
     Args:
         checkpoint: checkpoint folder or run folder.
-        images: PNG or JPEG files.
+        images: PNG or JPEG files; none: `EXAMPLE`.
         offset: (dy, dx) of the image's top-left corner on the canvas; None: the middle.
         output_type: "logits", "probabilities" or "log-probabilities"; None: determined from these images.
-        out: folder for a figure of the model's input.
+        maps: also predict each image at all placements, or at every n-th offset if there are more than `MAP_PLACEMENTS`
+            placements or `MAP_SIDE` rows or columns.
+        out: folder for a figure of the model's input, and one of the maps.
 
     Returns:
-        One dictionary per file: file, offset, class, confidence, scores (class -> probability), inverted, output_type.
+        One dictionary per file: file, offset, class, confidence, scores (class -> probability), output_type, inverted,
+        size and scaled (see `Preparation`), and map: None, or a dictionary of rows and columns (values of dy and dx),
+        classes (a list per row), step, and same_class (fraction of these placements with the class at the offset).
         If the output is NaN or its maximum is infinite, class and scores are None, and the confidence is 0.
 
     Raises:
         CheckpointError, DataError: if the checkpoint cannot be loaded, or a file is missing or not an image.
         UsageError: if the offset is not one of the placement's.
     """
-    loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    loaded, images = open_checkpoint(checkpoint, device=device, allow_code=allow_code), list(images) or [EXAMPLE]
     offset = offset if offset is not None else loaded.placement.middle
     _check_offset(offset, loaded)
-    pixels, inverted = fit_images(images, loaded, progress)
+    pixels, prepared = fit_images(images, loaded, progress)
     pixels = pixels.to(loaded.device)
     offsets = torch.tensor([offset] * len(pixels), device=loaded.device)
     with evaluating(loaded.model):
         outputs = placed_outputs(loaded.model, pixels, offsets, loaded.placement).cpu()
     kind = resolve_output_type(output_type, outputs)
-    common = {"offset": list(offset), "output_type": kind}
     classes, scores = predicted_classes(outputs).tolist(), probabilities(outputs, kind)
-    predictions = [{"file": valid_unicode(str(path)), "inverted": was, **common,
-                    **_prediction(label, values, loaded.class_names)}
-                   for path, was, label, values in zip(images, inverted, classes, scores, strict=True)]
+    found = prediction_maps(pixels, classes, loaded, progress) if maps else [None] * len(images)
+    common = {"offset": list(offset), "output_type": kind}
+    predictions = [{"file": valid_unicode(EXAMPLE.name if path == EXAMPLE else str(path)), **asdict(how), **common,
+                    **_prediction(label, values, loaded.class_names), "map": at_all}
+                   for path, how, label, values, at_all in zip(images, prepared, classes, scores, found, strict=True)]
     if out is not None:
         canvases = loaded.placement.place(pixels, offsets).cpu().numpy()
         save_figure(prediction_figure(predictions, canvases), out, "predictions")
+        if maps:
+            save_figure(prediction_map_figure(predictions), out, "prediction-maps")
     return predictions
 
 
+def prediction_maps(pixels: torch.Tensor, classes: Sequence[int], loaded: LoadedCheckpoint,
+                    progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Return the map of each image, see `predict_files`.
+
+    Args:
+        pixels: uint8 (N, C, h, w).
+        classes: the class of each image at the offset of the user.
+    """
+    placement, step = loaded.placement, 1
+    while placement.count > MAP_PLACEMENTS or max(map(len, placement.axes)) > MAP_SIDE:
+        step += 1
+        placement = loaded.placement.narrowed(step=step)
+    engine = BruteForceEngine(loaded.model, placement, pixels.shape[1:])
+    task = (progress or SilentProgress()).task(f"predict at {placement.count:,} placements", len(pixels))
+    labels = []
+    try:
+        for batch in pixels.split(engine.images_per_call):
+            labels.append(predicted_classes(engine.logits(batch)).cpu())
+            task.advance(len(batch))
+    finally:
+        task.close()
+    rows, columns = (axis.tolist() for axis in placement.axes)
+    names = {NONFINITE_CLASS: None} | dict(enumerate(loaded.class_names))
+    return [{"rows": rows, "columns": columns, "step": step, "same_class": float((found == label).double().mean()),
+             "classes": [[names[one] for one in row] for row in found.view(len(rows), len(columns)).tolist()]}
+            for found, label in zip(torch.cat(labels), classes, strict=True)]
+
+
 def fit_images(paths: Sequence[Path], loaded: LoadedCheckpoint,
-               progress: Progress | None = None) -> tuple[torch.Tensor, list[bool]]:
-    """Return image files as uint8 (N, C, h, w), and which of them were inverted; see `fit_image`.
+               progress: Progress | None = None) -> tuple[torch.Tensor, list[Preparation]]:
+    """Return image files as uint8 (N, C, h, w), and how they were prepared; see `fit_image`.
 
     Files with more than 8 bits per channel share one bit depth; `progress` receives a note about it.
     """
@@ -123,32 +185,31 @@ def fit_images(paths: Sequence[Path], loaded: LoadedCheckpoint,
     for note in scale.notes():
         (progress or SilentProgress()).note(note)
     fitted = [fit_image(path, loaded, scale.bits) for path in paths]
-    return torch.stack([image for image, _ in fitted]), [inverted for _, inverted in fitted]
+    return torch.stack([image for image, _ in fitted]), [how for _, how in fitted]
 
 
-def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Tensor, bool]:
-    """Return an image file as uint8 (C, h, w), and True if it was inverted.
+def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Tensor, Preparation]:
+    """Return an image file as uint8 (C, h, w), and how it was prepared.
 
-    It is scaled to fit (h, w) with its aspect ratio kept, and padded with the background. An image with a light border
-    is inverted if the model's background is dark, such as photographs of garments on white. `bits` is the bit depth of
+    It is resized to (h, w) as the images of the training were; by default the aspect ratio is kept, and it is padded
+    with the background. If the model was trained on other data than image files, an image with a light border is
+    inverted if the model's background is dark, such as photographs of garments on white. `bits` is the bit depth of
     images with more than 8 bits per channel.
     """
-    gray, background = loaded.channels == 1, loaded.placement.background
+    background, resize = loaded.placement.background, loaded.config.provenance.resize
     background = background if isinstance(background, int) else 0
-    image = Image.fromarray(read_image_file(path, bits=bits).permute(1, 2, 0).numpy())
-    image = image.convert("L") if gray else image
-    inverted = background < DARK and _border_level(image) > LIGHT
-    if inverted:
-        image = ImageOps.invert(image)
-    height, width = loaded.placement.image
-    image = ImageOps.pad(image, (width, height), method=Image.Resampling.LANCZOS,
-                         color=background if gray else (background,) * 3)
-    values = torch.from_numpy(np.array(image))
-    return (values[None] if gray else values.permute(2, 0, 1)), inverted
+    target = Target(size=loaded.placement.image, resize=resize or "pad", background=background)
+    pixels = read_image_file(path, bits=bits).numpy()
+    gray = np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))
+    inverted = resize is None and background < DARK and _border_level(gray) > LIGHT
+    if loaded.channels == 1:
+        pixels = gray[None]
+    size = (pixels.shape[1], pixels.shape[2])
+    fitted = torch.from_numpy(np.array(target.fit(255 - pixels if inverted else pixels)))
+    return fitted, Preparation(inverted=inverted, size=size, scaled=target.scaled(size))
 
 
-def _border_level(image: Image.Image) -> float:
-    gray = np.asarray(image.convert("L"))
+def _border_level(gray: np.ndarray) -> float:
     return float(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
 
 
