@@ -46,17 +46,76 @@ def test_one_colored_image_makes_all_colored_but_gray_rgb_files_do_not(tmp_path)
     assert read_folder(tmp_path).shape == (3, 4, 6)
 
 
-def test_mixed_sizes_are_stretched_to_the_most_common_or_the_given_one(tmp_path):
-    fill(tmp_path / "cat", 6, size=(6, 4))
+def test_mixed_sizes_are_fitted_into_the_most_common_or_the_given_one(tmp_path):
+    fill(tmp_path / "cat", 6, size=(6, 4), value=200)
     fill(tmp_path / "dog", 3, size=(10, 10), value=100)
+    data = read_folder(tmp_path, background=9)
+    assert data.shape == (1, 4, 6) and data.resize == "pad"
+    assert data.preparation == "3 of 9 images resized to fit 4 x 6 pixels (height x width) and padded with 9"
+    assert data.preparation in data.source and data.notes[0].startswith("3 of 9 images have another size and are ")
+    dogs = data.train.gather(torch.arange(len(data.train)))[data.train.labels == 1]
+    assert (dogs[:, :, :, [0, 5]] == 9).all() and (dogs[:, :, :, 1:5] >= 100).all()
+    given = load_dataset(f"folder:{tmp_path}", image_size=(5, 7), resize="stretch")
+    assert given.shape == (1, 5, 7) and given.resize == "stretch" and len(given.notes) == 1
+    assert given.preparation == "9 of 9 images stretched to 5 x 7 pixels (height x width)"
+    levels = given.test.gather(torch.arange(len(given.test)))
+    assert (levels == levels[:, :, :1, :1]).all()  # no padding
+
+
+def test_the_stretched_image_is_that_of_pillow(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    expected = np.asarray(Image.fromarray(noise).resize((8, 6), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert read_image_file(tmp_path / "a.png", (6, 8), resize="stretch").equal(torch.tensor(expected))
+    assert read_image_file(tmp_path / "a.png", (6, 8))[:, 1].any()  # padded: the rows keep the ratio 9 / 13
+    assert not read_image_file(tmp_path / "a.png", (9, 8))[:, [0, 7, 8]].any()
+
+
+def test_images_of_one_size_are_resized_to_another_one_and_unchanged_at_their_own(tmp_path):
+    fill(tmp_path / "cat", 2)
+    fill(tmp_path / "dog", 2, value=100)
+    same = read_folder(tmp_path, image_size=(4, 6))
+    assert same.preparation == "" and same.notes == () and same.checksums == read_folder(tmp_path).checksums
+    other = read_folder(tmp_path, image_size=(8, 8))
+    assert other.shape == (1, 8, 8)
+    assert other.preparation == "4 of 4 images resized to fit 8 x 8 pixels (height x width) and padded with 0"
+    assert other.notes == ("4 of 4 images have another size and are resized to fit 8 x 8 pixels (height x width) and "
+                           "padded with 0: cat/000.png is 4 x 6",)
+
+
+def test_one_odd_image_does_not_set_the_size_and_a_warning_states_the_range(tmp_path):
+    for k, side in enumerate((60, 64, 70, 75, 90, 100)):
+        fill(tmp_path / f"train/{'cat' if k % 2 else 'dog'}/{k}", 0)
+        Image.new("L", (side, side)).save(tmp_path / f"train/{'cat' if k % 2 else 'dog'}" / f"{k}.png")
+    Image.new("L", (154, 77)).save(tmp_path / "train/cat/odd.png")
+    for name in ("cat", "dog"):
+        fill(tmp_path / "test" / name, 1, size=(64, 64))
     data = read_folder(tmp_path)
-    assert data.shape == (1, 4, 6)
-    assert "stretched to 4 x 6" in data.source
-    given = load_dataset(f"folder:{tmp_path}", image_size=(5, 7))
-    assert given.shape == (1, 5, 7)
-    assert "stretched to 5 x 7" in given.source
-    with pytest.raises(UsageError, match="image_size must be two integers"):
-        read_folder(tmp_path, image_size=(0, 5))
+    assert data.shape == (1, 75, 75)
+    assert data.notes[-1] == ("the sizes of the images differ much, from 60 x 60 to 77 x 154: check the size that was "
+                              "chosen, or set one with --image-size H W (image_size=)")
+    assert not any("differ much" in note for note in read_folder(tmp_path, image_size=(64, 64)).notes)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (-3, 5), (5,), 5, (5, 5, 5), (2.5, 5), "5x5", (True, 5), (10**6, 10**6)])
+def test_impossible_sizes_raise_before_images_are_read(tmp_path, size):
+    fill(tmp_path / "cat", 2)
+    fill(tmp_path / "dog", 2)
+    (tmp_path / "dog" / "000.png").write_bytes((tmp_path / "dog" / "000.png").read_bytes()[:60])
+    with pytest.raises(UsageError, match=r"image_size must be (two integers of at least 1|at most 16,777,216 pixels)"):
+        read_folder(tmp_path, image_size=size)
+
+
+def test_sizes_and_resizing_are_options_of_folders_only(tmp_path):
+    fill(tmp_path / "pets" / "cat", 2)
+    fill(tmp_path / "pets" / "dog", 2)
+    for option in ({"image_size": (8, 8)}, {"resize": "pad"}):
+        name = next(iter(option))
+        for data in ("garments:20,10", "fashion-mnist", "npz:a.npz", load_dataset("garments:20,10")):
+            with pytest.raises(UsageError, match=f"{name} is an option of folder:PATH, not of .*: remove it"):
+                load_dataset(data, **option)
+    with pytest.raises(UsageError, match="resize must be pad or stretch, got 'crop'"):
+        load_dataset(f"folder:{tmp_path / 'pets'}", resize="crop")
 
 
 def test_jpeg_files_and_upper_case_suffixes_count(tmp_path):

@@ -108,10 +108,10 @@ READ = [
                                               "dog/null.png": lambda path: path.symlink_to("/dev/null"),
                                               "pipe": os.mkfifo}, None,
      (r"4 broken link\(s\), pipe\(s\), device\(s\) or socket\(s\) \(pipe, cat/pipe.png, dog/null.png and 1 more\)",)),
-    ("other sizes", {**SPLIT, "train/cat/b.png": png(12, (5, 9)), "train/dog/b.png": 22},
+    ("other sizes", {**SPLIT, "train/cat/b.png": png(12, (12, 8)), "train/dog/b.png": 22},
      ({10: "cat", 12: "cat", 20: "dog", 22: "dog"}, CATS_AND_DOGS[1]),
-     (r"1 of 6 images have another size and are stretched to 4 x 6 \(height x width\), the size of cat/a.png: "
-      r"cat/b.png is 9 x 5",)),
+     (r"1 of 6 images have another size and are resized to fit 4 x 6 pixels \(height x width\) and padded with 0, the "
+      r"size of cat/a.png: cat/b.png is 8 x 12",)),
 ]
 
 

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,35 @@ def test_a_registry_model_is_restored(model, tmp_path):
 def test_a_foreign_checkpoint_holds_weights_but_no_code(tmp_path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     save(model, tmp_path)
-    with pytest.raises(CheckpointError, match=r"not in Shiftscope's registry: pass it .*--allow-code"):
+    with pytest.raises(CheckpointError, match=r"which is not in Shiftscope's registry: if you trust .*--allow-code"):
+        load(tmp_path)
+    code = re.escape(f"{type(model).__module__}:Sequential")
+    with pytest.raises(CheckpointError, match=rf"the weights of {code}, which is .*\(--allow-code {code}\)"):
         load(tmp_path)
     again = load(tmp_path, model=nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     assert again(torch.ones(1, 1, 2, 2)).equal(model(torch.ones(1, 1, 2, 2)))
     with pytest.raises(CheckpointError, match=r"'1.bias' has shape \(2,\) in the file and \(3,\) in the model"):
         load(tmp_path, model=nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+
+
+@pytest.mark.parametrize("name, stored, shown", [
+    ("my_models:make", "my_models:Net", "my_models:make"),  # the name in the training
+    (None, "my_models:Net", "my_models:Net"),
+    ("net", "my_models:Net", "my_models:Net"),
+    (None, "__main__:Net", None),  # a script is not a module that can be imported
+    (None, "tests:f.<locals>.Net", None),
+    (None, "a:B; rm -r ~", None),
+    (None, "a:" + "B" * 500, None)])
+def test_the_message_names_the_code_in_the_description(tmp_path, name, stored, shown):
+    save(nn.Linear(4, 2), tmp_path, provenance=Provenance(name=name))
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    values["model"]["class"] = stored
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as raised:
+        load(tmp_path)
+    assert f"(--allow-code {shown or 'package.module:object'})" in str(raised.value)
+    assert shown is not None or stored[:9] not in str(raised.value)
 
 
 def test_code_is_run_only_if_the_caller_allows_it(tmp_path, monkeypatch):

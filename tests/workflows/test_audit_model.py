@@ -189,3 +189,52 @@ def test_a_dataset_that_a_checkpoint_names_is_never_imported(tmp_path, capsys):
     assert main(["audit", str(folder)]) == 2
     assert "evil:data, and code is never imported by a name found in a file" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists() and "evil" not in sys.modules
+
+
+# ---------------------------------------------------------------------- files of weights
+
+READER = """from torch import nn
+from shiftscope.models import TwoFullNet
+
+class Reader(TwoFullNet):
+    def __init__(self, canvas, classes):
+        super().__init__(3, canvas=canvas, classes=classes, mean=0.0, std=1.0)
+"""
+
+
+@pytest.mark.parametrize("wrap", [lambda weights: weights, lambda weights: {
+    "state_dict": {f"module.{name}": value for name, value in weights.items()}, "epoch": 2}])
+def test_an_own_class_with_a_file_of_weights(npz, tmp_path, monkeypatch, capsys, wrap):
+    (tmp_path / "bar_reader.py").write_text(READER)
+    monkeypatch.delitem(sys.modules, "bar_reader", raising=False)
+    torch.save(wrap(bars_reader().state_dict()), "reader.pt")
+    line = ["audit", "bar_reader:Reader", "--data", f"npz:{npz}", "--canvas", "16x15", "--json"]
+    assert main([*line, "--weights", "reader.pt"]) == 0
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert document["mean_accuracy"] == pytest.approx(accuracy_by_hand(npz))
+    assert document["model"] == "bar_reader:Reader"
+    assert ("the entry 'state_dict' of reader.pt" in said.err) is ("'module.' was removed" in said.err)
+    assert main(line) == 0  # without the weights: a new model
+    assert json.loads(capsys.readouterr().out)["mean_accuracy"] != document["mean_accuracy"]
+
+
+def test_weights_are_refused_before_data_are_read(checkpoint, tmp_path, capsys):
+    torch.save(bars_reader().state_dict(), "reader.pt")
+    missing = ["--data", "folder:nowhere"]
+    for line, message in (
+            (["two-full", "--weights", "none.pt"], "cannot read the weights in none.pt: No such file"),
+            (["two-full"], "two-full is the name of a model without trained weights"),
+            ([str(checkpoint), "--weights", "reader.pt"], "holds its own: leave out --weights")):
+        assert main(["audit", *line, *missing]) in (2, 3)
+        assert message in capsys.readouterr().err
+
+
+def test_weights_of_another_model_are_named(npz, capsys):
+    torch.save(TwoFullNet(5, canvas=(16, 15), classes=3).state_dict(), "other.pt")
+    torch.save({"fc1.weight": torch.zeros(3)}, "few.pt")
+    line = ["audit", "two-full", "--data", f"npz:{npz}", "--canvas", "16x15", "--weights"]
+    assert main([*line, "other.pt"]) == 3
+    assert "of another shape or type (fc1.bias: 5 in the file, 100 in the model)" in capsys.readouterr().err
+    assert main([*line, "few.pt"]) == 3
+    assert "missing (fc1.bias, fc2.bias and" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def predict(checkpoint: Path, /, *images: Path,
     from shiftscope.workflows.use_checkpoint import predict_files
 
     with shown.clean_stdout(output.json):
-        predictions = predict_files(checkpoint, images, offset=offset, output_type=output_type, maps=map, out=out,
+        predictions = predict_files(checkpoint, list(images), offset=offset, output_type=output_type, maps=map, out=out,
                                     progress=output.progress(), **vars(model))
     if output.json:
         shown.write_result({"predictions": predictions})

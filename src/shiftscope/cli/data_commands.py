@@ -59,7 +59,7 @@ def _readable(value: Any) -> str:
         lines = (f"{key}: {_readable(item)}" for key, item in value.items())
         return (", " if all(isinstance(item, int) for item in value.values()) else "\n").join(lines)
     if isinstance(value, list | tuple):
-        return ", ".join(map(_readable, value))
+        return ("\n" if any(isinstance(item, str) for item in value) else ", ").join(map(_readable, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -145,7 +145,7 @@ def dataset_summary(data: Dataset, placement: Placement) -> dict[str, Any]:
     return {"name": data.name, "train_images": len(data.train), "test_images": len(data.test),
             "canvas": list(placement.canvas), "image": list(data.shape), "mode": placement.mode,
             "synthetic": data.synthetic, "class_names": list(data.class_names), "source": data.source,
-            "license": data.license, "checksums": data.checksums}
+            "preparation": data.preparation, "license": data.license, "checksums": data.checksums}
 
 
 def training_summary(result: TrainResult) -> dict[str, Any]:
