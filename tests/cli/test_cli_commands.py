@@ -82,6 +82,30 @@ def test_evaluate_passes_on_only_the_options_that_are_set(workflows):
     assert handed == [{"limit": 5}, {"data": "garments", "canvas": (50, 50)}]
 
 
+@pytest.mark.parametrize("value, size", [(["48", "64"], (48, 64)), (["48x64"], (48, 64)), (["56"], (56, 56))])
+def test_image_size_and_resizing(workflows, value, size):
+    for command, where in ((["evaluate", "ckpt"], 1), (["train", "two-full"], 1), (["run"], 0)):
+        workflows.calls.clear()
+        assert main([*command, "--data", "folder:x", "--image-size", *value, "--resize", "stretch"]) == 0
+        data = workflows.calls[0][1][where]
+        found = data if isinstance(data, dict) else vars(data)
+        assert (found["image_size"], found["resize"]) == (size, "stretch")
+    assert main(["evaluate", "ckpt"]) == 0
+    assert workflows.calls[-1][1][1] == {}  # that of the checkpoint
+
+
+@pytest.mark.parametrize("values, problem", [
+    (["0", "8"], "image-size must be one size in pixels or height x width, as in 56 or 48x64, got '0x8'"),
+    (["-3", "8"], "image-size must be one size"), (["8.5"], "image-size must be one size"),
+    (["8x9x7"], "image-size must be one size"), (["1" * 12], "image-size must be one size"),
+    (["8", "9", "net"], "image-size must be one or two numbers, got 3 values, the last one 'net': write the other"),
+    ([], "--image-size requires at least 1 element")])
+def test_invalid_image_sizes(workflows, capsys, values, problem):
+    assert main(["evaluate", "ckpt", "--data", "folder:x", "--image-size", *values]) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
+    assert not workflows.calls
+
+
 def test_predict(workflows, capsys):
     assert main(["predict", "ckpt", "a[1].png", "b.png", "--offset", "3", "4"]) == 0
     (_, (folder, images), keywords), = workflows.calls

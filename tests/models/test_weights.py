@@ -181,7 +181,7 @@ def compressed(path):
 
 def sparse_file(path):
     with path.open("wb") as file:
-        file.truncate(10**14)
+        file.truncate(8 * 10**12)
 
 
 class HugeStorage(pickle.Pickler):
@@ -210,7 +210,7 @@ def huge_legacy(path):
      "it is truncated, damaged or of another format"),
     (huge_legacy, "it is truncated, damaged or of another format|holds"),
     (compressed, "its members are compressed"),
-    (sparse_file, "it holds 100,000,000,000,000 bytes, the limit for such a file is"),
+    (sparse_file, "it holds 8,000,000,000,000 bytes, the limit for such a file is"),
     (os.mkfifo, "it is a named pipe, expected a regular file"),
     (os.mkdir, "it is a folder, expected a regular file"),
     (lambda path: path.symlink_to("/dev/zero"), "it is a device, expected a regular file"),

@@ -156,9 +156,10 @@ def test_probabilities_follow_the_output_type(trained, monkeypatch, tmp_path):
 
 def test_a_prediction_is_the_argmax_of_the_output_or_none(trained, monkeypatch, tmp_path):
     path = picture(tmp_path / "mine.png", 1)
-    found = predicted(trained, monkeypatch, lambda z: torch.tensor([[0.2, 0.4, 0.4]]), path)
+    found = predicted(trained, monkeypatch, lambda z: torch.tensor([0.2, 0.4, 0.4]).expand_as(z), path)
     assert found["class"] == "middle" and found["confidence"] == pytest.approx(0.4)
-    found = predicted(trained, monkeypatch, lambda z: torch.tensor([[-torch.inf, 1.0, -torch.inf]]), path)
+    found = predicted(trained, monkeypatch, lambda z: torch.tensor([-torch.inf, 1.0, -torch.inf]).expand_as(z), path)
     assert found["class"] == "middle" and found["confidence"] == 1
     found = predicted(trained, monkeypatch, lambda z: z * torch.nan, path, out=tmp_path / "out")
     assert (found["class"], found["confidence"], found["scores"]) == (None, 0.0, None)
+    assert found["map"]["classes"] == [[None, None]] * 2 and found["map"]["same_class"] == 1

@@ -89,7 +89,7 @@ def show_default(value: Any) -> str | None:
 
 
 Canvas = Parameter(converter=size_parser("canvas"), n_tokens=1, metavar="SIZE")
-ImageSize = Parameter(converter=size_parser("image-size"), n_tokens=-1, consume_multiple=True, metavar="H W")
+ImageSize = Parameter(converter=size_parser("image-size"), n_tokens=-1, consume_multiple=(1, None), metavar="H W")
 Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
 Names = Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")
 Switch = Parameter(negative=())
