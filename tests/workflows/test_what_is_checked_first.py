@@ -69,7 +69,8 @@ def test_an_audit_checks_both_names_before_data_are_read(line, code, problem, ca
 
 
 @pytest.mark.parametrize("line", [["train", "two-full", "--canvas", "5x6"], ["run", "--canvas", "5x6"],
-                                  ["evaluate", "ready", "--canvas", "5x6", "--image-size", "5", "7"], ["audit", "ready", "--mode", "crop"],
+                                  ["evaluate", "ready", "--canvas", "5x6", "--image-size", "5", "7"],
+                                  ["audit", "ready", "--mode", "crop"],
                                   ["audit", "torch.nn:Identity", "--canvas", "5x6"]])
 def test_images_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkeypatch):
     pets(tmp_path / "pets", size=(7, 5))

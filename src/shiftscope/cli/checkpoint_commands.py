@@ -116,7 +116,7 @@ def show_predictions(predictions: list[dict[str, Any]]) -> None:
 
 
 def _changes(item: dict[str, Any]) -> list[str]:
-    """Return how an image was changed before it was placed."""
+    """Return the changes of an image before it was placed."""
     size, scaled = (item.get(key) for key in ("size", "scaled"))
     changes = []
     if size and scaled and tuple(size) != tuple(scaled):
@@ -132,6 +132,8 @@ def show_map(item: dict[str, Any]) -> None:
 
     shown.write_line(f"\n{item['file']} at {describe_map(item)}: the same class at "
                      f"{shown.percent(item['map']['same_class'])} of them")
+    if item["map"]["same_class"] == 1:
+        return
     for line in prediction_map_text(item):
         shown.write_line(f"  {line}")
 

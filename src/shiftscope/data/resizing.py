@@ -71,7 +71,7 @@ class Target:
         return fitted
 
     def describe(self) -> str:
-        """Return how images of other sizes are resized, a phrase.
+        """Return a phrase about the resizing of images of other sizes.
 
         >>> Target(size=(28, 20)).describe()
         'resized to fit 28 x 20 pixels (height x width) and padded with 0'

@@ -206,7 +206,7 @@ def _prefix_hint(missing: set[str], unexpected: set[str]) -> str:
 
 
 def _difference(value: Any, held: Any) -> str:
-    """Return how a weight of the file differs from that of the model in shape or type; "" if it fits."""
+    """Return the difference in shape or type of a weight of the file from that of the model; "" if it fits."""
     if not isinstance(value, torch.Tensor) or not isinstance(held, torch.Tensor):
         return ""  # extra state, which the model's own code reads
     if value.is_meta or value.layout != torch.strided or value.is_quantized:
