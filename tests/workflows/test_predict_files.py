@@ -11,7 +11,7 @@ from shiftscope.cli import main
 from shiftscope.data import load_dataset
 from shiftscope.data.layout import image_files, list_layout, shuffled
 from shiftscope.errors import CheckpointError, UsageError
-from shiftscope.models import Provenance, TwoFullNet, load_config, save
+from shiftscope.models import Provenance, TwoFullNet, build_model, load_config, save
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation
@@ -102,7 +102,8 @@ def test_an_unknown_resizing_in_a_checkpoint_is_refused(trained, tmp_path):
 def net(tmp_path_factory):
     """A checkpoint with random weights for images of 28 x 28 on a canvas of 33 x 35."""
     placement = Placement(image=(28, 28), canvas=(33, 35))
-    return save(TwoFullNet(canvas=(33, 35), classes=3), tmp_path_factory.mktemp("net") / "ckpt", provenance=Provenance(
+    model = build_model("two-full", canvas=(33, 35), classes=3, seed=0)
+    return save(model, tmp_path_factory.mktemp("net") / "ckpt", provenance=Provenance(
         name="two-full", class_names=["a", "b", "c"], placement=placement.to_dict(), channels=1))
 
 
@@ -167,6 +168,10 @@ def test_the_text_states_what_was_changed_and_shows_the_map(net, tmp_path, capsy
             "and the model was trained on a dark background") in said
     rows = [line.split() for line in said.splitlines()]
     assert sum(len(row) == 9 and row[0] in "012345" and set(row[1:]) <= set(".abc") for row in rows) == 6
+    black = tmp_path / "black.png"
+    Image.new("L", (28, 28)).save(black)
+    assert main(["predict", str(net), str(black), "--quiet"]) == 0  # one class: the grid would say nothing more
+    assert "black.png at all 48 placements: the same class at 100.0 % of them\n" in capsys.readouterr().out[-99:]
     assert main(["predict", str(net), str(tmp_path / "white.png"), "--no-map", "--quiet"]) == 0
     assert "placements" not in capsys.readouterr().out
     assert main(["predict", str(net), *[str(tmp_path / "white.png")] * 5, "--json", "--quiet"]) == 0
