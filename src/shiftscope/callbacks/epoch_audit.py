@@ -136,7 +136,7 @@ def bounded_audit(model: Classifier, data: Dataset, placement: Placement, evalua
     """
     many = len(data.test) * placement.count > evaluations and options.get("sample") is None
     module, asked = as_module(model), options.pop("engine", "auto")
-    if many and asked != "brute" and module not in _brute:
+    if many and (asked == "dense" or (asked == "auto" and module not in _brute)):
         try:
             return _finished(model, data, placement, {**options, "engine": "dense"})
         except UsageError:
