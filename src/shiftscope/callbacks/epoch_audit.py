@@ -44,9 +44,9 @@ def log_audit(model: Classifier, data: Dataset, *, split: Split, to: Any = (), e
     fixed random sample of the placements, and `sampled` of the result is True. A sample can only miss placements, so
     its worst-case accuracy is too high rather than too low.
 
-    Cost: at most `evaluations` canvases through the model without gradients, about a third of the time of a training
-    epoch with as many images; with the dense engine usually far less. The engine is chosen again for each audit, which
-    takes a fixed time besides (half a second to two seconds for the convnets of the course on a CPU). The time is
+    Cost: at most `evaluations` canvases through the model without gradients, and at most 1,500 for checks and trials;
+    with the dense engine usually far less. The model is analyzed again for each audit, which takes about a second
+    besides. For the convnet of the course, 100 images at all 841 placements take about 2 s of one CPU core. The time is
     logged as PREFIX/seconds.
 
     The model is left as it was: train or eval mode of each submodule, weights, buffers, gradients, and the random
