@@ -21,6 +21,9 @@ FIRST_LINE = 5.0
 CELL_EVERY = 0.25
 """Least seconds between two updates of the line in a notebook cell."""
 
+RATE_FROM, BAR_FROM = 100, 126
+"""Least width in characters of a terminal that shows the rate, and the bar; a narrower one shows the values only."""
+
 LIVE_CURVES = "shiftscope.reporting.live_curves"
 """Module that draws curves in a cell. It is in a higher layer, so it is imported by name when used."""
 
@@ -200,9 +203,12 @@ class BarProgress:
         from rich import progress as rich_progress
 
         text = functools.partial(rich_progress.TextColumn, markup=False)
-        columns = (text("{task.description}"), rich_progress.BarColumn(bar_width=24),
-                   rich_progress.TaskProgressColumn(), text("{task.fields[values]}"), text("{task.fields[rate]}"),
-                   rich_progress.TimeRemainingColumn(compact=True))
+        columns = [text("{task.description}"), rich_progress.TaskProgressColumn(), text("{task.fields[values]}"),
+                   rich_progress.TimeRemainingColumn(compact=True)]
+        if self.console.width >= RATE_FROM:
+            columns.insert(3, text("{task.fields[rate]}"))
+        if self.console.width >= BAR_FROM:
+            columns.insert(1, rich_progress.BarColumn(bar_width=24))
         bar = rich_progress.Progress(*columns, console=self.console, refresh_per_second=4)
         return _BarTask(bar, title, total, unit, done)
 

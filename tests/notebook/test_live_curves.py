@@ -1,6 +1,7 @@
 """Progress and curves of `shiftscope.train`, on a terminal and in notebooks."""
 
 import io
+import re
 import sys
 from types import SimpleNamespace
 
@@ -121,19 +122,29 @@ class Terminal(io.StringIO):
 
 
 def test_training_shows_a_bar_on_a_terminal_and_nothing_in_a_pipe(data, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    train(data)
-    assert "train net" in terminal.getvalue() and "val accuracy" in terminal.getvalue()
-    terminal.truncate(0)
     train(data, progress=False)
-    assert terminal.getvalue().strip("\0") == ""
+    assert terminal.getvalue() == ""
+    train(data)
+    assert "train net" in terminal.getvalue() and "epoch 3  loss" in terminal.getvalue()
     pipe = io.StringIO()
     monkeypatch.setattr(sys, "stderr", pipe)
     train(data)
     assert pipe.getvalue() == "" and capsys.readouterr().out == ""
     train(data, progress=progress.default_progress())
     assert pipe.getvalue().startswith("train net: 100 %")
+
+
+@pytest.mark.parametrize("columns, rate, bar", [(80, False, False), (105, True, False), (140, True, True)])
+def test_a_narrow_terminal_shows_all_values(data, monkeypatch, columns, rate, bar):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    train(data)
+    text = sys.stderr.getvalue()
+    assert re.search(r"epoch 3  loss \d\.\d{3}  accuracy \d+\.\d %  val accuracy \d+\.\d %", text) and "100%" in text
+    assert ("images/s" in text, "━" in text, "…" in text) == (rate, bar, False)
 
 
 @pytest.mark.parametrize("value", ["yes", 1, 0, object])
