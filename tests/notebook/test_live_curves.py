@@ -76,7 +76,7 @@ def test_curves_hold_the_values_of_the_history():
         [[1, 10], [2, 20], [3, pytest.approx(30)]], [[1, 15], [3, 35]]]
     assert accuracy.get_xlim() == (0.5, 5.5)
     alone = live_curves.curves("net", [history[1]], 5, "validation", 12.0)
-    assert len(alone.axes[1].lines) == 1 and "training accuracy 20.0 %" in alone.texts[0].get_text()
+    assert len(alone.axes[1].lines) == 1 and "net: training accuracy 20.0" in alone.texts[0].get_text()
 
 
 def test_without_validation_images_the_title_has_the_training_accuracy(screen, data):

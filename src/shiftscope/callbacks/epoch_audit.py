@@ -49,7 +49,7 @@ def log_audit(model: Classifier, data: Dataset, *, split: Split, to: Any = (), e
     besides. For the convnet of the course, 100 images at all 841 placements take about 2 s of one CPU core. The time is
     logged as PREFIX/seconds.
 
-    The model is left as it was: train or eval mode of each submodule, weights, buffers, gradients, and the random
+    All state is restored: train or eval mode of each submodule, weights, buffers, gradients, and the random
     generators, so that training continues as without the audit. If several processes train the model, the first one
     computes and logs, and the others return None immediately; wrappers such as `DistributedDataParallel` are
     removed.
