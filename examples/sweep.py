@@ -52,7 +52,7 @@ def run_trial(trial: Trial, arguments: argparse.Namespace, data: shiftscope.Data
     trial.study.sampler = optuna.samplers.TPESampler(seed=hashing.stream(arguments.seed, trial.number) % 2**32)
     settings = settings_of(trial, arguments)
     model = shiftscope.models.build_model(arguments.model, seed=arguments.seed)
-    result = shiftscope.train(model, data, settings=settings, name=arguments.model)
+    result = shiftscope.train(model, data, settings=settings, name=arguments.model, progress=False)
     trial.set_user_attr("train_seconds", result.train_seconds)
     return result.history[-1]["val_accuracy"] or 0.0
 

@@ -30,7 +30,6 @@ import torch.nn.functional as F
 
 import shiftscope
 from shiftscope import reporting
-from shiftscope.course.cell_output import notebook_progress
 from shiftscope.models import build_model, count_parameters
 from shiftscope.visualization.parameters import class_weights, parameter_rows
 
@@ -65,8 +64,7 @@ reporting.sample_gallery(canvases.numpy(), data.train.labels[first].numpy(), dat
 # %%
 perceptron = build_model("two-full", classes=data.classes, seed=0)
 settings = shiftscope.TrainSettings(epochs=6 if SMALL else None)
-perceptron_training = shiftscope.train(perceptron, data, placement=place, settings=settings,
-                                       progress=notebook_progress())
+perceptron_training = shiftscope.train(perceptron, data, placement=place, settings=settings)
 reporting.training_curves([perceptron_training])
 
 # %%
@@ -200,8 +198,7 @@ assert apart(averages[0], averages[1]) < 0.1 * apart(averages[0], averages[2])
 # %%
 convnet = build_model("two-conv", classes=data.classes, seed=0)
 settings = shiftscope.TrainSettings(epochs=4 if SMALL else None)
-convnet_training = shiftscope.train(convnet, data, placement=place, settings=settings,
-                                    progress=notebook_progress())
+convnet_training = shiftscope.train(convnet, data, placement=place, settings=settings)
 reporting.training_curves([perceptron_training, convnet_training])
 
 # %%

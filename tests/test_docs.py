@@ -14,7 +14,8 @@ from shiftscope.models import build_model
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("auditing.md", "identity.md", "looking-inside.md", "repair.md", "wavelets.md", "tutorial/first-steps.md",
-         "how-to/own-images.md", "how-to/reports.md", "how-to/notebooks.md", "how-to/automate.md")
+         "how-to/own-images.md", "how-to/reports.md", "how-to/notebooks.md", "how-to/automate.md",
+         "how-to/during-training.md")
 ALL = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 
 

@@ -17,7 +17,7 @@ from sphinx.util import logging
 PACKAGES = ("shiftscope", "shiftscope.data", "shiftscope.models", "shiftscope.models.repair", "shiftscope.layers",
             "shiftscope.evaluation", "shiftscope.auditing", "shiftscope.visualization", "shiftscope.results",
             "shiftscope.reporting", "shiftscope.training", "shiftscope.runs", "shiftscope.dense", "shiftscope.graph",
-            "shiftscope.model_utils")
+            "shiftscope.model_utils", "shiftscope.callbacks")
 """Packages with a documented `__all__`."""
 
 

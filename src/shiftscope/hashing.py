@@ -30,6 +30,7 @@ class Stream(IntEnum):
     STREAMED_SEED = 13
     FOLDER_SPLIT = 14
     GARMENTS = 15
+    EPOCH_AUDIT = 16
 
     @property
     def counter(self) -> int:

@@ -22,8 +22,7 @@ from torch import nn
 
 from shiftscope import data
 from shiftscope.course import synthesis
-from shiftscope.course.cell_output import Slot, notebook_progress
-from shiftscope.course.figures import Predicted, curves, make_grid, prediction_gallery, rescale, to_colors, to_tensor
+from shiftscope.course.figures import Predicted, make_grid, prediction_gallery, rescale, to_colors, to_tensor
 from shiftscope.course.loaders import PlacedImages, PlacedLoader, Source, check_imgsize
 from shiftscope.course.options import DEFAULTS, AttrDict, Options, read_options
 from shiftscope.course.training_loop import (
@@ -39,7 +38,8 @@ from shiftscope.course.training_loop import (
 from shiftscope.errors import require
 from shiftscope.modules import model_name
 from shiftscope.placement import Placement
-from shiftscope.progress import SilentProgress
+from shiftscope.progress import SilentProgress, default_progress
+from shiftscope.reporting.live_curves import LiveCurves, draw_in_cell
 
 __all__ = ["AttrDict", "args", "class_names", "display_classified_images", "display_parameters", "evaluate_model",
            "generate_image", "imgsize", "load_fashion_mnist", "make_grid", "show", "test", "test_dataset",
@@ -92,7 +92,7 @@ def load_fashion_mnist(data_dir: Path | str | None = None, imgsize: Sequence[int
     check_imgsize(imgsize)
     height, width = imgsize
     placement = Placement(image=(28, 28), canvas=(height, width))
-    images = data.load_fashion_mnist(data_dir, notebook_progress())
+    images = data.load_fashion_mnist(data_dir, default_progress())
     moving, fixed = PlacedImages(images.train, placement), PlacedImages(images.test, placement, moving=False)
     globals().update(
         imgsize=(height, width), class_names=list(images.class_names), train_dataset=moving, test_dataset=fixed,
@@ -169,7 +169,8 @@ def evaluate_model(model: nn.Module) -> History:
     state = _state()
     train_source, test_source = state.source("train_loader"), state.source("test_loader")
     epochs = state.options.settings.epochs
-    history, chart, progress = History(), Slot(), notebook_progress()
+    history, progress = History(), default_progress()
+    chart = LiveCurves(model_name(model), epochs, "test")
     try:
         with stoppable() as stop:
             torch.manual_seed(state.options.settings.seed)
@@ -184,9 +185,10 @@ def evaluate_model(model: nn.Module) -> History:
                         tested = score_epoch(model, test_source, session.classes, task, stop)
                         history.append(_line(epoch, trained, tested, seconds))
                         task.advance(0, test_accuracy=tested[1])
-                        chart.draw(lambda: curves(model_name(model), history, epochs))
+                        chart.update(history, sum(line["seconds"] for line in history))
             finally:
                 task.close()
+                chart.close()
     except KeyboardInterrupt as interrupt:
         progress.note(f"{str(interrupt) or 'Interrupted'}; the history holds {len(history)} of {epochs} epochs")
     if history:
@@ -224,7 +226,7 @@ def train(model: nn.Module, epoch: int | None = None) -> tuple[float, float]:
         position %= state.options.settings.epochs
         if session is None or position == 0 or not session.goes_on(model, state.options):
             session = _sessions[model] = Session(model, state.options, source)
-        task = notebook_progress().task(f"train {model_name(model)}", len(source), "batches")
+        task = default_progress().task(f"train {model_name(model)}", len(source), "batches")
         try:
             with session.layout():
                 return session.train_epoch(source, position, task, stop)
@@ -245,7 +247,7 @@ def test(model: nn.Module) -> tuple[float, float]:
     source = _state().source("test_loader")
     with stoppable() as stop:
         _, classes = try_model(model, source)
-        task = notebook_progress().task(f"test {model_name(model)}", len(source), "batches")
+        task = default_progress().task(f"test {model_name(model)}", len(source), "batches")
         try:
             return score_epoch(model, source, classes, task, stop)
         finally:
@@ -272,7 +274,7 @@ def display_classified_images(model: nn.Module, n: int = _GALLERY) -> None:
         _, classes = try_model(model, source)
         images, labels = source.first(model, n)
         predicted = Predicted(images, labels, outputs_of(model, images, "MU.test_loader"))
-    Slot().draw(lambda: prediction_gallery(model_name(model), predicted, _names(classes)))
+    draw_in_cell(lambda: prediction_gallery(model_name(model), predicted, _names(classes)))
 
 
 def show(image: Any) -> None:
@@ -314,7 +316,7 @@ def generate_image(model: nn.Module, mode: str = "class", target_class: int | No
     """
     check_imgsize(imgsize)
     name = next((name for name in ("train_loader", "test_loader") if globals()[name] is not None), None)
-    progress = notebook_progress() if verbose else SilentProgress()
+    progress = default_progress() if verbose else SilentProgress()
     with torch.random.fork_rng():
         sample = next(_state().source(name).batches(model))[0] if name is not None else None
         return synthesis.generate(

@@ -1,18 +1,34 @@
-"""Progress of long work: a bar on a terminal, lines elsewhere, or nothing.
+"""Progress of long work: a bar on a terminal, a line in a notebook cell, lines elsewhere, or nothing.
 
-Library code does not print. It reports to a `Progress`, which the caller chooses.
+Library code does not print. It reports to a `Progress`, which the caller chooses. Figures in a cell are sent as PNG
+through IPython's display protocol, so they update the same way with the inline, nbagg and ipympl backends of
+matplotlib. Under Agg a notebook shows nothing.
 """
 
 import contextlib
 import functools
 import sys
 import time
+from importlib import import_module
 from typing import IO, Any, Protocol
 
+from shiftscope.errors import require
 from shiftscope.text import printable
 
 FIRST_LINE = 5.0
 """Seconds until the first line of a log, and least seconds between two lines."""
+
+CELL_EVERY = 0.25
+"""Least seconds between two updates of the line in a notebook cell."""
+
+RATE_FROM, BAR_FROM = 100, 126
+"""Least width in characters of a terminal that shows the rate, and the bar; a narrower one shows the values only."""
+
+LIVE_CURVES = "shiftscope.reporting.live_curves"
+"""Module that draws curves in a cell. It is in a higher layer, so it is imported by name when used."""
+
+_WITHOUT_SCREEN = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+"""Backends of matplotlib that show nothing."""
 
 
 class Task(Protocol):
@@ -187,9 +203,12 @@ class BarProgress:
         from rich import progress as rich_progress
 
         text = functools.partial(rich_progress.TextColumn, markup=False)
-        columns = (text("{task.description}"), rich_progress.BarColumn(bar_width=24),
-                   rich_progress.TaskProgressColumn(), text("{task.fields[values]}"), text("{task.fields[rate]}"),
-                   rich_progress.TimeRemainingColumn(compact=True))
+        columns = [text("{task.description}"), rich_progress.TaskProgressColumn(), text("{task.fields[values]}"),
+                   rich_progress.TimeRemainingColumn(compact=True)]
+        if self.console.width >= RATE_FROM:
+            columns.insert(3, text("{task.fields[rate]}"))
+        if self.console.width >= BAR_FROM:
+            columns.insert(1, rich_progress.BarColumn(bar_width=24))
         bar = rich_progress.Progress(*columns, console=self.console, refresh_per_second=4)
         return _BarTask(bar, title, total, unit, done)
 
@@ -197,13 +216,122 @@ class BarProgress:
         self.console.print(printable(message), markup=False)
 
 
-def default_progress(stream: IO[str] | None = None, *, quiet: bool = False) -> Progress:
-    """Return the progress for `stream` (default: standard error).
+def in_kernel() -> bool:
+    """Return True in a Jupyter kernel (not in IPython on a terminal)."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython.core.getipython import get_ipython
 
-    >>> type(default_progress(quiet=True)).__name__
-    'SilentProgress'
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def execution_count() -> int:
+    """Return the number of the cell that runs in IPython; -1 elsewhere."""
+    if "IPython" not in sys.modules:
+        return -1
+    from IPython.core.getipython import get_ipython
+
+    return getattr(get_ipython(), "execution_count", -1)
+
+
+def displays() -> bool:
+    """Return True in a notebook whose matplotlib backend shows figures."""
+    if not in_kernel():
+        return False
+    import matplotlib
+
+    return matplotlib.get_backend().lower() not in _WITHOUT_SCREEN
+
+
+class Slot:
+    """A part of the current cell's output whose content can be replaced."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, content: dict[str, Any]) -> None:
+        """Show `content`, by MIME type, instead of the previous content."""
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)
+
+
+class _CellTask:
+    """One line: title, percentage, values, rate, time used and left."""
+
+    def __init__(self, title: str, total: int, unit: str, done: int):
+        self.title, self.unit, self.pace, self.slot = printable(title), unit, Pace(total, done), Slot()
+        self.values: dict[str, float] = {}
+        self._show(self.pace.begun)
+
+    def advance(self, count: int, **values: float) -> None:
+        self.pace.done += count
+        self.values.update(values)
+        now = time.monotonic()
+        if now - self.shown >= CELL_EVERY:
+            self._show(now)
+
+    def close(self) -> None:
+        self._show(time.monotonic())
+
+    def _show(self, now: float) -> None:
+        pace, rate, left = self.pace, self.pace.rate(now), self.pace.left(now)
+        times = f"{duration(now - pace.begun)} used" + (f", about {duration(left)} left" if left else "")
+        parts = [describe(self.values), f"{rate:,.0f} {self.unit}/s" if rate else "", times]
+        text = "  ".join(part for part in parts if part)
+        self.slot.show({"text/plain": f"{self.title}: {100 * pace.done / max(pace.total, 1):.0f} %  {text}"})
+        self.shown = now
+
+
+class NotebookProgress:
+    """A line in the output of a notebook cell. `shiftscope.train` also draws curves in it."""
+
+    def task(self, title: str, total: int, unit: str = "images", done: int = 0) -> Task:
+        return _CellTask(title, total, unit, done)
+
+    def note(self, message: str) -> None:
+        Slot().show({"text/plain": printable(message)})
+
+    def curves(self, model: str, epochs: int) -> Any:
+        """Return the `LiveCurves` of a training with validation images."""
+        return import_module(LIVE_CURVES).LiveCurves(model, epochs, "validation")
+
+
+def default_progress(stream: IO[str] | None = None, *, quiet: bool = False) -> Progress:
+    """Return the progress for `stream`.
+
+    Args:
+        stream: a bar is written to it if it is a terminal, else lines. Default: the output of the cell in a notebook,
+            else standard error.
+        quiet: show nothing.
+
+    Example:
+        >>> type(default_progress(quiet=True)).__name__
+        'SilentProgress'
     """
     target = stream if stream is not None else sys.stderr
     if quiet or target is None or target.closed:
         return SilentProgress()
+    if stream is None and in_kernel():
+        return NotebookProgress() if displays() else SilentProgress()
     return BarProgress(target) if target.isatty() else LineProgress(target)
+
+
+def chosen_progress(progress: Progress | bool | None) -> Progress:
+    """Return the progress for an argument `progress`: True is a bar on a terminal or a line in a notebook cell, and
+    nothing elsewhere, so that logs stay short; False and None are nothing.
+
+    >>> type(chosen_progress(False)).__name__
+    'SilentProgress'
+    """
+    if progress is True:
+        shown = default_progress()
+        return SilentProgress() if isinstance(shown, LineProgress) else shown
+    if progress is None or progress is False:
+        return SilentProgress()
+    require(hasattr(progress, "task") and hasattr(progress, "note"), "progress", progress,
+            "True, False, or an object with the methods task and note")
+    return progress

@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 from matplotlib import pyplot as plt
 
-from shiftscope.course import cell_output
+from shiftscope import progress
 
 
 class Screen:
@@ -28,7 +28,7 @@ def screen(monkeypatch) -> Screen:
     display = pytest.importorskip("IPython.display", reason="needs IPython: pip install shiftscope[notebook]")
     seen = Screen()
     monkeypatch.setattr(display, "display", seen.display)
-    monkeypatch.setattr(cell_output, "in_kernel", lambda: True)
+    monkeypatch.setattr(progress, "in_kernel", lambda: True)
     return seen
 
 

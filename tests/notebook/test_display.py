@@ -13,7 +13,7 @@ from PIL import Image
 
 from shiftscope.notebook.display import MAX_LENGTH, mimebundle
 from shiftscope.notebook.summary import LINES, WIDTH, summary
-from shiftscope.results import NONFINITE
+from shiftscope.results import NONFINITE, UnitRow
 from shiftscope.results.base import KINDS, Record
 
 EVIL = "</iframe></script><img src=x onerror=alert(1)>\x1b[31m"
@@ -60,6 +60,47 @@ def test_summary_of_each_kind(results, kind):
     lines = summary(results[kind]).split("\n")
     assert 2 <= len(lines) <= LINES and max(map(len, lines)) <= WIDTH
     assert re.search(SAYS[kind], "\n".join(lines))
+
+
+@pytest.mark.parametrize("kind", sorted(SAYS))
+def test_results_print_in_few_lines(results, kind):
+    record = results[kind]
+    assert str(record) == summary(record)
+    for text, lines in ((str(record), 5), (repr(record), 1), (repr([record] * 3), 1), (f"{record!s}", 5)):
+        assert text.count("\n") < lines and len(text) <= 3 * (2 * WIDTH + 6)
+    assert repr(record).startswith(f"<{str(record).splitlines()[0]}; ") and "array" not in repr(record)
+    assert len(repr(dataclasses.replace(record, model=EVIL * 100))) <= 2 * WIDTH + 6
+
+
+def test_rows_of_units_print_without_their_lists():
+    row = UnitRow("fc1", True, 5000, tuple(range(4000)), ((0, 1),) * 3000, 0.5, None)
+    assert repr(row) == "UnitRow(layer='fc1', after_relu=True, units=5000, mean=0.5, sparsity=None)"
+
+
+def test_invalid_records_have_a_representation(results):
+    broken = dataclasses.replace(results["audit"], accuracy_map=None, intervals=None, mean_accuracy="high")
+    assert repr(broken) == "<Audit (not valid: its fields do not fit together)>"
+
+
+def test_a_subclass_may_have_its_own_representation():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Own(Record):
+        kind = "test-own"
+        images: int
+
+        def __repr__(self):
+            return f"Own {self.images}"
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Other(Record):
+        kind = "test-other"
+        images: int
+
+    try:
+        assert repr(Own(images=3)) == "Own 3" and repr(Other(images=3)) == (
+            "<Result of kind 'test-other'; images 3>")
+    finally:
+        KINDS.pop("test-own"), KINDS.pop("test-other")
 
 
 def test_metrics_of_an_audit_have_their_own_names(results):

@@ -235,13 +235,14 @@ def test_the_profile_has_one_row_per_layer_and_names_the_largest_loss(profile):
 
 
 def test_audit_figures_have_unique_names(make_audit, profile):
-    figures = list(audit_figures([make_audit(), make_audit(), make_audit(model="a b:C")], [profile]))
+    figures = audit_figures([make_audit(), make_audit(), make_audit(model="a b:C")], [profile])
+    assert isinstance(figures, list) and figures[0].name == "accuracy-map"
     names = [figure.name for figure in figures]
     assert names[:3] == ["accuracy-map", "placements-right", "class-maps-two-full"] and names[-1] == "layers-two-conv"
     assert len(set(names)) == len(names) == 12
     assert all(figure.caption.endswith(".") and alt_text(figure.figure) for figure in figures)
     with pytest.raises(UsageError, match="at least one audit"):
-        list(audit_figures([]))
+        audit_figures([])
 
 
 def test_hostile_names_stay_text(make_audit):

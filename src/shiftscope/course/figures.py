@@ -1,4 +1,4 @@
-"""Images and figures of the course: tensors as images, training curves, classified test images."""
+"""Images and figures of the course: tensors as images, classified test images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from shiftscope.course.training_loop import History
 from shiftscope.errors import UsageError, require
 from shiftscope.outputs import classify
-from shiftscope.progress import duration
-from shiftscope.reporting.figure_style import SERIES, describe, foot, foot_height, head, head_height, styled
-from shiftscope.reporting.formatting import percent
+from shiftscope.reporting.figure_style import describe, styled
 from shiftscope.reporting.image_grid import NONFINITE_NAME, GridLayout, ImageGrid
 
 
@@ -99,54 +94,6 @@ def make_grid(images: Iterable[Any], nrow: int = 8, normalize: bool = False, pad
         top, left = index // columns * dy + padding, index % columns * dx + padding
         grid[:, top:top + height, left:left + width] = image
     return grid
-
-
-_TRAIN = ("train", *SERIES[0], "--", "training, during the epoch")
-_TEST = ("test", *SERIES[1], "-", "test, after the epoch")
-_NOTE = ("Training values are means over an epoch while the weights change, with dropout if the model has it. They "
-         "can be worse than test values.")
-
-
-@styled
-def curves(model: str, history: History, epochs: int) -> Figure:
-    """Draw loss and accuracy against epoch, training and test.
-
-    Args:
-        model: its name.
-        history: at least one epoch.
-        epochs: planned number of epochs, which sets the length of the axis.
-    """
-    width = 9.0
-    best, last = max(line["test_accuracy"] for line in history), history[-1]["test_accuracy"]
-    title = f"{model}: test accuracy {percent(last)} after epoch {len(history)} of {epochs}"
-    subtitle = (f"{duration(sum(line['seconds'] for line in history))} of training, "
-                f"{history[-1]['seconds']:.1f} s for the last epoch.")
-    top, low = head_height(width, title, subtitle), foot_height(width, _NOTE)
-    height = top + low + 3.1
-    figure = Figure(figsize=(width, height))
-    head(figure, title, subtitle)
-    foot(figure, _NOTE)
-    for left, key, name, scale in ((0.075, "loss", "Loss (mean cross entropy, nats)", 1.0),
-                                   (0.575, "accuracy", "Accuracy (correctly classified images, %)", 100.0)):
-        axes = figure.add_axes((left, (low + 0.5) / height, 0.4, 2.2 / height))
-        _lines(axes, history, key, scale)
-        axes.set_title(name)
-        axes.set_xlabel("epoch (one pass over the training images)")
-        axes.set_xlim(0.5, epochs + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        axes.legend(loc="lower left" if key == "loss" else "lower right", fontsize=8)
-    return describe(figure, f"{title}. The best epoch had {percent(best)}. {subtitle}")
-
-
-def _lines(axes: Axes, history: History, key: str, scale: float) -> None:
-    epochs = [line["epoch"] for line in history]
-    for part, color, marker, dash, label in (_TRAIN, _TEST):
-        values = [scale * float(line[f"{part}_{key}"]) for line in history]  # pyright: ignore[reportGeneralTypeIssues]
-        filled = color if dash == "-" else "white"
-        axes.plot(epochs, values, color=color, linestyle=dash, marker=marker, markersize=4.5, markerfacecolor=filled,
-                  markevery=max(1, len(epochs) // 12), linewidth=1.6, label=label)
-    if key == "loss":
-        axes.set_ylim(bottom=0)
 
 
 @dataclass(frozen=True)

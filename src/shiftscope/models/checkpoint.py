@@ -112,6 +112,13 @@ def save(model: Classifier, folder: Path | str, *, provenance: Provenance | None
     Raises:
         UsageError: if a weight cannot be stored because it is quantized, sparse or on the meta device.
         OutputError: if the folder cannot be written or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> from shiftscope.models import TwoFullNet
+        >>> folder = save(TwoFullNet(N=5), tempfile.mkdtemp() + "/net")
+        >>> sorted(path.name for path in folder.iterdir()), type(load(folder)).__name__
+        (['config.json', 'model.safetensors'], 'TwoFullNet')
     """
     folder, model = Path(folder), as_module(model)
     weights = _serialize(model.model if isinstance(model, Adapted) else model)
@@ -218,6 +225,14 @@ def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str
 
     Raises:
         CheckpointError: if the checkpoint is missing, damaged, of another version, or its weights do not fit the model.
+
+    Example:
+        >>> import tempfile
+        >>> net, same = (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(2))
+        >>> folder = save(net, tempfile.mkdtemp() + "/net")
+        >>> loaded = load(folder, model=same)
+        >>> loaded is same, torch.equal(same[1].weight, net[1].weight), same.training
+        (True, True, False)
     """
     folder = Path(folder)
     config = load_config(folder)

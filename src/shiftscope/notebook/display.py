@@ -95,6 +95,7 @@ def _figure(record: Record) -> "Figure | None":
     """Draw a record. matplotlib is imported here, because text does not need it."""
     from shiftscope import reporting
     from shiftscope.reporting.attribution import attribution_figure
+    from shiftscope.reporting.live_curves import drawn_in_this_cell
 
     match record:
         case Attribution():
@@ -110,7 +111,7 @@ def _figure(record: Record) -> "Figure | None":
         case Synthesis():
             of_classes = record.units[0].startswith("class:")
             return (reporting.class_gallery if of_classes else reporting.neuron_gallery)(record)
-        case TrainResult():
+        case TrainResult() if not drawn_in_this_cell(record.history):
             return reporting.training_curves([record])
     return None
 

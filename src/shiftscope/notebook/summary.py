@@ -1,4 +1,7 @@
-"""Plain-text summaries of results, one to five lines; they need no matplotlib."""
+"""Plain-text summaries of results, one to five lines; they need no matplotlib.
+
+`str` of a record returns `summary`, `repr` returns `short_summary` (see `results/base.py`).
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +38,14 @@ def summary(record: Record) -> str:
         more = f" (and {len(notes) - 1} more in .notes)" if len(notes) > 1 else ""
         lines.append(f"note: {_short(notes[0], WIDTH - 40)}{more}")
     return "\n".join(_short(line, WIDTH) for line in lines[:LINES])
+
+
+def short_summary(record: Record) -> str:
+    """Return the first two lines of the summary as one line; the class and its kind if a field is damaged."""
+    try:
+        return f"<{'; '.join(summary(record).split(chr(10))[:2])}>"
+    except Exception:  # repr must not fail while an invalid record is debugged
+        return f"<{type(record).__name__} (not valid: its fields do not fit together)>"
 
 
 def _audit(audit: Audit) -> Iterable[str]:

@@ -23,14 +23,14 @@ class NamedFigure(NamedTuple):
     caption: str
 
 
-def audit_figures(audits: Sequence[Audit], profiles: Sequence[Equivariance] = ()) -> Iterator[NamedFigure]:
-    """Draw all figures of audits, one at a time, beginning with those that show all models side by side.
+def audit_figures(audits: Sequence[Audit], profiles: Sequence[Equivariance] = ()) -> list[NamedFigure]:
+    """Draw all figures of audits, beginning with those that show all models side by side.
 
     Args:
         audits: one per model; two or three maps fit on a page.
         profiles: layer profiles, of the same models or others.
 
-    Yields:
+    Returns:
         accuracy-map, placements-right, then for each model class-maps-NAME, changes-NAME, remainders-NAME, and for
         each profile layers-NAME.
 
@@ -38,6 +38,10 @@ def audit_figures(audits: Sequence[Audit], profiles: Sequence[Equivariance] = ()
         UsageError: if there are no audits.
     """
     check_audits(audits)
+    return list(_figures(audits, profiles))
+
+
+def _figures(audits: Sequence[Audit], profiles: Sequence[Equivariance]) -> Iterator[NamedFigure]:
     yield NamedFigure("accuracy-map", accuracy_map(audits), "Accuracy at every position of the image on its canvas.")
     yield NamedFigure("placements-right", correct_placements_histogram(audits),
                       "Fraction of placements with a correct prediction. The last bar is the worst-case accuracy.")

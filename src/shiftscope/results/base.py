@@ -26,12 +26,15 @@ KINDS: dict[str, type["Record"]] = {}
 """Every record class by its `kind`."""
 
 NOTEBOOK = "shiftscope.notebook"
-"""Package that displays records in notebooks. It is in a higher layer, so records import it by name when displayed."""
+"""Package that prints records and displays them in notebooks. It is in a higher layer, so records import it by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Base of all results. Small values are fields; numpy arrays are the fields named in `arrays`."""
+    """Base of all results. Small values are fields; numpy arrays are the fields named in `arrays`.
+
+    `print(record)` shows a summary of at most five lines. In lists and error messages a record is a single line.
+    """
 
     kind: ClassVar[str] = ""
     arrays: ClassVar[tuple[str, ...]] = ()
@@ -40,6 +43,16 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Record.__repr__  # else `dataclass` adds one that contains all arrays
+
+    def __str__(self) -> str:
+        """Return the summary that a notebook shows."""
+        return import_module(f"{NOTEBOOK}.summary").summary(self)
+
+    def __repr__(self) -> str:
+        """Return the main values in one line; in angle brackets, because it is not Python code."""
+        return import_module(f"{NOTEBOOK}.summary").short_summary(self)
 
     @property
     def geometry(self) -> Geometry:

@@ -1,7 +1,7 @@
 """Activation statistics of the units of a model on real images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,15 +13,18 @@ from shiftscope.results.validation import Count, unlike
 
 @dataclass(frozen=True)
 class UnitRow:
-    """Statistics of one layer. Units are neurons of fully connected layers or channels of convolutions."""
+    """Statistics of one layer. Units are neurons of fully connected layers or channels of convolutions.
+
+    The lists of units, which may be long, are not printed.
+    """
 
     layer: str
     after_relu: bool
     """True if the statistics are of the output of the ReLU that follows the layer."""
     units: int
-    dead: tuple[int, ...]
+    dead: tuple[int, ...] = field(repr=False)
     """Units that are never above zero after the ReLU; without a ReLU, units with constant output."""
-    duplicates: tuple[tuple[int, int], ...]
+    duplicates: tuple[tuple[int, int], ...] = field(repr=False)
     """Pairs whose activations have a correlation above 0.99 or below -0.99, over all images and positions."""
     mean: float
     """Mean activation over images, units and positions."""

@@ -15,7 +15,7 @@ from shiftscope import hashing
 from shiftscope.data.base import Dataset
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.devices import tf32
-from shiftscope.distributed import from_first, together, total
+from shiftscope.distributed import from_first, group, together, total
 from shiftscope.errors import Interrupted, TrainingError
 from shiftscope.evaluation.predictions import predict
 from shiftscope.files import plain
@@ -29,7 +29,7 @@ from shiftscope.models.registry import count_parameters
 from shiftscope.modules import Classifier, as_module, preserve_modes, reports_model_errors, set_mode
 from shiftscope.outputs import first_maximum
 from shiftscope.placement import Placement, default_placement
-from shiftscope.progress import Progress, SilentProgress, Task, duration
+from shiftscope.progress import NotebookProgress, Progress, SilentProgress, Task, chosen_progress, duration
 from shiftscope.results import EpochRecord, TrainResult
 from shiftscope.settings import TrainSettings
 from shiftscope.training.augment import random_erase, random_mirror, small_placement
@@ -52,7 +52,7 @@ _STOPPED_ELSEWHERE = 130  # exit code if another process of the group received t
 def train(model: Classifier, data: Dataset, *, placement: Placement | None = None,
           settings: TrainSettings | None = None, name: str | None = None, folder: Path | str | None = None,
           resume: bool = False, normalize: Normalization | None = None,
-          preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, progress: Progress | None = None,
+          preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, progress: Progress | bool | None = True,
           on_epoch: Callable[[EpochRecord], None] | None = None, stop: StopFlag | None = None) -> TrainResult:
     """Train `model` on images at random positions, new ones in each epoch.
 
@@ -75,8 +75,10 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         resume: continue from the state in `folder`, if there is one.
         normalize: (mean, std), for a model that expects normalized pixels.
         preprocess: another function of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
-        progress: receives progress and notes.
-        on_epoch: called with each epoch's record before the state is saved.
+        progress: True: show a bar on a terminal, a line and live curves in a notebook, and nothing elsewhere, for
+            instance in a pipe; False or None: show nothing. Or an object that receives progress and notes, such as
+            `default_progress()`, which also writes lines to a pipe.
+        on_epoch: called with each epoch's record before the state is saved, see `shiftscope.callbacks`.
         stop: checked between steps; SIGINT and SIGTERM set it during the training.
 
     Returns:
@@ -101,7 +103,7 @@ def train(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         prepared = prepare(adapt(model, normalize=normalize, preprocess=preprocess), (data.shape[0], *placement.canvas),
                            settings.seed)
         training = _Training(prepared, data, placement, settings, name, Path(folder) if folder is not None else None,
-                             progress or SilentProgress())
+                             chosen_progress(progress) if group().first else SilentProgress())
         with (stop if stop is not None else StopFlag()).listening() as flag:
             return training.run(resume, on_epoch, flag)
 
@@ -169,15 +171,20 @@ class _Training:
     def _epochs(self, on_epoch: Callable[[EpochRecord], None] | None, stop: StopFlag) -> None:
         done = self.state.epoch * len(self.batches) + self.state.step * self.settings.batch_size
         task = self.progress.task(f"train {self.name}", self.epochs * len(self.batches), done=done)
+        curves = self.progress.curves(self.name, self.epochs) if isinstance(self.progress, NotebookProgress) else None
         try:
             while self.state.epoch < self.epochs:
                 if self._epoch(task, stop):
                     self._finish_epoch(task, on_epoch)
+                    if curves is not None:
+                        curves.update(self.state.history, self.state.seconds)
                 if self.state.epoch < self.epochs and self.parallel.any_process(self.clock.is_up())[0]:
                     self._pause()
                     break
         finally:
             task.close()
+            if curves is not None:
+                curves.close()
 
     def _epoch(self, task: Task, stop: StopFlag) -> bool:
         """Do the remaining steps of the epoch; return True if they were completed before the time was up."""
@@ -225,8 +232,8 @@ class _Training:
         state, settings = self.state, self.settings
         position = state.epoch * self.steps + state.step
         rate = learning_rate(position, self.epochs * self.steps, settings.learning_rate, settings.schedule)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
         part = self.parallel.part(len(indices))
         images, labels = self.batches.read(indices, part.rows)
         images, offsets = self._augmented(images, indices[part.rows]), offsets[part.rows]

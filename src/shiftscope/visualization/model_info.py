@@ -62,7 +62,7 @@ class ModelInfo:
 
 
 def input_shape(model: nn.Module, shape: Sequence[int] | None) -> tuple[int, int, int]:
-    """Return (C, H, W) of a model's input: `shape`, or else the attribute `picture` of the model."""
+    """Return (C, H, W) of a model's input: `shape`, or else the attribute `input_shape` of the model."""
     if shape is None:
         shape = next((vars(module)["input_shape"] for module in model.modules() if "input_shape" in vars(module)), None)
     if shape is None:

@@ -39,7 +39,7 @@ def weight_images(model: nn.Module, layer: str, *, shape: Sequence[int] | None =
     Args:
         model: takes (batch, C, H, W).
         layer: name of a convolution, or of a fully connected layer whose input is a flattened map or the pixels.
-        shape: (C, H, W) of the model's input; by default its attribute `picture`.
+        shape: (C, H, W) of the model's input; by default its attribute `input_shape`.
 
     Returns:
         (N, C, h, w) for N units; C is the number of channels per group of a convolution, or of the map.

@@ -56,7 +56,7 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
             (C, H, W), uint8 or in [0, 1]. By default "zero" for units of the first layer, else that of the preset:
             "black" for gray models.
         settings: of the ascent; open values are taken from a preset for the model's input.
-        shape: (C, H, W) of the model's input; by default its attribute `picture`.
+        shape: (C, H, W) of the model's input; by default its attribute `input_shape`, which models of Shiftscope have.
         class_names: for objectives like "class:Bag".
         normalize: (mean, std) for a model that expects normalized pixels.
         preprocess: replaces `normalize`: any function of pixels.
