@@ -31,6 +31,7 @@ class Stream(IntEnum):
     FOLDER_SPLIT = 14
     GARMENTS = 15
     EPOCH_AUDIT = 16
+    SAMPLED_FIGURES = 17
 
     @property
     def counter(self) -> int:

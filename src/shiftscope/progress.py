@@ -84,6 +84,23 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 
 
+def about(seconds: float) -> str:
+    """Format an estimated time in words, rounded to what an estimate can promise.
+
+    >>> about(1), about(12.3), about(155), about(1500), about(8000)
+    ('a few seconds', 'about 12 s', 'about 2 min 40 s', 'about 25 min', 'about 2 h 13 min')
+    """
+    if seconds < 5:
+        return "a few seconds"
+    if seconds < 60:
+        return f"about {seconds:.0f} s"
+    minutes, rest = divmod(10 * round(seconds / 10), 60)
+    if minutes < 10:
+        return f"about {minutes} min" + (f" {rest} s" if rest else "")
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
+
+
 def describe(values: dict[str, float]) -> str:
     """Format values for a progress line.
 

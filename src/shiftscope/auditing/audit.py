@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, choose_engine, choose_in_group
+from shiftscope.auditing.estimate import announce
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
-from shiftscope.auditing.sweep import Stop, Sweep
+from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
 from shiftscope.data.base import Dataset, Split, Subset
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, group, together
@@ -119,6 +120,8 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         choose, notes = choose_engine if group().size == 1 else choose_in_group, list(checks.doubts)
         choice = choose(inputs, engine, checks.doubts)
         while True:
+            begun += from_first(partial(announce, choice, data.classes, title, progress or SilentProgress(),
+                                        partial(stop_requested, stop)))
             sweep, count = Sweep(choice, data.classes, checks.tolerance), len(choice.inputs.offsets)
             sweep.run(progress or SilentProgress(),
                       f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop)
