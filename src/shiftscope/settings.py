@@ -371,9 +371,11 @@ class SynthesisChecks:
 
     neighbors: int = 9
     """Number of real images with the highest activation to show for each unit, with their placement; 0: none."""
+    neighbor_images: int | None = None
+    """Number of test images among which they are searched, the first ones (default: as many as fit into 20 seconds, at
+    most 500)."""
     placements: int | None = None
-    """Largest number of evenly spaced placements of each image (default: all; 841 placements of the convnet take one to
-    two minutes on two cores)."""
+    """Largest number of evenly spaced placements of each image (default: 64)."""
     judge: Path | None = None
     """Checkpoint of another classifier with the same classes that classifies the images synthesized for classes."""
     judge_code: str | None = None
@@ -383,8 +385,9 @@ class SynthesisChecks:
 
     def __post_init__(self) -> None:
         require(self.neighbors >= 0, "neighbors", self.neighbors, "an integer of at least 0")
-        require(self.placements is None or self.placements >= 1, "placements", self.placements,
-                "an integer of at least 1")
+        for name in ("neighbor_images", "placements"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "an integer of at least 1")
         require(self.seeds == 0 or self.seeds >= 2, "seeds", self.seeds, "0 or at least 2")
 
 

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, choose_engine, choose_in_group
-from shiftscope.auditing.estimate import announce
+from shiftscope.auditing.estimate import announce, audit_time
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
@@ -108,12 +109,9 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     placement, title = placement or default_placement(data.shape), name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
     mode_layers = mode_dependent_layers(prepared) if in_train_mode(prepared) else []
-    images = data.split_images(split, validation)
-    images = images if limit is None or limit >= len(images) else Subset(images, torch.arange(limit))
+    inputs = _inputs(prepared, data, placement, split, validation, limit, seed, memory)
+    inputs, images = inputs if sample is None else inputs.at_sample(sample), inputs.images
     device, _ = device_and_dtype(prepared)
-    inputs = AuditInputs(model=prepared, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
-                         seed=seed, memory=memory)
-    inputs = inputs if sample is None else inputs.at_sample(sample)
     with tf32(allowed=False), seeded([device], seed):
         check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
@@ -137,6 +135,37 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
                                         check["tolerance"], sweep.predictions.classes))
     return _record(sweep, choice, check, data, checks, notes=notes, expected=expected, mode_layers=mode_layers,
                    begun=begun, model=title, split=split, trained=trained)
+
+
+def _inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int, limit: int | None,
+            seed: int, memory: int = MEMORY) -> AuditInputs:
+    images = data.split_images(split, validation)
+    images = images if limit is None or limit >= len(images) else Subset(images, torch.arange(limit))
+    return AuditInputs(model=model, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
+                       seed=seed, memory=memory)
+
+
+@reports_model_errors
+def audit_seconds(model: Classifier, data: Dataset, *, placement: Placement, engine: str = "auto",
+                  split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
+                  seed: int = 0) -> float:
+    """Estimate the time of `audit` in seconds: choose the engine and try it on a few images.
+
+    The audit repeats the choice and the trial, so their time is included. The arguments are those of `audit`.
+
+    Raises:
+        UsageError, ShiftscopeError: see `audit`.
+    """
+    begun = time.perf_counter()
+    _check_arguments(engine, limit, None, None, None)
+    prepared = adapt(model, shape=(data.shape[0], *placement.canvas))
+    inputs = _inputs(prepared, data, placement, split, validation, limit, seed)
+    device, _ = device_and_dtype(prepared)
+    with tf32(allowed=False), seeded([device], seed):
+        check_model(prepared, inputs.images.gather(torch.arange(min(2, len(inputs.images)))).to(device), placement,
+                    data.classes)
+        needed = audit_time(choose_engine(inputs, engine, []), data.classes)
+    return time.perf_counter() - begun + needed.total
 
 
 def _check_arguments(engine: str, limit: int | None, sample: int | None, expected: float | None,

@@ -16,6 +16,7 @@ from shiftscope.modules import Classifier, reports_model_errors
 from shiftscope.placement import Placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Neighbors
+from shiftscope.settings import require_time
 from shiftscope.visualization.activation_statistics import RunningHistogram
 from shiftscope.visualization.objectives import Objective
 from shiftscope.visualization.receptive_field import target_fields
@@ -23,12 +24,13 @@ from shiftscope.visualization.targets import UnitActivations
 
 IMAGES = 500  # default number
 BINS = 64  # of the histograms, of which 32 or more are in use
+TRIAL = 0.1  # a trial that takes this fraction of the time limit is not repeated
 _BATCH = {"cpu": 128, "gpu": 4096}  # canvases; on CPUs the activations of a small convnet fit into the caches
 
 
 @reports_model_errors
 def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Dataset, *, placement: Placement,
-                   k: int = 9, images: int = IMAGES, name: str | None = None,
+                   k: int = 9, images: int = IMAGES, max_time: float | None = None, name: str | None = None,
                    progress: Progress | None = None) -> list[Neighbors]:
     """Find the k real images with the highest activation of each unit, each at its best placement.
 
@@ -42,6 +44,8 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
         placement: of the images on the canvas.
         k: number of images per unit, at most `images`.
         images: number of images to evaluate.
+        max_time: seconds; if a trial on the first images shows that `images` take longer, only as many are evaluated
+            as fit, but at least k. The record states the number.
         name: of the model, in tables and figures.
 
     Raises:
@@ -62,6 +66,7 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
     """
     require(k >= 1, "k", k, "an integer of at least 1")
     require(images >= 1, "images", images, "an integer of at least 1")
+    require_time(max_time)
     if data.shape[1:] != placement.image:
         raise UsageError(f"the images of {data.name} are {data.shape[1]} x {data.shape[2]}, those of the placement "
                          f"{placement.image[0]} x {placement.image[1]}; pass placement= for these images")
@@ -71,6 +76,8 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
     prepared = differentiable(adapt(model, shape=shape))
     units = UnitActivations(prepared, goals, shape, data.class_names)
     device = device_and_dtype(prepared)[0]
+    if max_time is not None:
+        pixels = pixels[:_affordable(units, pixels.to(device), placement, max_time, k)]
     statistics = _evaluate(units, pixels.to(device), placement, progress or SilentProgress())
     seconds = time.perf_counter() - start_time
     records, first = [], 0
@@ -144,6 +151,23 @@ class _Statistics:
                 "top_canvases": canvases.unflatten(0, tuple(chosen.shape)).numpy()}
 
 
+def _affordable(units: UnitActivations, images: torch.Tensor, placement: Placement, seconds: float, least: int) -> int:
+    """Return the number of images that can be evaluated in about that time, from a trial on the first batch."""
+    rows = _rows(images.device, placement)
+    trial, taken, begun = images[:rows], [], time.perf_counter()
+    while not taken or (len(taken) < 2 and taken[0] < TRIAL * seconds):  # the first call allocates
+        start = time.perf_counter()
+        _evaluate(units, trial, placement, SilentProgress())
+        taken.append(time.perf_counter() - start)
+    left = seconds - (time.perf_counter() - begun)
+    return min(len(images), max(least, int(len(trial) * left / taken[-1])))
+
+
+def _rows(device: torch.device, placement: Placement) -> int:
+    """Return the number of images that are evaluated together."""
+    return max(1, _BATCH["cpu" if device.type == "cpu" else "gpu"] // placement.count)
+
+
 def _evaluate(units: UnitActivations, images: torch.Tensor, placement: Placement, progress: Progress) -> _Statistics:
     """Compute the activations of all units for uint8 images (N, C, h, w) at all offsets, by brute force."""
     count = sum(len(target.names) for target in units.targets)
@@ -151,7 +175,7 @@ def _evaluate(units: UnitActivations, images: torch.Tensor, placement: Placement
                              where=np.zeros((len(images), count), np.int64))
     offsets = placement.offsets().to(images.device)
     batch = _BATCH["cpu" if images.device.type == "cpu" else "gpu"]
-    rows = max(1, batch // len(offsets))
+    rows = _rows(images.device, placement)
     task = progress.task("real images for the units", len(images) * len(offsets), "images")
     try:
         with frozen(units.model), torch.no_grad():

@@ -1,9 +1,10 @@
 """Activation maximization: synthesizes images that maximize an objective."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from shiftscope.visualization.targets import Target, resolve_objective
 from shiftscope.visualization.transforms import Blur, Jitter, Noise, Scale, Transform, compose
 
 DITHER = 1e-3  # std of noise on all initial logits, which breaks ties of maxima on a uniform canvas
+TRIAL_STEPS = 3  # of the ascent, for an estimate of its time
 COPY_NOISE = 0.3  # std of noise on the initial logits of several images of one unit, which would else stay equal
 
 
@@ -85,6 +87,42 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
         Olah, Mordvintsev & Schubert, "Feature visualization", Distill, 2017.
     """
     start_time = time.perf_counter()
+    with _prepared(model, goal, start=start, settings=settings, shape=shape, class_names=class_names,
+                   normalize=normalize, preprocess=preprocess, name=name, images=images, placement=placement,
+                   copies=copies, transforms=transforms) as ready:
+        title, goal, plan = ready.title, ready.goal, ready.plan
+        arrays = _synthesize(ready.extractor, plan, f"{title} {goal}", progress or SilentProgress())
+    target = plan.target
+    if not np.isfinite(arrays["images"]).all():
+        raise ShiftscopeError(f"the images of {goal} are not finite: the gradient of {title} holds NaN or infinity; "
+                              "check the model's weights")
+    start = ready.start if isinstance(ready.start, str) else "image"
+    return Synthesis(model=title, objective=str(goal), units=target.names, class_names=list(class_names), start=start,
+                     settings=plan.settings.to_dict() | {"start": start}, device=str(plan.logits.device),
+                     notes=_notes(target, arrays),
+                     seconds=time.perf_counter() - start_time,
+                     judged=np.zeros(0, np.int64) if judge is None else judge_images(judge, arrays["images"]), **arrays)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A model that is ready for the ascent."""
+
+    title: str
+    goal: Objective
+    start: Any
+    extractor: FeatureExtractor
+    plan: "Plan"
+
+
+@contextmanager
+def _prepared(model: Classifier, goal: str | Objective, *, start: Any = None,
+              settings: SynthesisSettings | None = None, shape: Sequence[int] | None = None,
+              class_names: Sequence[str] = (), normalize: Normalization | None = None,
+              preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
+              images: ImageSet | None = None, placement: Placement | None = None, copies: int = 1,
+              transforms: Sequence[Transform] = ()) -> Iterator[_Prepared]:
+    """Freeze a model within the block and resolve the arguments of `visualize`."""
     title, sizes = name or title_of(model), input_shape(as_module(model), shape)
     prepared = differentiable(adapt(model, normalize=normalize, preprocess=preprocess, shape=sizes))
     goal = objective(goal, class_names) if isinstance(goal, str) else goal
@@ -99,15 +137,31 @@ def visualize(model: Classifier, goal: str | Objective = "class:all", *, start: 
         start = chosen.start if start is None else start
         plan = make_plan(target, chosen, info, start=start, images=images, placement=placement,
                          transforms=transforms, device=device, dtype=dtype)
-        arrays = _synthesize(extractor, plan, f"{title} {goal}", progress or SilentProgress())
-    if not np.isfinite(arrays["images"]).all():
-        raise ShiftscopeError(f"the images of {goal} are not finite: the gradient of {title} holds NaN or infinity; "
-                              "check the model's weights")
-    start = start if isinstance(start, str) else "image"
-    return Synthesis(model=title, objective=str(goal), units=target.names, class_names=list(class_names), start=start,
-                     settings=chosen.to_dict() | {"start": start}, device=str(device), notes=_notes(target, arrays),
-                     seconds=time.perf_counter() - start_time,
-                     judged=np.zeros(0, np.int64) if judge is None else judge_images(judge, arrays["images"]), **arrays)
+        yield _Prepared(title=title, goal=goal, start=start, extractor=extractor, plan=plan)
+
+
+@reports_model_errors
+def synthesis_seconds(model: Classifier, goal: str | Objective = "class:all", **arguments: Any) -> float:
+    """Estimate the time of `visualize` in seconds from `TRIAL_STEPS` steps of the first batch of images.
+
+    Images whose activation no longer increases are finished earlier.
+
+    Args:
+        arguments: those of `visualize`, without `judge` and `progress`.
+
+    Raises:
+        UsageError: see `visualize`.
+    """
+    with _prepared(model, goal, **arguments) as ready:
+        plan, task = ready.plan, SilentProgress().task("", 0)
+        rows = torch.arange(min(len(plan.logits), plan.batch_size), device=plan.logits.device)
+        seconds = 0.0
+        for steps in (1, min(plan.settings.steps, TRIAL_STEPS)):  # the first call allocates
+            trial = replace(plan, settings=replace(plan.settings, steps=steps))
+            begun = time.perf_counter()
+            in_chunks(partial(maximize, ready.extractor, trial, task=task), rows, plan.batch_size, plan.target.copies)
+            seconds = (time.perf_counter() - begun) / steps
+        return seconds * plan.settings.steps * len(plan.logits) / len(rows)
 
 
 def judge_images(judge: Classifier, images: np.ndarray, classes: int | None = None) -> np.ndarray:

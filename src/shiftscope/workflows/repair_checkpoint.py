@@ -1,5 +1,7 @@
 """`shiftscope repair`: audit a checkpoint, repair it, fine-tune it, audit it again, and compare the two audits."""
 
+import copy
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from torch import nn
 
 from shiftscope import files
 from shiftscope.auditing import audit, compare
+from shiftscope.auditing.audit import audit_seconds
 from shiftscope.dense import prove_invariance
 from shiftscope.errors import CheckpointError, Interrupted, ShiftscopeError, UsageError, require, unknown
 from shiftscope.models import load_config, save
@@ -17,7 +20,7 @@ from shiftscope.models.forward import placed_pixels
 from shiftscope.models.repair import METHODS, Repaired, repair
 from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
-from shiftscope.progress import Progress
+from shiftscope.progress import Progress, SilentProgress, about
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.reporting.formatting import percent
 from shiftscope.results import Audit, TrainResult
@@ -45,6 +48,12 @@ FINETUNE_FACTOR = 1 / 3
 """A higher rate would first degrade a model that is already accurate."""
 
 AUDIT = "audit"
+
+TRIAL_SECONDS = 2.0
+"""Time of the trial that estimates the fine-tuning."""
+
+VALIDATION_COST = 1 / 3
+"""Time for a validation image as a fraction of that for a training image, which also has a backward pass."""
 
 SAMPLES = 8
 """Test images on which strides and the effect of shifts are measured; their labels are not used."""
@@ -135,7 +144,10 @@ def repair_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: Repa
                    resume=resume, overwrite=overwrite, progress=progress):
         for note in repaired.notes:
             progress.note(note)
-        return _Repair(loaded, inputs, repaired, options, run, progress).finish()
+        work = _Repair(loaded, inputs, repaired, options, run, progress)
+        if not resume and not isinstance(progress, SilentProgress):
+            progress.note(work.time_needed())
+        return work.finish()
 
 
 def _samples(inputs: ModelWithData) -> torch.Tensor:
@@ -182,6 +194,28 @@ class _Repair:
         findings = repair_findings(self.repaired, before, after, self.inputs.placement)
         return RepairResult(before=before, after=after, comparison=comparison, training=training,
                             notes=[*self.repaired.notes, *findings], checkpoint=self.folder)
+
+    def time_needed(self) -> str:
+        """Return a sentence with the estimated time of both audits and of the fine-tuning."""
+        audits = [audit_seconds(model, self.inputs.data, placement=self.inputs.placement,
+                                validation=self.inputs.validation, limit=self.options.images,
+                                engine=self.options.engine) for model in (self.inputs.model, self.repaired)]
+        parts = {"audit": audits[0], "fine-tuning": self._finetuning_seconds(), "audit of the repaired model": audits[1]}
+        shown = ", ".join(f"{name} {about(seconds)}" for name, seconds in parts.items() if seconds)
+        return f"repair: {about(sum(parts.values()))} in total ({shown})"
+
+    def _finetuning_seconds(self) -> float:
+        """Return the time of the fine-tuning, from `TRIAL_SECONDS` of it with a copy of the model; 0 without any."""
+        if not self.options.finetune:
+            return 0.0
+        settings = finetune_settings(self.loaded, self.options)
+        begun = time.perf_counter()
+        trial = train(copy.deepcopy(self.repaired), self.inputs.data, placement=self.inputs.placement, name=self.name,
+                      settings=replace(settings, max_time=TRIAL_SECONDS))
+        if trial.epochs == settings.epochs:  # the trial was all of it
+            return time.perf_counter() - begun
+        seen = trial.train_images + VALIDATION_COST * trial.validation_images
+        return settings.resolve(self.name).epochs * seen / trial.images_per_second
 
     def _audit(self, inputs: ModelWithData) -> Audit:
         folder, stop = self.run.result(inputs.name, AUDIT), StopFlag()

@@ -31,6 +31,10 @@ class MeasuredSynthesis:
     def save(self, folder: Path) -> None:
         """Write the synthesis into `folder` and the other records into subfolders."""
         self.synthesis.save(folder)
+        self.save_checks(folder)
+
+    def save_checks(self, folder: Path) -> None:
+        """Write quality and neighbors into subfolders of the synthesis's folder."""
         if self.quality is not None:
             self.quality.save(folder / "quality")
         if self.neighbors is not None:
@@ -47,6 +51,8 @@ class NeighborSearch:
     """Real images per unit."""
     images: int = IMAGES
     """Number of images searched."""
+    max_time: float | None = None
+    """Seconds; fewer images are searched if they take longer, see `find_neighbors`."""
 
 
 def measure_syntheses(model: nn.Module, syntheses: Sequence[Synthesis], search: NeighborSearch | None = None, *,
@@ -58,8 +64,8 @@ def measure_syntheses(model: nn.Module, syntheses: Sequence[Synthesis], search: 
     neighbors: Sequence[Neighbors | None] = [None] * len(syntheses)
     if search is not None and syntheses:
         neighbors = find_neighbors(model, [one.objective for one in syntheses], search.data, k=search.k,
-                                   placement=search.placement, images=search.images, name=syntheses[0].model,
-                                   progress=progress)
+                                   placement=search.placement, images=search.images, max_time=search.max_time,
+                                   name=syntheses[0].model, progress=progress)
     return [MeasuredSynthesis(synthesis=synthesis, neighbors=near,
                               quality=measure_quality(model, synthesis, neighbors=near, **options))
             for synthesis, near in zip(syntheses, neighbors, strict=True)]

@@ -12,22 +12,26 @@ from torch import nn
 from shiftscope import files
 from shiftscope.data import read_image_file
 from shiftscope.errors import DataError, UsageError
-from shiftscope.progress import Progress
+from shiftscope.progress import Progress, about
 from shiftscope.reporting import class_gallery, neighbors_figure, neuron_gallery, quality_figure, save_figure
-from shiftscope.results import SCHEMA_VERSION
+from shiftscope.results import SCHEMA_VERSION, Synthesis
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files, record_files
 from shiftscope.settings import SynthesisChecks, SynthesisSettings
 from shiftscope.visualization import default_objectives, parameter_rows, visualize
 from shiftscope.visualization.initial_images import STARTS
-from shiftscope.visualization.neighbors import coarser
+from shiftscope.visualization.neighbors import IMAGES, coarser
+from shiftscope.visualization.synthesis import synthesis_seconds
 from shiftscope.workflows.jobs import write_parameters
 from shiftscope.workflows.load_inputs import LoadedCheckpoint, ModelWithData, add_data, open_checkpoint
 from shiftscope.workflows.report.figures import class_neurons_figure, training_credit
 from shiftscope.workflows.report.gather import PARAMETERS_FILE
-from shiftscope.workflows.syntheses import MeasuredSynthesis, NeighborSearch, measure_syntheses
+from shiftscope.workflows.syntheses import RUN_PLACEMENTS, MeasuredSynthesis, NeighborSearch, measure_syntheses
 
 QUALITY_FILE = "quality.json"
+
+SEARCH_SECONDS = 20.0
+"""Time for the search among real images, unless their number is given."""
 
 MAX_ROWS = 20
 """Units in a figure of real images; more do not fit on a page."""
@@ -54,10 +58,8 @@ def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, ou
     loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     goals = list(objectives) or default_objectives(loaded.model, (loaded.channels, *loaded.placement.canvas))
     with new_files(out, _file_names(goals), overwrite=overwrite, summaries=(QUALITY_FILE, PARAMETERS_FILE)):
-        syntheses = _synthesize(loaded, goals, start, settings, checks or SynthesisChecks(), overrides or {}, device,
-                                progress)
-        _save_all(loaded, goals, syntheses, out)
-    return syntheses
+        return _visualize(loaded, goals, start, settings, checks or SynthesisChecks(), overrides or {}, device, out,
+                          progress)
 
 
 def _file_names(goals: Sequence[str]) -> list[str]:
@@ -67,23 +69,57 @@ def _file_names(goals: Sequence[str]) -> list[str]:
     return [*figure_files(*figures), *record_files(*records)]
 
 
-def _synthesize(loaded: LoadedCheckpoint, goals: Sequence[str], start: str | None, settings: SynthesisSettings,
-                checks: SynthesisChecks, overrides: dict[str, Any], device: str,
-                progress: Progress) -> list[MeasuredSynthesis]:
+def _visualize(loaded: LoadedCheckpoint, goals: Sequence[str], start: str | None, settings: SynthesisSettings,
+               checks: SynthesisChecks, overrides: dict[str, Any], device: str, out: Path,
+               progress: Progress) -> list[MeasuredSynthesis]:
+    """Synthesize and write the images, then search real ones and write the comparison."""
     begin: Any = start if start is None or start in STARTS else read_start(Path(start), loaded)
     judge = None if checks.judge is None else open_judge(checks.judge, loaded, device, checks.judge_code)
     needs_images = checks.neighbors or start == "mean" or settings.parametrization == "maco"
     real = real_images(loaded, overrides, progress) if needs_images else None
     common: dict[str, Any] = {"images": None if real is None else real.data.train, "placement": loaded.placement}
-    syntheses = [visualize(loaded.model, goal, start=begin, settings=settings, progress=progress,
-                           shape=(loaded.channels, *loaded.placement.canvas), class_names=loaded.class_names,
-                           name=loaded.config.name, **common) for goal in goals]
-    search = None
-    if real is not None and checks.neighbors:
-        searched = real.placement if checks.placements is None else coarser(real.placement, checks.placements)
-        search = NeighborSearch(data=real.data, placement=searched, k=checks.neighbors)
-    return measure_syntheses(loaded.model, syntheses, search, progress=progress, judge=judge and judge.model,
-                             judge_name=judge and judge.config.name, seeds=checks.seeds, **common)
+    options = common | {"start": begin, "settings": settings, "shape": (loaded.channels, *loaded.placement.canvas),
+                        "class_names": loaded.class_names, "name": loaded.config.name}
+    search = None if real is None or not checks.neighbors else neighbor_search(real, checks)
+    progress.note(time_needed(loaded.model, goals, options, seeds=checks.seeds, search=search))
+    syntheses = []
+    for goal in goals:
+        syntheses.append(visualize(loaded.model, goal, progress=progress, **options))
+        _save_images(loaded, syntheses[-1], out, slug(goal))
+    measured = measure_syntheses(loaded.model, syntheses, search, progress=progress, judge=judge and judge.model,
+                                 judge_name=judge and judge.config.name, seeds=checks.seeds, **common)
+    if search is not None and measured and measured[0].neighbors is not None:
+        near = measured[0].neighbors
+        progress.note(f"real images: the first {near.images:,} of {len(search.data.test):,} test images at "
+                      f"{near.placements:,} of {near.possible:,} placements each; --neighbor-images and --placements "
+                      "choose more")
+    _save_checks(loaded, goals, measured, out)
+    return measured
+
+
+def neighbor_search(real: ModelWithData, checks: SynthesisChecks) -> NeighborSearch:
+    """Return the search for real images: of the number that the user chose, or as many as `SEARCH_SECONDS` allow."""
+    return NeighborSearch(
+        data=real.data, placement=coarser(real.placement, checks.placements or RUN_PLACEMENTS), k=checks.neighbors,
+        images=checks.neighbor_images or IMAGES, max_time=None if checks.neighbor_images else SEARCH_SECONDS)
+
+
+def time_needed(model: nn.Module, goals: Sequence[str], options: dict[str, Any], *, seeds: int,
+                search: NeighborSearch | None) -> str:
+    """Return a sentence with the estimated time for the images of all objectives and for the real ones.
+
+    Args:
+        options: arguments of `visualize`.
+        seeds: number of additional syntheses of each objective.
+        search: the search for real images, if there is one.
+    """
+    images = (1 + seeds) * sum(synthesis_seconds(model, goal, **options) for goal in goals)
+    sentence = f"synthesis of {len(goals)} objective{'s' * (len(goals) != 1)}: at most {about(images)}"
+    if search is None:
+        return sentence
+    if search.max_time is None:
+        return f"{sentence}; then a search among {min(search.images, len(search.data.test)):,} test images"
+    return f"{sentence}; then a search among the test images of at most {about(search.max_time)}"
 
 
 def real_images(loaded: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress) -> ModelWithData | None:
@@ -119,29 +155,34 @@ def open_judge(path: Path, loaded: LoadedCheckpoint, device: str, code: str | No
     return judge
 
 
-def _save_all(loaded: LoadedCheckpoint, goals: Sequence[str], syntheses: Sequence[MeasuredSynthesis],
-              out: Path) -> None:
-    credit, name = training_credit(loaded.config.provenance.dataset or "unknown images"), loaded.config.name
-    for goal, measured in zip(goals, syntheses, strict=True):
-        measured.save(out / slug(goal))
-        _draw(measured, loaded.model, credit, out, slug(goal))
-    files.write_json(out / QUALITY_FILE, {
-        "schema_version": SCHEMA_VERSION, "model": name,
-        "objectives": [measured.quality.summary() for measured in syntheses if measured.quality is not None]})
-    write_parameters(out / PARAMETERS_FILE, name, parameter_rows(loaded.model))
+def _credit(loaded: LoadedCheckpoint) -> str:
+    return training_credit(loaded.config.provenance.dataset or "unknown images")
 
 
-def _draw(measured: MeasuredSynthesis, model: nn.Module, credit: str, out: Path, name: str) -> None:
-    synthesis = measured.synthesis
+def _save_images(loaded: LoadedCheckpoint, synthesis: Synthesis, out: Path, name: str) -> None:
+    """Write a synthesis and its figures."""
+    synthesis.save(out / name)
     gallery = class_gallery if synthesis.units[0].startswith("class:") else neuron_gallery
-    save_figure(gallery(synthesis, credit=credit), out, name)
-    if measured.quality is not None:
-        save_figure(quality_figure(measured.quality, credit=credit), out, f"quality-{name}")
-    if measured.neighbors is not None:
-        save_figure(neighbors_figure(synthesis, measured.neighbors, limit=MAX_ROWS), out, f"neighbors-{name}")
-    neurons = class_neurons_figure(model, synthesis, credit=credit)
+    save_figure(gallery(synthesis, credit=_credit(loaded)), out, name)
+    neurons = class_neurons_figure(loaded.model, synthesis, credit=_credit(loaded))
     if neurons is not None:
         save_figure(neurons, out, f"class-neurons-{name}")
+
+
+def _save_checks(loaded: LoadedCheckpoint, goals: Sequence[str], syntheses: Sequence[MeasuredSynthesis],
+                 out: Path) -> None:
+    """Write the comparison with real images, the quality measures and the table of parameters."""
+    for goal, measured in zip(goals, syntheses, strict=True):
+        measured.save_checks(out / slug(goal))
+        if measured.quality is not None:
+            save_figure(quality_figure(measured.quality, credit=_credit(loaded)), out, f"quality-{slug(goal)}")
+        if measured.neighbors is not None:
+            figure = neighbors_figure(measured.synthesis, measured.neighbors, limit=MAX_ROWS)
+            save_figure(figure, out, f"neighbors-{slug(goal)}")
+    files.write_json(out / QUALITY_FILE, {
+        "schema_version": SCHEMA_VERSION, "model": loaded.config.name,
+        "objectives": [measured.quality.summary() for measured in syntheses if measured.quality is not None]})
+    write_parameters(out / PARAMETERS_FILE, loaded.config.name, parameter_rows(loaded.model))
 
 
 def read_start(path: Path, loaded: LoadedCheckpoint) -> torch.Tensor:
