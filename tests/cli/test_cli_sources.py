@@ -39,6 +39,35 @@ def test_a_table_applies_to_its_own_command_only(workflows):
     assert training.epochs is None
 
 
+def test_shared_settings_apply_to_every_command_that_has_them(workflows):
+    Path("shiftscope.toml").write_text(
+        "[shared]\nepochs = 4\nlimit = 40\ndata_dir = 'here'\nmicro-batch = 8\n[train]\nepochs = 5\n")
+    data, run = settings(workflows)
+    assert (run.epochs, data.limit, data.data_dir) == (4, 40, Path("here"))
+    assert main(["train", "two-full", "--limit", "30"]) == 0
+    (_, (_, data, training), _), = workflows.calls
+    assert (training.epochs, training.micro_batch, data.limit, data.data_dir) == (5, 8, 30, Path("here"))
+    assert main(["doctor"]) == 0
+
+
+def test_precedence_of_shared_settings(workflows, monkeypatch):
+    Path("shiftscope.toml").write_text("[shared]\nepochs = 1\nlimit = 1\nseed = 1\nseeds = 1\n"
+                                       "[run]\nepochs = 2\nlimit = 2\nseed = 2\n")
+    monkeypatch.setenv("SHIFTSCOPE_LIMIT", "3")
+    data, run = settings(workflows, "--seed", "4")
+    assert (run.seeds, run.epochs, data.limit, run.seed) == (1, 2, 3, 4)
+
+
+def test_shared_settings_of_subcommands(monkeypatch):
+    import shiftscope.data
+
+    asked = []
+    monkeypatch.setattr(shiftscope.data, "fetch_dataset", lambda name, folder, progress: asked.append(folder) or [])
+    Path("shiftscope.toml").write_text("[shared]\ndata_dir = 'here'\ndata = 'garments'\n")
+    assert main(["data", "fetch", "fashion-mnist"]) == 0
+    assert asked == [Path("here")]
+
+
 @pytest.mark.parametrize("text", ['canvas = [48, 64]', 'canvas = "48x64"', 'canvas=["48", "64"]'])
 def test_canvas_in_the_file(workflows, text):
     Path("shiftscope.toml").write_text(f"[run]\n{text}\n")
@@ -91,6 +120,19 @@ def test_data_dir_with_dash_or_underscore(workflows, monkeypatch):
     ("[data]\ndata_dir = 'x'\n", "unknown table or key 'data.data_dir'"),
     ("[run]\nepochs = 'many'\n", "unable to convert \"many\" into int"),
     ("[run\n", "shiftscope.toml: Expected ']'"),
+    ("[shard]\nepochs = 3\n", "unknown table or key 'shard': did you mean 'shared'?"),
+    ("[shared]\nepocs = 3\n", "has the unknown key 'epocs' in [shared], no command has such an option: did you mean "
+                              "'epochs'?"),
+    ("[shared]\nzzzz = 3\n", "no command has such an option: `shiftscope COMMAND --help` shows them"),
+    ("[shared]\nepochs = 'many'\n", "[epochs] from [shared] of shiftscope.toml: unable to convert \"many\" into int"),
+    ("[shared]\nseed = [1, 2]\n", "[seed] from [shared] of shiftscope.toml: unable to convert"),
+    ("[shared]\ncanvas = 'wide'\n", "as in 56 or 48x64, got 'wide'"),
+    ("[shared.run]\nepochs = 3\n", "run in [shared] of shiftscope.toml must be a value, got a table"),
+    ("shared = 3\n", "shared in shiftscope.toml must be a table [shared], got 3"),
+    ("[shared]\nout = 'x'\n", "out in [shared] of shiftscope.toml chooses what is written or replaced"),
+    ("[shared]\nonnx = 'x.onnx'\n", "onnx in [shared] of shiftscope.toml chooses what is written or replaced"),
+    ("[shared]\nno-overwrite = false\n", "overwrite in [shared] of shiftscope.toml chooses"),
+    ("[shared]\ndata = 'a:b'\n", "data in [shared] of shiftscope.toml names code, 'a:b'"),
 ])
 def test_an_invalid_file(workflows, capsys, text, message):
     Path("shiftscope.toml").write_text(text)

@@ -64,9 +64,10 @@ EPILOGUE = """\
 Help on one command: shiftscope run --help
 
 Options can also be set in the file shiftscope.toml of the current folder, with one table per command ([run], \
-[train], [data.info]), or in an environment variable (--data-dir: SHIFTSCOPE_DATA_DIR). The command line takes \
-precedence over the variable, the variable over the file. Names of code are accepted on the command line only, and \
-the file cannot set what is written or replaced (--out, --overwrite, --resume)."""
+[train], [data.info]) and the table [shared] for all commands that have the option, or in an environment variable \
+(--data-dir: SHIFTSCOPE_DATA_DIR). The command line takes precedence over the variable, the variable over the file. \
+Names of code are accepted on the command line only, and the file cannot set what is written or replaced (--out, \
+--overwrite, --resume)."""
 
 
 def _version() -> str:
@@ -86,7 +87,8 @@ def build_app() -> App:
         version=_version, help_format="plaintext", help_epilogue=EPILOGUE, suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative_iterable=(), show_default=show_default), console=console(),
     )
-    app.config = (Variables(lambda: set(_option_names(app))), TomlFile("shiftscope.toml", [c.words for c in COMMANDS]))
+    app.config = (Variables(lambda: set(_option_names(app))),
+                  TomlFile("shiftscope.toml", [c.words for c in COMMANDS], lambda: _option_names(app)))
     for order, command in enumerate(COMMANDS):
         parent = app
         *groups, name = command.words
@@ -106,7 +108,7 @@ def _option_names(app: App) -> Iterator[str]:
         for word in command.words:
             parsed = parsed[word]
         for argument in parsed.assemble_argument_collection(parse_docstring=False):
-            yield from (name for name in argument.names if name.startswith("--"))
+            yield from (name for name in argument.names if argument.parse and name.startswith("--"))
 
 
 def _check_renamed(arguments: Sequence[str]) -> None:

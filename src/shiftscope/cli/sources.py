@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Token
-from cyclopts.config import Env, Toml
+from cyclopts.config import Dict, Env, Toml
 
 from shiftscope.errors import UsageError, did_you_mean, nearest
 from shiftscope.files import read_regular, reason
@@ -77,30 +77,71 @@ class Variables:
                                  f"imported by a name on the command line: {_on_the_command_line(argument)}")
 
 
+SHARED = "shared"
+"""Table of the settings file whose keys apply to all commands that have the option."""
+
+
 class TomlFile:
-    """A TOML file with one table per command; an unknown table or key, or one not allowed in a file, is an error.
+    """A TOML file with one table per command, and [shared] for all of them.
+
+    A key in the table of a command overrides [shared]. An unknown table or key, or one not allowed in a file, is an
+    error.
 
     Args:
         path: the file, relative to the current folder; it may be missing.
         commands: the words of every command, such as `("data", "info")`.
+        options: returns the options of all commands; called only for a key of [shared] that is not of this command.
     """
 
-    def __init__(self, path: str, commands: Iterable[tuple[str, ...]]):
+    def __init__(self, path: str, commands: Iterable[tuple[str, ...]], options: Callable[[], Iterable[str]]):
         self.toml = _ReadableToml(path)
-        self.commands = list(commands)
+        self.commands, self.options = list(commands), options
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         """Set missing values in `arguments`; cyclopts calls this method."""
-        self._check(self.toml.config, ())
+        tables = dict(self.toml.config)
+        shared = tables.pop(SHARED, {})
+        self._check(tables, ())
         self.toml(app, commands, arguments)
-        for argument, token in _tokens(arguments, self.toml.source):
-            key = f"{argument.name.removeprefix('--')} in [{'.'.join(commands)}] of {self.toml.path}"
+        self._check_allowed(arguments, self.toml.source, ".".join(commands))
+        table = Dict(_nested(commands, self._of_command(shared, arguments)),
+                     source=f"[{SHARED}] of {self.toml.path}")
+        table(app, commands, arguments)
+        self._check_allowed(arguments, table.source, SHARED)
+
+    def _of_command(self, shared: Any, arguments: ArgumentCollection) -> dict[str, Any]:
+        """Return the keys of [shared] that are options of this command; a key that no command has is an error."""
+        if not isinstance(shared, dict):
+            raise UsageError(f"{SHARED} in {self.toml.path} must be a table [{SHARED}], got {shared!r}")
+        own = {name for argument in arguments for name in argument.names}
+        others = {_option(key) for key in shared} - own
+        known = {name.removeprefix("--") for name in self.options()} if others else set()
+        for key, value in shared.items():
+            option = _option(key)
+            if isinstance(value, dict):
+                raise UsageError(f"{key} in [{SHARED}] of {self.toml.path} must be a value, got a table; the table of "
+                                 "a command is named after it, as in [run]")
+            if option not in own and option.removeprefix("--") not in known:
+                hint = did_you_mean(option.removeprefix("--"), known)
+                raise UsageError(f"{self.toml.path} has the unknown key {key!r} in [{SHARED}], no command has such an "
+                                 f"option: {hint}`shiftscope COMMAND --help` shows them")
+            if option.replace("--no-", "--") in WRITING:
+                raise UsageError(self._writes(key, SHARED, option))
+        return {key: value for key, value in shared.items() if _option(key) in own}
+
+    def _check_allowed(self, arguments: ArgumentCollection, source: str, table: str) -> None:
+        """Raise a `UsageError` for values from a table that name code or choose what is written."""
+        for argument, token in _tokens(arguments, source):
+            key = argument.name.removeprefix("--")
             if _names_code(argument, token):
-                raise UsageError(f"{key} names code, {_short(token.value)}, and code is only imported by a name on the "
-                                 f"command line: {_on_the_command_line(argument)}")
+                raise UsageError(f"{key} in [{table}] of {self.toml.path} names code, {_short(token.value)}, and code "
+                                 f"is only imported by a name on the command line: {_on_the_command_line(argument)}")
             if argument.name in WRITING:
-                raise UsageError(f"{key} chooses what is written or replaced, and a settings file must not: remove the "
-                                 f"key and use {argument.name} on the command line")
+                raise UsageError(self._writes(key, table, argument.name))
+
+    def _writes(self, key: str, table: str, option: str) -> str:
+        return (f"{key} in [{table}] of {self.toml.path} chooses what is written or replaced, and a settings file must "
+                f"not: remove the key and use {option} on the command line")
 
     def _check(self, table: dict[str, Any], above: tuple[str, ...]) -> None:
         words = {command[len(above)] for command in self.commands if command[:len(above)] == above}
@@ -108,13 +149,34 @@ class TomlFile:
             keys = (*above, key)
             if key not in words:
                 name = ".".join(keys)
-                raise UsageError(f"{self.toml.path} has the unknown table or key {name!r}: {nearest(key, words)}; "
-                                 "every key belongs in the table of its command, as in [run]")
+                known = words if above else words | {SHARED}
+                raise UsageError(f"{self.toml.path} has the unknown table or key {name!r}: {nearest(key, known)}; "
+                                 f"every key belongs in the table of its command, as in [run], or in [{SHARED}]")
             if not isinstance(value, dict):
                 raise UsageError(f"{'.'.join(keys)} in {self.toml.path} must be a table [{'.'.join(keys)}], "
                                  f"got {value!r}")
             if keys not in self.commands:
                 self._check(value, keys)
+
+
+def _option(key: str) -> str:
+    """Return the option of a key.
+
+    >>> _option("data_dir")
+    '--data-dir'
+    """
+    return "--" + key.replace("_", "-")
+
+
+def _nested(commands: tuple[str, ...], values: dict[str, Any]) -> dict[str, Any]:
+    """Return values below the words of a command.
+
+    >>> _nested(("data", "info"), {"data-dir": "x"})
+    {'data': {'info': {'data-dir': 'x'}}}
+    """
+    for word in reversed(commands):
+        values = {word: values}
+    return values
 
 
 def _tokens(arguments: ArgumentCollection, source: str) -> list[tuple[Argument, Token]]:

@@ -1,7 +1,7 @@
 """`shiftscope compare`: do the models of two runs differ by more than chance, and on which images?"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from shiftscope.results import SCHEMA_VERSION, Audit, Evaluation
 from shiftscope.runs import slug
 from shiftscope.runs.outputs import figure_files, new_files
 from shiftscope.runs.records import find_records
+from shiftscope.workflows.common_images import common_images
 from shiftscope.workflows.load_inputs import stored_placement
 
 SAME = ("dataset", "split", "images", "class_names", "placement")
@@ -53,7 +54,7 @@ Candidates = dict[tuple[str, int], Candidate]
 
 def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: Path | None = None,
                  overwrite: bool = False, progress: Progress) -> dict[str, Any]:
-    """Compare models of two runs, or of one, image by image.
+    """Compare models of two runs, or of one, on the images that both have.
 
     Args:
         first, second: folders that `shiftscope run`, `evaluate --out`, `audit --out` or `repair --out` wrote.
@@ -71,8 +72,8 @@ def compare_runs(first: Path, second: Path, *, models: Sequence[str] = (), out: 
         UsageError: if no models can be paired, images or placements differ, or a file in `out` exists.
         OutputError: if `out` cannot be written.
     """
-    pairs = paired(first, second, models)
     notes: list[str] = []
+    pairs = [on_common_images(*pair, notes) for pair in paired(first, second, models)]
     with new_files(out, [FILE, *figure_files(*(_figure_name(*pair) for pair in pairs))], overwrite=overwrite):
         compared = [_compare(*pair, notes) for pair in pairs]
         document = {"schema_version": SCHEMA_VERSION, "runs": [str(first), str(second)], "pairs": compared,
@@ -120,6 +121,26 @@ def paired(first: Path, second: Path, models: Sequence[str]) -> list[tuple[Candi
         raise UsageError(f"{first} has {_names(a.values())}, {second} has {_names(b.values())}, no model in both with "
                          "the same seed: choose one of each with --models")
     return common
+
+
+def on_common_images(a: Candidate, b: Candidate, notes: list[str]) -> tuple[Candidate, Candidate]:
+    """Return two models with their results restricted to the images that both have; a note gives the number."""
+    a, b = replace(a, evaluations=dict(a.evaluations)), replace(b, evaluations=dict(b.evaluations))
+    for split in a.evaluations.keys() & b.evaluations.keys():
+        one, other = a.evaluations[split], b.evaluations[split]
+        a.evaluations[split], b.evaluations[split] = common_images(one, other)
+        _note_common(f"{split} images", one, other, notes)
+    if a.audit is not None and b.audit is not None:
+        one, other = a.audit, b.audit
+        a.audit, b.audit = common_images(one, other)
+        _note_common(f"audited {one.split} images", one, other, notes)
+    return a, b
+
+
+def _note_common(what: str, a: Evaluation | Audit, b: Evaluation | Audit, notes: list[str]) -> None:
+    if a.images != b.images and (a.dataset, a.split) == (b.dataset, b.split):
+        notes.append(f"{a.model} and {b.model} are compared on the first {min(a.images, b.images):,} {what}, which both "
+                     f"have, of {a.images:,} and {b.images:,}")
 
 
 def _names(models: Iterable[Candidate]) -> str:
@@ -191,7 +212,8 @@ def common_evaluations(a: Candidate, b: Candidate) -> tuple[Evaluation, Evaluati
             raise UsageError(f"the evaluations of {a.name} and {b.name} differ in {name}: {getattr(one, name)!r} and "
                              f"{getattr(other, name)!r}; evaluate both on the same images")
     if not np.array_equal(one.labels, other.labels):
-        raise UsageError(f"{both} are of different images: their labels differ")
+        raise UsageError(f"{both} are of different images: their labels differ; evaluate both on the same "
+                         "images")
     if not np.array_equal(one.offsets, other.offsets):
         raise UsageError(f"{both} have different random placements (seeds {one.seed} and {other.seed}): evaluate both "
                          "with the same --seed")

@@ -200,7 +200,8 @@ class _Repair:
         audits = [audit_seconds(model, self.inputs.data, placement=self.inputs.placement,
                                 validation=self.inputs.validation, limit=self.options.images,
                                 engine=self.options.engine) for model in (self.inputs.model, self.repaired)]
-        parts = {"audit": audits[0], "fine-tuning": self._finetuning_seconds(), "audit of the repaired model": audits[1]}
+        parts = {"audit": audits[0], "fine-tuning": self._finetuning_seconds(),
+                 "audit of the repaired model": audits[1]}
         shown = ", ".join(f"{name} {about(seconds)}" for name, seconds in parts.items() if seconds)
         return f"repair: {about(sum(parts.values()))} in total ({shown})"
 
