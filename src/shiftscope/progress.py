@@ -73,6 +73,15 @@ class SilentProgress:
         pass
 
 
+def is_silent(progress: Progress) -> bool:
+    """Return True if a progress, or the one that it passes everything on to (`shown`), shows nothing.
+
+    >>> is_silent(SilentProgress()), is_silent(LineProgress())
+    (True, False)
+    """
+    return isinstance(getattr(progress, "shown", progress), SilentProgress)
+
+
 def duration(seconds: float) -> str:
     """Format seconds as [h:]mm:ss.
 

@@ -187,6 +187,9 @@ def test_interrupted_by_ctrl_c(made, place, monkeypatch):
         def task(self, *arguments, **options):
             return self
 
+        def note(self, message):
+            pass
+
         def advance(self, count, **values):
             raise KeyboardInterrupt
 

@@ -94,8 +94,8 @@ def test_a_slow_engine_is_used_only_on_request(dense, monkeypatch, made, place):
     monkeypatch.setattr(engines, "check_engine", lambda engine, check: (check_passed(), 0.001))
     found = audit(made.SmallNet(), made.noise(), placement=place)
     assert found.engine == "brute"
-    assert found.reason == f"brute force, because one pass for all {found.placements} placements of an image is slower " \
-        "for this model"
+    assert found.reason == (f"brute force, because one pass for all {found.placements} placements of an image is "
+                            "slower for this model")
     assert audit(made.SmallNet(), made.noise(), placement=place, engine="dense").engine == "dense"
 
 

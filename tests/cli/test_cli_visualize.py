@@ -46,18 +46,19 @@ def test_objectives_and_settings_are_passed_on(calls, capsys):
 
 
 def test_comparison_settings_are_passed_on(calls):
-    assert main(["visualize", "ckpt", "--neighbors", "3", "--placements", "49", "--judge", "other", "--seeds", "3",
+    assert main(["visualize", "ckpt", "--neighbors", "3", "--neighbor-images", "80", "--placements", "49", "--judge", "other", "--seeds", "3",
                  "--data", "garments", "--data-dir", "here"]) == 0
     (_, keywords), = calls
     checks = keywords["checks"]
+    assert checks.neighbor_images == 80
     assert (checks.neighbors, checks.placements, checks.judge, checks.seeds) == (3, 49, Path("other"), 3)
     assert keywords["overrides"] == {"data": "garments", "data_dir": Path("here")}
 
 
-@pytest.mark.parametrize("option, value", [("--neighbors", "-1"), ("--placements", "0"), ("--seeds", "1")])
+@pytest.mark.parametrize("option, value", [("--neighbors", "-1"), ("--neighbor-images", "0"), ("--placements", "0"), ("--seeds", "1")])
 def test_invalid_comparison_settings(calls, capsys, option, value):
     assert main(["visualize", "ckpt", option, value]) == 2
-    assert option.removeprefix("--") in capsys.readouterr().err and not calls
+    assert option.removeprefix("--").replace("-", "_") in capsys.readouterr().err and not calls
 
 
 def test_defaults(calls):

@@ -9,12 +9,21 @@ from shiftscope.server.run_files import RunFiles
 links = pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are for some users only on Windows")
 
 
-def test_only_runs_can_be_watched(tmp_path, run):
-    with pytest.raises(CheckpointError, match="there is no run at .*my rum: did you mean 'my run'"):
-        RunFiles(tmp_path / "my rum")
+def test_a_run_may_begin_later(tmp_path, run):
+    found = RunFiles(tmp_path / "my rum")
+    assert not found.begun and found.traces() == () and found.figures() == {}
+    assert found.waiting_note() == (f"there is no run at {tmp_path / 'my rum'} yet, so the page waits for it to begin; "
+                                    "did you mean 'my run'? Ctrl-C ends the wait")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".lock").touch()
+    assert not RunFiles(tmp_path / "empty").begun
+    assert RunFiles(run.path).begun and RunFiles(run.path).waiting_note() is None
+
+
+def test_folders_in_which_no_run_can_begin(tmp_path, run):
     with pytest.raises(CheckpointError, match="env.json is a file, not a run: pass the folder"):
         RunFiles(run.path / "env.json")
-    with pytest.raises(CheckpointError, match="is not a run because it has no env.json: pass the folder"):
+    with pytest.raises(CheckpointError, match=r"is not a run because it has no env.json, and it contains other files"):
         RunFiles(tmp_path)
 
 

@@ -5,7 +5,9 @@ import time
 
 import pytest
 
+from shiftscope.progress import SilentProgress
 from shiftscope.runs import Job
+from shiftscope.runs.current_task import RecordedProgress
 from shiftscope.server.run_files import RunFiles
 from shiftscope.server.run_state import Watcher, run_state
 
@@ -47,6 +49,57 @@ def test_a_run_from_start_to_end(run):
     state = state_of(run, after=1e6)  # finished runs are never silent
     assert (state["phase"], state["message"], statuses(state)) == ("done", "Done: 3 training jobs.", ["done"] * 3)
     assert state["report"] and [figure["name"] for figure in state["figures"]] == ["samples.png"]
+
+
+def test_a_run_that_begins_later(fake_run, tmp_path):
+    files = RunFiles(tmp_path / "later")
+    watcher = Watcher(files)
+    waiting = json.loads(watcher.snapshot().text)
+    assert (waiting["phase"], waiting["trainings"], waiting["changed"]) == ("waiting", [], 0)
+    assert waiting["message"].startswith("No run has begun in this folder yet.")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "later").symlink_to(tmp_path / "elsewhere")
+    fake_run(tmp_path / "later").begin()
+    assert json.loads(watcher.snapshot().text)["phase"] == "training"
+    shutil.rmtree(tmp_path / "elsewhere")
+    assert json.loads(watcher.snapshot().text)["phase"] == "missing"  # not "waiting": it had begun
+
+
+def test_the_current_task(run):
+    shown = RecordedProgress(SilentProgress(), run.path)
+    task = shown.task("audit convnet (test), brute, 841 placements", 200)
+    assert (work := state_of(run)["work"]) is not None and (work["done"], work["total"]) == (0, 200)
+    task.pace.begun -= 10
+    task.next_write = 0
+    task.advance(50, accuracy=0.5)
+    work = state_of(run)["work"]
+    assert (work["task"], work["unit"], work["done"]) == ("audit convnet (test), brute, 841 placements", "images", 50)
+    assert work["rate"] == pytest.approx(5, rel=0.1) and work["seconds_left"] == pytest.approx(30, rel=0.1)
+    task.advance(50)  # too soon to be written again
+    assert state_of(run)["work"]["done"] == 50
+    assert state_of(run, after=1e6)["work"] is None  # a silent run works on nothing
+    task.close()
+    assert state_of(run)["work"] is None
+
+
+@pytest.mark.parametrize("change", [
+    {"ended": True}, {"ended": "no"}, {"task": 3}, {"unit": None}, {"done": -1}, {"done": 201}, {"total": 0},
+    {"total": "many"}, {"done": float("inf")}, {"schema_version": 9}])
+def test_an_invalid_task_is_ignored(run, change):
+    values = {"schema_version": 2, "task": "t", "unit": "images", "done": 50, "total": 200, "rate": 5.0,
+              "seconds_left": 30.0, "ended": False}
+    (run.path / "progress.json").write_text(json.dumps(values))
+    assert state_of(run)["work"] is not None
+    (run.path / "progress.json").write_text(json.dumps(values | change))
+    assert state_of(run)["work"] is None
+
+
+def test_a_task_that_cannot_be_written_does_not_stop_the_work(tmp_path):
+    (tmp_path / "progress.json").mkdir()
+    task = RecordedProgress(SilentProgress(), tmp_path).task("training", 10)
+    task.advance(10)
+    task.close()
+    assert (tmp_path / "progress.json").is_dir()
 
 
 def test_the_time_left_follows_the_last_five_epochs(run):

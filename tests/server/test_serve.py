@@ -1,6 +1,7 @@
 """The command: messages, address, and end."""
 
 import builtins
+import signal
 import socket
 import subprocess
 import sys
@@ -58,13 +59,25 @@ class _Socket:
 
 
 @pytest.mark.parametrize("name, code, message", [
-    ("nowhere", 3, "there is no run at "), ("my run/env.json", 3, "is a file, not a run"), (".", 3, "is not a run")])
+    ("my run/env.json", 3, "is a file, not a run"), (".", 3, "is not a run because it has no env.json, and it")])
 def test_folders_without_a_run(run, capsys, monkeypatch, name, code, message):
     monkeypatch.chdir(run.path.parent)
     assert main(["watch", name]) == code
     captured = capsys.readouterr()
     assert captured.out == "" and message in captured.err
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+
+
+def test_a_run_that_never_begins_is_awaited_until_ctrl_c(tmp_path):
+    server = subprocess.Popen([sys.executable, "-m", "shiftscope", "watch", str(tmp_path / "later")], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert server.stdout is not None and server.stderr is not None
+    assert server.stdout.readline().startswith("http://127.0.0.1:")
+    assert server.stderr.readline() == (f"there is no run at {tmp_path / 'later'} yet, so the page waits for it to "
+                                        "begin; Ctrl-C ends the wait\n")
+    server.send_signal(signal.SIGINT)
+    assert server.communicate(timeout=30) == ("", "") and server.returncode == 0
+    assert not (tmp_path / "later").exists()
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])

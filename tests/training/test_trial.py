@@ -47,7 +47,7 @@ def test_the_fastest_size_is_chosen_and_stored(seconds, cache):
     model = nn.Linear(3, 2)
     plan, note = trial.tried_plan(model, PLAN, 250, 1000, SHAPE, nothing)
     assert plan == Plan(micro_batch=62, channels_last=True, threads=1) and seconds["asked"] == [125, 62, 32]
-    assert note == "micro-batches of 62 images, by a trial (a batch by size: 125: 1000 ms, 62: 500 ms, 32: 700 ms)"
+    assert note == "micro-batches of 62 images, by a trial on this machine"
     again, note = trial.tried_plan(model, PLAN, 250, 1000, SHAPE, nothing)
     assert again == plan and "earlier trial" in note and len(seconds["asked"]) == 3
 
@@ -97,7 +97,7 @@ def test_sizes_that_run_out_of_memory_are_skipped_and_noted(seconds):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     plan, note = trial.tried_plan(nn.Linear(3, 2), PLAN, 250, 1000, SHAPE, hungry)
-    assert plan.micro_batch == 32 and "125: failed, out of memory perhaps" in note
+    assert plan.micro_batch == 32 and "(125, 62 failed, out of memory perhaps)" in note
 
 
 def test_the_plan_stays_if_all_sizes_run_out_of_memory(seconds, cache):

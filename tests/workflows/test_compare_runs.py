@@ -14,6 +14,7 @@ from shiftscope.errors import CheckpointError, UsageError
 from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, TrainResult
+from shiftscope.workflows.common_images import first_images
 from shiftscope.workflows.compare_runs import audit_disagreements, compare_runs, evaluation_disagreements
 
 pytestmark = pytest.mark.slow
@@ -139,6 +140,31 @@ def test_audits_are_compared_if_evaluations_cannot_be(both, audits, tmp_path):
     found = compare_runs(first, second, progress=QUIET)
     assert found["pairs"][0]["random"] is None and found["pairs"][0]["audit"] is not None
     assert "have different random placements" in found["notes"][0]
+
+
+def test_runs_of_different_lengths_are_compared_on_the_images_of_both(both, audits, tmp_path):
+    count = 25
+    short = (first_images(both[0], count), first_images(audits[0], count - 5))
+    changed = [replace(record, model="two-full") for record in (both[1], audits[1])]
+    found = compare_runs(copy_of(tmp_path / "a", *short), copy_of(tmp_path / "b", *changed), progress=QUIET,
+                         out=tmp_path / "out")
+    (pair,) = found["pairs"]
+    correct = [(record.predictions == record.labels)[:count] for record in both]
+    assert pair["images"] == count and pair["random"]["b"] == pytest.approx(correct[1].mean())
+    assert pair["random"]["only_a"] == int((correct[0] & ~correct[1]).sum())
+    assert pair["audit"]["images"] == count - 5
+    means = [(record.predictions == record.labels[:, None])[:count - 5].mean() for record in audits]
+    assert pair["audit"]["mean"]["difference"] == pytest.approx(means[0] - means[1])
+    assert f"two-full and two-full are compared on the first {count} test images, which both have, of {count} and " \
+        f"{both[1].images}" in found["notes"]
+    assert any(note.startswith(f"two-full and two-full are compared on the first {count - 5} audited test images")
+               for note in found["notes"])
+
+
+def test_runs_without_a_common_image(both, tmp_path):
+    short = replace(first_images(both[0], 25), labels=(both[0].labels[:25] + 1) % len(both[0].class_names))
+    with pytest.raises(UsageError, match="are of different images: their labels differ; evaluate both on the same"):
+        compare_runs(copy_of(tmp_path / "a", short), copy_of(tmp_path / "b", both[0]), progress=QUIET)
 
 
 @pytest.mark.parametrize("models, message", [

@@ -101,21 +101,56 @@ def test_syntheses_have_neighbors_and_a_judge(dots, tmp_path):
     assert len(merits["objectives"][1]["selectivity"]) == 4 and merits["objectives"][0]["judged"]
 
 
+def test_images_are_written_before_real_ones_are_searched(dots, tmp_path, monkeypatch):
+    found = {}
+
+    def search(*arguments, **options):
+        found["files"] = {path.name for path in (tmp_path / "out").iterdir()}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shiftscope.workflows.syntheses.find_neighbors", search)
+    with pytest.raises(KeyboardInterrupt):
+        look(stored(tmp_path / "ckpt", dots), tmp_path / "out", "class:Bag", "fc1:0-1")
+    assert {"class-bag.png", "class-bag.svg", "class-bag", "fc1-0-1.png", "class-neurons-fc1-0-1.png"} <= found["files"]
+    assert Synthesis.load(tmp_path / "out" / "class-bag").units == ["class:Bag"]
+
+
+def test_the_search_among_real_images(dots, tmp_path):
+    model, notes = stored(tmp_path / "ckpt", dots), Notes()
+    (found,) = look(model, tmp_path / "a", "class:Bag", progress=notes)
+    assert (found.neighbors.images, found.neighbors.placements, found.neighbors.possible) == (12, 30, 99)
+    assert notes.notes == ["synthesis of 1 objective: at most a few seconds; then a search among the test images of at "
+                           "most about 20 s", "real images: the first 12 of 12 test images at 30 of 99 placements "
+                           "each; --neighbor-images and --placements choose more"]
+    (found,) = look(model, tmp_path / "b", "class:Bag", neighbor_images=5, placements=99, progress=(notes := Notes()))
+    assert (found.neighbors.images, found.neighbors.placements) == (5, 99)
+    assert notes.notes[0].endswith("; then a search among 5 test images")
+    assert found.neighbors.top_index.max() < 5
+
+
+@pytest.mark.parametrize("change", [{"neighbor_images": 0}, {"neighbor_images": -3}, {"placements": 0}])
+def test_invalid_sizes_of_the_search(change):
+    (name,) = change
+    with pytest.raises(UsageError, match=f"{name} must be an integer of at least 1, got"):
+        SynthesisChecks(**change)
+
+
 def test_missing_real_images(checkpoint, dots, tmp_path):
     silent, missing = Notes(), Notes()
     look(checkpoint, tmp_path / "a", "fc1:0", progress=silent)
-    assert silent.notes == ["no real images are shown: the checkpoint does not name the dataset that it was trained "
-                            "on; name one with --data"]
+    assert silent.notes[0] == ("no real images are shown: the checkpoint does not name the dataset that it was trained "
+                               "on; name one with --data")
+    assert silent.notes[1:] == ["synthesis of 1 objective: at most a few seconds"]
     gone = stored(tmp_path / "gone", f"npz:{tmp_path / 'nowhere.npz'}")
     (found,) = look(gone, tmp_path / "b", "fc1:0", progress=missing)
-    assert found.neighbors is None and len(missing.notes) == 1
+    assert found.neighbors is None and len(missing.notes) == 2
     assert "no real images are shown: npz:" in missing.notes[0] and "could not be used" in missing.notes[0]
     (named,) = look(gone, tmp_path / "c", "fc1:0", overrides={"data": dots}, placements=4)
     assert named.neighbors is not None
     with pytest.raises(DataError):
         look(checkpoint, tmp_path / "d", "fc1:0", overrides={"data": f"npz:{tmp_path / 'nowhere.npz'}"})
     assert not look(checkpoint, tmp_path / "e", "fc1:0", neighbors=0, progress=(none := Notes()))[0].neighbors
-    assert none.notes == []
+    assert none.notes == ["synthesis of 1 objective: at most a few seconds"]
 
 
 def test_invalid_judges(checkpoint, dots, tmp_path):

@@ -23,7 +23,7 @@ from shiftscope.hashing import Stream
 from shiftscope.metrics import mean_interval
 from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import out_of_memory
-from shiftscope.progress import Progress, SilentProgress, about
+from shiftscope.progress import Progress, about, is_silent
 from shiftscope.results.agreement import agreement
 
 SAMPLE_FROM, SAMPLE_SECONDS = 60.0, 10.0
@@ -251,7 +251,7 @@ def announce(choice: EngineChoice, classes: int, title: str, progress: Progress,
         The seconds that this took; nothing is measured if the progress shows nothing.
     """
     begun = time.perf_counter()
-    if isinstance(progress, SilentProgress):
+    if is_silent(progress):
         return 0.0
     needed, count = audit_time(choice, classes), len(choice.inputs.offsets)
     long = needed.total > SAMPLE_FROM

@@ -47,7 +47,7 @@ def compare(first: Path, second: Path, /, *, models: Annotated[tuple[str, ...], 
             overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Test whether models of two runs differ by more than chance, and show images on which they disagree.
 
-    Both must have been evaluated or audited on the same images at the same positions.
+    Both must have been evaluated or audited at the same positions. They are compared on the images that both have.
 
     Args:
         first: Folder that shiftscope run, evaluate, audit or repair wrote.
@@ -95,13 +95,13 @@ def _row(title: str, part: dict[str, Any]) -> tuple[str, ...]:
 
 
 def watch(run: Path, /, *, port: int = 0, open_: Annotated[bool, Parameter(name="--open"), Switch] = False) -> None:
-    """Show a run in your browser, while it trains or afterwards.
+    """Show a run in your browser, before it begins, while it trains, or afterwards.
 
-    The page shows curves, sample images, rate and time left. It only reads this run, and only this machine can open it,
-    at the printed address. Ctrl-C ends it; the run continues.
+    The page shows curves, sample images, the current training, evaluation or audit, rate and time left. It only reads
+    this run, and only this machine can open it, at the printed address. Ctrl-C ends it; the run continues.
 
     Args:
-        run: Folder of `shiftscope run` or `shiftscope train`.
+        run: Folder of `shiftscope run` or `shiftscope train`; the page waits if the run has not begun.
         port: Port of the page; 0: any free one.
         open_: Open the page in the browser.
     """

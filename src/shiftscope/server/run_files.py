@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from shiftscope.errors import CheckpointError, did_you_mean
+from shiftscope.errors import CheckpointError, UsageError, did_you_mean
 from shiftscope.files import UnfitFileError
 from shiftscope.migration import migrate
 from shiftscope.reading import decode
@@ -27,30 +27,49 @@ class RunFiles:
     """Reads files of one run folder; missing files, large files and links that leave the folder are ignored.
 
     Args:
-        path: the run folder. It may disappear and come back later.
+        path: the run folder. The run may begin later, and the folder may disappear and come back.
+
+    Attributes:
+        begun: True once the folder has contained a run.
 
     Raises:
-        CheckpointError: if there is no run.
+        CheckpointError: if the path is a file, or a folder with files of others, in which no run can begin.
 
     Example:
-        >>> RunFiles("nowhere")
-        Traceback (most recent call last):
-        shiftscope.errors.CheckpointError: there is no run at nowhere: pass the folder that the run writes to (--out)
+        >>> RunFiles("nowhere").begun
+        False
     """
 
     def __init__(self, path: Path | str):
-        path = Path(path)
-        if not path.exists():
-            siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-            hint = did_you_mean(path.name, siblings) or "pass the folder that the run writes to (--out)"
-            raise CheckpointError(f"there is no run at {path}: {hint.strip()}")
-        if not path.is_dir():
+        self.path = Path(path)
+        if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{path} is a file, not a run: pass the folder that the run writes to (--out)")
-        if not RunFolder(path).holds_run:
-            raise CheckpointError(f"{path} is not a run because it has no env.json: pass the folder that "
-                                  "`shiftscope run` or `shiftscope train` writes to (--out)")
-        self.root = path.resolve()
+        self.begun = RunFolder(self.path).holds_run
+        if not self.begun:
+            self._require_usable()
+        self.locate()
+
+    def _require_usable(self) -> None:
+        try:
+            RunFolder(self.path).check()
+        except UsageError as error:
+            raise CheckpointError(f"{self.path} is not a run because it has no env.json, and it contains other files: "
+                                  "pass the folder that `shiftscope run` or `shiftscope train` writes to (--out)"
+                                  ) from error
+
+    def locate(self) -> None:
+        """Resolve the path again: before the run begins, it may become a link to another folder."""
+        self.root = self.path.resolve()
         self.name = self.root.name
+
+    def waiting_note(self) -> str | None:
+        """Return a sentence that the run has not begun, with a similar name if there is one; None if it has."""
+        if self.begun:
+            return None
+        parent = self.path.parent
+        siblings = [entry.name for entry in parent.iterdir()] if parent.is_dir() and not self.path.exists() else []
+        hint = did_you_mean(self.path.name, siblings)
+        return f"there is no run at {self.path} yet, so the page waits for it to begin; {hint}Ctrl-C ends the wait"
 
     def find(self, *parts: str) -> Path | None:
         """Return the resolved path of a regular file inside the folder, else None."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shiftscope.runs.current_task import PROGRESS
 from shiftscope.server.run_files import RunFiles
-from shiftscope.server.training_jobs import TrainingJob, requested_jobs, training_jobs
+from shiftscope.server.training_jobs import TrainingJob, number, requested_jobs, training_jobs
 
 QUIET_SECONDS, QUIET_EPOCHS = 8.0, 3.0
 """A training without output for this time, and for this multiple of its usual epoch, is called silent."""
@@ -28,15 +29,21 @@ def run_state(files: RunFiles, now: float) -> dict[str, Any]:
         now: seconds since 1970, compared with the last write to detect silent runs.
 
     Returns:
-        "phase" (missing, training, finishing, done, stopped, paused, silent, other), "message" (the phase as text),
-        "name", "dataset", "started", "changed" (time of the last write, seconds since 1970), "silent_at" (time at which
-        the run will be called silent), "trainings", "figures" (name and time), "report" (its time), "problems"
-        (messages about files that cannot be read).
+        "phase" (waiting, missing, training, finishing, done, stopped, paused, silent, other), "message" (the phase as
+        text), "name", "dataset", "started", "changed" (time of the last write, seconds since 1970), "silent_at" (time
+        at which the run will be called silent), "work" (the current task, see `current_work`), "trainings", "figures"
+        (name and time), "report" (its time), "problems" (messages about files that cannot be read).
     """
+    if not files.begun:
+        files.locate()
     environment, problem = files.document("env.json")
+    files.begun |= environment is not None or problem is not None
     changed = max((trace[2] / 1e9 for trace in files.traces()), default=0.0)
     state = {"name": files.name, "dataset": None, "started": None, "changed": changed, "silent_at": None,
-             "trainings": [], "figures": [], "report": None, "problems": [problem] if problem else []}
+             "work": None, "trainings": [], "figures": [], "report": None, "problems": [problem] if problem else []}
+    if not files.begun:
+        return state | {"phase": "waiting", "message": "No run has begun in this folder yet. This page shows it as "
+                        "soon as it begins."}
     if environment is None and problem is None:
         return state | {"phase": "missing", "message": "The folder no longer contains a run: it was moved or deleted. "
                         "This page continues if the run comes back."}
@@ -51,6 +58,7 @@ def run_state(files: RunFiles, now: float) -> dict[str, Any]:
     dataset = environment.get("dataset")
     return state | {
         "phase": phase, "message": _message(phase, jobs, changed), "silent_at": silent_at,
+        "work": current_work(files) if phase in ("training", "finishing", "other") else None,
         "dataset": _text(dataset.get("name")) if isinstance(dataset, dict) else None,
         "started": _text(environment.get("started")), "trainings": [asdict(job) for job in jobs],
         "figures": [{"name": name, "time": time} for name, time in files.figures().items()],
@@ -72,6 +80,24 @@ def _phase(files: RunFiles, environment: Mapping[str, Any], metrics: Mapping[str
     has_report = isinstance(settings, Mapping) and "run" in settings
     complete = metrics is not None and (not has_report or files.find("report.html") is not None)
     return "done" if complete else "finishing"
+
+
+def current_work(files: RunFiles) -> dict[str, Any] | None:
+    """Return the task in `progress.json`; None if there is none, it has ended or it is invalid.
+
+    Returns:
+        "task" (its title), "unit", "done", "total", "rate" (units per second), "seconds_left" (at "time"), "time" (of
+        the last write, seconds since 1970).
+    """
+    found, _ = files.document(PROGRESS)
+    if found is None or found.get("ended") is not False:
+        return None
+    task, unit = _text(found.get("task")), _text(found.get("unit"))
+    numbers = {name: number(found.get(name)) for name in ("done", "total", "rate", "seconds_left")}
+    total, done = numbers["total"], numbers["done"]
+    if task is None or unit is None or total is None or done is None or not 0 <= done <= total or total == 0:
+        return None
+    return {"task": task, "unit": unit, **numbers, "time": files.time(PROGRESS)}
 
 
 def _patience(jobs: Sequence[TrainingJob]) -> float:

@@ -28,10 +28,10 @@ def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None],
         run: the run folder.
         port: port on 127.0.0.1; 0: any free port.
         ready: called with the address of the page once it can be opened.
-        note: called with a message, at most once, if no connection can be opened.
+        note: called with a message if the run has not begun, and at most once if no connection can be opened.
 
     Raises:
-        CheckpointError: if there is no run.
+        CheckpointError: if the path is a file, or a folder in which no run can begin.
         UsageError: if starlette or uvicorn is not installed, or the port is taken or invalid.
     """
     try:
@@ -53,6 +53,9 @@ def serve(run: Path | str, *, port: int = 0, ready: Callable[[str], None],
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=2), note)
         with _ended_by_interrupt(server), quiet_asyncio():
             ready(f"http://{HOST}:{port}/{token}/")
+            waiting = files.waiting_note()
+            if waiting is not None:
+                note(waiting)
             server.run(sockets=[listener])
 
 

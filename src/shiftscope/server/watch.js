@@ -60,6 +60,23 @@ function showHead() {
   list.replaceChildren(...state.problems.map((problem) => make("li", {textContent: problem})));
 }
 
+/** Show the task that the run is working on: an epoch, an evaluation, an audit. */
+function showWork() {
+  const work = state.work;
+  byId("work").hidden = work === null;
+  if (work === null) return;
+  setText(byId("task"), work.task);
+  byId("task-bar").max = work.total;
+  byId("task-bar").value = work.done;
+}
+
+function workNumbers(work, now) {
+  const done = `${Math.floor(100 * work.done / work.total)} %`;
+  if (!work.rate || work.seconds_left === null) return done;
+  const left = work.seconds_left - (work.time ? now - work.time : 0);
+  return `${done} · ${NUMBERS.format(work.rate)} ${work.unit}/s · about ${duration(left)} left`;
+}
+
 /** Update the texts that change with time. */
 function showTimes() {
   const now = Date.now() / 1000;
@@ -68,6 +85,7 @@ function showTimes() {
     ? `last write ${duration(now - state.changed)} ago` : `last write ${dateTime(new Date(1000 * state.changed))}`;
   const dataset = state.dataset ? `dataset ${state.dataset}` : null;
   setText(byId("facts"), [dataset, started, written].filter(Boolean).join(" · "));
+  if (state.work !== null) setText(byId("task-numbers"), workNumbers(state.work, now));
   for (const cell of document.querySelectorAll("[data-left]")) {
     const left = Number(cell.dataset.left) - Math.min(now - state.changed, Number(cell.dataset.epoch));
     setText(cell, `about ${duration(left)}`);
@@ -150,6 +168,7 @@ function figureItem(name) {
 function show(text) {
   state = JSON.parse(text);
   showHead();
+  showWork();
   showTrainings();
   showCurves();
   showFigures();

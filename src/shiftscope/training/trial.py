@@ -69,12 +69,9 @@ def tried_plan(model: nn.Module, plan: Plan, batch: int, steps: int, shape: tupl
         return plan, None
     best = choose(seconds, sizes[0])
     _remember(key, best)
-    shown = ", ".join(f"{size}: {_milliseconds(value)}" for size, value in seconds.items())
-    return replace(plan, micro_batch=best), f"micro-batches of {best} images, by a trial (a batch by size: {shown})"
-
-
-def _milliseconds(seconds: float) -> str:
-    return "failed, out of memory perhaps" if seconds == math.inf else f"{1000 * seconds:.0f} ms"
+    failed = ", ".join(str(size) for size, value in seconds.items() if value == math.inf)
+    return replace(plan, micro_batch=best), f"micro-batches of {best} images, by a trial on this machine" + (
+        f" ({failed} failed, out of memory perhaps)" if failed else "")
 
 
 def candidates(plan: Plan, batch: int) -> list[int]:

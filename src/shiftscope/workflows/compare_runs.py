@@ -139,8 +139,9 @@ def on_common_images(a: Candidate, b: Candidate, notes: list[str]) -> tuple[Cand
 
 def _note_common(what: str, a: Evaluation | Audit, b: Evaluation | Audit, notes: list[str]) -> None:
     if a.images != b.images and (a.dataset, a.split) == (b.dataset, b.split):
-        notes.append(f"{a.model} and {b.model} are compared on the first {min(a.images, b.images):,} {what}, which both "
-                     f"have, of {a.images:,} and {b.images:,}")
+        count = min(a.images, b.images)
+        notes.append(f"{a.model} and {b.model} are compared on the first {count:,} {what}, which both have, of "
+                     f"{a.images:,} and {b.images:,}")
 
 
 def _names(models: Iterable[Candidate]) -> str:

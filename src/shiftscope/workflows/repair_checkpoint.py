@@ -20,11 +20,12 @@ from shiftscope.models.forward import placed_pixels
 from shiftscope.models.repair import METHODS, Repaired, repair
 from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
-from shiftscope.progress import Progress, SilentProgress, about
+from shiftscope.progress import Progress, about, is_silent
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.reporting.formatting import percent
 from shiftscope.results import Audit, TrainResult
 from shiftscope.runs import RunFolder
+from shiftscope.runs.current_task import RecordedProgress
 from shiftscope.settings import TrainSettings, recipe_of
 from shiftscope.training import train
 from shiftscope.training.stopping import StopFlag
@@ -144,8 +145,9 @@ def repair_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: Repa
                    resume=resume, overwrite=overwrite, progress=progress):
         for note in repaired.notes:
             progress.note(note)
+        progress = RecordedProgress(progress, run.path)
         work = _Repair(loaded, inputs, repaired, options, run, progress)
-        if not resume and not isinstance(progress, SilentProgress):
+        if not resume and not is_silent(progress):
             progress.note(work.time_needed())
         return work.finish()
 

@@ -18,6 +18,7 @@ from shiftscope.reporting import ControlCell, control_cells
 from shiftscope.reporting.controls import mean_and_spread
 from shiftscope.results import SCHEMA_VERSION, Audit, Record, TrainResult
 from shiftscope.runs import Job, RunFolder, jobs_of
+from shiftscope.runs.current_task import RecordedProgress
 from shiftscope.settings import DataSettings, RunSettings, TrainSettings
 from shiftscope.workflows.begin_run import begin_run
 from shiftscope.workflows.jobs import (
@@ -67,7 +68,8 @@ def run_models(data: DataSettings, run: RunSettings, *, progress: Progress,
     settings = {"data": asdict(data), "run": asdict(run)}
     with begin_run(folder, images, settings, device=device, seed=run.seed, command=command or [], resume=run.resume,
                    overwrite=run.overwrite, progress=progress) as environment:
-        return _run(run, folder, images, placement, device, environment, budget, progress)
+        return _run(run, folder, images, placement, device, environment, budget,
+                    RecordedProgress(progress, folder.path))
 
 
 def _run(run: RunSettings, folder: RunFolder, images: Dataset, placement: Placement, device: torch.device,
@@ -132,7 +134,8 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
     with begin_run(run, images, stored, device=torch_device, seed=settings.seed, command=command or [],
                    resume=resume, overwrite=overwrite, progress=progress):
         job = Job(model=model, seed=settings.seed)
-        training, _ = train_job(job, images, placement, settings, run, device=torch_device, progress=progress)
+        training, _ = train_job(job, images, placement, settings, run, device=torch_device,
+                                progress=RecordedProgress(progress, run.path))
         training.save(run.result(job.key, "training"))
         files.write_json(run.metrics, {
             "schema_version": SCHEMA_VERSION, "dataset": dataset_summary(images, placement), "seed": settings.seed,

@@ -12,7 +12,7 @@ from torch import nn
 from shiftscope import files
 from shiftscope.data import read_image_file
 from shiftscope.errors import DataError, UsageError
-from shiftscope.progress import Progress, about
+from shiftscope.progress import Progress, about, is_silent
 from shiftscope.reporting import class_gallery, neighbors_figure, neuron_gallery, quality_figure, save_figure
 from shiftscope.results import SCHEMA_VERSION, Synthesis
 from shiftscope.runs import slug
@@ -81,7 +81,8 @@ def _visualize(loaded: LoadedCheckpoint, goals: Sequence[str], start: str | None
     options = common | {"start": begin, "settings": settings, "shape": (loaded.channels, *loaded.placement.canvas),
                         "class_names": loaded.class_names, "name": loaded.config.name}
     search = None if real is None or not checks.neighbors else neighbor_search(real, checks)
-    progress.note(time_needed(loaded.model, goals, options, seeds=checks.seeds, search=search))
+    if not is_silent(progress):
+        progress.note(time_needed(loaded.model, goals, options, seeds=checks.seeds, search=search))
     syntheses = []
     for goal in goals:
         syntheses.append(visualize(loaded.model, goal, progress=progress, **options))
