@@ -46,8 +46,8 @@ def test_objectives_and_settings_are_passed_on(calls, capsys):
 
 
 def test_comparison_settings_are_passed_on(calls):
-    assert main(["visualize", "ckpt", "--neighbors", "3", "--neighbor-images", "80", "--placements", "49", "--judge", "other", "--seeds", "3",
-                 "--data", "garments", "--data-dir", "here"]) == 0
+    assert main(["visualize", "ckpt", "--neighbors", "3", "--neighbor-images", "80", "--placements", "49", "--judge",
+                 "other", "--seeds", "3", "--data", "garments", "--data-dir", "here"]) == 0
     (_, keywords), = calls
     checks = keywords["checks"]
     assert checks.neighbor_images == 80
@@ -55,7 +55,8 @@ def test_comparison_settings_are_passed_on(calls):
     assert keywords["overrides"] == {"data": "garments", "data_dir": Path("here")}
 
 
-@pytest.mark.parametrize("option, value", [("--neighbors", "-1"), ("--neighbor-images", "0"), ("--placements", "0"), ("--seeds", "1")])
+@pytest.mark.parametrize("option, value", [
+    ("--neighbors", "-1"), ("--neighbor-images", "0"), ("--placements", "0"), ("--seeds", "1")])
 def test_invalid_comparison_settings(calls, capsys, option, value):
     assert main(["visualize", "ckpt", option, value]) == 2
     assert option.removeprefix("--").replace("-", "_") in capsys.readouterr().err and not calls

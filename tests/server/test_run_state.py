@@ -56,7 +56,7 @@ def test_a_run_that_begins_later(fake_run, tmp_path):
     watcher = Watcher(files)
     waiting = json.loads(watcher.snapshot().text)
     assert (waiting["phase"], waiting["trainings"], waiting["changed"]) == ("waiting", [], 0)
-    assert waiting["message"].startswith("No run has begun in this folder yet.")
+    assert waiting["message"].startswith("No run was started in this folder yet.")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "later").symlink_to(tmp_path / "elsewhere")
     fake_run(tmp_path / "later").begin()

@@ -10,6 +10,7 @@ from shiftscope.models import TwoConvTwoFullNet
 from shiftscope.models.forward import to_pixels
 from shiftscope.placement import Placement
 from shiftscope.results import Neighbors
+from shiftscope.visualization import neighbors as neighbors_module
 from shiftscope.visualization import objective
 from shiftscope.visualization.neighbors import coarser, find_neighbors
 
@@ -142,6 +143,27 @@ def test_fewer_images_and_placements(tmp_path):
     assert all(np.array_equal(getattr(again, name), getattr(result, name)) for name in result.arrays)
 
 
+@pytest.mark.parametrize(("seconds", "limit", "images"), [
+    (0.01, 60.0, 9), (1.0, 5.0, 4), (1.0, 1e-3, 2), (9.0, 20.0, 2)])
+def test_only_as_many_images_as_the_time_allows(monkeypatch, seconds, limit, images):
+    class Clock:
+        now = 0.0
+
+    class Timed(Planted):
+        def forward(self, x):
+            Clock.now += seconds * len(x) / PLACE.count
+            return super().forward(x)
+
+    monkeypatch.setattr(neighbors_module.time, "perf_counter", lambda: Clock.now)
+    monkeypatch.setattr(neighbors_module, "_BATCH", {"cpu": 20})
+    data = dataset(random_images(9))
+    (found,) = find_neighbors(Timed(), ["fc:0"], data, placement=PLACE, k=2, max_time=limit)
+    assert found.images == images and found.counts.sum() == images * PLACE.count
+    (whole,) = find_neighbors(Planted(), ["fc:0"], data, placement=PLACE, k=2, images=images)
+    np.testing.assert_array_equal(found.top_index, whole.top_index)
+    np.testing.assert_array_equal(found.counts, whole.counts)  # a trial is not counted
+
+
 def test_coarser_keeps_the_middle_offset():
     thin = coarser(Placement(image=(2, 3), canvas=(9, 7)), 4)
     assert thin.count <= 4 and list(thin.middle) in thin.offsets().tolist()
@@ -150,6 +172,7 @@ def test_coarser_keeps_the_middle_offset():
 @pytest.mark.parametrize("changed, message", [
     ({"k": 0}, "k must be an integer of at least 1, got 0"),
     ({"images": 0}, "images must be an integer of at least 1, got 0"),
+    ({"max_time": 0}, "max_time must be a number of seconds above 0, got 0"),
     ({"placement": Placement(image=(3, 3), canvas=(5, 7))}, "the images of dots are 2 x 3, those of the placement"),
     ({"goals": ["fc:3"]}, "the units of 'fc' range from 0 to 2"),
     ({"data": dataset(random_images(4), 4)}, "has 2 outputs, got 4 class names")])

@@ -1,6 +1,7 @@
 """`shiftscope repair` from the command line to the files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, load, s
 from shiftscope.models.repair import METHODS, WholeAverage
 from shiftscope.placement import Placement
 from shiftscope.results import Audit
+from shiftscope.training import train
 from shiftscope.workflows.load_inputs import open_checkpoint, use_one_pass
 from shiftscope.workflows.repair_checkpoint import RepairOptions, finetune_settings
 
@@ -63,6 +65,28 @@ def test_the_folder_has_both_audits_figures_and_a_checkpoint(method, checkpoint,
     assert main(["audit", "m", "--limit", "20", "--json", "--quiet"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["mean_accuracy"] == found["after"]["mean_accuracy"] and again["model"] == f"net-{method}"
+
+
+def test_the_time_is_reported_before_the_start(checkpoint, capsys, monkeypatch):
+    trained = []
+    monkeypatch.setattr("shiftscope.workflows.repair_checkpoint.TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr("shiftscope.workflows.repair_checkpoint.train", lambda model, *arguments, **options: (
+        trained.append((model, options["settings"])), train(model, *arguments, **options))[1])
+    line = ["repair", str(checkpoint), "--method", "polyphase", "--finetune", "2", "--images", "10", "--out", "m"]
+    assert main([*line, "--json"]) == 0
+    found = capsys.readouterr()
+    assert "repair:" not in found.out and json.loads(found.out)["training"]["epochs"] == 2
+    times = r"(?:a few seconds|about \d+ s)"
+    report = re.search(rf"^repair: {times} in total \(audit {times}, fine-tuning {times}, audit of the repaired model "
+                       rf"{times}\)$", found.err, flags=re.M)
+    assert report is not None and report.start() < found.err.index("audit net-polyphase-finetuned (test)")
+    (trial, settings), (model, full) = trained
+    assert trial is not model and (settings.epochs, settings.max_time, full.max_time) == (2, 0.05, None)
+    assert main([*line, "--overwrite", "--json", "--quiet"]) == 0
+    quiet = capsys.readouterr()
+    assert quiet.err == "" and len(trained) == 3
+    after = [json.loads(output.out)["after"] for output in (found, quiet)]
+    assert all(after[0][key] == after[1][key] for key in ("mean_accuracy", "consistency"))  # the trial changes nothing
 
 
 def test_the_stride_may_be_set(checkpoint, capsys):

@@ -111,16 +111,16 @@ def test_images_are_written_before_real_ones_are_searched(dots, tmp_path, monkey
     monkeypatch.setattr("shiftscope.workflows.syntheses.find_neighbors", search)
     with pytest.raises(KeyboardInterrupt):
         look(stored(tmp_path / "ckpt", dots), tmp_path / "out", "class:Bag", "fc1:0-1")
-    assert {"class-bag.png", "class-bag.svg", "class-bag", "fc1-0-1.png", "class-neurons-fc1-0-1.png"} <= found["files"]
-    assert Synthesis.load(tmp_path / "out" / "class-bag").units == ["class:Bag"]
+    assert {"class-Bag.png", "class-Bag.svg", "class-Bag", "fc1-0-1.png"} <= found["files"]
+    assert Synthesis.load(tmp_path / "out" / "class-Bag").units == ["class:Bag"]
 
 
 def test_the_search_among_real_images(dots, tmp_path):
     model, notes = stored(tmp_path / "ckpt", dots), Notes()
     (found,) = look(model, tmp_path / "a", "class:Bag", progress=notes)
-    assert (found.neighbors.images, found.neighbors.placements, found.neighbors.possible) == (12, 30, 99)
+    assert (found.neighbors.images, found.neighbors.placements, found.neighbors.possible) == (12, 25, 99)
     assert notes.notes == ["synthesis of 1 objective: at most a few seconds; then a search among the test images of at "
-                           "most about 20 s", "real images: the first 12 of 12 test images at 30 of 99 placements "
+                           "most about 20 s", "real images: the first 12 of 12 test images at 25 of 99 placements "
                            "each; --neighbor-images and --placements choose more"]
     (found,) = look(model, tmp_path / "b", "class:Bag", neighbor_images=5, placements=99, progress=(notes := Notes()))
     assert (found.neighbors.images, found.neighbors.placements) == (5, 99)

@@ -107,7 +107,7 @@ def _trial(choice: EngineChoice, classes: int) -> float:
 
         try:
             seconds = _seconds(compute)
-        except (MemoryError, RuntimeError) as error:  # the audit itself goes on with fewer images at a time
+        except (MemoryError, RuntimeError) as error:  # the audit itself then uses smaller batches
             if not per_image or not out_of_memory(error):
                 raise
             break

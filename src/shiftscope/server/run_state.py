@@ -42,8 +42,8 @@ def run_state(files: RunFiles, now: float) -> dict[str, Any]:
     state = {"name": files.name, "dataset": None, "started": None, "changed": changed, "silent_at": None,
              "work": None, "trainings": [], "figures": [], "report": None, "problems": [problem] if problem else []}
     if not files.begun:
-        return state | {"phase": "waiting", "message": "No run has begun in this folder yet. This page shows it as "
-                        "soon as it begins."}
+        return state | {"phase": "waiting", "message": "No run was started in this folder yet. This page shows "
+                        "it as soon as it starts."}
     if environment is None and problem is None:
         return state | {"phase": "missing", "message": "The folder no longer contains a run: it was moved or deleted. "
                         "This page continues if the run comes back."}

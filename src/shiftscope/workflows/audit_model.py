@@ -67,6 +67,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
                 profiles += _profile(model, progress)
         comparison = compare(*audits) if len(audits) == 2 and not stop else None
         if out is not None:
+            progress.note("drawing figures")
             _save(audits, profiles, comparison, out)
     if stop:
         kept = f"the results so far are in {out}, marked partial" if out else "use --out to keep results"

@@ -191,6 +191,7 @@ class _Repair:
         after = self._audit(replace(self.inputs, model=self.repaired, name=self.name))
         comparison = compare(before, after)
         files.write_json(self.run.path / "results" / "comparison.json", comparison)
+        self.progress.note("drawing figures")
         for name, figure, _ in audit_figures([before, after]):
             save_figure(figure, self.run.figures, name)
         findings = repair_findings(self.repaired, before, after, self.inputs.placement)
