@@ -93,7 +93,7 @@ def _trial(choice: EngineChoice, classes: int) -> float:
     """Return the seconds per image of an engine, summaries of its outputs included."""
     inputs, engine, placements = choice.inputs, choice.engine, len(choice.inputs.offsets)
     by_pair = isinstance(engine, BruteForceEngine)
-    most = min(placements, engine.chunk) if by_pair else min(len(inputs.images), engine.images_per_call)
+    most = placements if by_pair else min(len(inputs.images), engine.images_per_call)
     per_image = 0.0
     for size in TRIAL_SIZES["placements" if by_pair else "images"]:
         size = min(size, most)

@@ -53,6 +53,9 @@ AUDIT = "audit"
 TRIAL_SECONDS = 2.0
 """Time of the trial that estimates the fine-tuning."""
 
+FIRST_STEP = 1e-9
+"""Time limit of one step: the first one allocates memory and is slower."""
+
 VALIDATION_COST = 1 / 3
 """Time for a validation image as a fraction of that for a training image, which also has a backward pass."""
 
@@ -213,9 +216,10 @@ class _Repair:
         if not self.options.finetune:
             return 0.0
         settings = finetune_settings(self.loaded, self.options)
+        twin, common = copy.deepcopy(self.repaired), {"placement": self.inputs.placement, "name": self.name}
+        train(twin, self.inputs.data, settings=replace(settings, max_time=FIRST_STEP), **common)
         begun = time.perf_counter()
-        trial = train(copy.deepcopy(self.repaired), self.inputs.data, placement=self.inputs.placement, name=self.name,
-                      settings=replace(settings, max_time=TRIAL_SECONDS))
+        trial = train(twin, self.inputs.data, settings=replace(settings, max_time=TRIAL_SECONDS), **common)
         if trial.epochs == settings.epochs:  # the trial was all of it
             return time.perf_counter() - begun
         seen = trial.train_images + VALIDATION_COST * trial.validation_images
