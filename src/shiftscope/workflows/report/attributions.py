@@ -11,17 +11,17 @@ from shiftscope.results import Attribution, Audit
 from shiftscope.visualization.attribution import attribute
 from shiftscope.workflows.load_inputs import ModelWithData
 
-IMAGES, STEPS = 12, 24
-"""Number of images, and steps of integrated gradients: more would take too long for a demo."""
+STEPS = 16
+"""Steps of integrated gradients: more would take too long for a demo."""
 
 
 def attribute_shown(audit: Audit, model: ModelWithData, folder: Path, progress: Progress) -> Attribution | None:
-    """Attribute the predictions for the last shown images of an audit, centered, by integrated gradients.
+    """Attribute the predictions for the shown images of an audit, centered, by integrated gradients.
 
-    The result is written into `folder`. The last shown images are those with the lowest consistency. The result is
-    None, with a note, if there are no maps, for instance because the model has no gradients.
+    The result is written into `folder`. It is None, with a note, if there are no maps, for instance because the model
+    has no gradients.
     """
-    index = audit.shown_index[-IMAGES:]
+    index = audit.shown_index
     images, placement = model.data.split_images(audit.split, model.validation), model.placement
     offsets = placement.centered(len(index))
     try:
