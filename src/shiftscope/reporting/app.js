@@ -324,6 +324,12 @@ function depths(labels, R, Q) {
   return depth;
 }
 
+/** Give an element the proportions [height, width], and at most a height in rem. */
+function limitSize(node, [height, width], most) {
+  node.style.aspectRatio = `${width} / ${height}`;
+  node.style.maxWidth = `${most * width / height}rem`;
+}
+
 /** Draw accuracies as colors, with numbers in percent on some cells. */
 function drawAccuracies(canvas, accuracies, shape, [low, high]) {
   const fitted = fitToScreen(canvas);
@@ -476,7 +482,7 @@ class Explorer extends View {
     this.hint = element("span", {class: "ss-hint", text: "drag the image", "aria-hidden": "true"});
     this.stage = this.pad(element("div", {class: "ss-stage"}, this.canvas, this.frame, this.hint),
       "Canvas: position of the image", this.group.mode === "crop" ? -1 : 1);
-    this.stage.style.aspectRatio = `${this.group.canvas[1]} / ${this.group.canvas[0]}`;
+    limitSize(this.stage, this.group.canvas, 19.5);
     let from = null;
     trackPointer(this.stage, (event) => {
       this.grabAt(event);
@@ -696,7 +702,7 @@ class Explorer extends View {
   buildMap(canvas, label) {
     const marker = element("div", {class: "ss-marker", "aria-hidden": "true"}), [R, Q] = this.grid.shape;
     const node = this.pad(element("div", {class: "ss-map"}, canvas, marker), label);
-    canvas.style.aspectRatio = `${Q} / ${R}`;
+    limitSize(node, [R, Q].map((count) => Math.max(count, Math.max(R, Q) / 5)), 20);
     marker.style.width = `${100 / Q}%`;
     marker.style.height = `${100 / R}%`;
     const jump = (event) => {

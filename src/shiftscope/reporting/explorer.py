@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from shiftscope.outputs import probabilities
 from shiftscope.reporting.attribution import METHOD_TITLES, map_end, target_name
-from shiftscope.reporting.audit_grid import PlacementGrid, audit_credit, audit_title, common_scale, describe_audits
+from shiftscope.reporting.audit_grid import PlacementGrid, audit_credit, audit_title, describe_audits
 from shiftscope.reporting.formatting import percent
 from shiftscope.reporting.selection import MAX_IMAGES, choose_images, first_seeds, group_comparable, mean_consistency
 from shiftscope.reporting.web_page import asset, geometry_payload, pack, render_page, script_json
@@ -27,6 +27,7 @@ _UNKNOWN = 65535  # a confidence that was not stored; others are in thousandths
 
 _STYLE = """html { color-scheme: light dark; }
 body { margin: 0; padding: 4px; background: light-dark(#ffffff, #14181d); }
+.shiftscope .ss-strip { grid: none / auto-flow 2.75rem; overflow-x: auto; padding: 4px; }
 """
 
 
@@ -79,7 +80,6 @@ def _group(seeds: Sequence[Audit], attributions: Sequence[Attribution], groups: 
     numbers, first = choose_images(audits, limit // groups)
     if not len(numbers):
         return None
-    scale = common_scale([part.accuracy_map for part in audits])
     largest = 255 if len(audit.class_names) <= 254 else 65535
     codes = {"nonfinite": largest, "not_computed": largest - 1}
     maps = [_attribution(part, attributions, numbers) for part in audits]
@@ -88,7 +88,7 @@ def _group(seeds: Sequence[Audit], attributions: Sequence[Attribution], groups: 
         **geometry_payload(audit.geometry), "classes": list(audit.class_names),
         "rows": grid.axes[0].tolist(), "columns": grid.axes[1].tolist(),
         "middle": list(grid.middle) if grid.middle else None, "codes": codes,
-        "scale": [float(scale.vmin or 0.0), float(scale.vmax or 1.0)],
+        "scale": [0.0, 1.0],  # the same everywhere, so that views with different models are comparable
         "images": _images(audits, numbers, first),
         "models": [_model(part, numbers, codes) | {"attribution": one} for part, one in zip(audits, maps, strict=True)],
         "filters": _filters(audits, numbers, [one for one in maps if one is not None]),
