@@ -62,10 +62,7 @@ const button = (text, onclick, attributes = {}) => element("button",
 let views = 0;
 
 /** A unique id for groups of radio buttons and targets of labels. */
-function uniqueId(prefix) {
-  views += 1;
-  return `shiftscope-${prefix}-${views}`;
-}
+const uniqueId = (prefix) => `shiftscope-${prefix}-${++views}`;
 
 // ---------------------------------------------------------------- data and text
 
@@ -90,9 +87,7 @@ const letterOf = (cls) => cls < LETTERS.length ? LETTERS[cls] : String(cls);
 const modulo = (value, size) => ((value % size) + size) % size;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-function channels(hex) {
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-}
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 /** The text color with sufficient contrast on a color [r, g, b] from 0 to 255 (relative luminance of WCAG 2). */
 function readableOn(color) {
@@ -175,10 +170,6 @@ function drawPlaced(canvas, image, geometry, dy, dx) {
     }
   }
   context.putImageData(data, 0, 0);
-}
-
-function drawImage(canvas, image) {
-  drawPlaced(canvas, image, {mode: "crop", canvas: [image.height, image.width], background: 0}, 0, 0);
 }
 
 /** Draw an attribution map (H * W, from 0 to 2 * levels) over a pale copy of the image at its offset. */
@@ -602,7 +593,7 @@ class Explorer extends View {
 
   buildThumbnail(name, number, index) {
     const canvas = element("canvas", {"aria-hidden": "true"});
-    drawImage(canvas, this.imageOf(index));
+    drawPlaced(canvas, this.imageOf(index), {mode: "crop", canvas: this.group.image}, 0, 0);
     const input = element("input", {type: "radio", name, "aria-label": this.nameOf(index),
       onchange: () => this.setImage(index)});
     return {input, node: element("label", {class: "ss-thumbnail", title: this.nameOf(index)}, input, canvas)};
@@ -752,9 +743,7 @@ class Explorer extends View {
     return this.data.models[index].classes.subarray(this.image * this.cells, (this.image + 1) * this.cells);
   }
 
-  get truth() {
-    return this.group.images.labels[this.image];
-  }
+  get truth() { return this.group.images.labels[this.image]; }
 
   drawMaps() {
     for (const {index, labels, accuracies} of this.cards) {
@@ -1166,7 +1155,9 @@ class Curves extends View {
     const marks = points.filter(([, down], at) => Number.isFinite(down) && marked(at));
     return [svgElement("path", {class: `ss-curve ${tone}${dashed ? " ss-dashed" : ""}`, d: path}),
       ...marks.map(([across, down]) => svgElement("path", {class: `ss-mark ${tone}${dashed ? " ss-hollow" : ""}`,
-        d: MARKERS[series % MARKERS.length], transform: `translate(${across.toFixed(1)},${down.toFixed(1)})`}))];
+        d: MARKERS[series % MARKERS.length], transform: `translate(${across.toFixed(1)},${down.toFixed(1)})`})),
+      ...points.filter(([, down]) => Number.isNaN(down) && key !== "val_accuracy").map(([across]) => svgElement("text",
+        {class: "ss-tick", x: across, y: CHART_HEIGHT - BOTTOM - 3, "text-anchor": "middle", text: "✕"}))];
   }
 
   showTable() {
@@ -1184,7 +1175,7 @@ class Curves extends View {
     this.table.replaceChildren(element("table", {class: "ss-values"},
       element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)),
     element("p", {class: "ss-quiet", text: "Dashed: training accuracy, mean over an epoch while the weights change. "
-      + "Solid: validation accuracy and training loss."}));
+      + "Solid: validation accuracy and training loss. ✕: not defined."}));
   }
 
   key(series) {

@@ -175,9 +175,9 @@ def _explains(attribution: Attribution, audit: Audit) -> bool:
 def _filters(audits: Sequence[Audit], numbers: np.ndarray, maps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Subsets of the shown images, and how many of all audited images belong to each."""
     count = min(len(audit.predictions) for audit in audits)
-    low = np.stack([agreement(audit.predictions[:count], len(audit.class_names))[0] < _LOW for audit in audits])
+    low = [agreement(audit.predictions[:count], len(audit.class_names))[0] < _LOW for audit in audits]
     text = f"Consistency below {percent(_LOW, 0)}"
-    subsets = [(f"{text}: any" if len(audits) > 1 else text, low.any(axis=0))]
+    subsets = [(f"{text}: any" if len(audits) > 1 else text, np.any(low, axis=0))]
     if len(audits) > 1:
         subsets += [(f"{text}: {audit_title(audit)}", part) for audit, part in zip(audits, low, strict=True)]
     found = [{"text": text, "images": np.flatnonzero(part[numbers]).tolist(), "audited": int(part.sum())}

@@ -17,8 +17,8 @@ from shiftscope.files import plain
 from shiftscope.geometry import Geometry
 
 ASSETS = ("app.js", "explorer.css", "explorer.html", "report.js", "style.css", "template.html", "widget.js")
-"""`app.js` and `explorer.css` are shared by the report, the notebook widget and the live page; `report.js` and `widget.js`
-are appended to `app.js`."""
+"""`app.js` and `explorer.css` are shared by the report, the notebook widget and the live page; `report.js` and
+`widget.js` are appended to `app.js`."""
 
 DTYPES = ("uint8", "uint16")
 """Data types that `app.js` unpacks."""
