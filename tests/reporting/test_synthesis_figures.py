@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from shiftscope.errors import UsageError
-from shiftscope.reporting import ReportData, alt_text, class_gallery, class_neurons, neuron_gallery, render_report
+from shiftscope.reporting import (
+    ReportData,
+    alt_text,
+    class_gallery,
+    class_neurons,
+    neuron_gallery,
+    render_figure,
+    render_report,
+)
 from shiftscope.reporting.synthesis import full_contrast
 from shiftscope.results import ParameterRow, Synthesis
 

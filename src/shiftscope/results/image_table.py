@@ -11,6 +11,7 @@ import numpy as np
 from shiftscope import files
 from shiftscope.outputs import NONFINITE_CLASS
 from shiftscope.results.agreement import label_summary
+from shiftscope.text import printable
 
 if TYPE_CHECKING:
     from shiftscope.results.audit import Audit
@@ -23,7 +24,7 @@ NONFINITE_LABEL = "non-finite"
 """Prediction if the outputs are not finite."""
 
 _HEADER = ",".join(COLUMNS)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets evaluate text that begins with one of these
+_FORMULA = ("=", "+", "-", "@")  # spreadsheets evaluate text that begins with one of these
 
 
 def image_table(audit: "Audit") -> dict[str, np.ndarray]:
@@ -56,7 +57,8 @@ def image_table(audit: "Audit") -> dict[str, np.ndarray]:
 def to_csv(audits: Sequence["Audit"]) -> str:
     """Return the rows of `image_table` of all audits as text in CSV format, with a header.
 
-    Undefined numbers are empty. Text that a spreadsheet would evaluate as a formula has an apostrophe in front.
+    Undefined numbers are empty. Text that a spreadsheet would evaluate as a formula has an apostrophe in front, and
+    control characters are escaped.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -85,5 +87,5 @@ def _cells(values: np.ndarray) -> Iterable[Any]:
     if values.dtype.kind == "f":
         return ["" if np.isnan(value) else f"{value:.6g}" for value in values.tolist()]
     if values.dtype.kind == "U":
-        return [f"'{text}" if text.startswith(_FORMULA) else text for text in values.tolist()]
+        return [f"'{text}" if text.startswith(_FORMULA) else text for text in map(printable, values.tolist())]
     return values.tolist()
