@@ -26,7 +26,7 @@ _LEVELS = 15  # of an attribution map in each direction: more would not be visib
 _UNKNOWN = 65535  # a confidence that was not stored; others are in thousandths
 
 _STYLE = """html { color-scheme: light dark; }
-body { margin: 0; padding: 4px; background: light-dark(#ffffff, #14181d); }
+body { margin: 0; padding: 4px 8px; background: light-dark(#ffffff, #14181d); }
 .shiftscope .ss-strip { grid: none / auto-flow 2.75rem; overflow-x: auto; padding: 4px; }
 """
 
