@@ -144,8 +144,10 @@ function imageAt(pixels, shape, index) {
   return {depth, height, width, values: pixels.subarray(index * size, (index + 1) * size)};
 }
 
-/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start and background. */
-function drawPlaced(canvas, image, geometry, dy, dx) {
+/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start and background.
+ *
+ * `recolor`, if given, may change the pixels, four values each. */
+function drawPlaced(canvas, image, geometry, dy, dx, recolor) {
   const [H, W] = geometry.canvas;
   canvas.height = H;
   canvas.width = W;
@@ -169,19 +171,18 @@ function drawPlaced(canvas, image, geometry, dy, dx) {
       data.data[at + 3] = 255;
     }
   }
+  recolor?.(data.data);
   context.putImageData(data, 0, 0);
 }
 
 /** Draw an attribution map (H * W, from 0 to 2 * levels) over a pale copy of the image at its offset. */
 function drawAttribution(canvas, image, geometry, [dy, dx], values, levels) {
-  drawPlaced(canvas, image, geometry, dy, dx);
-  const context = canvas.getContext("2d"), data = context.getImageData(0, 0, canvas.width, canvas.height);
-  for (let pixel = 0; pixel < values.length; pixel++) {
-    const color = blend(SIGNED, values[pixel] / (2 * levels)), at = 4 * pixel;
-    const gray = (data.data[at] + data.data[at + 1] + data.data[at + 2]) / 3;
-    for (let channel = 0; channel < 3; channel++) data.data[at + channel] = color[channel] * (1 - 0.3 * gray / 255);
-  }
-  context.putImageData(data, 0, 0);
+  drawPlaced(canvas, image, geometry, dy, dx, (rgba) => values.forEach((value, pixel) => {
+    const gray = (rgba[4 * pixel] + rgba[4 * pixel + 1] + rgba[4 * pixel + 2]) / 3;
+    blend(SIGNED, value / (2 * levels)).forEach((part, channel) => {
+      rgba[4 * pixel + channel] = part * (1 - 0.3 * gray / 255);
+    });
+  }));
 }
 
 /** Borders of the cells of a map in whole pixels. */
