@@ -2,6 +2,7 @@ import base64
 import dataclasses
 import io
 import re
+import shutil
 import subprocess
 import sys
 from html import unescape
@@ -140,6 +141,29 @@ def test_explorer_frame_is_sandboxed(results):
     assert not page.all("link") and not page.all("img") and len(page.all("script")) == 2
     fallback = html[html.index(">", html.index("srcdoc=")):]  # remains if frames are removed
     assert len(Page(fallback).all("img")) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 560, 700, 1000, 1400])
+def test_the_explorer_is_not_cut_off(results, tmp_path, width):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    page = tmp_path / "cell.html"
+    page.write_text(f"<!doctype html><meta charset=utf-8>{results['audit']._repr_mimebundle_(include=[HTML])[0][HTML]}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        tab.goto(page.as_uri())
+        frame = tab.frames[1]
+        frame.locator("html[data-views=ready]").wait_for()
+        inside, content, across = frame.evaluate(
+            "[innerHeight, document.documentElement.scrollHeight, document.documentElement.scrollWidth - innerWidth]")
+        assert content <= inside and across <= 0
+        assert ["0 %", "100 %"] == [text.replace("\u00a0", " ") for text in frame.locator(
+            ".ss-scales:visible .ss-number").all_inner_texts()]
+        browser.close()
 
 
 @pytest.mark.parametrize("asked, given", [

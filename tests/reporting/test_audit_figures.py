@@ -130,6 +130,7 @@ def test_class_maps_share_a_scale_and_omit_empty_classes(make_audit):
     assert np.allclose(maps[2].images[0].get_array(), audit.class_maps[2])
     low, high = 100 * audit.class_maps[2].min(), 100 * audit.class_maps[2].max()
     assert maps[2].get_title(loc="left") == f"Shirt\n{100 * audit.per_class[2]:.0f} % ({low:.0f}–{high:.0f})"
+    assert "Classes without images: none." in words(figure)
     assert "The 2 classes with the lowest accuracy" in words(class_maps(audit, limit=2))
     assert render_figure(figure, "png")
 
@@ -228,7 +229,8 @@ def test_the_profile_has_one_row_per_layer_and_names_the_largest_loss(profile):
     assert [label.get_text() for label in down.get_yticklabels()] == [
         "conv, stride 1", "pool, stride 2 x 3", r"\$dead\$, stride 2 x 3", "fc •"]
     assert [text.get_text() for text in down.texts][6] == "−4"
-    assert [text.get_text() for text in losses.texts] == ["0", "38 largest"]
+    assert [text.get_text() for text in losses.texts] == ["0", "38 largest", "–", "–"]
+    assert "–: not defined." in words(figure)
     assert "Largest loss: pool." in words(figure) and "synthetic garments" in words(figure)
     assert "conv, stride 1: ∞ dB; pool, stride 2 x 3: 12 dB" in alt_text(figure)
     assert render_figure(figure, "svg")

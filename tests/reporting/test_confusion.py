@@ -44,6 +44,10 @@ def test_a_class_without_images_has_dashes_instead_of_numbers(make_evaluation):
     figure = confusion_matrix(make_evaluation(confusion=np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1]])))
     assert numbers(figure)[0].tolist() == ["–"] * 3
     assert np.isnan(row_fractions(np.zeros((2, 2), int))).all()
+    note = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+    assert "Gray rows: 1 classes without images. Not included: 10 predictions that are not finite." in note
+    complete = " ".join(text.get_text() for text in confusion_matrix(make_evaluation()).texts)
+    assert "Gray rows" not in complete and "Not included" not in complete
 
 
 def test_top_confusions_are_sorted_by_fraction_not_by_count():

@@ -50,6 +50,16 @@ def test_a_missing_validation_has_no_line(make_training, final, shown):
     assert render_figure(figure, "png")
 
 
+def test_epochs_without_a_loss_are_marked(make_training):
+    training = make_training(epochs=5)
+    for line in training.history[2:4]:
+        line["train_loss"] = float("nan")
+    loss, accuracy = training_curves([training]).axes
+    (mark,) = [line for line in loss.lines if line.get_marker() == "x"]
+    assert mark.get_xdata().tolist() == [3, 4] and loss.get_xlabel() == "epoch (✕: not defined)"
+    assert loss.get_xlim()[1] > 4 and accuracy.get_xlabel() == "epoch"
+
+
 def test_more_models_than_colors_and_hostile_names_are_drawn(make_training):
     figure = training_curves([make_training(model=f"$\\bad{{{k}$ </script>") for k in range(9)])
     assert len(legend(figure)) == 18

@@ -12,7 +12,8 @@ from shiftscope.reporting.curves import curves_payload
 from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.reporting.selection import choose_images
 from shiftscope.reporting.web_page import pack, script_json
-from shiftscope.results import NONFINITE
+from shiftscope.results import NONFINITE, Attribution
+from shiftscope.results.image_table import to_csv
 
 
 def unpack(packed) -> np.ndarray:
@@ -210,3 +211,83 @@ def test_consistency_matches_the_audit_with_nonfinite_predictions(random_audit):
     assert shown[1] == 1
     counts = np.bincount(predictions[0], minlength=256)
     assert shown[0] == pytest.approx(np.square(counts / 24).sum(), abs=1e-4)
+
+
+def attribution(audit, numbers, **changed) -> Attribution:
+    """Maps of images of an audit, centered; the map of image n is n at its first pixel and -2 n at its last."""
+    index, canvas = list(numbers), audit.geometry.canvas
+    maps = np.zeros((len(index), *canvas), np.float32)
+    maps[:, 0, 0], maps[:, -1, -1] = index, -2 * np.array(index)
+    zeros = np.zeros(len(index), np.float32)
+    values = {
+        "model": audit.model, "method": "occlusion", "layer": "", "target": "class", "options": {}, "seconds": 1.0,
+        "class_names": audit.class_names, "device": "cpu", "notes": [], "dataset": audit.dataset, "split": audit.split,
+        "trained": audit.trained, "placement": audit.placement, "index": index,
+        "offsets": [audit.geometry.middle] * len(index), "images": np.zeros((len(index), 1, *canvas), np.float32),
+        "maps": maps, "targets": np.arange(len(index)) % 5, "labels": audit.labels[index],
+        "predictions": np.arange(len(index)) % 5, "confidence": zeros, "scores": zeros, "scores_baseline": zeros,
+        "residuals": zeros}
+    return Attribution(**(values | changed))
+
+
+def test_attribution_maps_belong_to_their_images_and_models(random_audit):
+    audits = [random_audit(0), random_audit(1, model="two-conv"), random_audit(2, trained="centered")]
+    (group,) = explorer_payload(audits, [attribution(audits[2], [7, 3])])["groups"]
+    numbers = group["images"]["numbers"]
+    assert [model["attribution"] is None for model in group["models"]] == [True, True, False]
+    found = group["models"][2]["attribution"]
+    assert [numbers[index] for index in found["images"]] == [7, 3] and found["targets"] == ["class 0", "class 1"]
+    assert found["offsets"] == [[1, 2], [1, 2]] and found["method"] == "Occlusion"
+    maps = (unpack(found["maps"]).astype(float) - found["levels"]) / found["levels"]
+    assert maps.shape == (2, 31, 33) and (maps[:, -1, -1] == -1).all() and (maps[:, 0, 1:] == 0).all()
+    assert maps[:, 0, 0] == pytest.approx([0.5, 0.5], abs=0.04)
+    assert group["filters"][-1] == {"text": "With attribution map", "audited": None,
+                                    "images": sorted(numbers.index(number) for number in (3, 7))}
+
+
+@pytest.mark.parametrize("changed", [
+    {"model": "other"}, {"trained": "unknown"}, {"dataset": "other"}, {"split": "train"}, {"index": []},
+    {"index": [3, 200]}, {"index": [-1, 2]}, {"offsets": []}, {"labels": np.array([4, 4])},
+    {"placement": {"image": [28, 28], "canvas": [31, 33], "mode": "circular"}},
+    {"maps": np.zeros((2, 4, 4), np.float32)}], ids=str)
+def test_maps_of_other_models_and_images_are_ignored(random_audit, changed):
+    audit = random_audit()
+    (group,) = explorer_payload([audit], [attribution(audit, [3, 7], **changed)])["groups"]
+    assert group["models"][0]["attribution"] is None and len(group["filters"]) == 1
+
+
+def test_several_methods_show_integrated_gradients(random_audit):
+    audit = random_audit()
+    maps = [attribution(audit, [3], method=method) for method in ("saliency", "integrated-gradients", "occlusion")]
+    (group,) = explorer_payload([audit], maps)["groups"]
+    assert group["models"][0]["attribution"]["method"] == "Integrated gradients"
+
+
+def test_filters_list_shown_images_and_count_all_of_them(random_audit):
+    audits = [random_audit(0, images=60), random_audit(1, images=60, model="two-conv")]
+    steady = audits[1].predictions.copy()
+    steady[:30] = 2
+    audits[1] = dataclasses.replace(audits[1], predictions=steady)
+    (group,) = explorer_payload(audits)["groups"]
+    low = [np.array([np.square(np.bincount(row, minlength=5) / 24).sum() < 0.5 for row in audit.predictions])
+           for audit in audits]
+    assert [entry["text"] for entry in group["filters"]] == [
+        "Consistency below 50 %: any", "Consistency below 50 %: perceptron", "Consistency below 50 %: convnet"]
+    for entry, wanted in zip(group["filters"], (low[0] | low[1], *low), strict=True):
+        assert entry["audited"] == wanted.sum() > 0
+        assert entry["images"] == [at for at, number in enumerate(group["images"]["numbers"]) if wanted[number]]
+    (alone,) = explorer_payload(audits[1:])["groups"]
+    assert alone["filters"][0]["text"] == "Consistency below 50 %" and alone["filters"][0]["audited"] == low[1].sum()
+
+
+def test_the_table_is_the_text_of_the_file(random_audit):
+    audit = random_audit()
+    text = to_csv([audit])
+    table = explorer_payload([audit], rows=text)["table"]
+    assert unpack(table["data"]).tobytes().decode() == text and table["rows"] == 20 and table["name"] == "images.csv"
+    assert explorer_payload([audit])["table"] is None and explorer_payload([], rows=text)["table"] is None
+
+
+def test_all_explorers_have_one_scale(random_audit):
+    for audits in ([random_audit(0)], [random_audit(0), random_audit(1, model="two-conv")]):
+        assert explorer_payload(audits)["groups"][0]["scale"] == [0, 1]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,32 @@ def test_quality_has_one_panel_per_measure():
     assert not many.axes[0].get_yticklabels()
     dots = many.axes[0].collections[0].get_offsets()
     assert (np.diff(dots[:, 0]) >= 0).all() and len(dots) == 60
+
+
+def test_values_that_are_not_defined_are_written():
+    values = np.linspace(0.5, 2, 12)
+    values[[2, 5, 6, 9]] = np.nan
+    figure = quality_figure(merits(12, over_best=values))
+    panel = figure.axes[0]
+    dots = np.asarray(panel.collections[0].get_offsets())
+    assert dots[:, 1].tolist() == [0, 1, 3, 4, 7, 8, 10, 11] and np.allclose(dots[:, 0], values[np.isfinite(values)])
+    assert [(text.get_text(), text.get_position()[1]) for text in panel.texts] == [
+        ("not defined", row) for row in (2, 5, 6, 9)]
+    assert "4 values are not defined." in alt_text(figure)
+    assert "Not measured, or not defined for all units: activation left after a shift by 2 pixels" in alt_text(figure)
+    many = np.linspace(2, 0.5, 60)
+    many[10:14] = np.inf
+    panel = quality_figure(merits(60, over_best=many)).axes[0]
+    assert [text.get_text() for text in panel.texts] == ["4 not defined"]
+    assert len(panel.collections[0].get_offsets()) == 56
+
+
+def test_an_activation_that_is_not_finite_is_named():
+    made = synthesis(["fc1:0", "fc1:1"])
+    activations = made.activations.copy()
+    activations[1] = np.nan
+    figure = neighbors_figure(replace(made, activations=activations), near(["fc1:0", "fc1:1"]))
+    assert any(text.get_text().startswith("▼ not defined, real: max") for text in figure.axes[0].texts)
 
 
 def test_quality_summary():

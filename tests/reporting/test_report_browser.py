@@ -1,6 +1,7 @@
 """The report in a real browser, used with mouse and keyboard."""
 
 import base64
+import csv
 import dataclasses
 import io
 import random
@@ -27,7 +28,9 @@ from shiftscope.reporting import (
     training_curves,
 )
 from shiftscope.results import NONFINITE, Audit
+from shiftscope.results.image_table import to_csv
 from shiftscope.settings import TrainSettings
+from shiftscope.visualization.attribution import attribute
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
 
@@ -56,10 +59,18 @@ def run() -> ReportData:
         training.append(shiftscope.train(model, garments, placement=PLACE, settings=TrainSettings(epochs=2)))
         evaluations.append(shiftscope.evaluate(model, garments, placement=PLACE, trained="random"))
         audits.append(shiftscope.audit(model, garments, placement=PLACE, limit=40, trained="random"))
+    index = audits[1].shown_index[::2]
+    offsets = PLACE.centered(len(index))
+    maps = attribute(model, PLACE.place(garments.test.gather(torch.from_numpy(index)), offsets), steps=2,
+                     labels=audits[1].labels[index], class_names=garments.class_names, name=audits[1].model)
+    attributions = [dataclasses.replace(
+        maps, dataset=audits[1].dataset, split="test", trained="random", placement=PLACE.to_dict(),
+        index=index.tolist(), offsets=[PLACE.middle] * len(index))]
     figures = {"map": report_figure("audit", accuracy_map(audits), "Accuracy."),
                "curves": report_figure("curves", training_curves(training), "Curves.")}
     return ReportData(title="A report", dataset={"name": "garments", "synthetic": True}, training=training,
-                      evaluations=evaluations, controls=control_cells(evaluations), audits=audits, figures=figures)
+                      evaluations=evaluations, controls=control_cells(evaluations), audits=audits, figures=figures,
+                      attributions=attributions, image_rows=to_csv(audits))
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +154,9 @@ def predictions_at(audits: list[Audit], image: int, offset: tuple[int, int]) -> 
 
 def test_shown_classes_match_the_audit_at_every_position(opened, run):
     draw, seen = random.Random(0), set()
-    images = opened.page.locator(".ss-images select option").count()
+    images = opened.page.locator(".ss-images .ss-row select option").count()
     for check in range(50):
-        opened.page.locator(".ss-images select").select_option(index=draw.randrange(images))
+        opened.page.locator(".ss-images .ss-row select").select_option(index=draw.randrange(images))
         dy, dx = draw.randrange(9), draw.randrange(13)
         before = opened.offset()
         if check % 2:
@@ -205,6 +216,80 @@ def test_images_are_chosen_by_keys_and_kept_images_come_back(opened):
     assert (opened.image(), opened.offset()) == (chosen, (4, 5))
 
 
+def test_filters_limit_thumbnails_list_and_buttons(opened, run):
+    page, (first, second) = opened.page, run.audits
+    everyone = page.locator(".ss-images .ss-row select option")
+    texts = page.get_by_label("Filter images").locator("option").all_inner_texts()
+    low = {}
+    for audit in (first, second):
+        low[audit.model] = {image for image, row in enumerate(audit.predictions.tolist())
+                            if sum((row.count(label) / len(row)) ** 2 for label in set(row)) < 0.5}
+    shown = {int(text.split()[-1]) for text in everyone.all_text_contents()}
+    for place, wanted in ((1, low["two-full"] | low["two-conv"]), (2, low["two-full"]), (3, low["two-conv"])):
+        assert texts[place].endswith(f"({len(wanted & shown)})") and texts[place].startswith("Consistency below 50 %: ")
+        if not wanted & shown:
+            continue
+        page.get_by_label("Filter images").select_option(index=place)
+        note = page.locator(".ss-images [role=status]").inner_text()
+        assert note.startswith(f"{len(wanted & shown)} of {len(wanted)} such images are shown")
+        visible = {int(str(radio.get_attribute("aria-label")).split()[-1])
+                   for radio in page.locator(".ss-thumbnail input").all() if radio.is_visible()}
+        assert visible == wanted & shown and opened.image() in visible
+        visited = set()
+        for _ in visible:
+            visited.add(opened.image())
+            page.get_by_role("button", name="Next image").press("Enter")
+        assert visited == visible
+        page.locator(".ss-thumbnail input:checked").focus()
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")  # skips hidden images
+            assert opened.image() in visible
+    page.get_by_label("Filter images").select_option(index=0)
+    assert all(radio.is_visible() for radio in page.locator(".ss-thumbnail input").all())
+    assert opened.complaints == []
+
+
+def test_an_image_leads_to_its_attribution_map(opened, run):
+    page, (record,) = opened.page, run.attributions
+    filters = page.get_by_label("Filter images").locator("option")
+    assert re.fullmatch(r"With attribution map \(\d+\)", filters.last.inner_text())
+    page.get_by_label("Filter images").select_option(index=filters.count() - 1)
+    shown = opened.image()
+    assert shown in record.index and page.get_by_role("button", name="Attribution map", pressed=True).is_visible()
+    page.locator(".ss-stage").press("Shift+ArrowUp")
+    page.get_by_role("button", name="Next image").click()
+    assert opened.image() != shown and opened.image() in record.index and opened.offset() == PLACE.middle
+    cards = page.locator(".ss-card")
+    assert "No attribution map of this image was computed." in cards.nth(0).inner_text()
+    row = record.index.index(opened.image())
+    name = record.class_names[int(record.targets[row])]
+    assert f"Integrated gradients for {name}, image at dy 4, dx 6" in cards.nth(1).inner_text()
+    drawn = pixels_of(cards.nth(1).locator(".ss-attribution")).astype(int)
+    values = record.maps[row]
+    strong = np.abs(values) > 0.5 * np.abs(values).max()
+    warmer = drawn[0] > drawn[2]  # orange raises the score, blue lowers it
+    assert strong.any() and np.array_equal(warmer[strong], values[strong] > 0)
+    assert page.get_by_text("raises the score").is_visible() and page.locator(".ss-map:visible").count() == 2
+    page.get_by_role("button", name="Attribution map").press("Enter")
+    assert page.locator(".ss-map:visible").count() == 4 and page.locator(".ss-attribution:visible").count() == 0
+    page.get_by_label("Filter images").select_option(index=0)
+    page.locator(".ss-thumbnail input").first.check(force=True)
+    page.get_by_role("button", name="Attribution map").press("Enter")
+    assert page.locator(".ss-attribution:visible").count() == int(opened.image() in record.index)
+    assert opened.complaints == []
+
+
+def test_the_table_of_images_is_downloaded(opened, run):
+    with opened.page.expect_download() as download:
+        opened.page.get_by_role("button", name="Download table of images").press("Enter")
+    assert download.value.suggested_filename == "images.csv"
+    assert Path(download.value.path()).read_bytes() == to_csv(run.audits).encode()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8").splitlines()))
+    assert len(rows) == 80
+    assert [int(row["correct_count"]) for row in rows[40:]] == run.audits[1].correct_counts.tolist()
+    assert opened.complaints == [] and all(url.startswith(("file:", "blob:")) for url in opened.requests)
+
+
 def test_predictions_are_announced_after_a_pause(opened):
     opened.page.locator(".ss-stage").press("ArrowDown")
     opened.page.locator(".ss-stage").press("ArrowDown")
@@ -220,6 +305,8 @@ def test_the_report_is_accessible(browser, report, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: pip install -e .[dev]")
     with Opened(browser, report, color_scheme=scheme, reduced_motion="reduce") as opened:
         opened.page.locator(".ss-cell").first.click()
+        opened.page.get_by_label("Filter images").select_option(index=1)
+        opened.page.get_by_role("button", name="Attribution map").click()
         found = axe.Axe().run(opened.page).response
     grave = [(part["id"], part["nodes"][0]["html"]) for part in found["violations"]
              if part["impact"] in ("serious", "critical")]
@@ -265,6 +352,7 @@ def test_figures_are_shown_without_javascript_and_in_print(browser, report):
 
 def test_narrow_screens_do_not_scroll_sideways(browser, report):
     with Opened(browser, report, viewport={"width": 360, "height": 740}) as opened:
+        opened.page.get_by_role("button", name="Attribution map").click()
         assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
         opened.page.locator(".ss-card").last.scroll_into_view_if_needed()
         stage = opened.page.locator(".ss-stage").bounding_box()
@@ -304,6 +392,29 @@ def test_the_canvas_shows_the_model_input(browser, audit_of, tmp_path, mode, can
             assert opened.predictions() == predictions_at([audit], image, offset)
             moved.add(offset)
         assert len(moved) > 3 and place.middle in moved and opened.complaints == []
+
+
+@pytest.mark.parametrize("canvas", [(60, 8), (8, 60)])
+def test_tall_and_wide_canvases_fit_on_a_screen(browser, audit_of, tmp_path, canvas):
+    place = Placement(image=(6, 6), canvas=canvas)
+    with Opened(browser, write(tmp_path, made(audit_of, place))) as opened:
+        stage, *maps = [part.bounding_box() for part in opened.page.locator(".ss-stage, .ss-map").all()]
+        assert stage["height"] <= 313
+        assert stage["height"] / stage["width"] == pytest.approx(canvas[0] / canvas[1], rel=0.02)
+        assert all(10 < part["height"] <= 321 for part in maps)
+        opened.page.locator(".ss-map").first.press("Home")
+        box, marker = (opened.page.locator(part).first.bounding_box() for part in (".ss-map", ".ss-marker"))
+        down = (marker["y"] + marker["height"] / 2 - box["y"]) / box["height"]
+        assert down == pytest.approx((place.middle[0] + 0.5) / (canvas[0] - 5), abs=0.03)
+
+
+def test_undefined_losses_are_marked(browser, make_training, tmp_path):
+    training = make_training(epochs=4)
+    training.history[1]["train_loss"] = float("nan")
+    with Opened(browser, write(tmp_path, training=[training])) as opened:
+        opened.page.locator(".ss-epoch").wait_for()
+        marks = opened.page.locator(".ss-chart text", has_text="✕")
+        assert marks.count() == 1 and "✕: not defined" in opened.page.locator(".ss-curves").inner_text()
 
 
 def test_circular_mode_wraps_around(browser, audit_of, tmp_path):

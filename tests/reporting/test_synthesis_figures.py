@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from shiftscope.errors import UsageError
-from shiftscope.reporting import ReportData, alt_text, class_gallery, class_neurons, neuron_gallery, render_report
+from shiftscope.reporting import (
+    ReportData,
+    alt_text,
+    class_gallery,
+    class_neurons,
+    neuron_gallery,
+    render_figure,
+    render_report,
+)
 from shiftscope.reporting.synthesis import full_contrast
 from shiftscope.results import ParameterRow, Synthesis
 
@@ -40,6 +48,7 @@ def test_classes_without_names_and_outputs_without_classes():
     assert words(class_gallery(numbered)).count("✓ predicted, 97 %") == 2
     nothing = synthesis(["class:0"], class_names=[], predictions=np.array([-1]))
     assert not any(line.startswith("✓") for line in words(class_gallery(nothing)))
+    assert "✗ non-finite, 97 %" in words(class_gallery(nothing))
 
 
 def test_neuron_gallery_numbers_images_in_rows_of_ten():
@@ -75,6 +84,13 @@ def test_class_neurons_names_the_largest_weights_on_a_symmetric_scale():
     assert {"3  7", "11", "none"} <= {text.get_text() for text in beside.texts}
     assert [label.get_text() for label in matrix.get_yticklabels()] == ["Bag", "Coat"]
     assert scale.get_ylabel() == "weight" and "Bag: 3 and 7;" in alt_text(figure)
+
+
+def test_class_neurons_mark_weights_that_are_not_defined():
+    weights = np.array([[0.5, np.nan, -1.0], [np.inf, 0.0, 0.25]])
+    figure = class_neurons(weights, np.zeros(2), ["Bag", "Coat"], title="weights")
+    assert figure.axes[0].images[0].get_clim() == (-1.0, 1.0)
+    assert "Gray: not defined (2 weights are not finite)." in " ".join(words(figure)) and render_figure(figure, "png")
 
 
 @pytest.mark.parametrize("bias, names", [(np.zeros(3), ["a", "b"]), (np.zeros(2), ["a"])])

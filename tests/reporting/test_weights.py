@@ -53,6 +53,8 @@ def test_zero_and_nonfinite_weights_are_drawn(weights):
     figure = weight_grid(weights, title="$x")
     low, high = figure.axes[0].images[0].get_clim()
     assert (low, high) == (-1.0, 1.0)
+    note = " ".join(text.get_text() for text in figure.texts)
+    assert ("Gray: not defined (9 weights are not finite)." in note) == bool(np.isnan(weights).any())
     assert render_figure(figure, "png")
 
 

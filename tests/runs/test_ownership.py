@@ -166,6 +166,15 @@ def test_only_shiftscope_reports_are_replaced(run):
         other.claim(resume=True)
 
 
+def test_a_table_of_images_of_another_program_is_not_replaced(run):
+    begun(run, ["metrics.jsonl"])
+    fill(run.path, ["images.csv"], "mine")
+    for options in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(UsageError, match=r"images\.csv has the name of a run file but was not written"):
+            run.claim(**options)
+    assert run.images.read_text() == "mine"
+
+
 def test_edited_results_still_belong_to_the_run(run):
     begun(run, ["metrics.json"])
     run.metrics.write_text("edited")

@@ -1,5 +1,6 @@
 """`shiftscope audit` from the command line to the files: checkpoints, models of one's own, ONNX files."""
 
+import csv
 import json
 import sys
 
@@ -80,6 +81,28 @@ def test_out_has_a_record_and_figures(checkpoint, tmp_path, capsys):
     assert {"accuracy-map.png", "placements-right.svg"} <= {path.name for path in (tmp_path / "found").iterdir()}
     output = capsys.readouterr().out
     assert output.splitlines()[-1] == "found" and "worst-case accuracy" in output and "20 test images" in output
+
+
+def test_the_table_of_images(checkpoint, tmp_path, capsys):
+    line = ["audit", str(checkpoint), "--limit", "20", "--quiet", "--csv", "least.csv"]
+    assert main([*line, "--out", "found", "--against", str(checkpoint)]) == 0
+    rows = list(csv.DictReader((tmp_path / "least.csv").open()))
+    record = Audit.load(tmp_path / "found")
+    assert len(rows) == 2 * 20 and [int(row["image"]) for row in rows[:20]] == list(range(20))
+    assert [int(row["correct_count"]) for row in rows[:20]] == record.correct_counts.tolist()
+    assert (tmp_path / "found" / "images.csv").read_bytes() == (tmp_path / "least.csv").read_bytes()
+    (tmp_path / "mine.csv").write_text("mine")
+    for arguments, words in ((["--csv", "least.csv"], "least.csv already exists; replace it with --overwrite"),
+                             (["--csv", "mine.csv", "--overwrite"], "was not written by Shiftscope, so move it"),
+                             (["--csv", "found"], "found is a folder; give the file to write"),
+                             (["--csv", "mine.csv/a.csv"], "mine.csv is not a folder"),
+                             (["--out", "found"], "already exists")):
+        assert main([*line[:-2], *arguments]) != 0
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1 and len(error) < 400, error
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+    assert main([*line, "--overwrite", "--sample", "5"]) == 0
+    assert {row["placements"] for row in csv.DictReader((tmp_path / "least.csv").open())} == {"5"}
 
 
 def test_thresholds(checkpoint, capsys):

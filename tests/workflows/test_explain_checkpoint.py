@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from shiftscope.data import load_dataset
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models import Provenance, TwoConvTwoFullNet, TwoFullNet, save
 from shiftscope.placement import Placement
@@ -46,13 +47,17 @@ def seeded(build):
 
 def test_all_methods_that_fit_a_convnet_on_its_test_images(made, tmp_path):
     model = seeded(lambda: TwoConvTwoFullNet(canvas=(16, 20), classes=2))
-    checkpoint, _ = made(model)
+    checkpoint, data = made(model)
     found = attribute_checkpoint(checkpoint, count=3, out=tmp_path / "out", **SAVED)
     assert [one.method for one in found] == ["integrated-gradients", "grad-cam", "occlusion", "saliency"]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"attribution.png", "attribution.svg", "attribution-grad-cam"} <= names
     again = Attribution.load(tmp_path / "out" / "attribution-occlusion")
     assert again.images.shape == (3, 1, 16, 20) and set(again.labels.tolist()) <= {0, 1}
+    assert again.index == [0, 1, 2] and again.split == "test" and again.geometry.canvas == (16, 20)
+    shown = [canvas[0, dy:dy + 8, dx:dx + 10]
+             for canvas, (dy, dx) in zip(np.round(255 * again.images), again.offsets, strict=True)]
+    assert np.array_equal(shown, load_dataset(data).test.gather(torch.arange(3))[:, 0].numpy())
     model.eval()
     wanted = attribute(model, torch.from_numpy(again.images), method="saliency")
     np.testing.assert_allclose(found[-1].maps, wanted.maps, atol=1e-6)

@@ -46,7 +46,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
           expected: Annotated[float | None, Result] = None,
           output_type: Annotated[OutputType | None, Result] = None, seed: Annotated[int, Result] = 0,
-          out: Annotated[Path | None, Result] = None, overwrite: Annotated[bool, Switch, Result] = False) -> None:
+          out: Annotated[Path | None, Result] = None, csv: Annotated[Path | None, Result] = None,
+          overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
 
     Args:
@@ -66,16 +67,17 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         output_type: Type of the model's outputs (default: determined from a batch of images).
         seed: Fixes the sample, and which predictions the self-check repeats.
         out: Folder for the result and the figures (default: none are written).
-        overwrite: Replace files of an earlier audit in --out.
+        csv: File for a table with one row per image: label, prediction, fraction correct, consistency, margin.
+        overwrite: Replace files of an earlier audit in --out and --csv.
     """
     from shiftscope.workflows.audit_model import audit_model, check_thresholds
 
     overrides = data.given() | ({"mode": mode} if mode else {})
     with shown.clean_stdout(output.json):
-        found = audit_model(model, overrides, against=against, out=out, overwrite=overwrite, normalize=normalize,
-                            weights=weights,
-                            max_shift=max_shift, step=step, engine=engine, split=split, sample=sample, seed=seed,
-                            expected=expected, output_type=output_type, progress=output.progress(), **vars(loading))
+        found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
+                            normalize=normalize, weights=weights, max_shift=max_shift, step=step, engine=engine,
+                            split=split, sample=sample, seed=seed, expected=expected, output_type=output_type,
+                            progress=output.progress(), **vars(loading))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}

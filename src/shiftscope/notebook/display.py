@@ -24,8 +24,11 @@ TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
 MAX_LENGTH = 1_400_000
 """Maximum number of characters of the HTML, because notebooks store every output."""
 
-HEIGHT = 900
-"""Height in CSS pixels of an audit's explorer, whose sandbox cannot report its own height."""
+HEIGHT, NARROW, STACKED = 830, 556, 1360
+"""Height in CSS pixels of an audit's explorer, whose sandbox cannot report its own height. In cells of at most `NARROW`
+pixels the parts are below each other, and the height is `STACKED`."""
+
+_STYLE = f"height: calc({HEIGHT}px + clamp(0px, ({NARROW}px - 100cqw) * 1000, {STACKED - HEIGHT}px))"
 
 
 def mimebundle(record: Record, include: Collection[str] | None = None,
@@ -126,8 +129,9 @@ def _explorer_frame(audit: Audit, fallback: str) -> str | None:
     title = f"Predictions of {audit.model} at all placements"
     while len(audit.shown_index):
         page = html.escape(render_explorer([audit], title=title))
-        frame = (f'<iframe sandbox="allow-scripts" width="100%" height="{HEIGHT}" frameborder="0" '
-                 f'title="{html.escape(title)}" srcdoc="{page}">{fallback}</iframe>')
+        frame = (f'<div style="container-type: inline-size"><iframe sandbox="allow-scripts" width="100%" '
+                 f'height="{HEIGHT}" style="{_STYLE}" frameborder="0" title="{html.escape(title)}" '
+                 f'srcdoc="{page}">{fallback}</iframe></div>')
         if len(frame) <= MAX_LENGTH:
             return frame
         kept = np.arange(len(audit.shown_index))[::2][:len(audit.shown_index) // 2]

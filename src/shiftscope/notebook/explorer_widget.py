@@ -55,7 +55,7 @@ class Explorer(anywidget.AnyWidget):
         UsageError: see `shiftscope.notebook.widget.explorer`; or if `image`, `dy` or `dx` is set to an invalid value.
     """
 
-    _esm = asset("app.js")
+    _esm = asset("app.js") + asset("widget.js")
     _css = asset("explorer.css")
 
     payload = traitlets.Dict().tag(sync=True)

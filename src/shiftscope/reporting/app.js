@@ -3,9 +3,8 @@
 //   mountExplorer(root, payload, {onMove, image, dy, dx}) -> {setPlacement(dy, dx), setImage(i), ready, destroy()}
 //   mountConfusion(root, payload)                         -> {ready, destroy()}
 //   mountCurves(root, curves)                             -> {update(curves), destroy()}
-//   startPage(document)                                   mounts all views of a report
-//   export default {render({model, el})}                  a widget, see anywidget
 //
+// report.js mounts the views of a page, widget.js the explorer in a notebook; both are appended to this module.
 // Payloads are made and documented in shiftscope.reporting (explorer.py, confusion.py, curves.py). There is no global
 // state: a page may hold any number of views. Text is never inserted as HTML, and styles are set as properties, so that
 // a page can forbid inline styles and scripts.
@@ -19,6 +18,9 @@ const LABEL_COLORS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#D
 /** Nine stops of cividis (Nunez, Anderton and Renslow, 2018): color-blind safe, monotonic in lightness. */
 const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120],
   [165, 156, 116], [195, 179, 105], [253, 231, 55]];
+
+/** From -1 (lowers a score) over 0 (white) to 1 (raises it), as in the figures. */
+const SIGNED = [[6, 36, 90], [47, 116, 181], [255, 255, 255], [244, 162, 89], [200, 80, 10]];
 
 /** Fractions in a table from 0 to 1, on a light and on a dark page. */
 const SHADES = [[[240, 245, 250], [106, 165, 210], [8, 48, 107]], [[32, 43, 55], [60, 120, 170], [190, 224, 255]]];
@@ -54,13 +56,13 @@ function configure(made, attributes, children) {
   return made;
 }
 
+const button = (text, onclick, attributes = {}) => element("button",
+  {type: "button", class: "ss-button", text, onclick, ...attributes});
+
 let views = 0;
 
 /** A unique id for groups of radio buttons and targets of labels. */
-function uniqueId(prefix) {
-  views += 1;
-  return `shiftscope-${prefix}-${views}`;
-}
+const uniqueId = (prefix) => `shiftscope-${prefix}-${++views}`;
 
 // ---------------------------------------------------------------- data and text
 
@@ -85,9 +87,7 @@ const letterOf = (cls) => cls < LETTERS.length ? LETTERS[cls] : String(cls);
 const modulo = (value, size) => ((value % size) + size) % size;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-function channels(hex) {
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-}
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 /** The text color with sufficient contrast on a color [r, g, b] from 0 to 255 (relative luminance of WCAG 2). */
 function readableOn(color) {
@@ -120,6 +120,21 @@ function badge(cls, name) {
   return made;
 }
 
+/** Base class of the views of a page; `watcher` is an optional observer. */
+class View {
+  constructor(root, name) {
+    Object.assign(this, {root, name, destroyed: false});
+    root.classList.add("shiftscope", name);
+  }
+
+  destroy() {
+    this.destroyed = true;
+    this.watcher?.disconnect();
+    this.root.replaceChildren();
+    this.root.classList.remove("shiftscope", this.name);
+  }
+}
+
 // ---------------------------------------------------------------- images and maps
 
 /** One image (C, h, w) of an unpacked array of images. */
@@ -129,8 +144,10 @@ function imageAt(pixels, shape, index) {
   return {depth, height, width, values: pixels.subarray(index * size, (index + 1) * size)};
 }
 
-/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start and background. */
-function drawPlaced(canvas, image, geometry, dy, dx) {
+/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start and background.
+ *
+ * `recolor`, if given, may change the pixels, four values each. */
+function drawPlaced(canvas, image, geometry, dy, dx, recolor) {
   const [H, W] = geometry.canvas;
   canvas.height = H;
   canvas.width = W;
@@ -154,11 +171,18 @@ function drawPlaced(canvas, image, geometry, dy, dx) {
       data.data[at + 3] = 255;
     }
   }
+  recolor?.(data.data);
   context.putImageData(data, 0, 0);
 }
 
-function drawImage(canvas, image) {
-  drawPlaced(canvas, image, {mode: "crop", canvas: [image.height, image.width], background: 0}, 0, 0);
+/** Draw an attribution map (H * W, from 0 to 2 * levels) over a pale copy of the image at its offset. */
+function drawAttribution(canvas, image, geometry, [dy, dx], values, levels) {
+  drawPlaced(canvas, image, geometry, dy, dx, (rgba) => values.forEach((value, pixel) => {
+    const gray = (rgba[4 * pixel] + rgba[4 * pixel + 1] + rgba[4 * pixel + 2]) / 3;
+    blend(SIGNED, value / (2 * levels)).forEach((part, channel) => {
+      rgba[4 * pixel + channel] = part * (1 - 0.3 * gray / 255);
+    });
+  }));
 }
 
 /** Borders of the cells of a map in whole pixels. */
@@ -188,18 +212,25 @@ function drawText(context, text, x, y, size, color) {
   context.fillText(text, x, y);
 }
 
-/** Fill a cell of a map; a cell without a color was not computed and is crossed out. */
-function fillCell(context, across, down, row, column, color) {
-  const [left, right] = [across[column], across[column + 1]], [top, bottom] = [down[row], down[row + 1]];
-  context.fillStyle = color ?? PAPER;
-  context.fillRect(left, top, right - left, bottom - top);
-  if (color) return;
-  context.lineWidth = 1;
-  context.strokeStyle = "#8c959f";
-  context.beginPath();
-  context.moveTo(left, bottom);
-  context.lineTo(right, top);
-  context.stroke();
+/** Fill the cells of a map; cells without a color were not computed and are crossed out.
+ *
+ * Returns the borders of the rows and of the columns. */
+function fillCells(context, [R, Q], width, height, colorOf) {
+  const down = edges(R, height), across = edges(Q, width);
+  for (let cell = 0; cell < R * Q; cell++) {
+    const row = Math.floor(cell / Q), column = cell % Q, color = colorOf(cell);
+    const [left, right, top, bottom] = [across[column], across[column + 1], down[row], down[row + 1]];
+    context.fillStyle = color ?? PAPER;
+    context.fillRect(left, top, right - left, bottom - top);
+    if (color) continue;
+    context.lineWidth = 1;
+    context.strokeStyle = "#8c959f";
+    context.beginPath();
+    context.moveTo(left, bottom);
+    context.lineTo(right, top);
+    context.stroke();
+  }
+  return [down, across];
 }
 
 /** Draw predicted classes as colors and letters, with an outline around the cells with correct predictions. */
@@ -207,14 +238,8 @@ function drawLabels(canvas, labels, shape, truth, codes) {
   const fitted = fitToScreen(canvas);
   if (!fitted) return;
   const {context, width, height} = fitted, [R, Q] = shape;
-  const down = edges(R, height), across = edges(Q, width);
-  for (let row = 0; row < R; row++) {
-    for (let column = 0; column < Q; column++) {
-      const label = labels[row * Q + column], nonfinite = label === codes.nonfinite;
-      const color = label === codes.not_computed ? null : nonfinite ? INK : labelColor(label);
-      fillCell(context, across, down, row, column, color);
-    }
-  }
+  const [down, across] = fillCells(context, shape, width, height, (cell) => labels[cell] === codes.not_computed ? null
+    : labels[cell] === codes.nonfinite ? INK : labelColor(labels[cell]));
   outline(context, labels, shape, truth, down, across);
   for (const {label, row, column, reach} of regions(labels, shape, codes)) {
     const size = clamp(reach * 1.5 * Math.min(width / Q, height / R), 9, 15);
@@ -227,18 +252,15 @@ function drawLabels(canvas, labels, shape, truth, codes) {
 
 function outline(context, labels, [R, Q], truth, down, across) {
   const lines = new Path2D();
-  const correct = (row, column) => labels[row * Q + column] === truth;
-  for (let row = 0; row < R; row++) {
-    for (let column = 0; column < Q; column++) {
-      if (column + 1 < Q && correct(row, column) !== correct(row, column + 1)) {
-        lines.moveTo(across[column + 1], down[row]);
-        lines.lineTo(across[column + 1], down[row + 1]);
-      }
-      if (row + 1 < R && correct(row, column) !== correct(row + 1, column)) {
-        lines.moveTo(across[column], down[row + 1]);
-        lines.lineTo(across[column + 1], down[row + 1]);
-      }
-    }
+  const border = (cell, next, from, to) => {
+    if ((labels[cell] === truth) === (labels[next] === truth)) return;
+    lines.moveTo(...from);
+    lines.lineTo(...to);
+  };
+  for (let cell = 0; cell < R * Q; cell++) {
+    const row = Math.floor(cell / Q), column = cell % Q, right = across[column + 1], bottom = down[row + 1];
+    if (column + 1 < Q) border(cell, cell + 1, [right, down[row]], [right, bottom]);
+    if (row + 1 < R) border(cell, cell + Q, [across[column], bottom], [right, bottom]);
   }
   context.lineCap = "square";
   for (const [color, thick] of [["#ffffff", 3.2], ["#000000", 1.6]]) {
@@ -255,24 +277,19 @@ function regions(labels, [R, Q], codes) {
   const least = Math.max(3, R * Q / 120);
   for (let start = 0; start < R * Q; start++) {
     if (seen[start] || labels[start] === codes.not_computed) continue;
-    const stack = [start];
-    let size = 0, best = start;
+    const region = [start];
     seen[start] = 1;
-    while (stack.length) {
-      const cell = stack.pop();
-      size += 1;
-      if (depth[cell] > depth[best]) best = cell;
+    for (const cell of region) {  // which grows
       for (const next of neighbors(cell, R, Q)) {
         if (!seen[next] && labels[next] === labels[start]) {
           seen[next] = 1;
-          stack.push(next);
+          region.push(next);
         }
       }
     }
-    const reach = depth[best];
-    if (size >= least || R * Q <= FEW_CELLS ** 2) {
-      found.push({label: labels[start], row: Math.floor(best / Q), column: best % Q, reach});
-    }
+    if (region.length < least && R * Q > FEW_CELLS ** 2) continue;
+    const best = region.reduce((deepest, cell) => depth[cell] > depth[deepest] ? cell : deepest);
+    found.push({label: labels[start], row: Math.floor(best / Q), column: best % Q, reach: depth[best]});
   }
   return found;
 }
@@ -288,28 +305,21 @@ function neighbors(cell, R, Q) {
 
 /** Distance of each cell, in steps, to another label, to the border of the map, or to the middle (initial marker). */
 function depths(labels, R, Q) {
-  const depth = new Uint16Array(R * Q), middle = Math.floor(R / 2) * Q + Math.floor(Q / 2);
-  let frontier = [];
-  for (let cell = 0; cell < R * Q; cell++) {
+  const depth = new Uint16Array(R * Q).fill(R + Q), middle = Math.floor(R / 2) * Q + Math.floor(Q / 2);
+  const update = (cell) => {
     const near = neighbors(cell, R, Q);
-    if (near.length < 4 || cell === middle || near.some((next) => labels[next] !== labels[cell])) {
-      depth[cell] = 1;
-      frontier.push(cell);
-    }
-  }
-  while (frontier.length) {
-    const further = [];
-    for (const cell of frontier) {
-      for (const next of neighbors(cell, R, Q)) {
-        if (!depth[next]) {
-          depth[next] = depth[cell] + 1;
-          further.push(next);
-        }
-      }
-    }
-    frontier = further;
-  }
+    const ends = near.length < 4 || cell === middle || near.some((next) => labels[next] !== labels[cell]);
+    depth[cell] = ends ? 1 : 1 + Math.min(...near.map((next) => depth[next]));
+  };
+  for (let cell = 0; cell < R * Q; cell++) update(cell);  // two passes give the distance in steps
+  for (let cell = R * Q - 1; cell >= 0; cell--) update(cell);
   return depth;
+}
+
+/** Give an element the proportions [height, width], and at most a height in rem. */
+function limitSize(node, [height, width], most) {
+  node.style.aspectRatio = `${width} / ${height}`;
+  node.style.maxWidth = `${most * width / height}rem`;
 }
 
 /** Draw accuracies as colors, with numbers in percent on some cells. */
@@ -317,13 +327,9 @@ function drawAccuracies(canvas, accuracies, shape, [low, high]) {
   const fitted = fitToScreen(canvas);
   if (!fitted) return;
   const {context, width, height} = fitted, [R, Q] = shape;
-  const down = edges(R, height), across = edges(Q, width);
   const colorOf = (accuracy) => cividis((accuracy - low) / (high - low || 1));
-  for (let cell = 0; cell < R * Q; cell++) {
-    const row = Math.floor(cell / Q), column = cell % Q;
-    const color = accuracies[cell] === UNKNOWN ? null : `rgb(${colorOf(accuracies[cell] / 10000).join()})`;
-    fillCell(context, across, down, row, column, color);
-  }
+  const [down, across] = fillCells(context, shape, width, height, (cell) =>
+    accuracies[cell] === UNKNOWN ? null : `rgb(${colorOf(accuracies[cell] / 10000).join()})`);
   for (const row of numberedCells(R, height)) {
     for (const column of numberedCells(Q, width)) {
       const accuracy = accuracies[row * Q + column];
@@ -390,16 +396,14 @@ class Grid {
 
 const ARROWS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
 
-class Explorer {
+class Explorer extends View {
   constructor(root, payload, options) {
-    this.root = root;
+    super(root, "ss-explorer");
     this.groups = payload.groups ?? [];
     this.onMove = options.onMove ?? (() => {});
-    this.wanted = options;
-    this.kept = [];
-    this.destroyed = false;
+    this.wanted = {...options};
+    this.table = payload.table;
     this.watcher = new ResizeObserver(() => this.drawMaps());
-    root.classList.add("shiftscope", "ss-explorer");
     this.ready = this.groups.length ? this.open(0) : Promise.resolve(this.showMessage("No images were stored "
       + "in the audits."));
   }
@@ -411,19 +415,17 @@ class Explorer {
   /** Show a group, starting in the middle. */
   async open(index) {
     const group = this.groups[index];
-    let data;
-    try {
-      data = await unpackGroup(group);
-    } catch (error) {
+    const data = await unpackGroup(group).catch((error) => {
       this.showMessage(`The explorer cannot be shown: ${error.message}. It needs a browser of 2023 or later.`);
       throw error;
-    }
+    });
     if (this.destroyed) return;
-    Object.assign(this, {groupIndex: index, group, data, grid: new Grid(group), kept: []});
+    Object.assign(this, {groupIndex: index, group, data, grid: new Grid(group), kept: new Map(), explained: false});
     this.image = clamp(Math.trunc(this.wanted.image ?? 0), 0, group.images.numbers.length - 1);
     [this.row, this.column] = this.grid.find(this.wanted.dy, this.wanted.dx) ?? this.grid.middle;
     this.wanted = {};
     this.build();
+    this.applyFilter();
     this.showImage();
     this.root.dataset.ready = "true";
   }
@@ -440,7 +442,7 @@ class Explorer {
       ...[this.buildChoice(), this.buildLead(),
         element("div", {class: "ss-layout"},
           element("div", {class: "ss-side"}, this.buildStage(), this.buildPosition()), this.buildImages(),
-          element("div", {class: "ss-main"}, models, this.legend, this.buildScale(), this.buildNotes())),
+          element("div", {class: "ss-main"}, models, this.legend, ...this.buildScales(), this.buildNotes())),
         this.announcer].filter(Boolean));
     for (const card of this.cards) {
       this.watcher.observe(card.labels);
@@ -472,7 +474,7 @@ class Explorer {
     this.hint = element("span", {class: "ss-hint", text: "drag the image", "aria-hidden": "true"});
     this.stage = this.pad(element("div", {class: "ss-stage"}, this.canvas, this.frame, this.hint),
       "Canvas: position of the image", this.group.mode === "crop" ? -1 : 1);
-    this.stage.style.aspectRatio = `${this.group.canvas[1]} / ${this.group.canvas[0]}`;
+    limitSize(this.stage, this.group.canvas, 19.5);
     let from = null;
     trackPointer(this.stage, (event) => {
       this.grabAt(event);
@@ -517,13 +519,14 @@ class Explorer {
     this.moveTo(this.grid.step(0, this.row, by * arrow[0]), this.grid.step(1, this.column, by * arrow[1]));
   }
 
-  /** Below the canvas: position of the image, and buttons to center it and to keep it. */
+  /** Below the canvas: position of the image, and buttons to center, keep and explain it. */
   buildPosition() {
     this.position = element("p", {class: "ss-where"});
-    this.keepButton = element("button", {type: "button", class: "ss-button", onclick: () => this.toggleKept()});
+    this.keepButton = button("", () => this.toggleKept());
+    this.mapButton = button("Attribution map", () => this.explain(!this.explained));
+    this.mapButton.hidden = !this.group.models.some(({attribution}) => attribution);
     return element("div", {class: "ss-position"}, this.position, element("div", {class: "ss-row"},
-      element("button", {type: "button", class: "ss-button", text: "Center",
-        onclick: () => this.moveTo(...this.grid.middle)}), this.keepButton));
+      button("Center", () => this.moveTo(...this.grid.middle)), this.keepButton, this.mapButton));
   }
 
   // ------------------------------------------------------------ images
@@ -533,17 +536,55 @@ class Explorer {
     this.radios = numbers.map((number, index) => this.buildThumbnail(name, number, index));
     this.list = element("select", {"aria-label": "Image", onchange: () => this.setImage(this.list.selectedIndex)},
       ...numbers.map((number, index) => element("option", {text: this.nameOf(index)})));
-    const turn = (by, sign, label) => element("button", {type: "button", class: "ss-button ss-turn", text: sign,
-      "aria-label": label, onclick: () => this.setImage(modulo(this.image + by, numbers.length))});
+    const turn = (by, sign, label) => button(sign, () => this.setImage(
+      this.listed[modulo(this.listed.indexOf(this.image) + by, this.listed.length)]),
+    {class: "ss-button ss-turn", "aria-label": label});
     this.keptStrip = element("div", {class: "ss-strip"});
     this.keptTitle = element("p", {class: "ss-strip-title", text: "Kept images"});
-    const strip = (title, radios) => radios.length ? [element("p", {class: "ss-strip-title", text: title}),
-      element("div", {class: "ss-strip"}, ...radios.map((radio) => radio.node))] : [];
-    return element("div", {class: "ss-images", role: "group", "aria-label": "Choose an image"},
+    this.strips = [["First images", this.radios.slice(0, first)],
+      ["Images with the lowest consistency", this.radios.slice(first)]].map(([text, radios]) => ({radios, parts: [
+      element("p", {class: "ss-strip-title", text}),
+      element("div", {class: "ss-strip"}, ...radios.map((radio) => radio.node))]}));
+    return element("div", {class: "ss-images", role: "group", "aria-label": "Choose an image"}, ...this.buildFilter(),
       element("div", {class: "ss-row"}, turn(-1, "‹", "Previous image"), this.list, turn(1, "›", "Next image")),
-      ...strip("First images", this.radios.slice(0, first)),
-      ...strip("Images with the lowest consistency", this.radios.slice(first)),
-      this.keptTitle, this.keptStrip);
+      ...this.strips.flatMap(({parts}) => parts), this.keptTitle, this.keptStrip, this.buildDownload());
+  }
+
+  buildFilter() {
+    const {filters, images: {numbers}} = this.group;
+    this.filter = element("select", {"aria-label": "Filter images", onchange: () => this.applyFilter()},
+      element("option", {text: `All ${numbers.length} shown images`}), ...filters.map(({text, images}) =>
+        element("option", {text: `${text} (${images.length})`, disabled: !images.length})));
+    this.filterNote = element("p", {class: "ss-strip-title", role: "status"});
+    return [this.filter, this.filterNote];
+  }
+
+  /** List the images of the selected filter only. */
+  applyFilter() {
+    const chosen = this.group.filters[this.filter.selectedIndex - 1], {table} = this;
+    this.listed = chosen?.images ?? this.radios.map((_, index) => index);
+    this.radios.forEach(({node, input}, index) => {
+      const option = this.list.options[index];
+      node.hidden = input.disabled = option.hidden = option.disabled = !this.listed.includes(index);
+    });
+    for (const {radios, parts} of this.strips) {
+      for (const part of parts) part.hidden = radios.every(({node}) => node.hidden);
+    }
+    this.filterNote.textContent = !chosen || chosen.audited === null ? "" : `${this.listed.length} of `
+      + `${NUMBERS.format(chosen.audited)} such images are shown${table ? "; the table lists all images" : ""}.`;
+    this.filterNote.hidden = !this.filterNote.textContent;
+    if (chosen?.audited === null) this.explain(true);
+    if (!this.listed.includes(this.image)) this.setImage(this.listed[0]);
+  }
+
+  /** A button that saves the table of all audited images; null without a table. */
+  buildDownload() {
+    if (!this.table) return null;
+    return button("Download table of images (CSV)", async () => {
+      const address = URL.createObjectURL(new Blob([await unpack(this.table.data)], {type: "text/csv"}));
+      element("a", {href: address, download: this.table.name}).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60000);
+    });
   }
 
   nameOf(index) {
@@ -553,7 +594,7 @@ class Explorer {
 
   buildThumbnail(name, number, index) {
     const canvas = element("canvas", {"aria-hidden": "true"});
-    drawImage(canvas, this.imageOf(index));
+    drawPlaced(canvas, this.imageOf(index), {mode: "crop", canvas: this.group.image}, 0, 0);
     const input = element("input", {type: "radio", name, "aria-label": this.nameOf(index),
       onchange: () => this.setImage(index)});
     return {input, node: element("label", {class: "ss-thumbnail", title: this.nameOf(index)}, input, canvas)};
@@ -565,34 +606,29 @@ class Explorer {
 
   /** Keep the image at its position, or remove it from the kept ones. */
   toggleKept() {
-    const at = this.keptIndex();
-    if (at >= 0) this.kept.splice(at, 1);
-    else this.kept.push({image: this.image, row: this.row, column: this.column});
+    if (!this.kept.delete(this.keptKey)) this.kept.set(this.keptKey, [this.image, this.row, this.column]);
     this.showKept();
   }
 
-  keptIndex() {
-    return this.kept.findIndex(({image, row, column}) => image === this.image && row === this.row
-      && column === this.column);
+  get keptKey() {
+    return `${this.image} ${this.row} ${this.column}`;
   }
 
   showKept() {
-    this.keptTitle.hidden = !this.kept.length;
-    this.keptStrip.replaceChildren(...this.kept.map(({image, row, column}) => {
+    this.keptTitle.hidden = !this.kept.size;
+    this.keptStrip.replaceChildren(...[...this.kept.values()].map(([image, row, column]) => {
       const [dy, dx] = this.grid.offset(row, column), canvas = element("canvas", {"aria-hidden": "true"});
       drawPlaced(canvas, this.imageOf(image), this.group, dy, dx);
       const label = `${this.nameOf(image)} at dy ${dy}, dx ${dx}`;
       return element("button", {type: "button", class: "ss-thumbnail", "aria-label": label, title: label,
         onclick: () => {
-          this.image = image;
-          this.row = row;
-          this.column = column;
+          Object.assign(this, {image, row, column});
           this.showImage();
           this.notify();
         }}, canvas);
     }));
-    this.keepButton.textContent = this.keptIndex() >= 0 ? "★ Kept" : "☆ Keep";
-    this.keepButton.setAttribute("aria-pressed", String(this.keptIndex() >= 0));
+    this.keepButton.textContent = this.kept.has(this.keptKey) ? "★ Kept" : "☆ Keep";
+    this.keepButton.setAttribute("aria-pressed", String(this.kept.has(this.keptKey)));
   }
 
   // ------------------------------------------------------------ models
@@ -608,11 +644,47 @@ class Explorer {
     card.allCaption = element("figcaption");
     card.pads = [[card.labels, "predictions"], [card.accuracies, "accuracy on all images"]].map(
       ([canvas, what]) => this.buildMap(canvas, `${model.title}, map of ${what}`));
+    card.attribution = element("canvas", {class: "ss-attribution", role: "img", "aria-label": `${model.title}, attribution map`});
+    card.mapCaption = element("figcaption");
+    card.figures = [[card.pads[0].node, card.imageCaption], [card.pads[1].node, card.allCaption],
+      [card.attribution, card.mapCaption]].map((parts) => element("figure", {}, ...parts));
+    card.figures[2].hidden = true;
     card.node = element("article", {class: "ss-card", "aria-labelledby": name, "data-model": model.title},
       element("h3", {id: name, text: model.title}), card.prediction, card.bars,
-      element("div", {class: "ss-maps"}, element("figure", {}, card.pads[0].node, card.imageCaption),
-        element("figure", {}, card.pads[1].node, card.allCaption)));
+      element("div", {class: "ss-maps"}, ...card.figures));
     return card;
+  }
+
+  /** The stored attribution map of a model for the shown image, if possible at its position; undefined without one. */
+  attributionOf({model, index}) {
+    const {images = [], offsets, targets} = model.attribution ?? {}, size = this.group.canvas[0] * this.group.canvas[1];
+    const here = this.grid.offset(this.row, this.column).join();
+    const found = images.map((_, at) => at).filter((at) => images[at] === this.image);
+    const at = found.find((one) => offsets[one].join() === here) ?? found[0];
+    return at === undefined ? undefined : {offset: offsets[at], target: targets[at],
+      values: this.data.models[index].attribution.subarray(at * size, (at + 1) * size)};
+  }
+
+  /** Show attribution maps instead of accuracies, and move the image to where its map was computed. */
+  explain(on) {
+    this.explained = on;
+    this.mapButton.setAttribute("aria-pressed", String(on));
+    [this.scales[0].hidden, this.scales[1].hidden] = [on, !on];
+    for (const {figures} of this.cards) [figures[1].hidden, figures[2].hidden] = [on, !on];
+    if (on) this.showAttributions();
+  }
+
+  showAttributions() {
+    const maps = this.cards.map((card) => this.attributionOf(card)), offset = maps.find(Boolean)?.offset;
+    if (offset) this.setPlacement(...offset);
+    this.cards.forEach(({model, attribution, mapCaption}, index) => {
+      const map = maps[index];
+      attribution.hidden = !map;
+      if (map) drawAttribution(attribution, this.imageOf(this.image), this.group, map.offset, map.values,
+        model.attribution.levels);
+      mapCaption.textContent = map ? `${model.attribution.method} for ${map.target}, image at dy ${map.offset[0]}, `
+        + `dx ${map.offset[1]}` : "No attribution map of this image was computed.";
+    });
   }
 
   get cells() {
@@ -622,7 +694,7 @@ class Explorer {
   buildMap(canvas, label) {
     const marker = element("div", {class: "ss-marker", "aria-hidden": "true"}), [R, Q] = this.grid.shape;
     const node = this.pad(element("div", {class: "ss-map"}, canvas, marker), label);
-    canvas.style.aspectRatio = `${Q} / ${R}`;
+    limitSize(node, [R, Q].map((count) => Math.max(count, Math.max(R, Q) / 5)), 20);
     marker.style.width = `${100 / Q}%`;
     marker.style.height = `${100 / R}%`;
     const jump = (event) => {
@@ -635,35 +707,36 @@ class Explorer {
     return {node, marker};
   }
 
-  buildScale() {
-    const bar = element("canvas", {class: "ss-scale", width: 120, height: 1, "aria-hidden": "true"});
-    const [low, high] = this.group.scale, context = bar.getContext("2d");
-    for (let x = 0; x < 120; x++) {
-      context.fillStyle = `rgb(${cividis(x / 119).join()})`;
-      context.fillRect(x, 0, 1, 1);
-    }
-    return element("p", {class: "ss-quiet ss-scales"}, element("span", {text: "Accuracy on all images:"}),
-      element("span", {class: "ss-number", text: percent(low)}), bar,
-      element("span", {class: "ss-number", text: percent(high)}));
+  buildScales() {
+    const scale = (title, stops, low, high) => {
+      const bar = element("span", {class: "ss-scale", "aria-hidden": "true"});
+      bar.style.background = `linear-gradient(to right, ${stops.map((stop) => `rgb(${stop.join()})`).join()})`;
+      return element("p", {class: "ss-quiet ss-scales"}, element("span", {text: title}),
+        element("span", {class: "ss-number", text: low}), bar, element("span", {class: "ss-number", text: high}));
+    };
+    this.scales = [scale("Accuracy on all images:", CIVIDIS, ...this.group.scale.map((end) => percent(end))),
+      scale("Attribution (each map has its own scale): a pixel", SIGNED, "lowers", "raises the score")];
+    this.scales[1].hidden = true;
+    return this.scales;
   }
 
   buildNotes() {
     const {title, credit, notes} = this.group;
     const reading = "Bars: confidence of the most probable classes. Left map: prediction for this image at every "
-      + "position. Right map: accuracy on all images at every position.";
+      + "position. Right map: accuracy on all images at every position"
+      + (this.mapButton.hidden ? "." : ", or attribution map of this image.");
     return element("p", {class: "ss-quiet", text: [reading, title, ...notes, `${credit}.`].join(" ")});
   }
 
   // ------------------------------------------------------------ what changes
 
   showImage() {
-    this.radios.forEach(({input}, index) => {
-      input.checked = index === this.image;
-    });
+    this.radios[this.image].input.checked = true;
     this.list.selectedIndex = this.image;
     this.drawMaps();
     this.showLegend();
     this.showPosition();
+    if (this.explained) this.showAttributions();
   }
 
   /** The predictions of a model for the shown image, one class per cell. */
@@ -671,9 +744,7 @@ class Explorer {
     return this.data.models[index].classes.subarray(this.image * this.cells, (this.image + 1) * this.cells);
   }
 
-  get truth() {
-    return this.group.images.labels[this.image];
-  }
+  get truth() { return this.group.images.labels[this.image]; }
 
   drawMaps() {
     for (const {index, labels, accuracies} of this.cards) {
@@ -809,9 +880,8 @@ class Explorer {
   }
 
   setImage(index) {
-    if (!this.data) {
-      this.wanted = {...this.wanted, image: index};
-    } else if (Number.isInteger(index) && index >= 0 && index < this.radios.length && index !== this.image) {
+    if (!this.data) Object.assign(this.wanted, {image: index});
+    else if (Number.isInteger(index) && index >= 0 && index < this.radios.length && index !== this.image) {
       this.image = index;
       this.showImage();
       this.notify();
@@ -819,27 +889,21 @@ class Explorer {
   }
 
   setPlacement(dy, dx) {
-    if (!this.data) {
-      this.wanted = {...this.wanted, dy, dx};
-      return;
-    }
-    const cell = this.grid.find(dy, dx);
-    if (cell) this.moveTo(...cell);
+    if (!this.data) Object.assign(this.wanted, {dy, dx});
+    else this.moveTo(...this.grid.find(dy, dx) ?? [this.row, this.column]);
   }
 
   destroy() {
-    this.destroyed = true;
     clearTimeout(this.announceTimer);
-    this.watcher.disconnect();
-    this.root.replaceChildren();
-    this.root.classList.remove("shiftscope", "ss-explorer");
+    super.destroy();
   }
 }
 
 async function unpackGroup(group) {
   const [pixels, ...models] = await Promise.all([unpack(group.images.pixels), ...group.models.map(async (model) => {
-    const [map, classes, confidences] = await Promise.all([model.map, model.classes, model.confidences].map(unpack));
-    return {map, classes, confidences};
+    const [map, classes, confidences, attribution] = await Promise.all([model.map, model.classes, model.confidences,
+      model.attribution?.maps].map((packed) => packed && unpack(packed)));
+    return {map, classes, confidences, attribution};
   })]);
   return {pixels, models};
 }
@@ -862,22 +926,15 @@ function trackPointer(node, begin, move, ignored = "") {
  *
  * `onMove({group, image, dy, dx})` is called after each change; `image`, `dy` and `dx` set the initial state. */
 export function mountExplorer(root, payload, options = {}) {
-  const explorer = new Explorer(root, payload, options);
-  return {
-    setPlacement: (dy, dx) => explorer.setPlacement(dy, dx), setImage: (index) => explorer.setImage(index),
-    destroy: () => explorer.destroy(), ready: explorer.ready,
-  };
+  return new Explorer(root, payload, options);
 }
 
 // ---------------------------------------------------------------- confusion matrix
 
-class Confusion {
+class Confusion extends View {
   constructor(root, payload) {
-    this.root = root;
+    super(root, "ss-confusion");
     this.matrices = payload.matrices ?? [];
-    this.pixels = [];
-    this.destroyed = false;
-    root.classList.add("shiftscope", "ss-confusion");
     this.ready = this.open();
   }
 
@@ -975,18 +1032,11 @@ class Confusion {
     return element("figure", {}, canvas, element("figcaption", {text: `image ${images.numbers[at]}, dy ${dy}, `
       + `dx ${dx}${confidence}`}));
   }
-
-  destroy() {
-    this.destroyed = true;
-    this.root.replaceChildren();
-    this.root.classList.remove("shiftscope", "ss-confusion");
-  }
 }
 
 /** Show confusion matrices whose cells open their images, see `confusion_payload`. */
 export function mountConfusion(root, payload) {
-  const view = new Confusion(root, payload);
-  return {ready: view.ready, destroy: () => view.destroy()};
+  return new Confusion(root, payload);
 }
 
 // ---------------------------------------------------------------- curves
@@ -1008,10 +1058,9 @@ function ticks(low, high, count) {
   return Array.from({length: Math.floor(high / step + 1e-9) - first + 1}, (_, at) => (first + at) * step);
 }
 
-class Curves {
+class Curves extends View {
   constructor(root, curves) {
-    this.root = root;
-    root.classList.add("shiftscope", "ss-curves");
+    super(root, "ss-curves");
     this.charts = CHARTS.map((chart) => ({...chart, node: svgElement("svg", {class: "ss-chart", "aria-hidden": "true",
       onpointermove: (event) => this.point(event, event.currentTarget)})}));
     this.table = element("div", {class: "ss-scroll", tabindex: 0, role: "region", "aria-label": "Values of curves"});
@@ -1107,7 +1156,9 @@ class Curves {
     const marks = points.filter(([, down], at) => Number.isFinite(down) && marked(at));
     return [svgElement("path", {class: `ss-curve ${tone}${dashed ? " ss-dashed" : ""}`, d: path}),
       ...marks.map(([across, down]) => svgElement("path", {class: `ss-mark ${tone}${dashed ? " ss-hollow" : ""}`,
-        d: MARKERS[series % MARKERS.length], transform: `translate(${across.toFixed(1)},${down.toFixed(1)})`}))];
+        d: MARKERS[series % MARKERS.length], transform: `translate(${across.toFixed(1)},${down.toFixed(1)})`})),
+      ...points.filter(([, down]) => Number.isNaN(down) && key !== "val_accuracy").map(([across]) => svgElement("text",
+        {class: "ss-tick", x: across, y: CHART_HEIGHT - BOTTOM - 3, "text-anchor": "middle", text: "✕"}))];
   }
 
   showTable() {
@@ -1125,7 +1176,7 @@ class Curves {
     this.table.replaceChildren(element("table", {class: "ss-values"},
       element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)),
     element("p", {class: "ss-quiet", text: "Dashed: training accuracy, mean over an epoch while the weights change. "
-      + "Solid: validation accuracy and training loss."}));
+      + "Solid: validation accuracy and training loss. ✕: not defined."}));
   }
 
   key(series) {
@@ -1134,66 +1185,11 @@ class Curves {
       svgElement("path", {class: `ss-curve ${tone}`, d: "M-12,0H12"}),
       svgElement("path", {class: `ss-mark ${tone}`, d: MARKERS[series % MARKERS.length]}));
   }
-
-  destroy() {
-    this.watcher.disconnect();
-    this.root.replaceChildren();
-    this.root.classList.remove("shiftscope", "ss-curves");
-  }
 }
 
 /** Draw loss and accuracy by epoch.
  *
  * `curves` are [{title, epochs: [{epoch, train_loss, train_accuracy, val_accuracy}]}]; a number may be null. */
 export function mountCurves(root, curves) {
-  const view = new Curves(root, curves);
-  return {update: (updated) => view.update(updated), destroy: () => view.destroy()};
+  return new Curves(root, curves);
 }
-
-// ---------------------------------------------------------------- the report
-
-const MOUNTS = {explorer: mountExplorer, confusion: mountConfusion, curves: (root, {curves}) =>
-  mountCurves(root, curves)};
-
-/** Mount the views of a page: each element with `data-view` shows the JSON of the script with the same `data-of`.
- *
- * Sections with a view get the class "is-live", which hides their static figures. */
-export async function startPage(page) {
-  const ready = [...page.querySelectorAll("[data-view]")].map(async (root) => {
-    const source = page.querySelector(`script[data-of="${root.dataset.view}"]`);
-    const view = MOUNTS[root.dataset.view](root, JSON.parse(source.textContent));
-    await view.ready;
-    root.closest("section")?.classList.add("is-live");
-  });
-  await Promise.all(ready);
-  page.documentElement.dataset.views = "ready";
-  performance.mark("shiftscope-ready");
-}
-
-// ---------------------------------------------------------------- the widget
-
-function render({model, el}) {
-  const integer = (name) => Number.isInteger(model.get(name)) ? model.get(name) : undefined;
-  let view;
-  const open = () => {
-    view?.destroy();
-    view = mountExplorer(el, model.get("payload"), {
-      image: integer("image"), dy: integer("dy"), dx: integer("dx"),
-      onMove: (index) => {
-        for (const name of ["image", "dy", "dx"]) model.set(name, index[name]);
-        model.save_changes();
-      },
-    });
-  };
-  const changeImage = () => view.setImage(model.get("image"));
-  const move = () => view.setPlacement(model.get("dy"), model.get("dx"));
-  const listeners = {"change:payload": open, "change:image": changeImage, "change:dy": move, "change:dx": move};
-  open();
-  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
-  return () => {
-    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
-    view.destroy();
-  };
-}
-
-export default {render};

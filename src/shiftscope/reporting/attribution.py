@@ -104,8 +104,7 @@ def _write_prediction(grid: ImageGrid, cell: int, attribution: Attribution, row:
 def _draw_map(grid: ImageGrid, cell: int, attribution: Attribution, row: int) -> AxesImage:
     """Draw a map with the outline of the object, signs, and the name of its target."""
     values = attribution.maps[row]
-    end = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
-    image = grid.draw(cell, values / end, cmap=SIGNED, vmin=-1, vmax=1)
+    image = grid.draw(cell, values / map_end(values), cmap=SIGNED, vmin=-1, vmax=1)
     _outline(grid, cell, attribution.images[row].mean(axis=0))
     down, right = grid.layout.corner(cell)
     tall, wide = grid.layout.image
@@ -113,10 +112,23 @@ def _draw_map(grid: ImageGrid, cell: int, attribution: Attribution, row: int) ->
         grid.axes.text(right + x * wide, down + y * tall, "+" if positive else "−", fontsize=7, weight="bold",
                        color=INK, ha="center", va="center", path_effects=[withStroke(linewidth=1.5, foreground=PAPER)])
     grid.frame(cell, MUTED, 0.5)
-    unit = int(attribution.targets[row])
-    target = _class_name(attribution, unit) if attribution.target == "class" else f"{attribution.target}:{unit}"
-    grid.text_below(cell, (f"for {target}", INK, "normal"))
+    grid.text_below(cell, (f"for {target_name(attribution, row)}", INK, "normal"))
     return image
+
+
+def map_end(values: np.ndarray) -> float:
+    """Return the magnitude at the ends of a map's color scale; single outliers do not hide the others.
+
+    >>> map_end(np.array([-2.0, 0.5])), map_end(np.zeros(2))
+    (1.9925, 1.0)
+    """
+    return float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
+
+
+def target_name(attribution: Attribution, row: int) -> str:
+    """Return the class or the unit that a map explains."""
+    unit = int(attribution.targets[row])
+    return _class_name(attribution, unit) if attribution.target == "class" else f"{attribution.target}:{unit}"
 
 
 def _outline(grid: ImageGrid, cell: int, gray: np.ndarray) -> None:

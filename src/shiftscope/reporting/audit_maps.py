@@ -51,7 +51,8 @@ _CLASS_NOTE = (f"Rows: {ROWS_LABEL}; columns: {COLUMNS_LABEL}. The framed cell i
 _PHASE_CELL = 0.4
 _PHASE_NOTE = ("Each cell holds the placements whose offset has these remainders; its number is the accuracy there (%)."
                " Strided layers cause aliasing: accuracy then depends on the remainder. Remainders are not equally far "
-               "from the middle on average, so differences of a few tenths of a point may have other causes.")
+               "from the middle on average, so differences of a few tenths of a point may have other causes. –: no "
+               "placement has these remainders.")
 
 
 @styled
@@ -142,6 +143,8 @@ def class_maps(audit: Audit, *, limit: int = _MAX_CLASSES) -> Figure:
     high, wide = map_size(grid.shape, _CLASS_SIDE)
     title = f"Accuracy by position and class: {audit_title(audit)}"
     cut = f" The {limit} classes with the lowest accuracy." if len(shown) < len(means) else ""
+    missing = [shorten(name, 16) for cls, name in enumerate(audit.class_names) if cls not in means]
+    cut += f" Classes without images: {listing(missing[:8] + ['others'] * (len(missing) > 8))}." if missing else ""
     subtitle = describe_audits(audit) + cut
     figure, bottom = page(max(0.5 + columns * (wide + _ACROSS) + 0.75, 5.6), rows * (high + _DOWN), title, subtitle,
                           (_CLASS_NOTE, audit_credit(audit)), below=0.1)

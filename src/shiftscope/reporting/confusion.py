@@ -71,6 +71,9 @@ def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figur
                 f"{listing(top_confusions(counts, evaluation.class_names)) or 'none'}.")
     credit = image_credit(evaluation.dataset, synthetic=evaluation.synthetic, preparation=evaluation.preparation)
     numbers = " Numbers: percent of the row; dots: none." if len(names) <= _MAX_NUMBERS else ""
+    empty, left = int((counts.sum(axis=1) == 0).sum()), evaluation.images - int(counts.sum())
+    numbers += f" Gray rows: {empty} classes without images." if empty else ""
+    numbers += f" Not included: {left:,} predictions that are not finite." if left else ""
     figure, axes, scale = _layout(len(names), max(len(name) for name in names), title, subtitle,
                                   (f"Rows: true class; columns: predicted class.{numbers}", credit))
     image = axes.imshow(100 * fractions, cmap=FRACTIONS.with_extremes(bad="#eceff2"), vmin=0, vmax=100)

@@ -21,7 +21,14 @@ from shiftscope.reporting.figure_style import (
     styled,
     verbatim,
 )
-from shiftscope.reporting.formatting import accuracy_change, is_finite, model_title, percent, percent_spread
+from shiftscope.reporting.formatting import (
+    UNDEFINED,
+    accuracy_change,
+    is_finite,
+    model_title,
+    percent,
+    percent_spread,
+)
 
 _TITLE = "Accuracy by training and test placement"
 _SUBTITLE = "Test accuracy of models trained and tested on centered images or on random placements."
@@ -61,9 +68,11 @@ def _panel(axes: Axes, cells: Sequence[ControlCell], model: str) -> None:
         for column, tested in enumerate(PLACEMENTS):
             _draw_cell(axes, 1.02 + 1.3 * column, y, find_cell(cells, model, trained, tested))
         centered, random = (find_cell(cells, model, trained, tested) for tested in PLACEMENTS)
-        if centered and random and is_finite(drop := centered.mean - random.mean):
-            axes.text(4.14, y + 0.45, accuracy_change(drop).replace(" ", "\n"), fontsize=11, weight="bold",
-                      color=INCORRECT if drop > 0 else INK, ha="center", va="center")
+        drop = centered.mean - random.mean if centered and random else None
+        known = drop is not None and is_finite(drop)
+        axes.text(4.14, y + 0.45, (accuracy_change(drop) if known else UNDEFINED).replace(" ", "\n"),
+                  fontsize=11 if known else 8, weight="bold" if known else "normal", ha="center", va="center",
+                  color=MUTED if not known else INCORRECT if (drop or 0.0) > 0 else INK)
     axes.text(0, 2.82, _diagonal(cells, model), fontsize=9, weight="bold", va="center", color=INK)
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shiftscope.errors import UsageError
 from shiftscope.reporting.figure_style import SERIES, describe, inches, page, styled, verbatim
-from shiftscope.reporting.formatting import image_credit, percent, series_title, shorten
+from shiftscope.reporting.formatting import UNDEFINED, image_credit, percent, series_title, shorten
 from shiftscope.results import TrainResult
 
 KEYS = ("train_loss", "train_accuracy", "val_accuracy")
@@ -54,6 +54,8 @@ def training_curves(results: Sequence[TrainResult]) -> Figure:
     loss.set_ylim(bottom=0)
     for axes in (loss, accuracy):
         axes.set_xlim(left=0.4)
+        if any(line.get_marker() == "x" for line in axes.lines):
+            axes.set_xlabel(f"epoch (✕: {'training accuracy ' if axes is accuracy else ''}{UNDEFINED})")
     _legend(figure, accuracy, (bottom - 0.6 - legend) / figure.get_size_inches()[1])
     ends = [f"{series}: {_last(group)} validation accuracy after {group[0].epochs} epochs"
             for series, group in groups.items()]
@@ -83,6 +85,10 @@ def _line(axes: Axes, group: Sequence[TrainResult], key: str, scale: float, styl
     epochs = np.array([line["epoch"] for line in group[0].history[:len(mean)]])
     axes.plot(epochs, mean, color=color, linestyle=dash, marker=marker, markersize=4.5, linewidth=1.6, label=label,
               markerfacecolor=color if dash == "-" else "white", markevery=max(1, len(epochs) // 12))
+    undefined = epochs[~np.isfinite(mean)]
+    if len(undefined) and key != "val_accuracy":
+        axes.plot(undefined, np.full(len(undefined), 0.05), color=color, linestyle="", marker="x", markersize=6,
+                  transform=axes.get_xaxis_transform())
     if len(group) > 1:
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from shiftscope.reporting.audit_grid import format_sizes
 from shiftscope.reporting.figure_style import INK, MUTED, PAPER, describe, inches, page, readable_on, styled, verbatim
-from shiftscope.reporting.formatting import image_credit, model_title, shorten
+from shiftscope.reporting.formatting import image_credit, is_finite, model_title, shorten
 from shiftscope.results.equivariance import PIXELS_DB, Equivariance
 
 LEVELS = colormaps["cividis"].with_extremes(bad="#e3e6ea")
@@ -21,7 +21,8 @@ _NOTE = ("Signal-to-error ratio in decibels, 10 log10(signal power / error power
          "signal; 0 dB: as large as the signal; ∞: exactly equal; above about 120 dB: float32 rounding. The error of a "
          "feature map is its difference from the shifted output for the unshifted image. Layers without rows and "
          "columns (marked •) should not change: their change is relative to their spread between images and cannot be "
-         "compared with feature maps. Loss: relative to the map before, capped at 50 dB (8-bit pixels); +: gain.")
+         "compared with feature maps. Loss: relative to the map before, capped at 50 dB (8-bit pixels); +: gain. –: "
+         "not defined.")
 
 
 def format_decibels(value: float | None) -> str:
@@ -92,13 +93,15 @@ def _block(axes: Axes, values: np.ndarray, shifts: list[int], name: str) -> None
 
 def _losses(axes: Axes, profile: Equivariance, rows: list[int]) -> None:
     """Draw the loss of each feature map relative to the one before; the largest has another color and a label."""
-    drops = [profile.drops[row] or 0.0 for row in rows]
+    drops = [drop if (drop := profile.drops[row]) is not None and math.isfinite(drop) else 0.0 for row in rows]
     widest = max(*(abs(drop) for drop in drops), 1.0)
     for index, (row, drop) in enumerate(zip(rows, drops, strict=True)):
         is_worst = profile.layers[row] == profile.loses_most
         axes.barh(index, max(drop, 0.0), height=0.62, color="#00204d" if is_worst else "#a59c74", edgecolor=INK,
                   linewidth=0.5)
-        if profile.drops[row] is not None:
+        if not is_finite(profile.drops[row]):
+            axes.text(0.03 * widest, index, format_decibels(None), va="center", fontsize=7, color=MUTED)
+        else:
             text = ("+" if drop <= -0.5 else "") + format_decibels(abs(drop)) + (" largest" if is_worst else "")
             axes.text(max(drop, 0.0) + 0.03 * widest, index, text, va="center", fontsize=7,
                       weight="bold" if is_worst else "normal")

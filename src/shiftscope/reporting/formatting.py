@@ -15,6 +15,9 @@ _CREDITS = {"garments": SYNTHETIC, "fashion-mnist": "Images: Fashion-MNIST, (c) 
 MISSING = "–"
 """Shown instead of a missing number."""
 
+UNDEFINED = "not defined"
+"""Shown in a figure instead of a number that is not finite."""
+
 
 def image_credit(dataset: str, *, synthetic: bool = False, preparation: str = "") -> str:
     """Return the line that names the source of the images in a figure, and states how they were resized.

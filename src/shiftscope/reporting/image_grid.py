@@ -1,6 +1,5 @@
 """Figures of equally sized images in rows and columns, laid out in inches."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,15 +117,14 @@ class ImageGrid:
                            weight=weight, va="top")
 
     def mark_prediction(self, cell: int, *, correct: bool, true: str, predicted: str, confidence: float) -> None:
-        """Frame the image in a cell and write true class, predicted class and confidence (if finite) below it.
+        """Frame the image in a cell and write true class, predicted class and confidence below it.
 
         Class names need not be unique, so `correct` is a separate argument.
         """
         color = CORRECT if correct else INCORRECT
         self.frame(cell, color, 1.2 if correct else 2.6, "solid" if correct else (0, (2.2, 1.1)))
         result = "✓ correct" if correct else "✗ incorrect"
-        if math.isfinite(confidence):
-            result += f", {percent(confidence, 0)}"
+        result += f", {percent(confidence, 0)}"
         self.text_below(cell, (result, color, "bold"), (f"true: {true}", INK, "normal"),
                         (f"pred: {predicted}", INK if correct else INCORRECT, "normal"))
 

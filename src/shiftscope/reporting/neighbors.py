@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from shiftscope.errors import UsageError
 from shiftscope.reporting.figure_style import BLUE, INK, MUTED, RULE, SKY, VERMILLION, describe, styled, verbatim
-from shiftscope.reporting.formatting import image_credit, model_title, shorten
+from shiftscope.reporting.formatting import UNDEFINED, image_credit, is_finite, model_title, shorten
 from shiftscope.reporting.image_grid import GridLayout, ImageGrid, to_rgb
 from shiftscope.reporting.synthesis import shown_images
 from shiftscope.results import Neighbors, Synthesis
@@ -77,7 +77,8 @@ def _draw_histogram(grid: ImageGrid, cell: int, synthesis: Synthesis, neighbors:
     counts, edges, floor = neighbors.counts[unit], neighbors.edges[unit], down + tall
     filled = np.flatnonzero(counts)
     reached, best = float(synthesis.activations[unit]), float(neighbors.maximum[unit])
-    low, high = min(edges[filled[0]], reached), max(edges[filled[-1] + 1], reached)
+    shown = reached if is_finite(reached) else best
+    low, high = min(edges[filled[0]], shown), max(edges[filled[-1] + 1], shown)
 
     def across(value: float) -> float:
         return right + wide * (0.03 + 0.94 * (value - low) / (high - low or 1.0))
@@ -88,9 +89,11 @@ def _draw_histogram(grid: ImageGrid, cell: int, synthesis: Synthesis, neighbors:
         grid.axes.add_patch(Rectangle((left, floor - height), end - left, height, facecolor=SKY, edgecolor="none"))
     grid.axes.plot([right, right + wide], [floor, floor], color=MUTED, linewidth=0.7)
     grid.axes.plot([across(best)] * 2, [floor - 0.8 * tall, floor], color=BLUE, linewidth=1.0, linestyle=(0, (3, 2)))
-    grid.axes.plot([across(reached)] * 2, [floor - 0.86 * tall, floor], color=VERMILLION, linewidth=1.3)
-    grid.axes.plot([across(reached)], [floor - 0.9 * tall], color=VERMILLION, marker="v", markersize=5)
-    grid.text_above(cell, f"▼ {reached:.3g}, real: max {best:.3g}", gap=0.035)
+    if is_finite(reached):
+        grid.axes.plot([across(reached)] * 2, [floor - 0.86 * tall, floor], color=VERMILLION, linewidth=1.3)
+        grid.axes.plot([across(reached)], [floor - 0.9 * tall], color=VERMILLION, marker="v", markersize=5)
+    text = f"{reached:.3g}" if is_finite(reached) else UNDEFINED
+    grid.text_above(cell, f"▼ {text}, real: max {best:.3g}", gap=0.035)
     for value in ((0.0,) if low < 0 < high else (low, high)):
         grid.axes.plot([across(value)] * 2, [floor, floor + 0.03], color=MUTED, linewidth=0.7)
         grid.axes.text(across(value), floor + 0.035, f"{value:.3g}", fontsize=6.5, color=MUTED, va="top", ha="center")

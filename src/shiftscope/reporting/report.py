@@ -18,7 +18,7 @@ from shiftscope.reporting.figure_style import alt_text, render_figure
 from shiftscope.reporting.formatting import MISSING, image_credit, series_title
 from shiftscope.reporting.tables import AUDIT_COLUMNS, audit_rows, control_tables, model_rows, parameter_cells
 from shiftscope.reporting.web_page import asset, render_page, script_json
-from shiftscope.results import Audit, Evaluation, ParameterRow, TrainResult
+from shiftscope.results import Attribution, Audit, Evaluation, ParameterRow, TrainResult
 
 SECTIONS = ("samples", "controls", "audit", "curves", "confusion", "classified", "classes", "neurons", "weights",
             "parameters")
@@ -72,6 +72,10 @@ class ReportData:
     controls: Sequence[ControlCell] = ()
     audits: Sequence[Audit] = ()
     """Their figures are in section "audit"."""
+    attributions: Sequence[Attribution] = ()
+    """Maps for images of the audits."""
+    image_rows: str = ""
+    """All audited images in CSV format, for a download."""
     figures: Mapping[str, ReportFigure] = field(default_factory=dict)
     """By name; the order within a section is kept."""
     parameters: Mapping[str, Sequence[ParameterRow]] = field(default_factory=dict)
@@ -104,7 +108,8 @@ def render_report(data: ReportData) -> str:
 
 def _views(data: ReportData) -> dict[str, Markup]:
     """The JSON of each interactive view that has data."""
-    payloads = {"explorer": explorer_payload(data.audits), "confusion": confusion_payload(data.evaluations),
+    payloads = {"explorer": explorer_payload(data.audits, data.attributions, rows=data.image_rows),
+                "confusion": confusion_payload(data.evaluations),
                 "curves": {"curves": [curve for curve in curves_payload(data.training) if curve["epochs"]]}}
     return {view: Markup(script_json(payload)) for view, payload in payloads.items() if any(payload.values())}
 

@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from shiftscope.outputs import NONFINITE_CLASS
 from shiftscope.reporting.figure_style import CORRECT, INCORRECT, MUTED, describe, styled, verbatim
 from shiftscope.reporting.formatting import model_title, percent, shorten
-from shiftscope.reporting.image_grid import GridLayout, ImageGrid, to_rgb
+from shiftscope.reporting.image_grid import NONFINITE_NAME, GridLayout, ImageGrid, to_rgb
 from shiftscope.results import Synthesis
 
 _STARTS = {"zero": "mid-gray (pixels that stayed gray have no effect)", "black": "a black canvas",
@@ -17,7 +18,8 @@ _NEUTRAL = {"zero": 0.5, "black": 0.0}  # pixel value that contrast stretching k
 def class_gallery(synthesis: Synthesis, *, credit: str = "", limit: int = 40) -> Figure:
     """Draw the image that maximizes each class score, with the model's prediction for it; at most `limit` images."""
     shown = min(limit, len(synthesis.units))
-    names, targets = dict(enumerate(synthesis.class_names)), [unit.rpartition(":")[2] for unit in synthesis.units]
+    names = dict(enumerate(synthesis.class_names)) | {NONFINITE_CLASS: NONFINITE_NAME}
+    targets = [unit.rpartition(":")[2] for unit in synthesis.units]
     predicted = [names.get(int(label), str(int(label))) for label in synthesis.predictions[:shown]]
     correct = sum(map(str.__eq__, predicted, targets))
     layout = GridLayout(count=shown, columns=min(5, shown), size=synthesis.images.shape[2:], side=1.7, above=0.22,

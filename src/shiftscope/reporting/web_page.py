@@ -16,8 +16,9 @@ from shiftscope.errors import UsageError, unknown
 from shiftscope.files import plain
 from shiftscope.geometry import Geometry
 
-ASSETS = ("app.js", "explorer.css", "explorer.html", "style.css", "template.html")
-"""`app.js` and `explorer.css` are shared by the report, the notebook widget and the live page."""
+ASSETS = ("app.js", "explorer.css", "explorer.html", "report.js", "style.css", "template.html", "widget.js")
+"""`app.js` and `explorer.css` are shared by the report, the notebook widget and the live page; `report.js` and
+`widget.js` are appended to `app.js`."""
 
 DTYPES = ("uint8", "uint16")
 """Data types that `app.js` unpacks."""
@@ -49,7 +50,7 @@ def render_page(template: str, *, style: str, **values: Any) -> str:
     """Render a template with `app.js` as its script, and with the digests of script and style."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
-    code = {"style": style, "script": asset("app.js") + "startPage(document);\n"}
+    code = {"style": style, "script": asset("app.js") + asset("report.js")}
     return environment.from_string(asset(template)).render(
         digests={name: digest(text) for name, text in code.items()}, **values,
         **{name: Markup(text) for name, text in code.items()})

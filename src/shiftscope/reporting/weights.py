@@ -14,6 +14,7 @@ from shiftscope.reporting.image_grid import GridLayout, ImageGrid
 
 _READING = "Orange weights are positive, blue ones negative, white ones zero."
 _SIGNS = " A minus sign marks every negative weight."
+_WEIGHTS = SIGNED.with_extremes(bad="#8b949e")
 _ROWS = 15  # of filters
 _CELLS = 14  # of `filter_grid` side by side
 _NEURONS = 100  # columns of `class_neurons`
@@ -46,7 +47,8 @@ def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, 
     outliers = bool(np.nanmax(np.abs(images), initial=0.0) > end)
     which = f"The first {len(images)} of {len(weights)}" if len(images) < len(weights) else f"All {len(images)}"
     mean = f", mean over {channels} channels" if channels > 1 else ""
-    reading = f"{_READING}{_SIGNS if signs else ''}{' A few weights exceed the color scale.' if outliers else ''}"
+    reading = (f"{_READING}{_SIGNS if signs else ''}{' A few weights exceed the color scale.' if outliers else ''}"
+               f"{_nonfinite(images)}")
     grid = ImageGrid(layout, title=title, footer=(reading, credit),
                      subtitle=f"{which}, each {height} x {width} weights{mean}, numbered from 0, on one scale.")
     drawn = [_draw_weights(grid, cell, image, end, signs=signs) for cell, image in enumerate(images)]
@@ -54,6 +56,12 @@ def weight_grid(weights: np.ndarray, *, title: str, columns: int | None = None, 
         grid.text_above(cell, str(cell), size=6.5, color=MUTED, gap=0.02)
     grid.figure.colorbar(drawn[0], cax=grid.colorbar_axes(), label="weight", extend="both" if outliers else "neither")
     return describe(grid.figure, f"{title}. {len(images)} images of {height} x {width} weights. {_READING} {credit}")
+
+
+def _nonfinite(weights: np.ndarray) -> str:
+    """A sentence on weights that are not finite, which are gray."""
+    count = int((~np.isfinite(weights)).sum())
+    return f" Gray: not defined ({count:,} weights are not finite)." if count else ""
 
 
 def scale_end(weights: np.ndarray) -> float:
@@ -65,7 +73,7 @@ def scale_end(weights: np.ndarray) -> float:
 
 def _draw_weights(grid: ImageGrid, cell: int, weights: np.ndarray, end: float, *, signs: bool) -> AxesImage:
     """Draw weights (h, w) into a cell on the scale from -end to end."""
-    image = grid.draw(cell, weights, cmap=SIGNED.with_extremes(bad="#8b949e"), vmin=-end, vmax=end)
+    image = grid.draw(cell, weights, cmap=_WEIGHTS, vmin=-end, vmax=end)
     grid.frame(cell, MUTED, 0.5)
     if signs:
         down, right = grid.layout.corner(cell)
@@ -104,7 +112,8 @@ def filter_grid(weights: np.ndarray, *, title: str, groups: int = 1, limit: int 
     rows = f"the first {shown} of {units}" if shown < units else f"all {units}"
     columns = f"the first {across} of {inputs}" if across < inputs else f"all {inputs}"
     signs = max(height, width) <= 7
-    grid = ImageGrid(layout, title=title, footer=(_READING + (_SIGNS if signs else ""), credit), subtitle=(
+    reading = f"{_READING}{_SIGNS if signs else ''}{_nonfinite(values)}"
+    grid = ImageGrid(layout, title=title, footer=(reading, credit), subtitle=(
         f"Each strip is a {unit} ({rows}), each image in it an input channel ({columns}), {height} x {width} weights, "
         "numbered from 0, on one scale."))
     end = scale_end(values)
@@ -148,12 +157,14 @@ def class_neurons(weights: np.ndarray, bias: np.ndarray, class_names: Sequence[s
     subtitle = (f"Rows: classes; columns: {which} neurons of {layer}, in the order of their gallery. Orange: an active "
                 "neuron raises the class score; blue: it lowers it.")
     tall = max(0.34 * classes, 1.4)
-    figure, bottom = page(11.3, tall, title, subtitle, ("The bias has the same scale.", credit), above=0.25, below=0.45)
+    note = f"The bias has the same scale.{_nonfinite(np.append(shown, bias))}"
+    figure, bottom = page(11.3, tall, title, subtitle, (note, credit), above=0.25, below=0.45)
     axes, beside, scale = (inches(figure, left, bottom, wide, tall)
                            for left, wide in ((1.15, 6.3), (7.55, 0.25), (10.4, 0.13)))
-    end = float(np.abs(np.concatenate([shown.ravel(), bias])).max()) or 1.0
+    sizes = np.abs(np.append(shown, bias))
+    end = float(sizes[np.isfinite(sizes)].max(initial=0.0)) or 1.0
     for part, values in ((axes, shown), (beside, bias[:, None])):
-        image = part.imshow(values, cmap=SIGNED, vmin=-end, vmax=end, aspect="auto", interpolation="none")
+        image = part.imshow(values, cmap=_WEIGHTS, vmin=-end, vmax=end, aspect="auto", interpolation="none")
         part.grid(False)
     figure.colorbar(image, cax=scale, label="weight")
     _label_matrix(axes, beside, class_names, shown.shape[1], layer)

@@ -1,4 +1,4 @@
-"""Consistency and unanimity of the predictions for an image over its placements."""
+"""Consistency, unanimity and most frequent label of the predictions for an image over its placements."""
 
 import numpy as np
 
@@ -22,13 +22,29 @@ def agreement(predictions: np.ndarray, classes: int) -> tuple[np.ndarray, np.nda
         >>> agreement(np.array([[0, 0, 1, 255], [255, 255, 255, 255]], dtype=np.uint8), 3)
         (array([0.375, 1.   ]), array([False,  True]))
     """
+    consistency, unanimous, _ = label_summary(predictions, classes)
+    return consistency, unanimous
+
+
+def label_summary(predictions: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the result of `agreement` and the most frequent label of each image.
+
+    Returns:
+        float64 (N,), bool (N,) and int64 (N,): the smallest one of equally frequent labels; `classes` if most
+        predictions are non-finite.
+
+    Example:
+        >>> label_summary(np.array([[2, 0, 2, 255], [1, 0, 0, 1], [255, 255, 1, 255]], dtype=np.uint8), 3)[2]
+        array([2, 0, 3])
+    """
     images, placements = predictions.shape
     step = max(1, _CHUNK // max(placements, classes + 1))
-    squares, largest = np.zeros(images), np.zeros(images, np.int64)
+    squares, largest, frequent = np.zeros(images), np.zeros(images, np.int64), np.zeros(images, np.int64)
     for begin in range(0, images, step):
-        part = np.minimum(predictions[begin:begin + step].astype(np.int64), classes)
+        rows = slice(begin, begin + step)
+        part = np.minimum(predictions[rows].astype(np.int64), classes)
         flat = part + np.arange(len(part))[:, None] * (classes + 1)
         counts = np.bincount(flat.ravel(), minlength=len(part) * (classes + 1)).reshape(len(part), -1)
-        squares[begin:begin + step] = np.square(counts).sum(1) / placements**2
-        largest[begin:begin + step] = counts.max(1)
-    return squares, largest == placements
+        squares[rows] = np.square(counts).sum(1) / placements**2
+        largest[rows], frequent[rows] = counts.max(1), counts.argmax(1)
+    return squares, largest == placements, frequent

@@ -1,7 +1,7 @@
 """Pixel attributions of predictions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +40,17 @@ class Attribution(Record):
     """Wall-clock time for all images."""
     device: str
     notes: list[str]
+    dataset: str = ""
+    """Dataset of the images; empty if unknown, as for image files."""
+    split: str = ""
+    trained: str = "unknown"
+    """"random", "centered" or "unknown"."""
+    placement: dict[str, Any] = field(default_factory=dict)
+    """Return value of `Placement.to_dict`; empty if unknown."""
+    index: list[int] = field(default_factory=list)
+    """B indices of the images in their split; empty if unknown."""
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    """B offsets (dy, dx) of the images on their canvases; empty if unknown."""
 
     images: np.ndarray
     """float32 (B, C, H, W), pixels in [0, 1]."""
@@ -60,3 +71,8 @@ class Attribution(Record):
     residuals: np.ndarray
     """float32 (B,), sum of the map minus (score - score of the baseline). It is 0 for exact integrated gradients
     (completeness); NaN for other methods."""
+
+    def misfits(self) -> list[str]:
+        lengths = {name: len(getattr(self, name)) for name in ("index", "offsets")}
+        return [*(f"{name} has {length} entries, expected one for each of the {len(self.images)} images"
+                  for name, length in lengths.items() if length not in (0, len(self.images))), *super().misfits()]

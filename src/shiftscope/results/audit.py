@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from shiftscope.outputs import UNKNOWN
 from shiftscope.reading import typed_dict
 from shiftscope.results.base import NOTEBOOK, Record
+from shiftscope.results.image_table import image_table, write_csv
 from shiftscope.results.validation import Count, Seconds, table, unlike, wrong_placement
 
 NONFINITE = 255
@@ -144,6 +146,24 @@ class Audit(Record):
             UsageError: anywidget is not installed, or the record has no shown images.
         """
         return import_module(f"{NOTEBOOK}.widget").explorer([self])
+
+    def table(self) -> dict[str, np.ndarray]:
+        """Return one row per image as columns of equal length, for instance for `pandas.DataFrame(audit.table())`.
+
+        The columns are listed in `shiftscope.results.image_table`. Rows are in the order of the dataset.
+        """
+        return image_table(self)
+
+    def write_csv(self, path: Path | str) -> None:
+        """Write `table` as a CSV file; an existing file is replaced.
+
+        Undefined numbers are empty. Text that begins with one of = + - @ has an apostrophe in front, because
+        spreadsheets would evaluate it as a formula.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_csv([self], path)
 
     def sizes(self) -> dict[str, int]:
         return {"N": self.images, "P": self.placements, "K": len(self.class_names)}

@@ -19,6 +19,8 @@ from shiftscope.runs.manifest import MANIFEST, link_above, read_manifest, write_
 
 MARKER = "env.json"
 REPORT = "report.html"
+IMAGES = "images.csv"
+"""Table of the audited images; release 0.1 did not write it."""
 
 _LARGEST_MARKER = 16 * 2**20
 
@@ -105,7 +107,7 @@ class Claim:
 
     def _check_strangers(self, owned: set[str]) -> None:
         """Raise a `UsageError` if a file that Shiftscope did not write has the name of a run file."""
-        known = run_files(self.path, self._environment())
+        known = run_files(self.path, self._environment()) | {IMAGES}
         strange = sorted(name for name in known if not self._may_replace(name, owned))
         if strange:
             raise UsageError(f"{self.path / strange[0]} has the name of a run file but was not written by Shiftscope; "

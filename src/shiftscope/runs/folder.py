@@ -8,7 +8,7 @@ from shiftscope import files
 from shiftscope.errors import CheckpointError, UsageError, did_you_mean
 from shiftscope.migration import migrate, stored_path
 from shiftscope.reading import as_type, read_json
-from shiftscope.runs.claim import MARKER, Claim
+from shiftscope.runs.claim import IMAGES, MARKER, Claim
 from shiftscope.runs.jobs import slug
 from shiftscope.runs.log import MetricsLog
 
@@ -27,6 +27,7 @@ class RunFolder:
         self.path = Path(path)
         self.metrics = self.path / "metrics.json"
         self.report = self.path / "report.html"
+        self.images = self.path / IMAGES
         self.environment = self.path / MARKER
         self.figures = self.path / "figures"
         self.log = MetricsLog(self.path / "metrics.jsonl")

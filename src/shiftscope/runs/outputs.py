@@ -9,6 +9,7 @@ from pathlib import Path
 from shiftscope import files
 from shiftscope.errors import OutputError, UsageError
 from shiftscope.results.base import ARRAYS_FILE, RESULT_FILE
+from shiftscope.results.image_table import is_image_table
 
 _LARGEST_SUMMARY = 64 * 2**20
 
@@ -62,6 +63,22 @@ def require_new(folder: Path, names: Iterable[str], *, overwrite: bool = False, 
                              "choose another folder with --out")
         if os.path.lexists(path) and not overwrite:
             raise UsageError(f"{path} already exists; replace it with --overwrite, or choose another folder with --out")
+
+
+def require_new_table(path: Path, *, overwrite: bool = False) -> None:
+    """Raise an error if the table of images cannot be written to a file; nothing is changed.
+
+    Raises:
+        UsageError: the file exists and is not replaced: without `overwrite`, or if Shiftscope did not write it.
+        OutputError: its folder cannot be written.
+    """
+    require_writable(path.parent)
+    if path.is_dir():
+        raise UsageError(f"the table of images {path} is a folder; give the file to write, for instance "
+                         f"{path / 'images.csv'}")
+    if os.path.lexists(path) and not (overwrite and is_image_table(path)):
+        how = "it was not written by Shiftscope, so move it" if overwrite else "replace it with --overwrite"
+        raise UsageError(f"the table of images {path} already exists; {how}, or choose another file")
 
 
 def _is_summary(path: Path) -> bool:

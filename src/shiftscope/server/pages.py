@@ -25,7 +25,7 @@ TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf
 FIGURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 REPORT_POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
                  "connect-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-                 "sandbox allow-scripts")
+                 "sandbox allow-scripts allow-downloads")
 """In addition to the report's own policy: a report could have been modified, so it is isolated in a sandbox without
 access to this server or any other."""
 

@@ -12,7 +12,9 @@ from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.reporting.audit_figures import audit_figure_names
 from shiftscope.results import Audit, Equivariance
-from shiftscope.runs.outputs import figure_files, new_files, record_files, require_new
+from shiftscope.results.image_table import write_csv
+from shiftscope.runs.claim import IMAGES
+from shiftscope.runs.outputs import figure_files, new_files, record_files, require_new, require_new_table
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.load_inputs import ModelWithData, check_model_source, open_model
 
@@ -24,7 +26,7 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
-                overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
+                csv: Path | None = None, overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
                 normalize: Normalization | None = None, weights: Path | None = None, max_shift: int | None = None,
                 step: int = 1, progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
@@ -33,7 +35,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         source: checkpoint or run folder, package.module:object, or an ONNX file; `against` likewise.
         weights: file with the state_dict of `source`, see `load_weights`.
         overrides: fields of `DataSettings` that the user set.
-        out: folder for records and figures; those of `against` are in its subfolder "against".
+        out: folder for records, figures and `images.csv`; records of `against` are in its subfolder "against".
+        csv: file for the table of all images, of both models; also written if stopped by a signal.
         max_shift, step: which placements, see `Placement`.
         options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
 
@@ -47,6 +50,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     """
     if out is not None:
         require_new(out, _record_files(against is not None), overwrite=overwrite)
+    if csv is not None:
+        require_new_table(csv, overwrite=overwrite)
     sources = ((source, weights), *(((against, None),) if against else ()))
     for name, file in sources:
         check_model_source(name, file)
@@ -69,6 +74,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         if out is not None:
             progress.note("drawing figures")
             _save(audits, profiles, comparison, out)
+    if csv is not None:
+        write_csv(audits, csv)
     if stop:
         kept = f"the results so far are in {out}, marked partial" if out else "use --out to keep results"
         raise Interrupted(f"interrupted after {audits[-1].images:,} images; {kept}", stop.exit_code)
@@ -86,7 +93,7 @@ def _profile(model: ModelWithData, progress: Progress) -> list[Equivariance]:
 
 def _record_files(against: bool) -> list[str]:
     folders = (".", "against") if against else (".",)
-    return [*record_files(*folders, *(f"{folder}/equivariance" for folder in folders)),
+    return [*record_files(*folders, *(f"{folder}/equivariance" for folder in folders)), IMAGES,
             *([COMPARISON] if against else [])]
 
 
@@ -96,6 +103,7 @@ def _save(audits: list[Audit], profiles: list[Equivariance], comparison: dict[st
         result.save(folder)
     for profile, folder in zip(profiles, folders, strict=False):
         profile.save(folder / "equivariance")
+    write_csv(audits, out / IMAGES)
     for name, figure, _ in audit_figures(audits, profiles):
         save_figure(figure, out, name)
     if comparison is not None:

@@ -1,6 +1,7 @@
 """`shiftscope visualize --attribute` and `--units`: pixels that decide a prediction, and statistics of the units."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,13 @@ def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count
                          "it, or leave the layer out")
     with new_files(out, attribution_files(chosen), overwrite=overwrite):
         if images:
-            pixels, labels, credit = _file_canvases(images, loaded, progress), None, ""
+            pixels, labels, credit, source = _file_canvases(images, loaded, progress), None, "", {}
         else:
-            pixels, labels, credit = _test_canvases(loaded, count, overrides or {}, seed, progress)
+            pixels, labels, credit, source = _test_canvases(loaded, count, overrides or {}, seed, progress)
         results = [attribute(loaded.model, pixels, target, method=method, layer=layer if method == "grad-cam" else None,
                              baseline=loaded.placement.background, labels=labels, class_names=loaded.class_names,
                              name=loaded.config.name, progress=progress) for method in chosen]
+        results = [replace(result, **source) for result in results]
         for result in results:
             result.save(out / _folder(result.method))
         save_figure(attribution_figure(results, credit=credit, limit=len(pixels)), out, FIGURE)
@@ -84,14 +86,17 @@ def _file_canvases(images: Sequence[Path], loaded: LoadedCheckpoint, progress: P
 
 
 def _test_canvases(loaded: LoadedCheckpoint, count: int, overrides: dict[str, Any], seed: int,
-                   progress: Progress) -> tuple[torch.Tensor, np.ndarray, str]:
-    """Return the first test images on their canvases, their labels, and their source."""
+                   progress: Progress) -> tuple[torch.Tensor, np.ndarray, str, dict[str, Any]]:
+    """Return the first test images on their canvases, their labels, and their source as text and as fields."""
     require(count >= 1, "count", count, "at least 1")
     inputs = add_data(loaded, overrides, progress)
     rows = torch.arange(min(count, len(inputs.data.test)))
-    canvases = inputs.placement.place(inputs.data.test.gather(rows), inputs.placement.sample(rows, seed=seed))
+    offsets = inputs.placement.sample(rows, seed=seed)
+    canvases = inputs.placement.place(inputs.data.test.gather(rows), offsets)
     credit = image_credit(inputs.data.name, synthetic=inputs.data.synthetic)
-    return canvases, inputs.data.test.labels[rows].numpy(), credit
+    source = {"dataset": inputs.data.name, "split": "test", "trained": inputs.trained, "index": rows.tolist(),
+              "offsets": offsets.tolist(), "placement": inputs.placement.to_dict()}
+    return canvases, inputs.data.test.labels[rows].numpy(), credit, source
 
 
 def inspect_units(checkpoint: Path, *, out: Path, overwrite: bool = False, overrides: dict[str, Any] | None = None,

@@ -34,10 +34,11 @@ from shiftscope.workflows.jobs import (
     train_job,
 )
 from shiftscope.workflows.load_inputs import ModelWithData, open_data
+from shiftscope.workflows.report.attributions import attribute_shown
 from shiftscope.workflows.report.choose import choose_images
 from shiftscope.workflows.report.figures import StoredFigure, samples_figure
 from shiftscope.workflows.report.gather import ReportContents
-from shiftscope.workflows.report.page import render_page
+from shiftscope.workflows.report.page import write_page
 
 CACHED_MODELS = 8
 """Models that stay in memory between their audit and the report."""
@@ -97,23 +98,28 @@ def write_report(folder: RunFolder, data: Dataset, placement: Placement, results
                  progress: Progress) -> None:
     """Draw the figures of a run and write its `report.html`; audits with additional images are saved again."""
     jobs = {id(audits[result.job.key]): result.job for result in results if result.job.key in audits}
-    images = choose_images(list(audits.values()), lambda audit: ModelWithData(
-        model=load_model(jobs[id(audit)]), name=audit.model, trained=audit.trained, data=data,
-        placement=placement), progress)
+
+    def load_audited(audit: Audit, job: Job) -> ModelWithData:
+        return ModelWithData(model=load_model(job), name=audit.model, trained=audit.trained, data=data,
+                             placement=placement)
+
+    images = choose_images(list(audits.values()), lambda audit: load_audited(audit, jobs[id(audit)]), progress)
     for key, audit in zip(audits, images.audits, strict=True):
         if audit is not audits[key]:
             audit.save(folder.result(key, "audit"))
     first = results[0].job.seed
+    maps = [found for audit, job in zip(images.shown, jobs.values(), strict=True) if job.seed == first and (
+        found := attribute_shown(audit, load_audited(audit, job), folder.result(job.key, "attribution"), progress))]
     described = {result.job.model: describe_job(result.job, load_model(result.job), data, placement, folder)
                  for result in results if result.job.seed == first and not result.job.centered}
     records: list[Record] = [part for result in results for part in (result.training, result.test, result.train)]
     contents = ReportContents(
-        records=[*records, *images.audits, *(record for one in described.values() for record in one.records)],
+        records=[*records, *images.audits, *maps, *(record for one in described.values() for record in one.records)],
         dataset=dataset_summary(data, placement), environment=environment,
         notes=[note for one in described.values() for note in one.notes],
         parameters={model: one.parameters for model, one in described.items()},
         figures=[samples, *(figure for one in described.values() for figure in one.figures)])
-    files.write_text(folder.report, render_page(contents, images, folder=folder.figures))
+    write_page(folder.report, contents, images, table=folder.images, folder=folder.figures)
 
 
 def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device: str = "auto", out: Path,

@@ -16,6 +16,7 @@ from shiftscope.data import load_dataset
 from shiftscope.errors import CheckpointError, UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit, Evaluation, TrainResult
+from shiftscope.results.image_table import to_csv
 from shiftscope.runs.records import find_records, unfinished
 from shiftscope.workflows.report.gather import load_stored_model, merged, read_run
 from shiftscope.workflows.report.page import report, report_runs
@@ -214,6 +215,20 @@ def test_an_existing_page_is_replaced_only_with_overwrite(runs, tmp_path, capsys
     assert page.read_text() != "mine"
     assert main(["report", str(runs["train"]), "--out", str(tmp_path)]) == 2
     assert "is a folder: give the file for the page" in capsys.readouterr().err
+
+
+def test_the_table_of_images_is_beside_the_page(runs, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert main(["report", str(runs["audit"]), "--out", str(page), "--quiet"]) == 0
+    table = tmp_path / "page-images.csv"
+    record = Audit.load(runs["audit"])
+    assert table.read_text() == to_csv([record])
+    page.unlink()
+    table.write_text("mine")
+    for options, words in (([], "page-images.csv already exists; replace it with --overwrite"),
+                           (["--overwrite"], "was not written by Shiftscope")):
+        assert main(["report", str(runs["audit"]), "--out", str(page), "--quiet", *options]) == 2
+        assert words in capsys.readouterr().err and table.read_text() == "mine" and not page.exists()
 
 
 def test_nothing_remains_of_a_page_that_cannot_be_written(runs, tmp_path, capsys):

@@ -10,7 +10,20 @@ from shiftscope.errors import UsageError
 from shiftscope.progress import Progress
 from shiftscope.reporting import ReportData, control_cells, render_report
 from shiftscope.reporting.formatting import model_title
-from shiftscope.results import Audit, Equivariance, Evaluation, Neighbors, Quality, Record, Synthesis, TrainResult
+from shiftscope.reporting.selection import first_seeds, group_comparable
+from shiftscope.results import (
+    Attribution,
+    Audit,
+    Equivariance,
+    Evaluation,
+    Neighbors,
+    Quality,
+    Record,
+    Synthesis,
+    TrainResult,
+)
+from shiftscope.results.image_table import to_csv
+from shiftscope.runs.outputs import require_new_table
 from shiftscope.workflows.report.choose import ChosenImages, choose_images
 from shiftscope.workflows.report.figures import draw_figures
 from shiftscope.workflows.report.gather import ReportContents, gather_runs
@@ -50,7 +63,7 @@ def report(results: Record | Sequence[Record], path: Path | str = "report.html",
     path = Path(path)
     _check_out(path, overwrite=True)
     contents = ReportContents(records=[results] if isinstance(results, Record) else list(results))
-    files.write_text(path, render_page(contents, choose_images(audits_of(contents.records)), title=title))
+    write_page(path, contents, choose_images(audits_of(contents.records)), title=title)
     return path
 
 
@@ -68,11 +81,13 @@ def report_runs(runs: Sequence[Path], *, out: Path, title: str | None = None, ov
     """
     if not runs:
         raise UsageError("report needs at least one folder that shiftscope run or another command wrote")
+    table = out.with_name(f"{out.stem}-images.csv")
     _check_out(out, overwrite=overwrite)
+    require_new_table(table, overwrite=overwrite)
     contents = gather_runs(runs, data_dir=data_dir, device=device, progress=progress)
     images = choose_images(audits_of(contents.records), contents.load_model, progress)
     progress.note("drawing figures and report")
-    files.write_text(out, render_page(contents, images, title=title))
+    write_page(out, contents, images, table=table, title=title)
     return out
 
 
@@ -83,14 +98,27 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
         raise UsageError(f"--out {out} already exists: replace it with --overwrite, or choose another file")
 
 
+def write_page(path: Path, contents: ReportContents, images: ChosenImages, *, table: Path | None = None,
+               title: str | None = None, folder: Path | None = None) -> None:
+    """Write the page, and the table of the audited images if `table` is set and there are audits; see `render_page`."""
+    shown = [audit for group in group_comparable(images.audits)
+             for audit in first_seeds([images.audits[index] for index in group])]
+    rows = to_csv(shown) if shown else ""
+    files.write_text(path, render_page(contents, images, rows=rows, title=title, folder=folder))
+    if table is not None and rows:
+        files.write_text(table, rows)
+
+
 def audits_of(records: Sequence[Record]) -> list[Audit]:
     """Return the audits among results."""
     return [record for record in records if isinstance(record, Audit)]
 
 
-def render_page(contents: ReportContents, images: ChosenImages, *, title: str | None = None,
+def render_page(contents: ReportContents, images: ChosenImages, *, rows: str = "", title: str | None = None,
                 folder: Path | None = None) -> str:
     """Return the HTML page; if `folder` is set, the figures are also written into it as PNG and SVG.
+
+    The page offers `rows`, a table of all audited images in CSV format, as a download.
 
     Raises:
         UsageError: if there is nothing to show, or the results are of different datasets.
@@ -103,10 +131,13 @@ def render_page(contents: ReportContents, images: ChosenImages, *, title: str | 
     dataset = dataset_of(records) | dict(contents.dataset)
     others = [record for record in records if not isinstance(record, Audit)]
     evaluations = [record for record in records if isinstance(record, Evaluation)]
-    omitted = [kind for kind in kinds if kind not in {record.kind for record in records}]
+    models = {audit.model for audit in images.shown}
+    maps = [record for record in contents.records if isinstance(record, Attribution) and record.model in models]
+    omitted = [kind for kind in kinds if kind not in {record.kind for record in (*records, *maps)}]
     return render_report(ReportData(
         title=title or "Does accuracy depend on position?",
         dataset=dataset, environment=contents.environment, audits=images.shown, evaluations=evaluations,
+        image_rows=rows, attributions=maps,
         training=[record for record in records if isinstance(record, TrainResult)],
         controls=control_cells(evaluations),
         figures=draw_figures([*others, *images.audits], contents.figures, dataset, folder),
