@@ -26,8 +26,7 @@ def main_table(board: Board) -> str:
     require_rows(board)
     columns: list[Column] = [(f"{heading}, %", lambda row, metric=metric: _metric(row, metric))
                              for heading, metric in METRICS.items()]
-    columns += [("invariance", lambda row: row.claim or MISSING),
-                ("seeds", lambda row: str(row.seeds) if row.seeds else MISSING)]
+    columns.append(("invariance", lambda row: row.claim or MISSING))
     return "\n".join([*_table(board.rows, columns), "", f"{describe_task(board)} Means over seeds."])
 
 
@@ -41,8 +40,8 @@ def main_result(board: Board) -> str:
     measured = [row for row in board.rows if row.seeds]
     best = max(measured, key=lambda row: row.estimates["worst_case_accuracy"].mean)
     widest = max(measured, key=_gap)
-    text = (f"**Main result.** *{best.title}* classifies {_percentage(best, 'worst_case_accuracy')} % of the test images "
-            f"correctly at every one of the {board.placements:,} placements.")
+    text = (f"**Main result.** *{best.title}* classifies {_percentage(best, 'worst_case_accuracy')} % of the test "
+            f"images correctly at every one of the {board.placements:,} placements.")
     if _gap(widest) > 0:
         text += (f" The largest gap between mean and worst-case accuracy is that of *{widest.title}*: "
                  f"{_percentage(widest, 'mean_accuracy')} and {_percentage(widest, 'worst_case_accuracy')} %.")
@@ -81,7 +80,8 @@ def _uncertainty() -> list[Column]:
 
 
 def _training(machines: Mapping[str, str]) -> list[Column]:
-    return [("parameters", lambda row: count(row.parameters)), ("epochs", lambda row: count(row.epochs)),
+    return [("seeds", lambda row: str(row.seeds)), ("parameters", lambda row: count(row.parameters)),
+            ("epochs", lambda row: count(row.epochs)),
             ("minutes", lambda row: _minutes(row, 0)), ("std", lambda row: _minutes(row, 1)),
             ("machine", lambda row: machines.get(row.machine, MISSING))]
 
@@ -156,8 +156,12 @@ def format_time(seconds: tuple[float, float | None] | None) -> str:
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    """Return the lines of a table: the titles, and columns of numbers aligned on the right."""
+    """Return the lines of a table: the titles, which do not wrap, and columns of numbers aligned on the right."""
     headings = ["model", *(heading for heading, _ in columns)]
     rules = ["---", *["---:"] * len(columns)]
-    return [f"| {' | '.join(cells)} |" for cells in
-            (headings, rules, *([row.title, *(cell(row) for _, cell in columns)] for row in rows))]
+    lines = [[_unwrapped(text) for text in (row.title, *(cell(row) for _, cell in columns))] for row in rows]
+    return [f"| {' | '.join(cells)} |" for cells in (headings, rules, *lines)]
+
+
+def _unwrapped(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
