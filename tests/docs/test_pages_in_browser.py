@@ -72,6 +72,6 @@ def test_all_tables_of_the_leaderboard_are_fully_visible_at_1280_pixels(open_pag
         const box = table.parentElement.getBoundingClientRect();
         return table.getBoundingClientRect().right > box.right + 1 || box.right > innerWidth;
     }).map(table => table.innerText.slice(0, 80))""")
-    wrapped = tab.eval_on_selector_all("article td", "cells => cells.filter(cell => cell.offsetHeight > 50).length")
+    wrapped = tab.eval_on_selector_all("article td", "cells => cells.filter(cell => cell.offsetHeight > 60).length")
     assert tab.locator("article table").count() == 5 and cut == [] and wrapped == 0
     tab.close()
