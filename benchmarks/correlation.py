@@ -68,7 +68,7 @@ def measure(name: str, images: int, repeats: int, device: str) -> list[dict]:
 
 
 def record(way: str, times: list[float], layer: Correlation, direct: int, chosen: bool, error: float) -> dict:
-    """Return the figures of one strategy; times are seconds an image."""
+    """Return the results of one strategy; times are seconds per image."""
     median = statistics.median(times)
     return {"strategy": way, "chosen": chosen, "ms": 1e3 * median, "least_ms": 1e3 * min(times),
             "mflop": layer.flops / 1e6, "gflops": layer.flops / median / 1e9,

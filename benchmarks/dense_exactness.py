@@ -68,7 +68,7 @@ def dilated() -> nn.Module:
 
 
 def course(name: str) -> Callable[[], nn.Module]:
-    """Return what loads a course model, trained on real garments."""
+    """Return a function that loads a course model, trained on real garments."""
     return lambda: shiftscope.load(HERE.parent / "examples" / "checkpoints" / name)
 
 

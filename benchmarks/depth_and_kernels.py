@@ -139,7 +139,7 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
     axes.set_ylim(len(some) - 0.5, -0.6)
     axes.set_xlabel("accuracy, %")
     head(synthetic, "Depth and kernel size at equal numbers of parameters",
-         "Circles: right at every placement. Squares: mean over all placements.")
+         "Circles: worst-case accuracy (correct at every placement). Squares: mean accuracy over all placements.")
     foot(synthetic, f"Small marks: seeds. {records[0]['train_images']:,} training images, {EPOCHS} epochs; the first "
          f"{records[0]['images']:,} test images of Fashion-MNIST at all {records[0]['placements']} placements.")
     return describe(synthetic, "; ".join(words))

@@ -44,7 +44,7 @@ def audits(name: str, setup: Setup) -> GrowthLine:
 
 
 def syntheses(name: str, setup: Setup) -> GrowthLine:
-    """Return the seconds of ever more pictures of the hundred hidden neurons."""
+    """Return the seconds of the synthesis of more and more images of the hundred hidden neurons."""
     model, how = setup.build(name), SynthesisSettings(patience=0)
     runs = {NEURONS * copies: partial(batch, model, "fc1:all", how, setup, copies) for copies in COPIES[name]}
     return grow(name, "images", "seconds of a synthesis", runs, setup.repeats, setup.progress)

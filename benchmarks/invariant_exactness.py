@@ -1,10 +1,11 @@
-"""Check tracks A and B before training: random weights, float64, real images, every placement.
+"""Check `recentered` and `invariant` before training: random weights, float64, real images, every placement.
 
 Usage: python benchmarks/invariant_exactness.py [--data fashion-mnist] [--images 50]
 
-Track A's recentered images must be identical at all placements and its logits equal to 1e-12, track B's logits to 1e-9.
-Logits of different images must differ by more than 1e-2, so that a constant fails. Every placement of every image goes
-through the plain model. Writes benchmarks/results/invariant-exactness.json; the exit code is 1 if a check fails.
+The images that `recentered` recenters must be identical at all placements and its logits equal to 1e-12, the logits of
+`invariant` equal to 1e-9. Logits of different images must differ by more than 1e-2, so that a constant fails. The plain
+model evaluates every placement of every image. Writes benchmarks/results/invariant-exactness.json; the exit code is 1
+if a check fails.
 """
 
 import argparse
@@ -28,7 +29,7 @@ APART = 1e-2
 
 
 def everywhere(model: nn.Module, image: torch.Tensor, place: Placement) -> tuple[torch.Tensor, bool | None]:
-    """Return the logits (P, K) of one image at every placement, and whether all recentered pictures are one tensor."""
+    """Return the logits (P, K) of one image at every placement, and True if all recentered images are equal."""
     offsets = place.offsets()
     pixels = place.place(image.expand(len(offsets), -1, -1, -1), offsets).double() / 255
     with evaluating(model):
@@ -37,7 +38,7 @@ def everywhere(model: nn.Module, image: torch.Tensor, place: Placement) -> tuple
             windows = model.recenter(pixels)
             same = all(torch.equal(window, windows[0]) for window in windows)
         parts = [pixels[k:k + 1] for k in range(len(pixels))] if same is not None else list(pixels.split(29))
-        return torch.cat([model(part) for part in parts]), same  # one at a time: nothing is looked at once for several
+        return torch.cat([model(part) for part in parts]), same  # one at a time: nothing is shared
 
 
 def measured(name: str, images: torch.Tensor, place: Placement) -> dict[str, object]:

@@ -75,7 +75,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def seconds_a_placement(model: nn.Module) -> float:
-    """Return what one image at one placement costs in an audit: the difference of two audits of unlike size."""
+    """Return the cost per image and placement in an audit: the difference of two audits of different size."""
     generator = torch.Generator().manual_seed(0)
     images = TensorImages(torch.randint(0, 256, (2 * IMAGES, 3, 224, 224), dtype=torch.uint8, generator=generator),
                           torch.arange(2 * IMAGES))
@@ -95,7 +95,7 @@ def product_speed() -> float:
 
 
 def seconds_an_answer() -> float:
-    """Return what the statistics take, an answer."""
+    """Return the cost of the statistics per prediction."""
     generator = np.random.default_rng(0)
     predictions = generator.integers(0, CLASSES, (ANSWERED, PLACE.count)).astype(np.uint16)
     labels, offsets = generator.integers(0, CLASSES, ANSWERED), PLACE.offsets().numpy()
@@ -109,7 +109,7 @@ def seconds_an_answer() -> float:
 
 
 def merge() -> None:
-    """As one of two processes, print the bytes a second of their sum."""
+    """As one of two processes, print the bytes per second of their sum."""
     dist.init_process_group("gloo")
     values = torch.zeros(MERGED, dtype=torch.uint8)
     dist.all_reduce(values)

@@ -110,10 +110,10 @@ def figure(records: Sequence[dict[str, Any]]) -> Figure:
     panels[0].set_ylabel("%")
     panels[1].legend(loc="lower left", fontsize=7.5)
     head(synthetic, "Noise on the whole canvas",
-         "What promises on a clean background are worth without one. No model was trained with noise.")
+         "Exact invariance requires a clean background. No model was trained with noise.")
     first = records[0]
     foot(synthetic, f"{first['images']} test images of {first['data']}, {first['placements']} placements each, new "
-         "noise for each of them. One trained model a curve.")
+         "noise for each of them. One trained model per curve.")
     return describe(synthetic, "; ".join(words))
 
 

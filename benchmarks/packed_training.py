@@ -1,16 +1,16 @@
-"""Training from a packed folder beside training from memory: images a second, and the memory that each takes.
+"""Training from a packed folder compared with training from memory: images per second and memory.
 
 Usage: python benchmarks/packed_training.py [--images 200000] [--steps 40] [--rounds 7] [--folder FOLDER] [--no-epoch]
 
-Draws colored shapes of 64 x 64 in ten classes (no real pictures), packs them into a folder in FOLDER (2.5 GB with
-200,000 images, deleted afterwards), and then, each in a process of its own:
+Draws colored shapes of 64 x 64 in ten classes (no real images), packs them into a folder in FOLDER (2.5 GB with
+200,000 images, deleted afterwards), and then runs two parts, each in a separate process:
 
 1. one epoch from the packed folder, all images, on a 96 x 96 canvas, and the test set, while the process notes its
    largest resident memory (VmHWM, torch and mapped pages of the files included);
 2. rounds of a few steps from memory and from the packed folder in turn, with the same images, seeds and model: "cold"
-   ones, before which the system is asked to keep nothing of the files in memory (posix_fadvise), and "warm" ones.
+   ones, before which the files are dropped from the page cache (posix_fadvise), and "warm" ones.
 
-The model is four small strided convolutions: the less it computes, the more reading counts. Written to
+The model is four small strided convolutions: the less it computes, the more the time of reading matters. Written to
 benchmarks/results/packed-training.json.
 """
 
@@ -102,7 +102,7 @@ def memory(what: str) -> int:
 
 
 def forget(path: Path) -> None:
-    """Ask the system to keep nothing of the files in a folder in memory."""
+    """Drop the files of a folder from the page cache."""
     for file in path.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -132,7 +132,7 @@ def rounds(path: Path, steps: int, count: int) -> dict[str, Any]:
     for turn in range(count + 1):
         chosen = hashing.permutation(hashing.stream(8, turn), len(held))[:steps * BATCH]
         for way in WAYS if turn % 2 else (*WAYS[1:], WAYS[0]):
-            # Opened anew, so that every image is checked as in a first epoch.
+            # Opened again, so that every image is checked as in a first epoch.
             images = TensorImages(held, packed.train.labels) if way == "memory" else read_packed(path).train
             if way == "packed, cold":
                 forget(path)
@@ -147,7 +147,7 @@ def rounds(path: Path, steps: int, count: int) -> dict[str, Any]:
 
 
 def apart(what: str, path: Path, *rest: int) -> dict[str, Any]:
-    """Do `one_epoch` or `rounds` in a process of its own and return what it found."""
+    """Do `one_epoch` or `rounds` in a separate process and return its result."""
     line = [sys.executable, __file__, "--part", what, str(path), *map(str, rest)]
     return json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout)
 

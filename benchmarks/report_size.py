@@ -51,7 +51,7 @@ def models(place: Placement) -> Iterator[tuple[str, nn.Module]]:
 
 
 def records(data: Dataset, place: Placement) -> list[Record]:
-    """Return what the report shows; every model is asked about the images that the page shows of the others."""
+    """Return the data of the report; every model is evaluated on the images that the page shows for the others."""
     known, progress = list(models(place)), default_progress()
     audits = [shiftscope.audit(model, data, placement=place, name=name, trained="random", progress=progress)
               for name, model in known]

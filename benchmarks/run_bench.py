@@ -1,4 +1,4 @@
-"""Time Shiftscope on this machine, interleaved with the usual ways to do the same work.
+"""Measure the speed of Shiftscope on this machine, interleaved with common ways to do the same work.
 
     python benchmarks/run_bench.py training --data fashion-mnist     # also: audit, visualize, data
 
@@ -26,22 +26,22 @@ TRAINING, AUDIT, VISUALIZE, BATCHES = TrainingBench(), AuditBench(), VisualizeBe
 
 
 def bench_training(*, settings: Annotated[TrainingBench, Flat] = TRAINING, output: OutputFlags = OUTPUT) -> None:
-    """Time an epoch of training: the notebook way, ours, steps on a prepared batch, and the arithmetic alone."""
+    """Measure an epoch of training: the course notebook, ours, steps on a prepared batch, and the arithmetic alone."""
     _bench(settings, output)
 
 
 def bench_audit(*, settings: Annotated[AuditBench, Flat] = AUDIT, output: OutputFlags = OUTPUT) -> None:
-    """Time the audit of an image at every placement: the dense engine, brute force, and a plain script."""
+    """Measure the audit of an image at every placement: the dense engine, brute force, and a plain script."""
     _bench(settings, output)
 
 
 def bench_visualize(*, settings: Annotated[VisualizeBench, Flat] = VISUALIZE, output: OutputFlags = OUTPUT) -> None:
-    """Time the synthesis of all units of a layer: in one batch, and one by one."""
+    """Measure the synthesis of all units of a layer: in one batch, and one by one."""
     _bench(settings, output)
 
 
 def bench_data(*, settings: Annotated[DataBench, Flat] = BATCHES, output: OutputFlags = OUTPUT) -> None:
-    """Time an epoch of batches without a model: one gather per batch, and PIL with a DataLoader."""
+    """Measure an epoch of batches without a model: one gather per batch, and PIL with a DataLoader."""
     _bench(settings, output)
 
 
@@ -74,7 +74,7 @@ def show_bench(result: "Bench") -> None:
 def _show_comparison(part: "Comparison") -> None:
     rows = [_row(one, part) for one in part["contestants"]]
     columns = ("median", "least", "most", "times ours")
-    shown.write_table(("way", *columns), rows, numbers=columns, title=f"{part['title']}: {part['unit']}")
+    shown.write_table(("method", *columns), rows, numbers=columns, title=f"{part['title']}: {part['unit']}")
     figures = ", ".join(f"{name.replace('_', ' ')} {_number(name, value)}" for name, value in part["figures"].items())
     if figures:
         shown.write_line(f"  {figures}\n")
@@ -97,7 +97,8 @@ def _number(name: str, value: Any) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one benchmark and return the exit code."""
-    app = command_app("run_bench.py", "Time Shiftscope, interleaved with the usual ways to do the same work.")
+    app = command_app("run_bench.py",
+                      "Measure the speed of Shiftscope, interleaved with common ways to do the same work.")
     for name, function in (("training", bench_training), ("audit", bench_audit), ("visualize", bench_visualize),
                            ("data", bench_data)):
         app.command(function, name=name)

@@ -56,8 +56,8 @@ def leaderboard(*, data: DataFlags = DATA, settings: LeaderboardFlags = SETTINGS
 
     Args:
         list_records: Only list the existing and the missing records.
-        table: Only write the table of the records into this Markdown page, between its markers, and the figure into the
-            folder images beside it.
+        table: Only write the tables of the records into this Markdown page, between its markers, and the figure into
+            the folder images beside it.
     """
     from leaderboard.overview import document, overview, write_page
     from leaderboard.run import run_leaderboard
@@ -67,21 +67,21 @@ def leaderboard(*, data: DataFlags = DATA, settings: LeaderboardFlags = SETTINGS
             write_page(settings.results, table)
         elif not list_records:
             run_leaderboard(data, settings, progress=default_progress(quiet=output.quiet), command=command)
-        found = overview(settings)
+        result = overview(settings)
     if output.json:
-        shown.write_document(document(found))
+        shown.write_document(document(result))
         return
     if list_records:
-        _show_entries(found.entries)
-    elif found.board.rows:
-        _show_rows(found.board.rows)
+        _show_entries(result.entries)
+    elif result.board.rows:
+        _show_rows(result.board.rows)
     if table is not None:
         shown.write_path(table)
 
 
 def _show_entries(entries: list[dict[str, Any]]) -> None:
     rows = [(one["name"], one["title"], _numbers(one["seeds"]), _numbers(one["missing"])) for one in entries]
-    shown.write_table(("entry", "title", "seeds there", "missing"), rows)
+    shown.write_table(("entry", "title", "existing seeds", "missing seeds"), rows)
 
 
 def _numbers(numbers: list[int]) -> str:
@@ -89,12 +89,13 @@ def _numbers(numbers: list[int]) -> str:
 
 
 def _show_rows(rows: "Sequence[Row]") -> None:
-    """Print what fits a terminal; all figures are in --json and in the page."""
-    from leaderboard.figures import share_in_words, time_in_words
+    """Print the columns that fit a terminal; all values are in --json and on the page."""
+    from leaderboard.figures import format_percentage
+    from leaderboard.tables import format_time
 
     columns = {"mean": "mean_accuracy", "worst case": "worst_case_accuracy", "consistency": "consistency"}
-    cells = [(row.title, *(share_in_words(row.shares[name].mean) for name in columns.values()),
-              time_in_words(row.train_seconds), str(row.seeds or "-")) for row in rows]
+    cells = [(row.title, *(f"{format_percentage(row.estimates[name].mean)} %" for name in columns.values()),
+              format_time(row.train_seconds), str(row.seeds or "-")) for row in rows]
     headings = (*columns, "trained in", "seeds")
     shown.write_table(("model", *headings), cells, numbers=headings)
 

@@ -65,7 +65,7 @@ def train_plainly(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, 
 
 
 def plain_accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, place: Placement) -> float:
-    """Return the share of test images told right, each whole canvas at one random placement."""
+    """Return the accuracy on the test images, each at one random placement."""
     right = 0
     with evaluating(model):
         for batch in torch.arange(len(images)).split(500):
@@ -120,7 +120,7 @@ def stored(kept: Path) -> list[dict[str, Any]]:
 
 
 def verdict(records: list[dict[str, Any]]) -> tuple[str, bool]:
-    """Return a sentence on a model's seeds, and whether the two means lie within the larger spread.
+    """Return a sentence on a model's seeds, and True if the difference of the two means is within the larger spread.
 
     >>> one, two = ({"fast": {"accuracy": a}, "plain": {"accuracy": b}} for a, b in ((0.75, 0.5), (0.25, 0.5)))
     >>> verdict([one, two])
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["two-full", "two-conv"])
     parser.add_argument("--seeds", type=int, default=3, help="at least 2, for a spread")
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
-    parser.add_argument("--limit", type=int, help="the first so many training and test images")
+    parser.add_argument("--limit", type=int, help="number of training and test images")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()

@@ -57,7 +57,7 @@ def plain_losses(model: nn.Module, name: str, images: torch.Tensor, labels: torc
 
 def largest_difference(name: str, data: shiftscope.Dataset, place: Placement, steps: int,
                        dtype: torch.dtype = torch.float64) -> float:
-    """Return the largest difference between the losses of both paths over so many steps."""
+    """Return the largest difference between the losses of both paths over `steps` steps."""
     settings = TrainSettings(epochs=steps, batch_size=len(data.train), validation=0, label_smoothing=0.0)
     if dtype == torch.float32:
         settings = replace(settings, optimizer="sgd", learning_rate=0.02)

@@ -39,7 +39,7 @@ def shiftscope(*arguments: str) -> dict[str, Any]:
 
 
 def trained(asked: argparse.Namespace, seed: int, count: int, out: Path) -> dict[str, Any]:
-    """Return what a training and its evaluation give."""
+    """Return the results of a training and its evaluation."""
     told = shiftscope("train", asked.model, "--data", asked.data, "--epochs", str(asked.epochs), "--seed", str(seed),
                       "--out", str(out), "--devices", str(count))
     tested = shiftscope("evaluate", str(out / told["checkpoint"]))
@@ -49,7 +49,7 @@ def trained(asked: argparse.Namespace, seed: int, count: int, out: Path) -> dict
 
 
 def audited(checkpoint: str, out: Path) -> dict[str, Any]:
-    """Return how far the audits by one and by two processes are the same, and their seconds."""
+    """Return the differences between audits by one and by two processes, and their seconds."""
     for count in COUNTS:
         shiftscope("audit", checkpoint, "--out", str(out / f"audit-{count}"), "--devices", str(count))
     one, two = (Audit.load(out / f"audit-{count}") for count in COUNTS)

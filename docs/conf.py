@@ -21,7 +21,7 @@ release = version = installed_version("shiftscope")
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon",
-              "command_reference", "docstrings", "mathml", "public_names"]
+              "accessible", "command_reference", "docstrings", "mathml", "public_names"]
 exclude_patterns = ["_build", "_ext", "conf.py", "images", "lessons/lesson_setting.py"]
 smartquotes_action = "qe"  # quotes and ellipses only, so that --resume keeps its hyphens
 default_role = "py:obj"  # `name` in a docstring is code, and a link if the name is public

@@ -59,7 +59,7 @@ def test_every_use_has_a_stream_of_its_own():
     assert len(starts) == 6 * (len(Stream) - 2) and kept <= starts
 
 
-def test_what_the_committed_results_depend_on_is_as_it_was():
+def test_hashes_of_the_committed_results_are_unchanged():
     numbers = {"PLACEMENT": 1, "TEXTURE": 2, "VALIDATION": 3, "ORDER": 4, "DROPOUT": 5, "MIRROR": 7, "ERASE": 8,
                "RANK": 9}
     assert {name: int(Stream[name]) for name in numbers} == numbers

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-AREAS = {"src": (".py", ".js", ".html", ".css"), "docs": (".md", ".py", ".rst"), "README.md": (".md",),
-         "ARCHITECTURE.md": (".md",)}
+AREAS = {"src": (".py", ".js", ".html", ".css"), "docs": (".md", ".py", ".rst"), "benchmarks": (".py",),
+         "README.md": (".md",), "ARCHITECTURE.md": (".md",)}
 """Folder or file, and the suffixes of the files that are checked."""
 
 MESSAGE = re.compile(r"^### `.*$", flags=re.M)

@@ -1,1 +1,1 @@
-"""`shiftscope bench`: the notebook way, ours and the limit, measured in turns on this machine."""
+"""Speed benchmarks: the course notebook, Shiftscope and the hardware limit, measured in alternation on this machine."""

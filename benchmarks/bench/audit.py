@@ -1,4 +1,4 @@
-"""Every placement: the dense engine, brute force, and a plain script."""
+"""Speed of an audit of every placement: the dense engine, brute force, and a plain script."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,18 +17,18 @@ from shiftscope.auditing.self_check import IMAGES
 from shiftscope.evaluation.brute import BruteForceEngine
 
 WHAT = {
-    OURS: "shiftscope audit with the dense engine, self-check and start included",
-    "brute": "the model itself at every placement, in chunks that suit the caches, with all shortcuts",
-    "plain": "every window cut out of a large field, image by image, and shown to the model",
+    OURS: "shiftscope audit with the dense engine, including self-check and setup",
+    "brute": "the model itself at every placement, in chunks that fit the processor caches, with all optimizations",
+    "plain": "every window cut out of a large field, image by image, and passed to the model",
 }
 
 
 def measure_audit(settings: AuditBench, setup: Setup) -> Measurements:
-    """Measure the audit of each model, seconds an image, and how it grows.
+    """Measure the audit of each model in seconds per image, and its growth.
 
     Raises:
         UsageError: an unknown model.
-        ShiftscopeError: a model that the dense engine cannot take.
+        ShiftscopeError: a model that the dense engine does not support.
     """
     models = {name: setup.build(name) for name in settings.model}
     comparisons = [_compare(name, model, settings, setup) for name, model in models.items()]
@@ -37,7 +37,7 @@ def measure_audit(settings: AuditBench, setup: Setup) -> Measurements:
 
 
 def _compare(name: str, model: nn.Module, settings: AuditBench, setup: Setup) -> Comparison:
-    """Put one model's audit side by side; brute force and the script see other images each round."""
+    """Compare the audits of one model; brute force and the script get other images in each round."""
     test, count = setup.data.test, min(settings.images, len(setup.data.test))
     sample = min(settings.sample, len(test) // settings.repeats or 1)
     images, _ = arrays(test, sample * settings.repeats)
@@ -45,18 +45,18 @@ def _compare(name: str, model: nn.Module, settings: AuditBench, setup: Setup) ->
     with WorkerProcess(plain_audit, name, images, setup.placement.canvas, setup.data.classes,
                        str(setup.device)) as plain:
 
-        def place(turn: int) -> tuple[int, int]:
+        def image_range(turn: int) -> tuple[int, int]:
             first = turn * sample % len(images)
             return first, min(first + sample, len(images))
 
         def by_brute_force(turn: int) -> float:
-            first, end = place(turn)
+            first, end = image_range(turn)
             some = torch.from_numpy(images[first:end]).to(setup.device)
             return timed(lambda: [brute.logits(part) for part in some.split(brute.images_per_call)], setup.device) / (
                 end - first)
 
         def by_script(turn: int) -> float:
-            first, end = place(turn)
+            first, end = image_range(turn)
             return plain(first, end) / (end - first)
 
         contestants: dict[str, Callable[[int], float]] = {
@@ -64,35 +64,36 @@ def _compare(name: str, model: nn.Module, settings: AuditBench, setup: Setup) ->
         for run in contestants.values():
             run(0)  # imports, first allocations
         seconds = in_turns(contestants, settings.repeats, f"bench audit {name}", setup.progress)
-    unit = (f"seconds an image at all {setup.placement.count:,} placements, from {count:,} images (ours) and {sample} "
-            "(the others) a turn")
+    unit = (f"seconds per image at all {setup.placement.count:,} placements, from {count:,} images (ours) and {sample} "
+            "(the others) per round")
     return compare(name, unit, WHAT, seconds, {"images": count, "sample": sample, "placements": setup.placement.count})
 
 
 def _dense(model: nn.Module, setup: Setup, count: int) -> float:
-    """Return the seconds of a whole audit of the first images."""
+    """Return the seconds of an audit of the first images."""
     return audit(model, setup.data.limit(count), placement=setup.placement, engine="dense").seconds
 
 
 def beyond_fixed(model: nn.Module, setup: Setup, count: int) -> float:
-    """Return the seconds of an audit less those of one of so few images that little but its fixed part is left.
+    """Return the seconds of an audit minus those of an audit of `IMAGES` images, which is little but fixed cost.
 
-    Reading the graph, the trial and a self-check of `IMAGES` images at some placements are paid once an audit.
+    Reading the graph, the timed trial, and the self-check of `IMAGES` images at some placements occur once per audit.
     """
     few = _dense(model, setup, IMAGES) if count > IMAGES else 0.0
     return _dense(model, setup, count) - few
 
 
 def _grow(name: str, settings: AuditBench, setup: Setup) -> list[GrowthLine]:
-    """Measure whole audits against images, canvas, width and number of placements."""
-    count, unit = min(settings.images, len(setup.data.test)), "seconds of a whole audit"
+    """Measure complete audits against images, canvas, width and number of placements."""
+    count, unit = min(settings.images, len(setup.data.test)), "seconds of an audit"
 
     def line(axis: str, runs: dict[int, Callable[[], float]]) -> GrowthLine:
         return grow(name, axis, unit, runs, settings.repeats, setup.progress)
 
     model = setup.build(name)
     images = {some: partial(beyond_fixed, model, setup, some) for some in doublings(len(setup.data.test))}
-    lines = [grow(name, "images", "seconds of an audit, less its fixed part", images, settings.repeats, setup.progress),
+    lines = [grow(name, "images", "seconds of an audit without its fixed cost", images, settings.repeats,
+                  setup.progress),
              line("canvas pixels", {at.area: partial(_dense, at.build(name), at, count) for at in setup.canvases()})]
     axis, wider = setup.widths(name)
     if wider:

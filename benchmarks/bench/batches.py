@@ -1,4 +1,4 @@
-"""Batches without a model: one gather and one placement a batch, against PIL and a DataLoader."""
+"""Speed of batches without a model: one gather and one placement per batch, against PIL and a DataLoader."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,13 +14,13 @@ from bench.worker import WorkerProcess, timed
 from shiftscope.models.forward import to_pixels
 
 WHAT = {
-    OURS: "order, placements, one gather and one placement a batch, pixels normalized",
+    OURS: "order, placements, one gather and one placement per batch, pixels normalized",
     "notebook": "PIL crop, ToTensor, Normalize image by image, batches from a DataLoader",
 }
 
 
 def measure_batches(settings: DataBench, setup: Setup) -> Measurements:
-    """Measure an epoch of batches both ways, and how it grows.
+    """Measure an epoch of batches with both methods, and its growth.
 
     Raises:
         UsageError: fewer training images than a batch.
@@ -37,16 +37,16 @@ def measure_batches(settings: DataBench, setup: Setup) -> Measurements:
         seconds = in_turns(contestants, settings.repeats, "bench data", setup.progress)
     scale = epoch / (steps * batch)
     an_epoch = {way: [scale * value for value in values] for way, values in seconds.items()}
-    found = compare(setup.data.name, f"seconds an epoch of {epoch:,} images, from {steps} batches of {batch} a turn",
-                    WHAT, an_epoch, {"steps": steps})
-    rates = {f"{one['name']}_images_per_second": epoch / one["median"] for one in found["contestants"]}
-    found["figures"] |= rates
+    unit = f"seconds per epoch of {epoch:,} images, from {steps} batches of {batch} per round"
+    result = compare(setup.data.name, unit, WHAT, an_epoch, {"steps": steps})
+    rates = {f"{one['name']}_images_per_second": epoch / one["median"] for one in result["contestants"]}
+    result["figures"] |= rates
     growth = _grow(batch, steps, setup) if settings.growth else []
-    return Measurements(comparisons=[found], growth=growth, notes=[])
+    return Measurements(comparisons=[result], growth=growth, notes=[])
 
 
 def make_batches(setup: Setup, batch: int, steps: int, *, normalize: bool = True) -> float:
-    """Make some batches as training does, with whole canvases, and normalize them if asked; return the seconds."""
+    """Create batches as training does, with full canvases, optionally normalized; return the seconds."""
     images = setup.data.limit(steps * batch).train.to(setup.device)
 
     def make() -> None:
@@ -61,7 +61,7 @@ def make_batches(setup: Setup, batch: int, steps: int, *, normalize: bool = True
 
 
 def _grow(batch: int, steps: int, setup: Setup) -> list[GrowthLine]:
-    """Measure the seconds of ours against images and canvas."""
+    """Measure our seconds against images and canvas."""
     unit = "seconds of making batches"
     images = {count * batch: partial(make_batches, setup, batch, count) for count in doublings(steps)}
     canvases = {at.area: partial(make_batches, at, batch, steps) for at in setup.canvases()}

@@ -1,4 +1,4 @@
-"""Benchmarks: medians side by side as bars, and how the time grows on logarithmic axes."""
+"""Figures of benchmarks: medians as bars, and the growth of time on logarithmic axes."""
 
 import math
 
@@ -29,15 +29,15 @@ from shiftscope.reporting.formatting import image_credit, model_title, percent, 
 _WIDTH, _NAMES, _ROW, _GAP = 8.2, 1.15, 0.34, 0.95
 _SIDE, _TALL = 2.45, 2.1
 _PANELS = 3
-"""Panels beside each other in the figure of growth."""
+"""Panels per row in the figure of growth."""
 
-_PARTS = {"training": "Training", "audit": "The audit", "visualize": "Pictures of units", "data": "Making batches"}
+_PARTS = {"training": "Training", "audit": "Audit", "visualize": "Synthesis of images", "data": "Batches"}
 
 
-def seconds_in_words(seconds: float) -> str:
-    """Return a time with three digits, in the unit that suits.
+def format_seconds(seconds: float) -> str:
+    """Return a time with three digits and its unit.
 
-    >>> seconds_in_words(78.12), seconds_in_words(0.00251), seconds_in_words(1.5), seconds_in_words(3e-5)
+    >>> format_seconds(78.12), format_seconds(0.00251), format_seconds(1.5), format_seconds(3e-5)
     ('78.1 s', '2.51 ms', '1.5 s', '0.03 ms')
     """
     if seconds < 0.5:
@@ -45,10 +45,10 @@ def seconds_in_words(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
 
 
-def ratio_in_words(ratio: float) -> str:
-    """Return a ratio for people.
+def format_ratio(ratio: float) -> str:
+    """Return a ratio as text.
 
-    >>> ratio_in_words(4.123), ratio_in_words(20.2), ratio_in_words(0.512)
+    >>> format_ratio(4.123), format_ratio(20.2), format_ratio(0.512)
     ('4.1 times ours', '20 times ours', '0.51 times ours')
     """
     return f"{ratio:.0f} times ours" if ratio >= 9.95 else f"{ratio:.2g} times ours"
@@ -56,14 +56,15 @@ def ratio_in_words(ratio: float) -> str:
 
 @styled
 def bench_figure(bench: Bench) -> Figure:
-    """Draw a panel a comparison: medians as bars, from the least to the most as a line on each.
+    """Draw one panel per comparison: medians as bars, the range as a line on each bar.
 
     Raises:
         UsageError: no comparisons.
     """
     if not bench.comparisons:
-        raise UsageError("the record holds no comparison, expected at least one: measure with shiftscope bench")
-    title, subtitle, footer = _title(bench), _rounds(bench), (_ways(bench), *_footer(bench))
+        raise UsageError("the record holds no comparison, expected at least one; measure with "
+                         "benchmarks/run_bench.py")
+    title, subtitle, footer = _title(bench), _rounds(bench), (_methods(bench), *_footer(bench))
     heights = [_ROW * len(part["contestants"]) for part in bench.comparisons]
     bottom = foot_height(_WIDTH, *footer) + 0.25
     top = head_height(_WIDTH, title, subtitle) + 0.55
@@ -75,20 +76,20 @@ def bench_figure(bench: Bench) -> Figure:
         low -= height
         _bars(inches(figure, _NAMES, low, _WIDTH - _NAMES - 0.3, height), part)
         low -= _GAP
-    return describe(figure, " ".join([title, subtitle, *map(_in_words, bench.comparisons), *footer]))
+    return describe(figure, " ".join([title, subtitle, *map(_as_text, bench.comparisons), *footer]))
 
 
 def _title(bench: Bench) -> str:
-    return f"{_PARTS.get(bench.bench, bench.bench)}, side by side"
+    return f"{_PARTS.get(bench.bench, bench.bench)}: comparison"
 
 
 def _rounds(bench: Bench) -> str:
-    return (f"Bars: medians of {bench.repeats} rounds, in each of which every way has one turn; lines: from the "
-            "quickest to the slowest round. Shorter is faster.")
+    return (f"Bars: medians of {bench.repeats} rounds; each method runs once per round. Lines: from the fastest to the "
+            "slowest round. Shorter is faster.")
 
 
-def _ways(bench: Bench) -> str:
-    """Say what each way is, once for all panels."""
+def _methods(bench: Bench) -> str:
+    """Describe each method, once for all panels."""
     ways = {one["name"]: one["what"] for part in bench.comparisons for one in part["contestants"]}
     return " ".join(f"{name[0].upper()}{name[1:]}: {what.rstrip('.')}." for name, what in ways.items())
 
@@ -102,7 +103,7 @@ def _footer(bench: Bench) -> tuple[str, ...]:
 
 
 def _name(title: str) -> str:
-    """Return the title of a comparison with the name that the course has for the model."""
+    """Return the title of a comparison with the title of the model."""
     model, _, rest = title.partition(" ")
     return " ".join(filter(None, (model_title(model), rest)))
 
@@ -110,11 +111,11 @@ def _name(title: str) -> str:
 def _bars(axes: Axes, part: Comparison) -> None:
     contestants = part["contestants"]
     longest = max(max(one["seconds"]) for one in contestants)
-    for place, one in enumerate(contestants):
+    for y, one in enumerate(contestants):
         ours = one["name"] == OURS
-        axes.barh(place, one["median"], height=0.66, color=BLUE if ours else SKY, edgecolor=INK, linewidth=0.5)
-        axes.hlines(place, min(one["seconds"]), max(one["seconds"]), color=INK, linewidth=1.4)
-        axes.text(max(one["seconds"]) + 0.012 * longest, place, verbatim(_label(one, part)), va="center", fontsize=8.5,
+        axes.barh(y, one["median"], height=0.66, color=BLUE if ours else SKY, edgecolor=INK, linewidth=0.5)
+        axes.hlines(y, min(one["seconds"]), max(one["seconds"]), color=INK, linewidth=1.4)
+        axes.text(max(one["seconds"]) + 0.012 * longest, y, verbatim(_label(one, part)), va="center", fontsize=8.5,
                   weight="bold" if ours else "normal")
     axes.set_yticks(range(len(contestants)), [verbatim(shorten(one["name"], 14)) for one in contestants])
     axes.set_ylim(len(contestants) - 0.5, -0.5)
@@ -128,66 +129,65 @@ def _bars(axes: Axes, part: Comparison) -> None:
 
 def _label(one: Contestant, part: Comparison) -> str:
     ratio = part["ratios"].get(one["name"])
-    return seconds_in_words(one["median"]) + (f"  ({ratio_in_words(ratio)})" if ratio is not None else "")
+    return format_seconds(one["median"]) + (f"  ({format_ratio(ratio)})" if ratio is not None else "")
 
 
 def _figures(part: Comparison) -> str:
-    found = part["figures"]
-    words = ""
-    if "arithmetic_seconds" in found:
-        words += f"; the arithmetic alone: {seconds_in_words(found['arithmetic_seconds'])}"
-    if "pipeline_share" in found:
-        words += f"; batches take {percent(found['pipeline_share'])} of ours"
-    return words
+    values = part["figures"]
+    text = ""
+    if "arithmetic_seconds" in values:
+        text += f"; the arithmetic alone: {format_seconds(values['arithmetic_seconds'])}"
+    if "pipeline_share" in values:
+        text += f"; batches take {percent(values['pipeline_share'])} of ours"
+    return text
 
 
-def _in_words(part: Comparison) -> str:
+def _as_text(part: Comparison) -> str:
     ways = [f"{one['name']} {_label(one, part)}" for one in part["contestants"]]
     return f"{_name(part['title'])}, {part['unit']}{_figures(part)}: {'; '.join(ways)}."
 
 
 @styled
 def growth_figure(bench: Bench) -> Figure:
-    """Draw a panel a size that grows: seconds of ours on logarithmic axes, a line a model, its exponent beside it.
+    """Draw one panel per growing size: our seconds on logarithmic axes, one line per model with its exponent.
 
     Raises:
         UsageError: the growth was not measured.
     """
     if not bench.growth:
-        raise UsageError("the record holds no growth, expected at least one line: measure with shiftscope bench "
-                         "--growth")
+        raise UsageError("the record holds no growth, expected at least one line; measure it with --growth")
     panels = _panels(bench.growth)
     rows = -(-len(panels) // _PANELS)
-    title = f"{_PARTS.get(bench.bench, bench.bench)}: how the time grows"
+    title = f"{_PARTS.get(bench.bench, bench.bench)}: growth of time"
     subtitle = (f"Medians of {bench.repeats} rounds on logarithmic axes, and the fitted exponent k of time ~ size^k; "
-                "1: twice as much takes twice as long.")
+                "1: twice the size takes twice the time.")
     footer, cell = _footer(bench), _TALL + 0.95
     bottom, top = foot_height(_WIDTH, *footer) + 0.5, head_height(_WIDTH, title, subtitle) + 0.3
     figure = Figure(figsize=(0.75 + _PANELS * (_SIDE + 0.25) + 0.1, bottom + rows * cell - 0.6 + top))
     head(figure, title, subtitle)
     foot(figure, *footer)
     styles = dict(zip({line["title"]: None for line in bench.growth}, SERIES, strict=False))
-    for place, (axis, lines) in enumerate(panels.items()):
-        row, column = divmod(place, _PANELS)
+    for index, (axis, lines) in enumerate(panels.items()):
+        row, column = divmod(index, _PANELS)
         axes = inches(figure, 0.7 + column * (_SIDE + 0.25), bottom + (rows - 1 - row) * cell, _SIDE - 0.35, _TALL)
         _lines(axes, axis, lines, styles)
         if column == 0:
             axes.set_ylabel(lines[0]["unit"])
-    return describe(figure, " ".join([title, subtitle, *(_line_in_words(line) for line in bench.growth), *footer]))
+    return describe(figure, " ".join([title, subtitle, *(_line_as_text(line) for line in bench.growth), *footer]))
 
 
 def _panels(growth: list[GrowthLine]) -> dict[str, list[GrowthLine]]:
-    """Return the lines by what grows, in the order in which they come."""
+    """Return the lines by the size that grows, in their order."""
     panels: dict[str, list[GrowthLine]] = {}
     for line in growth:
         panels.setdefault(line["axis"], []).append(line)
     return panels
 
 
-def exponent_in_words(exponent: float | None) -> str:
+def format_exponent(exponent: float | None) -> str:
     """Return a fitted exponent.
 
-    >>> exponent_in_words(0.987), exponent_in_words(None)
+    >>> format_exponent(0.987), format_exponent(None)
     ('k = 0.99', 'k unknown')
     """
     return "k unknown" if exponent is None else f"k = {exponent:.2f}"
@@ -196,9 +196,9 @@ def exponent_in_words(exponent: float | None) -> str:
 def _lines(axes: Axes, axis: str, lines: list[GrowthLine], styles: dict[str, tuple[str, str]]) -> None:
     for line in lines:
         color, marker = styles.get(line["title"], SERIES[-1])
-        known = np.array(line["medians"]) > 0  # a difference of two times may be lost in noise
+        known = np.array(line["medians"]) > 0  # the difference of two times may be negative because of noise
         values, medians = np.array(line["values"], float)[known], np.array(line["medians"])[known]
-        label = f"{shorten(_name(line['title']), 16)}, {exponent_in_words(line['exponent'])}"
+        label = f"{shorten(_name(line['title']), 16)}, {format_exponent(line['exponent'])}"
         axes.loglog(values, medians, linestyle="none", marker=marker, markersize=5, color=color, label=verbatim(label))
         if line["exponent"] is not None:
             middle = np.exp(np.log(medians).mean() - line["exponent"] * np.log(values).mean())
@@ -222,8 +222,8 @@ def _y_range(axes: Axes, seconds: list[float]) -> None:
     axes.tick_params(axis="y", labelsize=7.5)
 
 
-def _line_in_words(line: GrowthLine) -> str:
-    points = ", ".join(f"{seconds_in_words(median)} at {value:,.0f}"
+def _line_as_text(line: GrowthLine) -> str:
+    points = ", ".join(f"{format_seconds(median)} at {value:,.0f}"
                        for value, median in zip(line["values"], line["medians"], strict=True))
-    whole, end = (exponent_in_words(line[key]) for key in ("exponent", "exponent_end"))
+    whole, end = (format_exponent(line[key]) for key in ("exponent", "exponent_end"))
     return f"{_name(line['title'])} against {line['axis']}: {whole}, between the largest sizes {end} ({points})."

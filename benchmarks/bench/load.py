@@ -1,4 +1,4 @@
-"""How much of the machine other programs take."""
+"""Processor load of other programs."""
 
 import contextlib
 import os
@@ -10,25 +10,25 @@ from pathlib import Path
 from bench.record import Load
 
 SAMPLE_SECONDS = 1.0
-"""Length of the look before a benchmark: 100 ticks a core, so 5 % are well told from nothing."""
+"""Length of the measurement before a benchmark: 100 ticks per core, enough to detect a load of 5 %."""
 
 _IDLE = (3, 4)  # columns "idle" and "iowait" of /proc/stat
-_COUNTED = 8  # up to "steal": the columns "guest" after it are counted in "user" already
+_COUNTED = 8  # up to "steal"; the "guest" columns after it are included in "user"
 
 
 @dataclass(frozen=True)
 class Counters:
-    """Seconds since the machine's start, or since that of this process: only differences mean something."""
+    """Seconds since the start of the machine or of this process; only differences are meaningful."""
 
     total: float
-    """All cores together, busy or not."""
+    """All cores, busy or idle."""
     busy: float
     own: float
-    """Of this process and of those that it has ended, all threads."""
+    """Of this process and of its ended child processes, all threads."""
 
 
 def read_counters(stat: Path = Path("/proc/stat")) -> Counters | None:
-    """Return the counters of the cores that this process may use; None where the system does not tell."""
+    """Return the counters of the cores that this process may use; None if the system does not provide them."""
     with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
         usable = {f"cpu{core}" for core in os.sched_getaffinity(0)}
         rows = [line.split() for line in stat.read_text(encoding="ascii").splitlines() if line.startswith("cpu")]
@@ -42,7 +42,7 @@ def read_counters(stat: Path = Path("/proc/stat")) -> Counters | None:
 
 
 def others(begin: Counters | None, end: Counters | None) -> float | None:
-    """Return the share of all cores, from 0 to 1, that other programs took between two readings.
+    """Return the fraction of all cores that other programs used between two readings.
 
     Example:
         >>> round(others(Counters(100, 50, 7), Counters(104, 53, 9)), 3)
@@ -55,11 +55,11 @@ def others(begin: Counters | None, end: Counters | None) -> float | None:
 
 
 class LoadWatch:
-    """Looks at the machine before a benchmark, and keeps an eye on it until `load` is asked.
+    """Measures the load of other programs before and during a benchmark.
 
     Args:
-        read: what reads the counters.
-        wait: what passes the time of the look before.
+        read: function that returns the counters.
+        wait: function that waits during the measurement before the benchmark.
     """
 
     def __init__(self, read: Callable[[], Counters | None] = read_counters, wait: Callable[[float], None] = time.sleep):
@@ -73,7 +73,7 @@ class LoadWatch:
                        "load average of the last minute" if self.before is not None else "unknown")
 
     def load(self) -> Load:
-        """Return what others took before and since; to be asked when processes of our own have ended."""
+        """Return the load of other programs before and since; call it after our own processes have ended."""
         return {"before": self.before, "during": others(self._begin, self._read()), "source": self.source}
 
 

@@ -1,4 +1,4 @@
-"""The machine: what it is, and how fast its arithmetic is."""
+"""Description and arithmetic speed of the machine."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from shiftscope.models.forward import device_and_dtype
 from shiftscope.workflows.doctor import system
 
 PRODUCT = {"cpu": 2048, "cuda": 8192}
-"""Rows of the square matrices that are multiplied: large enough to keep the cores, or the GPU, busy."""
+"""Rows of the multiplied square matrices, large enough to use all cores or the GPU."""
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def product_speed(device: torch.device, size: int | None = None, repeats: int = 5) -> float:
-    """Return the operations a second of a float32 matrix product, median of `repeats`."""
+    """Return the operations per second of a float32 matrix product, median of `repeats`."""
     size = size or PRODUCT.get(device.type, PRODUCT["cpu"])
     a, b = torch.rand(2, size, size, device=device)
     product = torch.empty_like(a)
@@ -42,7 +42,7 @@ def product_speed(device: torch.device, size: int | None = None, repeats: int = 
 def count_operations(model: nn.Module, pixels: torch.Tensor, labels: torch.Tensor) -> int:
     """Return the operations of forward and backward on the whole canvas: 2 for each multiplication and addition.
 
-    Pointwise steps and pooling are not counted. The model's gradients are left as they were.
+    Pointwise steps and pooling are not counted. The gradients of the model do not change.
 
     Example:
         >>> model = nn.Linear(3, 2)  # forward and the weights' gradient: 2 * 5 * 6 each
@@ -50,8 +50,8 @@ def count_operations(model: nn.Module, pixels: torch.Tensor, labels: torch.Tenso
         120
     """
     kept = [parameter.grad for parameter in model.parameters()]
-    right = {torch.ops.aten.convolution_backward: _convolution_backward}
-    counter = FlopCounterMode(display=False, custom_mapping=right)
+    corrected = {torch.ops.aten.convolution_backward: _convolution_backward}
+    counter = FlopCounterMode(display=False, custom_mapping=corrected)
     with torch.random.fork_rng(), counter:
         F.cross_entropy(model(pixels.to(device_and_dtype(model)[0])), labels.to(device_and_dtype(model)[0])).backward()
     for parameter, grad in zip(model.parameters(), kept, strict=True):
@@ -62,9 +62,9 @@ def count_operations(model: nn.Module, pixels: torch.Tensor, labels: torch.Tenso
 def _convolution_backward(grad: Sequence[int], x: Sequence[int], weight: Sequence[int], bias: Any, stride: Any,
                           padding: Any, dilation: Any, transposed: bool, output_padding: Any, groups: int,
                           wanted: Sequence[bool], **_: Any) -> int:
-    """Operations of a convolution's gradients: each costs what the forward pass does.
+    """Return the operations of the gradients of a convolution; each costs as much as the forward pass.
 
-    PyTorch's own count takes the weights' gradient of a grouped convolution for that of a full one.
+    PyTorch counts the weight gradient of a grouped convolution as if it had one group.
     """
     field = x if transposed else grad
     return 2 * math.prod(field) * math.prod(weight[1:]) * sum(wanted[:2])

@@ -1,4 +1,4 @@
-"""The training loops of other libraries, where they are installed; each runs in a process of its own."""
+"""Training loops of other libraries, if installed; each runs in a separate process."""
 
 import os
 import time
@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from bench.notebook_way import PlacedPictures, notebook_model
+from bench.notebook_way import PlacedImages, notebook_model
 from bench.worker import synchronize
 from shiftscope.models.course import FILTERS, GROUPS, HIDDEN, KERNEL, POOL
 
 
 def installed_peers() -> tuple[dict[str, Callable[..., Any]], list[str]]:
-    """Return the peers that can be measured, by name, and a note for each peer: its version, or that it is missing."""
-    found = {name: make for name, make in PEERS.items() if find_spec(name) is not None}
-    return found, [f"{name} is version {_version(name)}" if name in found else
+    """Return the installed libraries by name, and a note for each library with its version, or that it is missing."""
+    installed = {name: make for name, make in PEERS.items() if find_spec(name) is not None}
+    return installed, [f"{name} is version {_version(name)}" if name in installed else
                    f"{name} is not compared: it is not installed" for name in PEERS]
 
 
@@ -40,16 +40,16 @@ def lightning_training(name: str, images: np.ndarray, labels: np.ndarray, canvas
     import lightning  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\.")  # of its own use of PyTorch; this process is its alone
+    warnings.filterwarnings("ignore", module=r"lightning\.")  # about its own code
     net, normalize = notebook_model(name, canvas=canvas, channels=images.shape[1], classes=classes)
-    pictures = PlacedPictures(images, labels, canvas, normalize=normalize)
-    loader = DataLoader(pictures, batch_size=batch_size, shuffle=True)
+    placed = PlacedImages(images, labels, canvas, normalize=normalize)
+    loader = DataLoader(placed, batch_size=batch_size, shuffle=True)
 
     class Module(lightning.LightningModule):
         def __init__(self):
             super().__init__()
             self.net = net
-            self.seconds, self.begun = 0.0, 0.0
+            self.seconds, self.start = 0.0, 0.0
 
         def training_step(self, batch: Any, _: int) -> torch.Tensor:
             return F.cross_entropy(self.net(batch[0]), batch[1])
@@ -58,11 +58,11 @@ def lightning_training(name: str, images: np.ndarray, labels: np.ndarray, canvas
             return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
         def on_train_start(self) -> None:
-            self.begun = time.perf_counter()
+            self.start = time.perf_counter()
 
         def on_train_end(self) -> None:
             synchronize(torch.device(device))
-            self.seconds = time.perf_counter() - self.begun
+            self.seconds = time.perf_counter() - self.start
 
     def run(steps: int) -> float:
         module = Module()
@@ -79,20 +79,20 @@ def keras_training(name: str, images: np.ndarray, labels: np.ndarray, canvas: tu
                    classes: int, device: str) -> Callable[[int], float]:
     """Keras's fit, on PyTorch, over the notebook's DataLoader, AdamW.
 
-    Keras chooses the device, a GPU where there is one. The course models alone: it takes no torch module.
+    Keras chooses the device, a GPU if available. Only the course models are supported: Keras takes no torch module.
     """
     os.environ["KERAS_BACKEND"] = "torch"
     import keras  # pyright: ignore[reportMissingImports]
 
     class Clock(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
-            self.begun = time.perf_counter()
+            self.start = time.perf_counter()
 
         def on_train_end(self, logs: Any = None) -> None:
             synchronize(torch.device(device))
-            self.seconds = time.perf_counter() - self.begun
+            self.seconds = time.perf_counter() - self.start
 
-    loader = DataLoader(PlacedPictures(images, labels, canvas), batch_size=batch_size, shuffle=True)
+    loader = DataLoader(PlacedImages(images, labels, canvas), batch_size=batch_size, shuffle=True)
     model = keras.Sequential([keras.Input((images.shape[1], *canvas)), *_keras_layers(keras, name, classes)])
     model.compile(optimizer=keras.optimizers.AdamW(1e-3), jit_compile=False,
                   loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -117,4 +117,4 @@ def _keras_layers(keras: Any, name: str, classes: int) -> list[Any]:
 
 
 PEERS = {"lightning": lightning_training, "keras": keras_training}
-"""What is measured, by the package that it needs."""
+"""Training loops by package name."""

@@ -1,4 +1,4 @@
-"""What a benchmark found: seconds side by side, and how they grow."""
+"""Records of benchmarks: seconds of several methods, and growth of time."""
 
 import math
 import statistics
@@ -12,59 +12,59 @@ from shiftscope.results.base import Record
 from shiftscope.results.validation import Count
 
 OURS = "ours"
-"""The contestant that all others are compared with."""
+"""The method that all others are compared with."""
 
 BUSY = 0.05
-"""A record is marked where other programs take a larger share of the machine's cores."""
+"""A record is flagged if other programs use a larger fraction of the cores."""
 
 ENOUGH = 5
-"""Rounds that a median should rest on."""
+"""Recommended number of rounds for a median."""
 
 
 class Contestant(TypedDict):
-    """One way of doing the work."""
+    """One of the compared methods."""
 
     name: str
     what: str
-    """In a sentence, for people."""
+    """Description, one sentence."""
     seconds: list[float]
-    """A value a round."""
+    """One value per round."""
     median: float
 
 
 class Comparison(TypedDict):
-    """Ways of doing the same work, measured in turns."""
+    """Several methods for the same work, measured in alternation."""
 
     title: str
-    """The model, and what was asked of it."""
+    """The model and the task."""
     unit: str
-    """What the seconds are of: "seconds an epoch of 60,000 images"."""
+    """Unit of the seconds, for example "seconds per epoch of 60,000 images"."""
     contestants: list[Contestant]
     ratios: dict[str, float]
-    """How many times as long as ours each other one takes."""
+    """Time of each other method divided by ours."""
     figures: dict[str, float]
-    """What else was measured, by name."""
+    """Other measurements, by name."""
 
 
 class GrowthLine(TypedDict):
-    """Seconds of ours against one size, everything else fixed."""
+    """Our seconds against one size, everything else fixed."""
 
     title: str
     axis: str
-    """What grows: "images", "canvas pixels", "hidden neurons", ..."""
+    """The growing size: "images", "canvas pixels", "hidden neurons", ..."""
     unit: str
     values: list[float]
     seconds: list[list[float]]
-    """A list a value, with a number a round."""
+    """One list per value, with one number per round."""
     medians: list[float]
     exponent: float | None
-    """k of the fit seconds ~ value^k; None where it cannot be told."""
+    """k of the fit seconds ~ value^k; None if it cannot be fitted."""
     exponent_end: float | None
-    """The same between the two largest sizes, where a fixed start weighs least."""
+    """The same between the two largest sizes, where fixed costs matter least."""
 
 
 class Load(TypedDict):
-    """What other programs did meanwhile, as shares of all cores; None where the system does not tell."""
+    """Fraction of all cores used by other programs; None if the system does not provide it."""
 
     before: float | None
     during: float | None
@@ -84,31 +84,31 @@ class Bench(Record):
     dataset: str
     synthetic: bool
     repeats: Count
-    """Rounds; in each one every contestant has one turn."""
+    """Rounds; each method runs once per round."""
     settings: dict[str, Any]
     comparisons: list[Comparison]
     growth: list[GrowthLine]
     machine: dict[str, Any]
     others: Load
     busy: bool
-    """Other programs took more than `BUSY` of the machine: the times say little."""
+    """True if other programs used more than `BUSY` of the machine; the times are then unreliable."""
     notes: list[str]
 
 
 def compare(title: str, unit: str, what: Mapping[str, str], seconds: Mapping[str, Sequence[float]],
             figures: Mapping[str, float] | None = None) -> Comparison:
-    """Put measured seconds side by side.
+    """Return the comparison of measured seconds.
 
-    A ratio is the median over the rounds of the round's own ratio: a moment in which the machine was slow hits all
-    contestants of a round alike.
+    A ratio is the median over rounds of the ratio within a round, because a slow moment of the machine affects all
+    methods of a round.
 
     Args:
-        what: a sentence for each contestant, by name.
-        seconds: by name, as many values for each one, round by round; `OURS` among them.
+        what: description of each method, by name.
+        seconds: by name, one value per round for each method; must contain `OURS`.
 
     Example:
-        >>> found = compare("x", "s", {"ours": "a", "other": "b"}, {"ours": [1.0, 2.0, 1.0], "other": [3.0, 4.0, 5.0]})
-        >>> found["ratios"], [contestant["median"] for contestant in found["contestants"]]
+        >>> result = compare("x", "s", {"ours": "a", "other": "b"}, {"ours": [1.0, 2.0, 1.0], "other": [3.0, 4.0, 5.0]})
+        >>> result["ratios"], [contestant["median"] for contestant in result["contestants"]]
         ({'other': 3.0}, [1.0, 4.0])
     """
     ours = seconds[OURS]
@@ -122,7 +122,7 @@ def compare(title: str, unit: str, what: Mapping[str, str], seconds: Mapping[str
 
 def growth_line(title: str, axis: str, unit: str, values: Sequence[float],
                 seconds: Sequence[Sequence[float]]) -> GrowthLine:
-    """Put the seconds at several sizes together and fit their exponent."""
+    """Return the growth of time over several sizes, with its fitted exponent."""
     medians = [statistics.median(row) for row in seconds]
     return {"title": title, "axis": axis, "unit": unit, "values": list(values),
             "seconds": [list(row) for row in seconds], "medians": medians,
@@ -131,7 +131,7 @@ def growth_line(title: str, axis: str, unit: str, values: Sequence[float],
 
 
 def fitted_exponent(values: Sequence[float], seconds: Sequence[float]) -> float | None:
-    """Return k of the least-squares line log(seconds) = k log(value) + c; None with fewer than two different values.
+    """Return k of the least-squares line log(seconds) = k log(value) + c; None for fewer than two different values.
 
     >>> round(fitted_exponent([1, 2, 4], [3.0, 12.0, 48.0]), 6)
     2.0
@@ -145,9 +145,9 @@ def fitted_exponent(values: Sequence[float], seconds: Sequence[float]) -> float 
 
 
 def is_busy(load: Load) -> bool:
-    """Return whether others took more than `BUSY` of the machine before or meanwhile.
+    """Return True if other programs used more than `BUSY` of the machine before or during the benchmark.
 
     >>> is_busy({"before": 0.01, "during": 0.07, "source": "x"})
     True
     """
-    return any(share is not None and share > BUSY for share in (load["before"], load["during"]))
+    return any(fraction is not None and fraction > BUSY for fraction in (load["before"], load["during"]))

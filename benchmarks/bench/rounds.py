@@ -1,4 +1,4 @@
-"""Contestants in turns."""
+"""Measures several methods in alternation."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,13 +8,13 @@ from shiftscope.progress import Progress
 
 def in_turns(contestants: Mapping[str, Callable[[int], float]], repeats: int, title: str,
              progress: Progress) -> dict[str, list[float]]:
-    """Measure each contestant `repeats` times, round by round, so that what slows the machine hits all of them.
+    """Measure each method `repeats` times, round by round, so that slow moments of the machine affect all of them.
 
     Args:
-        contestants: functions of the round's number, 0, 1, ..., that return seconds.
+        contestants: functions of the round (0, 1, ...) that return seconds.
 
     Returns:
-        Seconds by name, one value a round.
+        Seconds by name, one value per round.
 
     Example:
         >>> from shiftscope.progress import SilentProgress
@@ -35,10 +35,10 @@ def in_turns(contestants: Mapping[str, Callable[[int], float]], repeats: int, ti
 
 def grow(title: str, axis: str, unit: str, measures: Mapping[int, Callable[[], float]], repeats: int,
          progress: Progress) -> GrowthLine:
-    """Measure at several sizes, in turns, and fit the exponent; each is called once more before, to warm up.
+    """Measure several sizes in alternation and fit the exponent; each function is called once before, as a warm-up.
 
     Args:
-        measures: by size, what returns the seconds at it.
+        measures: by size, functions that return seconds.
     """
     for measure in measures.values():
         measure()
@@ -48,7 +48,7 @@ def grow(title: str, axis: str, unit: str, measures: Mapping[int, Callable[[], f
 
 
 def doublings(largest: int, count: int = 4, least: int = 1) -> list[int]:
-    """Return sizes that double up to `largest`, rising, none below `least`.
+    """Return ascending sizes that double up to `largest`, none below `least`.
 
     >>> doublings(1000), doublings(3)
     ([125, 250, 500, 1000], [1, 3])
@@ -58,7 +58,7 @@ def doublings(largest: int, count: int = 4, least: int = 1) -> list[int]:
 
 
 def canvases(canvas: Sequence[int], image: Sequence[int]) -> list[tuple[int, int]]:
-    """Return canvases of half, once, twice and four times the area, none smaller than the image.
+    """Return canvases of half, one, two and four times the area, none smaller than the image.
 
     >>> canvases((56, 56), (28, 28))
     [(40, 40), (56, 56), (79, 79), (112, 112)]

@@ -1,4 +1,4 @@
-"""A benchmark from start to end: look at the machine, measure, write the record and its figures."""
+"""Runs a benchmark: measures the load of the machine and the times, writes the record and its figures."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,19 +27,19 @@ from shiftscope.runs.outputs import figure_files, new_files
 MEASURES: dict[str, Callable[[Any, Setup], Measurements]] = {
     "training": measure_training, "audit": measure_audit, "visualize": measure_visualize, "data": measure_batches,
 }
-"""What measures, by the name of the benchmark."""
+"""Measuring function of each benchmark."""
 
 
 def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[], LoadWatch] = LoadWatch) -> Bench:
-    """Measure one part of Shiftscope, and leave `bench-NAME.json` and its figures in `settings.out`.
+    """Measure one part of Shiftscope, and write `bench-NAME.json` and its figures into `settings.out`.
 
     Args:
-        settings: `TrainingBench`, `AuditBench`, `VisualizeBench` or `DataBench`: says what is measured.
-        watch: what looks at the machine's load, before and meanwhile.
+        settings: `TrainingBench`, `AuditBench`, `VisualizeBench` or `DataBench`.
+        watch: measures the load of other programs before and during the benchmark.
 
     Raises:
         UsageError: an unknown model or dataset, fewer images than a batch, or a file in `settings.out` exists.
-        OutputError: `settings.out` cannot be written; said before anything is measured.
+        OutputError: `settings.out` cannot be written; checked before measuring.
     """
     for name in getattr(settings, "model", ()):
         check_model_name(name)
@@ -49,17 +49,17 @@ def run_bench(settings: BenchSettings, *, progress: Progress, watch: Callable[[]
 
 def _measured(settings: BenchSettings, progress: Progress, watch: Callable[[], LoadWatch]) -> Bench:
     setup = _open(settings, progress)
-    progress.note("looking at the machine's load")
+    progress.note("measuring the load of the machine")
     watching = watch()
-    _say_if_busy(watching.before, progress)
-    found = MEASURES[settings.bench](settings, setup)
+    _note_if_busy(watching.before, progress)
+    measurements = MEASURES[settings.bench](settings, setup)
     load = watching.load()
     bench = Bench(
         bench=settings.bench, measured=datetime.now(UTC).isoformat(timespec="seconds"), dataset=setup.data.name,
         synthetic=setup.data.synthetic, repeats=settings.repeats, settings=settings.to_dict(),
-        comparisons=found.comparisons, growth=found.growth, machine=describe_machine(setup.device),
+        comparisons=measurements.comparisons, growth=measurements.growth, machine=describe_machine(setup.device),
         others=load, busy=is_busy(load),
-        notes=[*found.notes, *remarks(load, settings.repeats)])
+        notes=[*measurements.notes, *remarks(load, settings.repeats)])
     _save(bench, settings.out)
     return bench
 
@@ -78,28 +78,28 @@ def _open(settings: BenchSettings, progress: Progress) -> Setup:
     return Setup(data=data, placement=placement, device=device, repeats=settings.repeats, progress=progress)
 
 
-def _say_if_busy(share: float | None, progress: Progress) -> None:
-    if share is not None and share > BUSY:
-        progress.note(f"other programs take {100 * share:.0f} % of the machine: close them, or the record "
-                      "is flagged as busy")
+def _note_if_busy(fraction: float | None, progress: Progress) -> None:
+    if fraction is not None and fraction > BUSY:
+        progress.note(f"other programs use {100 * fraction:.0f} % of the machine; close them, or the record is "
+                      "flagged as busy")
 
 
 def remarks(load: Load, repeats: int) -> list[str]:
-    """Return what a reader of the record should know about how it was measured.
+    """Return remarks about the conditions of the measurement.
 
     >>> remarks({"before": 0.0, "during": 0.2, "source": "x"}, 5)
-    ['busy machine: other programs took 0 % of the machine before and 20 % meanwhile (x); the times say little']
+    ['busy machine: other programs used 0 % of it before and 20 % during the benchmark (x); the times are unreliable']
     """
-    before, during = ("an unknown share" if share is None else f"{100 * share:.0f} %"
-                      for share in (load["before"], load["during"]))
+    before, during = ("an unknown fraction" if fraction is None else f"{100 * fraction:.0f} %"
+                      for fraction in (load["before"], load["during"]))
     notes = []
     if is_busy(load):
-        notes.append(f"busy machine: other programs took {before} of the machine before and {during} meanwhile "
-                     f"({load['source']}); the times say little")
+        notes.append(f"busy machine: other programs used {before} of it before and {during} during the benchmark "
+                     f"({load['source']}); the times are unreliable")
     elif load["before"] is None and load["during"] is None:
-        notes.append("this system does not tell what other programs do: make sure that the machine is quiet")
+        notes.append("this system does not report the load of other programs; make sure that the machine is idle")
     if repeats < ENOUGH:
-        notes.append(f"medians of {repeats} rounds, fewer than {ENOUGH}, say little")
+        notes.append(f"medians of {repeats} rounds, fewer than {ENOUGH}, are unreliable")
     return notes
 
 

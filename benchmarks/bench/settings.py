@@ -65,7 +65,7 @@ class TrainingBench(ModelBench):
     bench: ClassVar[str] = "training"
 
     steps: int | None = None
-    """Steps per round, extrapolated to an epoch (default: as many as fit into half a minute per model)."""
+    """Steps per round, extrapolated to an epoch (default: as many as fit in half a minute per model)."""
     batch_size: int = 250
     """Images per step."""
 

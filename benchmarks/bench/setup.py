@@ -46,7 +46,7 @@ class Setup:
         return replace(self, placement=self.placement.narrowed(max_shift=max_shift))
 
     def canvases(self) -> list["Setup"]:
-        """Return stages with smaller and larger canvases, for growth."""
+        """Return setups with smaller and larger canvases, for growth."""
         return [self.on_canvas(canvas) for canvas in canvases(self.placement.canvas, self.placement.image)]
 
     def widths(self, name: str) -> tuple[str, dict[int, nn.Module]]:

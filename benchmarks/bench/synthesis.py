@@ -1,4 +1,4 @@
-"""Pictures of units: all units of a layer in one batch, against the same ascent one unit at a time."""
+"""Speed of feature visualization: all units of a layer in one batch, against one unit at a time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,66 +25,67 @@ from shiftscope.visualization.targets import resolve_objective
 
 WHAT = {
     OURS: "shiftscope visualize: all units in one batch",
-    "one by one": "the same ascent with the same plan, a unit at a time",
+    "one by one": "the same gradient ascent with the same plan, one unit at a time",
 }
 
 
 def measure_visualize(settings: VisualizeBench, setup: Setup) -> Measurements:
-    """Measure the pictures of each model's classes and hidden neurons, and how their time grows.
+    """Measure the synthesis of images for each model's classes and hidden neurons, and its growth.
 
-    Early stopping is off, so that both ways take the same number of steps.
+    Early stopping is off, so that both methods take the same number of steps.
 
     Raises:
         UsageError: an unknown model, or units that a layer does not have.
     """
     models = {name: setup.build(name) for name in settings.model}
-    how = SynthesisSettings(patience=0, steps=settings.steps)
-    comparisons = [_compare(f"{name} {goal}", model, goal, how, setup) for name, model in models.items()
+    synthesis = SynthesisSettings(patience=0, steps=settings.steps)
+    comparisons = [_compare(f"{name} {goal}", model, goal, synthesis, setup) for name, model in models.items()
                    for goal in goals(model, settings.units, setup.data.shape[0], setup.placement.canvas)]
-    growth = [line for name in models for line in _grow(name, how, setup)] if settings.growth else []
+    growth = [line for name in models for line in _grow(name, synthesis, setup)] if settings.growth else []
     return Measurements(comparisons=comparisons, growth=growth, notes=[])
 
 
 def goals(model: nn.Module, units: str, channels: int, canvas: tuple[int, int]) -> list[str]:
-    """Return what is climbed: the chosen units of the classes and of the first fully connected layer.
+    """Return the objectives: the chosen units of the classes and of the first fully connected layer.
 
     >>> from shiftscope.models import TwoFullNet
     >>> goals(TwoFullNet(), "0-2", 1, (56, 56))
     ['class:0-2', 'fc1:0-2']
     """
-    found = default_objectives(model, (channels, *canvas))
-    return found if units == "all" else [f"{goal.partition(':')[0]}:{units}" for goal in found]
+    objectives = default_objectives(model, (channels, *canvas))
+    return objectives if units == "all" else [f"{goal.partition(':')[0]}:{units}" for goal in objectives]
 
 
-def _compare(title: str, model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> Comparison:
-    """Put the pictures of one goal side by side."""
+def _compare(title: str, model: nn.Module, goal: str, synthesis: SynthesisSettings, setup: Setup) -> Comparison:
+    """Compare both methods for one objective."""
     contestants: dict[str, Callable[[int], float]] = {
-        OURS: lambda _: batch(model, goal, how, setup), "one by one": lambda _: one_by_one(model, goal, how, setup)}
-    batch(model, goal, how, setup)  # imports, first allocations
+        OURS: lambda _: batch(model, goal, synthesis, setup),
+        "one by one": lambda _: one_by_one(model, goal, synthesis, setup)}
+    batch(model, goal, synthesis, setup)  # imports, first allocations
     seconds = in_turns(contestants, setup.repeats, f"bench visualize {title}", setup.progress)
-    units, steps = _size(model, goal, how, setup)
-    return compare(title, f"seconds for {units} pictures, {steps} steps each", WHAT, seconds,
+    units, steps = _size(model, goal, synthesis, setup)
+    return compare(title, f"seconds for {units} images, {steps} steps each", WHAT, seconds,
                    {"units": units, "steps": steps})
 
 
-def batch(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup, copies: int = 1) -> float:
-    """Return the seconds of `visualize` for all units at once, so many pictures of each."""
+def batch(model: nn.Module, goal: str, synthesis: SynthesisSettings, setup: Setup, copies: int = 1) -> float:
+    """Return the seconds of `visualize` for all units in one batch, with `copies` images per unit."""
     shape = (setup.data.shape[0], *setup.placement.canvas)
-    return timed(lambda: visualize(model, goal, settings=how, shape=shape, copies=copies), setup.device)
+    return timed(lambda: visualize(model, goal, settings=synthesis, shape=shape, copies=copies), setup.device)
 
 
-def one_by_one(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> float:
-    """Return the seconds of our own best loop over the units: it looks at the model and checks it only once."""
-    return timed(lambda: _loop(model, goal, how, setup), setup.device)
+def one_by_one(model: nn.Module, goal: str, synthesis: SynthesisSettings, setup: Setup) -> float:
+    """Return the seconds of our fastest loop over the units: it inspects and checks the model only once."""
+    return timed(lambda: _loop(model, goal, synthesis, setup), setup.device)
 
 
-def _loop(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> None:
+def _loop(model: nn.Module, goal: str, synthesis: SynthesisSettings, setup: Setup) -> None:
     info = inspect_model(model, (setup.data.shape[0], *setup.placement.canvas))
     (device, dtype), silent = device_and_dtype(model), SilentProgress()
     extractor = FeatureExtractor(model, dtype)
     with frozen(model):
         target = resolve_objective(objective(goal), info, extractor=extractor)
-        chosen = resolve_settings(how, info.shape, classes=target.only_classes, has_position=target.has_position,
+        chosen = resolve_settings(synthesis, info.shape, classes=target.only_classes, has_position=target.has_position,
                                   first_layer=info.first_weighted in target.layers,
                                   starts_with_linear=info.starts_with_linear)
         plan = make_plan(target, chosen, info, start=chosen.start, device=device, dtype=dtype)
@@ -93,25 +94,26 @@ def _loop(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> 
                 maximize(extractor, plan, row, silent.task("", 0))
 
 
-def _size(model: nn.Module, goal: str, how: SynthesisSettings, setup: Setup) -> tuple[int, int]:
-    """Return the number of pictures and of steps."""
-    found = visualize(model, goal, settings=how, shape=(setup.data.shape[0], *setup.placement.canvas))
-    return len(found.units), int(found.settings["steps"])
+def _size(model: nn.Module, goal: str, synthesis: SynthesisSettings, setup: Setup) -> tuple[int, int]:
+    """Return the number of images and of steps."""
+    result = visualize(model, goal, settings=synthesis, shape=(setup.data.shape[0], *setup.placement.canvas))
+    return len(result.units), int(result.settings["steps"])
 
 
-def _grow(name: str, how: SynthesisSettings, setup: Setup) -> list[GrowthLine]:
-    """Measure the batch against the number of pictures, canvas and width; its goal is the first hidden layer."""
+def _grow(name: str, synthesis: SynthesisSettings, setup: Setup) -> list[GrowthLine]:
+    """Measure the batch against the number of images, canvas and width; the objective is the first hidden layer."""
     def line(axis: str, runs: dict[int, Callable[[], float]]) -> GrowthLine:
         return grow(name, axis, "seconds of a synthesis", runs, setup.repeats, setup.progress)
 
     model = setup.build(name)
     goal = default_objectives(model, (setup.data.shape[0], *setup.placement.canvas))[-1]
-    layer, (most, _) = goal.partition(":")[0], _size(model, goal, how, setup)
-    lines = [line("images", {most * copies: partial(batch, model, f"{layer}:all", how, setup, copies)
+    layer, (units, _) = goal.partition(":")[0], _size(model, goal, synthesis, setup)
+    lines = [line("images", {units * copies: partial(batch, model, f"{layer}:all", synthesis, setup, copies)
                              for copies in (1, 2, 4, 8)}),
-             line("canvas pixels", {at.area: partial(batch, at.build(name), f"{layer}:all", how, at)
+             line("canvas pixels", {at.area: partial(batch, at.build(name), f"{layer}:all", synthesis, at)
                                     for at in setup.canvases()})]
     axis, wider = setup.widths(name)
     if wider:
-        lines.append(line(axis, {width: partial(batch, one, "class:all", how, setup) for width, one in wider.items()}))
+        lines.append(line(axis, {width: partial(batch, one, "class:all", synthesis, setup)
+                                 for width, one in wider.items()}))
     return lines

@@ -25,31 +25,31 @@ from shiftscope.settings import TrainSettings
 from shiftscope.training import train
 
 BUDGET = 30.0
-"""Seconds that a model's rounds shall take where the number of steps is left open: both models within a minute."""
+"""Seconds per model for all rounds if the number of steps is not set: both models take a minute."""
 
 TRIAL_STEPS = 3
-"""Steps of the first call of each contestant, which warms it up and tells how long a step takes."""
+"""Steps of the first call of each method, which is the warm-up and measures the time per step."""
 
 GROWTH_STEPS = 5
-"""Steps at each canvas and width; against images, up to eight times as many."""
+"""Steps per canvas and width; up to eight times as many for images."""
 
 WHAT = {
     "notebook": "PIL crop, ToTensor, Normalize image by image, DataLoader, plain loop, AdamW",
     OURS: "shiftscope train",
-    "bare": "forward, backward and step alone, on one ready batch, in the memory layout and micro-batches of ours",
-    "batches": "making the batches of ours alone: order, placements, whole canvases, pixels",
+    "bare": "only forward, backward and step on one prepared batch, with our memory layout and micro-batches",
+    "batches": "only our batches: order, placements, full canvases, pixels",
 }
 
 
 def measure_training(settings: TrainingBench, setup: Setup) -> Measurements:
-    """Measure an epoch of each model, and how it grows.
+    """Measure an epoch of each model, and its growth.
 
     Raises:
         UsageError: an unknown model, or fewer training images than a batch.
     """
     check_batch(setup.data.train, settings.batch_size, setup.data.name)
     for name in settings.model:
-        setup.build(name)  # an unknown name is said before a minute has passed
+        setup.build(name)  # an unknown name fails before the measurements
     peers, notes = installed_peers()
     speed = product_speed(setup.device)
     comparisons = [_compare(name, settings, setup, peers, speed) for name in settings.model]
@@ -59,7 +59,7 @@ def measure_training(settings: TrainingBench, setup: Setup) -> Measurements:
 
 def _compare(name: str, settings: TrainingBench, setup: Setup, peers: dict[str, Callable[..., Any]],
              speed: float) -> Comparison:
-    """Put one model's epoch side by side."""
+    """Compare the methods for one model."""
     batch, epoch = settings.batch_size, len(setup.data.train)
     most = epoch // batch
     with ExitStack() as stack:
@@ -79,25 +79,25 @@ def _compare(name: str, settings: TrainingBench, setup: Setup, peers: dict[str, 
     figures = {"steps": steps, "ours_step_ms": 1000 * statistics.median(seconds[OURS]) / steps}
     figures |= _limits(setup, name, batch, an_epoch, speed)
     what = WHAT | {way: make.__doc__.splitlines()[0] for way, make in peers.items() if make.__doc__}
-    return compare(name, f"seconds an epoch of {epoch:,} images, from {steps} steps of {batch} a turn", what, an_epoch,
-                   figures)
+    unit = f"seconds per epoch of {epoch:,} images, from {steps} steps of {batch} per round"
+    return compare(name, unit, what, an_epoch, figures)
 
 
 def _limits(setup: Setup, name: str, batch: int, seconds: dict[str, list[float]], speed: float) -> dict[str, float]:
-    """Return the pipeline's share of an epoch, and what its arithmetic alone would take at `speed` operations/s."""
+    """Return the batches' fraction of an epoch, and the time of its arithmetic alone at `speed` operations/s."""
     model, (pixels, labels) = setup.build(name), _ready(setup, batch)
     operations = count_operations(model, pixels, labels)
     limit = operations * len(setup.data.train) / batch / speed
-    share = statistics.median(part / whole for part, whole in zip(seconds["batches"], seconds[OURS], strict=True))
-    return {"pipeline_share": share, "step_gflop": operations / 1e9, "product_gflop_per_second": speed / 1e9,
+    fraction = statistics.median(part / whole for part, whole in zip(seconds["batches"], seconds[OURS], strict=True))
+    return {"pipeline_share": fraction, "step_gflop": operations / 1e9, "product_gflop_per_second": speed / 1e9,
             "arithmetic_seconds": limit, "ours_over_arithmetic": statistics.median(seconds[OURS]) / limit}
 
 
 def _plan(setup: Setup, name: str, batch: int) -> dict[str, Any]:
     """Return the memory layout and the micro-batches that `train` chooses."""
-    found = train(setup.build(name), setup.data.limit(batch), placement=setup.placement, name=name,
+    result = train(setup.build(name), setup.data.limit(batch), placement=setup.placement, name=name,
                   settings=_settings(batch))
-    return found.settings.get("plan", {})
+    return result.settings.get("plan", {})
 
 
 def _settings(batch: int) -> TrainSettings:
@@ -105,7 +105,7 @@ def _settings(batch: int) -> TrainSettings:
 
 
 def _ours(setup: Setup, model: nn.Module, name: str, batch: int, steps: int) -> float:
-    """Train for some steps; return the seconds of the steps alone, as a run counts them."""
+    """Train for some steps; return the seconds of the steps alone, as stored by a run."""
     return train(model, setup.data.limit(steps * batch), placement=setup.placement, name=name,
                  settings=_settings(batch), progress=SilentProgress()).train_seconds
 
@@ -118,7 +118,7 @@ def _ready(setup: Setup, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _bare(setup: Setup, model: nn.Module, batch: int, plan: dict[str, Any]) -> Callable[[int], float]:
-    """Return what does some steps on a ready batch, gradients summed over micro-batches as ours are."""
+    """Return a function that runs steps on a prepared batch, with gradients summed over micro-batches as in ours."""
     pixels, labels = _ready(setup, batch)
     if plan.get("channels_last"):
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -138,7 +138,7 @@ def _bare(setup: Setup, model: nn.Module, batch: int, plan: dict[str, Any]) -> C
 
 
 def _grow(name: str, settings: TrainingBench, setup: Setup) -> list[GrowthLine]:
-    """Measure the seconds of ours against images, canvas and width."""
+    """Measure our seconds against images, canvas and width."""
     batch, unit = settings.batch_size, "seconds of training steps"
     most = len(setup.data.train) // batch
     steps = min(settings.steps or GROWTH_STEPS, most)

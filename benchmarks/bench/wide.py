@@ -1,4 +1,4 @@
-"""The course models in other widths, for the growth of time with width."""
+"""The course models with other widths, for the growth of time with width."""
 
 from torch import nn
 
@@ -6,7 +6,7 @@ from shiftscope.models import TwoConvTwoFullNet, TwoFullNet
 from shiftscope.models.course import FILTERS, GROUPS, HIDDEN, KERNEL
 
 WIDTHS = {"two-full": ("hidden neurons", (50, 100, 200, 400)), "two-conv": ("filters", (18, 30, 60, 120))}
-"""What is widened, and how far: the course's own width is the second one."""
+"""Widened layer type and widths; the second width is that of the course."""
 
 
 class WideConvnet(TwoConvTwoFullNet):

@@ -16,7 +16,7 @@ import torch
 from shiftscope.errors import ShiftscopeError
 from shiftscope.resolve import safe_path
 
-_PATIENCE = 5.0  # seconds that a process has to end by itself
+_PATIENCE = 5.0  # seconds for a process to end
 
 
 class WorkerProcess:
@@ -56,7 +56,7 @@ class WorkerProcess:
             raise ShiftscopeError("a process of the benchmark died, probably out of memory: close other programs, "
                                   "or use fewer images") from error
         if problem is not None:
-            raise ShiftscopeError(f"a contestant of the benchmark failed: {problem}")
+            raise ShiftscopeError(f"a method of the benchmark failed: {problem}")
         return result
 
     def __enter__(self) -> Self:
@@ -89,10 +89,10 @@ def _serve(pipe: Connection, threads: int, make: Callable[..., Callable[..., flo
 def timed(function: Callable[[], object], device: torch.device) -> float:
     """Return the seconds of a call, device work included."""
     synchronize(device)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     function()
     synchronize(device)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def synchronize(device: torch.device) -> None:

@@ -1,1 +1,1 @@
-"""The leaderboard: models trained, repaired, audited: a record a seed, and the table that is built from the records."""
+"""The leaderboard: trains, repairs and audits models, stores one record for each seed, and writes the tables."""

@@ -80,10 +80,10 @@ ENTRIES: tuple[Entry, ...] = (
     *_repaired("two-full"), *_repaired("two-conv"),
     Entry(name="scattering-linear", title="scattering + linear", model="scattering-linear"),
     Entry(name="scattering-full", title="scattering + perceptron", model="scattering-full"),
-    Entry(name="recentered-quick", title="track A, recentered, quick", model="recentered", preset="quick"),
-    Entry(name="recentered-best", title="track A, recentered, best", model="recentered", preset="best"),
-    Entry(name="invariant-quick", title="track B, invariant, quick", model="invariant", preset="quick"),
-    Entry(name="invariant-best", title="track B, invariant, best", model="invariant", preset="best"),
+    Entry(name="recentered-quick", title="recentered, quick", model="recentered", preset="quick"),
+    Entry(name="recentered-best", title="recentered, best", model="recentered", preset="best"),
+    Entry(name="invariant-quick", title="invariant, quick", model="invariant", preset="quick"),
+    Entry(name="invariant-best", title="invariant, best", model="invariant", preset="best"),
 )
 """All entries, the fast ones first. Chance is computed, see `ranking.chance_rows`."""
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.machine import describe_machine
 from leaderboard.entries import Entry
-from leaderboard.records import FIGURES, LeaderboardRecord, pack_counts
+from leaderboard.records import METRICS, LeaderboardRecord, pack_counts
 from shiftscope import files
 from shiftscope.auditing import audit
 from shiftscope.data import Dataset
@@ -118,11 +118,11 @@ def _with_first_training(first: TrainedModel, second: TrainedModel) -> TrainedMo
 def _fit(model: nn.Module, key: str, entry: Entry, placement: Placement, settings: TrainSettings, context: Context,
          stop: StopFlag) -> TrainedModel:
     """Train, and save hardware and result in the work folder; the result comes last and marks the training complete."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     training = train(model, context.data, placement=placement, settings=settings, name=entry.model,
                      folder=context.run.checkpoint(key), resume=True, progress=context.progress, stop=stop)
     hardware = describe_machine(context.device)
-    context.progress.note(f"{key}: trained in {time.perf_counter() - begun:.0f} s")
+    context.progress.note(f"{key}: trained in {time.perf_counter() - start:.0f} s")
     folder = context.run.result(key, "training")
     files.write_json(folder / HARDWARE_FILE, hardware)
     training.save(folder)
@@ -143,7 +143,7 @@ def record_of(entry: Entry, trained: TrainedModel, result: Audit,
     """Return the record of an audit."""
     training = trained.training
     copied = ("dataset", "synthetic", "split", "images", "placements", "mode", "placement", "engine", "reason",
-              "intervals", "nonfinite", "self_check", "notes", *FIGURES)
+              "intervals", "nonfinite", "self_check", "notes", *METRICS)
     return LeaderboardRecord(
         entry=entry.name, title=entry.title, description=entry.description, model=entry.model, repair=entry.repair,
         preset=entry.preset, trained=entry.trained, seed=training.seed, parameters=count_parameters(trained.model),

@@ -23,8 +23,8 @@ COMMON = ("settings_requested", "dataset", "split", "images", "labels", "placeme
 MAX_RECORD_BYTES = 2**18
 """Size limit of a record, which is about 30 kB."""
 
-FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
-"""Figures of an audit that the leaderboard shows."""
+METRICS = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
+"""Metrics of an audit that the leaderboard shows."""
 
 MAX_COUNT_BYTES = 2**24
 """Size limit of the unpacked counts."""
@@ -32,7 +32,7 @@ MAX_COUNT_BYTES = 2**24
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardRecord(Record):
-    """The figures of one entry of the leaderboard with one seed.
+    """Results of one entry of the leaderboard with one seed.
 
     It is stored in a JSON file of at most 30 kB. Packed counts per image allow comparisons image by image without the
     checkpoints.
@@ -85,7 +85,7 @@ class LeaderboardRecord(Record):
     unanimity: float
     middle_accuracy: float
     intervals: dict[str, list[float]]
-    """95 % confidence intervals over images of the five figures."""
+    """95 % confidence intervals over images of the five metrics."""
     flips: Count
     """Predictions, of images times placements, that differ from the image's prediction at the middle placement."""
     ties: Count
@@ -111,14 +111,14 @@ class LeaderboardRecord(Record):
         return [*unlike("intervals", self.intervals, INTERVALS), *super().misfits()]
 
     def check(self) -> None:
-        """Raise a `CheckpointError` if the counts contradict the figures."""
+        """Raise a `CheckpointError` if the counts contradict the metrics."""
         if not self.images or not self.placements:
             raise CheckpointError("it has no images or no placements")
         mean = self.correct_counts.sum() / (self.images * self.placements)
         worst = (self.correct_counts == self.placements).mean()
         if not (abs(mean - self.mean_accuracy) <= 1e-9 and abs(worst - self.worst_case_accuracy) <= 1e-9):  # NaN too
             raise CheckpointError(f"its counts give a mean accuracy of {mean:.6f} and a worst-case accuracy of "
-                                  f"{worst:.6f}, its figures are {self.mean_accuracy:.6f} and "
+                                  f"{worst:.6f}, its metrics are {self.mean_accuracy:.6f} and "
                                   f"{self.worst_case_accuracy:.6f}")
 
 
@@ -179,7 +179,7 @@ def write_record(record: LeaderboardRecord, folder: Path) -> Path:
 
 
 def read_record(path: Path) -> LeaderboardRecord:
-    """Read a record and check its figures against its counts.
+    """Read a record and check its metrics against its counts.
 
     Raises:
         CheckpointError: if it is unreadable, corrupt, from another version, or of another entry.
@@ -191,13 +191,13 @@ def read_record(path: Path) -> LeaderboardRecord:
             raise CheckpointError(f"it is of {record.entry} and seed {record.seed}")
     except (OSError, CheckpointError) as error:
         why = files.reason(error) if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path} is not a valid record of the leaderboard: {why}; remove it to have it computed "
+        raise CheckpointError(f"{path} is not a valid record of the leaderboard: {why}; remove it to compute it "
                               "again") from error
     return record
 
 
 def read_records(folder: Path) -> list[LeaderboardRecord]:
-    """Return all records of a folder, by entry and seed; none if there is no such folder.
+    """Return all records of a folder, by entry and seed; none if the folder does not exist.
 
     Raises:
         CheckpointError: if one of them is unreadable or corrupt.
@@ -209,7 +209,7 @@ def read_records(folder: Path) -> list[LeaderboardRecord]:
             one, other = getattr(records[0], name), getattr(record, name)
             if one != other:
                 raise UsageError(f"the records {records[0].key} and {record.key} in {folder} differ in {name} "
-                                 f"({quoted(one)} and {quoted(other)}) and cannot share a table; put one of them into "
+                                 f"({quoted(one)} and {quoted(other)}) and cannot share a table; move one of them to "
                                  "another folder with --results")
     return sorted(records, key=lambda record: (record.entry, record.seed))
 

@@ -33,16 +33,16 @@ def run_leaderboard(data: DataSettings, settings: LeaderboardSettings, *, progre
         Interrupted: if stopped by a signal; `resume` continues.
     """
     requested = _requested(data, settings)
-    missing = [pair for pair in _wanted(settings) if not _is_there(settings.results, *pair, requested)]
+    missing = [pair for pair in _pairs(settings) if not _exists(settings.results, *pair, requested)]
     if missing:
         require_writable(settings.results)
-        _make(missing, data, settings, requested, progress, command or [])
+        _compute(missing, data, settings, requested, progress, command or [])
     return read_records(settings.results)
 
 
 def missing_records(settings: LeaderboardSettings) -> list[Path]:
     """Return the files of the requested records that are missing."""
-    paths = (record_path(settings.results, entry.name, seed) for entry, seed in _wanted(settings))
+    paths = (record_path(settings.results, entry.name, seed) for entry, seed in _pairs(settings))
     return [path for path in paths if not path.is_file()]
 
 
@@ -51,34 +51,34 @@ def _requested(data: DataSettings, settings: LeaderboardSettings) -> dict:
     return plain(kept | {"epochs": settings.epochs, "audit_images": settings.audit_images})
 
 
-def _wanted(settings: LeaderboardSettings) -> list[tuple[Entry, int]]:
+def _pairs(settings: LeaderboardSettings) -> list[tuple[Entry, int]]:
     """Return (entry, seed) pairs, all seeds of the first entry first."""
     seeds = range(settings.seed, settings.seed + settings.seeds)
     return [(entry, seed) for entry in entries_named(settings.entries) for seed in seeds]
 
 
-def _is_there(folder: Path, entry: Entry, seed: int, requested: dict) -> bool:
+def _exists(folder: Path, entry: Entry, seed: int, requested: dict) -> bool:
     path = record_path(folder, entry.name, seed)
     if not path.exists():
         return False
-    there = read_record(path).settings_requested
-    changed = sorted(key for key in there.keys() | requested.keys() if there.get(key) != requested.get(key))
+    stored = read_record(path).settings_requested
+    changed = sorted(key for key in stored.keys() | requested.keys() if stored.get(key) != requested.get(key))
     if changed:
-        what = ", ".join(f"{key} {there.get(key)!r}, now {requested.get(key)!r}" for key in changed)
-        raise UsageError(f"the record {path} was computed with {what}; give the same options, or another folder with "
-                         "--results")
+        differences = ", ".join(f"{key} {stored.get(key)!r}, now {requested.get(key)!r}" for key in changed)
+        raise UsageError(f"the record {path} was computed with {differences}; give the same options, or another "
+                         "folder with --results")
     return True
 
 
-def _make(missing: list[tuple[Entry, int]], data: DataSettings, settings: LeaderboardSettings, requested: dict,
+def _compute(missing: list[tuple[Entry, int]], data: DataSettings, settings: LeaderboardSettings, requested: dict,
           progress: Progress, command: list[str]) -> None:
     device, run = resolve_device(settings.device), RunFolder(settings.out)
     run.check(resume=settings.resume, overwrite=settings.overwrite)
     images, placement = open_data(data, progress)
     context = Context(data=images, placement=placement, settings_requested=requested, run=run, device=device,
                       epochs=settings.epochs, audit_images=settings.audit_images, progress=progress)
-    stop, begun = StopFlag(), {"data": asdict(data), "epochs": settings.epochs}
-    with begin_run(run, images, begun, device=device, seed=settings.seed, command=command, resume=settings.resume,
+    stop, origin = StopFlag(), {"data": asdict(data), "epochs": settings.epochs}
+    with begin_run(run, images, origin, device=device, seed=settings.seed, command=command, resume=settings.resume,
                    overwrite=settings.overwrite, progress=progress), stop.listening():
         for number, (entry, seed) in enumerate(missing, 1):
             if stop:

@@ -1,5 +1,7 @@
 """Which engine is chosen, what is said about it, and what happens to one that is wrong."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from shiftscope.auditing import audit, engines
 from shiftscope.dense import NotDense
 from shiftscope.errors import ShiftscopeError
 from shiftscope.evaluation.brute import BruteForceEngine
+from shiftscope.graph import Graph
 
 
 class Fake:
@@ -64,6 +67,15 @@ def test_an_incorrect_engine_is_replaced(spoil, dense, made, place):
     dense(spoil)
     with pytest.raises(ShiftscopeError, match="more than rounding explains"):
         audit(model, data, placement=place, engine="dense")
+
+
+def test_the_proof_of_invariance_and_the_dense_engine_share_one_export(made, place, monkeypatch):
+    exported = []
+    module = sys.modules[Graph.__module__]
+    export = module.export
+    monkeypatch.setattr(module, "export", lambda *arguments: exported.append(1) or export(*arguments))
+    assert audit(made.SmallNet(), made.noise(), placement=place).self_check["placements"] == 56
+    assert len(exported) == 1
 
 
 def test_an_engine_that_fails_the_trial_is_not_used(dense, made, place):

@@ -100,7 +100,7 @@ def test_train_on_a_packed_file(capsys):
     (["info", "garmets"], 2), (["fetch", "garmets"], 2), (["info", "npz:nowhere.npz"], 3), (["pack", "garmets"], 2),
     (["info", "packed:nowhere.pack"], 3), (["pack", "packed:nowhere.pack"], 3), (["pack", "npz:nowhere.npz"], 3),
     (["pack", "garments", "--image-size", "5"], 2), (["fetch", "packed:x"], 2)])
-def test_what_is_not_there(capsys, line, code):
+def test_unknown_datasets_and_missing_files_are_refused(capsys, line, code):
     assert main(["data", *line]) == code
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1

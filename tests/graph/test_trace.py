@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.graph import Graph, TraceError, trace
+from shiftscope.graph import Graph, TraceError, shared_traces, trace
 
 from ..helpers import Lambda
 
@@ -161,3 +161,20 @@ def test_dtype_and_hooks_of_the_model_are_kept():
     handle = model.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     trace(model, (1, 4, 6))
     assert seen == [torch.float64] and list(model._forward_hooks) == [handle.id]
+
+
+def test_a_block_of_shared_traces_exports_each_model_once_per_shape(monkeypatch):
+    exported = []
+    module = sys.modules[Graph.__module__]
+    export = module.export
+    monkeypatch.setattr(module, "export", lambda *args: exported.append(args) or export(*args))
+    models = [nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())]
+    with shared_traces():
+        graphs = [trace(model, (1, 3, 4)) for model in (*models, *models)]
+        assert graphs[:2] == graphs[2:] and graphs[0] is not graphs[1] and len(exported) == 2
+        trace(models[1], (1, 5, 4))
+        with pytest.raises(TraceError):
+            trace(models[0], (1, 5, 4))
+    assert [model for model, _ in exported] == [*models, *models[::-1]]
+    models[0][1] = nn.Linear(12, 3)
+    assert trace(models[0], (1, 3, 4)).output.shape == (2, 3)  # nothing is kept after the block

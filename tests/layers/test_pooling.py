@@ -23,7 +23,7 @@ def test_gem_is_the_generalized_mean(p):
     torch.testing.assert_close(GeM(p).double()(x), expected, rtol=1e-12, atol=0)
 
 
-def test_gem_lies_between_mean_and_maximum():
+def test_gem_is_between_mean_and_maximum():
     x = torch.rand(1, 2, 4, 5, dtype=torch.float64) + 0.5
     torch.testing.assert_close(GeM(1.0).double()(x), x.mean((2, 3)), rtol=1e-12, atol=0)
     torch.testing.assert_close(GeM(400.0).double()(x), GlobalMaxPool()(x), rtol=0.01, atol=0)

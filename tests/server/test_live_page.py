@@ -125,7 +125,7 @@ def test_the_report_opens_in_a_sandbox(browser, finished):
         assert report.value.evaluate("window.origin") == "null"
 
 
-def test_a_run_that_disappears_and_comes_back(browser, watching, fake_run, tmp_path):
+def test_a_run_that_disappears_and_reappears(browser, watching, fake_run, tmp_path):
     first = Job(model="two-full", seed=0)
     run = fake_run(tmp_path / "run").begin()
     run.log(first, 1, 2)

@@ -209,7 +209,7 @@ def test_files_of_another_version_are_reported(run):
         f"env.json has schema version {'9' * 20}…", "metrics.json has schema version 7"]
 
 
-def test_a_run_that_is_deleted_and_comes_back(run):
+def test_a_run_that_is_deleted_and_created_again(run):
     watcher = Watcher(RunFiles(run.path))
     run.log(FIRST, 1)
     before = watcher.snapshot()

@@ -50,7 +50,7 @@ def test_no_venv(tmp_path, fake_python):
     assert not (tmp_path / "venv").exists()
 
 
-def test_a_broken_environment_is_made_anew_and_a_good_one_kept(tmp_path):
+def test_a_broken_environment_is_created_again_and_a_good_one_kept(tmp_path):
     folder = tmp_path / "a space" / "venv"
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to("nowhere")

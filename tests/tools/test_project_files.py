@@ -38,7 +38,7 @@ def test_make_help_lists_every_task():
     assert set(re.findall(r"^make (\S+) +\S", shown, re.MULTILINE)) == set(phony[1].split())
 
 
-def test_version_stands_in_pyproject_alone():
+def test_only_pyproject_contains_the_version():
     version = PROJECT["version"]
     holders = [path for path in [*(ROOT / "src").rglob("*.py"), ROOT / "CITATION.cff"]
                if f'"{version}"' in path.read_text(encoding="utf-8")]

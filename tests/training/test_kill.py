@@ -16,7 +16,7 @@ import pytest
 from safetensors.torch import load_file
 
 TRAINER = Path(__file__).with_name("killed_trainer.py")
-RANDOM_KILLS = 20
+RANDOM_KILLS = 12
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # threads of many processes would fight for the cores
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")

@@ -6,7 +6,7 @@ import torch
 import shiftscope
 
 
-def test_a_timm_model_is_evaluated_and_left_as_it_was():
+def test_a_timm_model_is_evaluated_and_not_changed():
     import timm
 
     with torch.random.fork_rng():

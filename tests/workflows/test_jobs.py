@@ -8,6 +8,7 @@ from shiftscope.errors import UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.settings import DataSettings, RunSettings
 from shiftscope.training import stopping
+from shiftscope.workflows import train_models
 from shiftscope.workflows.jobs import Budget
 from shiftscope.workflows.train_models import run_models
 
@@ -71,10 +72,12 @@ def timeless(entry):
     return {key: value for key, value in entry.items() if key not in TIMES}
 
 
-def test_a_run_resumed_many_times_equals_a_run_without_a_limit(npz, tmp_path):
+def test_a_run_resumed_many_times_equals_a_run_without_a_limit(npz, tmp_path, monkeypatch):
     data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
     common = {"models": ("two-full",), "epochs": 2, "seed": 3, "device": "cpu"}
-    whole = run_models(data, RunSettings(**common, out=tmp_path / "whole"), progress=SilentProgress())
+    with monkeypatch.context() as patches:
+        patches.setattr(train_models, "write_report", lambda *_: None)  # only its metrics are compared
+        whole = run_models(data, RunSettings(**common, out=tmp_path / "whole"), progress=SilentProgress())
     out, notes, states, made = tmp_path / "parts", Notes(), [], None
     while made is None or made["paused"]:
         made = run_models(data, RunSettings(**common, out=out, resume=True, max_time=1e-6), progress=notes)
@@ -100,9 +103,10 @@ def test_a_run_resumed_many_times_equals_a_run_without_a_limit(npz, tmp_path):
         ("two-full-centered-seed3", 1), ("two-full-centered-seed3", 2), ("two-full-seed3", 1), ("two-full-seed3", 2)]
 
 
-def test_finished_jobs_are_listed_if_an_earlier_one_is_paused(npz, tmp_path):
+def test_finished_jobs_are_listed_if_an_earlier_one_is_paused(npz, tmp_path, monkeypatch):
     data = DataSettings(data=f"npz:{npz}", canvas=(24, 26))
     common = {"epochs": 2, "device": "cpu", "audit": False, "out": tmp_path / "out"}
+    monkeypatch.setattr(train_models, "write_report", lambda *_: None)
     run_models(data, RunSettings(**common, models=("two-full",)), progress=SilentProgress())
     more = run_models(data, RunSettings(**common, models=("two-conv", "two-full"), resume=True, max_time=1e-6),
                         progress=SilentProgress())

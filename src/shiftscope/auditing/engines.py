@@ -14,6 +14,7 @@ from shiftscope.dense.shifts import build_engine
 from shiftscope.distributed import from_first
 from shiftscope.errors import ShiftscopeError, reason_of, require
 from shiftscope.evaluation.brute import BruteForceEngine, fastest
+from shiftscope.graph import shared_traces
 from shiftscope.hashing import Stream
 from shiftscope.layers import (
     LearnedPolyphase2d,
@@ -159,6 +160,7 @@ def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> E
     return EngineChoice(build_engine(inputs.model, inputs.placement, inputs.images.shape), inputs, reason, "dense")
 
 
+@shared_traces()
 def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
     """Choose one placement for all if the model is proven to be invariant; else the dense engine, if it supports the
     model, agrees with the plain model on a trial and is faster; else brute force.

@@ -2,6 +2,8 @@
 
 import operator
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +81,23 @@ class Graph:
         return readers
 
 
+_SHARED: ContextVar[dict[Any, tuple[nn.Module, "Graph"]] | None] = ContextVar("shared traces", default=None)
+"""Graphs by model and shape in a block of `shared_traces`; the models are stored so that their ids stay unique."""
+
+
+@contextmanager
+def shared_traces() -> Iterator[None]:
+    """Trace each model once per shape within the block, in which models must not change.
+
+    An export takes about a second, and the proof of invariance and the dense engine read the same graph.
+    """
+    token = _SHARED.set({})
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
 def trace(model: nn.Module, shape: tuple[int, int, int]) -> Graph:
     """Return the operations of a model in eval mode, exported by torch.export with a batch of 2.
 
@@ -98,6 +117,16 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Graph:
         >>> [node.op for node in graph.nodes], graph.output.shape, graph.nodes[1].args["stride"]
         (['input', 'conv2d', 'relu', 'reshape'], (2, 24), [2, 2])
     """
+    shared = _SHARED.get()
+    if shared is None:
+        return _trace(model, shape)
+    key = (id(model), tuple(shape))
+    if key not in shared:
+        shared[key] = model, _trace(model, shape)
+    return shared[key][1]
+
+
+def _trace(model: nn.Module, shape: tuple[int, int, int]) -> Graph:
     program = export(model, shape)
     reader = _Reader(program)
     output = reader.output(model_name(model))

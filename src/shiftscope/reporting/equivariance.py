@@ -48,14 +48,14 @@ def layer_profile(profile: Equivariance, *, credit: str = "") -> Figure:
     title = f"Equivariance error by layer: {model_title(profile.model)}"
     subtitle = _subtitle(profile, len(rows))
     credit = credit or image_credit(profile.dataset, synthetic=profile.synthetic)
-    figure, bottom = page(max(_NAMES + 2 * block + 1.6, 7.0), height, title, subtitle, (_NOTE, credit), above=0.45,
+    figure, bottom = page(max(_NAMES + 2 * block + 1.8, 7.0), height, title, subtitle, (_NOTE, credit), above=0.45,
                           below=0.45)
     for axis, name in enumerate(("down", "right")):
         axes = inches(figure, _NAMES + axis * (block + 0.25), bottom, block, height)
         _block(axes, profile.decibels[rows, axis][:, shifts], [profile.shifts[index] for index in shifts], name)
         if axis == 0:
             axes.set_yticks(range(len(rows)), [verbatim(_row_name(profile, row)) for row in rows], fontsize=7.5)
-    _losses(inches(figure, _NAMES + 2 * block + 0.45, bottom, 1.05, height), profile, rows)
+    _losses(inches(figure, _NAMES + 2 * block + 0.45, bottom, 1.25, height), profile, rows)
     overall = "; ".join(f"{_row_name(profile, row)}: {_overall(profile, row)} dB" for row in rows)
     return describe(figure, f"{title}. {subtitle} Over all shifts: {overall}. {credit}")
 

@@ -44,7 +44,7 @@ def test_the_figure_names_load_and_machine():
         assert render_figure(figure, "svg")
 
 
-def test_growth_has_a_panel_a_size_and_a_line_a_model():
+def test_growth_has_one_panel_per_size_and_one_line_per_model():
     figure = growth_figure(record())
     images, filters = figure.axes
     assert images.get_title(loc="left") == "images" and filters.get_title(loc="left") == "filters"
@@ -57,7 +57,7 @@ def test_growth_has_a_panel_a_size_and_a_line_a_model():
     assert "perceptron against images: k = 1.00, between the largest sizes k = 1.00 (1 s at 1" in alt_text(figure)
 
 
-def test_nothing_measured_is_refused():
+def test_a_record_without_measurements_is_refused():
     with pytest.raises(UsageError, match="no comparison"):
         bench_figure(record(comparisons=[]))
     with pytest.raises(UsageError, match="--growth"):

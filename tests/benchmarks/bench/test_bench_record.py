@@ -6,7 +6,7 @@ from shiftscope.errors import CheckpointError
 WHAT = {"ours": "a", "notebook": "b", "bare": "c"}
 
 
-def test_ratios_are_medians_of_each_rounds_own():
+def test_ratios_are_medians_of_the_ratios_within_rounds():
     """In the third round the machine was ten times as slow, for both: the ratio of the medians would be 6.5."""
     found = compare("net", "s", WHAT, {"ours": [1.0, 2.0, 10.0, 4.0], "notebook": [4.0, 9.0, 41.0, 17.0]})
     assert found["ratios"] == {"notebook": pytest.approx((4.1 + 4.25) / 2)}
@@ -20,7 +20,7 @@ def test_rounds_must_be_complete():
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
-def test_the_exponent_of_a_power_is_found(power):
+def test_the_exponent_of_a_power_is_fitted(power):
     values = [3, 10, 20, 80]
     assert fitted_exponent(values, [0.7 * value ** power for value in values]) == pytest.approx(power, abs=1e-12)
 
@@ -35,7 +35,7 @@ def test_one_size_has_no_exponent(values, seconds):
     assert fitted_exponent(values, seconds) is None
 
 
-def test_growth_takes_medians_and_tells_the_end_from_the_whole():
+def test_growth_uses_medians_and_fits_the_end_separately():
     """A start of 100 s and 1 s an image: nearly constant at first, nearly linear at the end."""
     line = growth_line("net", "images", "s", [1, 10, 1000, 100000],
                        [[101.0, 0.0, 999.0], [110.0] * 3, [1100.0] * 3, [100100.0] * 3])
@@ -45,11 +45,11 @@ def test_growth_takes_medians_and_tells_the_end_from_the_whole():
 
 @pytest.mark.parametrize("before, during, busy", [(0.0, 0.05, False), (0.051, 0.0, True), (0.0, 0.2, True),
                                                   (None, None, False), (None, 0.5, True), (0.4, None, True)])
-def test_a_record_is_marked_above_five_percent(before, during, busy):
+def test_a_record_is_flagged_above_five_percent(before, during, busy):
     assert is_busy({"before": before, "during": during, "source": "x"}) is busy
 
 
-def test_a_record_comes_back_as_it_was(tmp_path):
+def test_a_record_is_read_unchanged(tmp_path):
     bench = Bench(bench="data", measured="2026-01-02T03:04:05+00:00", dataset="garments", synthetic=True, repeats=2,
                   settings={"steps": 3}, machine={"cores": 2}, notes=["n"], busy=False,
                   comparisons=[compare("net", "s", WHAT, {"ours": [1.0, 2.0], "bare": [3.0, 4.0]}, {"steps": 3})],

@@ -1,4 +1,4 @@
-"""Whole benchmarks of synthetic garments, as small as they go: structure and files, never times."""
+"""Complete benchmarks on a few synthetic garments: structure and files, never times."""
 
 import json
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow
 SMALL = {"data": "garments:40,12", "canvas": (32, 30), "repeats": 2, "device": "cpu"}
 
 
-def watch(share: float = 0.0):
-    """A look at a machine of which others take `share`."""
-    readings = iter([Counters(0, 0, 0), Counters(1, 0, 0), Counters(2, share, 0)])
+def watch(load: float = 0.0):
+    """Return a watch on a machine of which other programs use the fraction `load`."""
+    readings = iter([Counters(0, 0, 0), Counters(1, 0, 0), Counters(2, load, 0)])
     return lambda: LoadWatch(lambda: next(readings), lambda _: None)
 
 
@@ -61,18 +61,18 @@ def test_training(tmp_path, no_peers, quick_product):
 
 def test_peers_are_named_with_their_version_or_as_missing(monkeypatch):
     monkeypatch.setattr(peers, "PEERS", {"pytest": print, "no_such_package": print})
-    found, notes = peers.installed_peers()
-    assert list(found) == ["pytest"]
+    installed, notes = peers.installed_peers()
+    assert list(installed) == ["pytest"]
     assert notes == [f"pytest is version {pytest.__version__}",
                      "no_such_package is not compared: it is not installed"]
 
 
-def test_steps_are_no_more_than_an_epoch_has(tmp_path, no_peers, quick_product):
+def test_steps_are_limited_to_one_epoch(tmp_path, no_peers, quick_product):
     bench = run_bench(TrainingBench(**SMALL, steps=50, batch_size=20, model=("two-full",), out=tmp_path, growth=True),
                       progress=SilentProgress(), watch=watch(0.5))
     assert bench.comparisons[0]["figures"]["steps"] == 2
     assert bench.busy and bench.notes[-2].startswith(
-        "busy machine: other programs took 0 % of the machine before and 50")
+        "busy machine: other programs used 0 % of it before and 50")
     assert [(line["axis"], line["values"]) for line in bench.growth] == [
         ("images", [20, 40]), ("canvas pixels", [28 * 28, 32 * 30, 45 * 42, 64 * 60]),
         ("hidden neurons", [50, 100, 200, 400])]
@@ -94,7 +94,7 @@ def test_visualize(tmp_path):
                       progress=SilentProgress(), watch=watch())
     assert [part["title"] for part in bench.comparisons] == ["two-full class:0-1", "two-full fc1:0-1"]
     assert all(names(part) == ["ours", "one by one"] for part in bench.comparisons)
-    assert bench.comparisons[0]["unit"] == "seconds for 2 pictures, 2 steps each"
+    assert bench.comparisons[0]["unit"] == "seconds for 2 images, 2 steps each"
 
 
 def test_data(tmp_path):
@@ -112,7 +112,7 @@ def test_data(tmp_path):
     (AuditBench(**SMALL, model=("cnn",)), "unknown model 'cnn'"),
     (VisualizeBench(**SMALL, model=("two-full",), units="99-200"), "class:99"),
 ])
-def test_bad_input_is_said_before_anything_is_measured(tmp_path, monkeypatch, settings, message):
+def test_bad_input_is_refused_before_measuring(tmp_path, monkeypatch, settings, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
         run_bench(settings, progress=SilentProgress(), watch=watch())
@@ -134,7 +134,7 @@ def test_no_model_is_refused():
         TrainingBench(model=())
 
 
-def test_a_folder_that_cannot_be_written_is_said_first(tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OutputError, match="cannot write"):
         run_bench(DataBench(out=tmp_path / "taken"), progress=SilentProgress(),

@@ -10,9 +10,9 @@ import pytest
 from bench.record import Bench, compare, growth_line
 from run_bench import main
 
-FOUND = Bench(
+RESULT = Bench(
     bench="training", measured="2026-01-02T03:04:05+00:00", dataset="garments", synthetic=True, repeats=2, settings={},
-    comparisons=[compare("two-full", "seconds an epoch", {"notebook": "n", "ours": "o"},
+    comparisons=[compare("two-full", "seconds per epoch", {"notebook": "n", "ours": "o"},
                          {"notebook": [8.0, 9.0], "ours": [2.0, 2.0]}, {"steps": 7, "pipeline_share": 0.125})],
     growth=[growth_line("two-full", "images", "seconds", [100, 2000], [[1.0], [20.0]])], busy=True,
     machine={"processor": "chip", "cores": 2, "threads": 1, "device": "cpu", "torch": "2"},
@@ -20,33 +20,33 @@ FOUND = Bench(
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Settings that a workflow which measures nothing was called with."""
-    found = []
+def calls(monkeypatch):
+    """Settings of all calls of `run_bench`, which measures nothing here."""
+    settings_of_calls = []
     module = ModuleType("bench.run")
-    module.run_bench = lambda settings, progress: found.append(settings) or FOUND  # pyright: ignore
+    module.run_bench = lambda settings, progress: settings_of_calls.append(settings) or RESULT  # pyright: ignore
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    return found
+    return settings_of_calls
 
 
-def test_settings_are_handed_on(asked):
+def test_settings_are_passed_on(calls):
     assert main(["training", "--model", "two-conv", "--steps", "3", "--batch-size", "50", "--repeats", "7",
                  "--canvas", "40x48", "--growth", "--out", "x", "--data", "fashion-mnist"]) == 0
-    one, = asked
+    one, = calls
     assert (one.bench, one.model, one.steps, one.batch_size, one.repeats) == ("training", ("two-conv",), 3, 50, 7)
     assert (one.canvas, one.growth, one.out, one.data) == ((40, 48), True, Path("x"), "fashion-mnist")
 
 
-def test_each_part_has_its_own_options(asked):
+def test_each_benchmark_has_its_own_options(calls):
     assert main(["audit", "--images", "30", "--sample", "2", "--model", "two-full,two-conv"]) == 0
     assert main(["visualize", "--units", "0-3"]) == 0
     assert main(["data", "--steps", "5"]) == 0
-    audit, pictures, batches = asked
+    audit, synthesis, batches = calls
     assert (audit.bench, audit.images, audit.sample, audit.model) == ("audit", 30, 2, ("two-full", "two-conv"))
-    assert (pictures.bench, pictures.units) == ("visualize", "0-3") and (batches.bench, batches.steps) == ("data", 5)
+    assert (synthesis.bench, synthesis.units) == ("visualize", "0-3") and (batches.bench, batches.steps) == ("data", 5)
 
 
-def test_tables_show_medians_ratios_and_exponents(asked, capsys):
+def test_tables_show_medians_ratios_and_exponents(calls, capsys):
     assert main(["training"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["notebook", "8.5", "8", "9", "4.25"] in lines and ["ours", "2", "2", "2"] in lines
@@ -55,18 +55,18 @@ def test_tables_show_medians_ratios_and_exponents(asked, capsys):
     assert lines[-2] == ["busy", "machine:", "x"] and lines[-1] == ["shiftscope-bench"]
 
 
-def test_json_is_the_record(asked, capsys):
+def test_json_is_the_record(calls, capsys):
     assert main(["training", "--json"]) == 0
-    assert Bench.from_dict(json.loads(capsys.readouterr().out)) == FOUND
+    assert Bench.from_dict(json.loads(capsys.readouterr().out)) == RESULT
 
 
-@pytest.mark.parametrize("words, option", [
+@pytest.mark.parametrize("arguments, option", [
     (["training", "--steps", "0"], "steps"), (["data", "--steps", "0"], "steps"),
     (["training", "--batch-size", "0"], "batch_size"), (["audit", "--images", "-1"], "images"),
     (["data", "--model", "x"], "--model")])
-def test_bad_options_are_usage_errors(asked, capsys, words, option):
-    assert main([*words]) == 2
-    assert option in capsys.readouterr().err and not asked
+def test_bad_options_are_usage_errors(calls, capsys, arguments, option):
+    assert main([*arguments]) == 2
+    assert option in capsys.readouterr().err and not calls
 
 
 def test_an_unknown_model_and_existing_files_are_refused_first(tmp_path, monkeypatch, capsys):

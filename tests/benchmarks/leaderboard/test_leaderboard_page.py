@@ -1,4 +1,4 @@
-"""The committed page and figures are those of the committed records."""
+"""The committed page agrees with the committed records."""
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard.entries import ENTRIES
-from leaderboard.overview import page_part
+from leaderboard.overview import page_parts
 from leaderboard.records import read_records
 from page_markers import markers
 
@@ -21,12 +21,17 @@ def part(page: str, name: str) -> str:
     return text.split(begin)[1].split(end)[0].strip("\n")
 
 
-def test_the_table_on_the_page_is_what_the_records_give():
-    records = read_records(RECORDS)
-    assert part("leaderboard.md", "leaderboard") == (page_part(RECORDS) if records else "")
+def test_the_page_contains_the_parts_generated_from_the_records():
+    for name, text in page_parts(RECORDS).items():
+        assert part("leaderboard.md", name) == text
 
 
-def test_records_are_whole_small_and_of_known_entries():
+def test_the_page_begins_with_figure_and_table():
+    text = (ROOT / "docs" / "leaderboard.md").read_text(encoding="utf-8")
+    assert text.index("(images/leaderboard.png)") < text.index("\n| model |") < text.index("\n## ")
+
+
+def test_records_are_complete_small_and_of_known_entries():
     known = {entry.name: entry for entry in ENTRIES}
     for path in RECORDS.glob("*"):
         assert path.suffix == ".json" and path.stat().st_size <= 30_000, path
@@ -46,7 +51,7 @@ def depth():
     return module
 
 
-def test_the_table_of_depth_is_what_its_records_give(depth):
+def test_the_table_of_depth_is_generated_from_its_records(depth):
     records = depth.read()
     assert part("depth.md", "depth") == (depth.table(records) if records else "")
 
