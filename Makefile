@@ -19,7 +19,7 @@ INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_VISION := .venv-vision/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup fmt check test test-slow test-vision docs bench leaderboard checkpoints dist test-wheel
+.PHONY: help demo setup fmt check test test-slow test-vision lessons docs bench leaderboard checkpoints dist test-wheel
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,9 +50,11 @@ test-slow: $(INSTALLED_DEV) ## the tests that take longer: browsers, several pro
 test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in a separate environment
 	$(VISION_RUN) -m pytest tests/vision
 
-LESSONS ?= small
-docs: $(INSTALLED_DEV) ## build the documentation in docs/_build/html; runs the lessons (LESSONS=small, full or none)
-	OMP_WAIT_POLICY=PASSIVE LESSONS=$(LESSONS) $(RUN) -m sphinx -W --keep-going -q -b html -d docs/_build/trees docs docs/_build/html
+lessons: $(INSTALLED_DEV) ## run the lessons whose code changed and store their outputs (needs Fashion-MNIST; ten minutes on two cores)
+	$(RUN) tools/run_lessons.py
+
+docs: $(INSTALLED_DEV) ## build the documentation in docs/_build/html, with the stored outputs of the lessons
+	$(RUN) -m sphinx -W --keep-going -q -b html -d docs/_build/trees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 bench: $(INSTALLED) ## run the speed benchmarks (needs Fashion-MNIST and an idle machine)
@@ -75,6 +77,8 @@ test-wheel: dist ## install the wheel in a clean environment and run it
 	tools/create_venv.sh "$(PYTHON)" .venv-wheel
 	$(WHEEL_RUN) -m pip install --quiet $(PIP_FLAGS) dist/*.whl
 	cd .venv-wheel && bin/shiftscope --help
+	rm -rf .venv-wheel/lessons && cd .venv-wheel && bin/shiftscope lessons --copy lessons --solutions
+	cd .venv-wheel/lessons && LESSONS=small MPLBACKEND=agg ../bin/python -c "import lesson_setting"
 	cd .venv-wheel && bin/python -m shiftscope run --data garments --limit 500 --epochs 1 --out first-run
 
 $(INSTALLED): pyproject.toml constraints.txt

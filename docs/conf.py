@@ -1,18 +1,18 @@
 """Sphinx configuration, used by `make docs`.
 
-The variable LESSONS controls the lessons: "small" (default) runs them on few images, "full" on all images, "none" shows
-them without results.
+The lessons are shown with the outputs in `lessons/outputs`, which `make lessons` stores.
 """
 
-import os
 import sys
+import tomllib
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-LESSONS = os.environ.setdefault("LESSONS", "small")
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
 
 project = "Shiftscope"
 author = "The Shiftscope developers"
@@ -21,8 +21,8 @@ release = version = installed_version("shiftscope")
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon",
-              "accessible", "command_reference", "docstrings", "mathml", "public_names"]
-exclude_patterns = ["_build", "_ext", "conf.py", "images", "lessons/lesson_setting.py"]
+              "accessible", "command_reference", "docstrings", "lesson_pages", "mathml", "public_names"]
+exclude_patterns = ["_build", "_ext", "conf.py", "images", "lessons/lesson_setting.py", "lessons/outputs"]
 smartquotes_action = "qe"  # quotes and ellipses only, so that --resume keeps its hyphens
 default_role = "py:obj"  # `name` in a docstring is code, and a link if the name is public
 
@@ -30,11 +30,8 @@ default_role = "py:obj"  # `name` in a docstring is code, and a link if the name
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
 myst_heading_anchors = 4
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
-nb_execution_mode = "off" if LESSONS == "none" else "force"
-nb_execution_timeout = 600  # seconds per cell, more than a whole lesson needs
-nb_execution_show_tb = True  # an error becomes a warning with traceback, and warnings fail `make docs`
-nb_output_stderr = "remove"  # progress only; errors raise exceptions
+nb_custom_formats = {".py": ["lesson_pages.read_lesson", {}]}
+nb_execution_mode = "off"  # see lesson_pages
 nb_merge_streams = True
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # otherwise pages with a widget load scripts from the network
 
@@ -59,6 +56,11 @@ html_copy_source = False
 html_theme_options = {"top_of_page_buttons": []}
 
 
+def insert_repository(app: Sphinx, page: str, source: list[str]) -> None:
+    """Replace `{{ repository }}` by the address in pyproject.toml, also in code blocks."""
+    source[0] = source[0].replace("{{ repository }}", REPOSITORY)
+
+
 def setup(app: Sphinx) -> None:
-    """Rebuild when LESSONS changes."""
-    app.add_config_value("lessons", LESSONS, "env")
+    """Insert the address of the repository into the pages."""
+    app.connect("source-read", insert_repository)

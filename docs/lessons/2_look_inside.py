@@ -18,6 +18,16 @@
 # synthesized by gradient ascent. This lesson displays the weights, synthesizes images, compares them with real
 # garments, and tests the synthesized images with another network.
 #
+# **Time:** 60 min reading, 3 min computation, 30 min exercises.
+#
+# **Goals:**
+#
+# - Read weights as images.
+# - Synthesize an image by gradient ascent.
+# - Test a synthesized image with real images and with another network.
+#
+# **Prerequisites:** lesson 1; the gradient of a function of several variables.
+#
 # **Make a prediction.** Sketch the image that you expect to maximally activate the class *pullover* of the perceptron.
 # And for the convnet?
 
@@ -31,14 +41,28 @@ from lesson_setting import COLORS, by_setting, choose_data, credit, trained_mode
 
 import shiftscope
 from shiftscope.data import Subset
-from shiftscope.reporting import class_gallery, model_title, neighbors_figure, neuron_gallery, weight_grid
+from shiftscope.reporting import (
+    class_gallery,
+    model_title,
+    neighbors_figure,
+    neuron_gallery,
+    weight_grid,
+)
 from shiftscope.reporting.attribution import attribution_figure
 from shiftscope.reporting.figure_style import SIGNED
-from shiftscope.visualization import attribute, coarser, find_neighbors, unit_table, visualize
+from shiftscope.visualization import (
+    attribute,
+    coarser,
+    find_neighbors,
+    unit_table,
+    visualize,
+)
 
+# %%
 data = choose_data()
 placement = shiftscope.Placement(image=(28, 28), canvas=(56, 56))
-models = {name: trained_model(name, data) for name in COLORS}  # both trained on random placements
+# both trained on random placements
+models = {name: trained_model(name, data) for name in COLORS}
 names = data.class_names
 print(f"{data.name}: {', '.join(names)}")
 
@@ -50,7 +74,11 @@ print(f"{data.name}: {', '.join(names)}")
 
 # %%
 templates = models["two-full"].fc1.weight.detach().view(100, 1, 56, 56)
-weight_grid(templates[:20].numpy(), title="Templates of the first 20 neurons of the perceptron", credit=credit(data))
+weight_grid(
+    templates[:20].numpy(),
+    title="Templates of the first 20 neurons of the perceptron",
+    credit=credit(data),
+)
 
 # %% [markdown]
 # The weights form stripes and blobs over the whole canvas and do not resemble garments. The first layer of the convnet
@@ -58,7 +86,11 @@ weight_grid(templates[:20].numpy(), title="Templates of the first 20 neurons of 
 
 # %%
 filters = models["two-conv"].conv1.weight.detach()
-weight_grid(filters.numpy(), title="The 30 filters of the convnet's first layer", credit=credit(data))
+weight_grid(
+    filters.numpy(),
+    title="The 30 filters of the convnet's first layer",
+    credit=credit(data),
+)
 
 # %% [markdown]
 # ## Why the templates are blurred
@@ -67,21 +99,42 @@ weight_grid(filters.numpy(), title="The 30 filters of the convnet's first layer"
 # of garments, one on centered garments and one on random placements.
 
 # %%
-few = replace(data, train=Subset(data.train, torch.arange(len(data.train))[:by_setting(3_000, 12_000)]))
-short = shiftscope.TrainSettings(epochs=by_setting(8, 20), batch_size=125, validation=0)
+few = replace(
+    data,
+    train=Subset(
+        data.train, torch.arange(len(data.train))[: by_setting(3_000, 12_000)]
+    ),
+)
+short = shiftscope.TrainSettings(
+    epochs=by_setting(8, 10), batch_size=125, validation=0
+)
 trained = {}
-for title, training_placement in {"centered": placement.center_only(), "random": placement}.items():
+for title, training_placement in {
+    "centered": placement.center_only(),
+    "random": placement,
+}.items():
     model = shiftscope.models.build_model("two-full", seed=0)
     shiftscope.train(model, few, placement=training_placement, settings=short)
     trained[title] = model.fc1.weight.detach().view(100, 56, 56)
 
 
 def neighbor_correlation(weights):
-    """Return the correlation between horizontally adjacent weights in the middle of the canvas."""
+    """Return the correlation between horizontally adjacent weights in the middle of
+    the canvas.
+    """
     middle = weights[:, 14:42, 14:42]
-    return float(np.corrcoef(middle[:, :, 1:].flatten(), middle[:, :, :-1].flatten())[0, 1])
+    return float(
+        np.corrcoef(middle[:, :, 1:].flatten(), middle[:, :, :-1].flatten())[0, 1]
+    )
 
 
+for title, weights in trained.items():
+    print(
+        f"trained on {title} placements: correlation of neighboring weights "
+        f"{neighbor_correlation(weights):.2f}"
+    )
+
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(2, 10, figsize=(12, 2.8), layout="constrained")
 for row, (title, weights) in enumerate(trained.items()):
     for panel, image in zip(axes[row], weights[:10], strict=True):
@@ -89,7 +142,6 @@ for row, (title, weights) in enumerate(trained.items()):
         panel.imshow(image, cmap=SIGNED, vmin=-end, vmax=end)
         panel.set(xticks=[], yticks=[])
     axes[row, 0].set_ylabel(title)
-    print(f"trained on {title} placements: correlation of neighboring weights {neighbor_correlation(weights):.2f}")
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
 
@@ -105,10 +157,21 @@ plt.show()
 # %%
 trousers = (data.train.labels == names.index("Trouser")).nonzero()[:200, 0]
 pixels = data.train.gather(trousers)
-averages = {"one garment": placement.place(pixels[:1], placement.centered(1))[0, 0],
-            "200 of its class, centered": placement.place(pixels, placement.centered(len(pixels))).float().mean(0)[0],
-            "one garment, at all 841 positions":
-                placement.place(pixels[:1].expand(841, -1, -1, -1), placement.offsets()).float().mean(0)[0]}
+averages = {
+    "one garment": placement.place(pixels[:1], placement.centered(1))[0, 0],
+    "200 of its class, centered": placement.place(
+        pixels, placement.centered(len(pixels))
+    )
+    .float()
+    .mean(0)[0],
+    "one garment, at all 841 positions": placement.place(
+        pixels[:1].expand(841, -1, -1, -1), placement.offsets()
+    )
+    .float()
+    .mean(0)[0],
+}
+
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.1), layout="constrained")
 for panel, (title, image) in zip(axes, averages.items(), strict=True):
     panel.imshow(image, cmap="gray")
@@ -136,8 +199,9 @@ def synthesize(model, steps=40, length=1.0):
     images = torch.full((10, 1, 56, 56), 0.5)
     for _ in range(steps):
         images.requires_grad_()
-        score = model(images).diagonal().sum()  # the score of class k for image k, summed
-        gradient, = torch.autograd.grad(score, images)
+        # the score of class k for image k, summed
+        score = model(images).diagonal().sum()
+        (gradient,) = torch.autograd.grad(score, images)
         norms = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
         images = (images + length * gradient / norms).clamp(0, 1).detach()
     return images
@@ -152,7 +216,14 @@ def predict(model, images):
 OTHER = {"two-full": "two-conv", "two-conv": "two-full"}
 classes = torch.arange(10)
 syntheses = {(name, "plain"): synthesize(model) for name, model in models.items()}
+for name, model in models.items():
+    own = int((predict(model, syntheses[name, "plain"]) == classes).sum())
+    print(
+        f"the {model_title(name)} assigns {own} of its 10 images to the intended "
+        "class"
+    )
 
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(2, 10, figsize=(12, 3), layout="constrained")
 for row, name in enumerate(models):
     for column, panel in enumerate(axes[row]):
@@ -161,8 +232,6 @@ for row, name in enumerate(models):
         if row == 0:
             panel.set_title(names[column], fontsize=9)
     axes[row, 0].set_ylabel(model_title(name))
-    own = int((predict(models[name], syntheses[name, "plain"]) == classes).sum())
-    print(f"the {model_title(name)} assigns {own} of its 10 images to the intended class")
 plt.show()
 
 # %% [markdown]
@@ -175,8 +244,12 @@ plt.show()
 # visualization](../looking-inside.md).)
 
 # %%
-regularized = {name: visualize(model, "class:all", class_names=names, placement=placement, name=name)
-               for name, model in models.items()}
+regularized = {
+    name: visualize(
+        model, "class:all", class_names=names, placement=placement, name=name
+    )
+    for name, model in models.items()
+}
 class_gallery(regularized["two-full"], credit=credit(data))
 
 # %%
@@ -191,10 +264,14 @@ class_gallery(regularized["two-conv"], credit=credit(data))
 # ## Single neurons
 
 # %%
-neuron_gallery(visualize(models["two-full"], "fc1:0-19", name="two-full"), credit=credit(data))
+neuron_gallery(
+    visualize(models["two-full"], "fc1:0-19", name="two-full"), credit=credit(data)
+)
 
 # %%
-neuron_gallery(visualize(models["two-conv"], "fc1:0-19", name="two-conv"), credit=credit(data))
+neuron_gallery(
+    visualize(models["two-conv"], "fc1:0-19", name="two-conv"), credit=credit(data)
+)
 
 # %% [markdown]
 # The images of the perceptron's neurons resemble their templates: for a single linear layer, the optimal image is
@@ -210,10 +287,25 @@ neuron_gallery(visualize(models["two-conv"], "fc1:0-19", name="two-conv"), credi
 
 # %%
 GOAL = "class:1,6,7,8"
-synthesis = visualize(models["two-conv"], GOAL, class_names=names, placement=placement, name="two-conv")
-near, = find_neighbors(models["two-conv"], [GOAL], data, k=6, placement=coarser(placement, by_setting(9, 49)),
-                       images=by_setting(150, 500), name="two-conv")
-neighbors_figure(replace(synthesis, objective=near.objective, units=near.units), near, images=6)
+synthesis = visualize(
+    models["two-conv"],
+    GOAL,
+    class_names=names,
+    placement=placement,
+    name="two-conv",
+)
+(near,) = find_neighbors(
+    models["two-conv"],
+    [GOAL],
+    data,
+    k=6,
+    placement=coarser(placement, by_setting(9, 49)),
+    images=by_setting(150, 500),
+    name="two-conv",
+)
+neighbors_figure(
+    replace(synthesis, objective=near.objective, units=near.units), near, images=6
+)
 
 # %% [markdown]
 # In most cases, the activation of the synthesized image is higher than that of all real images. It exaggerates the
@@ -227,16 +319,29 @@ neighbors_figure(replace(synthesis, objective=near.objective, units=near.units),
 # active.
 
 # %%
-figure, panel = plt.subplots(figsize=(8, 3), layout="constrained")
-for (name, model), line in zip(models.items(), ("-", "--"), strict=True):
-    units = unit_table(model, data, placement=placement, images=by_setting(300, 2_000))
+activity = {}
+for name, model in models.items():
+    units = unit_table(
+        model, data, placement=placement, images=by_setting(300, 2_000)
+    )
     layers = [row.layer for row in units.layers]
-    before = sum(row.units for row in units.layers[:layers.index("fc1")])
-    active = np.sort(units.active[before:before + 100])[::-1]
+    before = sum(row.units for row in units.layers[: layers.index("fc1")])
+    active = activity[name] = np.sort(units.active[before : before + 100])[::-1]
+    print(
+        f"{model_title(name)}: {(active == 0).sum()} of 100 neurons of fc1 are "
+        "dead, the median one is active for "
+        f"{np.median(active):.0%} of the garments"
+    )
+
+# %% tags=["hide-input"]
+figure, panel = plt.subplots(figsize=(8, 3), layout="constrained")
+for (name, active), line in zip(activity.items(), ("-", "--"), strict=True):
     panel.plot(active, line, color=COLORS[name], label=model_title(name))
-    print(f"{model_title(name)}: {(active == 0).sum()} of 100 neurons of fc1 are dead, the median one is active for "
-          f"{np.median(active):.0%} of the garments")
-panel.set(xlabel="neurons of fc1, most active first", ylabel="fraction of garments", title="Activity of neurons")
+panel.set(
+    xlabel="neurons of fc1, most active first",
+    ylabel="fraction of garments",
+    title="Activity of neurons",
+)
 panel.legend()
 figure.supxlabel(credit(data), fontsize=8)
 plt.show()
@@ -254,8 +359,17 @@ plt.show()
 # %%
 first = torch.arange(3)
 canvases = placement.place(data.test.gather(first), placement.sample(first, seed=0))
-attributions = [attribute(models["two-conv"], canvases, method=method, labels=data.test.labels[first].numpy(),
-                          name="two-conv", class_names=names) for method in ("saliency", "occlusion")]
+attributions = [
+    attribute(
+        models["two-conv"],
+        canvases,
+        method=method,
+        labels=data.test.labels[first].numpy(),
+        name="two-conv",
+        class_names=names,
+    )
+    for method in ("saliency", "occlusion")
+]
 attribution_figure(attributions, credit=credit(data))
 
 # %% [markdown]
@@ -279,31 +393,56 @@ for name, synthesis in regularized.items():
 # ## Summary
 
 # %%
+predicted = {
+    key: (predict(models[key[0]], images), predict(models[OTHER[key[0]]], images))
+    for key, images in syntheses.items()
+}
+correct = {
+    key: (int((own == classes).sum()), int((other == classes).sum()))
+    for key, (own, other) in predicted.items()
+}
+
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(4, 10, figsize=(12, 6), layout="constrained")
-correct = {}
 for row, kind in enumerate(("plain", "regularized")):
     for step, name in enumerate(models):
         images, line = syntheses[name, kind], axes[2 * row + step]
-        own, other = predict(models[name], images), predict(models[OTHER[name]], images)
-        correct[name, kind] = int((own == classes).sum()), int((other == classes).sum())
+        other = predicted[name, kind][1]
         line[0].set_ylabel(f"{model_title(name)},\n{kind}")
         for k, panel in enumerate(line):
             panel.imshow(images[k, 0], cmap="gray")
             ok = int(other[k]) == k
-            panel.set_title(f"{'✓' if ok else '✗'} {names[other[k]]}", fontsize=8, color="black" if ok else "0.5",
-                            fontweight="bold" if ok else "normal")
+            panel.set_title(
+                f"{'✓' if ok else '✗'} {names[other[k]]}",
+                fontsize=8,
+                color="black" if ok else "0.5",
+                fontweight="bold" if ok else "normal",
+            )
             panel.set(xticks=[], yticks=[])
             if 2 * row + step == 3:
                 panel.set_xlabel(names[k], fontsize=9)
-figure.suptitle("Synthesized for the class at the bottom; above each image, the prediction of the OTHER network")
-figure.supxlabel(f"The networks were trained on {credit(data).removeprefix('Images: ')}", fontsize=8)
+figure.suptitle(
+    "Synthesized for the class at the bottom; above each image, the prediction of "
+    "the OTHER network"
+)
+figure.supxlabel(
+    f"The networks were trained on {credit(data).removeprefix('Images: ')}",
+    fontsize=8,
+)
 plt.show()
 
+# %%
 for (name, kind), (own, other) in correct.items():
-    print(f"{model_title(name)}, {kind}: {own} of 10 images classified as intended, {other} of 10 by the other network")
+    print(
+        f"{model_title(name)}, {kind}: {own} of 10 images classified as intended, "
+        f"{other} of 10 by the other network"
+    )
 own, other = (sum(correct[name, "plain"][who] for name in models) for who in (0, 1))
-print(f"Of 20 images from plain gradient ascent, {own} are classified as intended by their own network, and {other} by "
-      "the other one.")
+print(
+    f"Of 20 images from plain gradient ascent, {own} are classified as intended by "
+    f"their own network, and {other} by "
+    "the other one."
+)
 assert own >= 16, "gradient ascent should maximize the class of its own network"
 assert other <= own - 8, "plain gradient ascent transfers to the other network"
 
@@ -324,59 +463,10 @@ assert other <= own - 8, "plain gradient ascent transfers to the other network"
 # `settings=SynthesisSettings(seed=1)` from `shiftscope.settings`). Are the two images of a class similar? For which
 # network are they more similar?
 #
-# <details><summary>Solution</summary>
-#
-# ```python
-# from shiftscope.settings import SynthesisSettings
-#
-# for name, model in models.items():
-#     pair = [visualize(model, "class:all", start="random", settings=SynthesisSettings(seed=seed), class_names=names,
-#                       placement=placement).images.reshape(10, -1) for seed in (1, 2)]
-#     similarity = [np.corrcoef(one, other)[0, 1] for one, other in zip(*pair, strict=True)]
-#     print(f"{model_title(name)}: mean correlation {np.mean(similarity):.2f}, from {min(similarity):.2f} to "
-#           f"{max(similarity):.2f}")
-# ```
-#
-# With the models of the repository, the mean correlation is 0.5 for the perceptron and 0.2 for the convnet, so the
-# images differ considerably. Gradient ascent finds *one* of many images that maximize a class. The convnet has more of
-# them, because it responds to a part at any position.
-#
-# </details>
-#
 # **2. Real garments.** Of the test images that one network classifies correctly, how many does the other network
 # classify correctly as well? Compare this with the synthesized images.
-#
-# <details><summary>Solution</summary>
-#
-# ```python
-# indices = torch.arange(500)
-# real = placement.place(data.test.gather(indices), placement.sample(indices, seed=1)) / 255
-# hits = {name: predict(model, real) == data.test.labels[indices] for name, model in models.items()}
-# for name, other in OTHER.items():
-#     print(f"of the images that the {model_title(name)} classifies correctly, the {model_title(other)} classifies "
-#           f"{hits[other][hits[name]].float().mean():.0%} correctly")
-# ```
-#
-# With the models of the repository, 96 % and 84 %: real garments transfer between the networks. For plain gradient
-# ascent it was about one in ten.
-#
-# </details>
 #
 # **3. Shifts.** Roll the regularized images by 1, 2, 4 and 8 pixels (`torch.roll`). How many does the same network
 # still assign to the intended class?
 #
-# <details><summary>Solution</summary>
-#
-# ```python
-# for name, model in models.items():
-#     for kind in ("plain", "regularized"):
-#         correct = [int((predict(model, syntheses[name, kind].roll(shift, 3)) == classes).sum())
-#                    for shift in (0, 1, 2, 4, 8)]
-#         print(f"{model_title(name)}, {kind}, rolled by 0, 1, 2, 4, 8 pixels: {correct} of 10")
-# ```
-#
-# On Fashion-MNIST, 10, 9, 6, 3 and 2 of the perceptron's plain images are still classified correctly, and 10, 10, 10, 7
-# and 4 of the convnet's. Of the regularized images, at least 8 of 10 are, for all shifts. This is the effect of
-# shifting the images during the optimization.
-#
-# </details>
+# [Solutions](2_look_inside_solutions.py)

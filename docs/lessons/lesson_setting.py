@@ -1,12 +1,16 @@
-"""Shared code of the lessons: the dataset, its size, and trained models.
+"""Shared code of the lessons: the dataset, its size, trained models, and the code of a lesson for its solutions.
 
-There are two settings: the full one, under three minutes per lesson on two cores, and the small one for continuous
-integration (LESSONS=small).
+There are two settings: the full one, at most three minutes per lesson on two cores, and the small one for tests
+(LESSONS=small in the environment).
 """
 
+import io
+import json
 import os
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import torch
@@ -19,7 +23,13 @@ from shiftscope.reporting.figure_style import BLUE, VERMILLION
 SMALL = os.environ.get("LESSONS") == "small"
 """True in the small setting."""
 
-CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"
+HERE = Path(__file__).parent
+
+DATA = HERE.parent / "data" / "fashion-mnist"
+"""Folder of the images in a folder written by `shiftscope lessons --pack`."""
+
+CHECKPOINTS = next(path for path in (HERE / "checkpoints", HERE.parents[1] / "examples" / "checkpoints")
+                   if path.is_dir())
 """The course models, trained on Fashion-MNIST."""
 
 COLORS = {"two-full": VERMILLION, "two-conv": BLUE}
@@ -27,8 +37,10 @@ COLORS = {"two-full": VERMILLION, "two-conv": BLUE}
 
 Value = TypeVar("Value")
 
-torch.set_num_threads(min(2, torch.get_num_threads()))  # makes times comparable between machines
-plt.switch_backend(plt.get_backend())  # loads the backend, so that Jupyter also displays figures created without pyplot
+# Two threads, so that times can be compared between machines.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+# Loads the backend, so that Jupyter also displays figures created without pyplot.
+plt.switch_backend(plt.get_backend())
 
 
 def by_setting(small: Value, full: Value) -> Value:
@@ -41,9 +53,10 @@ def choose_data() -> shiftscope.Dataset:
 
     Nothing is downloaded; use `shiftscope data fetch fashion-mnist`.
     """
-    folders = {entry["name"]: entry["found"] for entry in dataset_catalog()}
-    if folders["fashion-mnist"]:
-        return shiftscope.load_dataset("fashion-mnist")
+    folder = DATA if DATA.is_dir() else None
+    found = {entry["name"]: entry["found"] for entry in dataset_catalog(folder)}
+    if found["fashion-mnist"]:
+        return shiftscope.load_dataset("fashion-mnist", data_dir=folder)
     return shiftscope.load_dataset("garments:3000,1000" if SMALL else "garments")
 
 
@@ -62,3 +75,17 @@ def trained_model(name: str, data: shiftscope.Dataset, epochs: int | None = None
 def credit(data: shiftscope.Dataset) -> str:
     """Return the caption with the source of the images, and whether they are synthetic."""
     return image_credit(data.name, synthetic=data.synthetic)
+
+
+def continue_lesson(name: str) -> dict[str, Any]:
+    """Run the code of the lesson `name` without its output, and return its variables for the solutions."""
+    notebook = HERE / f"{name}.ipynb"
+    if notebook.is_file():
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    else:
+        code = (HERE / f"{name}.py").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": name}
+    with redirect_stdout(io.StringIO()), patch.object(plt, "show", lambda: plt.close("all")):
+        exec(compile(code, name, "exec"), names)
+    return {key: value for key, value in names.items() if not key.startswith("__")}

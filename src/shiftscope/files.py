@@ -178,7 +178,9 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
         yield part
-        for file in part.iterdir():
+        for file in part.rglob("*"):
+            if file.is_dir():
+                continue
             with file.open("rb+") as stream:
                 os.fsync(stream.fileno())
         mask = os.umask(0)

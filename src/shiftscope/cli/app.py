@@ -10,6 +10,7 @@ from shiftscope.cli.checkpoint_commands import evaluate, export, predict
 from shiftscope.cli.data_commands import fetch, pack, show_info, show_list
 from shiftscope.cli.flags import ONE_PROCESS, show_default
 from shiftscope.cli.info_commands import doctor, show_models
+from shiftscope.cli.lesson_commands import lessons
 from shiftscope.cli.output import console
 from shiftscope.cli.processes import LAUNCHED, must_start_processes
 from shiftscope.cli.repair_command import repair
@@ -49,6 +50,7 @@ COMMANDS = (
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),
     Command(("data", "pack"), pack, ("data pack folder:pictures", "data pack fashion-mnist --out fashion.pack")),
+    Command(("lessons",), lessons, ("lessons --copy my-lessons", "lessons --pack class.zip --solutions")),
     Command(("doctor",), doctor, ("doctor",)),
 )
 """All commands, in the order of the help page."""
