@@ -6,6 +6,7 @@ changed, the page shows no outputs and the build reports it.
 
 import hashlib
 import json
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 import shiftscope
+from shiftscope.reporting.figure_style import reduce_colors
 from shiftscope.workflows.lessons import SOLUTIONS, cells, to_notebook
 
 LESSONS = Path(__file__).parents[1] / "lessons"
@@ -48,6 +50,8 @@ def store_outputs(name: str, text: str, executed: list[Any], note: str) -> None:
     """Write the outputs of the code cells of a lesson; progress and messages of the kernel are omitted."""
     kept = [[output for output in cell.outputs if output.get("name") != "stderr"]
             for cell in executed if cell.cell_type == "code"]
+    for data in (output["data"] for outputs in kept for output in outputs if "image/png" in output.get("data", {})):
+        data["image/png"] = b64encode(reduce_colors(b64decode(data["image/png"]))).decode()
     OUTPUTS.mkdir(exist_ok=True)
     document = {"key": key_of(name, text), "note": note, "outputs": kept}
     (OUTPUTS / f"{name}.json").write_text(json.dumps(document, indent=0) + "\n", encoding="utf-8")

@@ -147,8 +147,8 @@ plt.show()
 
 # %% [markdown]
 # **Result.** The upper row has templates with sleeves, soles and trouser legs in the middle, surrounded by noise at
-# pixels that no garment covers. (Some neurons contain only noise: they were never active in training.) The lower row
-# has stripes and blobs.
+# pixels that no garment covers. (Some neurons contain only noise: they were never active in training.) Most templates
+# of the lower row are stripes and blobs.
 #
 # Each training step adds a small multiple of each training image to the weights of a neuron. With random placements, an
 # image appears at 841 positions, so over time the sum is the garment *averaged over all positions*. This average is
@@ -256,9 +256,9 @@ class_gallery(regularized["two-full"], credit=credit(data))
 class_gallery(regularized["two-conv"], credit=credit(data))
 
 # %% [markdown]
-# Compare these images with your sketch. Trouser, bag and ankle boot of the convnet are recognizable without the
-# caption. For shirt and pullover, the image contains several sleeves and hems side by side. The images of the
-# perceptron combine the stripes and blobs of its templates.
+# Compare these images with your sketch. The images of the convnet contain parts of their class: two trouser legs, the
+# straps of a sandal, the sole and shaft of an ankle boot. For shirt and pullover, there are several sleeves and hems
+# side by side. The images of the perceptron combine the stripes and blobs of its templates.
 
 # %% [markdown]
 # ## Single neurons
@@ -315,7 +315,7 @@ neighbors_figure(
 # %% [markdown]
 # ## Dead units
 #
-# Some neurons are never active, for any garment at any position. The figure shows how often each neuron of `fc1` is
+# Some neurons may never be active, for any garment at any position. The figure shows how often each neuron of `fc1` is
 # active.
 
 # %%
@@ -447,8 +447,8 @@ assert own >= 16, "gradient ascent should maximize the class of its own network"
 assert other <= own - 8, "plain gradient ascent transfers to the other network"
 
 # %% [markdown]
-# At chance level, 2 of 20 images would be assigned to the intended class. Plain gradient ascent is hardly better for
-# the other network: its images show which patterns *this* set of weights adds up, not what a garment looks like. The
+# At chance level, 2 of 20 images would be assigned to the intended class. Plain gradient ascent is no better for the
+# other network: its images show which patterns *this* set of weights adds up, not what a garment looks like. The
 # regularized images transfer much better and are also easier to recognize. A synthesized image is a hypothesis about a
 # unit. Test it with real images and with another network.
 #

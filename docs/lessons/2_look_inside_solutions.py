@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 2 Solutions: Feature visualization
 #
-# The first cell runs the code of [the lesson](2_look_inside.py) without its figures; the solutions use its variables.
+# The first cell runs the code of [the lesson](2_look_inside.py) without its figures, which takes as long as in the
+# lesson. The solutions use its variables.
 
 # %%
 from lesson_setting import continue_lesson
@@ -23,9 +24,8 @@ globals().update(continue_lesson("2_look_inside"))
 # %% [markdown]
 # ## 1. Random start
 #
-# Let `visualize` start from noise with two seeds (`start="random"`,
-# `settings=SynthesisSettings(seed=1)` from `shiftscope.settings`). Are the two images of a class similar? For which
-# network are they more similar?
+# Let `visualize` start from noise with two seeds (`start="random"`, `settings=SynthesisSettings(seed=1)` from
+# `shiftscope.settings`). Are the two images of a class similar? For which network are they more similar?
 
 # %%
 from shiftscope.settings import SynthesisSettings
@@ -52,15 +52,15 @@ for name, model in models.items():
     )
 
 # %% [markdown]
-# With the models of the repository, the mean correlation is 0.5 for the perceptron and 0.2 for the convnet, so the
-# images differ considerably. Gradient ascent finds *one* of many images that maximize a class. The convnet has more of
-# them, because it responds to a part at any position.
+# The mean correlation is about 0.5 for the perceptron and 0.25 for the convnet, so the images differ considerably.
+# Gradient ascent finds *one* of many images that maximize a class. The convnet has more of them, because it responds to
+# a part at any position.
 
 # %% [markdown]
 # ## 2. Real garments
 #
-# Of the test images that one network classifies correctly, how many does the other network
-# classify correctly as well? Compare this with the synthesized images.
+# Of the test images that one network classifies correctly, how many does the other network classify correctly as well?
+# Compare this with the synthesized images.
 
 # %%
 indices = torch.arange(500)
@@ -80,14 +80,13 @@ for name, other in OTHER.items():
     )
 
 # %% [markdown]
-# With the models of the repository, 96 % and 84 %: real garments transfer between the networks. For plain gradient
-# ascent it was about one in ten.
+# Real garments transfer between the networks: 96 % and 84 %. For plain gradient ascent it was one in ten.
 
 # %% [markdown]
 # ## 3. Shifts
 #
-# Roll the regularized images by 1, 2, 4 and 8 pixels (`torch.roll`). How many does the same network
-# still assign to the intended class?
+# Roll the regularized images by 1, 2, 4 and 8 pixels (`torch.roll`). How many does the same network still assign to the
+# intended class?
 
 # %%
 for name, model in models.items():
@@ -106,6 +105,6 @@ for name, model in models.items():
         )
 
 # %% [markdown]
-# On Fashion-MNIST, 10, 9, 6, 3 and 2 of the perceptron's plain images are still classified correctly, and 10, 10, 10, 7
-# and 4 of the convnet's. Of the regularized images, at least 8 of 10 are, for all shifts. This is the effect of
-# shifting the images during the optimization.
+# Most of the plain images are lost after a shift by 8 pixels: 2 of 10 are still classified as intended for the
+# perceptron, and 4 of 10 for the convnet. Of the regularized images, at least 8 of 10 are, for all shifts. This is the
+# effect of shifting the images during the optimization.

@@ -171,11 +171,12 @@ for name, audit in audits.items():
 accuracy_map(list(audits.values()))
 
 # %% [markdown]
-# The map is nearly uniform: the mean accuracy hardly depends on the position. But predictions for *single* garments do:
-# the worst-case accuracy is far below the mean. Most garments are classified correctly at most positions, and the
-# positions of the errors differ between garments.
+# The maps are nearly uniform: the accuracy varies by a few points, and is lowest at the edges for the convnet. But
+# predictions for *single* garments depend on the position much more: the worst-case accuracy of the convnet is 24
+# points below the mean, that of the perceptron 37 points. Most garments are classified correctly at most positions, and
+# the positions of the errors differ between garments.
 #
-# The rest of this lesson explains why the audit took only seconds.
+# The rest of this lesson explains how an audit of 3.4 million predictions can take seconds.
 
 # %% [markdown]
 # ## The à-trous identity in one dimension
@@ -380,7 +381,8 @@ for layers, (panel, error) in enumerate(zip(axes, errors, strict=True), start=1)
         ],
     )
     panel.set(
-        title=f"padded layers: {layers}; cells that differ: {(error > 1e-12).sum()} of 12",
+        title=f"padded layers: {layers}; "
+        f"cells that differ: {(error > 1e-12).sum()} of 12",
         xlabel="cell of the window",
         xlim=(-0.6, 11.6),
         xticks=range(12),

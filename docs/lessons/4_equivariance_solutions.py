@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 4 Solutions: Equivariance: convolution, small filters, cycle spinning
 #
-# The first cell runs the code of [the lesson](4_equivariance.py) without its figures; the solutions use its variables.
+# The first cell runs the code of [the lesson](4_equivariance.py) without its figures, which takes as long as in the
+# lesson. The solutions use its variables.
 
 # %%
 from lesson_setting import continue_lesson
@@ -23,8 +24,8 @@ globals().update(continue_lesson("4_equivariance"))
 # %% [markdown]
 # ## 1. Circulant average
 #
-# Replace the matrix trained on randomly shifted rows by its `nearest_circulant`. Does this
-# improve denoising on new rows? Measure it on rows of the first 1,000 test images, each randomly shifted.
+# Replace the matrix trained on randomly shifted rows by its `nearest_circulant`. Does this improve denoising on new
+# rows? Measure it on rows of the first 1,000 test images, each randomly shifted.
 
 # %%
 clean_rows = data.test.gather(torch.arange(1000))[:, 0, 14, 2:26].double() / 255
@@ -49,9 +50,9 @@ for name, W in {
 # %% [markdown]
 # ## 2. Depth without ReLU
 #
-# Two layers of 3 x 3 without a nonlinearity between them are one linear layer. Compute its
-# kernel from two random kernels (`torch.nn.functional.conv2d`). How large is it, and which part of its absolute sum is in
-# the middle 3 x 3, for 100 pairs of random kernels?
+# Two layers of 3 x 3 without a nonlinearity between them are one linear layer. Compute its kernel from two random
+# kernels (`torch.nn.functional.conv2d`). How large is it, and which part of its absolute sum is in the middle 3 x 3,
+# for 100 pairs of random kernels?
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -79,8 +80,8 @@ print(
 # %% [markdown]
 # ## 3. How many shifts?
 #
-# Average the block denoiser over 1, 2, 4, 8 and 16 shifts in each direction. How does the PSNR
-# change, and from which number on does a shift of the image no longer change the result? Why?
+# Average the block denoiser over 1, 2, 4, 8 and 16 shifts in each direction. How does the PSNR change, and from which
+# number on does a shift of the image no longer change the result? Why?
 
 # %%
 for shifts in (1, 2, 4, 8, 16):

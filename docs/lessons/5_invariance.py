@@ -15,8 +15,8 @@
 #
 # A network can learn approximate translation invariance from randomly placed training images. It can also be
 # *constructed* to be exactly invariant, for any weights. This lesson builds such networks from equivariant layers, a
-# mean or maximum over all positions, and strides that depend on the content. It then compares the networks with those of
-# lesson 1.
+# mean or maximum over all positions, and strides that depend on the content. It then compares the networks with those
+# of lesson 1.
 #
 # **Time:** 50 min reading, 1 min computation, 30 min exercises.
 #

@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 5 Solutions: Invariance by construction
 #
-# The first cell runs the code of [the lesson](5_invariance.py) without its figures; the solutions use its variables.
+# The first cell runs the code of [the lesson](5_invariance.py) without its figures, which takes as long as in the
+# lesson. The solutions use its variables.
 
 # %%
 from lesson_setting import continue_lesson
@@ -23,9 +24,8 @@ globals().update(continue_lesson("5_invariance"))
 # %% [markdown]
 # ## 1. Stride and polyphase sampling
 #
-# Apply a stride of 2, `x[..., ::2, ::2]`, followed by `amax((2, 3))`, to random
-# images rolled by (0, 0), (0, 1), (1, 0), (2, 2) and (3, 5). When does the output change? Compare with
-# `shiftscope.layers.PolyphaseDownsample2d(2)`.
+# Apply a stride of 2, `x[..., ::2, ::2]`, followed by `amax((2, 3))`, to random images rolled by (0, 0), (0, 1), (1,
+# 0), (2, 2) and (3, 5). When does the output change? Compare with `shiftscope.layers.PolyphaseDownsample2d(2)`.
 
 # %%
 from shiftscope.layers import PolyphaseDownsample2d
@@ -72,8 +72,8 @@ print("square: ", float(filtered.abs().square().mean((2, 3)).max()))
 # %% [markdown]
 # ## 3. One position instead of the mean
 #
-# Read the filtered modulus at the middle pixel instead of its mean over all
-# positions. How much do the 24 values change between the garment *here* and *there*?
+# Read the filtered modulus at the middle pixel instead of its mean over all positions. How much do the 24 values change
+# between the garment *here* and *there*?
 
 # %%
 maps = {
@@ -92,5 +92,5 @@ for name, read in {
     )
 
 # %% [markdown]
-# The value at the middle pixel changes by as much as it is large: the map is equivariant, so the pixel sees another part
-# of the garment. Mean and maximum do not depend on the order of the positions, and change only by rounding.
+# The value at the middle pixel changes by as much as it is large: the map is equivariant, so the pixel sees another
+# part of the garment. Mean and maximum do not depend on the order of the positions, and change only by rounding.

@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 6 Solutions: Audit and repair your own model
 #
-# The first cell runs the code of [the lesson](6_audit_and_repair.py) without its figures; the solutions use its variables.
+# The first cell runs the code of [the lesson](6_audit_and_repair.py) without its figures, which takes as long as in the
+# lesson. The solutions use its variables.
 
 # %%
 from lesson_setting import continue_lesson
@@ -57,8 +58,8 @@ for title, background in backgrounds.items():
 # %% [markdown]
 # ## 2. Fine-tuning
 #
-# Train the polyphase model for one more epoch at its original learning rate, and audit it at all
-# positions. Is it still exactly invariant? Is it as accurate as `recenter`?
+# Train the polyphase model for one more epoch at its original learning rate, and audit it at all positions. Is it still
+# exactly invariant? Is it as accurate as `recenter`?
 
 # %%
 tuned = repair(net, shape, method="polyphase")
@@ -82,8 +83,8 @@ print(compare(after, audit)["worst_case"])
 # %% [markdown]
 # ## 3. A robust threshold
 #
-# Continuous integration should fail if the worst-case accuracy of your repaired model
-# decreases, but not if some test images are exchanged. Which `--fail-under worst=` do you choose?
+# Continuous integration should fail if the worst-case accuracy of your repaired model decreases, but not if some test
+# images are exchanged. Which `--fail-under worst=` do you choose?
 
 # %%
 low, high = after.intervals["worst_case_accuracy"]

@@ -116,7 +116,8 @@ def test_code_is_not_cut_and_comments_are_above_it(page):
     for cell in code_cells(page):
         assert [line for line in cell.splitlines() if len(line) > WIDTH] == []
         after = [token.line for token in tokenize.generate_tokens(io.StringIO(cell).readline)
-                 if token.type == tokenize.COMMENT and token.line[:token.start[1]].strip() and "noqa" not in token.string]
+                 if token.type == tokenize.COMMENT and token.line[:token.start[1]].strip()
+                 and "noqa" not in token.string]
         assert after == []
 
 

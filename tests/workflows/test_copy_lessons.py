@@ -44,7 +44,8 @@ def test_a_copy_has_notebooks_with_the_code_of_the_lessons(capsys):
     lessons = read_lessons(sources().lessons)
     checkpoints = {f"checkpoints/{name}/{part}" for name in ("two-full", "two-conv")
                    for part in ("config.json", "model.safetensors")}
-    assert files.keys() == {f"{lesson.name}.ipynb" for lesson in lessons} | checkpoints | {"lesson_setting.py", "README.md"}
+    notebooks = {f"{lesson.name}.ipynb" for lesson in lessons}
+    assert files.keys() == notebooks | checkpoints | {"lesson_setting.py", "README.md"}
     for lesson in lessons:
         notebook = json.loads(files[f"{lesson.name}.ipynb"])
         assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
@@ -151,11 +152,13 @@ def test_a_class_archive_works_offline_with_its_own_images(capsys, short_run, tm
     assert sum(name.startswith("data/fashion-mnist/") for name in files) == 4
     assert sum(name.endswith(".ipynb") for name in files) == 12
     assert b'content="Shiftscope"' in files["report.html"][:2000] and b"Fashion-MNIST" in files["report.html"]
-    assert b"data" in files["README.md"] and b"http" in files["README.md"]
-    code = "import lesson_setting as s; d = s.choose_data(); print(d.name, len(d.train), s.trained_model('two-full', d))"
+    assert b"images are in `data`" in files["README.md"]
+    assert copy_lessons.repository().encode() in files["README.md"]
+    code = "from lesson_setting import *; d = choose_data(); print(d.name, len(d.train), trained_model('two-full', d))"
     offline = {name: value for name, value in os.environ.items() if not name.startswith("SHIFTSCOPE_")}
     offline |= {"XDG_CACHE_HOME": str(tmp_path / "none"), "MPLBACKEND": "agg", "https_proxy": "http://127.0.0.1:9"}
-    done = subprocess.run([sys.executable, "-c", code], cwd="class/lessons", env=offline, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd="class/lessons", env=offline, capture_output=True,
+                          text=True)
     assert done.stdout.startswith("fashion-mnist 60000 TwoFullNet("), done.stderr
 
 

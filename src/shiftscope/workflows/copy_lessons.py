@@ -1,4 +1,4 @@
-"""`shiftscope lessons --copy` and `--pack`: notebooks in a folder, and a class folder with lessons, images and a report."""
+"""`shiftscope lessons --copy` and `--pack`: notebooks in a folder; lessons, images and a report for a class."""
 
 import os
 import tempfile
@@ -118,8 +118,8 @@ def _check_same(folder: Path, name: str, content: bytes) -> None:
         return
     if link is None and files.is_plain(path) and (path.suffix in (NOTEBOOK, ".md") or path.read_bytes() == content):
         return
-    raise UsageError(f"{link or path} exists already and is not from this version of the lessons, so nothing was copied; "
-                     "move it away, or choose another folder")
+    raise UsageError(f"{link or path} exists already and is not from this version of the lessons, so nothing was "
+                     "copied; move it away, or choose another folder")
 
 
 def write_files(folder: Path, contents: dict[str, bytes]) -> None:
@@ -197,7 +197,8 @@ def _class_text(photographs: bool, solutions: bool) -> str:
              f"Nothing is downloaded: {'the images are in `data`' if photographs else 'the images are synthetic'}."]
     if photographs:
         lines.append("- `data`: Fashion-MNIST by Zalando Research, MIT license.")
-    return START.format(title="material for a class", first="lessons", contents="\n".join(lines), repository=repository())
+    return START.format(title="material for a class", first="lessons", contents="\n".join(lines),
+                        repository=repository())
 
 
 def repository() -> str:

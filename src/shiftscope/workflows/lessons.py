@@ -1,4 +1,4 @@
-"""`shiftscope lessons`: the lessons as notebooks in a folder, and everything that a class needs in one folder or archive.
+"""The lessons: where they are, and their conversion to notebooks.
 
 The lessons are py:percent files. They are data of an installed package, and in `docs/lessons` of a clone.
 """
