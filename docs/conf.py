@@ -32,6 +32,8 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"
 myst_heading_anchors = 4
 nb_custom_formats = {".py": ["lesson_pages.read_lesson", {}]}
 nb_execution_mode = "off"  # see lesson_pages
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 nb_merge_streams = True
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # otherwise pages with a widget load scripts from the network
 

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 1 Solutions: Random placements: perceptron and convnet
+# # Solutions to lesson 1
 #
 # The first cell runs the code of [the lesson](1_random_placements.py) without its figures, which takes as long as in
 # the lesson. The solutions use its variables.

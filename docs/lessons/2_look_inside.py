@@ -452,10 +452,9 @@ assert other <= own - 8, "plain gradient ascent transfers to the other network"
 # regularized images transfer much better and are also easier to recognize. A synthesized image is a hypothesis about a
 # unit. Test it with real images and with another network.
 #
-# Part of the difference is due to the initial image. Plain gradient ascent starts from gray, which never occurs as a
-# background in the data, and the regularized one from black. Starting from black, 3 of 10 plain images of the
-# perceptron transfer to the convnet (Fashion-MNIST), still fewer than with regularization; plain gradient ascent on the
-# convnet does not make progress from black.
+# The initial image explains little of the difference. Plain gradient ascent starts from gray, which never occurs as a
+# background in the data, and the regularized one from black. Starting from black, 2 of 10 plain images of the
+# perceptron transfer to the convnet instead of 1; on the convnet, plain gradient ascent makes no progress from black.
 #
 # ## Exercises
 #

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 2 Solutions: Feature visualization
+# # Solutions to lesson 2
 #
 # The first cell runs the code of [the lesson](2_look_inside.py) without its figures, which takes as long as in the
 # lesson. The solutions use its variables.

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 3 Solutions: Every placement, and the à-trous identity
+# # Solutions to lesson 3
 #
 # The first cell runs the code of [the lesson](3_every_placement.py) without its figures, which takes as long as in the
 # lesson. The solutions use its variables.

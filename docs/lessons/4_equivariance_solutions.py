@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 4 Solutions: Equivariance: convolution, small filters, cycle spinning
+# # Solutions to lesson 4
 #
 # The first cell runs the code of [the lesson](4_equivariance.py) without its figures, which takes as long as in the
 # lesson. The solutions use its variables.

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 5 Solutions: Invariance by construction
+# # Solutions to lesson 5
 #
 # The first cell runs the code of [the lesson](5_invariance.py) without its figures, which takes as long as in the
 # lesson. The solutions use its variables.

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 6 Solutions: Audit and repair your own model
+# # Solutions to lesson 6
 #
 # The first cell runs the code of [the lesson](6_audit_and_repair.py) without its figures, which takes as long as in the
 # lesson. The solutions use its variables.

@@ -160,6 +160,18 @@ def test_stored_outputs_belong_to_the_code(pages, name):
     assert not any(output["output_type"] == "error" for outputs in stored["outputs"] for output in outputs)
 
 
+def test_expected_figures_of_the_page_for_teachers_are_outputs_of_the_lessons(pages):
+    page = (LESSONS.parent / "tutorial" / "teaching.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| .* \| (.*) \|$", page.partition("## Expected figures")[2].partition("\n## ")[0],
+                      flags=re.M)
+    assert {number for number, _ in rows} == set("123456")
+    for number, values in rows:
+        outputs = [output.get("text", "") for name in ALL if name[0] == number
+                   for cell in pages.load_outputs(name)["outputs"] for output in cell]
+        printed = set(re.findall(r"\d[\d.e-]*(?<!\.)", " ".join(outputs)))
+        assert set(re.findall(r"\d[\d.e-]*", values)) <= printed, (number, values)
+
+
 def test_outputs_are_valid_until_code_changes(pages):
     text = (LESSONS / f"{NAMES[0]}.py").read_text(encoding="utf-8")
     key = pages.key_of(NAMES[0], text)
