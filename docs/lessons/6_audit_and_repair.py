@@ -334,7 +334,8 @@ plt.show()
 
 # %% [markdown]
 # **Result.** Where circle and square coincide, the prediction is the same at every position. This is the case for the
-# three methods with a guarantee. They differ in accuracy and cost.
+# three methods with a guarantee and, at these positions in the middle, for `phase-average`. The methods differ in
+# accuracy and cost.
 #
 # **Which method to choose.**
 #

@@ -77,8 +77,9 @@ print(
 print(compare(after, audit)["worst_case"])
 
 # %% [markdown]
-# It is exactly invariant for any weights. Whether it is as accurate as `recenter` depends on your setting; see the
-# p-value. With few garments, a difference of one point is not significant.
+# It is exactly invariant for any weights, and as accurate as `recenter`: both are correct for 84 % of the garments, and
+# each is correct for 12 garments for which the other is not, so p = 1. With few garments, a difference of one or two
+# points would not be significant either.
 
 # %% [markdown]
 # ## 3. A robust threshold
