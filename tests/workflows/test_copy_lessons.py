@@ -11,7 +11,7 @@ import pytest
 
 from shiftscope.cli import main
 from shiftscope.data import dataset_catalog
-from shiftscope.workflows import copy_lessons
+from shiftscope.workflows import copy_lessons, pack_lessons
 from shiftscope.workflows.lessons import Lesson, cells, read_lessons, sources
 
 PHOTOGRAPHS = next(entry["found"] for entry in dataset_catalog() if entry["name"] == "fashion-mnist")
@@ -24,6 +24,12 @@ def in_empty_folder(tmp_path, monkeypatch):
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_listing_and_copying_do_not_import_torch():
+    code = ("import sys; from shiftscope.cli import main; assert main(['lessons', '--copy', 'mine']) == 0; "
+            "assert main(['lessons']) == 0; sys.exit('torch' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_the_list(capsys):
@@ -137,8 +143,8 @@ def test_an_unreadable_folder_is_an_error(capsys):
 
 @pytest.fixture
 def short_run(monkeypatch):
-    monkeypatch.setattr(copy_lessons, "IMAGES", 60)
-    monkeypatch.setattr(copy_lessons, "AUDITED", 5)
+    monkeypatch.setattr(pack_lessons, "IMAGES", 60)
+    monkeypatch.setattr(pack_lessons, "AUDITED", 5)
 
 
 @pytest.mark.slow
@@ -166,8 +172,8 @@ def test_a_class_archive_works_offline_with_its_own_images(capsys, short_run, tm
 def test_a_class_folder_without_photographs_has_no_data(short_run, monkeypatch, tmp_path):
     from shiftscope.progress import SilentProgress
 
-    monkeypatch.setattr(copy_lessons, "dataset_catalog", lambda folder: [{"name": "fashion-mnist", "found": None}])
-    copy_lessons.pack_lessons(Path("class"), progress=SilentProgress())
+    monkeypatch.setattr(pack_lessons, "dataset_catalog", lambda folder: [{"name": "fashion-mnist", "found": None}])
+    pack_lessons.pack_lessons(Path("class"), progress=SilentProgress())
     assert sorted(path.name for path in Path("class").iterdir()) == ["README.md", "lessons", "report.html"]
     assert "synthetic" in Path("class/README.md").read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["class"]

@@ -34,7 +34,7 @@ def lessons(*, copy: Path | None = None, pack: Path | None = None, solutions: An
         for path in done.kept:
             shown.write_line(f"kept with your changes: {path}")
     elif pack is not None:
-        from shiftscope.workflows.copy_lessons import pack_lessons
+        from shiftscope.workflows.pack_lessons import pack_lessons
 
         with shown.clean_stdout(output.json):
             path = pack_lessons(pack, solutions=solutions, data_dir=data_dir, progress=output.progress())
