@@ -50,7 +50,7 @@ def main(names: list[str]) -> None:
     for name, lesson in parts.items():
         if name.endswith(SOLUTIONS) or (names and name not in names):
             continue
-        pair = lesson, parts[name + SOLUTIONS]
+        pair = lesson, parts[name[0] + SOLUTIONS]
         if names or any((load_outputs(part.name) or {}).get("key") != key_of(part.name, part.text) for part in pair):
             run(*pair)
 

@@ -16,7 +16,7 @@ from sphinx.util import logging
 
 import shiftscope
 from shiftscope.reporting.figure_style import reduce_colors
-from shiftscope.workflows.lessons import SOLUTIONS, cells, to_notebook
+from shiftscope.workflows.lessons import SOLUTIONS, cells, read_lessons, to_notebook
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 OUTPUTS = LESSONS / "outputs"
@@ -36,7 +36,7 @@ def key_of(name: str, text: str) -> str:
     """Return the key of the outputs of a lesson; solutions depend on the code of their lesson."""
     parts = [shiftscope.__version__, code_of(text), (LESSONS / "lesson_setting.py").read_text(encoding="utf-8")]
     if name.endswith(SOLUTIONS):
-        parts.append(code_of((LESSONS / f"{name.removesuffix(SOLUTIONS)}.py").read_text(encoding="utf-8")))
+        parts += [code_of(lesson.text) for lesson in read_lessons(LESSONS) if lesson.name[0] == name[0]]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

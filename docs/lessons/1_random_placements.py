@@ -425,4 +425,4 @@ assert underfit > 0.05, (
 # *one* fixed random position per garment instead. How do training and test accuracy change, and why? (Create a dataset
 # of complete canvases with `shiftscope.from_arrays`.)
 #
-# [Solutions](1_random_placements_solutions.py)
+# [Solutions](1_solutions.py)

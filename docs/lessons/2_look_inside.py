@@ -468,4 +468,4 @@ assert other <= own - 8, "plain gradient ascent transfers to the other network"
 # **3. Shifts.** Roll the regularized images by 1, 2, 4 and 8 pixels (`torch.roll`). How many does the same network
 # still assign to the intended class?
 #
-# [Solutions](2_look_inside_solutions.py)
+# [Solutions](2_solutions.py)

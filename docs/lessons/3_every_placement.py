@@ -520,4 +520,4 @@ assert (
 # **3. The least consistent garment.** For which image does the convnet predict the largest number of different classes?
 # Plot it next to the map of its predictions.
 #
-# [Solutions](3_every_placement_solutions.py)
+# [Solutions](3_solutions.py)

@@ -386,4 +386,4 @@ assert averaged > in_blocks + 1 and unmoved < 1e-9 < moved
 # **3. How many shifts?** Average the block denoiser over 1, 2, 4, 8 and 16 shifts in each direction. How does the PSNR
 # change, and from which number on does a shift of the image no longer change the result? Why?
 #
-# [Solutions](4_equivariance_solutions.py)
+# [Solutions](4_solutions.py)

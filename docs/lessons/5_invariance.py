@@ -285,4 +285,4 @@ assert constructed < 1e-9
 # **3. One position instead of the mean.** Read the filtered modulus at the middle pixel instead of its mean over all
 # positions. How much do the 24 values change between the garment *here* and *there*?
 #
-# [Solutions](5_invariance_solutions.py)
+# [Solutions](5_solutions.py)

@@ -407,4 +407,4 @@ with torch.no_grad():
 # **3.** *A robust threshold.* Continuous integration should fail if the worst-case accuracy of your repaired model
 # decreases, but not if some test images are exchanged. Which `--fail-under worst=` do you choose?
 #
-# [Solutions](6_audit_and_repair_solutions.py)
+# [Solutions](6_solutions.py)

@@ -18,7 +18,7 @@ NAMES = [lesson.name for lesson in read_lessons(LESSONS)]
 def test_a_lesson_and_its_solutions_run(name, tmp_path):
     pytest.importorskip("pywt", reason="lesson 4 needs PyWavelets: pip install -e .[notebook]")
     environment = os.environ | {"LESSONS": "small", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-W", "ignore", f"{name}{SOLUTIONS}.py"], cwd=LESSONS, env=environment,
+    done = subprocess.run([sys.executable, "-W", "ignore", f"{name[0]}{SOLUTIONS}.py"], cwd=LESSONS, env=environment,
                           capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip(), "the solutions print their results"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SOLUTIONS = "_solutions"
-"""End of the name of a notebook with solutions."""
+"""End of the name of a notebook with solutions, after the number of its lesson."""
 
 SETTING = "lesson_setting.py"
 """Module with the code that the lessons share."""
@@ -98,9 +98,10 @@ def to_notebook(text: str) -> dict[str, Any]:
 
 
 def notebook_text(lesson: Lesson, names: set[str]) -> str:
-    """Return the text of the .ipynb file of a lesson; links to other lessons name their notebooks."""
+    """Return the text of the .ipynb file of a lesson; links to lessons name their notebooks."""
     notebook = to_notebook(lesson.text)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
+            cell["source"] = re.sub(r"\[([^]]*)\]\(\.\./[\w/-]+\.md\)", r"\1 (in the documentation)", cell["source"])
             cell["source"] = re.sub(rf"\]\(({'|'.join(sorted(names))})\.py\)", r"](\1.ipynb)", cell["source"])
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
