@@ -18,6 +18,11 @@ from PIL import Image
 BOXES_KEY = "Images"
 """PNG text with the boxes of `image_boxes` as JSON."""
 
+SWATCH = "_swatch"
+"""Label of a patch whose color explains a color map: it counts as an image."""
+
+_PAPER = 250  # pixels at the edge of an image that are at least this bright belong to the paper
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, as fractions of the width and height of a figure."""
 
@@ -25,7 +30,7 @@ _EVERYTHING: tuple[Box, ...] = ((0.0, 0.0, 1.0, 1.0),)
 
 
 def image_boxes(figure: Figure) -> list[Box]:
-    """Return the boxes of all images, color maps and color bars in a figure."""
+    """Return the boxes of all images, color maps, color bars and patches labeled `SWATCH` in a figure."""
     width, height = figure.bbox.width, figure.bbox.height
     boxes = []
     for axes in figure.axes:
@@ -41,6 +46,7 @@ def _axes_boxes(axes: Axes) -> list[Bbox]:
     frame = axes.get_window_extent()
     boxes = [Bbox.intersection(image.get_window_extent(), frame) for image in axes.images]
     boxes += [frame for mesh in axes.collections if isinstance(mesh, QuadMesh)]
+    boxes += [patch.get_window_extent() for patch in axes.patches if patch.get_label() == SWATCH]
     return [box for box in boxes if box is not None]
 
 
@@ -60,18 +66,20 @@ def split_layers(png: bytes) -> tuple[bytes, bytes]:
     """
     with Image.open(io.BytesIO(png)) as figure:
         boxes, pixels = read_boxes(figure), np.array(figure.convert("RGBA"))
-    inside = np.zeros(pixels.shape[:2], bool)
-    height, width = inside.shape
-    for left, top, right, bottom in boxes:
-        inside[_slice(top, bottom, height), _slice(left, right, width)] = True
+    inside = _mask(boxes, pixels.shape, 0) | (_mask(boxes, pixels.shape, 1) & (pixels[..., :3].min(axis=-1) < _PAPER))
     drawn, images = pixels.copy(), pixels
     drawn[inside], images[~inside] = 255, 0
     return _encode(drawn[..., :3]), _encode(images) if inside.any() else b""
 
 
-def _slice(low: float, high: float, size: int) -> slice:
-    first, last = (min(max(round(edge * size), 0), size) for edge in (low, high))
-    return slice(first, max(last, first))
+def _mask(boxes: Sequence[Box], shape: tuple[int, ...], margin: int) -> np.ndarray:
+    """Return bool (H, W): the pixels in a box or at most `margin` pixels outside of it."""
+    inside = np.zeros(shape[:2], bool)
+    for left, top, right, bottom in boxes:
+        rows, columns = (slice(max(round(low * size) - margin, 0), max(round(high * size) + margin, 0))
+                         for low, high, size in ((top, bottom, shape[0]), (left, right, shape[1])))
+        inside[rows, columns] = True
+    return inside
 
 
 def _encode(pixels: np.ndarray) -> bytes:
