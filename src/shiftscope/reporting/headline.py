@@ -148,7 +148,7 @@ def _costs(models: Sequence[Seeds]) -> list[str]:
 
 def _without_audits(cells: Sequence[ControlCell], evaluations: Sequence[Evaluation]) -> list[str]:
     sentences, images = sampled_headline(cells), [one.images for one in evaluations if one.split == "test"]
-    if not sentences or not images:
-        return sentences
-    return [*sentences, f"These accuracies are of one random placement for each of {images[0]:,} test images; an audit "
-            "evaluates all placements.", *filter(None, [few_images(images[0], "test")])]
+    if sentences and images:
+        sentences.append(f"These accuracies are of one random placement for each of {images[0]:,} test images; an "
+                         "audit evaluates all placements.")
+    return sentences + [few for few in (few_images(count, "test") for count in images[:1]) if few]

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shiftscope.files import plain
-from shiftscope.reporting.formatting import MISSING, listing, series_title
+from shiftscope.reporting.formatting import MISSING, series_title
+from shiftscope.reporting.headline import FEW
 from shiftscope.results import Audit, Evaluation, TrainResult
 
 _LABELS = {"name": "dataset", "source": "source", "license": "license", "train_images": "training images",
@@ -34,22 +35,25 @@ def doubts(notes: Sequence[str], training: Sequence[TrainResult], evaluations: S
            audits: Sequence[Audit]) -> list[str]:
     """Return the sentences about results that may be unreliable: `notes`, then those of the results with their models.
 
-    Notes of one model that differ only after the first colon are one note. A note of several models is shown once.
+    Notes of one model that differ only after the first colon are one note. A note of several models is shown once. The
+    headline states a small number of images.
     """
     seen: set[tuple[str, str]] = set()
     models: dict[str, list[str]] = {}
     for result in (*(one for one in evaluations if one.split != "train"), *audits):
         title = series_title(result.model, result.trained)
         for note in result.notes:
-            if (title, start := note.partition(":")[0]) not in seen:
+            known = (title, start := note.partition(":")[0]) in seen
+            if not known and not start.startswith(f"fewer than {FEW} images"):
                 seen.add((title, start))
                 models.setdefault(note, []).append(title)
     paused = [f"The training of the {series_title(one.model, one.trained)} ended after {one.epochs} of "
               f"{one.settings['epochs']} epochs." for one in training
               if one.epochs < (one.settings.get("epochs") or 0)]
-    grouped = [f"{listing(titles)}: {note}" for note, titles in models.items()]
+    grouped = [f"{'; '.join(titles)}: {note}" for note, titles in models.items()]
     nonfinite = [f"{one.model}: the output for {one.nonfinite:,} of {one.images:,} {one.split} images is not finite; "
-                 "these predictions count as incorrect." for one in evaluations if one.nonfinite]
+                 "these predictions count as incorrect." for one in evaluations
+                 if one.nonfinite and not any("non-finite" in note for note in one.notes)]
     return _once([*notes, *paused, *grouped, *nonfinite])
 
 

@@ -40,11 +40,12 @@ def summary_cards(audits: Sequence[Audit], training: Sequence[TrainResult] = (),
     []
     """
     rows = {(row.model, row.trained): row for row in model_rows(training, evaluations)}
+    tested = {(one.model, one.trained) for one in evaluations if one.split == "test"}
     if not audits:
         return [SummaryCard(row.title, _details(row.trained, row.parameters, row.seeds), [
                     ("Accuracy, random placements", row.accuracy["test random"], ""),
                     ("Accuracy, centered", row.accuracy["test centered"], "")])
-                for row in rows.values() if any(one.split == "test" for one in evaluations)]
+                for key, row in rows.items() if key in tested]
     first = first_seeds(audits)
     scale = common_scale([audit.accuracy_map for audit in first])
     cards = []

@@ -72,7 +72,7 @@ def _control_row(cells: Sequence[ControlCell], model: str, trained: str) -> Cont
     centered, random = (find_cell(cells, model, trained, tested) for tested in PLACEMENTS)
     change = accuracy_change(centered.mean - random.mean) if centered and random else MISSING
     texts = [percent_spread(cell.mean, cell.spread) if cell else MISSING for cell in (centered, random)]
-    return ControlRow(model_title(model), trained, *texts, change)
+    return ControlRow(title=model_title(model), trained=trained, centered=texts[0], random=texts[1], change=change)
 
 
 def unmeasured_controls(cells: Sequence[ControlCell]) -> list[str]:

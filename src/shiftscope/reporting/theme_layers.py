@@ -21,7 +21,8 @@ BOXES_KEY = "Images"
 SWATCH = "_swatch"
 """Label of a patch whose color explains a color map: it counts as an image."""
 
-_PAPER = 250  # pixels at the edge of an image that are at least this bright belong to the paper
+_MARGIN = 2  # pixels around a box, and one inside of it: matplotlib aligns images to whole pixels
+_PAPER = 250  # pixels of the margin that are at least this bright are not of the image
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, as fractions of the width and height of a figure."""
@@ -66,14 +67,15 @@ def split_layers(png: bytes) -> tuple[bytes, bytes]:
     """
     with Image.open(io.BytesIO(png)) as figure:
         boxes, pixels = read_boxes(figure), np.array(figure.convert("RGBA"))
-    inside = _mask(boxes, pixels.shape, 0) | (_mask(boxes, pixels.shape, 1) & (pixels[..., :3].min(axis=-1) < _PAPER))
+    inside = _mask(boxes, pixels.shape, -1)
+    inside |= _mask(boxes, pixels.shape, _MARGIN) & (pixels[..., :3].min(axis=-1) < _PAPER)
     drawn, images = pixels.copy(), pixels
     drawn[inside], images[~inside] = 255, 0
     return _encode(drawn[..., :3]), _encode(images) if inside.any() else b""
 
 
 def _mask(boxes: Sequence[Box], shape: tuple[int, ...], margin: int) -> np.ndarray:
-    """Return bool (H, W): the pixels in a box or at most `margin` pixels outside of it."""
+    """Return bool (H, W): the pixels in a box that is `margin` pixels larger on each side."""
     inside = np.zeros(shape[:2], bool)
     for left, top, right, bottom in boxes:
         rows, columns = (slice(max(round(low * size) - margin, 0), max(round(high * size) + margin, 0))

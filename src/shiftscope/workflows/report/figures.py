@@ -221,7 +221,8 @@ def _draw_synthesis(measured: MeasuredSynthesis, credit: str, collector: FigureC
         quality = "" if measured.quality is None else f" {quality_summary(measured.quality)}"
         collector.add("neighbors", f"neighbors-{name}",
                       neighbors_figure(synthesis, measured.neighbors, images=NEIGHBORS),
-                      f"{title}: the real images that activate each class most, next to the images above.{quality}", title)
+                      f"{title}: the real images that activate each class most, next to the synthesized ones.{quality}",
+                      title)
 
 
 def training_credit(dataset: str, *, synthetic: bool = False) -> str:
