@@ -13,7 +13,7 @@ ENVIRONMENT = {
     "seed": 3, "device": "cpu", "dataset": {"name": "cups", "checksums": {"train": "abc"}},
     "settings": {"data": {"data": "folder:/home/ada/cups", "data_dir": "/data/dir", "limit": None, "mode": "canvas"},
                  "run": {"models": ["net"], "out": "/tmp/x/run", "seed": 3, "resume": False, "epochs": 4}},
-    "versions": {"torch": "2.13"}}
+    "versions": {"torch": "2.13", "numpy": "2.4"}}
 DATASET = {"name": "cups", "train_images": 60, "test_images": 9, "checksums": {"train": "abc"},
            "source": "image files in /home/ada/cups, converted"}
 
@@ -36,7 +36,7 @@ def test_each_item_is_there_once_without_paths(make_training):
     assert texts.count("abc") == 1 and texts.count("cups") == 3  # name, source, command
     values = dict(facts)
     assert values["training images"] == "100 (validation: 20)" and values["test images"] == "9"
-    assert values["versions: torch"] == "2.13" and values["setting epochs"] == "4" and values["seed"] == "3"
+    assert values["versions"] == "torch 2.13, numpy 2.4" and values["setting epochs"] == "4" and values["seed"] == "3"
     notes = [value for name, value in facts if name == "note"]
     assert notes == ["perceptron: micro-batches of 125 images", "A remark."]
 

@@ -13,8 +13,8 @@ _LABELS = {"name": "dataset", "source": "source", "license": "license", "train_i
            "test_images": "test images", "image": "image size (channels, height, width)",
            "canvas": "canvas (height, width)", "class_names": "classes"}
 
-_OMITTED = frozenset({"schema_version", "dataset", "resume", "overwrite", "data", "data_dir", "out", "canvas", "seed",
-                      "device"})
+_OMITTED = frozenset({"schema_version", "dataset", "resume", "overwrite", "data", "data_dir", "out", "canvas", "mode",
+                      "background", "seed", "device"})
 """Keys of settings that repeat other items or hold paths of the machine; seed and device stay at the top level."""
 
 _PATH = re.compile(r"""(?<![^\s"'=(\[,:])(?:/(?!/)|~/|[A-Za-z]:[\\/](?!/))[^\s"',;)\]]+""")
@@ -63,7 +63,8 @@ def made(dataset: Mapping[str, Any], environment: Mapping[str, Any], training: S
     values = dict(dataset) | _counts(training)
     facts = [(label, readable(values[key])) for key, label in _LABELS.items() if key in values]
     placement = next((result.placement for result in training), None)
-    facts += [("placement", readable(placement))] if placement else []
+    facts += [("placement", readable({key: value for key, value in placement.items() if value is not None}))
+              ] if placement else []
     facts += _flatten(_kept(environment))
     facts += _settings(training)
     notes = _once(f"{series_title(one.model, one.trained)}: {note}" for one in training for note in one.notes)
@@ -88,6 +89,8 @@ def _kept(environment: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in environment.items() if key not in {"schema_version", "dataset", "settings"}}
     kept = {key: _kept(value) if isinstance(value, Mapping) and "settings" in value else value
             for key, value in kept.items()}
+    if isinstance(kept.get("versions"), Mapping):
+        kept["versions"] = readable(kept["versions"])
     if isinstance(kept.get("command"), list):
         kept["command"] = " ".join(map(without_folders, map(str, kept["command"])))
     if isinstance(settings, Mapping):
