@@ -562,6 +562,15 @@ def test_a_hundred_classes_have_a_list_of_errors(browser, audit_of, make_evaluat
         assert opened.complaints == []
 
 
+@pytest.mark.parametrize(("models", "columns"), [(2, 2), (3, 3), (4, 2)])
+def test_the_cards_of_models_leave_no_empty_cell(browser, audit_of, tmp_path, models, columns):
+    audits = [made(audit_of, Placement(image=(6, 6), canvas=(8, 9)), model=f"net{number}") for number in range(models)]
+    with Opened(browser, write(tmp_path, *audits), viewport={"width": 1280, "height": 900}) as opened:
+        for cards in (opened.page.locator(".ss-card"), opened.page.locator(".card")):
+            corners = [(round(box["x"]), round(box["y"])) for box in (card.bounding_box() for card in cards.all())]
+            assert len({x for x, _ in corners}) == columns and len({y for _, y in corners}) == models // columns
+
+
 def test_groups_are_selected_from_a_list(browser, audit_of, tmp_path):
     audits = [made(audit_of, Placement(image=(6, 6), canvas=canvas)) for canvas in ((8, 9), (7, 12))]
     with Opened(browser, write(tmp_path, *audits)) as opened:
