@@ -12,7 +12,7 @@ from shiftscope.reporting.selection import group_comparable
 from shiftscope.results import Audit, Evaluation
 
 FEW = 100
-"""Below this number of images a page says how much one image changes."""
+"""Below this number of images a report states the effect of a single image on the accuracy."""
 
 _Z_95 = 1.959963984540054  # a normal distribution has 95 % of its mass within this many standard deviations
 
@@ -24,8 +24,8 @@ def headline(audits: Sequence[Audit], cells: Sequence[ControlCell] = (),
              evaluations: Sequence[Evaluation] = ()) -> list[str]:
     """Return the main findings, the most important first.
 
-    Accuracies are means over all audited placements, with a 95 % confidence interval over the images, or the standard
-    deviation over the seeds. Without audits they are those of `cells`, from one random placement per image.
+    Accuracies are means over all audited placements, with a 95 % confidence interval over the images, or with the
+    standard deviation over the seeds. Without audits they are those of `cells`, from one random placement per image.
 
     >>> headline([])
     []
