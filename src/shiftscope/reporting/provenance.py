@@ -11,7 +11,8 @@ from shiftscope.results import Audit, Evaluation, TrainResult
 
 _LABELS = {"name": "dataset", "source": "source", "license": "license", "train_images": "training images",
            "test_images": "test images", "image": "image size (channels, height, width)",
-           "canvas": "canvas (height, width)", "class_names": "classes"}
+           "canvas": "canvas (height, width)", "preparation": "preparation of the images",
+           "class_names": "classes"}
 
 _OMITTED = frozenset({"schema_version", "dataset", "resume", "overwrite", "data", "data_dir", "out", "canvas", "mode",
                       "background", "seed", "device"})
@@ -61,7 +62,7 @@ def made(dataset: Mapping[str, Any], environment: Mapping[str, Any], training: S
          remarks: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Return (name, value) of the dataset, the training, the environment, then notes on training and `remarks`."""
     values = dict(dataset) | _counts(training)
-    facts = [(label, readable(values[key])) for key, label in _LABELS.items() if key in values]
+    facts = [(label, readable(values[key])) for key, label in _LABELS.items() if values.get(key, "") != ""]
     placement = next((result.placement for result in training), None)
     facts += [("placement", readable({key: value for key, value in placement.items() if value is not None}))
               ] if placement else []
