@@ -5,7 +5,7 @@ import pytest
 from shiftscope.errors import UsageError
 from shiftscope.reporting import ControlCell, alt_text, control_cells, controls_table, placement_cost, render_figure
 from shiftscope.reporting.controls import headline
-from shiftscope.reporting.tables import control_tables
+from shiftscope.reporting.tables import ControlRow, control_rows, unmeasured_controls
 
 CELLS = [ControlCell("two-full", "centered", "centered", 0.88), ControlCell("two-full", "centered", "random", 0.26),
          ControlCell("two-full", "random", "centered", 0.79), ControlCell("two-full", "random", "random", 0.767),
@@ -22,7 +22,7 @@ def test_the_table_shows_accuracies_and_changes():
     assert "88.0 % | 26.0 % | −62.0\npoints" in perceptron
     assert "79.0 % | 76.7 % | −2.3\npoints" in perceptron
     assert "−11.3 points (88.0 % → 76.7 %)" in perceptron
-    assert convnet.count("not measured") == 3 and "points" not in convnet
+    assert "not measured: add --controls" in convnet and convnet.count("not measured") == 2 and "points" not in convnet
     assert any("synthetic garments" in text.get_text() for text in figure.texts)
     assert "trained centered, tested on random placements 26.0 %" in alt_text(figure)
 
@@ -42,7 +42,7 @@ def test_seeds_show_their_spread_and_nan_is_not_a_number():
     cells = [ControlCell("net", "random", "random", 0.5, 0.012, 3), ControlCell("net", "random", "centered", math.nan)]
     figure = controls_table(cells)
     assert "± 1.2" in words(figure) and "not a number" in words(figure) and "nan" not in words(figure)
-    assert words(figure).count("not\ndefined") == 2  # changes: of a number that is not finite, and of none
+    assert words(figure).count("not\ndefined") == 1  # the change to a number that is not finite
     assert any("over 3 seeds" in text.get_text() for text in figure.texts)
     assert render_figure(figure, "png")
 
@@ -77,11 +77,20 @@ def test_the_headline_is_computed():
     assert headline(equal)[0].startswith("The net loses no accuracy on random placements")
 
 
-def test_control_tables_have_the_same_numbers():
-    (_, perceptron), (_, convnet) = control_tables(CELLS)
-    assert perceptron == [("centered", "88.0 %", "26.0 %", "−62.0 points"),
-                               ("random", "79.0 %", "76.7 %", "−2.3 points")]
-    assert convnet[0] == ("centered", "not measured", "not measured", "–")
+def test_control_rows_have_the_same_numbers_and_only_measured_placements():
+    assert control_rows(CELLS) == [ControlRow("perceptron", "centered", "88.0 %", "26.0 %", "−62.0 points"),
+                                   ControlRow("perceptron", "random", "79.0 %", "76.7 %", "−2.3 points"),
+                                   ControlRow("convnet", "random", "–", "82.7 %", "–")]
+    assert unmeasured_controls(CELLS) == ["convnet"] and unmeasured_controls(CELLS[2:]) == []
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+def test_the_grid_of_models_has_no_empty_cell(count):
+    cells = [ControlCell(f"net{number}", "random", "random", 0.5) for number in range(count)]
+    figure = controls_table(cells)
+    corners = {(round(axes.get_position().x0, 3), round(axes.get_position().y0, 3)) for axes in figure.axes}
+    across, down = (len({corner[axis] for corner in corners}) for axis in (0, 1))
+    assert len(corners) == across * down == count
 
 
 @pytest.mark.parametrize(("accuracy", "change"), [(0.7, "−10.0\npoints"), (0.9, "+10.0\npoints"), (0.8, "0.0\npoints")])

@@ -26,7 +26,9 @@ from shiftscope.reporting import (
     render_report,
     report_figure,
     training_curves,
+    weight_grid,
 )
+from shiftscope.reporting.audit_grid import audit_title
 from shiftscope.results import NONFINITE, Audit
 from shiftscope.results.image_table import to_csv
 from shiftscope.settings import TrainSettings
@@ -66,11 +68,14 @@ def run() -> ReportData:
     attributions = [dataclasses.replace(
         maps, dataset=audits[1].dataset, split="test", trained="random", placement=PLACE.to_dict(),
         index=index.tolist(), offsets=[PLACE.middle] * len(index))]
-    figures = {"map": report_figure("audit", accuracy_map(audits), "Accuracy."),
-               "curves": report_figure("curves", training_curves(training), "Curves.")}
+    figures = {f"map-{audit.model}": report_figure("audit", accuracy_map([audit]), "Accuracy.", audit_title(audit))
+               for audit in audits}
+    figures |= {f"weights-{audit.model}": report_figure("weights", weight_grid(np.ones((4, 5, 5)), title="w"),
+                                                        "Weights.", audit_title(audit)) for audit in audits}
+    figures["curves"] = report_figure("curves", training_curves(training), "Curves.")
     return ReportData(title="A report", dataset={"name": "garments", "synthetic": True}, training=training,
                       evaluations=evaluations, controls=control_cells(evaluations), audits=audits, figures=figures,
-                      attributions=attributions, image_rows=to_csv(audits))
+                      environment={"seed": 0}, attributions=attributions, image_rows=to_csv(audits))
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +312,9 @@ def test_the_report_is_accessible(browser, report, scheme):
         opened.page.locator(".ss-cell").first.click()
         opened.page.get_by_label("Filter images").select_option(index=1)
         opened.page.get_by_role("button", name="Attribution map").click()
+        for part in opened.page.locator("summary").all():
+            if part.is_visible():
+                part.click()
         found = axe.Axe().run(opened.page).response
     grave = [(part["id"], part["nodes"][0]["html"]) for part in found["violations"]
              if part["impact"] in ("serious", "critical")]
@@ -336,18 +344,91 @@ def test_curves_show_values_at_any_epoch(opened, run):
     first = [f"{result.history[0]['train_loss']:.3f}" for result in run.training]
     assert page.locator(".ss-values tbody tr td:nth-child(2)").all_inner_texts() == first
     assert page.locator(".ss-chart").count() == 2 and page.locator(".ss-curve.ss-dashed").count() == 2
-    assert page.locator("#curves img").is_hidden() and page.locator("#audit img").is_visible()
+    assert page.locator("#curves img").is_hidden() and page.locator("#models img").first.is_visible()
 
 
-def test_figures_are_shown_without_javascript_and_in_print(browser, report):
+def test_figures_are_shown_without_javascript(browser, report):
     with Opened(browser, report, java_script_enabled=False) as opened:
-        images = opened.page.locator("img").all()
-        assert len(images) == 2 and all(image.is_visible() for image in images)
-        assert "The figures in Accuracy by position show" in opened.page.locator("#explore").inner_text()
+        page = opened.page
+        assert page.locator("#curves img").is_visible() and page.locator("#explore .instead").is_visible()
+        page.get_by_text("convnet", exact=True).last.click()
+        assert page.locator(".panel:visible img").first.get_attribute("alt") == "Accuracy by position: convnet. "\
+            + page.locator(".panel:visible img").first.get_attribute("alt").partition(". ")[2]
+
+
+def test_everything_is_printed(browser, report):
     with Opened(browser, report) as opened:
+        pages = opened.page.pdf(format="A4")
+        assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pages)) <= 5
         opened.page.emulate_media(media="print")
-        assert all(image.is_visible() for image in opened.page.locator("img").all())
-        assert opened.page.locator(".shiftscope:visible").count() == 0
+        figures = opened.page.locator("figure:not(.shiftscope *)").all()
+        assert len(figures) == 5 and all(figure.bounding_box()["height"] > 50 for figure in figures)
+        assert opened.page.get_by_text("First-layer weights: convnet").is_visible()
+        assert opened.page.locator(".facts").bounding_box()["height"] > 20
+        assert opened.page.locator(".shiftscope:visible, nav:visible").count() == 0
+
+
+# ---------------------------------------------------------------- contents, tabs, theme
+
+def test_contents_are_used_by_keyboard_and_stay_visible(opened):
+    page = opened.page
+    page.keyboard.press("Tab")
+    links = page.locator("nav a").all()
+    targets = [str(link.get_attribute("href")) for link in links]
+    for number, link in enumerate(links):
+        assert page.evaluate("document.activeElement.getAttribute('href')") == targets[number]
+        assert link.bounding_box()["y"] >= 0
+        if number < len(links) - 1:
+            page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.url.endswith(targets[-1]) and targets[-1] == "#made"
+    playwright.expect(page.locator("#made h2")).to_be_in_viewport()
+    assert page.locator("nav").get_by_role("link", name="Summary").bounding_box()["y"] >= 0
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#models h2")).to_be_in_viewport()
+
+
+def test_tabs_are_changed_by_arrow_keys_and_clicks(opened):
+    page = opened.page
+    tabs, panels = page.get_by_role("group", name="Models").get_by_role("radio"), page.locator(".panel")
+    assert [tabs.nth(at).is_checked() for at in (0, 1)] == [True, False] == [panels.nth(at).is_visible()
+                                                                            for at in (0, 1)]
+    tabs.first.focus()
+    page.keyboard.press("ArrowRight")
+    assert not panels.first.is_visible() and panels.nth(1).is_visible() and tabs.nth(1).is_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the first collapsed part of the tab
+    assert panels.nth(1).locator("details").first.evaluate("node => node.open")
+    page.locator(".tabs > label").first.click()
+    assert panels.first.is_visible() and not panels.nth(1).is_visible()
+
+
+def test_figures_follow_the_theme_and_images_do_not(browser, report):
+    def shot(scheme: str) -> np.ndarray:
+        with Opened(browser, report, color_scheme=scheme) as opened:
+            figure = opened.page.locator(".panel:visible .layers").first
+            return np.asarray(Image.open(io.BytesIO(figure.screenshot())).convert("RGB")).astype(int)
+
+    light, dark = shot("light"), shot("dark")
+    assert (light[2, 2] >= 250).all() and np.abs(dark[2, 2] - (0x14, 0x18, 0x1d)).max() <= 2  # the color of the page
+    same = np.abs(light - dark).max(axis=-1) <= 3
+    colorful = np.ptp(light, axis=-1) > 40  # the color map
+    assert colorful.mean() > 0.05 and same[colorful].mean() > 0.98
+    ink = light.max(axis=-1) < 90
+    assert ink[~same].any() and dark[ink & ~same].min() > 130
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_nothing_is_cut_on_narrow_screens(browser, report, width):
+    with Opened(browser, report, viewport={"width": width, "height": 844}) as opened:
+        cut = opened.page.evaluate("""() => [...document.querySelectorAll("main *")].filter((node) =>
+            node.checkVisibility() && !node.closest(".ss-announcement, .tabs > input") &&
+            (node.getBoundingClientRect().right > innerWidth + 1 || node.scrollWidth > node.clientWidth + 1 &&
+            getComputedStyle(node).overflowX === "auto")).map((node) => node.outerHTML.slice(0, 200))""")
+        assert cut == []
+        cards = [card.bounding_box() for card in opened.page.locator(".card").all()]
+        assert len({card["x"] for card in cards}) == 1 and cards[1]["y"] >= cards[0]["y"] + cards[0]["height"]
 
 
 def test_narrow_screens_do_not_scroll_sideways(browser, report):
@@ -465,7 +546,7 @@ def test_hostile_names_stay_text(browser, audit_of, make_evaluation, make_traini
         opened.page.locator(".ss-stage").press("ArrowUp")
         opened.page.locator(".ss-cell").first.click()
         assert EVIL in opened.page.locator(".ss-legend").inner_text()
-        assert opened.page.locator("img, b").count() == 0 and opened.page.title() == "x"
+        assert opened.page.locator("img[onerror], b").count() == 0 and opened.page.title() == "x"
         assert opened.complaints == [] and len(opened.requests) == 1
 
 
@@ -479,6 +560,15 @@ def test_a_hundred_classes_have_a_list_of_errors(browser, audit_of, make_evaluat
         opened.page.locator(".ss-cell").first.click()
         assert "were not stored" in opened.page.locator(".ss-panel").inner_text()
         assert opened.complaints == []
+
+
+@pytest.mark.parametrize(("models", "columns"), [(2, 2), (3, 3), (4, 2)])
+def test_the_cards_of_models_leave_no_empty_cell(browser, audit_of, tmp_path, models, columns):
+    audits = [made(audit_of, Placement(image=(6, 6), canvas=(8, 9)), model=f"net{number}") for number in range(models)]
+    with Opened(browser, write(tmp_path, *audits), viewport={"width": 1280, "height": 900}) as opened:
+        for cards in (opened.page.locator(".ss-card"), opened.page.locator(".card")):
+            corners = [(round(box["x"]), round(box["y"])) for box in (card.bounding_box() for card in cards.all())]
+            assert len({x for x, _ in corners}) == columns and len({y for _, y in corners}) == models // columns
 
 
 def test_groups_are_selected_from_a_list(browser, audit_of, tmp_path):

@@ -110,9 +110,14 @@ def test_the_report_is_self_contained(done):
         "neighbors-two-full", "neighbors-two-conv", "accuracy-map", "placements-right",
         *(f"{kind}-{model}" for kind in ("class-maps", "changes", "remainders")
           for model in ("two-full", "two-full-centered", "two-conv"))}
-    in_the_folder_only = {name for name in names if name.startswith(("class-maps", "remainders"))}
-    assert len(in_the_folder_only) == 6
-    assert html.count("<img") == len(names) - 6 and "All parameters of the convnet" in html
+    in_the_folder_only = {name for name in names if name.startswith(("class-maps", "remainders"))} | {
+        "two-by-two", "accuracy-map", "placements-right"}
+    assert len(in_the_folder_only) == 9
+    in_the_report_only = {f"{kind}-{model}" for kind in ("map", "histogram")
+                          for model in ("two-full-random", "two-full-centered", "two-conv-random")}
+    assert set(re.findall(r'<figure id="figure-([^"]+)"', html)) == names - in_the_folder_only | in_the_report_only
+    assert "All parameters of the convnet" in html
+    assert str(out.parent) not in html and html.count('class="paper"') == 0
     neurons = Synthesis.load(out / "results" / "two-conv-seed4" / "fc1-all")
     assert neurons.images.shape == (100, 1, 24, 26) and (neurons.activations > neurons.activations_start).any()
 

@@ -26,6 +26,7 @@ from shiftscope.reporting.audit_grid import (
 from shiftscope.reporting.figure_style import INK, PAPER, describe, inches, page, readable_on, styled, verbatim
 from shiftscope.reporting.formatting import listing, percent, shorten
 from shiftscope.reporting.image_grid import NONFINITE_NAME, to_rgb
+from shiftscope.reporting.theme_layers import SWATCH
 from shiftscope.results import Audit
 from shiftscope.results.agreement import agreement
 
@@ -163,6 +164,6 @@ def _legend(figure: Figure, audit: Audit, labels: Sequence[int], bottom: float, 
         row, column = divmod(index, 4)
         x, y = 0.15 + column * (width - 0.3) / 4, 0.06 + 0.2 * row
         name, sign, color = _style(audit, label)
-        axes.add_patch(Rectangle((x, y), 0.17, 0.15, facecolor=color, edgecolor=INK, linewidth=0.5))
+        axes.add_patch(Rectangle((x, y), 0.17, 0.15, facecolor=color, edgecolor=INK, linewidth=0.5, label=SWATCH))
         axes.text(x + 0.085, y + 0.078, sign, ha="center", va="center", fontsize=6.5, color=readable_on(rgb(color)))
         axes.text(x + 0.23, y + 0.078, verbatim(shorten(name, 18)), va="center", fontsize=7.5)

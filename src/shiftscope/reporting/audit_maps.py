@@ -56,11 +56,14 @@ _PHASE_NOTE = ("Each cell holds the placements whose offset has these remainders
 
 
 @styled
-def accuracy_map(audits: Sequence[Audit]) -> Figure:
-    """Draw accuracy by placement, one map per model on a common scale, with the metrics of each audit."""
+def accuracy_map(audits: Sequence[Audit], *, scale: Normalize | None = None) -> Figure:
+    """Draw accuracy by placement, one map per model on a common scale, with the metrics of each audit.
+
+    `scale` (fractions) makes the colors of several figures comparable; the default covers the values of `audits`.
+    """
     check_audits(audits)
     grids = [PlacementGrid(audit) for audit in audits]
-    scale = common_scale([audit.accuracy_map for audit in audits])
+    scale = scale or common_scale([audit.accuracy_map for audit in audits])
     sizes = [map_size(grid.shape, _SIDE) for grid in grids]
     tallest = max(height for height, _ in sizes)
     width = max(_LEFT + len(audits) * (_SIDE + _LEFT + _GAP) + 0.5, 6.2)

@@ -37,11 +37,14 @@ _PANEL = 3.15
 
 @styled
 def controls_table(cells: Sequence[ControlCell], *, credit: str = "") -> Figure:
-    """Draw a 2 x 2 table for each model: training placement by test placement; missing cells are marked."""
+    """Draw a 2 x 2 table for each model: training placement by test placement; missing cells are marked.
+
+    A training placement that was not measured is a line that names the flag instead of empty cells.
+    """
     if not cells:
         raise UsageError("cells must hold at least one control, got none: evaluate a model first")
     models, seeds = models_of(cells), max(cell.seeds for cell in cells)
-    columns = min(2, len(models))
+    columns = next(columns for columns in (2, 3, 1) if len(models) % columns == 0)
     spread = f"± is the standard deviation over {seeds} seeds." if seeds > 1 else "One seed."
     rows = -(-len(models) // columns)
     figure, bottom = page(max(4.9 * columns, 6.2), rows * _PANEL, _TITLE, _SUBTITLE,
@@ -62,18 +65,24 @@ def _panel(axes: Axes, cells: Sequence[ControlCell], model: str) -> None:
         axes.text(1.65 + 1.3 * column, 0.48, f"tested {tested}", fontsize=9, ha="center", va="center")
     axes.text(4.14, 0.48, "change", fontsize=9, ha="center", va="center")
     for row, trained in enumerate(PLACEMENTS):
-        y = 0.7 + 0.95 * row
-        label = "trained\ncentered" if trained == "centered" else "trained on\nrandom\nplacements"
-        axes.text(0.92, y + 0.45, label, ha="right", va="center", fontsize=9)
-        for column, tested in enumerate(PLACEMENTS):
-            _draw_cell(axes, 1.02 + 1.3 * column, y, find_cell(cells, model, trained, tested))
-        centered, random = (find_cell(cells, model, trained, tested) for tested in PLACEMENTS)
-        drop = centered.mean - random.mean if centered and random else None
-        known = drop is not None and is_finite(drop)
-        axes.text(4.14, y + 0.45, (accuracy_change(drop) if known else UNDEFINED).replace(" ", "\n"),
-                  fontsize=11 if known else 8, weight="bold" if known else "normal", ha="center", va="center",
-                  color=MUTED if not known else INCORRECT if (drop or 0.0) > 0 else INK)
+        _draw_row(axes, 0.7 + 0.95 * row, trained, *(find_cell(cells, model, trained, tested) for tested in PLACEMENTS))
     axes.text(0, 2.82, _diagonal(cells, model), fontsize=9, weight="bold", va="center", color=INK)
+
+
+def _draw_row(axes: Axes, y: float, trained: str, centered: ControlCell | None, random: ControlCell | None) -> None:
+    label = "trained\ncentered" if trained == "centered" else "trained on\nrandom\nplacements"
+    axes.text(0.92, y + 0.45, label, ha="right", va="center", fontsize=9)
+    if centered is None and random is None:
+        text = "not measured: add --controls to\nshiftscope run" if trained == "centered" else "not measured"
+        axes.text(1.02, y + 0.45, text, va="center", fontsize=9, color=MUTED)
+        return
+    for column, cell in enumerate((centered, random)):
+        _draw_cell(axes, 1.02 + 1.3 * column, y, cell)
+    drop = centered.mean - random.mean if centered and random else None
+    known = drop is not None and is_finite(drop)
+    axes.text(4.14, y + 0.45, (accuracy_change(drop) if known else UNDEFINED).replace(" ", "\n"),
+              fontsize=11 if known else 8, weight="bold" if known else "normal", ha="center", va="center",
+              color=MUTED if not known else INCORRECT if (drop or 0.0) > 0 else INK)
 
 
 def _draw_cell(axes: Axes, x: float, y: float, cell: ControlCell | None) -> None:

@@ -5,6 +5,7 @@ No global setting changes: a figure is built and drawn inside `context()`.
 
 import functools
 import io
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 from shiftscope import files
 from shiftscope.reporting.formatting import wrap
+from shiftscope.reporting.theme_layers import BOXES_KEY, image_boxes
 from shiftscope.text import printable
 
 INK, MUTED, RULE, PAPER = "#1b1f24", "#57606a", "#d0d7de", "#ffffff"
@@ -163,9 +165,11 @@ def alt_text(figure: Figure) -> str:
 def render_figure(figure: Figure, kind: str) -> bytes:
     """Return the figure as a "png" or "svg" file with its alternative text as description.
 
-    Files hold neither dates nor random names: the same figure gives the same bytes.
+    A PNG file also holds the boxes of its images, see `theme_layers`. Files hold neither dates nor random names: the
+    same figure gives the same bytes.
     """
-    metadata: dict[str, Any] = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    metadata: dict[str, Any] = {"Date": None, "Creator": None} if kind == "svg" else {
+        "Software": None, BOXES_KEY: json.dumps(image_boxes(figure))}
     if alt_text(figure):
         metadata["Description"] = alt_text(figure)
     buffer = io.BytesIO()

@@ -1,7 +1,7 @@
 """The HTML report of a run: one self-contained page."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,19 +9,30 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from shiftscope.errors import unknown
-from shiftscope.files import plain
+from shiftscope.reporting.audit_grid import audit_title
 from shiftscope.reporting.confusion import confusion_payload
-from shiftscope.reporting.controls import ControlCell, headline
+from shiftscope.reporting.controls import ControlCell
 from shiftscope.reporting.curves import curves_payload
 from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.reporting.figure_style import alt_text, render_figure
-from shiftscope.reporting.formatting import MISSING, image_credit, series_title
-from shiftscope.reporting.tables import AUDIT_COLUMNS, audit_rows, control_tables, model_rows, parameter_cells
+from shiftscope.reporting.formatting import image_credit
+from shiftscope.reporting.headline import headline
+from shiftscope.reporting.provenance import doubts, made
+from shiftscope.reporting.summary_cards import summary_cards
+from shiftscope.reporting.tables import (
+    AUDIT_COLUMNS,
+    audit_rows,
+    control_rows,
+    model_rows,
+    parameter_cells,
+    unmeasured_controls,
+)
+from shiftscope.reporting.theme_layers import split_layers
 from shiftscope.reporting.web_page import asset, render_page, script_json
 from shiftscope.results import Attribution, Audit, Evaluation, ParameterRow, TrainResult
 
-SECTIONS = ("samples", "controls", "audit", "curves", "confusion", "classified", "classes", "neurons", "weights",
-            "parameters")
+SECTIONS = ("controls", "curves", "confusion", "samples", "audit", "classes", "classified", "neighbors", "neurons",
+            "weights", "parameters")
 """Sections with figures, in reading order."""
 
 
@@ -39,6 +50,11 @@ class ReportFigure:
     alt: str
     """Alternative text."""
     caption: str
+    model: str = ""
+    """Display name of the model in whose tab the figure is; "": the figure is in its section."""
+    images: bytes | None = None
+    """The images of the figure, see `theme_layers.split_layers`: `png` is then the rest, which a dark theme inverts.
+    None: the figure is shown as it is."""
 
     def __post_init__(self) -> None:
         if self.section not in SECTIONS:
@@ -47,12 +63,41 @@ class ReportFigure:
     @property
     def uri(self) -> str:
         """The figure as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+        return _data_uri(self.png)
+
+    @property
+    def images_uri(self) -> str:
+        """The images as a data URI; "" if there are none."""
+        return _data_uri(self.images) if self.images else ""
 
 
-def report_figure(section: str, figure: Figure, caption: str) -> ReportFigure:
-    """Return a rendered figure with its own alternative text."""
-    return ReportFigure(section, render_figure(figure, "png"), alt_text(figure), caption)
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def report_figure(section: str, figure: Figure, caption: str, model: str = "") -> ReportFigure:
+    """Return a rendered figure with its own alternative text, in layers for light and dark themes."""
+    png, images = split_layers(render_figure(figure, "png"))
+    return ReportFigure(section, png, alt_text(figure), caption, model, images)
+
+
+MODEL_SECTIONS = {"audit": "Accuracy by position", "classes": "Class visualizations",
+                  "classified": "Example predictions", "neighbors": "Real images with the highest activation",
+                  "neurons": "Neuron visualizations", "weights": "First-layer weights", "parameters": "Parameters"}
+"""Headings in the tab of a model, by section."""
+
+OPEN_SECTIONS = ("audit", "classes")
+"""Parts of a tab that are not collapsed."""
+
+
+@dataclass(frozen=True)
+class ModelPanel:
+    """The tab of one model."""
+
+    title: str
+    figures: dict[str, list[tuple[str, ReportFigure]]]
+    """(name, figure) by section."""
+    parameters: list[tuple[str, str, str, str, str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +127,9 @@ class ReportData:
     """Parameters of each model, by display name."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    """Sentences for the reader, for instance warnings."""
+    """Doubts about results, as sentences; those of the results themselves are added."""
+    remarks: Sequence[str] = ()
+    """Sentences about how the page was made."""
 
 
 def render_report(data: ReportData) -> str:
@@ -92,18 +139,37 @@ def render_report(data: ReportData) -> str:
     have a static figure for browsers without JavaScript and for printing.
     """
     synthetic = bool(data.dataset.get("synthetic", False))
-    figures = {section: [(key, figure) for key, figure in data.figures.items() if figure.section == section]
-               for section in SECTIONS}
     return render_page(
-        "template.html", style=asset("style.css") + asset("explorer.css"), title=data.title, figures=figures,
-        views=_views(data),
-        headline=headline(data.controls), rows=model_rows(data.training, data.evaluations),
-        tables=control_tables(data.controls), audits=audit_rows(data.audits), audit_columns=list(AUDIT_COLUMNS),
-        parameters={model: parameter_cells(rows) for model, rows in data.parameters.items()},
+        "template.html", style=asset("style.css") + asset("explorer.css"), title=data.title,
+        figures=by_section((key, figure) for key, figure in data.figures.items() if not figure.model),
+        panels=model_panels(data), model_sections=MODEL_SECTIONS, open_sections=OPEN_SECTIONS, views=_views(data),
+        headline=headline(data.audits, data.controls, data.evaluations),
+        cards=summary_cards(data.audits, data.training, data.evaluations),
+        rows=model_rows(data.training, data.evaluations),
+        controls=control_rows(data.controls), unmeasured=unmeasured_controls(data.controls),
+        audits=audit_rows(data.audits), audit_columns=list(AUDIT_COLUMNS),
         credit=image_credit(str(data.dataset.get("name", "unknown")), synthetic=synthetic,
                             preparation=str(data.dataset.get("preparation", ""))), synthetic=synthetic,
-        facts=_facts(data), settings=_settings(data.training), notes=_notes(data),
+        facts=made(data.dataset, data.environment, data.training, data.remarks),
+        notes=doubts(data.notes, data.training, data.evaluations, data.audits),
         seeds=max((cell.seeds for cell in data.controls), default=1))
+
+
+def by_section(figures: Iterable[tuple[str, ReportFigure]]) -> dict[str, list[tuple[str, ReportFigure]]]:
+    """Sort (name, figure) into all sections."""
+    found: dict[str, list[tuple[str, ReportFigure]]] = {section: [] for section in SECTIONS}
+    for key, figure in figures:
+        found[figure.section].append((key, figure))
+    return found
+
+
+def model_panels(data: ReportData) -> list[ModelPanel]:
+    """Return a panel for each model with figures or parameters of its own, in the order of the audits."""
+    own = {*(figure.model for figure in data.figures.values() if figure.model), *data.parameters}
+    order = [*map(audit_title, data.audits), *(figure.model for figure in data.figures.values()), *data.parameters]
+    titles = [title for title in dict.fromkeys(order) if title in own]
+    return [ModelPanel(title, by_section((key, one) for key, one in data.figures.items() if one.model == title),
+                       parameter_cells(data.parameters.get(title, ()))) for title in titles]
 
 
 def _views(data: ReportData) -> dict[str, Markup]:
@@ -112,67 +178,3 @@ def _views(data: ReportData) -> dict[str, Markup]:
                 "confusion": confusion_payload(data.evaluations),
                 "curves": {"curves": [curve for curve in curves_payload(data.training) if curve["epochs"]]}}
     return {view: Markup(script_json(payload)) for view, payload in payloads.items() if any(payload.values())}
-
-
-def _notes(data: ReportData) -> list[str]:
-    """The notes of the run, then those of its results with the model's name.
-
-    Notes of one model that differ only after the first colon are shown once.
-    """
-    results = (*data.training, *(one for one in data.evaluations if one.split != "train"), *data.audits)
-    by_start: dict[tuple[str, str], str] = {}
-    for result in results:
-        title = series_title(result.model, result.trained)
-        for note in result.notes:
-            by_start.setdefault((title, note.partition(":")[0]), f"{title}: {note}")
-    nonfinite = [f"{one.model}: the output for {one.nonfinite:,} of {one.images:,} {one.split} images is not finite; "
-                 "these predictions count as incorrect." for one in data.evaluations if one.nonfinite]
-    return list(dict.fromkeys([*data.notes, *by_start.values(), *nonfinite]))
-
-
-def _facts(data: ReportData) -> list[tuple[str, str]]:
-    """(name, value) of the dataset, then of the environment, with nested keys joined."""
-    labels = {"name": "dataset", "source": "source", "license": "license", "train_images": "training images",
-              "test_images": "test images", "image": "image size (channels, height, width)",
-              "canvas": "canvas (height, width)", "class_names": "classes"}
-    facts = [(label, readable(data.dataset[key])) for key, label in labels.items() if key in data.dataset]
-    placement = next((result.placement for result in data.training), None)
-    facts += [("placement", readable(placement))] if placement else []
-    return facts + _flatten(data.environment) + _flatten({"sha-256": data.dataset.get("checksums", {})})
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    facts: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        facts += _flatten(value, f"{name}: ") if isinstance(value, Mapping) else [(name, readable(value))]
-    return facts
-
-
-def readable(value: Any) -> str:
-    """Return a plain value as text for a table.
-
-    >>> readable((56, 56)), readable(None), readable({"mode": "canvas"})
-    ('56, 56', '–', 'mode canvas')
-    """
-    value = plain(value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {readable(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(readable(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return MISSING if value is None else str(value)
-
-
-def _settings(training: Sequence[TrainResult]) -> list[tuple[str, str]]:
-    """(model, training settings as text), once per model and training placement."""
-    settings: dict[str, str] = {}
-    for result in training:
-        values = {key: value for key, value in result.settings.items() if key != "seed" and value is not None}
-        settings.setdefault(f"{result.model}, trained {result.trained}", readable(values))
-    return list(settings.items())

@@ -51,17 +51,38 @@ def _model_row(model: str, trained: str, training: list[TrainResult], evaluation
         rate=count(sum(rates) / len(rates)) if rates else MISSING)
 
 
-def control_tables(cells: Sequence[ControlCell]) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
-    """Return (title, rows) of each model; row: training placement, tested centered, tested at random, change."""
-    return [(model_title(model), [_control_row(cells, model, trained) for trained in PLACEMENTS])
-            for model in models_of(cells)]
+@dataclass(frozen=True)
+class ControlRow:
+    """Row of the comparison of training and test placements: one model and training placement that was measured."""
+
+    title: str
+    trained: str
+    centered: str
+    random: str
+    change: str
 
 
-def _control_row(cells: Sequence[ControlCell], model: str, trained: str) -> tuple[str, str, str, str]:
+def control_rows(cells: Sequence[ControlCell]) -> list[ControlRow]:
+    """Return the measured rows of each model."""
+    return [_control_row(cells, model, trained) for model in models_of(cells) for trained in PLACEMENTS
+            if any(find_cell(cells, model, trained, tested) for tested in PLACEMENTS)]
+
+
+def _control_row(cells: Sequence[ControlCell], model: str, trained: str) -> ControlRow:
     centered, random = (find_cell(cells, model, trained, tested) for tested in PLACEMENTS)
     change = accuracy_change(centered.mean - random.mean) if centered and random else MISSING
-    texts = [percent_spread(cell.mean, cell.spread) if cell else "not measured" for cell in (centered, random)]
-    return trained, texts[0], texts[1], change
+    texts = [percent_spread(cell.mean, cell.spread) if cell else MISSING for cell in (centered, random)]
+    return ControlRow(title=model_title(model), trained=trained, centered=texts[0], random=texts[1], change=change)
+
+
+def unmeasured_controls(cells: Sequence[ControlCell]) -> list[str]:
+    """Return the models without the training placement "centered", if another model has it.
+
+    >>> unmeasured_controls([ControlCell("a", "centered", "centered", 0.5), ControlCell("b", "random", "random", 0.5)])
+    ['b']
+    """
+    centered = {cell.model for cell in cells if cell.trained == "centered"}
+    return [model_title(model) for model in models_of(cells) if model not in centered] if centered else []
 
 
 AUDIT_COLUMNS = {"Mean accuracy": "mean_accuracy", "Worst-case accuracy": "worst_case_accuracy",
@@ -80,6 +101,10 @@ class AuditRow:
     """(value, uncertainty): standard deviation over seeds, or the confidence interval if there is a single seed."""
     settings: str
     """Images, placements, exact or sampled, mode."""
+
+    def named_cells(self) -> dict[str, tuple[str, str]]:
+        """Return the cells by their heading."""
+        return dict(zip(AUDIT_COLUMNS, self.cells, strict=True))
 
 
 def audit_rows(audits: Sequence[Audit]) -> list[AuditRow]:

@@ -116,7 +116,7 @@ def write_report(folder: RunFolder, data: Dataset, placement: Placement, results
     contents = ReportContents(
         records=[*records, *images.audits, *maps, *(record for one in described.values() for record in one.records)],
         dataset=dataset_summary(data, placement), environment=environment,
-        notes=[note for one in described.values() for note in one.notes],
+        remarks=[note for one in described.values() for note in one.notes],
         parameters={model: one.parameters for model, one in described.items()},
         figures=[samples, *(figure for one in described.values() for figure in one.figures)])
     write_page(folder.report, contents, images, table=folder.images, folder=folder.figures)

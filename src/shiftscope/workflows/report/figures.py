@@ -15,6 +15,7 @@ from shiftscope.placement import Placement
 from shiftscope.reporting import (
     ControlCell,
     ReportFigure,
+    accuracy_map,
     alt_text,
     audit_figures,
     class_gallery,
@@ -23,19 +24,21 @@ from shiftscope.reporting import (
     confusion_matrix,
     control_cells,
     controls_table,
+    correct_placements_histogram,
     image_credit,
     model_title,
     neighbors_figure,
     neuron_gallery,
     quality_summary,
-    reduce_colors,
     render_figure,
     sample_gallery,
     save_figure,
     training_curves,
     weight_grid,
 )
+from shiftscope.reporting.audit_grid import audit_title, common_scale
 from shiftscope.reporting.selection import first_seeds
+from shiftscope.reporting.theme_layers import split_layers
 from shiftscope.results import Audit, Equivariance, Evaluation, Neighbors, Quality, Record, Synthesis, TrainResult
 from shiftscope.runs import slug
 from shiftscope.visualization import class_weights
@@ -83,19 +86,24 @@ class FigureCollector:
         self.folder = folder
         self.figures: dict[str, ReportFigure] = {}
 
-    def add(self, section: str, name: str, figure: Figure, caption: str) -> None:
-        """Add a figure; the report contains it with at most 256 colors."""
+    def add(self, section: str, name: str, figure: Figure, caption: str, model: str = "") -> None:
+        """Add a figure, in the tab of a model if `model` is its display name."""
         if self.folder is None:
             png = render_figure(figure, "png")
         else:
             png = save_figure(figure, self.folder, name)[0].read_bytes()
-        self.add_png(section, name, png, alt_text(figure), caption)
+        self.add_png(section, name, png, alt_text(figure), caption, model)
 
-    def add_png(self, section: str, name: str, png: bytes, alt: str, caption: str) -> None:
-        """Add an image file; a second one of the same name gets a number."""
+    def add_only(self, section: str, name: str, figure: Figure, caption: str, model: str = "") -> None:
+        """Add a figure that is not written into the folder."""
+        self.add_png(section, name, render_figure(figure, "png"), alt_text(figure), caption, model)
+
+    def add_png(self, section: str, name: str, png: bytes, alt: str, caption: str, model: str = "") -> None:
+        """Add an image file with at most 256 colors per layer; a second one of the same name gets a number."""
         count = sum(known == name or known.startswith(f"{name}-again") for known in self.figures)
         key = f"{name}-again-{count}" if count else name
-        self.figures[key] = ReportFigure(section, reduce_colors(png), alt, caption)
+        drawn, images = split_layers(png)
+        self.figures[key] = ReportFigure(section, drawn, alt, caption, model, images)
 
     def save_only(self, name: str, figure: Figure) -> None:
         """Write a figure into the folder without adding it to the report."""
@@ -152,25 +160,37 @@ def _measured(records: Sequence[Record]) -> list[MeasuredSynthesis]:
 
 def _add_stored(figure: StoredFigure, collector: FigureCollector) -> None:
     section, caption = STORED_FIGURES[figure.kind]
-    caption = f"{model_title(figure.model)}: {caption}" if figure.model else caption
-    collector.add_png(section, figure.name, figure.png, figure.alt, caption)
+    title = model_title(figure.model) if figure.model else ""
+    collector.add_png(section, figure.name, figure.png, figure.alt, f"{title}: {caption}" if title else caption, title)
 
 
 def _draw_controls(cells: Sequence[ControlCell], collector: FigureCollector, credit: str) -> None:
-    if any(cell.trained == "centered" for cell in cells):
-        collector.add("controls", "two-by-two", controls_table(cells, credit=credit),
-                      "Test accuracy by the positions of the images in training and in testing.")
+    """Draw the comparison of training placements into the folder; the report has it as a table."""
+    if any(cell.trained == "centered" for cell in cells) and collector.folder is not None:
+        collector.save_only("two-by-two", controls_table(cells, credit=credit))
 
 
 def _draw_audits(audits: Sequence[Audit], profiles: Sequence[Equivariance], collector: FigureCollector) -> None:
-    """Draw the figures of audits; per-class maps and phase tables are only written into the folder."""
+    """Draw the figures of audits: those of one model into its tab, those of all models only into the folder."""
+    scale = common_scale([audit.accuracy_map for audit in audits]) if audits else None
+    for audit in audits:
+        title, key = audit_title(audit), slug(f"{audit.model}-{audit.trained}")
+        collector.add_only("audit", f"map-{key}", accuracy_map([audit], scale=scale),
+                           f"{title}: accuracy at every position of the image on its canvas.", title)
+        collector.add_only("audit", f"histogram-{key}", correct_placements_histogram([audit]),
+                           f"{title}: fraction of placements with a correct prediction. The last bar is the worst-case "
+                           "accuracy.", title)
     for begin in range(0, len(audits), AUDITS_PER_FIGURE):
-        part = audits[begin:begin + AUDITS_PER_FIGURE]
+        part, titles = audits[begin:begin + AUDITS_PER_FIGURE], [""]
         for name, figure, caption in audit_figures(part, profiles if begin == 0 else ()):
-            if name.startswith(("class-maps-", "remainders-")):
-                collector.save_only(name, figure)
-            else:
+            if name.startswith("class-maps-"):  # the first figure of each audit
+                titles.append(audit_title(part[len(titles) - 1]))
+            if name.startswith("changes-"):
+                collector.add("audit", name, figure, caption, titles[-1])
+            elif name.startswith("layers-"):
                 collector.add("audit", name, figure, caption)
+            else:
+                collector.save_only(name, figure)
 
 
 def _draw_curves(training: Sequence[TrainResult], collector: FigureCollector) -> None:
@@ -184,7 +204,7 @@ def _draw_evaluation(evaluation: Evaluation, collector: FigureCollector) -> None
     collector.add("confusion", f"confusion-{name}", confusion_matrix(evaluation),
                   f"{title}: confusion matrix. Rows are true classes, columns are predictions, in percent of the row.")
     collector.add("classified", f"classified-{name}", classified_gallery(evaluation),
-                  f"{title}: predictions for the first {evaluation.split} images, without selection.")
+                  f"{title}: predictions for the first {evaluation.split} images, without selection.", title)
 
 
 def _draw_synthesis(measured: MeasuredSynthesis, credit: str, collector: FigureCollector) -> None:
@@ -192,16 +212,17 @@ def _draw_synthesis(measured: MeasuredSynthesis, credit: str, collector: FigureC
     name, title, layer = slug(synthesis.model), model_title(synthesis.model), synthesis.objective.partition(":")[0]
     if layer != "class":
         collector.add("neurons", f"neurons-{name}", neuron_gallery(synthesis, credit=credit),
-                      f"{title}: the image that maximally activates each neuron of {layer}.")
+                      f"{title}: the image that maximally activates each neuron of {layer}.", title)
         return
     collector.add("classes", f"classes-{name}", class_gallery(synthesis, credit=credit),
                   f"{title}: an image that maximally activates each class, made by gradient ascent. It is arbitrary "
-                  "where the training images had almost no content, such as at the border of the canvas.")
+                  "where the training images had almost no content, such as at the border of the canvas.", title)
     if measured.neighbors is not None:
         quality = "" if measured.quality is None else f" {quality_summary(measured.quality)}"
-        collector.add("classes", f"neighbors-{name}",
+        collector.add("neighbors", f"neighbors-{name}",
                       neighbors_figure(synthesis, measured.neighbors, images=NEIGHBORS),
-                      f"{title}: the real images that activate each class most, next to the images above.{quality}")
+                      f"{title}: the real images that activate each class most, next to the synthesized ones.{quality}",
+                      title)
 
 
 def training_credit(dataset: str, *, synthetic: bool = False) -> str:

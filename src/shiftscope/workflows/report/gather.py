@@ -42,6 +42,9 @@ class ReportContents:
     """See `ReportData`; the records complete it."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    """Doubts about results."""
+    remarks: Sequence[str] = ()
+    """Other sentences about how the page was made."""
     parameters: Mapping[str, Sequence[ParameterRow]] = field(default_factory=dict)
     """Tables of parameters by model."""
     figures: Sequence[StoredFigure] = ()
@@ -58,6 +61,7 @@ class RunContents:
     notes: list[str]
     parameters: dict[str, list[ParameterRow]]
     figures: list[StoredFigure]
+    remarks: list[str] = field(default_factory=list)
 
 
 def gather_runs(folders: Sequence[Path], *, data_dir: Path | None = None, device: str = "auto",
@@ -67,7 +71,7 @@ def gather_runs(folders: Sequence[Path], *, data_dir: Path | None = None, device
     sources = {id(one.record): one for one in runs.stored}
     return ReportContents(
         records=[one.record for one in runs.stored], dataset=runs.dataset, environment=runs.environment,
-        notes=runs.notes, parameters=runs.parameters, figures=runs.figures,
+        notes=runs.notes, remarks=runs.remarks, parameters=runs.parameters, figures=runs.figures,
         load_model=lambda audit: load_stored_model(sources[id(audit)], data_dir, device, progress))
 
 
@@ -137,8 +141,7 @@ def merged(runs: Sequence[RunContents]) -> RunContents:
     """
     different = list({run.stored[0].run.resolve(): run for run in runs}.values())
     notes = [note for run in different for note in run.notes]
-    if len(different) < len(runs):
-        notes.append("A folder that was given twice counts once.")
+    remarks = ["A folder that was given twice counts once."] if len(different) < len(runs) else []
     labels = _labels([run.stored[0].run for run in different])
     different, same = _without_copies(different)
     clashes = _clashes(different, same)
@@ -151,7 +154,7 @@ def merged(runs: Sequence[RunContents]) -> RunContents:
         figures.setdefault(figure.name, figure)  # seeds of one model in different folders have one each
     return RunContents(
         stored=[one for run in named for one in run.stored], dataset=next((r.dataset for r in named if r.dataset), {}),
-        environment=environment, notes=notes, figures=list(figures.values()),
+        environment=environment, notes=notes, remarks=remarks, figures=list(figures.values()),
         parameters={model: rows for run in reversed(named) for model, rows in run.parameters.items()})
 
 

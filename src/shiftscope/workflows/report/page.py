@@ -142,7 +142,7 @@ def render_page(contents: ReportContents, images: ChosenImages, *, rows: str = "
         controls=control_cells(evaluations),
         figures=draw_figures([*others, *images.audits], contents.figures, dataset, folder),
         parameters={model_title(model): rows for model, rows in contents.parameters.items()},
-        notes=[*contents.notes, *images.notes, *(
+        notes=contents.notes, remarks=[*contents.remarks, *images.notes, *(
             f"Results of the kind {kind} are not included; their figures are in the folder of the results."
             for kind in omitted)]))
 
