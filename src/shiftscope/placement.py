@@ -15,7 +15,10 @@ from shiftscope import hashing
 from shiftscope.errors import UsageError, require
 from shiftscope.geometry import Geometry, Offset, Size, check_size
 from shiftscope.hashing import Stream
-from shiftscope.settings import Mode
+from shiftscope.settings import Fill, Mode
+
+PHOTOGRAPH = 64
+"""Least height and width of RGB images that count as photographs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +28,20 @@ class Placement:
     Args:
         image: (h, w), pixels.
         canvas: (H, W), pixels.
-        mode: "canvas", "circular" or "crop", see `shiftscope.geometry`.
+        mode: "canvas", "circular", "crop" or "fill", see `shiftscope.geometry`.
         background: pixel value (0 to 255) of the empty canvas before normalization, or a uint8 tensor (C, H, W) or
             (H, W): a texture. In circular mode the texture rolls with the image.
-        max_shift: keep offsets at most this many pixels from the middle, in each direction.
+        fill: mode fill only: "constant" (the background), "edge" or "reflect" (default: constant; for photographs see
+            `default_fill`).
+        max_shift: keep offsets at most this many pixels from the middle, in each direction (default: all; mode fill
+            without `offset_list`: an eighth of the smaller side, at least 1).
         step: keep every `step`-th offset, counted from the middle.
         offset_list: keep only these offsets (dy, dx), in this order; they must include the middle.
         reference: the offset that other placements are compared with (default: that of the centered image).
 
     Raises:
-        UsageError: the image does not fit on the canvas (mode "crop": the canvas does not fit in the image), or an
-            offset is out of range.
+        UsageError: the image does not fit on the canvas (mode "crop": the canvas does not fit in the image; mode
+            "fill": their sizes differ), or an offset is out of range.
 
     Example:
         >>> place = Placement(image=(28, 28), canvas=(56, 56))
@@ -53,6 +59,7 @@ class Placement:
     step: int = 1
     offset_list: Sequence[Offset] | None = None
     reference: Offset | None = None
+    fill: Fill | None = None
 
     def __post_init__(self) -> None:
         if self.offset_list is not None:
@@ -61,7 +68,7 @@ class Placement:
             ok = self.background.dtype == torch.uint8 and tuple(self.background.shape[-2:]) == self.canvas
             require(ok, "background", (self.background.dtype, tuple(self.background.shape)),
                     f"a number from 0 to 255 or a uint8 tensor that ends in {self.canvas}")
-        _ = self.geometry  # checks the values
+        object.__setattr__(self, "fill", self.geometry.fill)  # the geometry checks the values
 
     # ------------------------------------------------------------------ offsets
 
@@ -70,7 +77,7 @@ class Placement:
         """Sizes, mode and offsets as a record that does not need torch."""
         background = "texture" if isinstance(self.background, torch.Tensor) else self.background
         return Geometry(image=self.image, canvas=self.canvas, mode=self.mode, background=background,
-                        max_shift=self.max_shift, step=self.step, reference=self.reference,
+                        max_shift=self.max_shift, step=self.step, reference=self.reference, fill=self.fill,
                         offset_list=None if self.offset_list is None else tuple(self.offset_list))
 
     @classmethod
@@ -84,7 +91,7 @@ class Placement:
             geometry.background)
         return cls(image=geometry.image, canvas=geometry.canvas, mode=geometry.mode, background=ground,
                    max_shift=geometry.max_shift, step=geometry.step, offset_list=geometry.offset_list,
-                   reference=geometry.reference)
+                   reference=geometry.reference, fill=geometry.fill)
 
     @property
     def middle(self) -> Offset:
@@ -155,7 +162,7 @@ class Placement:
         if self.mode == "circular":
             start = torch.tensor(self.geometry.start, device=images.device).expand(len(images), 2)
             return self._gather(self._scatter(images, start), -offsets)
-        return self._gather(images, offsets)
+        return self._gather(images, offsets) if self.mode == "crop" else self._filled(images, -offsets, self.canvas)
 
     def cut(self, canvases: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
         """Return the (h, w) window at each offset of each canvas: the inverse of `place` (modes canvas and circular).
@@ -164,7 +171,8 @@ class Placement:
             canvases: (B, C, H, W).
             offsets: int64 (B, 2).
         """
-        require(self.mode != "crop", "mode", self.mode, "canvas or circular, because crop loses pixels")
+        require(self.geometry.keeps_pixels, "mode", self.mode,
+                "canvas or circular, because crop and fill lose pixels")
         offsets = offsets.to(canvases.device)
         if self.mode == "circular":
             offsets = offsets + torch.tensor(self.geometry.start, device=canvases.device)
@@ -178,7 +186,8 @@ class Placement:
     def field(self, images: torch.Tensor) -> torch.Tensor:
         """Return larger images (B, C, ., .), in which each placement of an image is the window at `corners`.
 
-        They are the image padded with background (mode canvas), the repeated canvas (circular) or the image (crop).
+        They are the image padded with background (mode canvas) or filled (fill), the repeated canvas (circular) or the
+        image (crop).
 
         Args:
             images: (B, C, h, w), raw pixels of any dtype.
@@ -202,16 +211,28 @@ class Placement:
             tall = torch.cat((centered, centered[:, :, :-1]), 2)
             return torch.cat((tall, tall[..., :-1]), 3)
         (h, w), (H, W) = self.image, self.canvas
+        if self.mode == "fill":
+            y, x = self._margin
+            corner = torch.tensor([[-y, -x]], device=images.device).expand(len(images), 2)
+            return self._filled(images, corner, (h + 2 * y, w + 2 * x))
         return F.pad(images, (W - w, W - w, H - h, H - h), value=int(self.background))
 
     def corners(self, offsets: torch.Tensor) -> torch.Tensor:
         """Return the top-left corner on a `field` of the window of each offset, int64 (B, 2)."""
         if self.mode == "crop":
             return offsets
+        if self.mode == "fill":
+            return torch.tensor(self._margin, device=offsets.device) - offsets
         sizes = torch.tensor(self.canvas, device=offsets.device)
         if self.mode == "circular":
             return -offsets % sizes
         return sizes - torch.tensor(self.image, device=offsets.device) - offsets
+
+    @property
+    def _margin(self) -> Size:
+        """Mode fill: rows and columns that the field has on each side of the image."""
+        rows, columns = self.geometry.axes
+        return int(abs(rows).max()), int(abs(columns).max())
 
     def _check_images(self, images: torch.Tensor) -> None:
         if images.ndim != 4 or tuple(images.shape[2:]) != self.image:
@@ -232,9 +253,20 @@ class Placement:
         height, width = size or self.canvas
         rows = (torch.arange(height, device=source.device) + offsets[:, :1]) % source.shape[2]  # (B, height)
         columns = (torch.arange(width, device=source.device) + offsets[:, 1:]) % source.shape[3]
-        index = (rows[:, :, None] * source.shape[3] + columns[:, None]).flatten(1)  # (B, height*width)
-        index = index[:, None].expand(*source.shape[:2], height * width)
-        return source.flatten(2).gather(2, index).view(*source.shape[:2], height, width)
+        return _at(source, rows, columns)
+
+    def _filled(self, images: torch.Tensor, corners: torch.Tensor, size: Size) -> torch.Tensor:
+        """Return windows of `size` with their `corners` on the images (B, 2), which may be outside; mode fill."""
+        lines = [(torch.arange(length, device=images.device) + corners[:, axis:axis + 1], images.shape[2 + axis] - 1)
+                 for axis, length in enumerate(size)]  # the row or column of each pixel, and the last one
+        nearest = [line.clamp(0, last) if self.fill != "reflect" else last - (last - line.abs()).abs()
+                   for line, last in lines]
+        windows = _at(images, *nearest)
+        if self.fill != "constant":
+            return windows
+        inside = [line == near for (line, _), near in zip(lines, nearest, strict=True)]
+        return torch.where((inside[0][:, :, None] & inside[1][:, None])[:, None], windows,
+                           torch.tensor(self.background, dtype=images.dtype, device=images.device))
 
     # ------------------------------------------------------------------ variants
 
@@ -253,6 +285,25 @@ class Placement:
     def to_dict(self) -> dict[str, Any]:
         """Return `Geometry.to_dict`: plain JSON, without the pixels of a texture."""
         return self.geometry.to_dict()
+
+
+def _at(source: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Return the pixels of images (B, C, ., .) at rows (B, height) and columns (B, width): (B, C, height, width)."""
+    index = (rows[:, :, None] * source.shape[3] + columns[:, None]).flatten(1)  # (B, height*width)
+    index = index[:, None].expand(*source.shape[:2], index.shape[1])
+    return source.flatten(2).gather(2, index).view(*source.shape[:2], rows.shape[1], columns.shape[1])
+
+
+def default_fill(image: tuple[int, int, int]) -> Fill:
+    """Return the default fill of images (C, h, w) in mode fill: "reflect" for photographs, else "constant".
+
+    Photographs are RGB images of at least 64 x 64 pixels. On them, a border of one color would be a feature of its own.
+
+    >>> default_fill((3, 224, 224)), default_fill((3, 32, 32)), default_fill((1, 28, 28))
+    ('reflect', 'constant', 'constant')
+    """
+    channels, height, width = image
+    return "reflect" if channels == 3 and min(height, width) >= PHOTOGRAPH else "constant"
 
 
 def default_placement(image: tuple[int, int, int]) -> Placement:

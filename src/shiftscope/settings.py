@@ -12,7 +12,8 @@ from shiftscope.migration import MODELS
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
-Mode = Literal["canvas", "circular", "crop"]
+Mode = Literal["canvas", "circular", "crop", "fill"]
+Fill = Literal["constant", "edge", "reflect"]
 Resize = Literal["pad", "stretch"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
@@ -20,6 +21,9 @@ Parametrization = Literal["pixels", "fourier", "maco"]
 
 
 Background = int | Literal["texture"]
+
+CANVAS = (56, 56)
+"""Default canvas of modes other than fill."""
 
 VALIDATION_IMAGES = 5000
 """Default number of validation images, see `Dataset.split`."""
@@ -238,12 +242,30 @@ class DataSettings:
     """Height and width to which the images of a folder are resized (default: their usual size)."""
     resize: Resize | None = None
     """pad: aspect ratio kept, padded with the background; stretch: not kept (default: pad)."""
-    canvas: tuple[int, int] = (56, 56)
-    """Height and width of the canvas in pixels."""
+    canvas: tuple[int, int] | None = None
+    """Height and width of the canvas in pixels (default: 56 x 56; mode fill: the size of the images)."""
     mode: Mode = "canvas"
-    """canvas: image fully visible; circular: image centered, then rolled; crop: canvas is a window of the image."""
+    """canvas: image fully visible; circular: image centered, then rolled; crop: canvas is a window of the image; fill:
+    image shifted, what leaves is lost, and the rest is filled."""
+    fill: Fill | None = None
+    """Mode fill: constant (the background), edge or reflect (default: reflect for RGB images of at least 64 x 64
+    pixels, else constant)."""
+    max_shift: int | None = None
+    """Only placements at most this many pixels from the middle (default: all; mode fill: an eighth of the image)."""
     background: Background = 0
     """Pixel value of the empty canvas (0 to 255), or texture."""
+
+    def __post_init__(self) -> None:
+        if self.canvas is None and self.mode != "fill":
+            object.__setattr__(self, "canvas", CANVAS)
+
+    def canvas_for(self, image: tuple[int, int]) -> tuple[int, int]:
+        """Return the canvas of images of a size (h, w).
+
+        >>> DataSettings().canvas_for((28, 28)), DataSettings(mode="fill").canvas_for((28, 28))
+        ((56, 56), (28, 28))
+        """
+        return self.canvas or image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ PLACES = {
     "crop": Placement(image=(12, 17), canvas=(9, 14), mode="crop"),
     "max_shift": Placement(image=(4, 6), canvas=(9, 14), max_shift=2),
     "step": Placement(image=(4, 6), canvas=(9, 14), step=3),
+    "fill": Placement(image=(9, 14), canvas=(9, 14), mode="fill", background=90),
+    "edge": Placement(image=(9, 14), canvas=(9, 14), mode="fill", fill="edge", max_shift=2),
+    "reflect": Placement(image=(9, 14), canvas=(9, 14), mode="fill", fill="reflect", max_shift=5, step=2),
     "texture": Placement(image=(4, 6), canvas=(9, 14), background=texture((9, 14))),
 }
 

@@ -14,6 +14,9 @@ PLACES = {
     "max_shift": Placement(image=(4, 6), canvas=(9, 15), max_shift=1),
     "circular max_shift": Placement(image=(4, 6), canvas=(7, 8), mode="circular", max_shift=1),
     "step": Placement(image=(4, 6), canvas=(9, 14), step=3),
+    "fill": Placement(image=(9, 14), canvas=(9, 14), mode="fill", background=90, max_shift=3),
+    "edge": Placement(image=(9, 14), canvas=(9, 14), mode="fill", fill="edge", max_shift=8, step=4),
+    "reflect": Placement(image=(9, 14), canvas=(9, 14), mode="fill", fill="reflect", max_shift=2),
     "one": Placement(image=(4, 6), canvas=(4, 6)),
 }
 

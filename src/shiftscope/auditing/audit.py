@@ -21,6 +21,7 @@ from shiftscope.errors import ShiftscopeError, require, unknown
 from shiftscope.evaluation.brute import MEMORY
 from shiftscope.evaluation.notes import (
     few_images_notes,
+    fill_notes,
     low_accuracy_notes,
     nonfinite_notes,
     one_class_notes,
@@ -190,7 +191,8 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
     index, logits = sweep.shown.arrays(count)
     ties = {"exact_ties": int(kept.exact_ties[:count].sum()), "ties": int(kept.ties[:count].sum())}
     nonfinite = int((predictions == kept.nonfinite).sum())
-    notes = [*notes, *_notes(sweep, choice, mode_layers), *nonfinite_notes(nonfinite, predictions.size, "predictions"),
+    notes = [*notes, *_notes(sweep, choice, mode_layers), *fill_notes(inputs.placement, data.shape[0]),
+             *nonfinite_notes(nonfinite, predictions.size, "predictions"),
              *tie_notes(**ties, count=predictions.size, tolerance=checks.tolerance),
              *low_accuracy_notes(results["middle_accuracy"], results["intervals"]["middle_accuracy"], data.classes,
                                  expected),

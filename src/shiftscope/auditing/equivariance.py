@@ -75,7 +75,7 @@ def equivariance(model: Classifier, data: Dataset | torch.Tensor, *, placement: 
         normalize, preprocess: preparation of the pixels, see `evaluate`.
 
     Raises:
-        UsageError: if the mode is crop or the background a texture; if the canvas is too small for `period` shifts; if
+        UsageError: if the mode is crop or fill or the background a texture; if the canvas is too small for `period` shifts; if
             there are fewer than two images; if a layer is unknown; if the model does not accept the canvas.
 
     References:
@@ -147,8 +147,8 @@ class _Probe:
     """Runs the model on shifted images."""
 
     def __init__(self, model: nn.Module, images: torch.Tensor, placement: Placement, period: int):
-        require(placement.mode != "crop", "mode", placement.mode, "canvas or circular: a shifted crop has other "
-                "content, so no layer can be equivariant")
+        require(placement.geometry.keeps_pixels, "mode", placement.mode, "canvas or circular: a shifted crop or filled "
+                "image has other content, so no layer can be equivariant")
         require(isinstance(placement.background, int), "background", "a texture", "a number: on a texture the content "
                 "changes when the object moves")
         require(period >= 2, "period", period, "at least 2")

@@ -25,7 +25,7 @@ from shiftscope.cli.flags import (
     parse_normalize,
     parse_thresholds,
 )
-from shiftscope.settings import Mode
+from shiftscope.settings import Fill, Mode
 
 if TYPE_CHECKING:
     from shiftscope.results import Audit
@@ -36,8 +36,9 @@ Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/STD",
 
 def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
           processes: ProcessFlags = ONE_PROCESS, loading: ModelFlags = MODEL,
-          mode: Annotated[Mode | None, Image] = None, max_shift: Annotated[int | None, Image] = None,
-          step: Annotated[int, Image] = 1, sample: Annotated[int | None, Image] = None,
+          mode: Annotated[Mode | None, Image] = None, fill: Annotated[Fill | None, Image] = None,
+          max_shift: Annotated[int | None, Image] = None, step: Annotated[int, Image] = 1,
+          sample: Annotated[int | None, Image] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
           normalize: Annotated[tuple[tuple[float, ...], tuple[float, ...]] | None, Normalize] = None,
           weights: Annotated[Path | None, Result] = None,
@@ -52,8 +53,11 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
 
     Args:
         model: Checkpoint folder, package.module:object for your own model, or an ONNX file.
-        mode: How images are shifted: canvas, circular or crop (default: as in the training).
-        max_shift: Only placements at most this many pixels from the middle.
+        mode: How images are shifted: canvas, circular, crop or fill (default: as in the training).
+        fill: Mode fill: constant (the background), edge or reflect (default: reflect for RGB images of at least
+            64 x 64 pixels, else constant).
+        max_shift: Only placements at most this many pixels from the middle (mode fill, default: an eighth of the
+            image).
         step: Only every N-th placement, counted from the middle.
         sample: Only this many random placements; the results are then estimates.
         split: Which images.
@@ -72,7 +76,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     """
     from shiftscope.workflows.audit_model import audit_model, check_thresholds
 
-    overrides = data.given() | ({"mode": mode} if mode else {})
+    overrides = data.given() | {name: value for name, value in (("mode", mode), ("fill", fill)) if value}
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
                             normalize=normalize, weights=weights, max_shift=max_shift, step=step, engine=engine,
@@ -107,7 +111,8 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     rows.append(("seconds", *(f"{audit.seconds:.1f}" for audit in audits)))
     columns = [audit.model for audit in audits]
     shown.write_table(("", *columns), rows, numbers=columns,
-                      title=f"{first.images:,} {first.split} images of {first.dataset} at {which} (mode {first.mode})")
+                      title=f"{first.images:,} {first.split} images of {first.dataset} at {which} "
+                            f"(mode {first.geometry.mode_label})")
     for audit in audits:
         for note in (audit.reason, *audit.notes):
             shown.write_line(f"{audit.model}: {note}")

@@ -87,7 +87,7 @@ class PhaseAverageEngine:
 
     Args:
         average: the model.
-        placement: its placements must be rolls of one canvas: not mode crop, and no texture in mode canvas.
+        placement: its placements must be rolls of one canvas: mode canvas or circular, and no texture in mode canvas.
         shape: (C, h, w) of the images.
 
     Raises:
@@ -97,7 +97,7 @@ class PhaseAverageEngine:
     name = "dense"
 
     def __init__(self, average: PhaseAverage, placement: Placement, shape: tuple[int, int, int]):
-        if placement.mode == "crop" or (placement.mode == "canvas" and not isinstance(placement.background, int)):
+        if not placement.geometry.keeps_pixels or (placement.mode == "canvas" and not isinstance(placement.background, int)):
             raise NotDense("PhaseAverage", "the placements are not rolls of one canvas")
         self.average, self.placement = average, placement
         self._shifts = DenseShifts(average.model, (shape[0], *placement.canvas))

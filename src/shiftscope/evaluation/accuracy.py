@@ -10,6 +10,7 @@ from shiftscope.data.base import Dataset, ImageSet, Split
 from shiftscope.distributed import from_first, together
 from shiftscope.evaluation.notes import (
     few_images_notes,
+    fill_notes,
     low_accuracy_notes,
     nonfinite_notes,
     one_class_notes,
@@ -111,7 +112,7 @@ def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Pred
     hits, nonfinite = int(correct["centered"].sum()), int((random.classes < 0).sum())
     ties: dict[str, Any] = random.ties(tolerance)
     notes = [*low_accuracy_notes(hits / count, wilson_interval(hits, count), classes),
-             *nonfinite_notes(nonfinite, count, "images"),
+             *fill_notes(placement, data.shape[0]), *nonfinite_notes(nonfinite, count, "images"),
              *tie_notes(**ties, count=count, tolerance=tolerance), *few_images_notes(count),
              *one_class_notes(random.classes.numpy(), labels.numpy(), data.class_names)]
     return Evaluation(

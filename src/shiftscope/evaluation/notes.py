@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shiftscope.placement import Placement, default_fill
+
 FEW = 100
 """Confidence intervals are wide below this number of images."""
 
@@ -23,6 +25,23 @@ def few_images_notes(count: int) -> list[str]:
     ['fewer than 100 images (7): the confidence intervals are wide']
     """
     return [f"fewer than {FEW} images ({count}): the confidence intervals are wide"] if count < FEW else []
+
+
+def fill_notes(placement: Placement, channels: int) -> list[str]:
+    """Return a note if the filled pixels of photographs affect what is measured.
+
+    >>> fill_notes(Placement(image=(64, 64), canvas=(64, 64), mode="fill"), 3)[0][:54]
+    'uncovered sides are filled with one color, which photo'
+    """
+    photographs = default_fill((channels, *placement.image)) == "reflect"
+    if placement.mode != "fill" or not photographs:
+        return []
+    if placement.fill == "reflect":
+        return ["uncovered sides show the mirrored image (fill reflect), so parts near the border can appear twice"]
+    if placement.fill == "edge":
+        return []
+    return ["uncovered sides are filled with one color, which photographs do not have: the figures also measure the "
+            "effect of this border, which fill='reflect' (--fill reflect) avoids"]
 
 
 def tie_notes(exact_ties: int, ties: int, count: int, tolerance: float) -> list[str]:

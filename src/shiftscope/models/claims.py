@@ -31,11 +31,13 @@ class Claim:
 Claims = dict[Mode, Claim]
 
 _CROPPED = Claim("none", "the object enters and leaves the image, so that the images hold different pixels")
+_FILLED = Claim("none", "content leaves the image and filled pixels take its place, so that the images hold different "
+                        "pixels")
 
 
 def _circular(level: Level, why: str) -> Claims:
     """Return claims for circular shifts, which also move an object that is fully visible on an empty canvas."""
-    return {"canvas": Claim(level, why), "circular": Claim(level, why), "crop": _CROPPED}
+    return {"canvas": Claim(level, why), "circular": Claim(level, why), "crop": _CROPPED, "fill": _FILLED}
 
 
 _SCATTERING = _circular("exact", "the mean of a scattering map over the torus does not depend on position")

@@ -194,7 +194,7 @@ class RecenteredNet(nn.Module):
         See `placed_outputs`; None in eval mode, and if the result may depend on the offsets.
         """
         background = placement.background
-        if not self.training or placement.mode == "crop" or isinstance(background, torch.Tensor):
+        if not self.training or not placement.geometry.keeps_pixels or isinstance(background, torch.Tensor):
             return None
         if background / 255 != self.recenter.background or (images.shape[1], *placement.canvas) != self.input_shape:
             return None

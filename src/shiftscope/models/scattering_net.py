@@ -61,9 +61,9 @@ class ScatteringFeatures(nn.Module):
         """Return the features of uint8 images (B, C, h, w), computed at the middle offset; they hold for all offsets.
 
         None outside of training, where every placement is evaluated as it is, and if the features depend on the offset:
-        in mode crop and on textures.
+        in modes crop and fill and on textures.
         """
-        invariant = placement.mode != "crop" and isinstance(placement.background, int)
+        invariant = placement.geometry.keeps_pixels and isinstance(placement.background, int)
         if not self.training or not invariant or (images.shape[1], *placement.canvas) != self.input_shape:
             return None
         middle, dtype = placement.centered(len(images), images.device), self.standardize.mean.dtype

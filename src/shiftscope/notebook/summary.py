@@ -53,7 +53,7 @@ def _audit(audit: Audit) -> Iterable[str]:
     if audit.sampled:
         placements = f"{audit.placements:,} of {audit.geometry.count:,} placements (sampled)"
     yield (f"Audit of {_short(audit.model)} on {_short(audit.dataset)}: {_count(audit.images, f'{audit.split} image')} "
-           f"at {placements}, mode {audit.mode}{', interrupted' if audit.partial else ''}")
+           f"at {placements}, mode {audit.geometry.mode_label}{', interrupted' if audit.partial else ''}")
     yield (f"accuracy: mean {_percent(audit.mean_accuracy)}, worst case {_percent(audit.worst_case_accuracy)}, "
            f"centered {_percent(audit.middle_accuracy)}; consistency {_percent(audit.consistency)}, unanimity "
            f"{_percent(audit.unanimity)}")

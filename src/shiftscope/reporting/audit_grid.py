@@ -59,7 +59,7 @@ def _describe(audit: Audit) -> str:
     limits += [f"every {geometry.step} pixels"] if geometry.step > 1 else []
     limits += ["a list of offsets"] if geometry.offset_list is not None else []
     first, interrupted = ("The first ", " The audit was interrupted.") if audit.partial else ("", "")
-    return (f"{first}{audit.images:,} {audit.split} images at {which}, mode {audit.mode}, "
+    return (f"{first}{audit.images:,} {audit.split} images at {which}, mode {geometry.mode_label}, "
             f"{', '.join([format_sizes(geometry), *limits])}.{interrupted}")
 
 

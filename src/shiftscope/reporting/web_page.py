@@ -80,7 +80,8 @@ def script_json(values: Mapping[str, Any]) -> str:
 
 
 def geometry_payload(geometry: Geometry) -> dict[str, Any]:
-    """Return mode, sizes, start and background of placements; the background is None for a texture."""
+    """Return mode, sizes, start, fill and background of placements; the background is None for a texture."""
     return {"mode": geometry.mode, "image": list(geometry.image), "canvas": list(geometry.canvas),
             "start": list(geometry.start),
+            "fill": geometry.fill,
             "background": None if geometry.background == "texture" else geometry.background}

@@ -63,7 +63,7 @@ class Audit(Record):
     images: Count
     placements: Count
     mode: str
-    """"canvas", "circular" or "crop": a model that is invariant in one mode can be sensitive in another."""
+    """"canvas", "circular", "crop" or "fill": a model that is invariant in one mode can be sensitive in another."""
     placement: dict[str, Any]
     """Return value of `Placement.to_dict`."""
     sampled: bool

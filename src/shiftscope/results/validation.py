@@ -10,7 +10,7 @@ from msgspec import Meta
 from shiftscope.files import UnfitFileError
 from shiftscope.geometry import MOST_PIXELS
 from shiftscope.reading import as_type
-from shiftscope.settings import Mode
+from shiftscope.settings import Fill, Mode
 
 KINDS = {"i": "iu", "u": "u", "f": "f", "b": "b"}
 """NumPy type kinds by the letters used in a layout."""
@@ -20,6 +20,9 @@ Size = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
 
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+Shift = Annotated[int, Meta(ge=-MOST_PIXELS, le=MOST_PIXELS)]
+"""dy or dx, which mode fill may have below 0."""
 
 Seconds = Annotated[float, Meta(ge=0)]
 """A measured time."""
@@ -35,8 +38,9 @@ class StoredPlacement(TypedDict, total=False):
     max_shift: Count | None
     step: Annotated[int, Meta(ge=1)]
     placements: Count
-    offset_list: list[tuple[Count, Count]] | None
-    reference: tuple[Count, Count] | None
+    offset_list: list[tuple[Shift, Shift]] | None
+    reference: tuple[Shift, Shift] | None
+    fill: Fill | None
 
 
 NEEDED = ("image", "canvas", "mode")

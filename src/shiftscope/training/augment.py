@@ -82,6 +82,6 @@ def small_placement(placement: Placement) -> Placement:
     """
     canvas = tuple(-(-(size + _MARGIN) // 8) * 8 for size in placement.image)
     fits = all(small <= large for small, large in zip(canvas, placement.canvas, strict=True))
-    if placement.mode == "crop" or not isinstance(placement.background, int) or not fits:
+    if not placement.geometry.keeps_pixels or not isinstance(placement.background, int) or not fits:
         return placement
     return replace(placement, mode="canvas", canvas=(canvas[0], canvas[1]), max_shift=0, step=1)

@@ -86,7 +86,7 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
         records.append(Neighbors(
             model=name or title_of(model), objective=str(goal), units=target.names, dataset=data.name,
             synthetic=data.synthetic, split="test", class_names=list(data.class_names), images=len(pixels),
-            placements=placement.count, possible=replace(placement, step=1, max_shift=None).count,
+            placements=placement.count, possible=placement.geometry.unrestricted().count,
             placement=placement.to_dict(), seconds=seconds, device=str(device),
             fields=target_fields(prepared, target, shape).numpy(), peaks=statistics.peaks(target.layers),
             **statistics.distribution(columns),

@@ -78,7 +78,7 @@ def resolve_settings(settings: SynthesisSettings, shape: tuple[int, int, int], *
             activates its units at all offsets.
         placement: of the model's images on the canvas.
     """
-    preset = _choose_preset(shape, classes, placement is not None and placement.mode != "crop")
+    preset = _choose_preset(shape, classes, placement is not None and placement.geometry.keeps_pixels)
     values = {name: value for name, value in settings.to_dict().items() if value is not None}
     if "window" in values:
         values["window"] = (values["window"],) * 2
@@ -109,7 +109,7 @@ def _choose_preset(shape: tuple[int, int, int], classes: bool, is_canvas: bool) 
 def _window_of(shape: tuple[int, int, int], placement: Placement | None) -> tuple[float, float]:
     """Return the fractions of height and width of an image with one more pixel on each side for the soft edge."""
     canvas = image = shape[1:]
-    if placement is not None and placement.mode != "crop":
+    if placement is not None and placement.geometry.keeps_pixels:
         image = placement.image
     elif placement is None and min(canvas) >= CANVAS:
         image = canvas[0] // 2, canvas[1] // 2

@@ -26,7 +26,7 @@ from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.onnx_file import SUFFIX
 from shiftscope.models.repair import Repaired, WholeAverage
 from shiftscope.models.sources import check_source, is_named
-from shiftscope.placement import Placement, texture
+from shiftscope.placement import Placement, default_fill, texture
 from shiftscope.progress import Progress
 from shiftscope.reading import as_type
 from shiftscope.resolve import is_object_name
@@ -90,16 +90,23 @@ def load_data(settings: DataSettings, progress: Progress) -> Dataset:
     background = settings.background if isinstance(settings.background, int) else 0
     return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
                         image_size=settings.image_size, resize=settings.resize, background=background,
-                        check_size=lambda size: Placement(image=size, canvas=settings.canvas, mode=settings.mode))
+                        check_size=lambda size: _placement(size, settings, background))
 
 
 def placement_for(data: Dataset, settings: DataSettings) -> Placement:
     """Return the placement of the dataset's images on the canvas of the settings."""
     channels, height, width = data.shape
+    if settings.mode == "fill" and settings.fill is None:
+        settings = replace(settings, fill=default_fill(data.shape))
     background = settings.background
     if background == "texture":
-        background = texture(settings.canvas, channels=channels)
-    return Placement(image=(height, width), canvas=settings.canvas, mode=settings.mode, background=background)
+        background = texture(settings.canvas_for((height, width)), channels=channels)
+    return _placement((height, width), settings, background)
+
+
+def _placement(image: tuple[int, int], settings: DataSettings, background: int | torch.Tensor) -> Placement:
+    return Placement(image=image, canvas=settings.canvas_for(image), mode=settings.mode, background=background,
+                     fill=settings.fill, max_shift=settings.max_shift)
 
 
 def open_model(source: str, overrides: dict[str, Any], *, device: str = "auto", allow_code: str | None = None,
@@ -165,14 +172,15 @@ def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: 
     known: dict[str, Any] = {
         "data": overrides.get("data") or _stored_dataset(provenance.dataset or DataSettings.data),
         "canvas": placement.canvas, "mode": placement.mode, "background": placement.geometry.background}
+    if overrides.get("mode", placement.mode) == placement.mode:
+        known["fill"] = placement.fill
     if is_folder(known["data"]):  # prepared as in the training, as `predict` does
         known |= {"image_size": placement.image, "resize": provenance.resize}
     settings = DataSettings(**(known | overrides))
     data = load_data(settings, progress)
-    if settings.canvas != placement.canvas or data.shape[1:] != placement.image:
+    stored = placement.canvas, placement.image, placement.mode, placement.fill
+    if (settings.canvas, data.shape[1:], settings.mode, settings.fill) != stored or settings.max_shift is not None:
         placement = placement_for(data, settings)
-    elif settings.mode != placement.mode:
-        placement = replace(placement, mode=settings.mode)
     _check_classes(checkpoint, data)
     return ModelWithData(model=checkpoint.model, name=checkpoint.config.name, trained=provenance.trained, data=data,
                          placement=placement, validation=checkpoint.validation)
@@ -262,7 +270,7 @@ def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
     if wrong := wrong_placement(values):
         raise CheckpointError(f"the checkpoint's description is damaged: {wrong[0]}; save the model again")
     try:
-        geometry = replace(Geometry.from_dict(values), max_shift=None, step=1, offset_list=None)
+        geometry = Geometry.from_dict(values).unrestricted()
     except CheckpointError as error:
         raise CheckpointError(f"the checkpoint's description is damaged: {error.__cause__}") from error
     return Placement.of(geometry, channels)

@@ -87,8 +87,8 @@ def prove_invariance(model: Classifier, placement: Placement, shape: tuple[int, 
         followed by an invariant one. Chaman & Dokmanic, CVPR 2021, arXiv:2011.14214, for polyphase layers.
     """
     model = as_module(model)
-    if placement.mode == "crop":
-        raise NotInvariant("placement", "in mode crop parts of the image leave the canvas, so its placements are not "
+    if not placement.geometry.keeps_pixels:
+        raise NotInvariant("placement", f"in mode {placement.mode} parts of the image leave the canvas, so its placements are not "
                                         "rolls of one canvas")
     if placement.mode == "canvas" and not isinstance(placement.background, int):
         raise NotInvariant("background", "a texture does not move with the image, so its placements are not rolls of "
