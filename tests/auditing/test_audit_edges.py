@@ -63,7 +63,7 @@ def test_more_than_256_classes(classes, engine, tmp_path):
 
 
 @ENGINES
-@pytest.mark.parametrize("mode", ["canvas", "crop", "circular"])
+@pytest.mark.parametrize("mode", ["canvas", "crop", "circular", "fill"])
 def test_one_image_at_one_placement(mode, engine, made):
     place = Placement(image=(9, 14), canvas=(9, 14), mode=mode, max_shift=0)
     data = made.noise(count=1, shape=(1, 9, 14))

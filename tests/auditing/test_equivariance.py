@@ -208,6 +208,7 @@ def test_normalization_and_dataset_are_used():
 
 @pytest.mark.parametrize(("changed", "words"), [
     ({"placement": Placement(image=(6, 5), canvas=(4, 4), mode="crop")}, "mode must be canvas or circular"),
+    ({"placement": Placement(image=(6, 5), canvas=(6, 5), mode="fill")}, "mode must be canvas or circular"),
     ({"placement": Placement(image=(6, 5), canvas=(9, 9), background=texture((9, 9)))}, "background must be a number"),
     ({"placement": Placement(image=(6, 5), canvas=(30, 9)), "period": 6}, "period must be at most 5 .* got 6"),
     ({"layers": []}, "Functional has no layer to measure"),

@@ -143,7 +143,8 @@ MODELS = [PriorInPlace, Reordered, Hierarchical, TwoHeads, BiasAfterwards, Maske
 
 def placement(mode):
     return {"canvas": Placement(image=IMAGE, canvas=CANVAS), "circular": Placement(image=CANVAS, canvas=CANVAS,
-            mode="circular"), "crop": Placement(image=(11, 10), canvas=CANVAS, mode="crop")}[mode]
+            mode="circular"), "crop": Placement(image=(11, 10), canvas=CANVAS, mode="crop"),
+            "fill": Placement(image=CANVAS, canvas=CANVAS, mode="fill", fill="reflect", max_shift=2)}[mode]
 
 
 def reference(model, images, place):
@@ -155,6 +156,9 @@ def reference(model, images, place):
             canvases[:, :, dy:dy + images.shape[2], dx:dx + images.shape[3]] = images
         elif place.mode == "crop":
             canvases[:] = images[:, :, dy:dy + H, dx:dx + W]
+        elif place.mode == "fill":
+            padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+            canvases[:] = padded[:, :, 2 - dy:2 - dy + H, 2 - dx:2 - dx + W]
         else:
             canvases[:] = np.roll(images, (dy, dx), (2, 3))
         with torch.no_grad():
@@ -163,7 +167,7 @@ def reference(model, images, place):
 
 
 @pytest.mark.parametrize("engine", ["auto", "brute"])
-@pytest.mark.parametrize("mode", ["canvas", "circular", "crop"])
+@pytest.mark.parametrize("mode", ["canvas", "circular", "crop", "fill"])
 @pytest.mark.parametrize("kind", MODELS)
 def test_labels_are_the_argmax_of_what_the_model_returns(kind, mode, engine, made):
     place, model = placement(mode), kind()

@@ -255,3 +255,11 @@ def test_zero_padding_that_differs_from_the_background_is_not_supported():
         build_dense(model, Placement(image=IMAGE, canvas=CANVAS, background=0), (2, *IMAGE))
     with pytest.raises(NotDense, match="cuts the image off at the border of each window"):
         build_dense(model, PLACEMENTS["crop"], (2, 12, 14))
+
+
+@pytest.mark.parametrize("fill", ["constant", "edge", "reflect"])
+def test_mode_fill_is_not_supported(fill):
+    place = Placement(image=CANVAS, canvas=CANVAS, mode="fill", fill=fill)
+    net = nn.Sequential(conv(2, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    with pytest.raises(NotDense, match="support placement: filled pixels do not move with the image, so mode fill needs"):
+        build_dense(net, place, (2, *CANVAS))

@@ -248,7 +248,8 @@ def test_one_model_in_every_kind_of_placement(brute):
 
 
 @pytest.mark.parametrize(("place", "words"), [
-    (Placement(image=(9, 13), canvas=(8, 12), mode="crop"), "parts of the image leave the canvas"),
+    (Placement(image=(9, 13), canvas=(8, 12), mode="crop"), "in mode crop parts of the image leave the canvas"),
+    (Placement(image=(8, 12), canvas=(8, 12), mode="fill"), "in mode fill parts of the image leave the canvas"),
     (Placement(image=(5, 6), canvas=(8, 12), background=texture((8, 12), channels=2)), "a texture does not move"),
     (Placement(image=(5, 6), canvas=(8, 12)).center_only(), "there is only one")])
 def test_placements_must_be_rolls_of_one_canvas(place, words):

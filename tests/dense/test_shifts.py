@@ -162,6 +162,7 @@ def test_phase_averages_equal_the_plain_model_at_every_placement(mode, of):
 def test_phase_averages_require_rolls():
     average = PhaseAverage(course_net((16, 20)), 4)
     for place, shape in ((Placement(image=(20, 24), canvas=(16, 20), mode="crop"), (1, 20, 24)),
+                         (Placement(image=(16, 20), canvas=(16, 20), mode="fill"), (1, 16, 20)),
                          (Placement(image=(6, 9), canvas=(16, 20), background=torch.zeros(16, 20, dtype=torch.uint8)),
                           (1, 6, 9))):
         with pytest.raises(NotDense, match="the placements are not rolls of one canvas"):

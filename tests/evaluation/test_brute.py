@@ -255,7 +255,8 @@ def test_a_model_that_works_in_place_on_its_input():
         def forward(self, pixels):
             return self.fc(pixels.sub_(0.5).mul_(3).flatten(1))
 
-    for place in (PLACE, Placement(image=(20, 18), canvas=(20, 18), mode="crop")):
+    for place in (PLACE, Placement(image=(20, 18), canvas=(20, 18), mode="crop"),
+                  Placement(image=(20, 18), canvas=(20, 18), mode="fill", fill="edge")):
         batch = torch.randint(0, 256, (2, 1, *place.image), dtype=torch.uint8)
         model, before = InPlace().double(), batch.clone()
         found = BruteForceEngine(model, place, (1, *place.image)).logits(batch)

@@ -12,14 +12,14 @@ from shiftscope.placement import Placement
 
 pytestmark = pytest.mark.slow
 
-MODES = ("canvas", "circular", "crop")
+MODES = ("canvas", "circular", "crop", "fill")
 CANVAS = (24, 16)
 EXACT, NONE, SEPARATION = 1e-9, 1e-6, 1e-2
 SMALL = {"two-full": {"N": 8}, "recentered": {"widths": (3, 4, 5)}, "invariant": {"widths": (3, 4, 5)}}
 """Arguments that make the larger models small."""
 
-IMAGE = {"canvas": (15, 11), "circular": (15, 11), "crop": (29, 19)}
-"""Image sizes by mode; none is square, none divides the canvas."""
+IMAGE = {"canvas": (15, 11), "circular": (15, 11), "crop": (29, 19), "fill": CANVAS}
+"""Image sizes by mode; none is square, and none but that of mode fill divides the canvas."""
 
 
 def build(name: str) -> torch.nn.Module:
@@ -50,7 +50,7 @@ def blobs(size: tuple[int, int]) -> torch.Tensor:
 @torch.no_grad()
 def logits(model: torch.nn.Module, mode: str, every: int = 1) -> torch.Tensor:
     """Logits of three images at every placement (or every n-th), (3, P, K)."""
-    place = Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode)
+    place = Placement(image=IMAGE[mode], canvas=CANVAS, mode=mode, fill="reflect" if mode == "fill" else None)
     images, offsets = blobs(IMAGE[mode]), place.offsets()[::every]
     pixels = place.place(images.repeat_interleave(len(offsets), 0), offsets.repeat(3, 1)).double() / 255
     return torch.cat([model(part) for part in pixels.split(128)]).view(3, len(offsets), -1)

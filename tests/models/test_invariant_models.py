@@ -73,11 +73,15 @@ def test_both_tracks_are_exact_before_training(cls, tolerance, mode):
     assert separation(logits) > DIFFERS
 
 
+@pytest.mark.parametrize("place", [Placement(image=(20, 20), canvas=(12, 12), mode="crop", step=4),
+                                   Placement(image=(12, 12), canvas=(12, 12), mode="fill", max_shift=3)])
 @pytest.mark.parametrize("cls", [RecenteredNet, InvariantNet])
-def test_neither_is_exact_if_parts_of_the_image_leave_the_canvas(cls):
-    place = Placement(image=(20, 20), canvas=(12, 12), mode="crop", step=4)
-    logits = logits_everywhere(randomized(cls(canvas=(12, 12), widths=(6, 8, 8))), images(3, (20, 20)), place)
-    assert spread(logits) > DIFFERS
+def test_neither_is_exact_if_parts_of_the_image_leave_the_canvas(cls, place):
+    model, some = randomized(cls(canvas=(12, 12), widths=(6, 8, 8))), images(3, place.image)
+    assert spread(logits_everywhere(model, some, place)) > DIFFERS
+    assert model.train()(place.place(some, place.centered(3)).double() / 255).shape == (3, 10)
+    if cls is RecenteredNet:
+        assert model.forward_placed(some, place.centered(3), place) is None  # no shortcut in training
 
 
 def test_recentered_images_are_equal_at_every_placement():

@@ -106,7 +106,8 @@ def test_no_shortcut_if_the_output_depends_on_position():
     crop = Placement(image=(60, 60), canvas=(56, 56), mode="crop")
     textured = Placement(image=(28, 28), canvas=(56, 56), background=texture((56, 56), seed=0))
     small = Placement(image=(28, 28), canvas=(40, 56))
-    for place in (crop, textured, small):
+    filled = Placement(image=(56, 56), canvas=(56, 56), mode="fill")
+    for place in (crop, textured, small, filled):
         pictures = torch.zeros(2, 1, *place.image, dtype=torch.uint8)
         assert model.forward_placed(pictures, place.centered(2), place) is None
     assert model.forward_placed(images(2, channels=3), PLACE.centered(2), PLACE) is None

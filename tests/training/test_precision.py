@@ -79,6 +79,8 @@ def test_the_small_canvas_is_slightly_larger_than_the_image():
     assert small_placement(whole) is whole  # it would be no smaller
     crop = Placement(image=(28, 28), canvas=(14, 14), mode="crop")
     assert small_placement(crop) is crop
+    filled = Placement(image=(28, 28), canvas=(28, 28), mode="fill")
+    assert small_placement(filled) is filled
 
 
 def test_only_the_first_epochs_use_the_small_canvas(spots):

@@ -357,4 +357,6 @@ def test_window_of_classes_has_the_size_of_the_images():
     assert chosen.window == (12 / 40, 30 / 60) and chosen.jitter == 13 and chosen.start == "black"
     assert resolve_settings(SynthesisSettings(), (1, 28, 28), classes=True).window == (1.0, 1.0)
     crop = Placement(image=(80, 80), canvas=(40, 60), mode="crop")
-    assert resolve_settings(SynthesisSettings(), (1, 40, 60), classes=True, placement=crop).window == (1.0, 1.0)
+    filled = Placement(image=(40, 60), canvas=(40, 60), mode="fill")
+    for place in (crop, filled):
+        assert resolve_settings(SynthesisSettings(), (1, 40, 60), classes=True, placement=place).window == (1.0, 1.0)

@@ -68,9 +68,15 @@ def test_an_audit_checks_both_names_before_data_are_read(line, code, problem, ca
     assert problem in capsys.readouterr().err
 
 
+PROBLEMS = {"crop": "mode crop needs an image at least as large", "--max-shift": "max_shift must be at most 4 in mode fill",
+            "fill": "mode fill needs an image of the size of the canvas"}
+
+
 @pytest.mark.parametrize("line", [["train", "two-full", "--canvas", "5x6"], ["run", "--canvas", "5x6"],
                                   ["evaluate", "ready", "--canvas", "5x6", "--image-size", "5", "7"],
-                                  ["audit", "ready", "--mode", "crop"],
+                                  ["audit", "ready", "--mode", "crop"], ["audit", "ready", "--mode", "fill"],
+                                  ["train", "two-full", "--mode", "fill", "--canvas", "9"],
+                                  ["train", "two-full", "--mode", "fill", "--max-shift", "5"],
                                   ["audit", "torch.nn:Identity", "--canvas", "5x6"]])
 def test_images_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkeypatch):
     pets(tmp_path / "pets", size=(7, 5))
@@ -78,7 +84,7 @@ def test_images_that_do_not_fit_are_not_decoded(line, capsys, tmp_path, monkeypa
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
     assert main([*line, "--data", "folder:pets"]) == 2
     output = capsys.readouterr().err
-    problem = "mode crop needs an image at least as large" if "crop" in line else "the image does not fit: it is 5 x 7"
+    problem = next((text for word, text in PROBLEMS.items() if word in line), "the image does not fit: it is 5 x 7")
     assert problem in output
 
 
