@@ -120,7 +120,7 @@ def test_damaged_dictionaries_are_refused(changed, message):
     ({"offset_list": ((0, 0), (0, 0), (2, 1))}, "distinct offsets"), ({"offset_list": ((0, 0),)}, r"include \(2, 1\)"),
     ({"reference": (5, 0)}, r"from \(0, 0\) to \(4, 2\)"), ({"reference": (0, -1)}, "offset must be"),
     ({"mode": "fill", "canvas": (3, 4), "max_shift": 3},
-     "max_shift must be at most 2 in mode fill for images of 3 x 4: no pixel would be left, got 3"),
+     "max_shift must be at most 2 in mode fill, less than the height and width of the images, got 3"),
     ({"mode": "fill", "canvas": (3, 4), "fill": "reflect", "max_shift": 99}, "max_shift must be at most 2"),
     ({"mode": "fill", "canvas": (3, 4), "max_shift": -1}, "max_shift must be an integer of at least 0, got -1"),
     ({"mode": "fill", "canvas": (3, 4), "fill": "wrap"}, "fill must be constant, edge or reflect, got 'wrap'"),
@@ -128,7 +128,7 @@ def test_damaged_dictionaries_are_refused(changed, message):
     ({"mode": "fill", "canvas": (3, 4), "offset_list": ((0, 0), (-3, 0))}, r"from \(-2, -3\) to \(2, 3\)"),
     ({"mode": "fill", "canvas": (4, 3)}, "mode fill needs an image of the size of the canvas"),
     ({"mode": "circular", "fill": "reflect"}, "fill must be None in mode circular"),
-    ({"fill": "constant"}, "fill must be None in mode canvas: only the mode fill fills pixels, got 'constant'")])
+    ({"fill": "constant"}, "fill must be None in mode canvas, because only mode fill .* fills pixels, got 'constant'")])
 def test_impossible_offsets_are_refused(given, message):
     with pytest.raises(UsageError, match=message):
         Geometry(**{"image": (3, 4), "canvas": (7, 6)} | given)

@@ -107,15 +107,15 @@ class Geometry:
 
     def _check_fill(self) -> None:
         """Check `fill`, and set the defaults of mode fill."""
-        require(self.fill is None or self.mode == "fill", "fill", self.fill, f"None in mode {self.mode}: only the mode "
-                "fill fills pixels")
+        require(self.fill is None or self.mode == "fill", "fill", self.fill, f"None in mode {self.mode}, because only mode "
+                "fill (--mode fill) fills pixels")
         if self.mode != "fill":
             return
         require(self.fill is None or self.fill in get_args(Fill), "fill", self.fill, "constant, edge or reflect")
         require(self.background != "texture", "background", self.background, "a pixel value from 0 to 255 in mode fill")
         most = min(self.image) - 1
         require(self.max_shift is None or self.max_shift <= most, "max_shift", self.max_shift,
-                f"at most {most} in mode fill for images of {self.image[0]} x {self.image[1]}: no pixel would be left")
+                f"at most {most} in mode fill, less than the height and width of the images")
         object.__setattr__(self, "fill", self.fill or "constant")
         if self.max_shift is None and self.offset_list is None:
             object.__setattr__(self, "max_shift", min(max(min(self.image) // _PART, 1), most))

@@ -245,11 +245,9 @@ class DataSettings:
     canvas: tuple[int, int] | None = None
     """Height and width of the canvas in pixels (default: 56 x 56; mode fill: the size of the images)."""
     mode: Mode = "canvas"
-    """canvas: image fully visible; circular: image centered, then rolled; crop: canvas is a window of the image; fill:
-    image shifted, what leaves is lost, and the rest is filled."""
+    """canvas: image fully visible; circular: centered and rolled; crop: window of the image; fill: shifted, filled."""
     fill: Fill | None = None
-    """Mode fill: constant (the background), edge or reflect (default: reflect for RGB images of at least 64 x 64
-    pixels, else constant)."""
+    """Mode fill: constant (the background), edge or reflect (default: reflect for RGB images from 64 x 64 pixels)."""
     max_shift: int | None = None
     """Only placements at most this many pixels from the middle (default: all; mode fill: an eighth of the image)."""
     background: Background = 0

@@ -54,8 +54,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     Args:
         model: Checkpoint folder, package.module:object for your own model, or an ONNX file.
         mode: How images are shifted: canvas, circular, crop or fill (default: as in the training).
-        fill: Mode fill: constant (the background), edge or reflect (default: reflect for RGB images of at least
-            64 x 64 pixels, else constant).
+        fill: Mode fill: constant (the background), edge or reflect (default: reflect for RGB images from 64 x 64
+            pixels).
         max_shift: Only placements at most this many pixels from the middle (mode fill, default: an eighth of the
             image).
         step: Only every N-th placement, counted from the middle.
@@ -104,6 +104,8 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     first = audits[0]
     every = f"all {first.placements:,} placements" if first.placements > 1 else "the only placement"
     which = f"{first.placements:,} sampled placements" if first.sampled else every
+    most = first.geometry.max_shift
+    limit = "" if most is None else f", at most {most} pixels from the middle"
     rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in (
         ("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
         ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centered", "middle_accuracy"))]
@@ -111,8 +113,8 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     rows.append(("seconds", *(f"{audit.seconds:.1f}" for audit in audits)))
     columns = [audit.model for audit in audits]
     shown.write_table(("", *columns), rows, numbers=columns,
-                      title=f"{first.images:,} {first.split} images of {first.dataset} at {which} "
-                            f"(mode {first.geometry.mode_label})")
+                      title=f"{first.images:,} {first.split} images of {first.dataset} at {which}, mode "
+                            f"{first.geometry.mode_label}{limit}")
     for audit in audits:
         for note in (audit.reason, *audit.notes):
             shown.write_line(f"{audit.model}: {note}")

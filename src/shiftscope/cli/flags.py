@@ -105,8 +105,7 @@ class DataFlags(DataSettings):
     image_size: Annotated[tuple[int, int] | None, ImageSize] = None
     """Height and width to which the images of a folder are resized: 48 64, 48x64 or 56 (default: their usual size)."""
     canvas: Annotated[tuple[int, int] | None, Canvas] = None
-    """Size of the canvas in pixels: 56, or height and width as in 48x64 (default: 56; mode fill: that of the
-    images)."""
+    """Size of the canvas in pixels: 56, or 48x64 for height and width (default: 56; mode fill: size of the images)."""
 
 
 @Parameter(name="*", group=TRAINING)
