@@ -30,8 +30,9 @@ def placements(draw):
     (h, w), (more_y, more_x) = draw(SIZES), draw(SIZES)
     mode = draw(st.sampled_from(["canvas", "circular", "crop", "fill"]))
     if mode == "fill":
-        return Placement(image=(h, w), canvas=(h, w), mode=mode, background=draw(st.integers(0, 255)),
-                         fill=draw(st.sampled_from([None, "constant", "edge", "reflect"])), step=draw(st.integers(1, 3)),
+        fill = draw(st.sampled_from([None, "constant", "edge", "reflect"]))
+        return Placement(image=(h, w), canvas=(h, w), mode=mode, background=draw(st.integers(0, 255)), fill=fill,
+                         step=draw(st.integers(1, 3)),
                          max_shift=draw(st.none() | st.integers(0, min(h, w) - 1)))
     small, large = (h, w), (h + more_y - 1, w + more_x - 1)
     sizes = {"image": large, "canvas": small} if mode == "crop" else {"image": small, "canvas": large}

@@ -107,8 +107,8 @@ class Geometry:
 
     def _check_fill(self) -> None:
         """Check `fill`, and set the defaults of mode fill."""
-        require(self.fill is None or self.mode == "fill", "fill", self.fill, f"None in mode {self.mode}, because only mode "
-                "fill (--mode fill) fills pixels")
+        require(self.fill is None or self.mode == "fill", "fill", self.fill,
+                f"None in mode {self.mode}, because only mode fill (--mode fill) fills pixels")
         if self.mode != "fill":
             return
         require(self.fill is None or self.fill in get_args(Fill), "fill", self.fill, "constant, edge or reflect")
@@ -263,7 +263,8 @@ class Geometry:
             listed, reference = values.get("offset_list"), values.get("reference")
             return cls(image=_pair(values["image"]), canvas=_pair(values["canvas"]), mode=values["mode"],
                        background=values.get("background", 0), max_shift=values.get("max_shift"),
-                       step=values.get("step", 1), fill=values.get("fill"), reference=None if reference is None else _pair(reference),
+                       step=values.get("step", 1), fill=values.get("fill"),
+                       reference=None if reference is None else _pair(reference),
                        offset_list=None if listed is None else tuple(map(_pair, listed)))
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             text = f"{error} is missing" if isinstance(error, KeyError) else str(error)

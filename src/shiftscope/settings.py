@@ -22,9 +22,6 @@ Parametrization = Literal["pixels", "fourier", "maco"]
 
 Background = int | Literal["texture"]
 
-CANVAS = (56, 56)
-"""Default canvas of modes other than fill."""
-
 VALIDATION_IMAGES = 5000
 """Default number of validation images, see `Dataset.split`."""
 
@@ -255,15 +252,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if self.canvas is None and self.mode != "fill":
-            object.__setattr__(self, "canvas", CANVAS)
-
-    def canvas_for(self, image: tuple[int, int]) -> tuple[int, int]:
-        """Return the canvas of images of a size (h, w).
-
-        >>> DataSettings().canvas_for((28, 28)), DataSettings(mode="fill").canvas_for((28, 28))
-        ((56, 56), (28, 28))
-        """
-        return self.canvas or image
+            object.__setattr__(self, "canvas", (56, 56))
 
 
 @dataclass(frozen=True, kw_only=True)

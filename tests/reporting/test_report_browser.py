@@ -109,7 +109,7 @@ class Opened:
         return [str(card.get_attribute("data-prediction")) for card in self.page.locator(".ss-card").all()]
 
     def offset(self) -> tuple[int, int]:
-        found = re.search(r"dy (\d+) .*dx (\d+)", self.page.locator(".ss-where").inner_text())
+        found = re.search(r"dy (-?\d+) .*dx (-?\d+)", self.page.locator(".ss-where").inner_text())
         assert found is not None
         return int(found.group(1)), int(found.group(2))
 
@@ -459,7 +459,9 @@ def write(tmp_path: Path, *audits: Audit, **data) -> Path:
 
 
 @pytest.mark.parametrize(("mode", "canvas", "options"), [
-    ("canvas", (11, 13), {"background": 90}), ("circular", (10, 11), {"max_shift": 3}), ("crop", (2, 3), {"step": 2})])
+    ("canvas", (11, 13), {"background": 90}), ("circular", (10, 11), {"max_shift": 3}), ("crop", (2, 3), {"step": 2}),
+    ("fill", (6, 8), {"background": 90}), ("fill", (6, 8), {"fill": "edge", "max_shift": 3}),
+    ("fill", (6, 8), {"fill": "reflect", "max_shift": 5, "step": 5})])
 def test_the_canvas_shows_the_model_input(browser, audit_of, tmp_path, mode, canvas, options):
     place = Placement(image=(6, 8), canvas=canvas, mode=mode, **options)
     audit = made(audit_of, place, channels=3)

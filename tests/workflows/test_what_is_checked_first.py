@@ -68,7 +68,8 @@ def test_an_audit_checks_both_names_before_data_are_read(line, code, problem, ca
     assert problem in capsys.readouterr().err
 
 
-PROBLEMS = {"crop": "mode crop needs an image at least as large", "--max-shift": "max_shift must be at most 4 in mode fill",
+PROBLEMS = {"crop": "mode crop needs an image at least as large",
+            "--max-shift": "max_shift must be at most 4 in mode fill",
             "fill": "mode fill needs an image of the size of the canvas"}
 
 

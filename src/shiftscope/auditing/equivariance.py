@@ -75,8 +75,8 @@ def equivariance(model: Classifier, data: Dataset | torch.Tensor, *, placement: 
         normalize, preprocess: preparation of the pixels, see `evaluate`.
 
     Raises:
-        UsageError: if the mode is crop or fill or the background a texture; if the canvas is too small for `period` shifts; if
-            there are fewer than two images; if a layer is unknown; if the model does not accept the canvas.
+        UsageError: if the mode is crop or fill or the background a texture; if the canvas is too small for `period`
+            shifts; if there are fewer than two images; if a layer is unknown; if the model does not accept the canvas.
 
     References:
         Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019; Karras et al., "Alias-Free Generative

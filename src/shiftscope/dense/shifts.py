@@ -97,7 +97,8 @@ class PhaseAverageEngine:
     name = "dense"
 
     def __init__(self, average: PhaseAverage, placement: Placement, shape: tuple[int, int, int]):
-        if not placement.geometry.keeps_pixels or (placement.mode == "canvas" and not isinstance(placement.background, int)):
+        is_fixed = placement.mode == "canvas" and not isinstance(placement.background, int)
+        if is_fixed or not placement.geometry.keeps_pixels:
             raise NotDense("PhaseAverage", "the placements are not rolls of one canvas")
         self.average, self.placement = average, placement
         self._shifts = DenseShifts(average.model, (shape[0], *placement.canvas))

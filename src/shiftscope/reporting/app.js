@@ -144,29 +144,32 @@ function imageAt(pixels, shape, index) {
   return {depth, height, width, values: pixels.subarray(index * size, (index + 1) * size)};
 }
 
-/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start and background.
+/** In mode fill, the row (or column) of the image, up to `last`, that is shown where the image has none. */
+const FILLS = {edge: (at, last) => clamp(at, 0, last), reflect: (at, last) => last - Math.abs(last - Math.abs(at))};
+
+/** The rows (axis 0) or columns (axis 1) of an image on the canvas; those outside of the image are background. */
+function placedLines({mode, fill, canvas, start}, axis, shift, size) {
+  const line = FILLS[fill] ?? ((at) => at);
+  const of = {crop: (at) => at + shift, circular: (at) => modulo(at - start[axis] - shift, canvas[axis])}[mode]
+    ?? ((at) => line(at - shift, size - 1));
+  return Array.from({length: canvas[axis]}, (_, at) => of(at));
+}
+
+/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start, fill and background.
  *
  * `recolor`, if given, may change the pixels, four values each. */
 function drawPlaced(canvas, image, geometry, dy, dx, recolor) {
   const [H, W] = geometry.canvas;
-  canvas.height = H;
-  canvas.width = W;
-  const context = canvas.getContext("2d");
-  const data = context.createImageData(W, H);
-  const empty = geometry.background ?? 110;
-  const crop = geometry.mode === "crop", circular = geometry.mode === "circular";
-  const top = circular ? geometry.start[0] + dy : dy;
-  const left = circular ? geometry.start[1] + dx : dx;
+  Object.assign(canvas, {height: H, width: W});
+  const context = canvas.getContext("2d"), data = context.createImageData(W, H), empty = geometry.background ?? 110;
+  const rows = placedLines(geometry, 0, dy, image.height), columns = placedLines(geometry, 1, dx, image.width);
   const plane = image.height * image.width;
   for (let y = 0; y < H; y++) {
     for (let x = 0; x < W; x++) {
-      const row = crop ? y + dy : circular ? modulo(y - top, H) : y - top;
-      const column = crop ? x + dx : circular ? modulo(x - left, W) : x - left;
+      const row = rows[y], column = columns[x], at = 4 * (y * W + x), from = row * image.width + column;
       const inside = row >= 0 && row < image.height && column >= 0 && column < image.width;
-      const at = 4 * (y * W + x), from = row * image.width + column;
       for (let channel = 0; channel < 3; channel++) {
-        const source = image.depth >= 3 ? channel : 0;
-        data.data[at + channel] = inside ? image.values[source * plane + from] : empty;
+        data.data[at + channel] = inside ? image.values[(image.depth >= 3 ? channel * plane : 0) + from] : empty;
       }
       data.data[at + 3] = 255;
     }
@@ -461,7 +464,8 @@ class Explorer extends View {
 
   buildLead() {
     const action = {circular: "Drag the image: pixels that leave the canvas at one side reappear at the opposite side.",
-      crop: "Drag the image: the models see the part inside the window."}[this.group.mode]
+      crop: "Drag the image: the models see the part inside the window.",
+      fill: "Drag the image: what leaves the canvas is lost, and the rest is filled."}[this.group.mode]
       ?? "Drag the image over the canvas.";
     return element("p", {class: "ss-lead"}, element("strong", {text: action}),
       " Alternatively, click on a map or use the arrow keys (with Shift: large steps; Home: middle). The predictions "

@@ -42,7 +42,7 @@ _LARGE = 9  # cells per side; in smaller maps a number fits into its cell
 _CELLS = {"canvas": ("the offset of the image's top-left corner on the canvas", "the centered image"),
           "crop": ("the offset of the window that the model sees", "the middle window"),
           "circular": ("the shift by which the centered image was rolled", "the unshifted image"),
-          "fill": ("the shift of the image, whose uncovered sides are filled", "the unshifted image")}
+          "fill": ("the shift of the image (uncovered sides are filled)", "the unshifted image")}
 
 _COLUMNS, _CLASS_SIDE, _ACROSS, _DOWN = 5, 1.3, 0.34, 0.62
 _MAX_CLASSES = 25

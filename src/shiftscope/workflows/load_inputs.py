@@ -100,12 +100,12 @@ def placement_for(data: Dataset, settings: DataSettings) -> Placement:
         settings = replace(settings, fill=default_fill(data.shape))
     background = settings.background
     if background == "texture":
-        background = texture(settings.canvas_for((height, width)), channels=channels)
+        background = texture(settings.canvas or (height, width), channels=channels)
     return _placement((height, width), settings, background)
 
 
 def _placement(image: tuple[int, int], settings: DataSettings, background: int | torch.Tensor) -> Placement:
-    return Placement(image=image, canvas=settings.canvas_for(image), mode=settings.mode, background=background,
+    return Placement(image=image, canvas=settings.canvas or image, mode=settings.mode, background=background,
                      fill=settings.fill, max_shift=settings.max_shift)
 
 

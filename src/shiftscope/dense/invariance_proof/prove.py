@@ -88,8 +88,8 @@ def prove_invariance(model: Classifier, placement: Placement, shape: tuple[int, 
     """
     model = as_module(model)
     if not placement.geometry.keeps_pixels:
-        raise NotInvariant("placement", f"in mode {placement.mode} parts of the image leave the canvas, so its placements are not "
-                                        "rolls of one canvas")
+        raise NotInvariant("placement", f"in mode {placement.mode} parts of the image leave the canvas, so its "
+                                        "placements are not rolls of one canvas")
     if placement.mode == "canvas" and not isinstance(placement.background, int):
         raise NotInvariant("background", "a texture does not move with the image, so its placements are not rolls of "
                                          "one canvas")
