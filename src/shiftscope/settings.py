@@ -5,7 +5,7 @@ The Python interface, the command line, the TOML file and the documentation are 
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from shiftscope.errors import UsageError, require
 from shiftscope.migration import MODELS
@@ -18,8 +18,6 @@ Resize = Literal["pad", "stretch"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
 Parametrization = Literal["pixels", "fourier", "maco"]
-
-
 Background = int | Literal["texture"]
 
 VALIDATION_IMAGES = 5000
@@ -34,6 +32,14 @@ def require_time(limit: float | None) -> None:
     shiftscope.errors.UsageError: max_time must be a number of seconds above 0, got 0
     """
     require(limit is None or 0 < limit < float("inf"), "max_time", limit, "a number of seconds above 0")
+
+
+def _require_integers(settings: Any, **least: int) -> None:
+    """Raise a `UsageError` if a setting is given and is not an integer of at least its number in `least`."""
+    for name, low in least.items():
+        value = getattr(settings, name)
+        fits = value is None or (isinstance(value, int) and value >= low)
+        require(fits, name, value, f"an integer of at least {low}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +91,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         require_time(self.max_time)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("micro_batch", 0)):
-            value = getattr(self, name)
-            require(value is None or (isinstance(value, int) and value >= least), name, value,
-                    f"an integer of at least {least}")
+        _require_integers(self, epochs=1, batch_size=1, validation=0, micro_batch=0)
         rate = self.learning_rate
         require(rate is None or 0 < rate < float("inf"), "learning_rate", rate, "a number above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
@@ -97,7 +100,7 @@ class TrainSettings:
         require(self.erase is None or 0 <= self.erase <= 1, "erase", self.erase, "a fraction from 0 to 1")
         require(self.small_canvas is None or 0 <= self.small_canvas < 1, "small_canvas", self.small_canvas,
                 "a fraction of the epochs, at least 0 and below 1")
-        require(self.precision in (None, "float32", "tf32", "bfloat16"), "precision", self.precision,
+        require(self.precision in (None, *get_args(Precision)), "precision", self.precision,
                 "float32, tf32 or bfloat16")
         require(self.preset in ("default", "quick", "best"), "preset", self.preset, "default, quick or best")
         decay = self.weight_decay
@@ -287,9 +290,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "models", tuple(map(current_model_name, self.models)))
         require(len(self.models) >= 1, "models", self.models, "at least one model")
-        require(self.seeds >= 1, "seeds", self.seeds, "an integer of at least 1")
-        require(self.audit_images is None or self.audit_images >= 1, "audit_images", self.audit_images,
-                "an integer of at least 1")
+        _require_integers(self, seeds=1, audit_images=1)
         require_time(self.max_time)
         require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
 
@@ -345,10 +346,7 @@ class SynthesisSettings:
     """Seed of random start images and views."""
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("views", 1), ("jitter", 0), ("patience", 0), ("memory", 1)):
-            value = getattr(self, name)
-            require(value is None or (isinstance(value, int) and value >= least), name, value,
-                    f"an integer of at least {least}")
+        _require_integers(self, steps=1, views=1, jitter=0, patience=0, memory=1)
         for name in ("step_size", "radius"):
             value = getattr(self, name)
             require(value is None or 0 < value < float("inf"), name, value, "a number above 0")
@@ -381,8 +379,7 @@ class SynthesisChecks:
     neighbors: int = 9
     """Number of real images with the highest activation to show for each unit, with their placement; 0: none."""
     neighbor_images: int | None = None
-    """Number of test images among which they are searched, the first ones (default: as many as fit into 20 seconds, at
-    most 500)."""
+    """Number of the first test images that are searched (default: as many as fit into 20 seconds, at most 500)."""
     placements: int | None = None
     """Largest number of evenly spaced placements of each image (default: 64)."""
     judge: Path | None = None
@@ -393,10 +390,7 @@ class SynthesisChecks:
     """Synthesize from this many random start images and measure how much the results differ; 0: do not."""
 
     def __post_init__(self) -> None:
-        require(self.neighbors >= 0, "neighbors", self.neighbors, "an integer of at least 0")
-        for name in ("neighbor_images", "placements"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, value, "an integer of at least 1")
+        _require_integers(self, neighbors=0, neighbor_images=1, placements=1)
         require(self.seeds == 0 or self.seeds >= 2, "seeds", self.seeds, "0 or at least 2")
 
 

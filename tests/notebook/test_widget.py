@@ -111,6 +111,18 @@ def test_circular_offsets_wrap_around(around):
         widget.dy = 5 - 33
 
 
+def test_mode_fill_has_offsets_below_zero():
+    data = shiftscope.load_dataset("garments").limit(20)
+    place = shiftscope.Placement(image=(28, 28), canvas=(28, 28), mode="fill", fill="reflect", max_shift=2, step=2)
+    model = shiftscope.models.TwoFullNet(N=6, canvas=(28, 28))
+    widget = shiftscope.audit(model, data, placement=place, engine="brute").widget()
+    assert (widget.dy, widget.dx) == (0, 0) and widget.payload["groups"][0]["fill"] == "reflect"
+    widget.dy, widget.dx = -2, 2
+    assert (widget.dy, widget.dx) == (-2, 2) and widget.predictions[0]["prediction"] in data.class_names
+    with pytest.raises(UsageError, match="dy must be one of the 3 audited values, -2, 0, 2, got -1"):
+        widget.dy = -1
+
+
 def test_missing_and_nonfinite_outputs_have_no_prediction(audit):
     kept = np.arange(1, 24)
     sampled = dataclasses.replace(
