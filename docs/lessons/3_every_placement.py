@@ -26,7 +26,7 @@
 # - Read a map of predictions and an accuracy map.
 # - Compute worst-case accuracy and consistency.
 # - Apply the à-trous identity.
-# - Say where it fails.
+# - Find where it fails.
 #
 # **Prerequisites:** lesson 1; convolution and max pooling.
 

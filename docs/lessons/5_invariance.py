@@ -23,7 +23,7 @@
 # **Goals:**
 #
 # - Build an invariant network.
-# - Say what a stride does to equivariance.
+# - Describe what a stride does to equivariance.
 # - Measure drift, and compare it with the spread between images.
 #
 # **Prerequisites:** lessons 3 and 4.

@@ -104,7 +104,7 @@ def test_nonfinite_outputs_count_as_incorrect(make_evaluation):
                                  accuracy={"random": float("nan"), "centered": 0.0}, class_names=HOSTILE)
     figure = classified_gallery(evaluation)
     words = [text.get_text() for text in figure.axes[0].texts]
-    assert words[0] == "✗ incorrect" and words[2] == "pred: non-finite"
+    assert words[0] == "✗ incorrect, –" and words[2] == "pred: non-finite"
     assert "nan" not in " ".join(texts(figure))
     assert max(map(len, words)) <= 19  # a longer one would run into its neighbor
     assert render_figure(figure, "svg")

@@ -13,7 +13,7 @@ def lessons(*, copy: Path | None = None, pack: Path | None = None, solutions: An
     """List the lessons, copy them as notebooks, or pack everything for a class.
 
     Args:
-        copy: Write the lessons as notebooks into this folder. Files that are there already are not replaced.
+        copy: Write the lessons as notebooks into this folder. Existing files are not replaced.
         pack: Write a new folder, or a file with suffix .zip, that works offline: lessons, images and a report. This
             trains two models on at most 12,000 images, which takes minutes.
         solutions: Include the solutions of the exercises.

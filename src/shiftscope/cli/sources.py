@@ -27,7 +27,7 @@ CODE = ("--allow-code", "--judge-code")
 MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--models")
 """Options whose value names code if it has the form package.module:object."""
 
-WRITING = ("--csv", "--onnx", "--out", "--overwrite", "--resume")
+WRITING = ("--copy", "--csv", "--onnx", "--out", "--overwrite", "--pack", "--resume")
 """Options that choose what is written, changed or replaced."""
 
 RENAMED = {"--how": "--method"}
