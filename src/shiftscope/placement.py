@@ -297,7 +297,7 @@ def _at(source: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torc
 def default_fill(image: tuple[int, int, int]) -> Fill:
     """Return the default fill of images (C, h, w) in mode fill: "reflect" for photographs, else "constant".
 
-    Photographs are RGB images of at least 64 x 64 pixels. On them, a border of one color would be a feature of its own.
+    Photographs are RGB images of at least 64 x 64 pixels. In them, a border of one color would be visible.
 
     >>> default_fill((3, 224, 224)), default_fill((3, 32, 32)), default_fill((1, 28, 28))
     ('reflect', 'constant', 'constant')
