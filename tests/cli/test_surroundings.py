@@ -169,7 +169,7 @@ def test_records_are_valid_unicode_for_any_path(folder, forked):
 
 @pytest.mark.parametrize("line", [
     ("evaluate", "no\udcff"), ("predict", FIRST, "no\udcff"), ("audit", "no\udcff.onnx"), ("audit", "no\udcff:Net"),
-    ("train", "no\udcff"), ("train", "two-full", "--data", "npz:no\udcff"), ("watch", "no\udcff"), ("no\udcff",),
+    ("train", "no\udcff"), ("train", "two-full", "--data", "npz:no\udcff"), ("no\udcff",),
     ("run", "--no\udcff"), ("report", "no\udcff"), ("visualize", FIRST, "--start", "no\udcff"),
     ("visualize", FIRST, "no\udcff"), ("audit", FIRST, "--device", "no\udcff"), ("data", "fetch", "no\udcff"),
     ("evaluate", "no\x1b[31m\u202e")], ids=ascii)
