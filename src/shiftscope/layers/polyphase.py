@@ -269,7 +269,10 @@ class PhaseToOrigin(_StrongestPhase):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_divides(x, self.stride)
-        return _roll_strongest(x, self.stride, self.order)
+        rolled = _roll_strongest(x, self.stride, self.order)
+        # With channels last, the backward pass of a strided 1 x 1 convolution writes outside its memory: oneDNN of
+        # torch 2.13, CPUs without AVX-512, a number of channels that is not a multiple of 8.
+        return rolled.contiguous() if torch.is_grad_enabled() and x.is_contiguous() else rolled
 
 
 class LearnedPolyphase2d(nn.Module):
