@@ -65,7 +65,6 @@ reporting.sample_gallery(canvases.numpy(), data.train.labels[first].numpy(), dat
 perceptron = build_model("two-full", classes=data.classes, seed=0)
 settings = shiftscope.TrainSettings(epochs=6 if SMALL else None)
 perceptron_training = shiftscope.train(perceptron, data, placement=place, settings=settings)
-reporting.training_curves([perceptron_training])
 
 # %%
 perceptron_score = shiftscope.evaluate(perceptron, data, placement=place, name="two-full",

@@ -84,7 +84,8 @@ def test_options_that_are_settings_come_from_the_settings():
 def test_defaults_are_shown(capsys):
     assert main(["run", "--help"]) == 0
     page = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for default in ("garments", "56x56", "two-full two-conv", "shiftscope-run", "auto"):
+    assert "(default: 56; mode fill" in page
+    for default in ("garments", "two-full two-conv", "shiftscope-run", "auto"):
         assert f"[default: {default}]" in page
     assert "[default: None]" not in page and "[default: ]" not in page and "[default: False]" not in page
 
