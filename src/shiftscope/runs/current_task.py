@@ -6,8 +6,8 @@ from pathlib import Path
 
 from shiftscope import files
 from shiftscope.errors import OutputError
+from shiftscope.migration import SCHEMA_VERSION
 from shiftscope.progress import Pace, Progress, Task
-from shiftscope.results.base import SCHEMA_VERSION
 
 PROGRESS = "progress.json"
 

@@ -89,7 +89,8 @@ def attribute(model: Classifier, images: Any, target: Target = None, *, method: 
         setup = Setup(score=score, baseline=_baseline(baseline, pixels), steps=steps, window=sizes,
                       stride=(max(1, sizes[0] // 2), max(1, sizes[1] // 2)),
                       layer=_cam_module(score, pixels[:1]) if chosen else None)
-        arrays = _attribute(setup, method, units, pixels, f"{method} of {title}", progress or SilentProgress())
+        progress, task = progress or SilentProgress(), f"{method} of {title}"
+        arrays: dict[str, Any] = _attribute(setup, method, units, pixels, task, progress)
     if not np.isfinite(arrays["maps"]).all():
         raise ShiftscopeError(f"the {method} maps are not finite: the scores or gradients of {title} hold NaN or "
                               "infinity; check the model's weights")
