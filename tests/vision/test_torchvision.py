@@ -75,7 +75,7 @@ def test_color_images_keep_their_channels():
 def test_normalized_pixels_are_refused(root):
     from torchvision.transforms import Compose, Normalize, ToTensor
 
-    with pytest.raises(DataError, match="leave Normalize out of the transform"):
+    with pytest.raises(DataError, match="remove Normalize from the transform"):
         shiftscope.from_torch(*fashion(root, Compose([ToTensor(), Normalize((0.5,), (0.2,))])))
 
 
