@@ -21,10 +21,10 @@ from shiftscope.resolve import is_object_name
 PREFIX = "SHIFTSCOPE_"
 DEBUG_VARIABLE = "SHIFTSCOPE_DEBUG"
 
-CODE = ("--allow-code", "--judge-code")
-"""Options whose value always names code."""
+CODE = ("--allow-code", "--judge-code", "--trust-model-file")
+"""Options whose value always names code, or lets a file run code."""
 
-MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--models")
+MAY_BE_CODE = ("CHECKPOINT", "MODEL", "NAME", "--against", "--data", "--models")
 """Options whose value names code if it has the form package.module:object."""
 
 WRITING = ("--copy", "--csv", "--onnx", "--out", "--overwrite", "--pack", "--resume")
