@@ -121,7 +121,7 @@ def test_the_label_is_one_exactly_above_the_limit(output_type, dtype):
             value = torch.nextafter(value, torch.tensor(direction, dtype=dtype))
             near.append(value)
     values = torch.cat([torch.stack(near), torch.tensor([-2.0, -0.1, 1e-30, 1e-3], dtype=dtype).clamp(
-        min=0 if output_type == "probabilities" else None, max=0 if output_type == "log-probabilities" else None)])
+        min=0 if output_type == "probabilities" else -9, max=0 if output_type == "log-probabilities" else 9)])
     found = predicted_classes(two_columns(values, output_type))
     assert found.tolist() == (values > limit).long().tolist()
     assert predicted_classes(two_columns(torch.tensor([torch.nan, torch.inf], dtype=dtype), output_type)).eq(-1).all()

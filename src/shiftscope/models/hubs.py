@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.errors import CheckpointError, UsageError, did_you_mean, reason_of, shortened, some_of
+from shiftscope.errors import CheckpointError, UsageError, did_you_mean, reason_of, some_of
 from shiftscope.generators import seeded
 from shiftscope.graph.export import silenced
 from shiftscope.models.adapt import Adapted
@@ -82,9 +82,23 @@ def load_from_hub(source: str, *, device: torch.device | str = "cpu") -> tuple[n
     """
     check_hub_name(source)
     hub, name, weights = split(source)
-    with silenced(), seeded([], 0):
+    with silenced(), seeded([], 0), _without_bars(hub):
         model, info = _LOADERS[hub](_package(hub), source, name, weights)
     return model.to(device).eval(), info
+
+
+@contextmanager
+def _without_bars(hub: str) -> Iterator[None]:
+    """Turn off the progress bars of transformers, which do not fit into the display of a command."""
+    logging = _package(hub).utils.logging if hub == "hf" else None
+    shown = logging is not None and logging.is_progress_bar_enabled()
+    if shown:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _package(hub: str) -> Any:
@@ -109,14 +123,13 @@ def _available(source: str, *, random: str | None) -> Iterator[None]:
         raise
     except Exception as error:  # of several libraries for network, files and tensors
         alternative = f", or use {random} for random weights" if random else ""
-        why = f"{type(error).__name__}: {shortened(reason_of(error), 120)}"
+        why = f"{type(error).__name__}: {reason_of(error, 120)}"
         raise CheckpointError(f"{source} cannot be loaded ({why}): check the name and the network"
                               f"{alternative}") from error
 
 
-def _unknown(source: str, kind: str, name: str, known: Sequence[str], listing: str) -> UsageError:
-    close = did_you_mean(name, known)
-    return UsageError(f"{source!r} is unknown: {kind} {name!r} does not exist; {close}{listing}")
+def _unknown(source: str, owner: str, name: str, known: Sequence[str], listing: str) -> UsageError:
+    return UsageError(f"unknown model {source!r}: {owner} {name!r}; {did_you_mean(name, known)}{listing}")
 
 
 # ---------------------------------------------------------------------- torchvision
@@ -124,11 +137,11 @@ def _unknown(source: str, kind: str, name: str, known: Sequence[str], listing: s
 def _check_torchvision(torchvision: Any, source: str, name: str, weights: str | None) -> None:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        raise _unknown(source, "the torchvision classifier", name, known,
+        raise _unknown(source, "torchvision has no classifier", name, known,
                        f"choose from {some_of(known, 4)}, see torchvision.models.list_models()")
     names = [one.name for one in torchvision.models.get_model_weights(name)]
     if weights not in (None, RANDOM, "DEFAULT", *names):
-        raise _unknown(source, f"for {name} the weights", str(weights), names,
+        raise _unknown(source, f"{name} has no weights", str(weights), names,
                        f"choose from {', '.join(names)} and {RANDOM}")
 
 
@@ -151,13 +164,13 @@ def _load_torchvision(torchvision: Any, source: str, name: str, weights: str | N
 def _check_timm(timm: Any, source: str, name: str, weights: str | None) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        raise _unknown(source, "the timm model", architecture, timm.list_models(),
+        raise _unknown(source, "timm has no model", architecture, timm.list_models(),
                        "see timm.list_models(pretrained=True)")
     tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}*")
             if one.partition(".")[0] == architecture]
     if (tag and tag not in tags) or (not tags and weights is None):
         choice = f"choose from {some_of(tags)}" if tags else f"it has none, use timm:{architecture}@{RANDOM}"
-        raise _unknown(source, f"for {architecture} the weights", tag, tags, choice)
+        raise _unknown(source, f"{architecture} has no weights", tag, tags, choice)
 
 
 def _load_timm(timm: Any, source: str, name: str, weights: str | None) -> tuple[nn.Module, SourceInfo]:
@@ -183,7 +196,7 @@ def _timm_classes(timm: Any, model: Any) -> tuple[tuple[str, ...] | None, tuple[
     if subset is None:
         return None, None
     data = timm.data.ImageNetInfo(subset)
-    return tuple(data.label_names()), unique_names(data.label_descriptions())
+    return tuple(data.label_names()), unique_names([text.partition(",")[0] for text in data.label_descriptions()])
 
 
 def _imagenet_ids() -> tuple[str, ...] | None:

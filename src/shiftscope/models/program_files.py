@@ -72,12 +72,14 @@ def load_program(path: Path, *, trusted: bool, device: torch.device | str = "cpu
         with warnings.catch_warnings(), silenced():
             warnings.simplefilter("ignore")
             loaded: Any = torch.export.load(path) if exported else torch.jit.load(path, map_location=device)
+            model, info = as_module(loaded).to(device), _info(loaded) if exported else SourceInfo()
     except Exception as error:  # neither torch.export nor TorchScript has one class of errors
         kind = "torch.export" if exported else "TorchScript"
         raise _unreadable(path, kind, shortened(reason_of(error), 120)) from error
-    model = as_module(loaded).to(device)
     set_mode(model, train=False)
-    return model, _info(loaded) if exported else SourceInfo()
+    for module in model.modules() if exported else ():
+        module.training = False  # the mode was fixed at export
+    return model, info
 
 
 def _info(program: torch.export.ExportedProgram) -> SourceInfo:
@@ -87,7 +89,7 @@ def _info(program: torch.export.ExportedProgram) -> SourceInfo:
     shape = tuple(getattr(inputs[0].meta.get("val"), "shape", ())) if len(inputs) == 1 else ()
     if len(shape) != 4:
         return SourceInfo()
-    channels, height, width = (one if isinstance(one, int) else None for one in shape[1:])
+    channels, height, width = [one if isinstance(one, int) else None for one in shape[1:]]
     return SourceInfo(channels=channels, input_size=(height, width) if height and width else None)
 
 

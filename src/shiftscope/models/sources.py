@@ -216,7 +216,10 @@ def _checkpoint(source: Any, options: SourceOptions, sizes: Any, device: Any, no
 
 
 def _hub(source: Any, options: SourceOptions, sizes: Any, device: Any, notes: Progress) -> Any:
-    model, info = load_from_hub(str(source), device=device)
+    name = str(source)
+    if split(name)[2] != RANDOM and not Path(split(name)[1]).exists():
+        notes.note(f"loading {name}; its weights are downloaded if they are not on this machine")
+    model, info = load_from_hub(name, device=device)
     _load_into(model, options.get("weights"), notes)
     return model, info
 
