@@ -220,7 +220,14 @@ def copy_model(model: nn.Module, shape: Sequence[int]) -> nn.Module:
 
 
 def differentiable(model: nn.Module) -> nn.Module:
-    """Return a model through which gradients flow: a copy if its weights were made in inference mode."""
+    """Return a model through which gradients flow: a copy if its weights were made in inference mode.
+
+    Raises:
+        UsageError: if it is computed outside of PyTorch.
+    """
+    if any(getattr(module, "outside_pytorch", False) is True for module in model.modules()):
+        raise UsageError(f"{model_name(model)} is computed outside of PyTorch, so it has no gradients and no layers: "
+                         "give the model that the ONNX file was made from")
     return copy.deepcopy(model) if has_inference_tensors(model) else model
 
 

@@ -233,7 +233,7 @@ def _load_hf(transformers: Any, source: str, name: str, weights: str | None) -> 
 
 
 def _hf_info(processor: Any, config: Any, source: str) -> SourceInfo:
-    """Return what an image processor does to photographs.
+    """Return the record of an image processor.
 
     Mean and std are measured on a black and a white image: processors differ in how they rescale and normalize.
     """

@@ -63,6 +63,8 @@ class OnnxModel(nn.Module):
             output of scores.
     """
 
+    outside_pytorch = True
+
     def __init__(self, path: Path | str, *, select_output: OutputKey | None = None):
         super().__init__()
         self.path = Path(path)

@@ -176,9 +176,10 @@ def open_described(source: Path | str, *, device: str = "auto", canvas: tuple[in
     """
     check_source(source, **loading)
     if kind_of(source) == "checkpoint":
-        if canvas is not None:
+        checkpoint = open_checkpoint(Path(source), device=device, allow_code=loading.get("allow_code"))
+        if canvas not in (None, checkpoint.placement.canvas):
             raise UsageError(f"{source} is a checkpoint, which contains its canvas: leave out --canvas")
-        return open_checkpoint(Path(source), device=device, allow_code=loading.get("allow_code"))
+        return checkpoint
     torch_device = resolve_device(device)
     sizes: dict[str, Any] = {} if canvas is None else {"canvas": canvas}
     if canvas is None and kind_of(source) == "named":
@@ -305,7 +306,10 @@ def input_channels(model: nn.Module, config: CheckpointConfig) -> int:
     if shape is not None:
         return int(shape[0])
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    return 1 if first is None else first.in_channels
+    if first is not None:
+        return first.in_channels
+    kernel = next((weight for weight in model.parameters() if weight.ndim == 4), None)  # of TorchScript
+    return 1 if kernel is None else kernel.shape[1]
 
 
 def use_one_pass(model: AnyModel) -> AnyModel:

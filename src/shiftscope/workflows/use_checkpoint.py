@@ -132,6 +132,7 @@ def predict_files(checkpoint: Path | str, images: Sequence[Path] = (), *, offset
     """
     how: DescribedOptions = {**loading, "output_type": output_type}
     loaded, images = open_described(checkpoint, device=device, progress=progress, **how), list(images) or [EXAMPLE]
+    maps = maps and loaded.placement.count > 1
     offset = offset if offset is not None else loaded.placement.middle
     _check_offset(offset, loaded)
     pixels, prepared = fit_images(images, loaded, progress)
