@@ -1,4 +1,4 @@
-"""What the source of a model says about its input and its classes, as a torch-free record."""
+"""Input and classes of a model as its source describes them, as a torch-free record."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 
 @dataclass(frozen=True, kw_only=True)
 class SourceInfo:
-    """How photographs are prepared for a model, and the classes of its outputs. None: the source does not say.
+    """How photographs are prepared for a model, and the classes of its outputs. None: unknown.
 
     Photographs are resized, cropped in the middle, and divided by 255. The model itself subtracts `mean` and divides by
     `std`: a model of `load_model` takes pixels in [0, 1].

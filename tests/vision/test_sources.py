@@ -63,14 +63,14 @@ def test_record_and_model_equal_the_library(source):
 
 @pytest.mark.parametrize("source", ["torchvision:resnet18@none", "timm:resnet10t@none"])
 @torch.no_grad()
-def test_audit_of_a_source_equals_a_plain_loop(source, tmp_path, monkeypatch):
+def test_audit_of_a_source_equals_a_plain_loop(source, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 44, 3), dtype=np.uint8)
     labels = np.arange(3)
     np.savez(tmp_path / "d.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels,
              class_names=np.array([str(k) for k in range(1000)]))
     found = audit_model(source, {"data": f"npz:{tmp_path / 'd.npz'}", "canvas": (64, 64)}, step=12, engine="brute",
                         progress=shiftscope.progress.SilentProgress())["audit"]
-    model, transform = library(source)
+    model, _ = library(source)
     mean, std = (torch.tensor(part)[:, None, None] for part in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     offsets = found.geometry.offsets

@@ -215,8 +215,8 @@ def _check_hf(transformers: Any, source: str, name: str, weights: str | None) ->
     if folder.exists() and not (folder / "config.json").is_file():
         raise CheckpointError(f"{source} has no config.json: name a folder that save_pretrained wrote")
     if not folder.exists() and not re.fullmatch(r"[\w.\-]+(/[\w.\-]+)?", name):
-        raise CheckpointError(f"the folder {name} of {source} does not exist: name one that save_pretrained wrote, or a "
-                              f"model of the Hugging Face Hub as in {_EXAMPLES['hf']}")
+        raise CheckpointError(f"the folder {name} of {source} does not exist: name one that save_pretrained wrote, or "
+                              f"a model of the Hugging Face Hub as in {_EXAMPLES['hf']}")
 
 
 def _load_hf(transformers: Any, source: str, name: str, weights: str | None) -> tuple[nn.Module, SourceInfo]:

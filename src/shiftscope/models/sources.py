@@ -42,7 +42,7 @@ NO_OPTIONS: SourceOptions = {}
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSource:
-    """A model with what its source says about input and classes."""
+    """A model with input and classes as its source describes them."""
 
     model: nn.Module
     """In eval mode; it takes pixels in [0, 1]."""
@@ -162,7 +162,7 @@ def load_model(source: Path | str, *, weights: Path | str | None = None, allow_c
 def open_source(source: Path | str, *, canvas: tuple[int, int] = (56, 56), channels: int = 1, classes: int = 10,
                 device: torch.device | str = "cpu", progress: Progress | None = None,
                 **options: Unpack[SourceOptions]) -> LoadedSource:
-    """Load a classifier with what its source says about its input and its classes.
+    """Load a classifier with its input and classes as the source describes them.
 
     Args and errors: see `load_model`.
 

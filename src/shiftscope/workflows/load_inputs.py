@@ -58,7 +58,7 @@ class LoadedCheckpoint:
     channels: int
     device: torch.device
     info: SourceInfo = NO_INFO
-    """What the source says about the preparation of photographs."""
+    """Input and classes as the source describes them."""
     is_checkpoint: bool = True
     """False: the description was made from what another source says."""
 
@@ -86,7 +86,7 @@ class ModelWithData:
     validation: int = VALIDATION
     """Size of the validation split of the training."""
     info: SourceInfo = NO_INFO
-    """What the source of the model says about its input and its classes."""
+    """Input and classes as the source of the model describes them."""
 
 
 def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Placement]:
