@@ -109,8 +109,8 @@ def _test_canvases(loaded: LoadedCheckpoint, count: int, overrides: dict[str, An
 
 
 def inspect_units(checkpoint: Path | str, *, out: Path, overwrite: bool = False,
-                  overrides: dict[str, Any] | None = None, images: int = 1000, device: str = "auto", loading: DescribedOptions = DESCRIBED,
-                  progress: Progress) -> UnitTable:
+                  overrides: dict[str, Any] | None = None, images: int = 1000, device: str = "auto",
+                  loading: DescribedOptions = DESCRIBED, progress: Progress) -> UnitTable:
     """Write the table of units into `out`/units, and a figure of the weights of each layer whose weights are images.
 
     It is computed on the first `images` test images, each at one random offset.
