@@ -1,4 +1,4 @@
-"""All settings, as frozen dataclasses: the source of the Python interface, command line, TOML file and documentation."""
+"""All settings, as frozen dataclasses: the source of the Python interface, command line, TOML file and documents."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,8 +35,8 @@ def require_time(limit: float | None) -> None:
 def _require_integers(settings: Any, **least: int) -> None:
     """Raise a `UsageError` if a setting is given and is not an integer of at least its number in `least`."""
     for name, low in least.items():
-        value = getattr(settings, name)
-        require(value is None or (isinstance(value, int) and value >= low), name, value, f"an integer of at least {low}")
+        got = getattr(settings, name)
+        require(got is None or (isinstance(got, int) and got >= low), name, got, f"an integer of at least {low}")
 
 
 @dataclass(frozen=True, kw_only=True)
