@@ -14,7 +14,7 @@ from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dep
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
 from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
-from shiftscope.data.base import Dataset, Split, Subset
+from shiftscope.data.base import Dataset, Split, Subset, image_names
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, group, together
 from shiftscope.errors import ShiftscopeError, require, unknown
@@ -204,6 +204,7 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
              *few_images_notes(count), *one_class_notes(predictions, labels, data.class_names)]
     return Audit(
         dataset=data.name, synthetic=data.synthetic, preparation=data.preparation,
+        image_names=list(image_names(inputs.images) or ())[:count],
         class_names=list(data.class_names), images=count, placements=len(offsets), mode=inputs.placement.mode,
         placement=inputs.placement.to_dict(), sampled=inputs.sampled, partial=sweep.interrupted, reason=choice.reason,
         engine="brute" if choice.kind == "brute" else "dense",

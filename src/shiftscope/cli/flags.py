@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter, Token
 
 from shiftscope.errors import UsageError, require
 from shiftscope.progress import Progress, default_progress
-from shiftscope.settings import DataSettings, Resize, RunSettings, TrainSettings
+from shiftscope.settings import DataSettings, Interpolation, Resize, RunSettings, TrainSettings
 
 IMAGES = Group.create_ordered("Images")
 MODELS = Group.create_ordered("Model")
@@ -148,7 +148,14 @@ class DataOverrides:
     image_size: Annotated[tuple[int, int] | None, ImageSize] = None
     """Height and width to which the images of a folder are resized (default: as in the training)."""
     resize: Resize | None = None
-    """pad: aspect ratio kept, padded with the background; stretch: not kept (default: as in the training)."""
+    """pad: aspect ratio kept, padded with the background; stretch: not kept; shorter: kept, shorter side scaled, center
+    cropped (default: as in the training; for other models shorter in mode crop, else pad)."""
+    shorter_side: int | None = None
+    """Pixels to which the shorter side of a folder's images is scaled, before the center is cropped (default: as in the
+    training or in the model's source, else 256/224 of the canvas)."""
+    interpolation: Interpolation | None = None
+    """How a folder's images are scaled, antialiased (default: as in the training or in the model's source, else
+    bilinear)."""
     canvas: Annotated[tuple[int, int] | None, Canvas] = None
     """Size of the canvas in pixels, for a model that accepts any (default: that of the training)."""
 

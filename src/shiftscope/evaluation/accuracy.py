@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shiftscope.data.base import Dataset, ImageSet, Split
+from shiftscope.data.base import Dataset, ImageSet, Split, image_names
 from shiftscope.distributed import from_first, together
 from shiftscope.evaluation.notes import (
     few_images_notes,
@@ -122,7 +122,8 @@ def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Pred
              *tie_notes(**ties, count=count, tolerance=tolerance), *few_images_notes(count),
              *one_class_notes(random.classes.numpy(), labels.numpy(), data.class_names)]
     return Evaluation(
-        dataset=data.name, synthetic=data.synthetic, preparation=data.preparation, images=count, **fields, **ties,
+        dataset=data.name, synthetic=data.synthetic, preparation=data.preparation,
+        image_names=list(image_names(images) or ()), images=count, **fields, **ties,
         placement=placement.to_dict(), class_names=list(data.class_names),
         accuracy={key: values.double().mean().item() for key, values in correct.items()},
         per_class={key: class_accuracies(labels, values, classes) for key, values in correct.items()},

@@ -63,7 +63,9 @@ class Provenance:
     channels: int | None = None
     """Of the training images."""
     resize: Resize | None = None
-    """How image files of other sizes were resized to the training images: "pad" or "stretch"."""
+    """How image files of other sizes were resized to the training images: "pad", "stretch" or "shorter"."""
+    prepared: dict[str, Any] | None = None
+    """All of it, see `shiftscope.preparation.Preparation.to_dict`."""
     trained: str = "unknown"
     settings: dict[str, Any] | None = None
     epochs: int | None = None

@@ -29,6 +29,7 @@ from shiftscope.models.sources import SourceOptions, check_source, kind_of
 from shiftscope.modules import device_and_dtype, evaluating, model_name
 from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement, default_fill, texture
+from shiftscope.preparation import Preparation
 from shiftscope.progress import Progress
 from shiftscope.reading import as_type
 from shiftscope.resolve import is_object_name
@@ -89,18 +90,43 @@ class ModelWithData:
     """Input and classes as the source of the model describes them."""
 
 
-def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Placement]:
-    """Return the dataset and the placement that the settings describe."""
-    data = load_data(settings, progress)
+def open_data(settings: DataSettings, progress: Progress, source: Preparation | None = None
+              ) -> tuple[Dataset, Placement]:
+    """Return the dataset and the placement that the settings describe; `source` as in `load_data`."""
+    data = load_data(settings, progress, source)
     return data, placement_for(data, settings)
 
 
-def load_data(settings: DataSettings, progress: Progress) -> Dataset:
-    """Load the dataset; images that do not fit on the canvas raise an error before they are decoded."""
-    background = settings.background if isinstance(settings.background, int) else 0
-    return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
-                        image_size=settings.image_size, resize=settings.resize, background=background,
-                        check_size=lambda size: _placement(size, settings, background))
+def load_data(settings: DataSettings, progress: Progress, source: Preparation | None = None) -> Dataset:
+    """Load the dataset; images that do not fit on the canvas raise an error before they are decoded.
+
+    Args:
+        source: how the model's source or its training prepares photographs; the settings override it.
+    """
+    if not is_folder(settings.data):
+        return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
+                            image_size=settings.image_size, resize=settings.resize, shorter_side=settings.shorter_side,
+                            interpolation=settings.interpolation)
+    how, size = preparation_for(settings, source)
+    return load_dataset(settings.data, limit=settings.limit, progress=progress, image_size=size, prepare=how,
+                        check_size=lambda size: _placement(size, settings, how.background))
+
+
+def preparation_for(settings: DataSettings,
+                    source: Preparation | None = None) -> tuple[Preparation, tuple[int, int] | None]:
+    """Return the preparation of the images of a folder, and their (height, width); None: their usual size.
+
+    In mode crop the default is the usual preparation of photographs, unless an image size is given.
+    """
+    cropped = settings.image_size is None and source is None and settings.mode == "crop"
+    how = Preparation.of(source, resize=settings.resize or ("shorter" if cropped else None),
+                         shorter_side=settings.shorter_side, interpolation=settings.interpolation,
+                         background=settings.background if isinstance(settings.background, int) else 0)
+    canvas = settings.canvas
+    if settings.image_size is not None or canvas is None:
+        return how, settings.image_size
+    how = how.on_canvas(canvas, settings.mode)
+    return how, how.image_size(canvas, settings.mode)
 
 
 def placement_for(data: Dataset, settings: DataSettings) -> Placement:
@@ -232,10 +258,13 @@ def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: 
         "canvas": placement.canvas, "mode": placement.mode, "background": placement.geometry.background}
     if overrides.get("mode", placement.mode) == placement.mode:
         known["fill"] = placement.fill
+    prepared = None
+    if is_folder(known["data"]) and not overrides.keys() & {"image_size", "resize", "shorter_side"}:
+        prepared = stored_preparation(checkpoint.config)
     if is_folder(known["data"]):  # prepared as in the training, as `predict` does
         known |= {"image_size": placement.image, "resize": provenance.resize}
     settings = DataSettings(**(known | overrides))
-    data = load_data(settings, progress)
+    data = load_data(settings, progress, prepared)
     stored = placement.canvas, placement.image, placement.mode, placement.fill
     if (settings.canvas, data.shape[1:], settings.mode, settings.fill) != stored or settings.max_shift is not None:
         placement = placement_for(data, settings)
@@ -336,6 +365,18 @@ def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
     except CheckpointError as error:
         raise CheckpointError(f"the checkpoint's description is damaged: {error.__cause__}") from error
     return Placement.of(geometry, channels)
+
+
+def stored_preparation(config: CheckpointConfig) -> Preparation:
+    """Return the preparation of the training images.
+
+    Raises:
+        CheckpointError: if a value is invalid.
+    """
+    provenance = config.provenance
+    if provenance.prepared is not None:
+        return Preparation.from_dict(provenance.prepared)
+    return Preparation(resize=provenance.resize or "pad")
 
 
 def stored_settings(settings: Mapping[str, Any] | None) -> TrainSettings:

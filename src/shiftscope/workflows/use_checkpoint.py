@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from PIL import Image
 from shiftscope import data
 from shiftscope.data.base import Split
 from shiftscope.data.image_file import common_scale, read_image_file
-from shiftscope.data.resizing import Size, Target
+from shiftscope.data.resizing import Target
 from shiftscope.errors import UsageError, require
 from shiftscope.evaluation import BruteForceEngine, evaluate
+from shiftscope.geometry import Size
 from shiftscope.models import OnnxModel, export_onnx
 from shiftscope.models.forward import evaluating, placed_outputs
 from shiftscope.models.sources import NO_OPTIONS, SourceOptions
@@ -32,7 +33,14 @@ from shiftscope.reporting import (
 from shiftscope.results import Evaluation
 from shiftscope.runs.outputs import figure_files, new_files, record_files, require_writable
 from shiftscope.text import valid_unicode
-from shiftscope.workflows.load_inputs import DESCRIBED, DescribedOptions, LoadedCheckpoint, open_described, open_model
+from shiftscope.workflows.load_inputs import (
+    DESCRIBED,
+    DescribedOptions,
+    LoadedCheckpoint,
+    open_described,
+    open_model,
+    stored_preparation,
+)
 
 CONFUSION, CLASSIFIED = "confusion", "classified"
 """Names of the figures of an evaluation."""
@@ -206,13 +214,14 @@ def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Te
     """
     background, resize = loaded.placement.background, loaded.config.provenance.resize
     background = background if isinstance(background, int) else 0
-    target = Target(size=loaded.placement.image, resize=resize or "pad", background=background)
+    target = replace(Target.sized(stored_preparation(loaded.config), loaded.placement.image), background=background)
     pixels = read_image_file(path, bits=bits).numpy()
     gray = np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))
     inverted = resize is None and background < DARK and _border_level(gray) > LIGHT
     if loaded.channels == 1:
         pixels = gray[None]
     size = (pixels.shape[1], pixels.shape[2])
+    target.check(size, str(path))
     fitted = torch.from_numpy(np.array(target.fit(255 - pixels if inverted else pixels)))
     return fitted, Preparation(inverted=inverted, size=size, scaled=target.scaled(size))
 
