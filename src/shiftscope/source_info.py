@@ -3,10 +3,8 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
-"""Filter of resizing, by Pillow's names."""
+from shiftscope.settings import Interpolation
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 

@@ -169,9 +169,15 @@ def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "
     else:
         opened = open_source(source, **options)
         canvas: dict[str, Any] = {"canvas": opened.info.input_size} if opened.info.input_size else {}
-        data, placement = open_data(DataSettings(**(canvas | overrides)), progress)
+        data, placement = open_data(DataSettings(**(canvas | overrides)), progress, _source_preparation(opened.info))
     return ModelWithData(model=opened.model, name=opened.name, trained="unknown", data=data, placement=placement,
                          info=opened.info)
+
+
+def _source_preparation(info: SourceInfo) -> Preparation | None:
+    """Return how the source of a model prepares photographs; None if it states nothing."""
+    return Preparation.of_source(resize=info.resize, crop=info.crop, interpolation=info.interpolation,
+                                 antialias=info.antialias)
 
 
 class DescribedOptions(SourceOptions, total=False):
