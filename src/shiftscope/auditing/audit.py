@@ -54,7 +54,8 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
           trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
           class_map: ClassMap | None = None, output_names: Sequence[str] | None = None,
-          wordnet_ids: Sequence[str] | None = None, seed: int = 0, progress: Progress | None = None, stop: Stop | None = None) -> Audit:
+          wordnet_ids: Sequence[str] | None = None, seed: int = 0, progress: Progress | None = None,
+          stop: Stop | None = None) -> Audit:
     """Compute a model's predictions for every image at every placement.
 
     The model runs in eval mode; its mode is restored. A random sample of images and placements is computed again with

@@ -70,7 +70,7 @@ def top5_figures(top5_counts: np.ndarray, placements: int) -> dict[str, Any]:
 
 def maps(predictions: np.ndarray, labels: np.ndarray, classes: int, offsets: np.ndarray, rows: np.ndarray,
          columns: np.ndarray, middle: int | None = None) -> dict[str, Any]:
-    """Return accuracy by placement: of all images, of each class, and by the phase of the offset; and the agreement map.
+    """Return accuracy by placement: of all images, of each class, by the phase of the offset; and the agreement map.
 
     Without labels, all accuracies are NaN in arrays and None in lists.
 
@@ -116,6 +116,7 @@ def by_phase(accuracy: np.ndarray, offsets: np.ndarray) -> dict[str, list[list[f
         phase = (offsets % stride) @ np.array([stride, 1])
         counts = np.bincount(phase, minlength=stride**2)
         sums = np.bincount(phase, weights=accuracy, minlength=stride**2)
-        means = [float(total / count) if count and not math.isnan(total) else None for total, count in zip(sums, counts, strict=True)]
+        means = [float(total / count) if count and not math.isnan(total) else None
+                 for total, count in zip(sums, counts, strict=True)]
         tables[str(stride)] = [means[begin:begin + stride] for begin in range(0, stride**2, stride)]
     return tables

@@ -2,8 +2,8 @@
 
 from shiftscope.data.arrays import from_arrays, from_torch, read_npz
 from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages, class_counts
-from shiftscope.data.class_map import read_class_map
 from shiftscope.data.catalog import dataset_catalog, dataset_info, fetch_dataset, load_dataset
+from shiftscope.data.class_map import read_class_map
 from shiftscope.data.download import DATA_DIR_VARIABLE, cache_folder
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import read_folder

@@ -167,8 +167,8 @@ def dataset_catalog(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
                fashion_mnist.LICENSE, paths[0].parent if paths[0] and all(paths) else None),
         _entry("folder:PATH", "PNG and JPEG files, one folder per class, with or without train/ and test/; or without "
                "labels, for audits", "yours", None),
-        _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names; or images, with or "
-               "without labels, for audits", "yours", None),
+        _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names; or images, with "
+               "or without labels, for audits", "yours", None),
         _entry("packed:PATH", "a folder of .npy files written by `shiftscope data pack`, for datasets larger than "
                "memory", "as packed", None),
         _entry("package.module:object", "a Dataset, or a callable that returns one, in your own code", "yours", None),

@@ -1,4 +1,4 @@
-"""Which output of a model each class of a dataset is: given by a class map, or found by names, WordNet ids or numbers."""
+"""Which output of a model each class of a dataset is: by a class map, names, WordNet ids or numbers."""
 
 import csv
 import io
@@ -64,12 +64,12 @@ def read_class_map(path: Path | str) -> dict[str, int | str]:
     except OSError as error:
         raise DataError(f"cannot read the class map {path}: {reason(error)}; check the path") from error
     except (ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"the class map {path} is invalid: {' '.join(str(error).split())[:120]}; expected a JSON object "
-                        '{"class": output, ...}, or a .csv file with a class and an output in each line') from error
+        raise DataError(f"the class map {path} is invalid: {' '.join(str(error).split())[:120]}; expected a JSON "
+                        'object {"class": output, ...}, or a .csv file with a class and an output in each line') from error
     repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if repeated:
-        raise DataError(f"the class map {path} has more than one output for {some_of(repeated)}: keep one line for each "
-                        "class")
+        raise DataError(f"the class map {path} has more than one output for {some_of(repeated)}: keep one line for "
+                        "each class")
     return dict(pairs)
 
 
@@ -195,8 +195,8 @@ def _index(name: str, output: Any, outputs: Outputs, keys: "_Keys") -> int:
         found = keys.find(normalized(output))
         if len(found) != 1:
             problem = f"is the name of {len(found)} outputs" if found else "is not the name of an output"
-            raise UsageError(f"the output {output!r:.60} of {name!r:.60} in the class map {problem} of {outputs.model}: "
-                             f"use an index from 0 to {outputs.count - 1}")
+            raise UsageError(f"the output {output!r:.60} of {name!r:.60} in the class map {problem} of "
+                             f"{outputs.model}: use an index from 0 to {outputs.count - 1}")
         return found[0]
     if not 0 <= int(output) < outputs.count:
         raise UsageError(f"the output of {name!r:.60} in the class map is {int(output)}, expected an index from 0 to "
@@ -247,5 +247,5 @@ def _check_found(class_names: Sequence[str], found: Sequence[list[int]], outputs
     problems += [f"{name:.40} matches the outputs {some_of(indices, 3)}" for name, indices in list(several.items())[:2]]
     problems += [f"{some_of(names, 3)} match the same output {index}" for index, names in list(shared.items())[:2]]
     if problems:
-        raise UsageError(f"{outputs.model} has {outputs.count:,} outputs, the dataset has {len(class_names):,} classes; "
-                         f"{'; '.join(problems)}: {_REMEDY}, or choose the dataset that the model was made for")
+        raise UsageError(f"{outputs.model} has {outputs.count:,} outputs, the dataset has {len(class_names):,} "
+                         f"classes; {'; '.join(problems)}: {_REMEDY}, or choose the dataset that the model was made for")

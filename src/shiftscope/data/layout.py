@@ -207,9 +207,9 @@ def _holds_images(path: Path, ignored: _Ignored) -> bool:
         return False
     inside = next((folder for folder in folders if _count_files(_entries(folder, _Ignored(ignored.root))[1])), None)
     if inside is not None:
-        raise DataError(f"{path} holds images ({some_of([first.name])} and others, {_count_files(files):,} in all) beside "
-                        f"folders of images ({some_of([inside.name])}), so it is not clear whether the folders are classes: "
-                        "move the images into class folders, or all of them into one folder to audit them without labels")
+        raise DataError(f"{path} holds both images ({_count_files(files):,}, such as {first.name:.60}) and folders of "
+                        f"images (such as {inside.name:.60}/), so it is not clear whether the folders are classes: move "
+                        "the images into class folders, or all of them into one folder to audit them without labels")
     return True
 
 
@@ -217,8 +217,8 @@ def _missing_split(path: Path, splits: dict[str, Path]) -> DataError:
     names = " and ".join(f"{folder.name}/" for folder in splits.values())
     missing = " and ".join(f"{split}/" for split in ("train", "test") if split not in splits)
     other = f"rename {splits['validation'].name}/ to test/, " if missing == "test/" and "validation" in splits else ""
-    return DataError(f"{path} holds {names} but no {missing}, expected both train/ and test/, or only test/: {other}add "
-                     "the missing folder, or name a folder that holds the class folders or the images directly; rename "
+    return DataError(f"{path} holds {names} but no {missing}, expected both train/ and test/, or only test/: {other}"
+                     "add the missing folder, or name a folder that holds the class folders or the images directly; rename "
                      "it if it is a class")
 
 
@@ -245,7 +245,9 @@ def _list_classes(path: Path, ignored: _Ignored, fewest: int = 2) -> Listing:
     if not folders:
         count = _count_files(files)
         other = next((file.name for file in files if file.suffix.lower() in _OTHER_FORMATS), None)
-        held = f"{count} image(s) but " if count else f"{other:.60}, which is neither PNG nor JPEG, and " if other else ""
+        held = f"{count} image(s) but " if count else ""
+        if other and not count:
+            held = f"{other:.60}, which is neither PNG nor JPEG, and "
         raise DataError(f"{path} holds {held}no class folders, expected one folder of PNG or JPEG files per class, or "
                         "PNG or JPEG files without labels")
     for file in files:

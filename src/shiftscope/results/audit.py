@@ -194,7 +194,7 @@ class Audit(Record):
         write_csv([self], path)
 
     def least_stable(self) -> np.ndarray:
-        """Return the indices of all images by ascending consistency; among equal ones, by ascending smallest top margin.
+        """Return the indices of all images by ascending consistency; of equal ones, by ascending smallest top margin.
 
         Returns:
             int64 (N,).
@@ -223,7 +223,8 @@ class Audit(Record):
 def _with_added_arrays(values: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Add arrays that earlier releases did not store: the agreement map, and unknown numbers."""
     needed = [arrays.get(name) for name in ("predictions", "offsets", "rows", "columns")]
-    if "top_margins" in arrays or any(array is None for array in needed) or wrong_placement(values.get("placement", {})):
+    damaged = any(array is None for array in needed) or wrong_placement(values.get("placement", {}))
+    if "top_margins" in arrays or damaged:
         return arrays
     predictions, offsets, rows, columns = (np.asarray(array) for array in needed)
     if predictions.ndim != 2 or offsets.shape != (predictions.shape[1], 2):
