@@ -65,7 +65,7 @@ def read_class_map(path: Path | str) -> dict[str, int | str]:
         raise DataError(f"cannot read the class map {path}: {reason(error)}; check the path") from error
     except (ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"the class map {path} is invalid: {' '.join(str(error).split())[:120]}; expected a JSON "
-                        'object {"class": output, ...}, or a .csv file with a class and an output in each line') from error
+                        'object {"class": output, ...}, or a .csv file with a class and an output a line') from error
     repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if repeated:
         raise DataError(f"the class map {path} has more than one output for {some_of(repeated)}: keep one line for "
@@ -248,4 +248,4 @@ def _check_found(class_names: Sequence[str], found: Sequence[list[int]], outputs
     problems += [f"{some_of(names, 3)} match the same output {index}" for index, names in list(shared.items())[:2]]
     if problems:
         raise UsageError(f"{outputs.model} has {outputs.count:,} outputs, the dataset has {len(class_names):,} "
-                         f"classes; {'; '.join(problems)}: {_REMEDY}, or choose the dataset that the model was made for")
+                         f"classes; {'; '.join(problems)}: {_REMEDY}, or choose the dataset it was made for")

@@ -127,7 +127,8 @@ def _iterate(images: Any, name: str) -> Iterable[Any]:
 def _errors_named(items: Iterable[Any], name: str) -> Iterable[Any]:
     count = 0
     try:
-        for count, item in enumerate(items):
+        for item in items:
+            count += 1
             yield item
     except DataError:
         raise

@@ -208,7 +208,7 @@ def _holds_images(path: Path, ignored: _Ignored) -> bool:
     inside = next((folder for folder in folders if _count_files(_entries(folder, _Ignored(ignored.root))[1])), None)
     if inside is not None:
         raise DataError(f"{path} holds both images ({_count_files(files):,}, such as {first.name:.60}) and folders of "
-                        f"images (such as {inside.name:.60}/), so it is not clear whether the folders are classes: move "
+                        f"images (such as {inside.name:.60}/), so it is unclear whether the folders are classes: move "
                         "the images into class folders, or all of them into one folder to audit them without labels")
     return True
 
@@ -218,8 +218,8 @@ def _missing_split(path: Path, splits: dict[str, Path]) -> DataError:
     missing = " and ".join(f"{split}/" for split in ("train", "test") if split not in splits)
     other = f"rename {splits['validation'].name}/ to test/, " if missing == "test/" and "validation" in splits else ""
     return DataError(f"{path} holds {names} but no {missing}, expected both train/ and test/, or only test/: {other}"
-                     "add the missing folder, or name a folder that holds the class folders or the images directly; rename "
-                     "it if it is a class")
+                     "add the missing folder, or name a folder that holds the class folders or the images directly; "
+                     "rename it if it is a class")
 
 
 def _require_same_classes(path: Path, splits: dict[str, Path], train: Listing, test: Listing) -> None:

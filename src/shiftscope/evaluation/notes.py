@@ -89,8 +89,8 @@ def same_class_notes(predictions: np.ndarray, class_names: Sequence[str]) -> lis
     classes = np.unique(predictions)
     if len(predictions) < 2 or len(classes) != 1 or not 0 <= classes[0] < len(class_names):
         return []
-    return [f"one class, {class_names[classes[0]]!r}, is predicted for all images: consistency is meaningful only if all "
-            "show this class"]
+    return [f"one class, {class_names[classes[0]]!r}, is predicted for all images: consistency is meaningful only if "
+            "all show this class"]
 
 
 def low_accuracy_notes(centered: float, interval: Sequence[float], classes: int,

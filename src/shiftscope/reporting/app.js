@@ -780,7 +780,7 @@ class Explorer extends View {
     const others = more > 0 && element("span", {class: "ss-entry ss-quiet", text: `and ${more} less frequent classes`});
     this.legend.replaceChildren(...[...shown.map(entry), others, nonfinite].filter(Boolean),
       element("span", {class: "ss-entry ss-quiet"}, element("span", {class: "ss-line", "aria-hidden": "true"}),
-        "border of the positions with correct predictions"));
+        `border of the positions with ${this.group.labeled ? "correct predictions" : "the prediction of the middle"}`));
   }
 
   showPosition() {

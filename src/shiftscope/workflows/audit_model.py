@@ -30,8 +30,8 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
                 csv: Path | None = None, overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
                 normalize: Normalization | None = None, weights: Path | None = None, max_shift: int | None = None,
-                step: int = 1, class_map: Path | None = None, minimum: Mapping[str, float] | None = None, progress: Progress,
-                **options: Any) -> dict[str, Any]:
+                step: int = 1, class_map: Path | None = None, minimum: Mapping[str, float] | None = None,
+                progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
