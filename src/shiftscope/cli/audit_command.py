@@ -140,8 +140,8 @@ def show_least_stable(audit: "Audit") -> None:
     if not unstable or (audit.labeled and not audit.files):
         return
     columns = ("image", "prediction", "consistency", "margin", "confidence")
-    lines = [(f"{index} {rows['file'][index]}".strip(), rows["prediction"][index],
-              shown.percent(rows["consistency"][index]),
+    lines = [(f"{index} {rows['file'][index]}".strip(), str(rows["prediction"][index]),
+              shown.percent(float(rows["consistency"][index])),
               f"{rows['smallest_top_margin'][index]:.3g} to {rows['largest_top_margin'][index]:.3g}",
               f"{rows['lowest_confidence'][index]:.3f} to {rows['highest_confidence'][index]:.3f}")
              for index in unstable]
