@@ -1,4 +1,4 @@
-"""Audits without labels, and of models with more outputs than the dataset has classes, against loops over placements."""
+"""Audits without labels, and of models with more outputs than the dataset has classes, against loops."""
 
 import dataclasses
 import json

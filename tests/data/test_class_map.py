@@ -9,7 +9,8 @@ from shiftscope.data.base import Dataset, NoImages, TensorImages
 from shiftscope.data.class_map import Outputs, read_class_map, with_output_labels
 from shiftscope.errors import DataError, UsageError
 
-NAMES = ("tench, Tinca tinca", "Great-White_Shark", "crane (2)", "crane (3)", "tabby, tabby cat", "Egyptian cat", "café")
+NAMES = ("tench, Tinca tinca", "Great-White_Shark", "crane (2)", "crane (3)", "tabby, tabby cat", "Egyptian cat",
+         "café")
 IDS = tuple(f"n{index:08}" for index in range(7))
 
 

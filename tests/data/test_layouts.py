@@ -188,7 +188,7 @@ FOLDERS_REFUSED = [
     ("Train and train", SPLIT | {"Train/cat/a.png": 1}, r"Train/ and train/, which both mean the train images"),
     ("train and val", renamed(test="val"), r"holds train/ and val/ but no test/, .*: rename val/ to test/, "),
     ("only train", {"train/cat/a.png": 1, "train/dog/a.png": 1}, r"holds train/ but no test/, expected both"),
-    ("images beside the classes", ROOT | {"stray.png": 1}, r"holds both images \(1, such as stray.png\) and folders of"),
+    ("images beside the classes", ROOT | {"stray.png": 1}, r"holds both images \(1, such as stray.png\) and folders"),
     ("images beside classes in test", {"test/a.png": 1, "test/cat/a.png": 1}, r"test holds both images \(1, such as a"),
     ("images beside test", {"a.png": 1, "test/cat/a.png": 1, "test/dog/a.png": 1}, r"holds test/ but no train/"),
     ("train beside classes", ROOT | {"train/a.png": 1}, r"holds train/ but no test/, .*rename it if it is a class"),

@@ -58,8 +58,9 @@ def read_folder(path: Path | str, *, image_size: Size | None = None, resize: Res
     Sizes: all images are resized (bilinear) to `image_size`, by default to the size that `resizing.usual_size` chooses
     among those of the training set, or of the test set if there is none. Color: three channels if any image has a
     colored pixel, else one. Transparent pixels are composed on black; the EXIF orientation is applied; of several
-    frames the first is used. 16-bit gray is scaled to 8 bits by the depth of the whole folder: the smallest of 8, 10, 12 and 16 bits that holds its largest
-    value. The dataset's `notes` list ignored files, resizing and scaling; `preparation` states the resizing.
+    frames the first is used. 16-bit gray is scaled to 8 bits by the depth of the whole folder: the smallest of 8, 10,
+    12 and 16 bits that holds its largest value. The dataset's `notes` list ignored files, resizing and
+    scaling; `preparation` states the resizing.
 
     Args:
         path: the folder.

@@ -593,9 +593,8 @@ class Explorer extends View {
 
   get quantity() { return this.group.labeled ? "accuracy" : "agreement with the middle"; }
   nameOf(index) {
-    const {numbers, names, labels} = this.group.images;
-    const name = this.group.labeled ? this.group.classes[labels[index]] : names[index];
-    return name ? `${name}, image ${numbers[index]}` : `image ${numbers[index]}`;
+    const {numbers, names, labels} = this.group.images, known = this.group.labeled && this.group.classes[labels[index]];
+    return [known || names[index], `image ${numbers[index]}`].filter(Boolean).join(", ");
   }
 
   buildThumbnail(name, number, index) {
@@ -751,10 +750,9 @@ class Explorer extends View {
   }
 
   get truth() { return this.group.images.labels[this.image]; }
-  /** The class whose region is outlined: the true class, or without labels the prediction for the middle. */
-  outlinedOf(index) {
-    if (this.group.labeled) return this.truth;
-    return this.group.middle ? this.labelsOf(index)[this.group.middle[0] * this.grid.shape[1] + this.group.middle[1]] : -1;
+  outlinedOf(index) {  // the true class, or without labels the prediction for the middle
+    const [row, column] = this.group.middle ?? [NaN, NaN];  // without a middle no region
+    return this.group.labeled ? this.truth : this.labelsOf(index)[row * this.grid.shape[1] + column];
   }
 
   drawMaps() {
@@ -826,8 +824,8 @@ class Explorer extends View {
     const known = label < codes.not_computed;
     card.node.dataset.prediction = known ? label : label === codes.nonfinite ? "non-finite" : "not computed";
     card.predicted = known ? classes[label] : label === codes.nonfinite ? "non-finite output" : "not computed here";
-    const results = this.group.labeled ? ["correct", "incorrect"] : ["as in the middle", "not as in the middle"];
-    card.result = label === codes.not_computed ? "" : results[Number(label !== this.outlinedOf(card.index))];
+    const what = this.group.labeled ? "correct" : "as in the middle", not = this.group.labeled ? "in" : "not ";
+    card.result = label === codes.not_computed ? "" : label === this.outlinedOf(card.index) ? what : not + what;
     card.confidence = confidence;
     card.prediction.className = `ss-prediction ss-${this.group.labeled && card.result || "unknown"}`;
     const sign = {correct: "✓ correct", incorrect: "✗ incorrect"}[card.result] ?? (card.result || "?");
@@ -859,10 +857,8 @@ class Explorer extends View {
     const accuracy = here === UNKNOWN ? "not computed" : percent(here / 10000, 1);
     card.allCaption.textContent = labeled ? `All images: accuracy ${accuracy} here, ${percent(card.model.accuracy.mean, 1)}`
       + " on average" : `All images: ${accuracy} have the prediction of the middle here`;
-    for (const {marker} of card.pads) {
-      marker.style.left = `${100 * this.column / Q}%`;
-      marker.style.top = `${100 * this.row / R}%`;
-    }
+    const at = {left: `${100 * this.column / Q}%`, top: `${100 * this.row / R}%`};
+    card.pads.forEach(({marker}) => Object.assign(marker.style, at));
   }
 
   // ------------------------------------------------------------ moving
