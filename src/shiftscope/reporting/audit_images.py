@@ -37,6 +37,7 @@ LABEL_COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 _COLUMNS, _IMAGE, _MAP, _CELL, _ABOVE, _BELOW = 2, 0.95, 2.1, 3.75, 0.36, 0.32
+_MOST_NAMES = 40  # classes in the legend
 _LETTERS_ACROSS = 6  # letters in a row of a map
 
 
@@ -74,10 +75,13 @@ def inconsistent_images(audit: Audit, *, limit: int = 8) -> Figure:
     consistency = shown_consistency(audit)
     margins = audit.top_margins[audit.shown_index, 0]
     chosen = np.lexsort((margins, consistency.round(12)))[:limit].tolist()
-    labels = np.unique(audit.predictions[audit.shown_index[chosen]]).tolist()
+    found, counts = np.unique(audit.predictions[audit.shown_index[chosen]], return_counts=True)
+    labels = np.sort(found[np.argsort(-counts, kind="stable")[:_MOST_NAMES]]).tolist()
     rows = -(-max(len(chosen), 1) // _COLUMNS)
     title = f"Least stable images: {audit_title(audit)}"
     subtitle = f"The {len(chosen)} images whose prediction depends most on position. {describe_audits(audit)}"
+    if len(labels) < len(found):
+        subtitle += f" Legend: the {len(labels)} most frequent of {len(found)} predicted classes."
     legend, row_height = 0.2 * -(-len(labels) // 4) + 0.12, _ABOVE + _MAP + _BELOW
     figure, bottom = page(0.25 + _COLUMNS * _CELL, rows * row_height + legend, title, subtitle,
                           (_note(audit), audit_credit(audit)), below=0.05)
