@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shiftscope import data, models
     from shiftscope.auditing import audit
-    from shiftscope.data import Dataset, from_arrays, from_images, from_torch, load_dataset
+    from shiftscope.data import Dataset, from_arrays, from_torch, load_dataset
     from shiftscope.errors import ShiftscopeError
     from shiftscope.evaluation import evaluate
     from shiftscope.models import load, load_model, save
@@ -27,7 +27,6 @@ _HOMES = {
     "Audit": "shiftscope.results",
     "Dataset": "shiftscope.data",
     "from_arrays": "shiftscope.data",
-    "from_images": "shiftscope.data",
     "from_torch": "shiftscope.data",
     "load_dataset": "shiftscope.data",
     "ShiftscopeError": "shiftscope.errors",
@@ -61,7 +60,6 @@ __all__ = [
     "data",
     "evaluate",
     "from_arrays",
-    "from_images",
     "from_torch",
     "load",
     "load_dataset",
