@@ -64,8 +64,9 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
 
     Args:
         model: any nn.Module or function that takes pixels in [0, 1], (B, C, H, W), and returns (B, K); any device.
-        data: a dataset, labeled or not, or images as in `shiftscope.data.from_images`: an array or any iterable. Without
-            labels all figures of accuracy are NaN. A dataset may have fewer classes than the model has outputs, see `class_map`.
+        data: a dataset, labeled or not, or images as in `shiftscope.data.from_images`: an array or any iterable.
+            Without labels all figures of accuracy are NaN. A dataset may have fewer classes than the model has
+            outputs, see `class_map`.
         placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
         engine: "dense": all placements in one pass, if the model's graph allows it; "brute": the model itself at each
             placement; "auto": dense if it is exact and faster, else brute.
