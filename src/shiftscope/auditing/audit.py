@@ -130,7 +130,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
             if engine == "dense" or sweep.interrupted:
                 raise ShiftscopeError(f"{difference_message(check)}; use engine 'brute'")
             notes.append(f"{difference_message(check)}: all placements were computed again by brute force")
-            choice = brute_force(inputs, f"brute force, because {difference_message(check)}")
+            choice = brute_force(inputs, f"brute force, because {difference_message(check)}", checks.doubts)
         if not checks.doubts and not sweep.interrupted:
             notes += from_first(partial(rounding_notes, sweep.check, check["max_abs_logit_difference"],
                                         check["tolerance"], sweep.predictions.classes))
