@@ -8,11 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, choose_engine, choose_in_group
+from shiftscope.auditing.engines import (
+    AuditInputs,
+    EngineChoice,
+    brute_force,
+    choose_engine,
+    choose_in_group,
+    repeated_choice,
+)
 from shiftscope.auditing.estimate import announce, audit_time
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
+from shiftscope.auditing.stored import engine_settings, images_hash, model_hash, settings_of
 from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
 from shiftscope.data.base import Dataset, Split, Subset
 from shiftscope.devices import tf32
@@ -36,12 +44,13 @@ from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Audit
 from shiftscope.results.audit import SelfCheck
+from shiftscope.runs.unfinished import UnfinishedAudit
 from shiftscope.settings import VALIDATION_IMAGES
 
 ENGINES = ("auto", "dense", "brute")
 
 
-@together("progress", "stop")
+@together("progress", "stop", "store")
 @reports_model_errors
 def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
@@ -49,7 +58,8 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
           memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
           trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
-          seed: int = 0, progress: Progress | None = None, stop: Stop | None = None) -> Audit:
+          seed: int = 0, progress: Progress | None = None, stop: Stop | None = None,
+          store: UnfinishedAudit | None = None) -> Audit:
     """Compute a model's predictions for every image at every placement.
 
     The model runs in eval mode; its mode is restored. A random sample of images and placements is computed again with
@@ -78,6 +88,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         seed: seed of the sampled placements, of the self-check, and of the generators of torch, NumPy and Python,
             which are restored.
         stop: a flag or a function, read between batches; a true value stops the audit.
+        store: stores finished images, and continues after those that it holds, with the same engine and batches.
 
     Returns:
         The figures, with the prediction of every image at every placement. After `stop` or Ctrl-C: those of the images
@@ -85,7 +96,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
 
     Raises:
         UsageError: if the engine, split or output type is unknown, the model does not fit the canvas or the classes,
-            or the outputs contradict `output_type`.
+            the outputs contradict `output_type`, or `store` holds another audit.
         ShiftscopeError: if "dense" is requested and not possible (the message names the layer), or if a single
             placement does not fit into memory.
         Interrupted: if the audit was stopped before the first images were done.
@@ -116,20 +127,27 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     with tf32(allowed=False), seeded([device], seed):
         check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
-        choose, notes = choose_engine if group().size == 1 else choose_in_group, list(checks.doubts)
-        choice = choose(inputs, engine, checks.doubts)
+        identity = settings_of(inputs, split=split, engine=engine, output_type=checks.output_type)
+        blocks = [] if store is None else store.identify(model_hash(prepared), images_hash(images), identity)
+        known, notes = from_first(lambda: engine_settings(blocks[-1]) if blocks else None), list(checks.doubts)
+        choose = choose_engine if group().size == 1 else choose_in_group
+        choice = choose(inputs, engine, checks.doubts) if known is None else repeated_choice(inputs, known)
         while True:
             begun += from_first(partial(announce, choice, data.classes, title, progress or SilentProgress(),
                                         partial(stop_requested, stop)))
             sweep, count = Sweep(choice, data.classes, checks.tolerance), len(choice.inputs.offsets)
+            sweep.restore(blocks)
             sweep.run(progress or SilentProgress(),
-                      f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop)
+                      f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop, store)
             check = from_first(sweep.check.result)
             if choice.engine.name == "brute" or passed(check):
                 break
             if engine == "dense" or sweep.interrupted:
                 raise ShiftscopeError(f"{difference_message(check)}; use engine 'brute'")
             notes.append(f"{difference_message(check)}: all placements were computed again by brute force")
+            blocks = []
+            if store is not None:
+                store.restart()
             choice = brute_force(inputs, f"brute force, because {difference_message(check)}", checks.doubts)
         if not checks.doubts and not sweep.interrupted:
             notes += from_first(partial(rounding_notes, sweep.check, check["max_abs_logit_difference"],

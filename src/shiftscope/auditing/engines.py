@@ -1,9 +1,9 @@
 """Engines that compute a model's outputs at all placements, and the choice of one for an audit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -150,23 +150,49 @@ class EngineChoice:
     reason: str
     kind: Literal["invariant", "dense", "brute"]
 
+    def settings(self) -> dict[str, Any]:
+        """Return the choice and what was measured for it, as plain JSON for `repeated_choice`."""
+        found: dict[str, Any] = {"kind": self.kind, "reason": self.reason}
+        if isinstance(self.engine, BruteForceEngine):
+            found |= {"chunk": self.engine.chunk, "channels_last": self.engine.channels_last,
+                      "short_cuts": self.engine.short_cuts}
+        return found
+
+
+def repeated_choice(inputs: AuditInputs, settings: Mapping[str, Any]) -> EngineChoice:
+    """Return the engine that another process, or an earlier one, has chosen; nothing is measured again.
+
+    Args:
+        settings: return value of `EngineChoice.settings`; if it has the key "block", this many images are computed at
+            a time.
+    """
+    kind, reason = settings["kind"], settings["reason"]
+    if kind == "brute":
+        if len(inputs.offsets) > MOST_PLACEMENTS:
+            inputs = inputs.at_sample(SAMPLED)
+        engine: PlacementEngine = inputs.brute_force_engine(short_cuts=settings["short_cuts"])
+        engine.set_layout(inputs.images.gather(torch.zeros(2, dtype=torch.int64)).to(engine.device),
+                          channels_last=settings["channels_last"])
+        engine.chunk = settings["chunk"]
+    elif kind == "invariant":
+        engine = InvariantModelEngine(inputs)
+    else:
+        engine = build_engine(inputs.model, inputs.placement, inputs.images.shape)
+    if "block" in settings:
+        engine.images_per_call = settings["block"]  # pyright: ignore[reportAttributeAccessIssue]
+    return EngineChoice(engine, inputs, reason, kind)
+
 
 def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
     """Choose in the first process of a group, because times differ between processes; the others do the same."""
     choices: list[EngineChoice] = []
 
-    def choose() -> tuple[str, str]:
+    def choose() -> dict[str, Any]:
         choices.append(choose_engine(inputs, requested, doubts))
-        return choices[0].kind, choices[0].reason
+        return choices[0].settings()
 
-    kind, reason = from_first(choose)
-    if choices:
-        return choices[0]
-    if kind == "brute":
-        return brute_force(inputs, reason, doubts)
-    if kind == "invariant":
-        return EngineChoice(InvariantModelEngine(inputs), inputs, reason, "invariant")
-    return EngineChoice(build_engine(inputs.model, inputs.placement, inputs.images.shape), inputs, reason, "dense")
+    settings = from_first(choose)
+    return choices[0] if choices else repeated_choice(inputs, settings)
 
 
 @shared_traces()

@@ -48,6 +48,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           expected: Annotated[float | None, Result] = None,
           output_type: Annotated[OutputType | None, Result] = None, seed: Annotated[int, Result] = 0,
           out: Annotated[Path | None, Result] = None, csv: Annotated[Path | None, Result] = None,
+          resume: Annotated[bool, Switch, Result] = False,
           overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
 
@@ -72,6 +73,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         seed: Fixes the sample, and which predictions the self-check repeats.
         out: Folder for the result and the figures (default: none are written).
         csv: File for a table with one row per image: label, prediction, fraction correct, consistency, margin.
+        resume: Continue the audit in --out that was interrupted or killed; model, images and settings must be the same.
         overwrite: Replace files of an earlier audit in --out and --csv.
     """
     from shiftscope.workflows.audit_model import audit_model, check_thresholds
@@ -79,6 +81,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     overrides = data.given() | {name: value for name, value in (("mode", mode), ("fill", fill)) if value}
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
+                            resume=resume,
                             normalize=normalize, weights=weights, max_shift=max_shift, step=step, engine=engine,
                             split=split, sample=sample, seed=seed, expected=expected, output_type=output_type,
                             progress=output.progress(), **vars(loading))
