@@ -16,8 +16,9 @@ from shiftscope.auditing.engines import (
     choose_in_group,
     repeated_choice,
 )
-from shiftscope.auditing.estimate import announce, audit_time
+from shiftscope.auditing.estimate import announce, audit_time, within_budget
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
+from shiftscope.auditing.sampled_statistics import sampled_figures_of
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
 from shiftscope.auditing.stored import engine_settings, images_hash, model_hash, settings_of
@@ -54,7 +55,7 @@ ENGINES = ("auto", "dense", "brute")
 @reports_model_errors
 def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
-          sample: int | None = None,
+          sample: int | None = None, budget: float | None = None,
           memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
           trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
@@ -77,6 +78,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         limit: use only the first images.
         sample: number of random placements, the middle one among them; the figures are then not exact. Default: all
             placements, and 1,000 for brute force if there are more than 10,000.
+        budget: seconds; if the audit would take longer, as many random placements as fit. Not with `sample`.
         memory: bytes for the canvases, activations and outputs of brute force.
         normalize: (mean, std), if the model expects normalized pixels.
         preprocess: any other function of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
@@ -118,6 +120,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     """
     begun = time.perf_counter()
     _check_arguments(engine, limit, sample, expected, output_type)
+    _check_budget(budget, sample, engine)
     placement, title = placement or default_placement(data.shape), name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
     mode_layers = mode_dependent_layers(prepared) if in_train_mode(prepared) else []
@@ -127,11 +130,13 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     with tf32(allowed=False), seeded([device], seed):
         check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
-        identity = settings_of(inputs, split=split, engine=engine, output_type=checks.output_type)
+        identity = settings_of(inputs, split=split, engine=engine, budget=budget, output_type=checks.output_type)
         blocks = [] if store is None else store.identify(model_hash(prepared), images_hash(images), identity)
         known, notes = from_first(lambda: engine_settings(blocks[-1]) if blocks else None), list(checks.doubts)
         choose = choose_engine if group().size == 1 else choose_in_group
         choice = choose(inputs, engine, checks.doubts) if known is None else repeated_choice(inputs, known)
+        if budget is not None and known is None:
+            choice = _within_budget(choice, data.classes, budget, begun)
         while True:
             begun += from_first(partial(announce, choice, data.classes, title, progress or SilentProgress(),
                                         partial(stop_requested, stop)))
@@ -154,6 +159,26 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
                                         check["tolerance"], sweep.predictions.classes))
     return _record(sweep, choice, check, data, checks, notes=notes, expected=expected, mode_layers=mode_layers,
                    begun=begun, model=title, split=split, trained=trained)
+
+
+def _within_budget(choice: EngineChoice, classes: int, budget: float, begun: float) -> EngineChoice:
+    """Return the choice of the first process of the group for a time budget."""
+    found: list[EngineChoice] = []
+
+    def choose() -> dict[str, Any]:
+        found.append(within_budget(choice, classes, budget, time.perf_counter() - begun))
+        return found[0].settings()
+
+    settings = from_first(choose)
+    return found[0] if found else repeated_choice(choice.inputs, settings)
+
+
+def _check_budget(budget: float | None, sample: int | None, engine: str) -> None:
+    if budget is None:
+        return
+    require(0 < budget < float("inf"), "budget", budget, "a number of seconds above 0")
+    require(sample is None, "budget", budget, "not given together with sample: it chooses the number of placements")
+    require(engine != "dense", "budget", budget, "not given together with the engine 'dense': it cannot sample")
 
 
 def _inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int, limit: int | None,
@@ -205,6 +230,9 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
     offsets = inputs.offsets.numpy()
     rows, columns = (axis.numpy() for axis in inputs.placement.axes)
     results = figures(predictions, labels, data.classes, inputs.middle)
+    if inputs.sampled:
+        estimates = sampled_figures_of(predictions, labels, data.classes, inputs.middle, inputs.placement.count)
+        results |= estimates | {"intervals": results["intervals"] | estimates["intervals"]}
     results |= maps(predictions, labels, data.classes, offsets, rows, columns)
     index, logits = sweep.shown.arrays(count)
     ties = {"exact_ties": int(kept.exact_ties[:count].sum()), "ties": int(kept.ties[:count].sum())}
@@ -238,5 +266,5 @@ def _notes(sweep: Sweep, choice: EngineChoice, mode_layers: list[str]) -> list[s
     if inputs.sampled:
         notes.append(f"{len(inputs.offsets):,} of {inputs.placement.count:,} placements, the middle one and a random "
                      "sample of the others: no figure is exact, and the worst case over all placements can only be "
-                     "lower")
+                     "lower; the intervals hold for all placements")
     return notes

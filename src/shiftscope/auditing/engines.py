@@ -152,7 +152,8 @@ class EngineChoice:
 
     def settings(self) -> dict[str, Any]:
         """Return the choice and what was measured for it, as plain JSON for `repeated_choice`."""
-        found: dict[str, Any] = {"kind": self.kind, "reason": self.reason}
+        found: dict[str, Any] = {"kind": self.kind, "reason": self.reason,
+                                 "sample": len(self.inputs.offsets) if self.inputs.sampled else None}
         if isinstance(self.engine, BruteForceEngine):
             found |= {"chunk": self.engine.chunk, "channels_last": self.engine.channels_last,
                       "short_cuts": self.engine.short_cuts}
@@ -167,9 +168,9 @@ def repeated_choice(inputs: AuditInputs, settings: Mapping[str, Any]) -> EngineC
             a time.
     """
     kind, reason = settings["kind"], settings["reason"]
+    if settings["sample"] is not None:
+        inputs = inputs.at_sample(settings["sample"])
     if kind == "brute":
-        if len(inputs.offsets) > MOST_PLACEMENTS:
-            inputs = inputs.at_sample(SAMPLED)
         engine: PlacementEngine = inputs.brute_force_engine(short_cuts=settings["short_cuts"])
         engine.set_layout(inputs.images.gather(torch.zeros(2, dtype=torch.int64)).to(engine.device),
                           channels_last=settings["channels_last"])

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from shiftscope import hashing
-from shiftscope.auditing.engines import AuditInputs, EngineChoice
+from shiftscope.auditing.engines import AuditInputs, EngineChoice, repeated_choice
 from shiftscope.auditing.predictions import PlacementPredictions
 from shiftscope.auditing.self_check import IMAGES
 from shiftscope.distributed import group
+from shiftscope.errors import UsageError
 from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.evaluation.memory import MemoryChunks
 from shiftscope.generators import seeded
@@ -244,6 +245,38 @@ def _outputs(choice: EngineChoice, pixels: torch.Tensor, images: torch.Tensor, e
     columns = draw_columns(choice.inputs, images, each).flatten()
     pairs = torch.stack((torch.arange(len(images)).repeat_interleave(each), columns), 1).to(engine.device)
     return engine.of_pairs(pixels, pairs, use_windows=False).unflatten(0, (len(images), each))
+
+
+MARGIN = 0.9
+"""Part of a time budget that is planned: estimates are not exact."""
+
+
+def within_budget(choice: EngineChoice, classes: int, budget: float, spent: float) -> EngineChoice:
+    """Return the choice itself if the audit fits into a time budget, else brute force at as many placements as fit.
+
+    Args:
+        choice: the engine and its inputs.
+        classes: K.
+        budget: seconds for the whole audit.
+        spent: seconds that are over.
+
+    Raises:
+        UsageError: if one placement of each image does not fit.
+    """
+    inputs, needed = choice.inputs, audit_time(choice, classes)
+    left = budget - spent - needed.checks
+    if needed.per_image * needed.images / needed.processes <= left:
+        return choice
+    if choice.kind != "brute":
+        choice = EngineChoice(inputs.tuned_engine, inputs, choice.reason, "brute")
+    each = _trial(choice, classes) / len(inputs.offsets)
+    count = int(MARGIN * left * needed.processes / (each * needed.images))
+    if count < 1:
+        least = spent + needed.checks + each * needed.images / (MARGIN * needed.processes)
+        raise UsageError(f"budget must be time for at least one placement of each of the {needed.images:,} images, here "
+                         f"{about(least)}, got {budget:g} s; use a larger budget, or fewer images with limit")
+    reason = f"brute force, because {count:,} placements of each image fit into the time budget of {budget:g} s"
+    return repeated_choice(inputs, choice.settings() | {"reason": reason, "sample": min(count, len(inputs.offsets))})
 
 
 def announce(choice: EngineChoice, classes: int, title: str, progress: Progress, stop: Callable[[], bool]) -> float:

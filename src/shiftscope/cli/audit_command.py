@@ -14,6 +14,7 @@ from shiftscope.cli.flags import (
     OUTPUT,
     OVERRIDES,
     RESULTS,
+    Budget,
     DataOverrides,
     Image,
     ModelFlags,
@@ -38,7 +39,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           processes: ProcessFlags = ONE_PROCESS, loading: ModelFlags = MODEL,
           mode: Annotated[Mode | None, Image] = None, fill: Annotated[Fill | None, Image] = None,
           max_shift: Annotated[int | None, Image] = None, step: Annotated[int, Image] = 1,
-          sample: Annotated[int | None, Image] = None,
+          sample: Annotated[int | None, Image] = None, budget: Annotated[float | None, Budget] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
           normalize: Annotated[tuple[tuple[float, ...], tuple[float, ...]] | None, Normalize] = None,
           weights: Annotated[Path | None, Result] = None,
@@ -61,6 +62,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
             image).
         step: Only every N-th placement, counted from the middle.
         sample: Only this many random placements; the results are then estimates.
+        budget: Time for the audit (90s, 10m, 1.5h); if it would take longer, as many random placements as fit.
         split: Which images.
         normalize: Normalization of your own model's input, as in 0.5/0.5.
         weights: File with the state_dict of MODEL, a package.module:object or a name of `shiftscope models list`; from
@@ -83,7 +85,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
                             resume=resume,
                             normalize=normalize, weights=weights, max_shift=max_shift, step=step, engine=engine,
-                            split=split, sample=sample, seed=seed, expected=expected, output_type=output_type,
+                            split=split, sample=sample, budget=budget, seed=seed, expected=expected, output_type=output_type,
                             progress=output.progress(), **vars(loading))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
