@@ -46,6 +46,7 @@ def plain_net() -> nn.Module:
 
 
 def write_images(path: Path) -> Path:
+    """Write images of noise with three classes; return the path."""
     draw = np.random.default_rng(0)
     arrays = {f"{split}_images": draw.integers(0, 256, (count, 12, 14), dtype=np.uint8)
               for split, count in (("train", 9), ("test", IMAGES))}
@@ -64,7 +65,7 @@ def run(out: Path, data: Path, engine: str, *more: str, kill_after: float | None
     if pid == 0:
         unfinished.EVERY, unfinished.FRACTION = 0.05, 0.0
         audit_model.audit_figures = audit_model._profile = lambda *_: []  # figures would take most of the time
-        with open(os.devnull, "w") as nowhere:
+        with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
         os._exit(main(line))
     if kill_after is not None:
@@ -82,11 +83,17 @@ def differences(a: Audit, b: Audit) -> list[str]:
     return arrays + figures
 
 
+def check(ok: bool, message: str) -> None:
+    """Raise an error with a message if something failed."""
+    if not ok:
+        raise RuntimeError(message)
+
+
 def kill_and_resume(folder: Path, engine: str, kills: int, seed: int = 0) -> dict:
     """Kill an audit and its continuations; return counts and the names of results that differ."""
     data, out, draw = write_images(folder / "images.npz"), folder / "out", random.Random(seed)
     code, whole = run(folder / "whole", data, engine)
-    assert code == 0
+    check(code == 0, "the audit failed")
     killed, stored, reference, more = 0, [], None, ()
     while killed < kills:
         code, _ = run(out, data, engine, *more, kill_after=draw.uniform(0, 1.1 * whole))
@@ -100,10 +107,10 @@ def kill_and_resume(folder: Path, engine: str, kills: int, seed: int = 0) -> dic
         more = ("--resume",) if (out / unfinished.FOLDER / unfinished.HEADER).is_file() else ()
         if parts and reference is None:
             shutil.copytree(out, folder / "copy")
-            assert run(folder / "copy", data, engine, "--resume")[0] == 0
+            check(run(folder / "copy", data, engine, "--resume")[0] == 0, "the copy could not be resumed")
             reference = Audit.load(folder / "copy")
     code, _ = run(out, data, engine, *more)
-    assert code == 0 and not (out / unfinished.FOLDER).exists(), code
+    check(code == 0 and not (out / unfinished.FOLDER).exists(), "the audit could not be resumed")
     found, uninterrupted = Audit.load(out), Audit.load(folder / "whole")
     return {"engine": engine, "kills": killed, "blocks_stored_after_each_kill": stored,
             "different": differences(found, uninterrupted if engine == "dense" else reference or uninterrupted),

@@ -347,7 +347,7 @@ def test_a_time_budget(checkpoint, monkeypatch, capsys):
     assert "placements of each image fit into the time budget of 600 s" in found["reason"]
     low, high = found["intervals"]["mean_accuracy"]
     assert low < found["mean_accuracy"] < high
-    for more, words in ((["--budget", "30s"], "budget must be time for at least one placement of each of the 60 images"),
+    for more, words in ((["--budget", "30s"], "time for at least one placement of each of the 60 images"),
                         (["--budget", "10m", "--sample", "3"], "not given together with sample"),
                         (["--budget", "10m", "--engine", "dense"], "not given together with the engine 'dense'"),
                         (["--budget", "0"], "budget must be a time above 0 as in 90s, 10m or 1.5h"),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -130,12 +131,10 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     with tf32(allowed=False), seeded([device], seed):
         check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
-        identity = settings_of(inputs, split=split, engine=engine, budget=budget, output_type=checks.output_type)
-        blocks = [] if store is None else store.identify(model_hash(prepared), images_hash(images), identity)
-        known, notes = from_first(lambda: engine_settings(blocks[-1]) if blocks else None), list(checks.doubts)
-        choose = choose_engine if group().size == 1 else choose_in_group
-        choice = choose(inputs, engine, checks.doubts) if known is None else repeated_choice(inputs, known)
-        if budget is not None and known is None:
+        blocks = [] if store is None else store.identify(model_hash(prepared), images_hash(images), settings_of(
+            inputs, split=split, engine=engine, budget=budget, output_type=checks.output_type))
+        notes, choice = list(checks.doubts), _choose(inputs, engine, checks.doubts, blocks)
+        if budget is not None and not from_first(lambda: bool(blocks)):
             choice = _within_budget(choice, data.classes, budget, begun)
         while True:
             begun += from_first(partial(announce, choice, data.classes, title, progress or SilentProgress(),
@@ -159,6 +158,14 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
                                         check["tolerance"], sweep.predictions.classes))
     return _record(sweep, choice, check, data, checks, notes=notes, expected=expected, mode_layers=mode_layers,
                    begun=begun, model=title, split=split, trained=trained)
+
+
+def _choose(inputs: AuditInputs, engine: str, doubts: list[str], blocks: list[dict[str, np.ndarray]]) -> EngineChoice:
+    """Return the engine that computed the stored blocks of images, or choose one."""
+    known = from_first(lambda: engine_settings(blocks[-1]) if blocks else None)
+    if known is not None:
+        return repeated_choice(inputs, known)
+    return (choose_engine if group().size == 1 else choose_in_group)(inputs, engine, doubts)
 
 
 def _within_budget(choice: EngineChoice, classes: int, budget: float, begun: float) -> EngineChoice:

@@ -273,8 +273,8 @@ def within_budget(choice: EngineChoice, classes: int, budget: float, spent: floa
     count = int(MARGIN * left * needed.processes / (each * needed.images))
     if count < 1:
         least = spent + needed.checks + each * needed.images / (MARGIN * needed.processes)
-        raise UsageError(f"budget must be time for at least one placement of each of the {needed.images:,} images, here "
-                         f"{about(least)}, got {budget:g} s; use a larger budget, or fewer images with limit")
+        raise UsageError(f"budget must be time for at least one placement of each of the {needed.images:,} images, "
+                         f"here {about(least)}, got {budget:g} s; use a larger budget, or fewer images with limit")
     reason = f"brute force, because {count:,} placements of each image fit into the time budget of {budget:g} s"
     return repeated_choice(inputs, choice.settings() | {"reason": reason, "sample": min(count, len(inputs.offsets))})
 

@@ -82,16 +82,16 @@ def model_hash(model: nn.Module) -> str:
             digest.update(module.path.read_bytes())
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def images_hash(images: ImageSet) -> str:
     """Return the SHA-256 of the pixels and labels of images, in their order."""
     digest = hashlib.sha256(f"{len(images)} {images.shape}".encode())
-    digest.update(images.labels.numpy())
+    digest.update(images.labels.contiguous().numpy().data)
     for indices in torch.arange(len(images)).split(BATCH):
-        digest.update(images.gather(indices).cpu().contiguous().numpy())
+        digest.update(images.gather(indices).cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -83,10 +83,9 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     overrides = data.given() | {name: value for name, value in (("mode", mode), ("fill", fill)) if value}
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
-                            resume=resume,
-                            normalize=normalize, weights=weights, max_shift=max_shift, step=step, engine=engine,
-                            split=split, sample=sample, budget=budget, seed=seed, expected=expected, output_type=output_type,
-                            progress=output.progress(), **vars(loading))
+                            resume=resume, normalize=normalize, weights=weights, max_shift=max_shift, step=step,
+                            engine=engine, split=split, sample=sample, budget=budget, seed=seed, expected=expected,
+                            output_type=output_type, progress=output.progress(), **vars(loading))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}

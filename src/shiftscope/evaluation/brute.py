@@ -151,7 +151,7 @@ class BruteForceEngine:
             ShiftscopeError: if a single placement does not fit into memory.
         """
         pairs, tried = self.pairs(len(images)), self._tried
-        if tried is None or len(images) < len(tried.images) or not torch.equal(images[:len(tried.images)], tried.images):
+        if tried is None or not torch.equal(images[:len(tried.images)], tried.images):
             return self.of_pairs(images, pairs).view(len(images), len(self.offsets), -1)
         self._tried, known = None, tried.outputs
         if len(known) < len(pairs):

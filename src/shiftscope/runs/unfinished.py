@@ -85,8 +85,8 @@ class UnfinishedAudit:
     def check(self) -> None:
         """Raise a `UsageError` if the folder cannot be used; nothing is changed."""
         if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_dir()):
-            raise UsageError(f"{self.path} is not a folder, and finished images of the audit are stored there; move it, "
-                             "or choose another folder with --out")
+            raise UsageError(f"{self.path} is not a folder, and finished images of the audit are stored there; move "
+                             "it, or choose another folder with --out")
         if not self.path.exists():
             return
         if not self.exists:
@@ -161,8 +161,8 @@ class UnfinishedAudit:
             return []
         different = _difference(header, now)
         if different:
-            raise UsageError(f"{self.path} holds an unfinished audit {different}; resume it as it was begun, or replace "
-                             "it with --overwrite")
+            raise UsageError(f"{self.path} holds an unfinished audit {different}; resume it as it was begun, or "
+                             "replace it with --overwrite")
         self._number = header["number"]
         return self._blocks()
 
@@ -174,7 +174,7 @@ class UnfinishedAudit:
             arrays: by name; "classes" has one row per image.
         """
         buffer = io.BytesIO()
-        np.savez(buffer, number=np.array(self._number), **arrays)
+        np.savez(buffer, **{"number": np.array(self._number), **arrays})  # pyright: ignore[reportArgumentType]
         files.write_bytes(self.path / f"images-{begin:09}.npz", buffer.getvalue())
         self._stored, self._is_new = time.monotonic(), False
 

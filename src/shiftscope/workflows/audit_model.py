@@ -28,7 +28,8 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
-                csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto", allow_code: str | None = None,
+                csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto",
+                allow_code: str | None = None,
                 normalize: Normalization | None = None, weights: Path | None = None, max_shift: int | None = None,
                 step: int = 1, progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
@@ -71,7 +72,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
             store = opened.enter_context(stores[number]) if stores else None
             placement = model.placement.narrowed(max_shift=max_shift, step=step)
             audits.append(audit(model.model, model.data, placement=placement, validation=model.validation,
-                                name=model.name, trained=model.trained, stop=stop, store=store, progress=progress, **options))
+                                name=model.name, trained=model.trained, stop=stop, store=store, progress=progress,
+                                **options))
             if stop:
                 break
             if out is not None:
@@ -86,7 +88,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     if csv is not None:
         write_csv(audits, csv)
     if stop:
-        kept = f"the results so far are in {out}, marked partial; continue with --resume" if out else "use --out to keep results"
+        kept = (f"the results so far are in {out}, marked partial; continue with --resume" if out
+                else "use --out to keep results")
         raise Interrupted(f"interrupted after {audits[-1].images:,} images; {kept}", stop.exit_code)
     return {"audit": audits[0], "against": audits[1] if against else None, "comparison": comparison}
 
