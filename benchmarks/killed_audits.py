@@ -56,7 +56,7 @@ def write_images(path: Path) -> Path:
 
 
 def run(out: Path, data: Path, engine: str, *more: str, kill_after: float | None = None) -> tuple[int, float]:
-    """Audit in a process of its own; return its exit code, or -9, and its seconds."""
+    """Audit in a separate process; return its exit code, or -9, and its seconds."""
     name = "net" if engine == "brute" else "plain_net"
     line = ["audit", f"{Path(__file__).stem}:{name}", "--data", f"npz:{data}", "--canvas", str(CANVAS), "--engine",
             engine, "--out", str(out), "--quiet", *more]
