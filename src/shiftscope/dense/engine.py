@@ -158,8 +158,6 @@ def build_dense(model: Classifier, placement: Placement, shape: tuple[int, int, 
     """
     if tuple(shape[1:]) != placement.image:
         raise UsageError(f"shape must end in {placement.image}, the placement's image, got {tuple(shape)}")
-    if placement.mode == "fill":
-        raise NotDense("mode fill", "its filled pixels do not move with the image")
     model = as_module(model)
     graph = _traced(model, (shape[0], *placement.canvas))
     device, dtype = device_and_dtype(model)

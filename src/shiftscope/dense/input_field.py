@@ -69,7 +69,8 @@ def input_field(placement: Placement) -> InputField:
     if texture and placement.mode == "circular":
         centered = Placement(image=placement.image, canvas=placement.canvas, mode="circular",
                              background=placement.background)
-    background = None if texture or placement.mode == "crop" else int(placement.background) / 255  # type: ignore[arg-type]
+    everything = texture or placement.mode == "crop" or placement.fill in ("edge", "reflect")
+    background = None if everything else int(placement.background) / 255  # type: ignore[arg-type]
     return InputField(shown[0], shown[1], background, centered, torch.from_numpy(order))
 
 
@@ -82,6 +83,9 @@ def _shown(geometry: Geometry, axis: int, texture: bool) -> Taps:
         source = (rows - offsets) % geometry.canvas[axis] - (0 if texture else geometry.start[axis])
     else:
         source = rows - offsets
+    if geometry.fill in ("edge", "reflect"):
+        last = size - 1
+        source = source.clip(0, last) if geometry.fill == "edge" else last - np.abs(last - np.abs(source))
     if not texture:
         source = np.where((source >= 0) & (source < size), source, VOID)
     ends, none = np.array([size]), np.array([VOID])
