@@ -36,7 +36,7 @@ OFFSETS: dict[Mode, Callable[[int, int], range]] = {
 }
 """Possible offsets along one axis, from the sizes of image and canvas."""
 
-_PART = 8  # mode fill: max_shift is one part of so many of the smaller side by default
+_PART = 8  # mode fill: default max_shift is the smaller side divided by this number
 
 
 @dataclass(frozen=True, kw_only=True)
