@@ -9,15 +9,20 @@ from pathlib import Path
 
 from shiftscope.errors import UsageError
 
+HUBS = ("torchvision", "timm", "hf")
+"""Prefixes of models by name, see `shiftscope.models.hubs`; objects of these packages are in submodules."""
+
 
 def is_object_name(name: str) -> bool:
     """Return True if `name` has the form package.module:object.
 
     >>> is_object_name("my_models:Net"), is_object_name("two-full"), is_object_name("folder:pictures")
     (True, False, False)
+    >>> is_object_name("timm:resnet18"), is_object_name("timm.models:resnet18")
+    (False, True)
     """
     module, colon, attribute = name.partition(":")
-    if not colon or module in ("folder", "npz", "packed"):
+    if not colon or module in ("folder", "npz", "packed", *HUBS):
         return False
     return all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
 

@@ -1,7 +1,4 @@
-"""All settings, as frozen keyword-only dataclasses.
-
-The Python interface, the command line, the TOML file and the documentation are generated from them.
-"""
+"""All settings, as frozen dataclasses: the source of the Python interface, command line, TOML file and documents."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +11,8 @@ Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
 Mode = Literal["canvas", "circular", "crop", "fill"]
 Fill = Literal["constant", "edge", "reflect"]
-Resize = Literal["pad", "stretch"]
+Resize = Literal["pad", "stretch", "shorter"]
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Preset = Literal["default", "quick", "best"]
 Parametrization = Literal["pixels", "fourier", "maco"]
@@ -37,9 +35,8 @@ def require_time(limit: float | None) -> None:
 def _require_integers(settings: Any, **least: int) -> None:
     """Raise a `UsageError` if a setting is given and is not an integer of at least its number in `least`."""
     for name, low in least.items():
-        value = getattr(settings, name)
-        fits = value is None or (isinstance(value, int) and value >= low)
-        require(fits, name, value, f"an integer of at least {low}")
+        got = getattr(settings, name)
+        require(got is None or (isinstance(got, int) and got >= low), name, got, f"an integer of at least {low}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +73,7 @@ class TrainSettings:
     seed: int = 0
     """Seed of the initial weights, the order of images, the placements and dropout."""
     micro_batch: int | None = None
-    """Images per forward pass; gradients are accumulated over the batch. 0: the whole batch (default: chosen by a timed
-    trial)."""
+    """Images per forward pass; gradients are accumulated. 0: the whole batch (default: chosen by a timed trial)."""
     channels_last: bool | None = None
     """Use the channels-last memory format (default: chosen for the device and the model)."""
     precision: Precision | None = None
@@ -241,7 +237,11 @@ class DataSettings:
     image_size: tuple[int, int] | None = None
     """Height and width to which the images of a folder are resized (default: their usual size)."""
     resize: Resize | None = None
-    """pad: aspect ratio kept, padded with the background; stretch: not kept (default: pad)."""
+    """pad: aspect ratio kept, padded; stretch: not kept; shorter: kept, cropped (default: shorter in mode crop)."""
+    shorter_side: int | None = None
+    """Pixels of a folder's images' shorter side before the center is cropped (default: 256/224 of the canvas)."""
+    interpolation: Interpolation | None = None
+    """How a folder's images are scaled (default: bilinear)."""
     canvas: tuple[int, int] | None = None
     """Height and width of the canvas in pixels (default: 56 x 56; mode fill: the size of the images)."""
     mode: Mode = "canvas"

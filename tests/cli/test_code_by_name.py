@@ -32,7 +32,7 @@ MARK = "Path(__file__).with_name('ran').write_text(__name__)\n"
 NOT_CODE = {
     "--background", "--data-dir", "--device", "--engine", "--fill", "--head", "--method", "--jitter-mode", "--judge",
     "--license", "--mode", "--optimizer", "--output-type", "--parametrization", "--precision", "--preset",
-    "--schedule", "--split", "--start", "--title", "CHECKPOINT", "FIRST", "IMAGES", "--resize", "--weights",
+    "--schedule", "--select-output", "--split", "--start", "--title", "FIRST", "IMAGES", "--resize", "--weights",
     "OBJECTIVES", "RUN", "RUNS", "SECOND"}
 """Options with a text or a path as value that is never imported."""
 

@@ -3,6 +3,7 @@
 import colorsys
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -373,11 +374,12 @@ def test_special_files_are_refused_immediately(tmp_path, write_files):
         read_image_file(tmp_path / "a.png")
 
 
-def test_a_folder_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+def test_a_folder_larger_than_the_disk_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     photos(tmp_path, 4, (40, 30))
     monkeypatch.setattr("shiftscope.data.folder.MAX_BYTES", 10_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(20_000, 10_000, 10_000))  # pyright: ignore
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(DataError, match=r"the 4 images of photos take 0.0 GB as 30 x 40 pixels, at most 0.0 GB are"):
+    with pytest.raises(DataError, match=r"the 4 images of photos take 0.0 GB as 30 x 40 pixels, 0.0 GB are free"):
         load_dataset(f"folder:{tmp_path}/photos")
 
 

@@ -5,6 +5,7 @@ from PIL import Image
 
 from shiftscope.data import load_dataset, read_folder, read_image_file
 from shiftscope.errors import DataError, UsageError
+from shiftscope.preparation import Preparation
 
 
 def fill(folder, count, size=(6, 4), value=0, mode="L", suffix=".png"):
@@ -109,12 +110,13 @@ def test_impossible_sizes_raise_before_images_are_read(tmp_path, size):
 def test_sizes_and_resizing_are_options_of_folders_only(tmp_path):
     fill(tmp_path / "pets" / "cat", 2)
     fill(tmp_path / "pets" / "dog", 2)
-    for option in ({"image_size": (8, 8)}, {"resize": "pad"}):
+    for option in ({"image_size": (8, 8)}, {"resize": "pad"}, {"shorter_side": 9}, {"interpolation": "bicubic"},
+                   {"prepare": Preparation()}):
         name = next(iter(option))
         for data in ("garments:20,10", "fashion-mnist", "npz:a.npz", load_dataset("garments:20,10")):
             with pytest.raises(UsageError, match=f"{name} is an option of folder:PATH, not of .*: remove it"):
                 load_dataset(data, **option)
-    with pytest.raises(UsageError, match="resize must be pad or stretch, got 'crop'"):
+    with pytest.raises(UsageError, match="resize must be pad, stretch or shorter, got 'crop'"):
         load_dataset(f"folder:{tmp_path / 'pets'}", resize="crop")
 
 

@@ -64,7 +64,7 @@ def test_thirty_six_squares_outweigh_one_wide_image():
 @pytest.mark.parametrize("values, message", [
     ({"size": (0, 4)}, "image_size must be two integers of at least 1"),
     ({"size": (2**13, 2**13)}, "image_size must be at most 16,777,216 pixels in total"),
-    ({"size": (4, 4), "resize": "fit"}, "resize must be pad or stretch, got 'fit'")])
+    ({"size": (4, 4), "resize": "fit"}, "resize must be pad, stretch or shorter, got 'fit'")])
 def test_invalid_targets(values, message):
     with pytest.raises(UsageError, match=message):
         Target(**values)

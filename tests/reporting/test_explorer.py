@@ -291,3 +291,12 @@ def test_the_table_is_the_text_of_the_file(random_audit):
 def test_all_explorers_have_one_scale(random_audit):
     for audits in ([random_audit(0)], [random_audit(0), random_audit(1, model="two-conv")]):
         assert explorer_payload(audits)["groups"][0]["scale"] == [0, 1]
+
+
+def test_images_are_named_by_their_files_or_else_by_their_numbers(make_audit):
+    plain = make_audit()
+    images = explorer_payload([plain])["groups"][0]["images"]
+    assert plain.image_names == [] and images["names"] == [f"image {number}" for number in images["numbers"]]
+    named = make_audit(image_names=[f"cup/{number}.png" for number in range(12)])
+    images = explorer_payload([named])["groups"][0]["images"]
+    assert images["names"] == [f"cup/{number}.png" for number in images["numbers"]]

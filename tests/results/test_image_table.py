@@ -67,6 +67,13 @@ def test_the_file_has_the_same_rows_in_the_order_of_the_dataset(found, tmp_path)
     assert float(least["consistency"]) == pytest.approx(table["consistency"].min(), rel=1e-5)
 
 
+def test_files_are_named_where_they_are_known(found):
+    assert set(image_table(found)["file"]) == {""}
+    named = dataclasses.replace(found, image_names=[f"=x/{number},a.png" for number in range(15)])
+    assert image_table(named)["file"].tolist() == named.image_names
+    assert [row["file"] for row in read(to_csv([named]))] == [f"'{name}" for name in named.image_names]
+
+
 def test_several_models_are_below_each_other(found):
     other = dataclasses.replace(found, model="other", trained="centered")
     rows = read(to_csv([found, other]))

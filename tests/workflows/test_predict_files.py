@@ -25,6 +25,10 @@ QUIET = SilentProgress()
 SIZES = ((20, 30), (24, 12), (12, 10), (9, 9), (40, 41))
 
 
+MORE = {"shorter": {"shorter_side": 14, "interpolation": "bicubic"}}
+"""Further settings of a resizing."""
+
+
 def write_photographs(folder, *, color):
     """Write three images of each size and class with light borders; sizes are (height, width)."""
     random = np.random.default_rng(5)
@@ -38,14 +42,14 @@ def write_photographs(folder, *, color):
     return folder
 
 
-@pytest.fixture(scope="module", params=[(True, "pad"), (False, "stretch")], ids=str)
+@pytest.fixture(scope="module", params=[(True, "pad"), (False, "stretch"), (True, "shorter")], ids=str)
 def trained(request, tmp_path_factory):
     """A checkpoint trained on photographs that are resized to 12 x 10, the folder, and how they were resized."""
     color, resize = request.param
     root = tmp_path_factory.mktemp("photographs")
     write_photographs(root / "photos", color=color)
     data = DataSettings(data=f"folder:{root / 'photos'}", image_size=(12, 10), canvas=(15, 16), background=30,
-                        resize=None if resize == "pad" else resize)
+                        resize=None if resize == "pad" else resize, **MORE.get(resize, {}))
     train_one("two-full", data, TrainSettings(epochs=1, batch_size=8), device="cpu", out=root / "net", progress=QUIET)
     return root / "net", root / "photos", resize
 
@@ -55,7 +59,8 @@ def test_predict_and_audit_prepare_images_as_the_training_did(trained):
     assert load_config(find_checkpoint(out)).provenance.resize == resize
     loaded = open_checkpoint(out, device="cpu")
     data = add_data(loaded, {"data": f"folder:{photos}"}, QUIET).data
-    stored = load_dataset(f"folder:{photos}", image_size=(12, 10), resize=resize, background=30)
+    stored = load_dataset(f"folder:{photos}", image_size=(12, 10), resize=resize, background=30,
+                          **MORE.get(resize, {}))
     assert data.checksums == stored.checksums and data.preparation == stored.preparation != ""
     layout = list_layout(photos)
     for listing, images in ((layout.train, data.train), (layout.test, data.test)):
@@ -69,7 +74,9 @@ def test_predict_and_audit_prepare_images_as_the_training_did(trained):
 def test_results_and_figures_state_the_preparation(trained, tmp_path, monkeypatch):
     out, photos, resize = trained
     how = {"pad": "24 of 30 images resized to fit 12 x 10 pixels (height x width) and padded with 30",
-           "stretch": "24 of 30 images stretched to 12 x 10 pixels (height x width)"}[resize]
+           "stretch": "24 of 30 images stretched to 12 x 10 pixels (height x width)",
+           "shorter": "30 of 30 images resized to a shorter side of 14 pixels (bicubic), center cropped to 12 x 10 "
+                      "pixels (height x width)"}[resize]
     found = evaluate_checkpoint(out, {"data": f"folder:{photos}"}, out=tmp_path / "e", progress=QUIET)
     assert found.preparation == how == Evaluation.load(tmp_path / "e").preparation
     assert how.replace(" ", "") in "".join((tmp_path / "e" / "classified.svg").read_text().split())
@@ -81,7 +88,7 @@ def test_results_and_figures_state_the_preparation(trained, tmp_path, monkeypatc
 def test_another_size_or_resizing_can_be_chosen_for_a_checkpoint(trained):
     out, photos, resize = trained
     loaded, data = open_checkpoint(out, device="cpu"), f"folder:{photos}"
-    other = {"pad": "stretch", "stretch": "pad"}[resize]
+    other = {"pad": "stretch", "stretch": "pad", "shorter": "pad"}[resize]
     changed = add_data(loaded, {"data": data, "resize": other}, QUIET)
     assert changed.data.resize == other and changed.data.shape[1:] == (12, 10)
     smaller = add_data(loaded, {"data": data, "image_size": (8, 9)}, QUIET)

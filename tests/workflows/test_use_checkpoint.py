@@ -11,7 +11,7 @@ from shiftscope.errors import CheckpointError, DataError, UsageError
 from shiftscope.progress import SilentProgress
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
-from shiftscope.workflows.load_inputs import open_checkpoint
+from shiftscope.workflows.load_inputs import open_described
 from shiftscope.workflows.train_models import train_one
 from shiftscope.workflows.use_checkpoint import evaluate_checkpoint, predict_files
 
@@ -136,10 +136,10 @@ class Ending(torch.nn.Module):
 
 def predicted(trained, monkeypatch, end, path, **options):
     def opened(*arguments, **more):
-        found = open_checkpoint(*arguments, **more)
+        found = open_described(*arguments, **more)
         return dataclasses.replace(found, model=Ending(found.model, end))
 
-    monkeypatch.setattr("shiftscope.workflows.use_checkpoint.open_checkpoint", opened)
+    monkeypatch.setattr("shiftscope.workflows.use_checkpoint.open_described", opened)
     return predict_files(trained[0], [path], device="cpu", **options)[0]
 
 

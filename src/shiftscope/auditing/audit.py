@@ -14,7 +14,7 @@ from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dep
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
 from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
-from shiftscope.data.base import Dataset, Split, Subset
+from shiftscope.data.base import Dataset, Split, Subset, image_names
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, group, together
 from shiftscope.errors import ShiftscopeError, require, unknown
@@ -30,6 +30,7 @@ from shiftscope.evaluation.notes import (
 from shiftscope.generators import seeded
 from shiftscope.models.adapt import Normalization, adapt, title_of
 from shiftscope.models.forward import check_model, device_and_dtype
+from shiftscope.models.select_output import OutputKey
 from shiftscope.modules import Classifier, in_train_mode, reports_model_errors
 from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.placement import Placement, default_placement
@@ -45,11 +46,11 @@ ENGINES = ("auto", "dense", "brute")
 @reports_model_errors
 def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
-          sample: int | None = None,
-          memory: int = MEMORY, normalize: Normalization | None = None,
+          sample: int | None = None, memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
           trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
-          seed: int = 0, progress: Progress | None = None, stop: Stop | None = None) -> Audit:
+          select_output: OutputKey | None = None, seed: int = 0, progress: Progress | None = None,
+          stop: Stop | None = None) -> Audit:
     """Compute a model's predictions for every image at every placement.
 
     The model runs in eval mode; its mode is restored. A random sample of images and placements is computed again with
@@ -74,7 +75,10 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         trained: "random" or "centered", for tables.
         expected: known accuracy on centered images, from 0 to 1; a note reports if the measured one is far below.
         output_type: "logits", "probabilities" or "log-probabilities" (default: determined from a batch of outputs).
-            It is used for confidences only; the label is the first largest output.
+            It is used for confidences only; the label is the first largest output. Required for a model that returns
+            one number per image, (B, 1) or (B,): the label is 1 if the logit is above 0 or the probability above 0.5.
+        select_output: position, key or attribute of the scores (B, K) if the model returns several outputs (default:
+            the only tensor (B, K), else "logits").
         seed: seed of the sampled placements, of the self-check, and of the generators of torch, NumPy and Python,
             which are restored.
         stop: a flag or a function, read between batches; a true value stops the audit.
@@ -108,7 +112,8 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     begun = time.perf_counter()
     _check_arguments(engine, limit, sample, expected, output_type)
     placement, title = placement or default_placement(data.shape), name or title_of(model)
-    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas),
+                     select_output=select_output, output_type=output_type)
     mode_layers = mode_dependent_layers(prepared) if in_train_mode(prepared) else []
     inputs = _inputs(prepared, data, placement, split, validation, limit, seed, memory)
     inputs, images = inputs if sample is None else inputs.at_sample(sample), inputs.images
@@ -199,6 +204,7 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
              *few_images_notes(count), *one_class_notes(predictions, labels, data.class_names)]
     return Audit(
         dataset=data.name, synthetic=data.synthetic, preparation=data.preparation,
+        image_names=list(image_names(inputs.images) or ())[:count],
         class_names=list(data.class_names), images=count, placements=len(offsets), mode=inputs.placement.mode,
         placement=inputs.placement.to_dict(), sampled=inputs.sampled, partial=sweep.interrupted, reason=choice.reason,
         engine="brute" if choice.kind == "brute" else "dense",

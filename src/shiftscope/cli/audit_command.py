@@ -8,7 +8,6 @@ from cyclopts import Parameter
 
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import (
-    IMAGES,
     MODEL,
     ONE_PROCESS,
     OUTPUT,
@@ -22,7 +21,6 @@ from shiftscope.cli.flags import (
     ProcessFlags,
     Result,
     Switch,
-    parse_normalize,
     parse_thresholds,
 )
 from shiftscope.settings import Fill, Mode
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from shiftscope.results import Audit
 
 Thresholds = Parameter(converter=parse_thresholds, n_tokens=1, metavar="FRACTIONS", group=RESULTS)
-Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/STD", group=IMAGES)
 
 
 def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
@@ -40,8 +37,6 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           max_shift: Annotated[int | None, Image] = None, step: Annotated[int, Image] = 1,
           sample: Annotated[int | None, Image] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
-          normalize: Annotated[tuple[tuple[float, ...], tuple[float, ...]] | None, Normalize] = None,
-          weights: Annotated[Path | None, Result] = None,
           engine: Annotated[Literal["auto", "dense", "brute"], Result] = "auto",
           against: Annotated[str | None, Result] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
@@ -52,7 +47,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
 
     Args:
-        model: Checkpoint folder, package.module:object for your own model, or an ONNX file.
+        model: Checkpoint folder, package.module:object for your own model, FILE.onnx, FILE.pt2 or FILE.pt with
+            --trust-model-file, torchvision:NAME[@WEIGHTS], timm:NAME[@none] or hf:NAME.
         mode: How images are shifted: canvas, circular, crop or fill (default: as in the training).
         fill: Mode fill: constant (the background), edge or reflect (default: reflect for RGB images from 64 x 64
             pixels).
@@ -61,9 +57,6 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         step: Only every N-th placement, counted from the middle.
         sample: Only this many random placements; the results are then estimates.
         split: Which images.
-        normalize: Normalization of your own model's input, as in 0.5/0.5.
-        weights: File with the state_dict of MODEL, a package.module:object or a name of `shiftscope models list`; from
-            torch.save (read with weights_only) or .safetensors.
         engine: dense: one pass for all placements; brute: each placement separately; auto: dense if it is exact.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
@@ -79,9 +72,9 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     overrides = data.given() | {name: value for name, value in (("mode", mode), ("fill", fill)) if value}
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
-                            normalize=normalize, weights=weights, max_shift=max_shift, step=step, engine=engine,
-                            split=split, sample=sample, seed=seed, expected=expected, output_type=output_type,
-                            progress=output.progress(), **vars(loading))
+                            max_shift=max_shift, step=step, engine=engine, split=split, sample=sample, seed=seed,
+                            expected=expected, output_type=output_type, progress=output.progress(),
+                            device=loading.device, loading=loading.options())
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}

@@ -12,12 +12,16 @@ from shiftscope.cli.flags import (
     OUTPUT,
     OVERRIDES,
     RESULTS,
+    SOURCE,
+    Canvas,
     DataOverrides,
+    Image,
     ModelFlags,
     OutputFlags,
     OutputType,
     ProcessFlags,
     Result,
+    SourceFlags,
     Switch,
 )
 
@@ -28,7 +32,7 @@ MAPS = 3
 """Largest number of images whose predictions at all placements are printed."""
 
 
-def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
+def evaluate(checkpoint: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
              processes: ProcessFlags = ONE_PROCESS, model: ModelFlags = MODEL,
              split: Annotated[Literal["test", "train", "validation"], Result] = "test",
              seed: Annotated[int, Result] = 0, output_type: Annotated[OutputType | None, Result] = None,
@@ -36,7 +40,7 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
     """Measure the accuracy of a trained model on images at random positions and in the middle.
 
     Args:
-        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
+        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote, or another model as in `shiftscope audit`.
         split: Which images.
         seed: Fixes the random positions.
         output_type: Type of the model's outputs (default: determined from a batch of images).
@@ -47,7 +51,8 @@ def evaluate(checkpoint: Path, /, *, data: DataOverrides = OVERRIDES, output: Ou
 
     with shown.clean_stdout(output.json):
         evaluation = evaluate_checkpoint(checkpoint, data.given(), split=split, out=out, overwrite=overwrite, seed=seed,
-                                         output_type=output_type, progress=output.progress(), **vars(model))
+                                         output_type=output_type, progress=output.progress(), device=model.device,
+                                         loading=model.options())
     if output.json:
         confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centered")}
         shown.write_document(evaluation.to_dict() | confusion)
@@ -69,18 +74,20 @@ def show_evaluation(evaluation: "Evaluation") -> None:
                             f"{evaluation.dataset}, by placement")
 
 
-def predict(checkpoint: Path, /, *images: Path,
+def predict(checkpoint: str, /, *images: Path,
             offset: Annotated[tuple[int, int] | None, Parameter(group=RESULTS, metavar="DY DX")] = None,
             output_type: Annotated[OutputType | None, Result] = None, model: ModelFlags = MODEL,
+            canvas: Annotated[tuple[int, int] | None, Canvas, Image] = None,
             map: Annotated[bool, Parameter(negative="--no-map", group=RESULTS)] = True,
             out: Annotated[Path | None, Result] = None, output: OutputFlags = OUTPUT) -> None:
     """Classify your own images with a trained model, and show the predicted class at every position.
 
     Args:
-        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
+        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote, or another model as in `shiftscope audit`.
         images: PNG or JPEG files (default: an example, a synthetic garment).
         offset: Row and column of the image's top-left corner on the canvas (default: in the middle).
         output_type: Type of the model's outputs (default: determined from these images).
+        canvas: Size of the model's input in pixels, if its source does not say it.
         map: Also predict each image at all placements, at every n-th offset if there are more than 1,024 of them.
         out: Folder for figures of the model's input and of the predictions at all placements (default: none).
     """
@@ -88,7 +95,8 @@ def predict(checkpoint: Path, /, *images: Path,
 
     with shown.clean_stdout(output.json):
         predictions = predict_files(checkpoint, list(images), offset=offset, output_type=output_type, maps=map, out=out,
-                                    progress=output.progress(), **vars(model))
+                                    progress=output.progress(), device=model.device,
+                                    loading=model.options(canvas=canvas))
     if output.json:
         shown.write_result({"predictions": predictions})
         return
@@ -138,20 +146,21 @@ def show_map(item: dict[str, Any]) -> None:
         shown.write_line(f"  {line}")
 
 
-def export(checkpoint: Path, /, *, onnx: Annotated[Path, Result], batch: Annotated[int | None, Result] = None,
-           overwrite: Annotated[bool, Switch, Result] = False,
-           allow_code: Annotated[str | None, Result] = None) -> None:
+def export(checkpoint: str, /, *, onnx: Annotated[Path, Result], batch: Annotated[int | None, Result] = None,
+           overwrite: Annotated[bool, Switch, Result] = False, source: SourceFlags = SOURCE,
+           canvas: Annotated[tuple[int, int] | None, Canvas, Image] = None) -> None:
     """Write a trained model as an ONNX file that takes pixels from 0 to 1 and includes the normalization.
 
     Args:
-        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
+        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote, or another model as in `shiftscope audit`.
         onnx: The file to write.
         batch: Fix the batch size of the file (default: any size).
         overwrite: Replace an existing file.
-        allow_code: For a checkpoint of your own code: its model as package.module:object, which is imported.
+        canvas: Size of the model's input in pixels, if its source does not say it.
     """
     from shiftscope.workflows.use_checkpoint import export_checkpoint
 
     with shown.clean_stdout(True):
-        written = export_checkpoint(checkpoint, onnx, batch=batch, overwrite=overwrite, allow_code=allow_code)
+        written = export_checkpoint(checkpoint, onnx, batch=batch, overwrite=overwrite,
+                                    loading=source.options(canvas=canvas))
     shown.write_path(written)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from shiftscope.cli import output as shown
 from shiftscope.cli.flags import OUTPUT, ImageSize, OutputFlags, Switch
-from shiftscope.settings import Resize
+from shiftscope.settings import Interpolation, Resize
 
 Json = Annotated[bool, Switch]
 
@@ -30,6 +30,7 @@ def show_list(*, data_dir: Path | None = None, json: Json = False) -> None:
 
 def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None = None,
               image_size: Annotated[tuple[int, int] | None, ImageSize] = None, resize: Resize | None = None,
+              shorter_side: int | None = None, interpolation: Interpolation | None = None,
               output: OutputFlags = OUTPUT) -> None:
     """Show the source, license, checksums and counts of one dataset.
 
@@ -39,14 +40,17 @@ def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None =
         data_dir: Folder with the dataset's files.
         limit: Use the first N training and the first N test images only.
         image_size: Height and width to which the images of a folder are resized (default: their usual size).
-        resize: pad: aspect ratio kept, padded; stretch: not kept (default: pad).
+        resize: pad: aspect ratio kept, padded; stretch: not kept; shorter: kept, center cropped (default:
+            shorter with --shorter-side, else pad).
+        shorter_side: Pixels to which the shorter side of the images is scaled before the center is cropped.
+        interpolation: How the images of a folder are scaled (default: bilinear, antialiased).
     """
     from shiftscope.data import dataset_info, load_dataset
 
     with shown.clean_stdout(output.json):
         progress = output.progress()
         info = dataset_info(load_dataset(name, data_dir=data_dir, limit=limit, image_size=image_size, resize=resize,
-                                         progress=progress))
+                                         shorter_side=shorter_side, interpolation=interpolation, progress=progress))
     if output.json:
         shown.write_result(info)
     else:
@@ -84,7 +88,8 @@ def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = O
 
 
 def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[int, int] | None, ImageSize] = None,
-         resize: Resize | None = None, background: int = 0, license: str | None = None, workers: int | None = None,
+         resize: Resize | None = None, shorter_side: int | None = None, interpolation: Interpolation | None = None,
+         background: int = 0, license: str | None = None, workers: int | None = None,
          data_dir: Path | None = None, output: OutputFlags = OUTPUT) -> None:
     """Write a dataset into a folder of .npy files, which packed:PATH reads without loading it into memory as a whole.
 
@@ -92,7 +97,10 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
         name: folder:PATH, npz:FILE, fashion-mnist, garments, packed:PATH or package.module:object.
         out: The new folder (default: the dataset's name with .pack).
         image_size: Height and width to which the images of a folder are resized (default: their usual size).
-        resize: pad: aspect ratio kept, padded with the background; stretch: not kept (default: pad).
+        resize: pad: aspect ratio kept, padded with the background; stretch: not kept; shorter: kept, center cropped
+            (default: shorter with --shorter-side, else pad).
+        shorter_side: Pixels to which the shorter side of the images is scaled before the center is cropped.
+        interpolation: How the images of a folder are scaled (default: bilinear, antialiased).
         background: Pixel value of the padding (0 to 255).
         license: License of the images (default: that of the dataset).
         workers: Processes that decode the images of a folder (default: one per core; 0: this process).
@@ -102,7 +110,7 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
 
     with shown.clean_stdout(output.json):
         done = pack_data(name, out, data_dir=data_dir, workers=workers, image_size=image_size, resize=resize,
-                         background=background, license=license,
+                         background=background, shorter_side=shorter_side, interpolation=interpolation, license=license,
                          progress=output.progress())
     if output.json:
         shown.write_result(vars(done))

@@ -10,9 +10,10 @@ from cyclopts import Group, Parameter, Token
 
 from shiftscope.errors import UsageError, require
 from shiftscope.progress import Progress, default_progress
-from shiftscope.settings import DataSettings, Resize, RunSettings, TrainSettings
+from shiftscope.settings import DataSettings, Interpolation, Resize, RunSettings, TrainSettings
 
 IMAGES = Group.create_ordered("Images")
+MODELS = Group.create_ordered("Model")
 TRAINING = Group.create_ordered("Training")
 RESULTS = Group.create_ordered("Results")
 
@@ -90,6 +91,7 @@ def show_default(value: Any) -> str | None:
 
 Canvas = Parameter(converter=size_parser("canvas"), n_tokens=1, metavar="SIZE")
 ImageSize = Parameter(converter=size_parser("image-size"), n_tokens=-1, consume_multiple=(1, None), metavar="H W")
+Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/STD")
 Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
 Names = Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")
 Switch = Parameter(negative=())
@@ -146,7 +148,14 @@ class DataOverrides:
     image_size: Annotated[tuple[int, int] | None, ImageSize] = None
     """Height and width to which the images of a folder are resized (default: as in the training)."""
     resize: Resize | None = None
-    """pad: aspect ratio kept, padded with the background; stretch: not kept (default: as in the training)."""
+    """pad: aspect ratio kept, padded with the background; stretch: not kept; shorter: kept, shorter side scaled, center
+    cropped (default: as in the training; for other models shorter in mode crop, else pad)."""
+    shorter_side: int | None = None
+    """Pixels to which the shorter side of a folder's images is scaled, before the center is cropped (default: as in the
+    training or in the model's source, else 256/224 of the canvas)."""
+    interpolation: Interpolation | None = None
+    """How a folder's images are scaled, antialiased (default: as in the training or in the model's source, else
+    bilinear)."""
     canvas: Annotated[tuple[int, int] | None, Canvas] = None
     """Size of the canvas in pixels, for a model that accepts any (default: that of the training)."""
 
@@ -156,15 +165,37 @@ class DataOverrides:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@Parameter(name="*", group=RESULTS)
+@Parameter(name="*", group=MODELS)
 @dataclass(frozen=True, kw_only=True)
-class ModelFlags:
-    """How a model is loaded."""
+class SourceFlags:
+    """How the model of a source is loaded."""
 
-    device: str = "auto"
-    """One of auto, cpu, cuda or mps."""
     allow_code: str | None = None
     """For a checkpoint of your own code: its model as package.module:object, which is imported."""
+    weights: Path | None = None
+    """File of torch.save or safetensors with the state_dict of package.module:object, a named model, or NAME@none."""
+    normalize: Annotated[tuple[tuple[float, ...], tuple[float, ...]] | None, Normalize] = None
+    """Normalization of the input of a model that is not a checkpoint, as in 0.5/0.5 (default: that of the source)."""
+    select_output: str | None = None
+    """Position or name of the scores among several outputs (default: the only one (batch, classes), else logits)."""
+    trust_model_file: Annotated[bool, Switch] = False
+    """Load MODEL from a TorchScript or torch.export file, which can run any code while it loads."""
+
+    def options(self, **others: Any) -> Any:
+        """Return the options as arguments of `shiftscope.load_model`, with others."""
+        values = {field.name: getattr(self, field.name) for field in fields(SourceFlags)}
+        key = self.select_output
+        is_position = key is not None and key.removeprefix("-").isdecimal()
+        return values | others | {"select_output": int(key) if key is not None and is_position else key}
+
+
+@Parameter(name="*", group=MODELS)
+@dataclass(frozen=True, kw_only=True)
+class ModelFlags(SourceFlags):
+    """How a model is loaded, and where it runs."""
+
+    device: Annotated[str, Parameter(group=RESULTS)] = "auto"
+    """One of auto, cpu, cuda or mps."""
 
 
 @Parameter(name="*", group=RESULTS)
@@ -212,6 +243,7 @@ class FolderFlags:
         require(not (self.resume and self.overwrite), "resume and overwrite", True, "not both given")
 
 
+SOURCE = SourceFlags()
 DATA, TRAIN, RUN, OVERRIDES, OUTPUT = DataFlags(), TrainFlags(), RunFlags(), DataOverrides(), OutputFlags()
 MODEL, FOLDER, ONE_PROCESS = ModelFlags(), FolderFlags(), ProcessFlags()
 """Defaults in signatures; they are frozen and can be shared."""

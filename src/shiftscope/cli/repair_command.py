@@ -72,10 +72,12 @@ def repair(checkpoint: Path, /, *, method: Method, data: DataOverrides = OVERRID
         allow_code: For a checkpoint of your own code: its model as package.module:object, which is imported.
     """
     from shiftscope.runs import find_checkpoint, slug
+    from shiftscope.workflows.load_inputs import require_checkpoint
     from shiftscope.workflows.repair_checkpoint import RepairOptions, repair_checkpoint
 
     options = RepairOptions(method=method, finetune=finetune, head=head, learning_rate=learning_rate, images=images,
                             seed=seed, engine=engine, stride=stride, output_type=output_type)
+    require_checkpoint(checkpoint, "repair", "use shiftscope.models.repair.repair(load_model(SOURCE), ...) in Python")
     source = find_checkpoint(checkpoint)
     out = folder.out or Path("shiftscope-repair") / slug(f"{source.resolve().name}-{method}")
     with shown.clean_stdout(output.json):

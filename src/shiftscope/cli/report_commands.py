@@ -57,7 +57,10 @@ def compare(first: Path, second: Path, /, *, models: Annotated[tuple[str, ...], 
         overwrite: Replace files of an earlier comparison in --out.
     """
     from shiftscope.workflows.compare_runs import compare_runs
+    from shiftscope.workflows.load_inputs import require_checkpoint
 
+    for folder in (first, second):
+        require_checkpoint(folder, "compare", "audit both with shiftscope audit MODEL --against OTHER --data IMAGES")
     with shown.clean_stdout(output.json):
         found = compare_runs(first, second, models=models, out=out, overwrite=overwrite, progress=output.progress())
     if output.json:

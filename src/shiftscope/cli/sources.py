@@ -24,7 +24,10 @@ DEBUG_VARIABLE = "SHIFTSCOPE_DEBUG"
 CODE = ("--allow-code", "--judge-code")
 """Options whose value always names code."""
 
-MAY_BE_CODE = ("MODEL", "NAME", "--against", "--data", "--models")
+TRUST = ("--trust-model-file",)
+"""Options that let a file run code."""
+
+MAY_BE_CODE = ("CHECKPOINT", "MODEL", "NAME", "--against", "--data", "--models")
 """Options whose value names code if it has the form package.module:object."""
 
 WRITING = ("--copy", "--csv", "--onnx", "--out", "--overwrite", "--pack", "--resume")
@@ -186,7 +189,7 @@ def _tokens(arguments: ArgumentCollection, source: str) -> list[tuple[Argument, 
 
 def _names_code(argument: Argument, token: Token) -> bool:
     parts = re.split(r"[,\s]+", token.value)
-    return argument.name in CODE or (argument.name in MAY_BE_CODE and any(map(is_object_name, parts)))
+    return argument.name in (*CODE, *TRUST) or (argument.name in MAY_BE_CODE and any(map(is_object_name, parts)))
 
 
 def _on_the_command_line(argument: Argument) -> str:

@@ -12,6 +12,8 @@ from shiftscope.cli.flags import (
     MODEL,
     ONE_PROCESS,
     OUTPUT,
+    Canvas,
+    Image,
     ModelFlags,
     OutputFlags,
     ProcessFlags,
@@ -48,16 +50,17 @@ class CheckFlags(SynthesisChecks):
 SYNTHESIS, CHECKS = SynthesisFlags(), CheckFlags()
 
 
-def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None, Result] = None,
+def visualize(checkpoint: str, /, *objectives: str, start: Annotated[str | None, Result] = None,
               settings: SynthesisFlags = SYNTHESIS, checks: CheckFlags = CHECKS,
               attribute: Annotated[int, Result] = 0, units: Annotated[bool, Switch, Result] = False,
               out: Annotated[Path, Result] = Path("shiftscope-visualize"),
               overwrite: Annotated[bool, Switch, Result] = False, model: ModelFlags = MODEL,
+              canvas: Annotated[tuple[int, int] | None, Canvas, Image] = None,
               processes: ProcessFlags = ONE_PROCESS, output: OutputFlags = OUTPUT) -> None:
     """Synthesize images that maximally activate classes and neurons of a model, and compare them with real ones.
 
     Args:
-        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote.
+        checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote, or another model as in `shiftscope audit`.
         objectives: What to maximize: a class (class:2, class:Bag, class:all), neurons (fc1:7, fc1:0-99, fc1:3,7,
             fc1:all; fc1+relu:7 after the ReLU), a channel (conv2:7), at one row and column of its map (conv2:7@3,4), a
             whole layer ("conv2:*"), or a weighted sum as in "class:Bag - 0.5 class:Shirt" (default: class:all and all
@@ -69,6 +72,7 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
         units: Also write a table of the layers' units on real images: dead units and duplicates.
         out: Folder for figures, images as arrays, quality measures (quality.json), and the table of parameters.
         overwrite: Replace images of the same objectives in --out.
+        canvas: Size of the model's input in pixels, if its source does not say it.
     """
     from shiftscope.runs.outputs import require_new
     from shiftscope.workflows.explain_checkpoint import (
@@ -80,7 +84,8 @@ def visualize(checkpoint: Path, /, *objectives: str, start: Annotated[str | None
     from shiftscope.workflows.visualize_checkpoint import visualize_checkpoint
 
     common: dict[str, Any] = {"out": out, "overrides": checks.given(), "overwrite": overwrite,
-                              "progress": output.progress(), **vars(model)}
+                              "progress": output.progress(),
+                              "device": model.device, "loading": model.options(canvas=canvas)}
     with shown.clean_stdout(output.json):
         require_new(out, [*(attribution_files() if attribute else ()), *(UNIT_FILES if units else ())],
                     overwrite=overwrite)

@@ -10,6 +10,7 @@ import torch
 from shiftscope import hashing
 from shiftscope.errors import DataError, require, some_of, unknown
 from shiftscope.hashing import Stream
+from shiftscope.preparation import Preparation
 from shiftscope.settings import Resize
 
 Split = Literal["test", "train", "validation"]
@@ -48,6 +49,7 @@ class TensorImages:
     Args:
         images: uint8 (N, C, h, w).
         labels: integers (N,).
+        names: name of each image, such as the relative path of its file (default: unknown).
 
     Raises:
         DataError: if a dtype or shape differs, or there are no images.
@@ -58,7 +60,7 @@ class TensorImages:
         torch.Size([1, 1, 28, 28])
     """
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor):
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, names: Sequence[str] | None = None):
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise DataError(f"images must be uint8 of shape (N, C, h, w), got {images.dtype} {tuple(images.shape)}")
         if len(images) == 0:
@@ -67,7 +69,9 @@ class TensorImages:
             raise DataError(f"labels must be {len(images)} integers, one per image, got shape {tuple(labels.shape)}")
         if labels.is_floating_point() or labels.is_complex():
             raise DataError(f"labels must be {len(images)} integers, got {labels.dtype}: convert them to int64")
-        self.images = images
+        if names is not None and len(names) != len(images):
+            raise DataError(f"names must be {len(images)} strings, one per image, got {len(names)}")
+        self.images, self.names = images, names
         self.labels = labels.to(device="cpu", dtype=torch.int64)
 
     @property
@@ -82,7 +86,7 @@ class TensorImages:
         return self.images.index_select(0, indices.to(self.images.device))
 
     def to(self, device: torch.device | str) -> "TensorImages":
-        return TensorImages(self.images.to(device), self.labels)
+        return TensorImages(self.images.to(device), self.labels, self.names)
 
 
 class Subset:
@@ -97,6 +101,13 @@ class Subset:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.parent.shape
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """Names of the images, None if they are unknown."""
+        names = image_names(self.parent)
+        rows: list[int] = self.indices.tolist()
+        return None if names is None else [names[row] for row in rows]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -133,6 +144,8 @@ class Dataset:
     """How files of other sizes were resized to `shape`; None if the images are not from files of any size."""
     preparation: str = ""
     """How many images were resized, and how; results and figures state it. "" if none was."""
+    prepared: Preparation | None = None
+    """How the images of files are resized and cropped; None as for `resize`."""
 
     def __post_init__(self) -> None:
         if self.train.shape != self.test.shape:
@@ -189,6 +202,16 @@ class Dataset:
         first = {name: Subset(images, torch.arange(min(count, len(images))))
                  for name, images in (("train", self.train), ("test", self.test))}
         return replace(self, train=first["train"], test=first["test"])
+
+
+def image_names(images: ImageSet) -> Sequence[str] | None:
+    """Return the name of each image of a set, such as the relative path of its file; None if names are unknown.
+
+    >>> few = TensorImages(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), ["cat/a.png", "dog/b.png"])
+    >>> image_names(Subset(few, torch.tensor([1])))
+    ['dog/b.png']
+    """
+    return getattr(images, "names", None)
 
 
 def check_labels(labels: torch.Tensor, classes: int, what: str) -> None:

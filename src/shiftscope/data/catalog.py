@@ -15,13 +15,17 @@ from shiftscope.data.garments import load_garments
 from shiftscope.data.packed import read_packed
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
+from shiftscope.preparation import Preparation
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.resolve import is_object_name, resolve_object
-from shiftscope.settings import Resize
+from shiftscope.settings import Interpolation, Resize
 
 FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
          "package.module:object")
 """The forms of a dataset's name."""
+
+FOLDER_OPTIONS = ("image_size", "resize", "shorter_side", "interpolation", "prepare")
+"""Options of folder:PATH only."""
 
 _KINDS = {".npz": "npz", ".pack": "packed"}
 _PREFIXES = ("folder", "npz", "packed", "imagefolder", "file", "zip")
@@ -31,7 +35,8 @@ _PREFIXES = ("folder", "npz", "packed", "imagefolder", "file", "zip")
 def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, limit: int | None = None, seed: int = 0,
                  progress: Progress | None = None, train_images: int | None = None, test_images: int | None = None,
                  image_size: tuple[int, int] | None = None, resize: Resize | None = None, background: int = 0,
-                 check_size: CheckSize | None = None) -> Dataset:
+                 shorter_side: int | None = None, interpolation: Interpolation | None = None,
+                 prepare: Preparation | None = None, check_size: CheckSize | None = None) -> Dataset:
     """Return the dataset called `name`.
 
     Args:
@@ -44,8 +49,13 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
         train_images: number of synthetic training images.
         test_images: number of synthetic test images.
         image_size: (height, width) to which the images of a folder are resized (default: their usual size).
-        resize: "pad": the aspect ratio of a folder's images is kept, and they are padded; "stretch" (default: "pad").
+        resize: "pad": the aspect ratio of a folder's images is kept, and they are padded; "stretch": not kept;
+            "shorter": kept, the shorter side is scaled and the center is cropped (default: "shorter" if `shorter_side`
+            is given, else "pad").
         background: pixel value of that padding, 0 to 255.
+        shorter_side: pixels of the shorter side before the crop (default: the longer side of `image_size`).
+        interpolation: "bilinear" (default), "bicubic" or another one, see `Preparation`.
+        prepare: all of this as one record, such as that of a model's source; the other options override it.
         check_size: called with the (height, width) of a folder's images before any of them is decoded; it may raise.
 
     Raises:
@@ -56,15 +66,16 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
         >>> load_dataset("garments:20,10").shape
         (1, 28, 28)
     """
+    given = {"image_size": image_size, "resize": resize, "shorter_side": shorter_side, "interpolation": interpolation,
+             "prepare": prepare}
     if isinstance(name, Dataset):
-        _refuse("a dataset that is loaded already", train_images=train_images, test_images=test_images,
-                image_size=image_size, resize=resize)
+        _refuse("a dataset that is loaded already", train_images=train_images, test_images=test_images, **given)
         return name.limit(limit)
     if not isinstance(name, str):
         raise _not_a_name(name)
     kind, _, rest = name.partition(":")
     if kind == garments.NAME:
-        _refuse(name, image_size=image_size, resize=resize)
+        _refuse(name, **given)
         if rest:
             train_images, test_images = garments.parse_counts(rest)
         return load_garments(train_images=garments.TRAIN_IMAGES if train_images is None else train_images,
@@ -72,10 +83,11 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
                              progress=progress).limit(limit)
     _refuse(name, train_images=train_images, test_images=test_images)
     if is_folder(name):
-        data = read_folder(rest, image_size=image_size, resize=resize or "pad", background=background,
-                           check_size=check_size)
+        how = Preparation.of(prepare, resize=resize, shorter_side=shorter_side, interpolation=interpolation,
+                             background=background or None)
+        data = read_folder(rest, image_size=image_size, check_size=check_size, progress=progress, **vars(how))
     else:
-        _refuse(name, image_size=image_size, resize=resize)
+        _refuse(name, **given)
         data = _load(name, data_dir, progress)
     for note in data.notes:
         (progress or SilentProgress()).note(note)
@@ -137,7 +149,7 @@ def _refuse(name: str, **options: object) -> None:
     """Raise a `UsageError` if an option is given that the dataset does not have."""
     given = [option for option, value in options.items() if value is not None]
     if given:
-        owner = "folder:PATH" if given[0] in ("image_size", "resize") else "garments"
+        owner = "folder:PATH" if given[0] in FOLDER_OPTIONS else "garments"
         raise UsageError(f"{given[0]} is an option of {owner}, not of {name}: remove it")
 
 

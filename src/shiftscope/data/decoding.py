@@ -35,14 +35,22 @@ def pil_levels(image: Image.Image, what: str) -> np.ndarray:
     """
     try:
         raw = raw_mode(image)
-        image.load()
-        if image.getexif().get(ORIENTATION, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-        return _mode_levels(image, raw, what)
+        return _mode_levels(upright(image), raw, what)
     except DataError:
         raise
     except Exception as error:  # decoders raise errors of many kinds
         raise DataError(f"{what} is not a readable image: {one_line(error)}; replace or remove it") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image with its pixels decoded and its EXIF orientation applied."""
+    image.load()
+    return ImageOps.exif_transpose(image) if image.getexif().get(ORIENTATION, 1) != 1 else image
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Return True if the levels of an image that is not decoded yet are its 8-bit pixels: gray or RGB, all opaque."""
+    return image.mode in ("L", "RGB") and "transparency" not in image.info and not is_deep(image)
 
 
 def one_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Reads the header or the pixels of a PNG or JPEG file."""
 
 import struct
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,24 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from shiftscope.data.decoding import ORIENTATION, Scale, has_frames, is_deep, one_line, pil_levels, to_bytes
+from shiftscope.data.decoding import (
+    ORIENTATION,
+    Scale,
+    has_frames,
+    is_deep,
+    is_plain,
+    one_line,
+    pil_levels,
+    to_bytes,
+    upright,
+)
 from shiftscope.data.resizing import Target
 from shiftscope.errors import DataError
 from shiftscope.files import UnfitFileError, open_regular
+from shiftscope.preparation import MOST_PIXELS
 from shiftscope.settings import Resize
 
-MAX_PIXELS = 89_000_000
+MAX_PIXELS = MOST_PIXELS
 """Pixels of the largest image that is decoded, which takes about 0.9 GB of memory."""
 
 _MAX_BYTES = 2**30  # of a file
@@ -76,6 +88,8 @@ def read_image_file(path: Path, size: tuple[int, int] | None = None, *, bits: in
 def read_pixels(path: Path, target: Target | None = None, *, bits: int) -> np.ndarray:
     """Return the pixels of an image file as `read_image_file`, uint8 (C, H, W), with C = 1 for gray modes."""
     with _opened(path) as image:
+        if target is not None and is_plain(image):  # the same pixels with less memory
+            return target.fit(upright(image))
         pixels = to_bytes(pil_levels(image, str(path)), bits)
     return pixels if target is None else target.fit(pixels)
 
@@ -101,18 +115,43 @@ def short_name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
 
 
+class _Quiet:
+    """Ignores warnings of decoders, about damaged metadata and about sizes, which `MAX_PIXELS` limits.
+
+    `warnings.catch_warnings` alone would not restore the filters if several threads entered and left it in turn.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.filters = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.filters = warnings.catch_warnings()
+                self.filters.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image; errors while it is open become a `DataError` that names the file."""
     try:
-        with open_regular(path, _MAX_BYTES) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of decoders: damaged metadata, and sizes, which MAX_PIXELS limits
-            with Image.open(file) as image:
-                if image.format not in _FORMATS:
-                    raise DataError(f"{path} is a {image.format} file, expected PNG or JPEG: convert it")
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                yield image
+        with open_regular(path, _MAX_BYTES) as file, _QUIET, Image.open(file) as image:
+            if image.format not in _FORMATS:
+                raise DataError(f"{path} is a {image.format} file, expected PNG or JPEG: convert it")
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            yield image
     except DataError:
         raise
     except FileNotFoundError as error:

@@ -20,10 +20,11 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 import torch
 
-from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages
+from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages, image_names
 from shiftscope.errors import DataError
 from shiftscope.files import memory, open_regular, reason
 from shiftscope.npz import map_array
+from shiftscope.preparation import Preparation
 from shiftscope.reading import read_json
 from shiftscope.settings import Resize
 
@@ -59,6 +60,7 @@ class _Description(TypedDict):
     files: dict[str, _File]
     resize: NotRequired[Resize | None]
     preparation: NotRequired[str]
+    prepared: NotRequired[dict[str, Any] | None]
 
 
 # ---------------------------------------------------------------------- reading
@@ -73,11 +75,13 @@ def read_packed(path: Path | str) -> Dataset:
     if not folder.is_dir():
         raise _not_a_folder(folder)
     described = _read_description(folder)
+    prepared = described.get("prepared")
     train, test = (PackedImages(folder, split, described) for split in SPLITS)
     return Dataset(name=described["name"], class_names=tuple(described["class_names"]), train=train, test=test,
                    source=described["source"], license=described["license"], checksums=described["checksums"],
                    synthetic=described["synthetic"], resize=described.get("resize"),
-                   preparation=described.get("preparation", ""))
+                   preparation=described.get("preparation", ""),
+                   prepared=None if prepared is None else Preparation.from_dict(prepared))
 
 
 def _not_a_folder(path: Path) -> DataError:
@@ -247,6 +251,7 @@ class HostImages:
 
     def __init__(self, parent: ImageSet, device: torch.device):
         self.parent, self.device, self.labels = parent, device, parent.labels
+        self.names = image_names(parent)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -266,4 +271,4 @@ class HostImages:
         images = torch.empty(len(self), *self.shape, dtype=torch.uint8, device=self.device)
         for rows in torch.arange(len(self)).split(_COPIED):
             images[int(rows[0]):int(rows[-1]) + 1] = self.gather(rows)
-        return TensorImages(images, self.labels)
+        return TensorImages(images, self.labels, self.names)

@@ -17,13 +17,15 @@ from torch.utils.data import DataLoader
 
 from shiftscope import files
 from shiftscope.data.base import Dataset
-from shiftscope.data.folder import LICENSE, files_of, plan_folder
+from shiftscope.data.folder import LICENSE, cores, files_of, plan_folder
 from shiftscope.data.image_file import measure, read_pixels
 from shiftscope.data.layout import image_files, list_layout, shuffled
 from shiftscope.data.packed import DESCRIPTION, TYPES, VERSION
-from shiftscope.data.resizing import Size, Target
+from shiftscope.data.resizing import Target
 from shiftscope.data.streamed import StreamedImages, ignore_interrupt
 from shiftscope.errors import DataError, OutputError, ShiftscopeError, UsageError, require
+from shiftscope.geometry import Size
+from shiftscope.preparation import Preparation
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.settings import Resize
 
@@ -60,6 +62,7 @@ class Source:
     synthetic: bool = False
     resize: Resize | None = None
     preparation: str = ""
+    prepared: Preparation | None = None
 
 
 def from_dataset(data: Dataset) -> Source:
@@ -76,17 +79,17 @@ def from_dataset(data: Dataset) -> Source:
     return Source(name=data.name, class_names=data.class_names, source=data.source, license=data.license,
                   shape=data.shape, counts={"train": len(data.train), "test": len(data.test)}, chunks=chunks,
                   checksums=data.checksums, synthetic=data.synthetic, resize=data.resize,
-                  preparation=data.preparation)
+                  preparation=data.preparation, prepared=data.prepared)
 
 
-def from_folder(path: Path | str, *, image_size: Size | None = None, resize: Resize = "pad", background: int = 0,
-                workers: int | None = None, progress: Progress | None = None, stop: Stop | None = None) -> Source:
+def from_folder(path: Path | str, *, image_size: Size | None = None, workers: int | None = None,
+                progress: Progress | None = None, stop: Stop | None = None, **how: Any) -> Source:
     """Return a folder of image files as a source: the same images in the same order as `read_folder`.
 
     The headers of all files are read first, because they decide about the size.
 
     Args:
-        image_size, resize, background: as in `read_folder`.
+        image_size, how: as in `read_folder`.
         workers: processes that decode images (default: one per core; 0: the calling one). Threads would not help:
             decoding small images is mostly Python code.
         stop: called regularly.
@@ -97,7 +100,7 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, resize: Res
         KeyboardInterrupt: if `stop` returned True.
     """
     require(workers is None or workers >= 0, "workers", workers, "an integer of at least 0")
-    path, count = Path(path).expanduser(), _cores() if workers is None else workers
+    path, count = Path(path).expanduser(), cores() if workers is None else workers
     layout, progress = list_layout(path), progress or SilentProgress()
     paths, headers = files_of(layout), []
     task = progress.task(f"read headers of {path.name}", len(paths), unit="files")
@@ -108,7 +111,7 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, resize: Res
             headers += some
     finally:
         task.close()
-    plan = plan_folder(path, layout, headers, image_size, resize=resize, background=background)
+    plan = plan_folder(path, layout, headers, image_size, how=Preparation(**how))
     for note in plan.notes:
         progress.note(note)
     listings, shape = {"train": layout.train, "test": layout.test}, (1 if plan.gray else 3, *plan.target.size)
@@ -122,11 +125,7 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, resize: Res
 
     return Source(name=plan.name, class_names=tuple(layout.train), source=plan.source, license=LICENSE, shape=shape,
                   chunks=chunks, counts={split: len(image_files(listing)) for split, listing in listings.items()},
-                  resize=resize, preparation=plan.preparation)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+                  resize=plan.target.resize, preparation=plan.preparation, prepared=plan.prepared)
 
 
 def _chunk_length(shape: tuple[int, int, int]) -> int:
@@ -228,6 +227,7 @@ def pack(source: Source, path: Path | str, *, license: str | None = None, progre
                 "schema_version": VERSION, "name": source.name, "class_names": source.class_names,
                 "source": source.source, "license": license, "synthetic": source.synthetic, "checksums": checksums,
                 "resize": source.resize, "preparation": source.preparation,
+                "prepared": None if source.prepared is None else source.prepared.to_dict(),
                 "files": {file.name: _listed(file) for file in sorted(folder.iterdir())}})
             size = sum(file.stat().st_size for file in folder.iterdir())
     finally:

@@ -3,31 +3,30 @@
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import log
+from typing import Any, Self
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
-from shiftscope.errors import require
-from shiftscope.geometry import check_size
-from shiftscope.settings import Resize
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+from shiftscope.errors import DataError, UsageError
+from shiftscope.geometry import Size, check_size
+from shiftscope.preparation import MOST_PIXELS, Preparation
 
 MUCH, RATIO = 2.0, 1.5
 """Sizes differ much if an image is scaled by more than `MUCH`, or its aspect ratio differs by more than `RATIO`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """The size of all images of a dataset, and how images of other sizes are resized.
+class Target(Preparation):
+    """The size of all images of a dataset, and how images of other sizes are resized and cropped.
 
     Args:
         size: (height, width) in pixels.
-        resize: "pad": scaled to fit with the aspect ratio kept, centered, and padded; "stretch": each side scaled.
-        background: pixel value of the padding, 0 to 255.
+        resize, shorter_side, crop, interpolation, antialias, background: see `Preparation`.
 
     Raises:
         UsageError: if the size has no pixels or too many, or another value is unknown.
@@ -38,48 +37,115 @@ class Target:
     """
 
     size: Size
-    resize: Resize = "pad"
-    background: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size("image_size", self.size)
-        require(self.resize in ("pad", "stretch"), "resize", self.resize, "pad or stretch")
+        if self.shorter_side is not None and self.shorter_side < max(self.size):
+            raise UsageError(f"shorter_side must be at least the longer side of image_size, {self.size[0]} x "
+                             f"{self.size[1]} (height x width), got {self.shorter_side}: choose a larger "
+                             "--shorter-side or smaller images")
+
+    @classmethod
+    def sized(cls, how: Preparation, size: Size) -> Self:
+        """Return a preparation with the size of the prepared images."""
+        return cls(size=size, **{field.name: getattr(how, field.name) for field in fields(Preparation)})
+
+    def without_size(self) -> Preparation:
+        """Return the preparation alone, for images of another size."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Preparation)}
+        if self.resize == "shorter":
+            values["shorter_side"] = self.side
+        return Preparation(**values)
+
+    @property
+    def side(self) -> int:
+        """Length of the shorter side of a scaled image, for the resizing "shorter"."""
+        return self.shorter_side or max(self.size)
+
+    def keeps(self, size: Size) -> bool:
+        """Return True if an image of (height, width) `size` is neither scaled nor cropped nor padded."""
+        return size == self.size and self.scaled(size) == size
 
     def scaled(self, size: Size) -> Size:
-        """Return the size to which an image of (height, width) `size` is scaled, without padding.
+        """Return the size to which an image of (height, width) `size` is scaled, without padding or crop.
 
         >>> Target(size=(28, 28)).scaled((100, 50)), Target(size=(28, 28)).scaled((1000, 1))
         ((28, 14), (28, 1))
+        >>> Target(size=(224, 224), resize="shorter", shorter_side=256).scaled((3000, 4000))
+        (256, 341)
         """
         if self.resize == "stretch":
             return self.size
+        if self.resize == "shorter":  # the longer side is rounded down, as in torchvision
+            height, width = (self.side * side // min(size) for side in size)
+            return height, width
         factor = min(whole / side for whole, side in zip(self.size, size, strict=True))
         height, width = (min(whole, max(1, round(side * factor)))
                          for whole, side in zip(self.size, size, strict=True))
         return height, width
 
-    def fit(self, pixels: np.ndarray) -> np.ndarray:
-        """Return an image, uint8 (C, h, w) with C = 1 or 3, resized to `size` (bilinear, antialiased)."""
-        if pixels.shape[1:] == tuple(self.size):
-            return pixels
-        height, width = self.scaled((pixels.shape[1], pixels.shape[2]))
-        image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-        scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        fitted = np.full((len(pixels), *self.size), self.background, dtype=np.uint8)
+    def check(self, size: Size, name: str) -> None:
+        """Raise a `DataError` if the image called `name` is so elongated that it would be too large when scaled."""
+        height, width = self.scaled(size)
+        if height * width > MOST_PIXELS:
+            raise DataError(f"{name} is {size[0]} x {size[1]} pixels (height x width) and would have "
+                            f"{height * width:,} pixels with a shorter side of {self.side}, at most {MOST_PIXELS:,} "
+                            "are possible: crop it, remove it, or use --resize pad")
+
+    def fit(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """Return an image, uint8 (C, h, w) with C = 1 or 3 or a PIL image of mode L or RGB, as uint8 (C, H, W)."""
+        if isinstance(image, np.ndarray):
+            if self.keeps(image.shape[1:]):
+                return image
+            image = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+        scaled = _scale(image, self.scaled((image.height, image.width)), self)
+        return self._crop(scaled) if self.resize == "shorter" else self._pad(scaled)
+
+    def _pad(self, scaled: np.ndarray) -> np.ndarray:
+        fitted = np.full((len(scaled), *self.size), self.background, dtype=np.uint8)
+        height, width = scaled.shape[1:]
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
-        fitted[:, top:top + height, left:left + width] = scaled[None] if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
+        fitted[:, top:top + height, left:left + width] = scaled
         return fitted
+
+    def _crop(self, scaled: np.ndarray) -> np.ndarray:
+        """Crop so that the middle window of the size `crop` is that of torchvision's CenterCrop, which rounds half to
+        even."""
+        rows, columns = (slice(start := min(max(round((length - crop) / 2) - (size - crop) // 2, 0), length - size),
+                               start + size)
+                         for length, size, crop in zip(scaled.shape[1:], self.size, self.crop or self.size,
+                                                       strict=True))
+        return np.ascontiguousarray(scaled[:, rows, columns])
 
     def describe(self) -> str:
         """Return a phrase about the resizing of images of other sizes.
 
         >>> Target(size=(28, 20)).describe()
         'resized to fit 28 x 20 pixels (height x width) and padded with 0'
+        >>> Target(size=(224, 224), resize="shorter", shorter_side=256, interpolation="bicubic").describe()
+        'resized to a shorter side of 256 pixels (bicubic), center cropped to 224 x 224 pixels (height x width)'
         """
         sizes = f"{self.size[0]} x {self.size[1]} pixels (height x width)"
+        how = [*([self.interpolation] if self.interpolation != "bilinear" or self.resize == "shorter" else []),
+               *([] if self.antialias else ["no antialias"])]
+        method = f" ({', '.join(how)})" if how else ""
+        if self.resize == "shorter":
+            return f"resized to a shorter side of {self.side} pixels{method}, center cropped to {sizes}"
         if self.resize == "stretch":
-            return f"stretched to {sizes}"
-        return f"resized to fit {sizes} and padded with {self.background}"
+            return f"stretched to {sizes}{method}"
+        return f"resized to fit {sizes}{method} and padded with {self.background}"
+
+
+def _scale(image: Image.Image, size: Size, how: Preparation) -> np.ndarray:
+    """Return an image of mode L or RGB, scaled to (height, width) `size`, as uint8 (C, height, width)."""
+    if how.antialias or how.interpolation == "nearest":
+        pixels = np.asarray(image.resize((size[1], size[0]), Image.Resampling[how.interpolation.upper()]))
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    pixels = torch.from_numpy(np.array(image))
+    pixels = (pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1))[None].float()
+    scaled = nn.functional.interpolate(pixels, size, mode=how.interpolation, align_corners=False)
+    return scaled[0].round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def usual_size(sizes: Sequence[Size]) -> Size:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shiftscope.data.base import Dataset, ImageSet, Split
+from shiftscope.data.base import Dataset, ImageSet, Split, image_names
 from shiftscope.distributed import from_first, together
 from shiftscope.evaluation.notes import (
     few_images_notes,
@@ -21,6 +21,7 @@ from shiftscope.generators import seeded
 from shiftscope.metrics import class_accuracies, confusion_counts, rounding_tolerance, wilson_interval
 from shiftscope.models.adapt import Normalization, adapt
 from shiftscope.models.forward import check_model, device_and_dtype, evaluating, placed_outputs
+from shiftscope.models.select_output import OutputKey
 from shiftscope.modules import Classifier, model_name, reports_model_errors
 from shiftscope.outputs import OutputType, as_floats, resolve_output_type
 from shiftscope.placement import Placement, default_placement
@@ -43,7 +44,8 @@ CELL, CELLS, CELL_BYTES = 4, 400, 8 * 2**20
 def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = None, split: Split = "test",
              validation: int = VALIDATION_IMAGES, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
-             output_type: OutputType | None = None, progress: Progress | None = None) -> Evaluation:
+             output_type: OutputType | None = None, select_output: OutputKey | None = None,
+             progress: Progress | None = None) -> Evaluation:
     """Evaluate a model with each image at one seeded random placement, and with each image centered.
 
     Args:
@@ -59,7 +61,10 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
         normalize: (mean, std), if the model expects normalized pixels.
         preprocess: any other function of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
         output_type: "logits", "probabilities" or "log-probabilities" (default: determined from a batch of outputs).
-            It is used for confidences only; the label is the first largest output.
+            It is used for confidences only; the label is the first largest output. Required for a model that returns
+            one number per image, (B, 1) or (B,): the label is 1 if the logit is above 0 or the probability above 0.5.
+        select_output: position, key or attribute of the scores (B, K) if the model returns several outputs (default:
+            the only tensor (B, K), else "logits").
 
     Raises:
         UsageError: if the model does not fit the canvas or the classes, or if the output type is unknown or
@@ -76,7 +81,8 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
     placement = placement or default_placement(data.shape)
     images = data.split_images(split, validation)
     name = name or model_name(model)
-    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
+    prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas),
+                     select_output=select_output, output_type=output_type)
     device, _ = device_and_dtype(prepared)
     offsets = placement.sample(torch.arange(len(images)), seed=seed)
     task = (progress or SilentProgress()).task(f"evaluate {name} ({split})", 2 * len(images))
@@ -116,7 +122,8 @@ def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Pred
              *tie_notes(**ties, count=count, tolerance=tolerance), *few_images_notes(count),
              *one_class_notes(random.classes.numpy(), labels.numpy(), data.class_names)]
     return Evaluation(
-        dataset=data.name, synthetic=data.synthetic, preparation=data.preparation, images=count, **fields, **ties,
+        dataset=data.name, synthetic=data.synthetic, preparation=data.preparation,
+        image_names=list(image_names(images) or ()), images=count, **fields, **ties,
         placement=placement.to_dict(), class_names=list(data.class_names),
         accuracy={key: values.double().mean().item() for key, values in correct.items()},
         per_class={key: class_accuracies(labels, values, classes) for key, values in correct.items()},

@@ -13,6 +13,7 @@ from shiftscope.errors import UsageError, reason_of, require
 from shiftscope.generators import seeded
 from shiftscope.layers import Normalize
 from shiftscope.models.registry import registry_name
+from shiftscope.models.select_output import OutputKey, default_key, is_binary, select, two_columns
 from shiftscope.modules import (
     Classifier,
     Wrapper,
@@ -26,6 +27,7 @@ from shiftscope.modules import (
     tensors_of,
     unwrap,
 )
+from shiftscope.outputs import OutputType, check_output_type
 
 Normalization = tuple[float | Sequence[float], float | Sequence[float]]
 """(mean, std) of pixels in [0, 1]: one number each, or one per channel."""
@@ -48,6 +50,8 @@ class CallConvention:
     """The model returns (K,) for a batch of one."""
     integer_output: bool = False
     """The model returns integers, which are converted to float64."""
+    binary: OutputType | None = None
+    """The model returns one number per image, which becomes the outputs of two classes; its type."""
 
 
 class Adapted(Wrapper):
@@ -57,6 +61,7 @@ class Adapted(Wrapper):
         model: the model that gets the prepared input.
         normalize: (mean, std).
         preprocess: pixels (B, C, H, W) -> input of the model, instead of `normalize`.
+        select_output: which output holds the scores, see `select`; None: determined at each call.
         convention: how the model must be called.
 
     Attributes:
@@ -73,10 +78,12 @@ class Adapted(Wrapper):
     """
 
     def __init__(self, model: nn.Module, *, normalize: Normalization | None = None,
-                 preprocess: Preprocess | None = None, convention: CallConvention | None = None):
+                 preprocess: Preprocess | None = None, select_output: OutputKey | None = None,
+                 convention: CallConvention | None = None):
         super().__init__()
         require(normalize is None or preprocess is None, "normalize and preprocess", "both", "given one at a time")
         self.model, self.normalize, self.preprocess = model, normalize, preprocess
+        self.select_output = select_output
         self.prepare = Normalize(*normalize) if normalize is not None else preprocess or nn.Identity()
         self.convention = convention or CallConvention()
         self.pixel_dtype, self.repeating, self.images_done = self.convention.dtype, False, 0
@@ -99,7 +106,7 @@ class Adapted(Wrapper):
         outputs = []
         try:
             for image in pixels.split(1):
-                outputs.append(self._call(image))
+                outputs.append(torch.atleast_1d(self._call(image)))
                 self.images_done += 1
         finally:
             self.images_done = 0
@@ -109,8 +116,16 @@ class Adapted(Wrapper):
         prepared = self.prepare(pixels)
         if self.normalize is not None:
             prepared = prepared.to(device_and_dtype(self)[1])  # mean and std are float32
-        outputs = self.model(prepared)
-        return outputs.double() if self.convention.integer_output else outputs
+        outputs = self._selected(self.model(prepared), len(prepared))
+        outputs = outputs.double() if self.convention.integer_output else outputs
+        return outputs if self.convention.binary is None else two_columns(outputs, self.convention.binary)
+
+    def _selected(self, outputs: Any, batch: int) -> torch.Tensor:
+        if self.select_output is None and isinstance(outputs, torch.Tensor):
+            return outputs
+        name = model_name(self.model)
+        key = default_key(outputs, batch, name) if self.select_output is None else self.select_output
+        return select(outputs, key, name)
 
     @property
     def title(self) -> str:
@@ -127,7 +142,8 @@ def title_of(model: Classifier) -> str:
 
 
 def adapt(model: Classifier, *, normalize: Normalization | None = None, preprocess: Preprocess | None = None,
-          shape: Sequence[int] | None = None) -> nn.Module:
+          shape: Sequence[int] | None = None, select_output: OutputKey | None = None,
+          output_type: OutputType | None = None) -> nn.Module:
     """Return a model as a module that takes pixels in [0, 1] on the same device; unchanged if it is one.
 
     Args:
@@ -135,13 +151,17 @@ def adapt(model: Classifier, *, normalize: Normalization | None = None, preproce
         normalize: (mean, std) for the normalization of its input.
         preprocess: another preparation of its input, instead of `normalize`.
         shape: (C, H, W) of images on which the model is tried, to determine its `CallConvention`; None: no trial.
+        select_output: position, key or attribute of the scores among the outputs of the model (default: the only tensor
+            (B, K), else "logits").
+        output_type: if a model returns one number per image, (B, 1) or (B,): its type. It then returns (B, 2).
 
     Raises:
-        UsageError: if the model is not a model, its weights hold no numbers, or it raises on such images in every way.
+        UsageError: if the model is not a model, its weights hold no numbers, it raises on such images in every way, or
+            which of its outputs holds the scores is ambiguous.
     """
     module = as_module(model)
-    if normalize is not None or preprocess is not None:
-        module = Adapted(module, normalize=normalize, preprocess=preprocess)
+    if normalize is not None or preprocess is not None or select_output is not None:
+        module = Adapted(module, normalize=normalize, preprocess=preprocess, select_output=select_output)
     if shape is None or registry_name(module) is not None:
         return module
     check_initialized(module)
@@ -149,7 +169,7 @@ def adapt(model: Classifier, *, normalize: Normalization | None = None, preproce
         if tensor.is_meta:
             raise UsageError(f"the weights of {model_name(module)} are on the meta device and hold no numbers ({name})"
                              ": load them with load_state_dict(..., assign=True)")
-    return _fitted(module, shape)
+    return _fitted(module, shape, None if output_type is None else check_output_type(output_type))
 
 
 def check_initialized(model: nn.Module) -> None:
@@ -177,9 +197,9 @@ def without_convention(model: Classifier) -> nn.Module:
     module = as_module(model)
     if not isinstance(module, Adapted) or module.convention == CallConvention():
         return module
-    if module.normalize is None and module.preprocess is None:
+    if module.normalize is None and module.preprocess is None and module.select_output is None:
         return module.model
-    return Adapted(module.model, normalize=module.normalize, preprocess=module.preprocess)
+    return _with(module, CallConvention(), always=True)
 
 
 def copy_model(model: nn.Module, shape: Sequence[int]) -> nn.Module:
@@ -200,14 +220,27 @@ def copy_model(model: nn.Module, shape: Sequence[int]) -> nn.Module:
 
 
 def differentiable(model: nn.Module) -> nn.Module:
-    """Return a model through which gradients flow: a copy if its weights were made in inference mode."""
+    """Return a model through which gradients flow: a copy if its weights were made in inference mode.
+
+    Raises:
+        UsageError: if it is computed outside of PyTorch.
+    """
+    if any(getattr(module, "outside_pytorch", False) is True for module in model.modules()):
+        raise UsageError(f"{model_name(model)} is computed outside of PyTorch, so it has no gradients and no layers: "
+                         "give the model that the ONNX file was made from")
     return copy.deepcopy(model) if has_inference_tensors(model) else model
 
 
-def _fitted(model: nn.Module, shape: Sequence[int]) -> nn.Module:
+def _fitted(model: nn.Module, shape: Sequence[int], output_type: OutputType | None) -> nn.Module:
     """Return a model that takes float pixels of any batch size, an `Adapted` one if its convention requires it."""
     with seeded([device_and_dtype(model)[0]], 0):
         convention, pair = _first_that_works(model, shape)
+        if not isinstance(pair, torch.Tensor):
+            name = model_name(model)
+            key = default_key(pair, 2, name)
+            model, pair = Adapted(model, select_output=key), select(pair, key, name)
+        if output_type is not None and is_binary(pair, 2):
+            convention, pair = replace(convention, binary=output_type), two_columns(pair, output_type)
         if isinstance(pair, torch.Tensor) and pair.ndim == 2 and len(pair) == 2:
             integer = not (pair.is_floating_point() or pair.is_complex())
             convention = replace(convention, integer_output=integer)
@@ -252,11 +285,12 @@ def _may_be_dtype_error(error: Exception) -> bool:
     return isinstance(error, kinds) or "type" in str(error).lower() or "not implemented for" in str(error)
 
 
-def _with(model: nn.Module, convention: CallConvention) -> nn.Module:
-    if convention == CallConvention():
+def _with(model: nn.Module, convention: CallConvention, *, always: bool = False) -> nn.Module:
+    if convention == CallConvention() and not always:
         return model
     if isinstance(model, Adapted):
-        return Adapted(model.model, normalize=model.normalize, preprocess=model.preprocess, convention=convention)
+        return Adapted(model.model, normalize=model.normalize, preprocess=model.preprocess,
+                       select_output=model.select_output, convention=convention)
     return Adapted(model, convention=convention)
 
 

@@ -47,7 +47,7 @@ _Std = Annotated[float, Meta(gt=0)]
 _ModelConfig = TypedDict("_ModelConfig", {
     "name": str, "class": NotRequired[str], "arguments": dict[str, Any], "preprocess": NotRequired[str | None],
     "normalize": NotRequired[tuple[float | list[float], _Std | list[_Std]] | None],
-    "repaired": NotRequired[list[Recipe]]})
+    "select_output": NotRequired[int | str | None], "repaired": NotRequired[list[Recipe]]})
 """The entry "model" of `config.json`; "class" is a Python keyword."""
 
 
@@ -63,7 +63,9 @@ class Provenance:
     channels: int | None = None
     """Of the training images."""
     resize: Resize | None = None
-    """How image files of other sizes were resized to the training images: "pad" or "stretch"."""
+    """How image files of other sizes were resized to the training images: "pad", "stretch" or "shorter"."""
+    prepared: dict[str, Any] | None = None
+    """All of it, see `shiftscope.preparation.Preparation.to_dict`."""
     trained: str = "unknown"
     settings: dict[str, Any] | None = None
     epochs: int | None = None
@@ -87,6 +89,8 @@ class CheckpointConfig:
     """Name of the function that prepares the pixels of a foreign model; the caller has to pass it."""
     class_name: str | None = None
     """module:class of a foreign model, for messages; never imported."""
+    select_output: int | str | None = None
+    """Position, key or attribute of the scores among the outputs of a foreign model."""
     repaired: tuple[Recipe, ...] = ()
     """How the model was repaired, step by step; `model` is the original one."""
 
@@ -160,16 +164,17 @@ def _describe(model: nn.Module) -> dict[str, Any]:
     """Return name and arguments of a model, the preparation of its pixels, and how it was repaired."""
     repaired = [recipe.to_dict() for recipe in model.recipes] if isinstance(model, Repaired) else []
     model = model.base if isinstance(model, Repaired) else model
-    normalize = preprocess = None
+    normalize = preprocess = select_output = None
     if isinstance(model, Adapted):
-        normalize = model.normalize
+        normalize, select_output = model.normalize, model.select_output
         preprocess = getattr(model.preprocess, "__qualname__", repr(model.preprocess)) if model.preprocess else None
         model = model.model
     name = registry_name(model)
     described = {"name": name or FOREIGN, "class": f"{type(model).__module__}:{type(model).__qualname__}",
                  "arguments": getattr(model, "arguments", {}) if name else {}, "normalize": normalize,
                  "preprocess": preprocess}
-    return described | ({"repaired": repaired} if repaired else {})
+    selected = {"select_output": select_output} if select_output is not None else {}
+    return described | selected | ({"repaired": repaired} if repaired else {})
 
 
 def load_config(folder: Path | str) -> CheckpointConfig:
@@ -191,7 +196,8 @@ def load_config(folder: Path | str) -> CheckpointConfig:
         config = CheckpointConfig(
             model=current_model_name(model["name"]), arguments=model["arguments"], normalize=model.get("normalize"),
             provenance=as_type(values.get("provenance"), Provenance, "provenance"), preprocess=model.get("preprocess"),
-            class_name=model.get("class"), repaired=tuple(model.get("repaired", ())))
+            class_name=model.get("class"), select_output=model.get("select_output"),
+            repaired=tuple(model.get("repaired", ())))
     except (OSError, UsageError) as error:
         why = files.reason(error) if isinstance(error, OSError) else error
         raise CheckpointError(f"{path} is not a valid checkpoint description ({why}); save the model again") from error
@@ -245,7 +251,8 @@ def load(folder: Path | str, *, model: Classifier | None = None, allow_code: str
         raise CheckpointError(f"the model in {folder} was saved with preprocess={config.preprocess}, which a "
                               "checkpoint cannot hold: pass it to load(folder, preprocess=...)")
     model = _registry_model(config, folder) if model is None else as_module(model)
-    prepare = {"normalize": config.normalize, "preprocess": preprocess}
+    prepare: dict[str, Any] = {"normalize": config.normalize, "preprocess": preprocess,
+                               "select_output": config.select_output}
     if config.repaired and getattr(model, "recipes", ()) != config.repaired:  # else `model` is already repaired
         model, prepare = _repaired(adapt(model, **prepare), config, folder), {}
     weights = _read_weights(folder / WEIGHTS_FILE, model)

@@ -10,6 +10,7 @@ from torch import nn
 from shiftscope.errors import UsageError
 from shiftscope.geometry import MOST_PIXELS
 from shiftscope.layers.placed_images import can_prepare_first, prepare_and_place
+from shiftscope.models.select_output import is_binary
 from shiftscope.modules import device_and_dtype, evaluating, input_error, model_name
 from shiftscope.placement import Placement
 
@@ -98,10 +99,19 @@ def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, cl
         raise input_error(model, (images.shape[1], *placement.canvas), error) from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(images):
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        _check_not_binary(outputs, name, len(images))
         raise UsageError(f"{name} must return a tensor (batch, classes), got {got} for a batch of {len(images)}")
+    if classes == 2:
+        _check_not_binary(outputs, name, len(images))
     if outputs.shape[1] != classes:
         raise UsageError(f"{name} has {outputs.shape[1]} outputs, the dataset has {classes} classes: build the model "
                          f"with classes={classes}, or choose the dataset that it was made for")
+
+
+def _check_not_binary(outputs: object, name: str, batch: int) -> None:
+    if isinstance(outputs, torch.Tensor) and is_binary(outputs, batch):
+        raise UsageError(f"{name} returns one number per image, of shape {tuple(outputs.shape)}: give its type with "
+                         "output_type= (--output-type), one of logits, probabilities and log-probabilities")
 
 
 def single_view(model: nn.Module) -> AbstractContextManager[None]:

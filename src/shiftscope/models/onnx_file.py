@@ -9,11 +9,21 @@ import torch
 from torch import nn
 
 from shiftscope import files
-from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, quoted, reason_of, root_cause, where_raised
+from shiftscope.errors import (
+    CheckpointError,
+    ShiftscopeError,
+    UsageError,
+    quoted,
+    reason_of,
+    root_cause,
+    some_of,
+    where_raised,
+)
 from shiftscope.files import open_regular, reason
 from shiftscope.graph.export import silenced
 from shiftscope.models.adapt import adapt, without_convention
 from shiftscope.models.forward import MAX_VALUES, within_limits
+from shiftscope.models.select_output import OutputKey
 from shiftscope.modules import (
     Classifier,
     device_and_dtype,
@@ -38,8 +48,9 @@ class OnnxModel(nn.Module):
     """A classifier in an ONNX file, computed by onnxruntime on the CPU.
 
     Args:
-        path: the file. It must have one input, float images (batch, C, H, W) or (batch, H, W, C). Of its outputs the
-            first with numbers (batch, classes) is used; others, such as labels, are ignored.
+        path: the file. It must have one input, float images (batch, C, H, W) or (batch, H, W, C).
+        select_output: name or position of the output with the scores (batch, classes) (default: the only one with
+            floats of this shape, else "logits"; others, such as labels, are ignored).
 
     Attributes:
         input_shape: (C, H, W); missing if a size is dynamic.
@@ -47,12 +58,14 @@ class OnnxModel(nn.Module):
         channels_last: True if the file takes (batch, H, W, C).
 
     Raises:
-        UsageError: if onnxruntime is not installed.
+        UsageError: if onnxruntime is not installed, there is no output `select_output`, or several could be meant.
         CheckpointError: if the file is missing or corrupt, its input is not one batch of float images, or it has no
             output of scores.
     """
 
-    def __init__(self, path: Path | str):
+    outside_pytorch = True
+
+    def __init__(self, path: Path | str, *, select_output: OutputKey | None = None):
         super().__init__()
         self.path = Path(path)
         self.session = _session(self.path)
@@ -62,7 +75,8 @@ class OnnxModel(nn.Module):
                                   "floats (batch, channels, height, width): export the classifier alone")
         _check_sizes(source.shape, self.path)
         self.source, self.dtype = source.name, FLOATS[source.type]
-        self.output = _scores(self.session.get_outputs(), self.path)
+        outputs = self.session.get_outputs()
+        self.output = _scores(outputs, path) if select_output is None else _named(outputs, select_output, path)
         self.channels_last = _is_channels_last(source.shape)
         batch, *sizes = source.shape
         sizes = [sizes[2], *sizes[:2]] if self.channels_last else sizes
@@ -92,16 +106,32 @@ def _listed(values: Any) -> str:
     return ", ".join(f"{value.name} {value.type} {value.shape}" for value in values[:3])
 
 
-def _scores(outputs: Any, path: Path) -> str:
+def _scores(outputs: Any, path: Path | str) -> str:
     """Return the name of the output (batch, classes)."""
     numbers = [value for value in outputs if value.type in (*FLOATS, *INTEGERS)]
     rows = [value for value in numbers if len(value.shape) == 2 and value.shape[1] != 1]
-    found = [value for value in rows if value.type in FLOATS] or rows or [
-        value for value in numbers if value.type in FLOATS]
+    floats = [value for value in rows if value.type in FLOATS]
+    found = floats or rows or [value for value in numbers if value.type in FLOATS]
     if not found:
         raise CheckpointError(f"{path} returns {_listed(outputs)}, expected scores, floats (batch, classes): export "
                               "the scores too, from scikit-learn with the option zipmap=False")
+    if len(floats) > 1:
+        found = [value for value in floats if value.name == "logits"]
+    if not found:
+        raise UsageError(f"{path} returns several outputs (batch, classes), {_listed(floats)}: choose one with "
+                         "select_output= (--select-output), its name or position")
     return found[0].name
+
+
+def _named(outputs: Any, key: OutputKey, path: Path | str) -> str:
+    """Return the name of the output with a name or a position."""
+    names = [value.name for value in outputs]
+    if isinstance(key, int) and -len(names) <= key < len(names):
+        return names[key]
+    if key not in names:
+        raise UsageError(f"select_output is {key!r}, which {path} does not have: choose one of {some_of(names)}, or a "
+                         "position")
+    return str(key)
 
 
 def _is_channels_last(shape: Sequence[Any]) -> bool:

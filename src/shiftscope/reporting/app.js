@@ -592,8 +592,8 @@ class Explorer extends View {
   }
 
   nameOf(index) {
-    const {numbers, labels} = this.group.images;
-    return `${this.group.classes[labels[index]]}, image ${numbers[index]}`;
+    const {names, labels} = this.group.images;
+    return `${this.group.classes[labels[index]]}, ${names[index]}`;
   }
 
   buildThumbnail(name, number, index) {
@@ -780,7 +780,7 @@ class Explorer extends View {
     const [dy, dx] = this.grid.offset(this.row, this.column), {group} = this;
     drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
     this.placeFrame(dy, dx);
-    const where = `image ${group.images.numbers[this.image]}, dy ${dy} (down), dx ${dx} (right)`;
+    const where = `${group.images.names[this.image]}, dy ${dy} (down), dx ${dx} (right)`;
     this.position.replaceChildren("True class: ", badge(this.truth), " ",
       element("strong", {text: group.classes[this.truth]}),
       element("span", {class: "ss-quiet ss-offset", text: where}));
@@ -1033,7 +1033,7 @@ class Confusion extends View {
     const canvas = element("canvas", {role: "img", "aria-label": `${classes[images.true[at]]} at dy ${dy}, dx ${dx}`});
     drawPlaced(canvas, imageAt(this.pixels[this.index], images.pixels.shape, at), images, dy, dx);
     const confidence = Number.isFinite(images.confidences[at]) ? `, confidence ${percent(images.confidences[at])}` : "";
-    return element("figure", {}, canvas, element("figcaption", {text: `image ${images.numbers[at]}, dy ${dy}, `
+    return element("figure", {}, canvas, element("figcaption", {text: `${images.names[at]}, dy ${dy}, `
       + `dx ${dx}${confidence}`}));
   }
 }

@@ -24,7 +24,7 @@ from shiftscope.reporting.audit_grid import (
     offset_ticks,
 )
 from shiftscope.reporting.figure_style import INK, PAPER, describe, inches, page, readable_on, styled, verbatim
-from shiftscope.reporting.formatting import listing, percent, shorten
+from shiftscope.reporting.formatting import image_title, listing, percent, shorten
 from shiftscope.reporting.image_grid import NONFINITE_NAME, to_rgb
 from shiftscope.reporting.theme_layers import SWATCH
 from shiftscope.results import Audit
@@ -102,7 +102,7 @@ def _draw_image(figure: Figure, left: float, low: float, audit: Audit, number: i
     offset_ticks(axes, grid, size=6.5, labels=False)
     accuracy = float((predictions == true).mean())
     page_width, page_height = figure.get_size_inches()
-    lines = (f"{shorten(name, 26)} ({letter(true)}), image {number}",
+    lines = (f"{shorten(name, 26)} ({letter(true)}), {image_title(audit.image_names, number, width=24)}",
              f"correct at {percent(accuracy, 0)} of the placements, consistency {percent(consistency, 0)}")
     for row, line in enumerate(lines):
         figure.text(left / page_width, (low + _MAP + 0.29 - 0.145 * row) / page_height, verbatim(line), va="top",
@@ -110,7 +110,8 @@ def _draw_image(figure: Figure, left: float, low: float, audit: Audit, number: i
     labels, counts = np.unique(predictions, return_counts=True)
     common = listing([f"{_style(audit, int(labels[index]))[0]} {percent(float(counts[index] / counts.sum()), 0)}"
                       for index in np.argsort(-counts, kind="stable")[:3]])
-    return f"{name} (image {number}): correct at {percent(accuracy)} of the placements; predictions: {common}."
+    title = image_title(audit.image_names, number, width=200)
+    return f"{name} ({title}): correct at {percent(accuracy)} of the placements; predictions: {common}."
 
 
 def _label_map(axes: Axes, audit: Audit, grid: PlacementGrid, labels: np.ndarray, true: int) -> None:

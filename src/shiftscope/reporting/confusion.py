@@ -19,7 +19,7 @@ from shiftscope.reporting.figure_style import (
     styled,
     verbatim,
 )
-from shiftscope.reporting.formatting import image_credit, listing, percent, series_title, shorten
+from shiftscope.reporting.formatting import image_credit, image_title, listing, percent, series_title, shorten
 from shiftscope.reporting.selection import first_seeds
 from shiftscope.reporting.web_page import geometry_payload, pack
 from shiftscope.results import Evaluation
@@ -127,8 +127,8 @@ def confusion_payload(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 
     Returns:
         {"matrices": [{title, classes (K names), counts (K, K; rows true, columns predicted), images}]}. `images` is
-        None if the evaluation has no stored images, else {numbers, true, predicted, offsets [dy, dx], confidences
-        (None if not finite), pixels (M, C, h, w; packed), mode, canvas [H, W], background}.
+        None if the evaluation has no stored images, else {numbers, names, true, predicted, offsets [dy, dx],
+        confidences (None if not finite), pixels (M, C, h, w; packed), mode, canvas [H, W], background}.
 
     Example:
         >>> confusion_payload([])
@@ -148,7 +148,8 @@ def _cell_images(evaluation: Evaluation, budget: int) -> dict[str, Any] | None:
     kept = _thin(cells, budget // max(1, pixels[0].size))
     numbers = numbers[kept]
     confidences = [float(value) if np.isfinite(value) else None for value in evaluation.confidence[numbers]]
-    return {"numbers": numbers.tolist(), "true": evaluation.labels[numbers].tolist(),
+    names = [image_title(evaluation.image_names, number, width=80) for number in numbers.tolist()]
+    return {"numbers": numbers.tolist(), "names": names, "true": evaluation.labels[numbers].tolist(),
             "predicted": evaluation.predictions[numbers].tolist(), "offsets": evaluation.offsets[numbers].tolist(),
             "confidences": confidences, "pixels": pack(pixels[kept]), **geometry_payload(evaluation.geometry)}
 

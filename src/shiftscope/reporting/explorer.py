@@ -9,7 +9,7 @@ from markupsafe import Markup
 from shiftscope.outputs import probabilities
 from shiftscope.reporting.attribution import METHOD_TITLES, map_end, target_name
 from shiftscope.reporting.audit_grid import PlacementGrid, audit_credit, audit_title, describe_audits
-from shiftscope.reporting.formatting import percent
+from shiftscope.reporting.formatting import image_title, percent
 from shiftscope.reporting.selection import MAX_IMAGES, choose_images, first_seeds, group_comparable, mean_consistency
 from shiftscope.reporting.web_page import asset, geometry_payload, pack, render_page, script_json
 from shiftscope.results import Attribution, Audit
@@ -53,12 +53,12 @@ def explorer_payload(audits: Sequence[Audit], attributions: Sequence[Attribution
         placements holds: title, dataset, credit, mode, image [h, w], canvas [H, W], background, classes (K names);
         rows, columns (dy and dx of the grid, ascending, signed in circular mode), middle ([row, column] of the
         centered image, or null); codes {nonfinite, not_computed} used instead of a class; scale [low, high] of the
-        accuracy maps; images {numbers, labels, first (number of first images, before those of lowest consistency),
-        consistency, pixels (S, C, h, w)}; models [{title, model, trained, images, accuracy, map (R * Q, in
-        ten-thousandths), classes (3, S, R * Q), confidences (3, S, R * Q, in thousandths), attribution (see
-        `_attribution`)}]; filters [{text, images (indices of shown images), audited (number of all audited images, or
-        null)}]; notes. 65535 is an unknown number. Arrays are packed, see `pack`. `table` is null without rows, else
-        {name, rows (without the header), data}.
+        accuracy maps; images {numbers, names ("image 23" if unknown), labels, first (number of first images, before
+        those of lowest consistency), consistency, pixels (S, C, h, w)}; models [{title, model, trained, images,
+        accuracy, map (R * Q, in ten-thousandths), classes (3, S, R * Q), confidences (3, S, R * Q, in thousandths),
+        attribution (see `_attribution`)}]; filters [{text, images (indices of shown images), audited (number of all
+        audited images, or null)}]; notes. 65535 is an unknown number. Arrays are packed, see `pack`. `table` is null
+        without rows, else {name, rows (without the header), data}.
 
     Example:
         >>> explorer_payload([])
@@ -99,7 +99,8 @@ def _group(seeds: Sequence[Audit], attributions: Sequence[Attribution], groups: 
 def _images(audits: Sequence[Audit], numbers: np.ndarray, first: int) -> dict[str, Any]:
     pixels = {number: image for audit in reversed(audits)
               for number, image in zip(audit.shown_index.tolist(), audit.shown_images, strict=True)}
-    return {"numbers": numbers.tolist(), "labels": audits[0].labels[numbers].tolist(), "first": first,
+    names = [image_title(audits[0].image_names, number, width=80) for number in numbers.tolist()]
+    return {"numbers": numbers.tolist(), "names": names, "labels": audits[0].labels[numbers].tolist(), "first": first,
             "consistency": mean_consistency(audits, numbers).round(4).tolist(),
             "pixels": pack(np.stack([pixels[number] for number in numbers.tolist()]))}
 

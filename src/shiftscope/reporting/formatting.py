@@ -29,6 +29,18 @@ def image_credit(dataset: str, *, synthetic: bool = False, preparation: str = ""
     return f"{credit}; {preparation}" if preparation else credit
 
 
+def image_title(names: Sequence[str], number: int, *, width: int = 40) -> str:
+    """Return the name of an image, at most `width` characters from its end, or its number if it has no name.
+
+    >>> image_title([], 23), image_title(["cat/001.jpg"], 0), image_title(["animals/cat/001.jpg"], 0, width=12)
+    ('image 23', 'cat/001.jpg', '…cat/001.jpg')
+    """
+    if not names:
+        return f"image {number}"
+    name = " ".join(names[number].split())
+    return name if len(name) <= width else "…" + name[len(name) - width + 1:].removeprefix("/")
+
+
 def model_title(model: str) -> str:
     """Return the display name of a model.
 

@@ -1,7 +1,7 @@
 """Predictions of a model at every placement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict
@@ -12,7 +12,7 @@ from shiftscope.outputs import UNKNOWN
 from shiftscope.reading import typed_dict
 from shiftscope.results.base import NOTEBOOK, Record
 from shiftscope.results.image_table import image_table, write_csv
-from shiftscope.results.validation import Count, Seconds, table, unlike, wrong_placement
+from shiftscope.results.validation import Count, Seconds, table, unlike, wrong_image_names, wrong_placement
 
 NONFINITE = 255
 """Value in `Audit.predictions` for a non-finite prediction (NaN or infinity)."""
@@ -106,6 +106,8 @@ class Audit(Record):
     notes: list[str]
     preparation: str = ""
     """How many image files were resized, and how; every figure states it. "" if none was."""
+    image_names: list[str] = field(default_factory=list)
+    """Name of each image, such as the relative path of its file, in the order of the images; empty if unknown."""
 
     rows: np.ndarray
     """int64 (R,), values of dy in increasing order."""
@@ -175,4 +177,4 @@ class Audit(Record):
     def misfits(self) -> list[str]:
         return [*unlike("intervals", self.intervals, INTERVALS), *unlike("by_phase", self.by_phase, _BY_PHASE),
                 *unlike("per_class", self.per_class, table(len(self.class_names))), *wrong_placement(self.placement),
-                *super().misfits()]
+                *wrong_image_names(self.image_names, self.images), *super().misfits()]

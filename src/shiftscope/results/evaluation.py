@@ -10,7 +10,7 @@ import numpy as np
 from shiftscope.outputs import UNKNOWN
 from shiftscope.reading import typed_dict
 from shiftscope.results.base import Record
-from shiftscope.results.validation import Count, table, unlike, wrong_placement
+from shiftscope.results.validation import Count, table, unlike, wrong_image_names, wrong_placement
 
 
 class _Places(TypedDict):
@@ -68,6 +68,8 @@ class Evaluation(Record):
     notes: list[str]
     preparation: str = ""
     """How many image files were resized, and how; every figure states it. "" if none was."""
+    image_names: list[str] = field(default_factory=list)
+    """Name of each image, such as the relative path of its file, in the order of the images; empty if unknown."""
 
     labels: np.ndarray
     """int64 (N,), true classes."""
@@ -104,4 +106,5 @@ class Evaluation(Record):
     def misfits(self) -> list[str]:
         return [*unlike("accuracy", self.accuracy, _Places),
                 *unlike("per_class", self.per_class, _per_class(len(self.class_names))),
-                *wrong_placement(self.placement), *super().misfits()]
+                *wrong_placement(self.placement), *wrong_image_names(self.image_names, self.images),
+                *super().misfits()]

@@ -61,6 +61,15 @@ def wrong_placement(values: Mapping[str, Any], needed: Sequence[str] = NEEDED) -
     return [f"placement: its {name} {values[name]} has more than {MOST_PIXELS:,} pixels" for name in large]
 
 
+def wrong_image_names(names: Sequence[str], images: int) -> list[str]:
+    """Return a description if the number of names is neither 0 nor that of the images.
+
+    >>> wrong_image_names(["a.png"], 2)
+    ['image_names has 1 names, expected 2 or none']
+    """
+    return [f"image_names has {len(names)} names, expected {images} or none"] if len(names) not in (0, images) else []
+
+
 def table(*lengths: int) -> Any:
     """Return the type of nested lists of numbers or None with these lengths.
 

@@ -361,6 +361,7 @@ class _Training:
         provenance = Provenance(
             name=self.name, dataset=self.data.name, class_names=list(self.data.class_names), trained=self.trained,
             placement=self.placement.to_dict(), channels=self.data.shape[0], resize=self.data.resize,
+            prepared=None if self.data.prepared is None else self.data.prepared.to_dict(),
             settings=self.settings.to_dict(), epochs=self.state.epoch,
             finished=self.state.epoch == self.epochs, notes=self.notes)
         save(self.model, self.folder, provenance=provenance)

@@ -7,7 +7,7 @@ from typing import Any
 from shiftscope import files
 from shiftscope.auditing import audit, compare, equivariance
 from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError
-from shiftscope.models.adapt import Normalization
+from shiftscope.models.sources import NO_OPTIONS, SourceOptions, check_source
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.reporting.audit_figures import audit_figure_names
@@ -16,7 +16,7 @@ from shiftscope.results.image_table import write_csv
 from shiftscope.runs.claim import IMAGES
 from shiftscope.runs.outputs import figure_files, new_files, record_files, require_new, require_new_table
 from shiftscope.training.stopping import StopFlag
-from shiftscope.workflows.load_inputs import ModelWithData, check_model_source, open_model
+from shiftscope.workflows.load_inputs import ModelWithData, open_model
 
 COMPARISON = "comparison.json"
 
@@ -26,14 +26,14 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
-                csv: Path | None = None, overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
-                normalize: Normalization | None = None, weights: Path | None = None, max_shift: int | None = None,
-                step: int = 1, progress: Progress, **options: Any) -> dict[str, Any]:
+                csv: Path | None = None, overwrite: bool = False, device: str = "auto",
+                loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1, progress: Progress,
+                **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
-        source: checkpoint or run folder, package.module:object, or an ONNX file; `against` likewise.
-        weights: file with the state_dict of `source`, see `load_weights`.
+        source: see `load_model`; `against` likewise.
+        loading: further arguments of `load_model`. Weights are those of `source`, the others of both.
         overrides: fields of `DataSettings` that the user set.
         out: folder for records, figures and `images.csv`; records of `against` are in its subfolder "against".
         csv: file for the table of all images, of both models; also written if stopped by a signal.
@@ -52,11 +52,11 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         require_new(out, _record_files(against is not None), overwrite=overwrite)
     if csv is not None:
         require_new_table(csv, overwrite=overwrite)
-    sources = ((source, weights), *(((against, None),) if against else ()))
-    for name, file in sources:
-        check_model_source(name, file)
-    models = [open_model(name, overrides, device=device, allow_code=allow_code, normalize=normalize, weights=file,
-                         progress=progress) for name, file in sources]
+    second: SourceOptions = {**loading, "weights": None}
+    sources = ((source, loading), *(((against, second),) if against else ()))
+    for name, how in sources:
+        check_source(name, **how)
+    models = [open_model(name, overrides, device=device, progress=progress, **how) for name, how in sources]
     figures = figure_files(*audit_figure_names([(model.name, model.trained) for model in models]))
     audits: list[Audit] = []
     profiles: list[Equivariance] = []

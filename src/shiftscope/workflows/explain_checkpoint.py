@@ -22,7 +22,14 @@ from shiftscope.visualization.activation_statistics import unit_table
 from shiftscope.visualization.attribution import attribute, default_methods
 from shiftscope.visualization.attribution_methods import METHODS
 from shiftscope.visualization.parameters import weight_images
-from shiftscope.workflows.load_inputs import LoadedCheckpoint, ModelWithData, add_data, open_checkpoint
+from shiftscope.workflows.load_inputs import (
+    DESCRIBED,
+    DescribedOptions,
+    LoadedCheckpoint,
+    ModelWithData,
+    add_data,
+    open_described,
+)
 from shiftscope.workflows.report.figures import training_credit
 from shiftscope.workflows.use_checkpoint import fit_images
 
@@ -30,25 +37,27 @@ FIGURE = "attribution"
 UNIT_FILES = record_files("units")
 
 
-def attribute_checkpoint(checkpoint: Path, images: Sequence[Path] = (), *, count: int = 6,
+def attribute_checkpoint(checkpoint: Path | str, images: Sequence[Path] = (), *, count: int = 6,
                          methods: Sequence[str] | None = None, target: str | None = None, layer: str | None = None,
                          out: Path, overwrite: bool = False, overrides: dict[str, Any] | None = None, seed: int = 0,
-                         device: str = "auto", allow_code: str | None = None, progress: Progress) -> list[Attribution]:
+                         device: str = "auto", loading: DescribedOptions = DESCRIBED,
+                         progress: Progress) -> list[Attribution]:
     """Attribute predictions to pixels; write one record per method and one figure into `out`.
 
     Args:
-        checkpoint: checkpoint folder or run folder.
+        checkpoint: checkpoint folder or run folder, or another source of `load_model`.
         images: PNG or JPEG files, placed in the middle of the canvas. Empty: the first `count` test images of the
             dataset that the model was trained on, each at one random offset.
         methods: of "integrated-gradients", "grad-cam", "occlusion" and "saliency"; None: those that fit the model.
         target: "class:Bag", or a unit of a layer, "fc1:17"; None: for each image the predicted class.
         layer: the layer for Grad-CAM; None: the last convolution.
         overrides: fields of `DataSettings` for the test images.
+        loading: further arguments of `open_described`.
 
     Raises:
         CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `attribute`.
     """
-    loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    loaded = open_described(checkpoint, device=device, progress=progress, **loading)
     shape = (loaded.channels, *loaded.placement.canvas)
     chosen = list(methods) if methods is not None else default_methods(loaded.model, shape)
     require(bool(chosen), "methods", chosen, "at least one")
@@ -99,9 +108,9 @@ def _test_canvases(loaded: LoadedCheckpoint, count: int, overrides: dict[str, An
     return canvases, inputs.data.test.labels[rows].numpy(), credit, source
 
 
-def inspect_units(checkpoint: Path, *, out: Path, overwrite: bool = False, overrides: dict[str, Any] | None = None,
-                  images: int = 1000, device: str = "auto", allow_code: str | None = None,
-                  progress: Progress) -> UnitTable:
+def inspect_units(checkpoint: Path | str, *, out: Path, overwrite: bool = False,
+                  overrides: dict[str, Any] | None = None, images: int = 1000, device: str = "auto",
+                  loading: DescribedOptions = DESCRIBED, progress: Progress) -> UnitTable:
     """Write the table of units into `out`/units, and a figure of the weights of each layer whose weights are images.
 
     It is computed on the first `images` test images, each at one random offset.
@@ -109,7 +118,8 @@ def inspect_units(checkpoint: Path, *, out: Path, overwrite: bool = False, overr
     Raises:
         CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `unit_table`.
     """
-    inputs = add_data(open_checkpoint(checkpoint, device=device, allow_code=allow_code), overrides or {}, progress)
+    loaded = open_described(checkpoint, device=device, progress=progress, **loading)
+    inputs = add_data(loaded, overrides or {}, progress)
     with new_files(out, UNIT_FILES, overwrite=overwrite):
         table = unit_table(inputs.model, inputs.data, placement=inputs.placement, images=images, name=inputs.name,
                            progress=progress)

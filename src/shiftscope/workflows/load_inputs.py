@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar, Unpack
 
 import torch
 from msgspec import Meta
@@ -21,25 +21,30 @@ from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError, some
 from shiftscope.files import UnfitFileError
 from shiftscope.geometry import Geometry
 from shiftscope.layers import PlacementAverage
-from shiftscope.models import CheckpointConfig, OnnxModel, load, load_config, load_model
-from shiftscope.models.adapt import Normalization, adapt
-from shiftscope.models.onnx_file import SUFFIX
+from shiftscope.models import CheckpointConfig, Provenance, load, load_config, open_source
+from shiftscope.models.adapt import adapt
+from shiftscope.models.checkpoint import FOREIGN
 from shiftscope.models.repair import Repaired, WholeAverage
-from shiftscope.models.sources import check_source, is_named
+from shiftscope.models.sources import SourceOptions, check_source, kind_of
+from shiftscope.modules import device_and_dtype, evaluating, model_name
+from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement, default_fill, texture
+from shiftscope.preparation import Preparation
 from shiftscope.progress import Progress
 from shiftscope.reading import as_type
 from shiftscope.resolve import is_object_name
 from shiftscope.results.validation import Size, wrong_placement
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
-from shiftscope.text import valid_unicode
+from shiftscope.source_info import SourceInfo
 
 BUILT_IN = ("garments", "fashion-mnist")
 """Datasets that need no path."""
 
 VALIDATION = TrainSettings.validation
 """Size of the validation split of models whose training is unknown."""
+
+NO_INFO = SourceInfo()
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
 
@@ -53,6 +58,10 @@ class LoadedCheckpoint:
     placement: Placement
     channels: int
     device: torch.device
+    info: SourceInfo = NO_INFO
+    """Input and classes as the source describes them."""
+    is_checkpoint: bool = True
+    """False: the description was made from what another source says."""
 
     @property
     def class_names(self) -> list[str]:
@@ -77,20 +86,47 @@ class ModelWithData:
     placement: Placement
     validation: int = VALIDATION
     """Size of the validation split of the training."""
+    info: SourceInfo = NO_INFO
+    """Input and classes as the source of the model describes them."""
 
 
-def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Placement]:
-    """Return the dataset and the placement that the settings describe."""
-    data = load_data(settings, progress)
+def open_data(settings: DataSettings, progress: Progress, source: Preparation | None = None
+              ) -> tuple[Dataset, Placement]:
+    """Return the dataset and the placement that the settings describe; `source` as in `load_data`."""
+    data = load_data(settings, progress, source)
     return data, placement_for(data, settings)
 
 
-def load_data(settings: DataSettings, progress: Progress) -> Dataset:
-    """Load the dataset; images that do not fit on the canvas raise an error before they are decoded."""
-    background = settings.background if isinstance(settings.background, int) else 0
-    return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
-                        image_size=settings.image_size, resize=settings.resize, background=background,
-                        check_size=lambda size: _placement(size, settings, background))
+def load_data(settings: DataSettings, progress: Progress, source: Preparation | None = None) -> Dataset:
+    """Load the dataset; images that do not fit on the canvas raise an error before they are decoded.
+
+    Args:
+        source: how the model's source or its training prepares photographs; the settings override it.
+    """
+    if not is_folder(settings.data):
+        return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
+                            image_size=settings.image_size, resize=settings.resize, shorter_side=settings.shorter_side,
+                            interpolation=settings.interpolation)
+    how, size = preparation_for(settings, source)
+    return load_dataset(settings.data, limit=settings.limit, progress=progress, image_size=size, prepare=how,
+                        check_size=lambda size: _placement(size, settings, how.background))
+
+
+def preparation_for(settings: DataSettings,
+                    source: Preparation | None = None) -> tuple[Preparation, tuple[int, int] | None]:
+    """Return the preparation of the images of a folder, and their (height, width); None: their usual size.
+
+    In mode crop the default is the usual preparation of photographs, unless an image size is given.
+    """
+    cropped = settings.image_size is None and source is None and settings.mode == "crop"
+    how = Preparation.of(source, resize=settings.resize or ("shorter" if cropped else None),
+                         shorter_side=settings.shorter_side, interpolation=settings.interpolation,
+                         background=settings.background if isinstance(settings.background, int) else 0)
+    canvas = settings.canvas
+    if settings.image_size is not None or canvas is None:
+        return how, settings.image_size
+    how = how.on_canvas(canvas, settings.mode)
+    return how, how.image_size(canvas, settings.mode)
 
 
 def placement_for(data: Dataset, settings: DataSettings) -> Placement:
@@ -109,57 +145,111 @@ def _placement(image: tuple[int, int], settings: DataSettings, background: int |
                      fill=settings.fill, max_shift=settings.max_shift)
 
 
-def open_model(source: str, overrides: dict[str, Any], *, device: str = "auto", allow_code: str | None = None,
-               normalize: Normalization | None = None, weights: Path | None = None,
-               progress: Progress) -> ModelWithData:
+def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "auto", progress: Progress,
+               **loading: Unpack[SourceOptions]) -> ModelWithData:
     """Load a classifier and its images.
 
     Args:
-        source: checkpoint or run folder, package.module:object, an ONNX file, or, with `weights`, a registry name.
+        source: see `load_model`.
         overrides: fields of `DataSettings` that the user set; for a checkpoint the others are those of its training.
-        normalize: (mean, std) of the input of an own model or an ONNX file.
-        weights: state_dict of a model that is not a checkpoint or an ONNX file.
+        loading: further arguments of `load_model`.
 
     Raises:
         CheckpointError, DataError, UsageError: see `load_model` and `load_dataset`.
     """
-    path = Path(source)
-    check_source(source, weights)
-    if is_named(source):
-        return _named_model(source, overrides, device, normalize, weights, progress)
-    if path.suffix == SUFFIX:
-        return _onnx_model(path, overrides, normalize, progress)
-    if normalize is not None:
-        raise UsageError(f"{source} is a checkpoint, which contains its own normalization: leave out --normalize")
-    return add_data(open_checkpoint(path, device=device, allow_code=allow_code), overrides, progress)
+    check_source(source, **loading)
+    kind = kind_of(source)
+    if kind == "checkpoint":
+        return add_data(open_checkpoint(Path(source), device=device, allow_code=loading.get("allow_code")), overrides,
+                        progress)
+    options: dict[str, Any] = {**loading, "device": resolve_device(device), "progress": progress}
+    if kind == "named":  # built for the images
+        data, placement = open_data(DataSettings(**overrides), progress)
+        opened = open_source(source, canvas=placement.canvas, channels=data.shape[0], classes=data.classes, **options)
+    else:
+        opened = open_source(source, **options)
+        canvas: dict[str, Any] = {"canvas": opened.info.input_size} if opened.info.input_size else {}
+        data, placement = open_data(DataSettings(**(canvas | overrides)), progress, _source_preparation(opened.info))
+    return ModelWithData(model=opened.model, name=opened.name, trained="unknown", data=data, placement=placement,
+                         info=opened.info)
 
 
-def check_model_source(source: str, weights: Path | None = None) -> None:
-    """Raise the error of `open_model` for a model that does not exist, before any data are read."""
-    check_source(source, weights)
-    path = Path(source)
-    if not is_named(source) and not path.exists() and path.suffix != SUFFIX:
-        open_checkpoint(path)
+def _source_preparation(info: SourceInfo) -> Preparation | None:
+    """Return how the source of a model prepares photographs; None if it states nothing."""
+    return Preparation.of_source(resize=info.resize, crop=info.crop, interpolation=info.interpolation,
+                                 antialias=info.antialias)
 
 
-def _named_model(name: str, overrides: dict[str, Any], device: str, normalize: Normalization | None,
-                 weights: Path | None, progress: Progress) -> ModelWithData:
-    data, placement = open_data(DataSettings(**overrides), progress)
-    model = load_model(name, weights=weights, normalize=normalize, canvas=placement.canvas, channels=data.shape[0],
-                       classes=data.classes, device=resolve_device(device), progress=progress)
-    return ModelWithData(model=model, name=name, trained="unknown", data=data, placement=placement)
+class DescribedOptions(SourceOptions, total=False):
+    """Further arguments of `open_described`."""
+
+    canvas: tuple[int, int] | None
+    output_type: OutputType | None
 
 
-def _onnx_model(path: Path, overrides: dict[str, Any], normalize: Normalization | None,
-                progress: Progress) -> ModelWithData:
-    model = OnnxModel(path)
-    if model.batch is not None:
-        progress.note(f"{path} has a fixed batch size of {model.batch}: images are evaluated in batches of this size")
-    shape = getattr(model, "input_shape", None)
-    canvas = {"canvas": shape[1:]} if shape else {}
-    data, placement = open_data(DataSettings(**(canvas | overrides)), progress)
-    return ModelWithData(model=adapt(model, normalize=normalize), name=valid_unicode(path.name), trained="unknown",
-                         data=data, placement=placement)
+DESCRIBED: DescribedOptions = {}
+"""The defaults."""
+
+
+def open_described(source: Path | str, *, device: str = "auto", canvas: tuple[int, int] | None = None,
+                   output_type: OutputType | None = None, progress: Progress | None = None,
+                   **loading: Unpack[SourceOptions]) -> LoadedCheckpoint:
+    """Load a model with a description: that of its checkpoint, or one made from what another source says.
+
+    Args:
+        source: see `load_model`.
+        canvas: (H, W) of the model's input, if the source does not say it. It is also the size of the images.
+        output_type: type of the outputs, which a model with one number per image needs.
+        loading: further arguments of `load_model`.
+
+    Raises:
+        UsageError: if the input size is unknown, or the model cannot take images of this size.
+        CheckpointError, UsageError: see `load_model` and `open_checkpoint`.
+    """
+    check_source(source, **loading)
+    if kind_of(source) == "checkpoint":
+        checkpoint = open_checkpoint(Path(source), device=device, allow_code=loading.get("allow_code"))
+        if canvas not in (None, checkpoint.placement.canvas):
+            raise UsageError(f"{source} is a checkpoint, which contains its canvas: leave out --canvas")
+        return checkpoint
+    torch_device = resolve_device(device)
+    sizes: dict[str, Any] = {} if canvas is None else {"canvas": canvas}
+    if canvas is None and kind_of(source) == "named":
+        raise _no_size(source)
+    opened = open_source(source, device=torch_device, progress=progress, **sizes, **loading)
+    size = canvas or opened.info.input_size
+    if size is None:
+        raise _no_size(source)
+    config = CheckpointConfig(model=FOREIGN, arguments={}, provenance=Provenance(name=opened.name))
+    channels = opened.info.channels or input_channels(opened.model, config)
+    model = adapt(opened.model, shape=(channels, *size), output_type=output_type)
+    placement = Placement(image=size, canvas=size)
+    provenance = replace(config.provenance, class_names=_class_names(model, (channels, *size), opened.info),
+                         placement=placement.to_dict(), channels=channels, resize="pad")
+    return LoadedCheckpoint(model=model, config=replace(config, provenance=provenance), placement=placement,
+                            channels=channels, device=torch_device, info=opened.info, is_checkpoint=False)
+
+
+def require_checkpoint(source: Path | str, command: str, instead: str) -> None:
+    """Raise a `UsageError` if a source is no folder, for commands that read more than a model from it."""
+    if kind_of(source) != "checkpoint":
+        raise UsageError(f"{command} takes a folder that Shiftscope wrote, got the model source {source}: {instead}")
+
+
+def _no_size(source: Path | str) -> UsageError:
+    return UsageError(f"{source} does not say the size of its input: give it with --canvas, as in --canvas 224x224")
+
+
+def _class_names(model: nn.Module, shape: tuple[int, int, int], info: SourceInfo) -> list[str]:
+    """Return the names of the outputs; their numbers if the source does not name them."""
+    device, dtype = device_and_dtype(model)
+    with evaluating(model):
+        outputs = model(torch.zeros(2, *shape, device=device, dtype=dtype))
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
+        got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise UsageError(f"{model_name(model)} must return a tensor (batch, classes), got {got} for a batch of 2")
+    known = info.class_names or ()
+    return list(known) if len(known) == outputs.shape[1] else [str(index) for index in range(outputs.shape[1])]
 
 
 def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress) -> ModelWithData:
@@ -174,16 +264,20 @@ def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: 
         "canvas": placement.canvas, "mode": placement.mode, "background": placement.geometry.background}
     if overrides.get("mode", placement.mode) == placement.mode:
         known["fill"] = placement.fill
+    prepared = None
+    if is_folder(known["data"]) and not overrides.keys() & {"image_size", "resize", "shorter_side"}:
+        prepared = stored_preparation(checkpoint.config)
     if is_folder(known["data"]):  # prepared as in the training, as `predict` does
         known |= {"image_size": placement.image, "resize": provenance.resize}
     settings = DataSettings(**(known | overrides))
-    data = load_data(settings, progress)
+    data = load_data(settings, progress, prepared)
     stored = placement.canvas, placement.image, placement.mode, placement.fill
     if (settings.canvas, data.shape[1:], settings.mode, settings.fill) != stored or settings.max_shift is not None:
         placement = placement_for(data, settings)
-    _check_classes(checkpoint, data)
+    if checkpoint.is_checkpoint:
+        _check_classes(checkpoint, data)
     return ModelWithData(model=checkpoint.model, name=checkpoint.config.name, trained=provenance.trained, data=data,
-                         placement=placement, validation=checkpoint.validation)
+                         placement=placement, validation=checkpoint.validation, info=checkpoint.info)
 
 
 def _check_classes(checkpoint: LoadedCheckpoint, data: Dataset) -> None:
@@ -247,7 +341,10 @@ def input_channels(model: nn.Module, config: CheckpointConfig) -> int:
     if shape is not None:
         return int(shape[0])
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    return 1 if first is None else first.in_channels
+    if first is not None:
+        return first.in_channels
+    kernel = next((weight for weight in model.parameters() if weight.ndim == 4), None)  # of TorchScript
+    return 1 if kernel is None else kernel.shape[1]
 
 
 def use_one_pass(model: AnyModel) -> AnyModel:
@@ -274,6 +371,18 @@ def stored_placement(values: Mapping[str, Any], channels: int) -> Placement:
     except CheckpointError as error:
         raise CheckpointError(f"the checkpoint's description is damaged: {error.__cause__}") from error
     return Placement.of(geometry, channels)
+
+
+def stored_preparation(config: CheckpointConfig) -> Preparation:
+    """Return the preparation of the training images.
+
+    Raises:
+        CheckpointError: if a value is invalid.
+    """
+    provenance = config.provenance
+    if provenance.prepared is not None:
+        return Preparation.from_dict(provenance.prepared)
+    return Preparation(resize=provenance.resize or "pad")
 
 
 def stored_settings(settings: Mapping[str, Any] | None) -> TrainSettings:

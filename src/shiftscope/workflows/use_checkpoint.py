@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from PIL import Image
 from shiftscope import data
 from shiftscope.data.base import Split
 from shiftscope.data.image_file import common_scale, read_image_file
-from shiftscope.data.resizing import Size, Target
+from shiftscope.data.resizing import Target
 from shiftscope.errors import UsageError, require
 from shiftscope.evaluation import BruteForceEngine, evaluate
-from shiftscope.models import export_onnx
+from shiftscope.geometry import Size
+from shiftscope.models import OnnxModel, export_onnx
 from shiftscope.models.forward import evaluating, placed_outputs
+from shiftscope.models.sources import NO_OPTIONS, SourceOptions
+from shiftscope.modules import as_module
 from shiftscope.outputs import NONFINITE_CLASS, OutputType, predicted_classes, probabilities, resolve_output_type
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.reporting import (
@@ -30,7 +33,14 @@ from shiftscope.reporting import (
 from shiftscope.results import Evaluation
 from shiftscope.runs.outputs import figure_files, new_files, record_files, require_writable
 from shiftscope.text import valid_unicode
-from shiftscope.workflows.load_inputs import LoadedCheckpoint, add_data, open_checkpoint
+from shiftscope.workflows.load_inputs import (
+    DESCRIBED,
+    DescribedOptions,
+    LoadedCheckpoint,
+    open_described,
+    open_model,
+    stored_preparation,
+)
 
 CONFUSION, CLASSIFIED = "confusion", "classified"
 """Names of the figures of an evaluation."""
@@ -45,20 +55,21 @@ DARK, LIGHT = 64, 160
 """Pixel values: an image with a lighter border than `LIGHT` is inverted if the background is darker than `DARK`."""
 
 
-def evaluate_checkpoint(checkpoint: Path, overrides: dict[str, Any] | None = None, *, split: Split = "test",
+def evaluate_checkpoint(checkpoint: Path | str, overrides: dict[str, Any] | None = None, *, split: Split = "test",
                         out: Path | None = None, overwrite: bool = False, seed: int = 0,
-                        output_type: OutputType | None = None, device: str = "auto", allow_code: str | None = None,
-                        progress: Progress) -> Evaluation:
-    """Evaluate a checkpoint on the dataset that it was trained on, or on another one with the same classes.
+                        output_type: OutputType | None = None, device: str = "auto",
+                        loading: SourceOptions = NO_OPTIONS, progress: Progress) -> Evaluation:
+    """Evaluate a checkpoint on the dataset that it was trained on, or a model of any source on a dataset.
 
-    `overrides` are fields of `DataSettings` that differ from those of the training. Record and figures are written into
-    `out`; if one of the files exists, or the folder cannot be written, an error is raised first.
+    `loading` are further arguments of `load_model`. `overrides` are fields of `DataSettings` that differ from those of
+    the training. Record and figures are written into `out`; if one of the files exists, or the folder cannot be
+    written, an error is raised first.
 
     Raises:
         CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `evaluate`.
     """
     with new_files(out, [*record_files("."), *figure_files(CONFUSION, CLASSIFIED)], overwrite=overwrite):
-        loaded = add_data(open_checkpoint(checkpoint, device=device, allow_code=allow_code), overrides or {}, progress)
+        loaded = open_model(checkpoint, overrides or {}, device=device, progress=progress, **loading)
         evaluation = evaluate(loaded.model, loaded.data, placement=loaded.placement, split=split, seed=seed,
                               validation=loaded.validation, name=loaded.name, trained=loaded.trained,
                               output_type=output_type, progress=progress)
@@ -69,9 +80,9 @@ def evaluate_checkpoint(checkpoint: Path, overrides: dict[str, Any] | None = Non
     return evaluation
 
 
-def export_checkpoint(checkpoint: Path, file: Path, *, batch: int | None = None, overwrite: bool = False,
-                      allow_code: str | None = None) -> Path:
-    """Write a checkpoint's model as an ONNX file; see `export_onnx`.
+def export_checkpoint(checkpoint: Path | str, file: Path, *, batch: int | None = None, overwrite: bool = False,
+                      loading: DescribedOptions = DESCRIBED) -> Path:
+    """Write the model of a checkpoint or another source as an ONNX file; see `export_onnx` and `open_described`.
 
     Raises:
         UsageError: if the batch is below 1, the name does not end in .onnx, or the file exists without `overwrite`.
@@ -84,7 +95,9 @@ def export_checkpoint(checkpoint: Path, file: Path, *, batch: int | None = None,
     if os.path.lexists(file) and not overwrite:
         raise UsageError(f"{file} already exists; replace it with --overwrite, or choose another file with --onnx")
     require_writable(file.parent)
-    loaded = open_checkpoint(checkpoint, device="cpu", allow_code=allow_code)
+    loaded = open_described(checkpoint, device="cpu", **loading)
+    if isinstance(as_module(getattr(loaded.model, "model", loaded.model)), OnnxModel):
+        raise UsageError(f"{checkpoint} is an ONNX file already: copy it, or export the model that it was made from")
     return export_onnx(loaded.model, file, (loaded.channels, *loaded.placement.canvas), batch=batch)
 
 
@@ -99,20 +112,21 @@ class Preparation:
     """(height, width) of the image after scaling; the rest of the model's image size is padding."""
 
 
-def predict_files(checkpoint: Path, images: Sequence[Path] = (), *, offset: tuple[int, int] | None = None,
+def predict_files(checkpoint: Path | str, images: Sequence[Path] = (), *, offset: tuple[int, int] | None = None,
                   output_type: OutputType | None = None, maps: bool = True, out: Path | None = None,
-                  device: str = "auto", allow_code: str | None = None,
+                  device: str = "auto", loading: DescribedOptions = DESCRIBED,
                   progress: Progress | None = None) -> list[dict[str, Any]]:
     """Classify image files, each fitted into the model's image size and placed on its canvas.
 
     Args:
-        checkpoint: checkpoint folder or run folder.
+        checkpoint: checkpoint folder or run folder, or another source of `load_model`.
         images: PNG or JPEG files; none: `EXAMPLE`.
         offset: (dy, dx) of the image's top-left corner on the canvas; None: the middle.
         output_type: "logits", "probabilities" or "log-probabilities"; None: determined from these images.
         maps: also predict each image at all placements, or at every n-th offset if there are more than `MAP_PLACEMENTS`
             placements or `MAP_SIDE` rows or columns.
         out: folder for a figure of the model's input, and one of the maps.
+        loading: further arguments of `open_described`.
 
     Returns:
         One dictionary per file: file, offset, class, confidence, scores (class -> probability), output_type, inverted,
@@ -124,7 +138,9 @@ def predict_files(checkpoint: Path, images: Sequence[Path] = (), *, offset: tupl
         CheckpointError, DataError: if the checkpoint cannot be loaded, or a file is missing or not an image.
         UsageError: if the offset is not one of the placement's.
     """
-    loaded, images = open_checkpoint(checkpoint, device=device, allow_code=allow_code), list(images) or [EXAMPLE]
+    how: DescribedOptions = {**loading, "output_type": output_type}
+    loaded, images = open_described(checkpoint, device=device, progress=progress, **how), list(images) or [EXAMPLE]
+    maps = maps and loaded.placement.count > 1
     offset = offset if offset is not None else loaded.placement.middle
     _check_offset(offset, loaded)
     pixels, prepared = fit_images(images, loaded, progress)
@@ -198,13 +214,14 @@ def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Te
     """
     background, resize = loaded.placement.background, loaded.config.provenance.resize
     background = background if isinstance(background, int) else 0
-    target = Target(size=loaded.placement.image, resize=resize or "pad", background=background)
+    target = replace(Target.sized(stored_preparation(loaded.config), loaded.placement.image), background=background)
     pixels = read_image_file(path, bits=bits).numpy()
     gray = np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))
     inverted = resize is None and background < DARK and _border_level(gray) > LIGHT
     if loaded.channels == 1:
         pixels = gray[None]
     size = (pixels.shape[1], pixels.shape[2])
+    target.check(size, str(path))
     fitted = torch.from_numpy(np.array(target.fit(255 - pixels if inverted else pixels)))
     return fitted, Preparation(inverted=inverted, size=size, scaled=target.scaled(size))
 

@@ -23,7 +23,15 @@ from shiftscope.visualization.initial_images import STARTS
 from shiftscope.visualization.neighbors import IMAGES, coarser
 from shiftscope.visualization.synthesis import synthesis_seconds
 from shiftscope.workflows.jobs import write_parameters
-from shiftscope.workflows.load_inputs import LoadedCheckpoint, ModelWithData, add_data, open_checkpoint
+from shiftscope.workflows.load_inputs import (
+    DESCRIBED,
+    DescribedOptions,
+    LoadedCheckpoint,
+    ModelWithData,
+    add_data,
+    open_checkpoint,
+    open_described,
+)
 from shiftscope.workflows.report.figures import class_neurons_figure, training_credit
 from shiftscope.workflows.report.gather import PARAMETERS_FILE
 from shiftscope.workflows.syntheses import RUN_PLACEMENTS, MeasuredSynthesis, NeighborSearch, measure_syntheses
@@ -37,25 +45,26 @@ MAX_ROWS = 20
 """Units in a figure of real images; more do not fit on a page."""
 
 
-def visualize_checkpoint(checkpoint: Path, objectives: Sequence[str] = (), *, out: Path, start: str | None = None,
+def visualize_checkpoint(checkpoint: Path | str, objectives: Sequence[str] = (), *, out: Path, start: str | None = None,
                          settings: SynthesisSettings, checks: SynthesisChecks | None = None,
                          overrides: dict[str, Any] | None = None, overwrite: bool = False, device: str = "auto",
-                         allow_code: str | None = None, progress: Progress) -> list[MeasuredSynthesis]:
+                         loading: DescribedOptions = DESCRIBED, progress: Progress) -> list[MeasuredSynthesis]:
     """Synthesize images for each objective and compare them with real ones; write records and figures into `out`.
 
     Args:
-        checkpoint: checkpoint folder or run folder.
+        checkpoint: checkpoint folder or run folder, or another source of `load_model`.
         objectives: "class:Bag", "fc1:0-9", ...; empty: all classes and the neurons of the first fully connected layer.
         start: "zero", "black", "random", "mean", or an image file of the canvas's or the image's size.
         overrides: fields of `DataSettings` for the real images. Without the training dataset, no real images are shown,
             and a note reports it; a dataset named here must be available.
+        loading: further arguments of `open_described`.
 
     Raises:
         UsageError, OutputError: if a file in `out` exists, or `out` cannot be written; raised first.
         CheckpointError, DataError, UsageError: see `load` and `visualize`; also for a start image of another size, and
             a judge with other classes or another canvas.
     """
-    loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    loaded = open_described(checkpoint, device=device, progress=progress, **loading)
     goals = list(objectives) or default_objectives(loaded.model, (loaded.channels, *loaded.placement.canvas))
     with new_files(out, _file_names(goals), overwrite=overwrite, summaries=(QUALITY_FILE, PARAMETERS_FILE)):
         return _visualize(loaded, goals, start, settings, checks or SynthesisChecks(), overrides or {}, device, out,
