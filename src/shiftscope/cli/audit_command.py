@@ -64,7 +64,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         normalize: Normalization of your own model's input, as in 0.5/0.5.
         weights: File with the state_dict of MODEL, a package.module:object or a name of `shiftscope models list`; from
             torch.save (read with weights_only) or .safetensors.
-        engine: dense: one pass for all placements; brute: each placement separately; auto: dense if it is exact.
+        engine: dense: placements share operations; brute: each one separately; auto: dense if it is exact and faster.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
         expected: Known accuracy on centered images; a much lower result gives a warning.
