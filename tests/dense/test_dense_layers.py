@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftscope.dense import NotDense, build_dense, engine
+from shiftscope.dense import build_dense, engine
 from shiftscope.layers import Normalize
 from shiftscope.placement import Placement
 
@@ -140,7 +140,8 @@ def images(placement, count=2, channels=2):
 
 
 def agree(model, placement, pictures, brute):
-    found = build_dense(model, placement, pictures.shape[1:]).logits(pictures)
+    operations = len(engine.trace(model, (pictures.shape[1], *placement.canvas)).nodes) - 1
+    found = build_dense(model, placement, pictures.shape[1:], shared=operations).logits(pictures)
     expected = brute(model, placement, pictures)
     assert found.shape == expected.shape == (len(pictures), placement.count, expected.shape[2])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9 * expected.abs().max().item())
@@ -197,15 +198,6 @@ def test_circular_padding_is_exact_on_a_torus(mode, brute):
     agree(model, place, images(place, channels=1), brute)
 
 
-def test_circular_padding_requires_a_canvas_that_strides_divide():
-    model = nn.Sequential(conv(1, 3, 3, stride=2), conv(3, 3, 3, padding=1, padding_mode="circular"), nn.Flatten(),
-                          nn.LazyLinear(2))
-    model(torch.zeros(1, 1, 9, 12))
-    with pytest.raises(NotDense, match="circular padding repeats each window after 4 positions of stride 2, the canvas "
-                                       "after 9 pixels"):
-        build_dense(model, Placement(image=(3, 5), canvas=(9, 12), mode="circular"), (1, 3, 5))
-
-
 def padded_first(background, normalize=True):
     torch.manual_seed(0)
     first = [Normalize(background / 255, 0.3)] if normalize else []
@@ -227,16 +219,20 @@ def test_inner_padding_is_exact_if_no_window_has_the_image_near_its_border(brute
                           nn.Linear(4 * 63, 2)).double()
     far = Placement(image=(2, 2), canvas=CANVAS, max_shift=1)
     agree(model, far, images(far), brute)
-    with pytest.raises(NotDense, match="support 2: zero padding hides values that the image reaches"):
-        build_dense(model, Placement(image=(2, 2), canvas=CANVAS), (2, 2, 2))
+    agree(model, Placement(image=(2, 2), canvas=CANVAS), images(Placement(image=(2, 2), canvas=CANVAS)), brute)
 
 
-@pytest.mark.parametrize("sides", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)])
-def test_each_side_of_a_padding_is_checked(sides):
-    model = Lambda(lambda self, x: self.out(F.pad(self.a(x), sides).amax((2, 3))), a=conv(2, 3, 3, bias=False),
-                   out=nn.Linear(3, 2))
-    with pytest.raises(NotDense, match="support pad: zero padding hides values that the image reaches in"):
-        build_dense(model, PLACEMENTS["canvas"], (2, *IMAGE))
+@pytest.mark.parametrize("sides", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (2, 1, 0, 3),
+                                   (-1, 2, 1, -1)])
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_padding_of_each_side(sides, mode, brute):
+    torch.manual_seed(0)
+    value, sides = (0.3 if mode == "constant" else None), sides if mode == "constant" else tuple(map(abs, sides))
+    model = Lambda(lambda self, x: self.out(self.b(F.relu(F.pad(self.a(x), sides, mode, value))).flatten(1)),
+                   a=conv(2, 3, 3), b=conv(3, 2, 2, stride=2), out=nn.LazyLinear(2)).double()
+    model(torch.zeros(1, 2, *CANVAS, dtype=torch.float64))
+    for where in ("gray", "crop"):
+        agree(model, PLACEMENTS[where], images(PLACEMENTS[where]), brute)
 
 
 @pytest.mark.parametrize("mode", ["canvas", "circular"])
@@ -248,18 +244,64 @@ def test_a_roll_of_the_whole_canvas_is_exact_on_a_torus(mode, brute):
     agree(model, place, images(place), brute)
 
 
-def test_zero_padding_that_differs_from_the_background_is_not_supported():
+def test_zero_padding_that_differs_from_the_background(brute):
     model = padded_first(80, normalize=True)
     model(torch.zeros(1, 2, *CANVAS).double())
-    with pytest.raises(NotDense, match="support 1: zero padding differs from the values for the empty canvas"):
-        build_dense(model, Placement(image=IMAGE, canvas=CANVAS, background=0), (2, *IMAGE))
-    with pytest.raises(NotDense, match="cuts the image off at the border of each window"):
-        build_dense(model, PLACEMENTS["crop"], (2, 12, 14))
+    for background in (0, 80):
+        place = Placement(image=IMAGE, canvas=CANVAS, background=background)
+        agree(model, place, images(place), brute)
+
+
+def gate(self, x):
+    x = F.relu(self.a(x))
+    return self.out((x * torch.sigmoid(self.b(x.mean((2, 3), keepdim=True)))).flatten(1))
+
+
+PADDED = {
+    "same": lambda: net(nn.ReLU(), conv(4, 3, (2, 4), padding="same")),
+    "modes": lambda: net(conv(4, 4, 3, padding=2, padding_mode="reflect"), nn.ReLU(),
+                         conv(4, 4, 3, padding=(1, 2), padding_mode="replicate", stride=2)),
+    "circular": lambda: net(conv(4, 3, 3, stride=2), conv(3, 3, 3, padding=1, padding_mode="circular")),
+    "pools": lambda: net(nn.MaxPool2d(3, 2, 1), nn.ReLU(), nn.AvgPool2d(3, 1, 1), nn.AvgPool2d(2, 1, 1,
+                                                                                               count_include_pad=False)),
+    "ceil": lambda: net(nn.MaxPool2d(3, 2, ceil_mode=True), nn.AvgPool2d(2, 2, ceil_mode=True)),
+    "ceil and padding": lambda: net(nn.AvgPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d(2, 2, 1, ceil_mode=True)),
+    "uneven": lambda: net(nn.AdaptiveAvgPool2d((4, 5)), nn.AdaptiveMaxPool2d((3, 2))),
+    "depthwise": lambda: net(conv(4, 8, 3, padding=1, groups=4), nn.ReLU6(), conv(8, 8, 3, 2, 1, groups=8)),
+    "dilated": lambda: net(conv(4, 4, 3, padding=2, dilation=2), nn.ReLU(), conv(4, 4, 3, padding=1, stride=3)),
+    "large kernel": lambda: net(conv(4, 3, 7, padding=3, stride=2), nn.ReLU()),
+    "reflection": lambda: nn.Sequential(nn.ReflectionPad2d((1, 2, 0, 3)), conv(2, 3, 3), nn.Flatten(),
+                                        nn.LazyLinear(2)),
+    "gate": lambda: Lambda(gate, a=conv(2, 4, 3, padding=1), b=conv(4, 4, 1), out=nn.LazyLinear(3)),
+    "global": lambda: nn.Sequential(conv(2, 4, 3, padding=1), nn.Tanh(), conv(4, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1),
+                                    nn.Flatten(), nn.Linear(4, 2)),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+@pytest.mark.parametrize("where", ["canvas", "gray", "near", "steps", "circular", "crop", "cropped"])
+def test_padded_layers(name, where, brute):
+    torch.manual_seed(0)
+    model = PADDED[name]().double().eval()
+    model(torch.zeros(2, 2, *CANVAS, dtype=torch.float64))
+    agree(model, PLACEMENTS[where], images(PLACEMENTS[where]), brute)
+
+
+def test_one_placement_and_listed_offsets(brute):
+    torch.manual_seed(0)
+    model = nn.Sequential(conv(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), conv(3, 3, 3, padding=1), nn.Flatten(),
+                          nn.LazyLinear(2)).double()
+    model(torch.zeros(1, 2, *CANVAS, dtype=torch.float64))
+    for options in ({"max_shift": 0}, {"offset_list": [(2, 3), (0, 7), (4, 0), (2, 0), (4, 7)]}):
+        place = Placement(image=IMAGE, canvas=CANVAS, **options)
+        agree(model, place, images(place), brute)
 
 
 @pytest.mark.parametrize("fill", ["constant", "edge", "reflect"])
-def test_mode_fill_is_not_supported(fill):
-    place = Placement(image=CANVAS, canvas=CANVAS, mode="fill", fill=fill)
-    net = nn.Sequential(conv(2, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
-    with pytest.raises(NotDense, match="support mode fill: its filled pixels do not move with the image"):
-        build_dense(net, place, (2, *CANVAS))
+@pytest.mark.parametrize("name", ["same", "pools", "global"])
+def test_mode_fill(fill, name, brute):
+    torch.manual_seed(0)
+    model = PADDED[name]().double().eval()
+    model(torch.zeros(2, 2, *CANVAS, dtype=torch.float64))
+    place = Placement(image=CANVAS, canvas=CANVAS, mode="fill", fill=fill, background=60, max_shift=4)
+    agree(model, place, images(place), brute)

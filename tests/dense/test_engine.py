@@ -128,27 +128,11 @@ def test_the_model_is_unchanged():
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
-def two_sizes(self, x):
-    x = self.a(x)
-    return self.out((x * torch.sigmoid(x.mean((2, 3), keepdim=True))).flatten(1))
-
-
 REFUSED = {
-    "zero padding": (lambda: ended(conv(1, 2, 3), conv(2, 3, 3, padding=1), width=72), "1", "zero padding"),
-    "same padding": (lambda: ended(conv(1, 2, 2), conv(2, 3, 2, padding="same"), width=105), "1", "zero padding"),
-    "reflection": (lambda: ended(nn.ReflectionPad2d(1), width=80), "0", "reflect padding depends on the border"),
-    "padded pool": (lambda: ended(conv(1, 2, 3), nn.MaxPool2d(3, 1, padding=1), width=48), "1", "minus infinity"),
-    "padded average": (lambda: ended(nn.AvgPool2d(3, 1, padding=1, count_include_pad=False), width=48), "0",
-                       "averages over fewer positions"),
-    "ceil": (lambda: ended(nn.MaxPool2d(3, ceil_mode=True), width=6), "0", "with ceil_mode"),
     "transposed": (lambda: ended(nn.ConvTranspose2d(1, 2, 2), width=126), "0", "there is no rule for this operation"),
-    "group norm": (lambda: ended(conv(1, 4, 3), nn.GroupNorm(2, 4), width=96), "1", "there is no rule"),
     "layer norm": (lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 2)), "1", "it normalizes over"),
-    "gate": (lambda: Lambda(two_sizes, a=conv(1, 2, 3), out=nn.Linear(48, 2)), "mul",
-             "it joins maps of 4 x 6 and 1 x 1: a value for a whole window"),
     "position map": (lambda: Lambda(lambda self, x: self.out((x + self.map).flatten(1)), map=nn.Parameter(
         torch.rand(6, 8)), out=nn.Linear(48, 2)), "add", r"of shape \(6, 8\) differs between positions"),
-    "uneven": (lambda: ended(nn.AdaptiveAvgPool2d((4, 3)), width=12), "0", "does not divide into 4 x 3"),
     "rows": (lambda: nn.Sequential(nn.Linear(8, 3), nn.Flatten(), nn.Linear(18, 2)), "0", "it mixes rows or columns"),
     "batch": (lambda: Lambda(lambda self, x: self.out((x - x.mean(0, keepdim=True)).flatten(1)),
                              out=nn.Linear(48, 2)), "mean", "it mixes the images of a batch"),
@@ -165,8 +149,6 @@ REFUSED = {
     "map": (lambda: conv(1, 2, 3), "conv2d", r"must be \(batch, classes\), got \(2, 2, 4, 6\)"),
     "flat map": (lambda: nn.Flatten(), "reshape", "several positions of the window"),
     "wrong canvas": (lambda: TwoFullNet(canvas=(7, 7)), "TwoFullNet", "UsageError"),
-    "circular on a part": (lambda: ended(conv(1, 2, 3), conv(2, 2, 3, padding=1, padding_mode="circular"), width=48),
-                           "1", "circular padding repeats each window after 4 positions"),
 }
 
 
@@ -222,8 +204,9 @@ def test_placements_without_a_field_are_not_supported():
     still = Placement(image=(3, 4), canvas=(30, 30), background=texture((30, 30)))
     with pytest.raises(NotDense, match="support background: a textured background does not move"):
         build_dense(model, still, (1, 3, 4))
-    with pytest.raises(NotDense, match="support placement: step 9 uses 9 of 361 windows"):
-        build_dense(model, Placement(image=(3, 4), canvas=(30, 30), step=9), (1, 3, 4))
+    diagonal = Placement(image=(3, 4), canvas=(30, 30), offset_list=[(k, k) for k in range(27)])
+    with pytest.raises(NotDense, match="support placement: the 27 offsets are few of the 729 pairs of their rows and"):
+        build_dense(model, diagonal, (1, 3, 4))
 
 
 def test_images_of_another_size_raise():

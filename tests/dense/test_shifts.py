@@ -116,11 +116,22 @@ def test_gradients_and_training_use_the_loop():
 
 
 def test_unsupported_models_are_averaged_by_the_loop():
-    padded = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(40, 3)).double().eval()
-    with pytest.raises(NotDense, match="support 0: zero padding"):
-        DenseShifts(padded, (1, 4, 5))
-    repaired, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
+    other = nn.Sequential(nn.GroupNorm(1, 1), nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(12, 3)).double().eval()
+    with pytest.raises(NotDense, match="support 0: there is no rule for this operation"):
+        DenseShifts(other, (1, 4, 5))
+    repaired, x = placement_average(other, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
     assert repaired.all_shifts is None
+    for dy, dx in ((0, 0), (1, 4), (3, 2)):
+        torch.testing.assert_close(repaired(x.roll((dy, dx), (2, 3))), repaired(x), rtol=0, atol=1e-12)
+
+
+def test_padded_models_are_averaged_by_the_engine():
+    torch.manual_seed(0)
+    padded = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Flatten(),
+                           nn.Linear(12, 3)).double().eval()
+    repaired, x = placement_average(padded, (1, 4, 5)).eval(), torch.rand(2, 1, 4, 5, dtype=torch.float64)
+    assert repaired.all_shifts is not None
+    torch.testing.assert_close(repaired(x), PlacementAverage(padded)(x), rtol=0, atol=1e-12)
     still = repaired(x)
     for dy in range(4):
         for dx in range(5):

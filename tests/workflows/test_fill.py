@@ -52,7 +52,7 @@ def by_padding(model, images, offsets, fill, margin, **values):
 def test_a_run_trains_audits_and_reports_the_filled_images(trained, npz):
     found = Audit.load(trained / "results" / "two-full-seed0" / "audit")
     assert (found.mode, found.geometry.fill, found.placements, found.geometry.max_shift) == ("fill", "edge", 25, 2)
-    assert found.rows.tolist() == [-2, -1, 0, 1, 2] and found.engine == "brute"
+    assert found.rows.tolist() == [-2, -1, 0, 1, 2]
     with np.load(npz) as stored:
         images = stored["test_images"][:, None]
     model = load(trained / "checkpoints" / "two-full-seed0").eval()

@@ -61,7 +61,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         model: any nn.Module or function that takes pixels in [0, 1], (B, C, H, W), and returns (B, K); any device.
         data: the dataset.
         placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
-        engine: "dense": all placements in one pass, if the model's graph allows it; "brute": the model itself at each
+        engine: "dense": placements share operations, if the model's graph allows it; "brute": the model itself at each
             placement; "auto": dense if it is exact and faster, else brute.
         split: "test"; "train": the training images without the validation split; "validation".
         validation: size of the validation split that was used in training.

@@ -7,7 +7,15 @@ import torch
 from torch import nn
 
 from shiftscope import hashing
-from shiftscope.auditing.self_check import IMAGES, SampleCheck, check_engine, difference_message, draw_sample, passed
+from shiftscope.auditing.self_check import (
+    IMAGES,
+    SampleCheck,
+    border_placements,
+    check_engine,
+    difference_message,
+    draw_sample,
+    passed,
+)
 from shiftscope.data.base import ImageSet
 from shiftscope.dense import NotInvariant, prove_invariance
 from shiftscope.dense.shifts import build_engine
@@ -30,12 +38,13 @@ MOST_PLACEMENTS, SAMPLED = 10_000, 1000
 """Brute force samples `SAMPLED` placements if there are more than `MOST_PLACEMENTS`. The standard error of an image's
 fraction of correct placements is then at most 0.016, that of the mean over images far smaller."""
 
-TRIED = 16
-"""Images in the trial of the dense engine: enough for its full speed."""
+TRIED, TRIED_IN_PART = 16, 2
+"""Images in the trial of the dense engine: enough for its full speed, which takes fewer images if only a part of the
+operations is shared."""
 
-CLEARLY = 0.5
-"""Brute force is used if it takes less than this fraction of the dense engine's time: trials are noisy, and the ratio
-is usually far from 1. For the same reason no ratio is reported."""
+CLEARLY = 0.9
+"""Brute force is used if it takes less than this fraction of the dense engine's time on a trial. Trials are noisy, so
+no ratio is reported."""
 
 INVARIANT_LAYERS = (LearnedPolyphase2d, PhaseAverage, PhaseToOrigin, PlacementAverage, PolyphaseDownsample2d, Recenter)
 """Layers of translation-invariant models. The reason for the engine then states why the proof of invariance failed."""
@@ -75,8 +84,9 @@ class AuditInputs:
     """Bytes, see `BruteForceEngine`."""
 
     def check(self, size: int = IMAGES) -> SampleCheck:
-        """Return a comparison with the plain model on a sample of `size` images."""
-        sample = draw_sample(len(self.images), len(self.offsets), seed=self.seed, size=size)
+        """Return a comparison with the plain model on a sample of `size` images, often at corners and edges."""
+        sample = draw_sample(len(self.images), len(self.offsets), seed=self.seed, size=size,
+                             rims=border_placements(self.offsets))
         return SampleCheck(self.model, self.images, self.placement, self.offsets, sample)
 
     def brute_force_engine(self, *, short_cuts: bool = True) -> BruteForceEngine:
@@ -146,18 +156,20 @@ def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> E
     """Choose in the first process of a group, because times differ between processes; the others do the same."""
     choices: list[EngineChoice] = []
 
-    def choose() -> tuple[str, str]:
+    def choose() -> tuple[str, str, int | None]:
         choices.append(choose_engine(inputs, requested, doubts))
-        return choices[0].kind, choices[0].reason
+        cut = getattr(choices[0].engine, "cut", None)
+        return choices[0].kind, choices[0].reason, None if cut is None else cut.shared - 1
 
-    kind, reason = from_first(choose)
+    kind, reason, shared = from_first(choose)
     if choices:
         return choices[0]
     if kind == "brute":
         return brute_force(inputs, reason)
     if kind == "invariant":
         return EngineChoice(InvariantModelEngine(inputs), inputs, reason, "invariant")
-    return EngineChoice(build_engine(inputs.model, inputs.placement, inputs.images.shape), inputs, reason, "dense")
+    engine = build_engine(inputs.model, inputs.placement, inputs.images.shape, shared=shared)
+    return EngineChoice(engine, inputs, reason, "dense")
 
 
 @shared_traces()
@@ -217,15 +229,18 @@ def _dense(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoi
     if doubts:
         raise ShiftscopeError(doubts[0])
     engine = build_engine(inputs.model, inputs.placement, inputs.images.shape)
-    check, seconds = check_engine(engine, inputs.check(TRIED))
+    cut = getattr(engine, "cut", None)
+    check, seconds = check_engine(engine, inputs.check(TRIED if cut is None else TRIED_IN_PART))
     if not passed(check):
         raise ShiftscopeError(difference_message(check))
     if requested == "dense":
-        return EngineChoice(engine, inputs, "the dense engine was requested", "dense")
+        reason = "the dense engine was requested" if cut is None else f"the dense engine was requested: {cut.sentence}"
+        return EngineChoice(engine, inputs, reason, "dense")
     count, ratio = len(inputs.offsets), _brute_force_seconds(inputs) / seconds
     if ratio < CLEARLY:
         raise ShiftscopeError(f"one pass for all {count} placements of an image is slower for this model")
-    return EngineChoice(engine, inputs, f"one pass computes all {count} placements of an image", "dense")
+    reason = f"one pass computes all {count} placements of an image" if cut is None else cut.sentence
+    return EngineChoice(engine, inputs, reason, "dense")
 
 
 def brute_force(inputs: AuditInputs, reason: str) -> EngineChoice:

@@ -1,5 +1,7 @@
 """The self-check: an engine's outputs are compared with those of the plain model on a random sample."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 IMAGES, EACH = 32, 8
 """Number of images in the sample, and of placements per image."""
 
+BORDER = 4
+"""Number of placements of each image that are drawn from the corners and edges, where an error of padding would be."""
+
+SLOW = 1.0
+"""Seconds of a trial that is not repeated to measure its time."""
+
 FLOOR = -80.0
 """Log-probabilities below this value are equal: as float32 probabilities they are near the smallest normal number,
 exp(-87), below which rounding decides if a logarithm is -inf."""
@@ -38,17 +46,38 @@ class Sample:
     """int64 (n, m), indices of the placements of each image."""
 
 
-def draw_sample(images: int, placements: int, *, seed: int, size: int = IMAGES) -> Sample:
+def draw_sample(images: int, placements: int, *, seed: int, size: int = IMAGES,
+                rims: Sequence[torch.Tensor] = ()) -> Sample:
     """Draw `size` different images (all of them if there are fewer) and `EACH` placements per image.
 
-    >>> draw_sample(10_000, 841, seed=0).columns.shape, draw_sample(3, 841, seed=0).images
-    (torch.Size([32, 8]), tensor([0, 1, 2]))
+    Args:
+        rims: sets of placements (indices), from which the first `BORDER` placements of each image are drawn in turn.
+
+    Example:
+        >>> draw_sample(10_000, 841, seed=0).columns.shape, draw_sample(3, 841, seed=0).images
+        (torch.Size([32, 8]), tensor([0, 1, 2]))
     """
     size = min(size, images)
     chosen = hashing.permutation(hashing.stream(Stream.SELF_CHECK, seed, size), images)[:size].sort().values
     pairs = torch.arange(size * EACH)
-    columns = hashing.draw(hashing.stream(Stream.SELF_CHECK, seed, size, 1), pairs, placements)
-    return Sample(chosen, columns.view(size, EACH))
+    columns = hashing.draw(hashing.stream(Stream.SELF_CHECK, seed, size, 1), pairs, placements).view(size, EACH)
+    for k in range(BORDER if rims else 0):
+        rim = rims[k % len(rims)]
+        draws = hashing.draw(hashing.stream(Stream.SELF_CHECK, seed, size, 2 + k), torch.arange(size), len(rim))
+        columns[:, k] = rim[draws]
+    return Sample(chosen, columns)
+
+
+def border_placements(offsets: torch.Tensor) -> list[torch.Tensor]:
+    """Return the indices of the placements at the corners, and of those at the edges, of offsets (P, 2).
+
+    >>> corners, edges = border_placements(torch.cartesian_prod(torch.arange(3), torch.arange(4)))
+    >>> corners.tolist(), len(edges)
+    ([0, 3, 8, 11], 10)
+    """
+    extreme = (offsets == offsets.amin(0)) | (offsets == offsets.amax(0))
+    sets = [extreme.all(1).nonzero()[:, 0], extreme.any(1).nonzero()[:, 0]]
+    return [found for found in sets if len(found)]
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -144,9 +173,12 @@ def check_engine(engine: "PlacementEngine", check: SampleCheck) -> tuple[SelfChe
     """
     device, _ = device_and_dtype(check.model)
     batch = check.images.gather(check.sample.images[:engine.images_per_call]).to(device)
+    begun = time.perf_counter()
     logits, columns = engine.logits(batch), check.sample.columns.to(device)
-    check.outputs = {row: logits[row, columns[row]] for row in range(len(batch))}
-    return check.result(), fastest(lambda: engine.logits(batch)) / len(batch)
+    check.outputs = {row: logits[row, columns[row]].cpu() for row in range(len(batch))}  # waits for the device
+    first = time.perf_counter() - begun
+    seconds = first if first > SLOW else fastest(lambda: engine.logits(batch))
+    return check.result(), seconds / len(batch)
 
 
 def passed(check: SelfCheck) -> bool:

@@ -57,7 +57,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         step: Only every N-th placement, counted from the middle.
         sample: Only this many random placements; the results are then estimates.
         split: Which images.
-        engine: dense: one pass for all placements; brute: each placement separately; auto: dense if it is exact.
+        engine: dense: placements share operations; brute: each one separately; auto: dense if it is exact and faster.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
         expected: Known accuracy on centered images; a much lower result gives a warning.

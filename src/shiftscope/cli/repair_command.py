@@ -67,7 +67,7 @@ def repair(checkpoint: Path, /, *, method: Method, data: DataOverrides = OVERRID
         stride: With phase-average, the total stride of the model, 4, or 4x2 for down and right (default: derived from
             its operations and measured).
         images: Audit the first N test images only (default: all).
-        engine: dense: one pass for all placements; brute: each placement separately; auto: dense if it is exact.
+        engine: dense: placements share operations; brute: each one separately; auto: dense if it is exact and faster.
         output_type: Type of the model's outputs, for the averages (default: determined).
         allow_code: For a checkpoint of your own code: its model as package.module:object, which is imported.
     """

@@ -5,31 +5,38 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from shiftscope.dense.axis import VOID, Plan, Taps, cover, plan
 from shiftscope.dense.correlate import Correlation
-from shiftscope.dense.field import Field, Pair, is_within, layout_of, margins, reached, reader
-from shiftscope.dense.padding import padded
+from shiftscope.dense.field import Field, Pair, blank, layout_of, reader
+from shiftscope.dense.padding import Window, read, window
 from shiftscope.dense.program import Compute, Program, Shape
 from shiftscope.dense.unsupported import Unsupported
+from shiftscope.dense.whole_map import Kernel, outside_sum, whole_map
 
 LARGE = 49
 """Kernels with at least this many taps are computed by `Correlation`, which chooses the fastest method."""
+
+GATHERED = 2**21
+"""Most values of one image that are copied at a time for rows that touch padding."""
 
 NARROW = 8
 """Channels per group that fill a CPU's vector registers."""
 
 
 def conv2d(program: Program, args: dict[str, Any], shape: Shape) -> Field:
-    """A convolution of any stride, dilation and number of groups."""
+    """A convolution of any stride, dilation, zero padding and number of groups."""
     field, weight = args["input"], args["weight"]
     if not isinstance(weight, torch.Tensor):
         raise Unsupported("its kernel depends on the image")
     require_spatial(field)
-    field = padded(field, program.windows, args["padding"], 0.0)
-    return convolved(program, field, weight, args["bias"], tuple(args["stride"]), tuple(args["dilation"]),
-                     args["groups"])
+    rows, columns = (window(length, count, k, stride=s, dilation=d, sides=sides) for length, count, k, s, d, sides in
+                     zip(field.local, shape[2:], weight.shape[2:], args["stride"], args["dilation"], args["padding"],
+                         strict=True))
+    return convolved(program, field, weight, args["bias"], rows, columns, args["groups"])
 
 
 def linear(program: Program, args: dict[str, Any], shape: Shape) -> Field:
@@ -50,7 +57,9 @@ def linear(program: Program, args: dict[str, Any], shape: Shape) -> Field:
         kernel = weight.view(*weight.shape, 1, 1)
     else:
         raise Unsupported("it mixes rows or columns of the map but not all of it")
-    result = convolved(program, field, kernel, args["bias"])
+    rows, columns = (window(length, length // k, k, stride=k)
+                     for length, k in zip(field.local, kernel.shape[2:], strict=True))
+    result = convolved(program, field, kernel, args["bias"], rows, columns)
     return replace(result, layout=layout_of(result.channels, result.local, [*field.layout[:-1], "c"]))
 
 
@@ -60,66 +69,132 @@ def require_spatial(field: Any) -> None:
         raise Unsupported("its input is not (batch, channel, row, column)")
 
 
-def convolved(program: Program, field: Field, weight: torch.Tensor, bias: torch.Tensor | None, stride: Pair = (1, 1),
-              dilation: Pair = (1, 1), groups: int = 1) -> Field:
-    """Return the field of a convolution without padding; weight (O, C/groups, kh, kw), bias (O,) or None."""
-    spread, extent, local, strides = window_sizes(field, (weight.shape[2], weight.shape[3]), stride, dilation)
-    lead, size, constant = reached(field, program.windows, extent, local, strides)
+def convolved(program: Program, field: Field, weight: torch.Tensor, bias: torch.Tensor | None, rows: Window,
+              columns: Window, groups: int = 1) -> Field:
+    """Return the field of a convolution; weight (O, C/groups, kh, kw), bias (O,) or None."""
+    field, row_taps, column_taps = read(program, field, rows, columns, 0.0)
     const = None
-    if constant and field.const is not None:
+    if field.const is not None:
         taps = weight.sum((2, 3), keepdim=True)
         const = F.conv2d(field.const.view(1, -1, 1, 1), taps, bias, groups=groups).flatten()
-    compute = _compute(program, field, weight, bias, spread, groups, lead, size)
-    return program.add(field, [field], compute, channels=len(weight), local=local, stride=strides, lead=lead,
-                       size=size, const=const, layout=layout_of(len(weight), local))
+    kernel = Kernel(weight, bias, groups)
+    local = (row_taps.axis.length, column_taps.axis.length)
+    if local == (1, 1) and field.has_border and groups == 1:
+        compute = whole_map(field, kernel, row_taps, column_taps)
+    else:
+        compute = _blocks(program, field, kernel, row_taps, column_taps, (rows.stride, columns.stride))
+    return program.add(field, [field], compute, channels=len(weight), rows=row_taps.axis, columns=column_taps.axis,
+                       const=const, layout=layout_of(len(weight), local))
 
 
-def window_sizes(field: Field, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair, Pair, Pair]:
-    """Return the dilation on the field, the kernel span minus one, the map size and the stride of the result."""
-    spread = (field.stride[0] * dilation[0], field.stride[1] * dilation[1])
-    extent = (spread[0] * (kernel[0] - 1), spread[1] * (kernel[1] - 1))
-    local = ((field.local[0] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1,
-             (field.local[1] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1)
-    return spread, extent, local, (field.stride[0] * stride[0], field.stride[1] * stride[1])
+def _blocks(program: Program, field: Field, kernel: Kernel, rows: Taps, columns: Taps, stride: Pair) -> Compute:
+    """Return the function that computes rows and columns with and without padding in separate blocks."""
+    if is_large(kernel.weight) and not field.has_border:
+        stride = (kernel.weight.shape[2], kernel.weight.shape[3])  # rows at equal distances only
+    blocks = []
+    for left in columns.parts():
+        across = plan(columns.index[left], stride[1])
+        for part in rows.parts():
+            for top in _split(part, rows.index[part], len(across.rows) * field.channels):
+                down = plan(rows.index[top], stride[0])
+                taps = rows.index[top], columns.index[left]
+                blocks.append((top, left, _block(program, field, kernel, taps, (down, across))))
+    if len(blocks) == 1:
+        return blocks[0][2]
+    size, channels = (rows.axis.size, columns.axis.size), len(kernel.weight)
+
+    def compute(data: torch.Tensor) -> torch.Tensor:
+        result = blank(data, channels, size)
+        for top, left, block in blocks:
+            result[:, :, top, left] = block(data)
+        return result
+
+    return compute
 
 
-def _compute(program: Program, field: Field, weight: torch.Tensor, bias: torch.Tensor | None, spread: Pair,
-             groups: int, lead: Pair, size: Pair) -> Compute:
-    """Return the function: a sum over the stored values, plus the precomputed part of the constant and the bias."""
-    windows, zeros = program.windows, None if field.const is None else torch.zeros_like(field.const)
-    source = (size[0] + spread[0] * (weight.shape[2] - 1), size[1] + spread[1] * (weight.shape[3] - 1))
-    outside = _outside(field, program, weight, bias, spread, groups, lead, source)
-    uniform = outside.shape[2:] == (1, 1)
-    outside = outside if uniform else to_channels_last(outside)
-    read = reader(field, windows, lead, source, zeros)
-    if weight.shape[2] * weight.shape[3] >= LARGE:
-        weight = weight.contiguous()
-        if windows.period is None:
-            correlate = Correlation(weight, dilation=spread, groups=groups, support=field.size,
-                                    lead=(field.lead[0] - lead[0], field.lead[1] - lead[1]), out=size)
-            return lambda data: correlate(data).add_(outside)
-        program.floats = max(program.floats, field.channels * math.prod(source))
-        unrolled = Correlation(weight, dilation=spread, groups=groups, support=source, lead=(0, 0), out=size)
-        return lambda data: unrolled(read(data)).add_(outside)
-    padding = margins(field, windows, lead, source)
-    convolve = convolution(weight, outside.flatten() if uniform else None, spread, groups, padding or (0, 0))
-    if uniform:
-        return convolve if padding else lambda data: convolve(read(data))
-    return (lambda data: convolve(data).add_(outside)) if padding else lambda data: convolve(read(data)).add_(outside)
+def is_large(weight: torch.Tensor) -> bool:
+    """Return True if a kernel (O, C, kh, kw) has many taps."""
+    return weight.shape[2] * weight.shape[3] >= LARGE
 
 
-def _outside(field: Field, program: Program, weight: torch.Tensor, bias: torch.Tensor | None, spread: Pair,
-             groups: int, lead: Pair, source: Pair) -> torch.Tensor:
-    """Return the layer's output, (1, O, rows, columns) or (1, O, 1, 1), if all stored values are zero."""
-    if is_within(field, program.windows, lead, source) or field.const is None or not field.const.any():
-        return (weight.new_zeros(len(weight)) if bias is None else bias).view(1, -1, 1, 1)
-    zeros = torch.zeros(1, field.channels, *field.size, dtype=weight.dtype, device=weight.device)
-    background = reader(field, program.windows, lead, source)(zeros)
-    return F.conv2d(background, weight, bias, dilation=spread, groups=groups)
+def _split(part: slice, rows: np.ndarray, values: int) -> list[slice]:
+    """Return a group of rows in parts, so that little memory is needed for their copies.
+
+    Args:
+        values: number of values of one row.
+    """
+    count, taps = rows.shape
+    if taps == 1 or cover(rows).spread < count:
+        return [part]
+    size = max(1, GATHERED // (taps * values))
+    return [slice(start, min(start + size, part.stop)) for start in range(part.start, part.stop, size)]
+
+
+def _block(program: Program, field: Field, kernel: Kernel, taps: tuple[np.ndarray, np.ndarray],
+           plans: tuple[Plan, Plan]) -> Compute:
+    """Return the function of one block: a sum over the stored values, plus the precomputed rest."""
+    (down, across), weight, bias = plans, kernel.weight, kernel.bias
+    get = reader(down.rows, across.rows)
+    outside = weight.new_zeros(len(weight), 1, 1) if field.has_border else outside_sum(field, kernel, *taps)
+    if is_large(weight) and not field.has_border:
+        return _correlation(program, field, kernel, taps, plans, outside)
+    uniform = outside.shape[1:] == (1, 1)
+    total = bias if not uniform else outside.flatten() if bias is None else outside.flatten() + bias
+    padding = _margins(plans, field.size) if down.keeps_all and across.keeps_all else None
+    convolve = convolution(weight, total, (down.spread, across.spread), kernel.groups, padding or (0, 0),
+                           (down.stride, across.stride))
+    if down.keeps_all and across.keeps_all:
+        sums = convolve if padding else lambda data: convolve(get(data))
+    else:
+        keep = reader(down.kept, across.kept)
+        sums = lambda data: keep(convolve(get(data)))  # noqa: E731
+    rest = to_channels_last(outside[None])
+    return sums if uniform else lambda data: sums(data).add_(rest)
+
+
+def _correlation(program: Program, field: Field, kernel: Kernel, taps: tuple[np.ndarray, np.ndarray],
+                 plans: tuple[Plan, Plan], outside: torch.Tensor) -> Compute:
+    """Return the function of a block with a large kernel."""
+    spread, size = (plans[0].spread, plans[1].spread), (len(taps[0]), len(taps[1]))
+    weight, groups, get = kernel.weight.contiguous(), kernel.groups, reader(plans[0].rows, plans[1].rows)
+    rest = outside if kernel.bias is None else outside + kernel.bias.view(-1, 1, 1)
+    leads = [_lead(index, step, n) for index, step, n in zip(taps, spread, field.size, strict=True)]
+    if leads[0] is not None and leads[1] is not None:
+        correlate = Correlation(weight, dilation=spread, groups=groups, support=field.size, out=size,
+                                lead=(leads[0], leads[1]))
+        return lambda data: correlate(data).add_(rest)
+    source = (len(plans[0].rows), len(plans[1].rows))
+    program.floats = max(program.floats, field.channels * math.prod(source))
+    unrolled = Correlation(weight, dilation=spread, groups=groups, support=source, lead=(0, 0), out=size)
+    return lambda data: unrolled(get(data)).add_(rest)
+
+
+def _lead(index: np.ndarray, step: int, size: int) -> int | None:
+    """Return the coordinate of the first of `size` rows if tap i of row r reads coordinate r + i * step, else None."""
+    stored = index >= 0
+    if not stored.any():
+        return None
+    r, i = np.argwhere(stored)[0]
+    lead = int(r + i * step - index[r, i])
+    expected = np.arange(len(index))[:, None] + np.arange(index.shape[1]) * step - lead
+    return lead if np.array_equal(np.where((expected >= 0) & (expected < size), expected, VOID), index) else None
+
+
+def _margins(plans: tuple[Plan, Plan], size: Pair) -> Pair | None:
+    """Return the rows and columns of zeros around the stored ones if the kernel reads exactly these, else None."""
+    found = []
+    for one, count in zip(plans, size, strict=True):
+        before, rest = divmod(len(one.rows) - count, 2)
+        wanted = np.full(len(one.rows), VOID)
+        wanted[max(before, 0):max(before, 0) + count] = np.arange(count)[:len(one.rows)]
+        if before < 0 or rest or not np.array_equal(wanted, np.where(one.rows < 0, VOID, one.rows)):
+            return None
+        found.append(before)
+    return found[0], found[1]
 
 
 def convolution(weight: torch.Tensor, bias: torch.Tensor | None, spread: Pair, groups: int,
-                padding: Pair = (0, 0)) -> Callable[[torch.Tensor], torch.Tensor]:
+                padding: Pair = (0, 0), stride: Pair = (1, 1)) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the function (B, C, H, W) -> (B, O, H', W') of a convolution with zero padding.
 
     On a CPU it runs channels-last and with wide groups. For 30 -> 30 channels in 6 groups, 5 x 5 taps, dilation 2 and
@@ -127,10 +202,10 @@ def convolution(weight: torch.Tensor, bias: torch.Tensor | None, spread: Pair, g
     with 2 groups of 15 channels, most of whose taps are zero.
     """
     if weight.device.type != "cpu":
-        return lambda data: F.conv2d(data, weight, bias, padding=padding, dilation=spread, groups=groups)
+        return lambda data: F.conv2d(data, weight, bias, stride, padding, spread, groups)
     kernel, fewer = widened(weight, groups)
     kernel = to_channels_last(kernel)
-    return lambda data: F.conv2d(to_channels_last(data), kernel, bias, padding=padding, dilation=spread, groups=fewer)
+    return lambda data: F.conv2d(to_channels_last(data), kernel, bias, stride, padding, spread, fewer)
 
 
 def to_channels_last(data: torch.Tensor) -> torch.Tensor:

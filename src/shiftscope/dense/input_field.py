@@ -1,110 +1,92 @@
-"""The field of the pixels: one image that contains the canvas of every placement as a window."""
+"""The field of the pixels: the rows and columns of the image that each row and column of a canvas shows."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from shiftscope.dense.field import Field, Pair, Windows, layout_of
+from shiftscope.dense.axis import VOID, Taps, distinct
+from shiftscope.dense.field import Field, Read, layout_of, reader
 from shiftscope.dense.unsupported import NotDense
+from shiftscope.geometry import Geometry
 from shiftscope.placement import Placement
 
 WASTE = 16
-"""Largest number of computed windows per requested one (with `step`). One pass saves about ten to forty times the work
-of separate windows, so there is no gain beyond this."""
+"""Largest number of computed placements per requested one: all pairs of the rows and columns of the offsets are."""
 
 
 @dataclass(frozen=True, eq=False)
 class InputField:
-    """Positions of the windows, and the function that fills the field.
+    """The pixels that the canvases of all placements show.
 
     Args:
-        windows: of the field.
-        lead: coordinate of the stored rectangle.
-        size: its size.
-        background: value outside of it, in [0, 1]; None if everything is stored.
-        fill: images (B, C, h, w) -> the stored rectangle.
-        order: int64 (P,), row-major index of the window of each placement.
+        rows, columns: rows and columns of the image, or of the centered canvas.
+        background: value of the canvas without the image, in [0, 1]; None if everything is stored.
+        centered: the placement that creates the canvas that is rolled; None if rows and columns are the image's.
+        order: int64 (P,), index of each placement among all pairs of the rows and columns of the offsets.
     """
 
-    windows: Windows
-    lead: Pair
-    size: Pair
+    rows: Taps
+    columns: Taps
     background: float | None
-    fill: Callable[[torch.Tensor], torch.Tensor]
+    centered: Placement | None
     order: torch.Tensor
 
-    def field(self, channels: int, canvas: Pair, dtype: torch.dtype, device: torch.device) -> Field:
+    def field(self, channels: int, dtype: torch.dtype, device: torch.device) -> Field:
         """Return the description of the field, in slot 0."""
         const = None
         if self.background is not None:
             const = torch.full((channels,), self.background, dtype=dtype, device=device)
-        return Field(0, channels, canvas, (1, 1), self.lead, self.size, const, layout_of(channels, canvas))
+        rows, columns = self.rows.axis, self.columns.axis
+        return Field(0, channels, rows, columns, const, layout_of(channels, (rows.length, columns.length)))
+
+    def reader(self) -> Read:
+        """Return the function from images (B, C, h, w) to the stored rows and columns."""
+        get = reader(self.rows.index[:, 0], self.columns.index[:, 0])
+        if self.centered is None:
+            return get
+        place, zeros = self.centered, torch.zeros(1, 2, dtype=torch.int64)
+        return lambda images: get(place.place(images, zeros.expand(len(images), 2)))
 
 
-def input_fields(placement: Placement) -> list[InputField]:
-    """Return the fields that contain all placements, the cheapest first.
-
-    Mode canvas has two: an image on an empty plane, and a torus, because each placement is a roll of the centered
-    canvas. The torus supports circular padding.
+def input_field(placement: Placement) -> InputField:
+    """Return the field of all placements.
 
     Raises:
-        NotDense: if the placements share no field, or use too few of its windows.
+        NotDense: if they share no pixels, or are few of the pairs of their rows and columns.
     """
-    if placement.mode == "canvas" and not isinstance(placement.background, int):
-        raise NotDense("background", "a textured background does not move with the image, so windows share no field")
-    if placement.mode == "canvas":
-        fields = [_plane(placement), _torus(placement)]
-    else:
-        fields = [_crop(placement) if placement.mode == "crop" else _torus(placement)]
-    ny, nx = fields[0].windows.count
-    if not placement.geometry.is_grid:
-        raise NotDense("placement", "the listed offsets are not a grid in row-major order")
-    if ny * nx > WASTE * placement.count:
-        raise NotDense("placement", f"step {placement.step} uses {placement.count} of {ny * nx} windows, and one pass "
-                       "computes all of them")
-    return fields
-
-
-def _windows(first: list[torch.Tensor]) -> tuple[Pair, torch.Tensor]:
-    """Return the number of windows, and their order, from the first rows and columns of the windows, from 0 on."""
-    rows, columns = first
-    count = (int(rows.max()) + 1, int(columns.max()) + 1)
-    return count, (rows[:, None] * count[1] + columns).flatten()
-
-
-def _plane(placement: Placement) -> InputField:
-    """An image on an empty plane; window i shows the offset `high - i`."""
-    high = (int(placement.axes[0].max()), int(placement.axes[1].max()))
-    count, order = _windows([end - axis for end, axis in zip(high, placement.axes, strict=True)])
-    return InputField(Windows(count), high, placement.image, _level(placement), lambda images: images, order)
-
-
-def _torus(placement: Placement) -> InputField:
-    """The centered image, repeated with the period of the canvas; window i shows the roll by `high - i`."""
     geometry = placement.geometry
-    shifts = [torch.from_numpy(geometry.shifts(values, axis)) for axis, values in enumerate(geometry.axes)]
-    high = (int(shifts[0].max()), int(shifts[1].max()))
-    count, order = _windows([end - shift for end, shift in zip(high, shifts, strict=True)])
-    windows = Windows(count, placement.canvas)
-    if isinstance(placement.background, int) and placement.image != placement.canvas:
-        lead = (geometry.start[0] + high[0], geometry.start[1] + high[1])
-        return InputField(windows, lead, placement.image, _level(placement), lambda images: images, order)
-    centered = Placement(image=placement.image, canvas=placement.canvas, mode="circular",
-                         background=placement.background)
-    zeros = torch.zeros(1, 2, dtype=torch.int64)
-    return InputField(windows, high, placement.canvas, None,
-                      lambda images: centered.place(images, zeros.expand(len(images), 2)), order)
+    texture = not isinstance(placement.background, int)
+    if texture and placement.mode == "canvas":
+        raise NotDense("background", "a textured background does not move with the image, so placements share nothing")
+    offsets, (dy, dx) = geometry.offsets, geometry.axes
+    if len(dy) * len(dx) > WASTE * len(offsets):
+        raise NotDense("placement", f"the {len(offsets)} offsets are few of the {len(dy) * len(dx)} pairs of their "
+                       "rows and columns, and one pass computes all of them")
+    order = np.searchsorted(dy, offsets[:, 0]) * len(dx) + np.searchsorted(dx, offsets[:, 1])
+    shown = [_shown(geometry, axis, texture) for axis in (0, 1)]
+    centered = None
+    if texture and placement.mode == "circular":
+        centered = Placement(image=placement.image, canvas=placement.canvas, mode="circular",
+                             background=placement.background)
+    everything = texture or placement.mode == "crop" or placement.fill in ("edge", "reflect")
+    background = None if everything else int(placement.background) / 255  # type: ignore[arg-type]
+    return InputField(shown[0], shown[1], background, centered, torch.from_numpy(order))
 
 
-def _crop(placement: Placement) -> InputField:
-    """The image itself; window i shows the offset `low + i`."""
-    low = (int(placement.axes[0].min()), int(placement.axes[1].min()))
-    count, order = _windows([axis - begin for begin, axis in zip(low, placement.axes, strict=True)])
-    size = (count[0] + placement.canvas[0] - 1, count[1] + placement.canvas[1] - 1)
-    return InputField(Windows(count), (0, 0), size, None,
-                      lambda images: images[:, :, low[0]:low[0] + size[0], low[1]:low[1] + size[1]], order)
-
-
-def _level(placement: Placement) -> float:
-    return int(placement.background) / 255  # type: ignore[arg-type]
+def _shown(geometry: Geometry, axis: int, texture: bool) -> Taps:
+    """Return the rows (axis 0) or columns of the image that each row of the canvas shows, for each offset."""
+    size, offsets, rows = geometry.image[axis], geometry.axes[axis][:, None], np.arange(geometry.canvas[axis])
+    if geometry.mode == "crop":
+        source = rows + offsets
+    elif geometry.mode == "circular":
+        source = (rows - offsets) % geometry.canvas[axis] - (0 if texture else geometry.start[axis])
+    else:
+        source = rows - offsets
+    if geometry.fill in ("edge", "reflect"):
+        last = size - 1
+        source = source.clip(0, last) if geometry.fill == "edge" else last - np.abs(last - np.abs(source))
+    if not texture:
+        source = np.where((source >= 0) & (source < size), source, VOID)
+    ends, none = np.array([size]), np.array([VOID])
+    return distinct(source[:, :, None], np.maximum(ends, source.max() + 1), none, np.zeros(source.shape, bool))

@@ -1,14 +1,16 @@
-"""Rules for padding inside a network: exact if the padding equals the values of the field at those positions."""
+"""Rows and columns that a layer reads, with padding; and padding as an operation."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from shiftscope.dense.field import Field, Windows, layout_of
+from shiftscope.dense.axis import PAD, VOID, Axis, Taps, read_windows, windows
+from shiftscope.dense.field import Field, blank, layout_of, reader
 from shiftscope.dense.program import Program, Shape
-from shiftscope.dense.unsupported import NeedsTorus, Unsupported
+from shiftscope.dense.unsupported import Unsupported
 
 ROUNDING = 8
 """Background and padding are equal within this many units of rounding: they may be normalized in different steps."""
@@ -17,72 +19,115 @@ Sides = Sequence[Sequence[int]]
 """[[top, bottom], [left, right]]; negative values crop."""
 
 
+@dataclass(frozen=True)
+class Window:
+    """The windows of a kernel along one axis.
+
+    Args:
+        rows: int64 (n', k), rows of the map that each window reads, `PAD` or `BEYOND`.
+        wrapped: bool (n', k), rows that padding repeats; None if there are none.
+        stride: distance of neighboring windows.
+    """
+
+    rows: np.ndarray
+    wrapped: np.ndarray | None = None
+    stride: int = 1
+
+    def continued(self) -> "Window":
+        """Return the windows with rows that the image does not reach as padding."""
+        return replace(self, rows=np.where(self.rows == PAD, VOID, self.rows))
+
+
+def window(length: int, count: int, kernel: int, *, stride: int = 1, dilation: int = 1, sides: Sequence[int] = (0, 0),
+           mode: str = "constant") -> Window:
+    """Return the windows of a kernel along one axis; for the arguments see `axis.windows`."""
+    rows = windows(length, count, kernel, stride=stride, dilation=dilation, before=sides[0], after=sides[1], mode=mode)
+    if mode == "constant" or (rows < 0).any():
+        return Window(rows, stride=stride)
+    plain = np.arange(count)[:, None] * stride - sides[0] + np.arange(kernel) * dilation
+    return Window(rows, plain != rows, stride)
+
+
+def read(program: Program, field: Field, rows: Window, columns: Window,
+         value: float | None = None) -> tuple[Field, Taps, Taps]:
+    """Return a field and the rows and columns that each distinct row and column of a layer's output reads.
+
+    If the layer meets a border, the returned field stores the rows and columns that the image does not reach.
+
+    Args:
+        value: of the padding. If it equals the values without the image, padded rows need not be borders.
+    """
+    axes, parts = (field.rows, field.columns), (rows, columns)
+    taps = [_taps(axis, part) for axis, part in zip(axes, parts, strict=True)]
+    if not field.has_border and field.const is not None and value is not None and _is_close(field.const, value):
+        continued = [_taps(axis, part.continued()) for axis, part in zip(axes, parts, strict=True)]
+        if all(one.is_regular for one in continued):
+            taps = continued
+    if taps[0].touches_padding or taps[1].touches_padding:
+        stored = stored_field(program, field)
+        if stored is not field:
+            return read(program, stored, rows, columns)
+    return field, taps[0], taps[1]
+
+
+def _taps(axis: Axis, one: Window) -> Taps:
+    if (one.rows == VOID).any():
+        rows = np.where(one.rows == VOID, axis.length, one.rows)
+        table = np.concatenate((axis.table, np.full((len(axis.table), 1), axis.void)), 1)
+        return read_windows(replace(axis, table=table), rows)
+    return read_windows(axis, one.rows, wrapped=one.wrapped)
+
+
+def _is_close(const: torch.Tensor, value: float) -> bool:
+    close = ROUNDING * torch.finfo(const.dtype).eps
+    return torch.allclose(const, torch.full_like(const, value), rtol=close, atol=close)
+
+
+def stored_field(program: Program, field: Field) -> Field:
+    """Return the field with the rows and columns that the image does not reach as a first stored row and column."""
+    rows, columns = field.rows.stored(), field.columns.stored()
+    const = field.const
+    if (rows is field.rows and columns is field.columns) or const is None:
+        return field
+    top, left = rows.size - field.rows.size, columns.size - field.columns.size
+
+    def compute(data: torch.Tensor) -> torch.Tensor:
+        result = blank(data, field.channels, (rows.size, columns.size))
+        result[:, :, :top] = const.view(1, -1, 1, 1)
+        result[:, :, :, :left] = const.view(1, -1, 1, 1)
+        result[:, :, top:, left:] = data
+        return result
+
+    return program.add(field, [field], compute, rows=rows, columns=columns)
+
+
 def pad(program: Program, args: dict[str, Any], shape: Shape) -> Field:
-    """Constant or circular padding; negative values crop."""
-    field, flat = args["self"], list(args["pad"])
+    """Constant, circular, reflecting or replicating padding; negative values crop."""
+    field, flat, mode = args["self"], list(args["pad"]), args["mode"]
     axes = [flat[2 * k:2 * k + 2] for k in range(len(flat) // 2)][::-1]  # the last axis comes first
     sides = {"y": [0, 0], "x": [0, 0]}
-    groups = _full_layout(field)
+    groups = ["c", "y", "x"] if field.is_spatial else list(field.layout)
     for group, side in zip(groups[len(groups) - len(axes):], axes, strict=True):
         if any(side) and group not in sides:
             raise Unsupported("it pads an axis that is neither rows nor columns")
         sides[group] = side
-    if args["mode"] == "circular":
-        return _wrapped(field, program.windows, [sides["y"], sides["x"]])
-    if args["mode"] != "constant":
-        raise Unsupported(f"{args['mode']} padding depends on the border of each window, but windows share one field")
-    return padded(field, program.windows, [sides["y"], sides["x"]], args["value"] or 0.0)
+    value = float(args["value"] or 0) if mode == "constant" else None
+    parts = [window(length, length + sum(side), 1, sides=side, mode=mode)
+             for length, side in zip(field.local, (sides["y"], sides["x"]), strict=True)]
+    return selected(program, field, parts[0], parts[1], value, groups)
 
 
-def padded(field: Field, windows: Windows, sides: Sides, value: float) -> Field:
-    """Return a field padded with one value; raise `Unsupported` if a window would read another value there."""
-    if any(n > 0 for side in sides for n in side):
-        _require_equal(field, windows, sides, value)
-    return _extended(field, sides) if any(n for side in sides for n in side) else field
+def selected(program: Program, field: Field, rows: Window, columns: Window, value: float | None,
+             groups: Sequence[str]) -> Field:
+    """Return the field of an operation that only selects, repeats or pads rows and columns."""
+    field, row_taps, column_taps = read(program, field, rows, columns, value)
+    local = (row_taps.axis.length, column_taps.axis.length)
+    changes: dict[str, Any] = {"rows": row_taps.axis, "columns": column_taps.axis,
+                               "layout": layout_of(field.channels, local, groups)}
+    indices = row_taps.index[:, 0], column_taps.index[:, 0]
+    if all(np.array_equal(index, np.arange(size)) for index, size in zip(indices, field.size, strict=True)):
+        return replace(field, **changes)
+    get = reader(*indices, void=field.const, pad=value or 0.0)
+    return program.add(field, [field], get, fresh=False, **changes)
 
 
-def _require_equal(field: Field, windows: Windows, sides: Sides, value: float) -> None:
-    name = "zero padding" if value == 0 else f"padding with {value:g}"
-    if windows.period is not None or field.const is None:
-        raise Unsupported(f"{name} cuts the image off at the border of each window, but windows share one field")
-    close = ROUNDING * torch.finfo(field.const.dtype).eps
-    if not torch.allclose(field.const, torch.full_like(field.const, value), rtol=close, atol=close):
-        raise Unsupported(f"{name} differs from the values for the empty canvas, so each window has its own border")
-    for axis in (0, 1):
-        if _overlaps(field, windows, sides[axis], axis):
-            raise Unsupported(f"{name} hides values that the image reaches in neighboring windows")
-
-
-def _overlaps(field: Field, windows: Windows, side: Sequence[int], axis: int) -> bool:
-    """Return True if the padding of any window overlaps the stored rectangle."""
-    s, last, size = field.stride[axis], windows.count[axis] - 1, field.local[axis]
-    start, stop = field.lead[axis], field.lead[axis] + field.size[axis]
-    before = side[0] > 0 and start <= last - s and stop > -s * side[0]
-    after = side[1] > 0 and start <= last + s * (size + side[1] - 1) and stop > s * size
-    return before or after
-
-
-def _wrapped(field: Field, windows: Windows, sides: Sides) -> Field:
-    """Return a field with circular padding: on a torus only the origin changes."""
-    for axis in (0, 1):
-        if not any(sides[axis]):
-            continue
-        if windows.period is None:
-            raise NeedsTorus("circular padding requires windows that are rolls of one canvas")
-        if field.stride[axis] * field.local[axis] != windows.period[axis]:
-            raise Unsupported(f"circular padding repeats each window after {field.local[axis]} positions of stride "
-                              f"{field.stride[axis]}, the canvas after {windows.period[axis]} pixels")
-    return _extended(field, sides)
-
-
-def _extended(field: Field, sides: Sides) -> Field:
-    """Return the field with larger windows: only coordinates change."""
-    lead = tuple(a + s * before for a, s, (before, _) in zip(field.lead, field.stride, sides, strict=True))
-    local = tuple(n + before + after for n, (before, after) in zip(field.local, sides, strict=True))
-    return replace(field, lead=lead, local=local,
-                   layout=layout_of(field.channels, (local[0], local[1]), _full_layout(field)))
-
-
-def _full_layout(field: Field) -> list[str]:
-    """Return the layout with axes of length 1 for maps (.., row, column)."""
-    return ["c", "y", "x"] if field.is_spatial else list(field.layout)

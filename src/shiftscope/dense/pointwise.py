@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils import _pytree as pytree
 
-from shiftscope.dense.field import Field, joined, layout_of, reader
+from shiftscope.dense.axis import join
+from shiftscope.dense.field import Field, Read, layout_of, reader
+from shiftscope.dense.padding import stored_field
 from shiftscope.dense.pooling import across_channels, reduced_axes
 from shiftscope.dense.program import Program, Rule, Shape
 from shiftscope.dense.unsupported import Unsupported
@@ -35,7 +37,7 @@ def elementwise(target: Callable[..., Any], op: str) -> Rule:
     def rule(program: Program, args: dict[str, Any], shape: Shape) -> Field:
         leaves, tree = pytree.tree_flatten(args)
         fields = [leaf for leaf in leaves if isinstance(leaf, Field)]
-        layout, local = common_layout(fields)
+        layout = common_layout(fields)
         if op == "prelu":  # its parameter belongs to the first axis and is not broadcast
             _require_channels_first(layout)
         else:
@@ -46,7 +48,7 @@ def elementwise(target: Callable[..., Any], op: str) -> Rule:
             filled = [next(remaining) if isinstance(leaf, Field) else leaf for leaf in leaves]
             return target(**pytree.tree_unflatten(filled, tree))
 
-        result = _apply(program, fields, call, IN_PLACE.get(op), layout, local)
+        result = _apply(program, fields, call, IN_PLACE.get(op), layout)
         if result.channels > 1 and not any("c" in group for group in layout):  # one channel became many
             layout = tuple("c" if not group and length == result.channels else group
                            for group, length in zip(layout, shape[1:], strict=False))
@@ -56,36 +58,44 @@ def elementwise(target: Callable[..., Any], op: str) -> Rule:
 
 
 def _apply(program: Program, fields: list[Field], call: Callable[..., torch.Tensor], in_place: Any,
-           layout: tuple[str, ...], local: tuple[int, int]) -> Field:
-    lead, size, constant = joined(fields, program.windows)
+           layout: tuple[str, ...]) -> Field:
+    fields, reads, changes = aligned(program, fields)
     outside = call(*(torch.zeros(1, field.channels, 1, 1, dtype=program.dtype, device=program.device)
                      if field.const is None else field.const.view(1, -1, 1, 1) for field in fields)).flatten()
-    changes = {"lead": lead, "size": size, "const": outside if constant else None, "layout": layout, "local": local,
-               "channels": len(outside),
-               "stride": next((f.stride for f in fields if f.local == local), fields[0].stride)}
-    if len(fields) == 1 and (fields[0].lead, fields[0].size) == (lead, size):
+    constant = all(field.const is not None for field in fields)
+    changes |= {"const": outside if constant else None, "layout": layout, "channels": len(outside)}
+    if len(fields) == 1:
         return program.add(fields[0], fields, call, in_place=in_place, **changes)
-    reads = [reader(field, program.windows, lead, size) for field in fields]
     return program.add(fields[0], fields, lambda *data: call(*(read(values) for read, values in
                                                              zip(reads, data, strict=True))), **changes)
 
 
-def common_layout(fields: list[Field]) -> tuple[tuple[str, ...], tuple[int, int]]:
-    """Return layout and local size that all fields share; a single channel is broadcast."""
-    first = fields[0]
-    for field in fields[1:]:
-        if len(field.layout) != len(first.layout):
-            raise Unsupported("it joins maps with different numbers of axes")
-        if field.local != first.local:
-            raise Unsupported(f"it joins maps of {first.local[0]} x {first.local[1]} and {field.local[0]} x "
-                              f"{field.local[1]}: a value for a whole window is not a value for a position")
-        if any(a != b and n > 1 for a, b, n in zip(field.stride, first.stride, first.local, strict=True)):
-            raise Unsupported(f"it joins maps of strides {first.stride} and {field.stride}")
-    widest = max(fields, key=lambda field: field.channels)
-    for field in fields:
-        if any(group not in ("", full) for group, full in zip(field.layout, widest.layout, strict=True)):
+def aligned(program: Program, fields: list[Field]) -> tuple[list[Field], list[Read], dict[str, Any]]:
+    """Return fields, the functions that read their values at common rows and columns, and these as `changes`."""
+    if any(field.has_border for field in fields):
+        fields = [stored_field(program, field) for field in fields]
+    rows, columns = join([field.rows for field in fields]), join([field.columns for field in fields])
+    reads = [reader(rows.index[:, k], columns.index[:, k], void=field.const) for k, field in enumerate(fields)]
+    return fields, reads, {"rows": rows.axis, "columns": columns.axis}
+
+
+def common_layout(fields: list[Field]) -> tuple[str, ...]:
+    """Return the layout that all fields share; a single channel, row or column is broadcast."""
+    lengths = {axis: max(field.length(axis) for field in fields) for axis in "cyx"}
+    if any(len(field.layout) != len(fields[0].layout) for field in fields):
+        raise Unsupported("it joins maps with different numbers of axes")
+    layout = []
+    for groups in zip(*(field.layout for field in fields), strict=True):
+        full = max(groups, key=len)
+        if any(group not in ("", full) for group in groups):
             raise Unsupported("it joins maps whose axes do not correspond")
-    return widest.layout, first.local
+        layout.append(full)
+    names = "".join(layout)
+    for field in fields:
+        split = [axis for axis in names if field.length(axis) != lengths[axis]]
+        if len(set(names)) != len(names) or any(len(group) > 1 and set(group) & set(split) for group in layout):
+            raise Unsupported("it joins maps whose axes do not correspond")
+    return tuple(layout)
 
 
 def _require_channels_first(layout: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A list of steps from the field of the pixels to the field of the outputs."""
+"""A list of steps from input tensors to results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from shiftscope.dense.field import Field, Windows
+from shiftscope.dense.field import Field
 
 Compute = Callable[..., torch.Tensor]
 Shape = tuple[int, ...]
@@ -30,44 +30,55 @@ class Program:
     """Steps in order. Rules add steps while a model's graph is traversed.
 
     Args:
-        windows: windows whose outputs are computed.
         dtype, device: of all values.
+        inputs: number of input tensors, which have the first slots; steps may overwrite them.
 
     Attributes:
         floats: number of values of the largest tensor for one image.
     """
 
-    def __init__(self, windows: Windows, dtype: torch.dtype, device: torch.device):
-        self.windows, self.dtype, self.device = windows, dtype, device
+    def __init__(self, dtype: torch.dtype, device: torch.device, inputs: int = 1):
+        self.dtype, self.device, self.inputs = dtype, device, inputs
         self.steps: list[Step] = []
         self.floats = 0
+
+    def append(self, sources: Sequence[int], compute: Compute, *, in_place: Compute | None = None,
+               fresh: bool = True) -> int:
+        """Append a step and return the slot of its result."""
+        self.steps.append(Step(self.inputs + len(self.steps), tuple(sources), compute, in_place, fresh))
+        return self.steps[-1].slot
 
     def add(self, like: Field, sources: Sequence[Field], compute: Compute, *, in_place: Compute | None = None,
             fresh: bool = True, **changes: Any) -> Field:
         """Append a step and return its result: the field `like`, with `changes`, in a new slot."""
-        result = replace(like, slot=len(self.steps) + 1, **changes)
-        self.steps.append(Step(result.slot, tuple(source.slot for source in sources), compute, in_place, fresh))
-        self.floats = max(self.floats, result.channels * result.size[0] * result.size[1])
+        slot = self.append([source.slot for source in sources], compute, in_place=in_place, fresh=fresh)
+        result = replace(like, slot=slot, **changes)
+        self.floats = max(self.floats, result.values)
         return result
 
-    def compiled(self, result: Field) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return the function from the values of the input to those of `result`; it releases tensors early."""
-        last = {slot: step.slot for step in self.steps for slot in step.sources} | {result.slot: len(self.steps) + 1}
-        viewed = {source for step in self.steps if not step.fresh for source in step.sources}
-        fresh = ({0} | {step.slot for step in self.steps if step.fresh}) - viewed
-        plan = []
-        for step in (step for step in self.steps if step.slot in last):
+    def compiled(self, results: Sequence[int]) -> Callable[..., list[torch.Tensor]]:
+        """Return the function from the inputs to the results; it releases tensors early."""
+        needed, plan = set(results), []
+        for step in reversed(self.steps):
+            if step.slot in needed:
+                plan.insert(0, step)
+                needed.update(step.sources)
+        last = {slot: step.slot for step in plan for slot in step.sources} | dict.fromkeys(results)
+        viewed = {source for step in plan if not step.fresh for source in step.sources}
+        fresh = {*range(self.inputs), *(step.slot for step in plan if step.fresh)} - viewed
+        calls = []
+        for step in plan:
             done = tuple({source for source in step.sources if last[source] == step.slot})
-            owned = step.sources[0] in fresh and step.sources[0] in done
-            plan.append((step.slot, step.sources, step.in_place if owned and step.in_place else step.compute, done))
+            owned = bool(step.sources) and step.sources[0] in fresh and step.sources[0] in done
+            calls.append((step.slot, step.sources, step.in_place if owned and step.in_place else step.compute, done))
 
-        def run(data: torch.Tensor) -> torch.Tensor:
-            slots = {0: data}
-            for slot, sources, compute, done in plan:
+        def run(*inputs: torch.Tensor) -> list[torch.Tensor]:
+            slots = dict(enumerate(inputs))
+            for slot, sources, compute, done in calls:
                 slots[slot] = compute(*(slots[source] for source in sources))
                 for source in done:
                     del slots[source]
-            return slots[result.slot]
+            return [slots[slot] for slot in results]
 
         return run
 

@@ -1,15 +1,16 @@
 """Rules for operations that compute nothing: slices, concatenation, reshapes. Mostly only coordinates change."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from shiftscope.dense.field import Field, joined, layout_of, reader
-from shiftscope.dense.pointwise import common_layout
+from shiftscope.dense.field import Field, layout_of
+from shiftscope.dense.padding import Window, selected
+from shiftscope.dense.pointwise import aligned, common_layout
 from shiftscope.dense.program import Program, Shape
-from shiftscope.dense.unsupported import NeedsTorus, Unsupported
+from shiftscope.dense.unsupported import Unsupported
 from shiftscope.graph import BATCH
 
 
@@ -72,30 +73,25 @@ def _part(program: Program, field: Field, axis: int, part: slice) -> Field:
         const = None if field.const is None else field.const[start:stop:step]
         return program.add(field, [field], lambda data: data[:, start:stop:step], fresh=False, channels=length,
                            const=const, layout=layout_of(length, field.local, field.layout))
-    k = "yx".index(name)
-    local, stride = _replaced(field.local, k, length), _replaced(field.stride, k, field.stride[k] * step)
-    lead = _replaced(field.lead, k, field.lead[k] - field.stride[k] * start)
-    return replace(field, lead=lead, local=local, stride=stride, layout=layout_of(field.channels, local, field.layout))
+    return _moved(program, field, name, np.arange(start, stop, step))
 
 
-def _replaced(pair: Sequence[int], k: int, value: int) -> tuple[int, int]:
-    return (value, pair[1]) if k == 0 else (pair[0], value)
+def _moved(program: Program, field: Field, name: str, index: np.ndarray) -> Field:
+    """Return the field with the given rows (y) or columns (x) of the map."""
+    kept = [index if axis == name else np.arange(length) for axis, length in zip("yx", field.local, strict=True)]
+    return selected(program, field, Window(kept[0][:, None]), Window(kept[1][:, None]), None, field.layout)
 
 
 def roll(program: Program, args: dict[str, Any], shape: Shape) -> Field:
-    """A roll by whole pixels; if the windows are rolls of one canvas, it moves the origin."""
+    """A roll of rows or columns by whole pixels."""
     field = args["self"]
     for shift, dim in zip(args["shifts"], args["dims"], strict=False):
         axis = dim % (len(field.layout) + 1) - 1
         name = field.layout[axis] if axis >= 0 else "batch"
         if name not in ("y", "x"):
             raise Unsupported("it rolls an axis that is neither rows nor columns")
-        k = "yx".index(name)
-        if program.windows.period is None:
-            raise NeedsTorus("a roll requires windows that are rolls of one canvas")
-        if field.stride[k] * field.local[k] != program.windows.period[k]:
-            raise Unsupported("it rolls a map that does not span the canvas")
-        field = replace(field, lead=_replaced(field.lead, k, field.lead[k] + field.stride[k] * shift))
+        length = field.length(name)
+        field = _moved(program, field, name, (np.arange(length) - shift) % length)
     return field
 
 
@@ -108,20 +104,20 @@ def cat(program: Program, args: dict[str, Any], shape: Shape) -> Field:
     if axis < 0 or any(("c" in group) if k != axis else group not in ("c", "")
                        for field in fields for k, group in enumerate(field.layout)):
         raise Unsupported("it concatenates along an axis other than the channels")
-    layout, local = common_layout(list(fields))
-    lead, size, constant = joined(fields, program.windows)
-    reads = [reader(field, program.windows, lead, size) for field in fields]
+    layout = common_layout([replace(field, channels=1) for field in fields])
+    fields, reads, changes = aligned(program, list(fields))
     channels = sum(field.channels for field in fields)
-    const = torch.cat([field.const for field in fields if field.const is not None]) if constant else None
+    known = [field.const for field in fields if field.const is not None]
     groups = [group if k != axis else "c" for k, group in enumerate(layout)]
+    local = (changes["rows"].length, changes["columns"].length)
     return program.add(fields[0], fields,
                        lambda *data: torch.cat([read(x) for read, x in zip(reads, data, strict=True)], 1),
-                       channels=channels, lead=lead, size=size, const=const,
-                       layout=layout_of(channels, local, groups))
+                       channels=channels, const=torch.cat(known) if len(known) == len(fields) else None,
+                       layout=layout_of(channels, local, groups), **changes)
 
 
 def expand(program: Program, args: dict[str, Any], shape: Shape) -> Field:
-    """An expansion of a single channel."""
+    """An expansion of a single channel, row or column."""
     field = args["self"]
     if len(shape) != len(field.layout) + 1:
         raise Unsupported("it adds an axis")
@@ -129,11 +125,15 @@ def expand(program: Program, args: dict[str, Any], shape: Shape) -> Field:
              if length != field.length(group)]
     if not grown:
         return field
-    if field.channels > 1 or grown != [0] or not field.is_spatial:
-        raise Unsupported("it repeats one value over the positions of a window")
-    const = None if field.const is None else field.const.expand(shape[1])
-    return program.add(field, [field], lambda data: data.expand(-1, shape[1], -1, -1), fresh=False,
-                       channels=shape[1], const=const, layout=layout_of(shape[1], field.local))
+    if not field.is_spatial:
+        raise Unsupported("it repeats merged axes")
+    rows, columns = (replace(axis, table=np.repeat(axis.table, shape[k], 1)) if k - 1 in grown else axis
+                     for k, axis in ((2, field.rows), (3, field.columns)))
+    channels = shape[1]
+    const = None if field.const is None else field.const.expand(channels)
+    return program.add(field, [field], lambda data: data.expand(-1, channels, -1, -1), fresh=False, rows=rows,
+                       columns=columns, channels=channels, const=const,
+                       layout=layout_of(channels, (rows.length, columns.length)))
 
 
 def index(program: Program, args: dict[str, Any], shape: Shape) -> Field:

@@ -119,14 +119,15 @@ class PhaseAverageEngine:
         return mean.result()
 
 
-def build_engine(model: nn.Module, placement: Placement,
-                 shape: tuple[int, int, int]) -> DenseEngine | PhaseAverageEngine:
+def build_engine(model: nn.Module, placement: Placement, shape: tuple[int, int, int], *,
+                 shared: int | None = None) -> DenseEngine | PhaseAverageEngine:
     """Return the dense engine of a model: a `PhaseAverageEngine` for averages over phases, else `build_dense`.
 
     Args:
         model: takes pixels (B, C, H, W) in [0, 1], returns (B, K); it runs in eval mode.
         placement: its canvas is the model's input.
         shape: (C, h, w) of the images.
+        shared: see `build_dense`.
 
     Raises:
         NotDense: if the model or the placements are not supported.
@@ -134,4 +135,4 @@ def build_engine(model: nn.Module, placement: Placement,
     inner = model.net if isinstance(model, Repaired) else model
     if isinstance(inner, PhaseAverage):
         return PhaseAverageEngine(inner, placement, shape)
-    return build_dense(model, placement, shape)
+    return build_dense(model, placement, shape, shared=shared)

@@ -30,8 +30,3 @@ class NotInvariant(ShiftscopeError):
 class Unsupported(Exception):
     """Raised by the rule of an operation, which does not know its layer."""
 
-
-class NeedsTorus(Unsupported):
-    """The operation may be supported if the placements are computed as rolls of one canvas."""
-
-    layer = ""
