@@ -63,6 +63,26 @@ def wilson_interval(hits: int, count: int) -> list[float]:
     return [0.0 if hits == 0 else center - half, 1.0 if hits == count else center + half]
 
 
+def student_95(freedom: int) -> float:
+    """Return the number of standard errors within which Student's t has 95 % of its mass.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+
+    Example:
+        >>> [round(student_95(freedom), 2) for freedom in (1, 2, 3, 8, 100)]
+        [12.71, 4.3, 3.18, 2.31, 1.98]
+
+    References:
+        Abramowitz and Stegun, Handbook of Mathematical Functions, 1964, 26.7.5.
+    """
+    if freedom <= 3:
+        return (12.706, 4.303, 3.182)[freedom - 1]
+    z, n = Z_95, freedom
+    return (z + (z**3 + z) / (4 * n) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+            + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3))
+
+
 def mean_interval(values: Sequence[float] | torch.Tensor) -> list[float]:
     """Return the 95 % confidence interval [low, high] of a mean of one fraction per image (normal approximation).
 

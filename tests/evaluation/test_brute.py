@@ -194,36 +194,12 @@ def test_the_chunk_depends_on_the_largest_operation(monkeypatch):
     assert BruteForceEngine(model, PLACE, (1, 4, 6)).chunk == 100
 
 
-def test_weights_in_another_layout_are_not_counted(monkeypatch):
+def test_weights_in_another_layout_are_not_counted():
     """Channels-last weights lie elsewhere in memory; counted, they would shrink the chunks of every large model."""
-    monkeypatch.setattr(BruteForceEngine, "_seconds", lambda *_: 1.0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(3), nn.Conv2d(4, 16384, 3), nn.Flatten(),
                           nn.Linear(16384, 2, bias=False))
     engine = BruteForceEngine(model, PLACE, (1, 4, 6), memory=2**23)  # 2.3 MB of weights, 0.13 MB of maps a placement
     assert engine.channels_last and engine.chunk > 20
-
-
-@pytest.mark.parametrize(("plain", "chosen"), [(0.5, False), (0.95, True), (2.0, True)])
-def test_the_contiguous_layout_is_used_if_it_is_clearly_faster(plain, chosen, monkeypatch):
-    monkeypatch.setattr(BruteForceEngine, "_seconds", lambda engine, trial: 1.0 if engine.channels_last else plain)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 18 * 16, 2)).double()
-    engine = BruteForceEngine(model, PLACE, (1, 4, 6))
-    assert engine.channels_last is chosen and engine.windows is not None
-    assert engine.windows.channels_last is chosen
-    torch.testing.assert_close(engine.logits(images()), by_loop(model, PLACE, images(), PLACE.offsets()))
-
-
-def test_timing_uses_at_most_one_chunk():
-    class Asked(nn.Module):
-        def forward(self, pixels):
-            sizes.append(len(pixels))
-            return pixels.flatten(1)[:, :2]
-
-    sizes = []
-    engine = BruteForceEngine(Asked(), PLACE, (1, 4, 6))
-    engine.chunk = 5
-    sizes.clear()
-    assert engine._seconds(images(2)) > 0 and sizes == [5, 5, 5]
 
 
 class OwnBuffer(nn.Module):

@@ -261,3 +261,97 @@ def test_weights_of_another_model_are_named(npz, capsys):
     assert "of another shape or type (fc1.bias: 5 in the file, 100 in the model)" in capsys.readouterr().err
     assert main([*line, "few.pt"]) == 3
     assert "missing (fc1.bias, fc2.bias and" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- continued audits, time budgets
+
+
+@pytest.fixture
+def stopped(checkpoint, monkeypatch):
+    """Stop an audit after a number of rounds of 10 images."""
+    from shiftscope.auditing import sweep
+    from shiftscope.training.stopping import StopFlag
+
+    def stop(line, rounds=1):
+        with monkeypatch.context() as patch:
+            flags, done = [], []
+            patch.setattr(StopFlag, "__init__", lambda self: flags.append(self) or setattr(self, "signal", None))
+            total = sweep.total
+            patch.setattr(sweep, "from_first", lambda make: 10)
+            patch.setattr(sweep, "total", lambda values: (
+                done.append(1), flags[0].ask() if len(done) >= rounds else None, total(values))[2])
+            return main(line)
+    return stop
+
+
+@pytest.mark.parametrize("engine", ["dense", "brute"])
+def test_an_audit_is_continued(checkpoint, tmp_path, stopped, engine, capsys):
+    line = ["audit", str(checkpoint), "--quiet", "--engine", engine]
+    assert stopped([*line, "--out", "part"], 2) == 130
+    assert "marked partial; continue with --resume" in capsys.readouterr().err
+    assert Audit.load(tmp_path / "part").images == 20
+    assert stopped([*line, "--out", "part", "--resume"], 1) == 130
+    assert Audit.load(tmp_path / "part").images == 30
+    assert main([*line, "--out", "part"]) == 2
+    assert "holds an unfinished audit; continue it with --resume" in capsys.readouterr().err
+    assert main([*line, "--out", "part", "--resume"]) == 0
+    assert main([*line, "--out", "whole"]) == 0
+    found, whole = (Audit.load(tmp_path / name) for name in ("part", "whole"))
+    assert not found.partial and not (tmp_path / "part" / "unfinished-audit").exists()
+    for name in Audit.arrays:
+        if engine == "dense" or name not in ("margins", "shown_logits"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(whole, name), err_msg=name)
+    np.testing.assert_allclose(found.margins, whole.margins, atol=1e-5)
+    assert found.intervals == whole.intervals and found.self_check["placements"] == whole.self_check["placements"]
+    parts, wholes = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("part", "whole"))
+    assert parts == wholes
+
+
+def test_an_audit_that_cannot_be_continued(checkpoint, npz, tmp_path, stopped, capsys):
+    line = ["audit", str(checkpoint), "--quiet", "--out", "part"]
+    other = save(bars_reader(-1.0), tmp_path / "blind", provenance=Provenance(
+        name="reader", dataset=f"npz:{npz}", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict(),
+        trained="random"))
+    for more, words in ((["--resume"], "part holds no unfinished audit to resume"),
+                        (["--resume", "--overwrite"], "resume and overwrite must be not both given")):
+        assert main([*line, *more]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["audit", str(checkpoint), "--quiet", "--resume"]) == 2
+    assert "--resume needs the folder of the audit to continue; give it with --out" in capsys.readouterr().err
+    assert stopped(line) == 130
+    capsys.readouterr()
+    kept = {path: path.read_bytes() for path in sorted((tmp_path / "part").rglob("*")) if path.is_file()}
+    for arguments, words in (([str(other)], "of another model"),
+                             ([str(checkpoint), "--seed", "1"], "another seed: 0, now 1"),
+                             ([str(checkpoint), "--limit", "40"], "of other images"),
+                             ([str(checkpoint), "--engine", "brute"], "another engine: 'auto', now 'brute'"),
+                             ([str(checkpoint), "--step", "2"], "another placement")):
+        assert main(["audit", *arguments, "--quiet", "--out", "part", "--resume"]) == 2, arguments
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1 and len(error) < 1000, error
+    assert {path: path.read_bytes() for path in sorted((tmp_path / "part").rglob("*")) if path.is_file()} == kept
+
+
+def test_a_time_budget(checkpoint, monkeypatch, capsys):
+    from shiftscope.auditing import estimate
+
+    line = ["audit", str(checkpoint), "--json", "--quiet"]
+    assert main([*line, "--budget", "10m"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["placements"], found["sampled"]) == (20, False)
+    monkeypatch.setattr(estimate, "_trial", lambda choice, classes: 20.0)  # per image: 1 s per placement
+    monkeypatch.setattr(estimate, "CHECK_BATCHES", 0)
+    assert main([*line, "--budget", "10m", "--engine", "brute"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sampled"] and found["placements"] in (7, 8, 9), found["placements"]  # 0.9 * 600 s / 60 images
+    assert "placements of each image fit into the time budget of 600 s" in found["reason"]
+    low, high = found["intervals"]["mean_accuracy"]
+    assert low < found["mean_accuracy"] < high
+    for more, words in ((["--budget", "30s"], "time for at least one placement of each of the 60 images"),
+                        (["--budget", "10m", "--sample", "3"], "not given together with sample"),
+                        (["--budget", "10m", "--engine", "dense"], "not given together with the engine 'dense'"),
+                        (["--budget", "0"], "budget must be a time above 0 as in 90s, 10m or 1.5h"),
+                        (["--budget", "soon"], "budget must be a time above 0")):
+        assert main([*line, *more]) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1 and len(error) < 400, error

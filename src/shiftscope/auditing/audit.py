@@ -5,14 +5,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, choose_engine, choose_in_group
-from shiftscope.auditing.estimate import announce, audit_time
+from shiftscope.auditing.engines import (
+    AuditInputs,
+    EngineChoice,
+    brute_force,
+    choose_engine,
+    choose_in_group,
+    repeated_choice,
+)
+from shiftscope.auditing.estimate import announce, audit_time, within_budget
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
+from shiftscope.auditing.sampled_statistics import sampled_figures_of
 from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps
+from shiftscope.auditing.stored import engine_settings, images_hash, model_hash, settings_of
 from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
 from shiftscope.data.base import Dataset, Split, Subset, image_names
 from shiftscope.devices import tf32
@@ -37,20 +47,21 @@ from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Audit
 from shiftscope.results.audit import SelfCheck
+from shiftscope.runs.unfinished import UnfinishedAudit
 from shiftscope.settings import VALIDATION_IMAGES
 
 ENGINES = ("auto", "dense", "brute")
 
 
-@together("progress", "stop")
+@together("progress", "stop", "store")
 @reports_model_errors
 def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
-          sample: int | None = None, memory: int = MEMORY, normalize: Normalization | None = None,
-          preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
-          trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
-          select_output: OutputKey | None = None, seed: int = 0, progress: Progress | None = None,
-          stop: Stop | None = None) -> Audit:
+          sample: int | None = None, budget: float | None = None, memory: int = MEMORY,
+          normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
+          name: str | None = None, trained: str = "unknown", expected: float | None = None,
+          output_type: OutputType | None = None, select_output: OutputKey | None = None, seed: int = 0,
+          progress: Progress | None = None, stop: Stop | None = None, store: UnfinishedAudit | None = None) -> Audit:
     """Compute a model's predictions for every image at every placement.
 
     The model runs in eval mode; its mode is restored. A random sample of images and placements is computed again with
@@ -68,6 +79,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         limit: use only the first images.
         sample: number of random placements, the middle one among them; the figures are then not exact. Default: all
             placements, and 1,000 for brute force if there are more than 10,000.
+        budget: seconds; if the audit would take longer, as many random placements as fit. Not with `sample`.
         memory: bytes for the canvases, activations and outputs of brute force.
         normalize: (mean, std), if the model expects normalized pixels.
         preprocess: any other function of the pixels, (B, C, H, W) in [0, 1], instead of `normalize`.
@@ -82,6 +94,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         seed: seed of the sampled placements, of the self-check, and of the generators of torch, NumPy and Python,
             which are restored.
         stop: a flag or a function, read between batches; a true value stops the audit.
+        store: stores finished images, and continues after those that it holds, with the same engine and batches.
 
     Returns:
         The figures, with the prediction of every image at every placement. After `stop` or Ctrl-C: those of the images
@@ -89,7 +102,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
 
     Raises:
         UsageError: if the engine, split or output type is unknown, the model does not fit the canvas or the classes,
-            or the outputs contradict `output_type`.
+            the outputs contradict `output_type`, or `store` holds another audit.
         ShiftscopeError: if "dense" is requested and not possible (the message names the layer), or if a single
             placement does not fit into memory.
         Interrupted: if the audit was stopped before the first images were done.
@@ -111,6 +124,7 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     """
     begun = time.perf_counter()
     _check_arguments(engine, limit, sample, expected, output_type)
+    _check_budget(budget, sample, engine)
     placement, title = placement or default_placement(data.shape), name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas),
                      select_output=select_output, output_type=output_type)
@@ -121,26 +135,61 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     with tf32(allowed=False), seeded([device], seed):
         check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
-        choose, notes = choose_engine if group().size == 1 else choose_in_group, list(checks.doubts)
-        choice = choose(inputs, engine, checks.doubts)
+        blocks = [] if store is None else store.identify(model_hash(prepared), images_hash(images), settings_of(
+            inputs, split=split, engine=engine, budget=budget, output_type=checks.output_type))
+        notes, choice = list(checks.doubts), _choose(inputs, engine, checks.doubts, blocks)
+        if budget is not None and not from_first(lambda: bool(blocks)):
+            choice = _within_budget(choice, data.classes, budget, begun)
         while True:
             begun += from_first(partial(announce, choice, data.classes, title, progress or SilentProgress(),
                                         partial(stop_requested, stop)))
             sweep, count = Sweep(choice, data.classes, checks.tolerance), len(choice.inputs.offsets)
+            sweep.restore(blocks)
             sweep.run(progress or SilentProgress(),
-                      f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop)
+                      f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop, store)
             check = from_first(sweep.check.result)
             if choice.engine.name == "brute" or passed(check):
                 break
             if engine == "dense" or sweep.interrupted:
                 raise ShiftscopeError(f"{difference_message(check)}; use engine 'brute'")
             notes.append(f"{difference_message(check)}: all placements were computed again by brute force")
-            choice = brute_force(inputs, f"brute force, because {difference_message(check)}")
+            blocks = []
+            if store is not None:
+                store.restart()
+            choice = brute_force(inputs, f"brute force, because {difference_message(check)}", checks.doubts)
         if not checks.doubts and not sweep.interrupted:
             notes += from_first(partial(rounding_notes, sweep.check, check["max_abs_logit_difference"],
                                         check["tolerance"], sweep.predictions.classes))
     return _record(sweep, choice, check, data, checks, notes=notes, expected=expected, mode_layers=mode_layers,
                    begun=begun, model=title, split=split, trained=trained)
+
+
+def _choose(inputs: AuditInputs, engine: str, doubts: list[str], blocks: list[dict[str, np.ndarray]]) -> EngineChoice:
+    """Return the engine that computed the stored blocks of images, or choose one."""
+    known = from_first(lambda: engine_settings(blocks[-1]) if blocks else None)
+    if known is not None:
+        return repeated_choice(inputs, known)
+    return (choose_engine if group().size == 1 else choose_in_group)(inputs, engine, doubts)
+
+
+def _within_budget(choice: EngineChoice, classes: int, budget: float, begun: float) -> EngineChoice:
+    """Return the choice of the first process of the group for a time budget."""
+    found: list[EngineChoice] = []
+
+    def choose() -> dict[str, Any]:
+        found.append(within_budget(choice, classes, budget, time.perf_counter() - begun))
+        return found[0].settings()
+
+    settings = from_first(choose)
+    return found[0] if found else repeated_choice(choice.inputs, settings)
+
+
+def _check_budget(budget: float | None, sample: int | None, engine: str) -> None:
+    if budget is None:
+        return
+    require(0 < budget < float("inf"), "budget", budget, "a number of seconds above 0")
+    require(sample is None, "budget", budget, "not given together with sample: it chooses the number of placements")
+    require(engine != "dense", "budget", budget, "not given together with the engine 'dense': it cannot sample")
 
 
 def _inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int, limit: int | None,
@@ -192,6 +241,9 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
     offsets = inputs.offsets.numpy()
     rows, columns = (axis.numpy() for axis in inputs.placement.axes)
     results = figures(predictions, labels, data.classes, inputs.middle)
+    if inputs.sampled:
+        estimates = sampled_figures_of(predictions, labels, data.classes, inputs.middle, inputs.placement.count)
+        results |= estimates | {"intervals": results["intervals"] | estimates["intervals"]}
     results |= maps(predictions, labels, data.classes, offsets, rows, columns)
     index, logits = sweep.shown.arrays(count)
     ties = {"exact_ties": int(kept.exact_ties[:count].sum()), "ties": int(kept.ties[:count].sum())}
@@ -226,5 +278,5 @@ def _notes(sweep: Sweep, choice: EngineChoice, mode_layers: list[str]) -> list[s
     if inputs.sampled:
         notes.append(f"{len(inputs.offsets):,} of {inputs.placement.count:,} placements, the middle one and a random "
                      "sample of the others: no figure is exact, and the worst case over all placements can only be "
-                     "lower")
+                     "lower; the intervals hold for all placements")
     return notes

@@ -1,7 +1,9 @@
 """Engines that compute a model's outputs at all placements, and the choice of one for an audit."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -21,7 +23,7 @@ from shiftscope.dense import NotInvariant, prove_invariance
 from shiftscope.dense.shifts import build_engine
 from shiftscope.distributed import from_first
 from shiftscope.errors import ShiftscopeError, reason_of, require
-from shiftscope.evaluation.brute import BruteForceEngine, fastest
+from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.graph import shared_traces
 from shiftscope.hashing import Stream
 from shiftscope.layers import (
@@ -94,6 +96,13 @@ class AuditInputs:
         return BruteForceEngine(self.model, self.placement, self.images.shape, self.offsets, memory=self.memory,
                                 short_cuts=short_cuts)
 
+    @cached_property
+    def tuned_engine(self) -> BruteForceEngine:
+        """The plain model as an engine, with the batch size and layout that are fastest on the first images."""
+        engine = self.brute_force_engine()
+        engine.tune(self.images)
+        return engine
+
     def at_sample(self, count: int) -> "AuditInputs":
         """Return the inputs with a random sample of `count` placements that contains the middle one."""
         if count >= len(self.offsets):
@@ -151,25 +160,51 @@ class EngineChoice:
     reason: str
     kind: Literal["invariant", "dense", "brute"]
 
+    def settings(self) -> dict[str, Any]:
+        """Return the choice and what was measured for it, as plain JSON for `repeated_choice`."""
+        found: dict[str, Any] = {"kind": self.kind, "reason": self.reason,
+                                 "sample": len(self.inputs.offsets) if self.inputs.sampled else None}
+        if isinstance(self.engine, BruteForceEngine):
+            found |= {"chunk": self.engine.chunk, "channels_last": self.engine.channels_last,
+                      "short_cuts": self.engine.short_cuts}
+        cut = getattr(self.engine, "cut", None)
+        return found if cut is None else found | {"shared": cut.shared - 1}
+
+
+def repeated_choice(inputs: AuditInputs, settings: Mapping[str, Any]) -> EngineChoice:
+    """Return the engine that another process, or an earlier one, has chosen; nothing is measured again.
+
+    Args:
+        settings: return value of `EngineChoice.settings`; if it has the key "block", this many images are computed at
+            a time.
+    """
+    kind, reason = settings["kind"], settings["reason"]
+    if settings["sample"] is not None:
+        inputs = inputs.at_sample(settings["sample"])
+    if kind == "brute":
+        engine: PlacementEngine = inputs.brute_force_engine(short_cuts=settings["short_cuts"])
+        engine.set_layout(inputs.images.gather(torch.zeros(2, dtype=torch.int64)).to(engine.device),
+                          channels_last=settings["channels_last"])
+        engine.chunk = settings["chunk"]
+    elif kind == "invariant":
+        engine = InvariantModelEngine(inputs)
+    else:
+        engine = build_engine(inputs.model, inputs.placement, inputs.images.shape, shared=settings.get("shared"))
+    if "block" in settings:
+        engine.images_per_call = settings["block"]  # pyright: ignore[reportAttributeAccessIssue]
+    return EngineChoice(engine, inputs, reason, kind)
+
 
 def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
     """Choose in the first process of a group, because times differ between processes; the others do the same."""
     choices: list[EngineChoice] = []
 
-    def choose() -> tuple[str, str, int | None]:
+    def choose() -> dict[str, Any]:
         choices.append(choose_engine(inputs, requested, doubts))
-        cut = getattr(choices[0].engine, "cut", None)
-        return choices[0].kind, choices[0].reason, None if cut is None else cut.shared - 1
+        return choices[0].settings()
 
-    kind, reason, shared = from_first(choose)
-    if choices:
-        return choices[0]
-    if kind == "brute":
-        return brute_force(inputs, reason)
-    if kind == "invariant":
-        return EngineChoice(InvariantModelEngine(inputs), inputs, reason, "invariant")
-    engine = build_engine(inputs.model, inputs.placement, inputs.images.shape, shared=shared)
-    return EngineChoice(engine, inputs, reason, "dense")
+    settings = from_first(choose)
+    return choices[0] if choices else repeated_choice(inputs, settings)
 
 
 @shared_traces()
@@ -185,10 +220,10 @@ def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> Eng
         ShiftscopeError: if "dense" is requested and not possible; the message names the layer or the difference.
     """
     if requested == "brute":
-        return brute_force(inputs, "brute force was requested")
+        return brute_force(inputs, "brute force was requested", doubts)
     single = len(inputs.offsets) == 1
     if requested == "auto" and single:
-        return brute_force(inputs, "brute force, because there is a single placement")
+        return brute_force(inputs, "brute force, because there is a single placement", doubts)
     choice, remark = (None, "") if doubts or single else _invariant(inputs)
     if choice is not None:
         return choice
@@ -201,7 +236,7 @@ def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> Eng
     why += remark
     if requested == "dense":
         raise ShiftscopeError(f"engine 'dense' is not possible: {why}; use engine 'auto' or 'brute'") from cause
-    return brute_force(inputs, f"brute force, because {why}")
+    return brute_force(inputs, f"brute force, because {why}", doubts)
 
 
 def _invariant(inputs: AuditInputs) -> tuple[EngineChoice | None, str]:
@@ -243,25 +278,28 @@ def _dense(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoi
     return EngineChoice(engine, inputs, reason, "dense")
 
 
-def brute_force(inputs: AuditInputs, reason: str) -> EngineChoice:
-    """Choose the plain model, with short cuts if they agree with it, and a sample if there are many placements."""
+def brute_force(inputs: AuditInputs, reason: str, doubts: Sequence[str] = ()) -> EngineChoice:
+    """Choose the plain model, with short cuts if they agree with it, and a sample if there are many placements.
+
+    Args:
+        doubts: ways in which the model contradicts itself. Batch sizes are then not tried: the number of calls, which
+            depends on the time they take, would change the outputs of a model that draws random numbers.
+    """
     if len(inputs.offsets) > MOST_PLACEMENTS:
         inputs = inputs.at_sample(SAMPLED)
-    engine, check = inputs.brute_force_engine(), inputs.check(1)
+    engine, check = inputs.brute_force_engine() if doubts else inputs.tuned_engine, inputs.check(1)
     image = inputs.images.gather(check.sample.images).to(engine.device)
     check.outputs = {0: engine.of_pairs(image, _pairs(check.sample.columns[0].to(engine.device)))}
     if not passed(check.result()):
         engine = inputs.brute_force_engine(short_cuts=False)
+        if not doubts:
+            engine.tune(inputs.images)
     return EngineChoice(engine, inputs, reason, "brute")
 
 
 def _brute_force_seconds(inputs: AuditInputs) -> float:
-    """Return the seconds that brute force takes per image, estimated from one chunk of placements."""
-    engine = inputs.brute_force_engine()
-    count = min(engine.chunk, len(inputs.offsets))
-    image = inputs.images.gather(torch.zeros(1, dtype=torch.int64)).to(engine.device)
-    pairs = _pairs(torch.linspace(0, len(inputs.offsets) - 1, count, device=engine.device).long())
-    return fastest(lambda: engine.of_pairs(image, pairs)) / count * len(inputs.offsets)
+    """Return the seconds that brute force takes per image, from the trial of its batch size."""
+    return (inputs.tuned_engine.seconds or 0.0) * len(inputs.offsets)
 
 
 def _pairs(placements: torch.Tensor) -> torch.Tensor:

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from shiftscope import hashing
-from shiftscope.auditing.engines import AuditInputs, EngineChoice
+from shiftscope.auditing.engines import AuditInputs, EngineChoice, repeated_choice
 from shiftscope.auditing.predictions import PlacementPredictions
 from shiftscope.auditing.self_check import IMAGES
 from shiftscope.distributed import group
+from shiftscope.errors import UsageError
 from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.evaluation.memory import MemoryChunks
 from shiftscope.generators import seeded
@@ -32,8 +33,8 @@ SAMPLE_FROM, SAMPLE_SECONDS = 60.0, 10.0
 TRIAL_SECONDS = 0.3
 """A trial grows until one measurement takes at least this long."""
 
-TRIAL_SIZES = {"images": (1, 4, 16, 64, 256), "placements": (8, 64, 512)}
-"""Sizes of the measurements of a trial."""
+TRIAL_SIZES = (1, 4, 16, 64, 256)
+"""Numbers of images of the measurements of a trial."""
 
 EACH, FEWEST = 8, 30
 """Placements per image of a sample, unless fewer than `FEWEST` images would be left."""
@@ -71,7 +72,8 @@ class AuditTime:
 def audit_time(choice: EngineChoice, classes: int) -> AuditTime:
     """Estimate the time of an audit from a trial on its first images, which takes about a second.
 
-    Models whose single placement takes longer are measured once. The state of random generators is restored.
+    For brute force nothing is computed for it but one batch of the self-check. The state of random generators is
+    restored.
 
     Args:
         choice: the engine and its inputs.
@@ -90,20 +92,19 @@ def audit_time(choice: EngineChoice, classes: int) -> AuditTime:
 
 
 def _trial(choice: EngineChoice, classes: int) -> float:
-    """Return the seconds per image of an engine, summaries of its outputs included."""
+    """Return the seconds per image of an engine; those of brute force are known from the trial of its batch size."""
     inputs, engine, placements = choice.inputs, choice.engine, len(choice.inputs.offsets)
-    by_pair = isinstance(engine, BruteForceEngine)
-    most = placements if by_pair else min(len(inputs.images), engine.images_per_call)
+    if isinstance(engine, BruteForceEngine):
+        return placements * (_seconds_of_chunk(engine, inputs) if engine.seconds is None else engine.seconds)
+    most = min(len(inputs.images), engine.images_per_call)
     per_image = 0.0
-    for size in TRIAL_SIZES["placements" if by_pair else "images"]:
+    for size in TRIAL_SIZES:
         size = min(size, most)
-        labels = inputs.images.labels[:1 if by_pair else size]
-        summary = PlacementPredictions(labels, size if by_pair else placements, classes)
-        images = inputs.images.gather(torch.arange(len(labels))).to(device_and_dtype(inputs.model)[0])
+        summary = PlacementPredictions(inputs.images.labels[:size], placements, classes)
+        images = inputs.images.gather(torch.arange(size)).to(device_and_dtype(inputs.model)[0])
 
-        def compute(images: torch.Tensor = images, size: int = size, summary: PlacementPredictions = summary) -> None:
-            summary.add(0, engine.of_pairs(images, _grid(1, size)).unsqueeze(0)
-                        if isinstance(engine, BruteForceEngine) else engine.logits(images))
+        def compute(images: torch.Tensor = images, summary: PlacementPredictions = summary) -> None:
+            summary.add(0, engine.logits(images))
 
         try:
             seconds = _seconds(compute)
@@ -111,10 +112,17 @@ def _trial(choice: EngineChoice, classes: int) -> float:
             if not per_image or not out_of_memory(error):
                 raise
             break
-        per_image = seconds / size * (placements if by_pair else 1)
+        per_image = seconds / size
         if seconds >= TRIAL_SECONDS or size == most:
             break
     return per_image
+
+
+def _seconds_of_chunk(engine: BruteForceEngine, inputs: AuditInputs) -> float:
+    """Return the seconds per placement, from one batch."""
+    pairs = engine.pairs(1)[:engine.chunk]
+    image = inputs.images.gather(torch.zeros(1, dtype=torch.int64)).to(engine.device)
+    return _seconds(lambda: engine.of_pairs(image, pairs)) / len(pairs)
 
 
 def _seconds(compute: Callable[[], object]) -> float:
@@ -123,11 +131,6 @@ def _seconds(compute: Callable[[], object]) -> float:
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter() - begun
-
-
-def _grid(images: int, placements: int) -> torch.Tensor:
-    """Return int64 (images * placements, 2): the pairs of the first images and placements."""
-    return torch.cartesian_prod(torch.arange(images), torch.arange(placements))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +245,38 @@ def _outputs(choice: EngineChoice, pixels: torch.Tensor, images: torch.Tensor, e
     columns = draw_columns(choice.inputs, images, each).flatten()
     pairs = torch.stack((torch.arange(len(images)).repeat_interleave(each), columns), 1).to(engine.device)
     return engine.of_pairs(pixels, pairs, use_windows=False).unflatten(0, (len(images), each))
+
+
+MARGIN = 0.9
+"""Part of a time budget that is planned: estimates are not exact."""
+
+
+def within_budget(choice: EngineChoice, classes: int, budget: float, spent: float) -> EngineChoice:
+    """Return the choice itself if the audit fits into a time budget, else brute force at as many placements as fit.
+
+    Args:
+        choice: the engine and its inputs.
+        classes: K.
+        budget: seconds for the whole audit.
+        spent: seconds that are over.
+
+    Raises:
+        UsageError: if one placement of each image does not fit.
+    """
+    inputs, needed = choice.inputs, audit_time(choice, classes)
+    left = budget - spent - needed.checks
+    if needed.per_image * needed.images / needed.processes <= left:
+        return choice
+    if choice.kind != "brute":
+        choice = EngineChoice(inputs.tuned_engine, inputs, choice.reason, "brute")
+    each = _trial(choice, classes) / len(inputs.offsets)
+    count = int(MARGIN * left * needed.processes / (each * needed.images))
+    if count < 1:
+        least = spent + needed.checks + each * needed.images / (MARGIN * needed.processes)
+        raise UsageError(f"budget must be time for at least one placement of each of the {needed.images:,} images, "
+                         f"here {about(least)}, got {budget:g} s; use a larger budget, or fewer images with limit")
+    reason = f"brute force, because {count:,} placements of each image fit into the time budget of {budget:g} s"
+    return repeated_choice(inputs, choice.settings() | {"reason": reason, "sample": min(count, len(inputs.offsets))})
 
 
 def announce(choice: EngineChoice, classes: int, title: str, progress: Progress, stop: Callable[[], bool]) -> float:

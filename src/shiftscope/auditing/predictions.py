@@ -125,10 +125,20 @@ class ShownImages:
             keep, scores = np.concatenate((old, new)), np.concatenate((self.logits[old], scores))
             self.index, self.consistency, self.logits = index[keep], rank[keep], scores
 
+    def include(self, index: np.ndarray, consistency: np.ndarray, logits: np.ndarray) -> None:
+        """Add stored images (n,) with their consistency (n,) and scores (n, P, K); keep those that `add` would."""
+        self.index = np.concatenate((self.index, index))
+        self.consistency = np.concatenate((self.consistency, consistency))
+        self.logits = np.concatenate((self.logits, logits))
+        self._select()
+
     def merge(self) -> None:
         """Keep the same images in all processes of a group."""
         parts = zip(*gathered((self.index, self.consistency, self.logits)), strict=True)
         self.index, self.consistency, self.logits = (np.concatenate(arrays) for arrays in parts)
+        self._select()
+
+    def _select(self) -> None:
         keep = np.lexsort((self.index, self.consistency))[:self.first + self.worst]
         self.index, self.consistency, self.logits = self.index[keep], self.consistency[keep], self.logits[keep]
 

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from shiftscope.auditing.engines import EngineChoice
 from shiftscope.auditing.predictions import PlacementPredictions, ShownImages
-from shiftscope.distributed import from_first, group, total
+from shiftscope.auditing.stored import block_arrays, engine_array, joined, restore
+from shiftscope.distributed import from_first, gathered, group, total
 from shiftscope.errors import Interrupted
 from shiftscope.evaluation.memory import MemoryChunks
 from shiftscope.models.forward import device_and_dtype
 from shiftscope.progress import Progress
+from shiftscope.runs.unfinished import UnfinishedAudit
 
 
 class Flag(Protocol):
@@ -55,15 +58,33 @@ class Sweep:
         self.predictions = PlacementPredictions(self.images.labels, placements, classes, tolerance)
         self.shown = ShownImages(len(self.images), placements, classes)
         self.block = self.size = from_first(lambda: self.engine.images_per_call)
+        self.engine_settings = choice.settings() | {"block": self.block}
         self.count, self.interrupted = 0, False
+        self.restored = self.saved = 0
 
-    def run(self, progress: Progress, title: str, stop: Stop | None) -> None:
+    def restore(self, blocks: list[dict[str, np.ndarray]]) -> None:
+        """Continue after images whose results were stored; only the first process of a group gets them.
+
+        Args:
+            blocks: see `block_arrays`, in order.
+        """
+        for arrays in blocks:
+            self.count = restore(arrays, self.count, self.predictions, self.shown, self.check)
+        if self.group.size > 1:
+            self.count = gathered(self.count)[0]
+        self.restored = self.saved = self.count
+
+    def run(self, progress: Progress, title: str, stop: Stop | None, store: UnfinishedAudit | None = None) -> None:
         """Compute all images. Ctrl-C and `stop` end the pass between two rounds.
+
+        Args:
+            store: stores finished images from time to time; only in the first process of a group.
 
         Raises:
             Interrupted: if the pass was stopped before the first round was done.
         """
-        task, correct = progress.task(title, len(self.images)), 0
+        task = progress.task(title, len(self.images), done=self.count)
+        correct = int((self.predictions.classes[:self.count] == self.images.labels[:self.count, None].numpy()).sum())
         try:
             while self.count < len(self.images):
                 begin = min(self.count + self.group.rank * self.block, len(self.images))
@@ -76,10 +97,13 @@ class Sweep:
                         self.size = chunk.size
                 except KeyboardInterrupt:
                     stopped = True
-                images, hits, stopped = total(torch.tensor([end - begin, hits, stopped])).tolist()
+                due = store is not None and (store.is_due or self.saved == 0)
+                images, hits, stopped, due = total(torch.tensor([end - begin, hits, stopped, due])).tolist()
                 if stopped:
                     break
                 self.count, correct = self.count + images, correct + hits
+                if due:
+                    self._save(store)
                 task.advance(images, accuracy=correct / (self.count * len(self.inputs.offsets)))
         except KeyboardInterrupt:  # between two rounds
             if self.group.size > 1:
@@ -87,10 +111,27 @@ class Sweep:
         finally:
             task.close()
         self.interrupted = self.count < len(self.images)
+        self._save(store)
         if self.count == 0:
             code = getattr(stop, "exit_code", 0) if stop_requested(stop) else 0
             raise Interrupted(f"{title} stopped before its first images were done", code or 130)
         self._merge()
+
+    def _save(self, store: UnfinishedAudit | None) -> None:
+        """Store the images that were done since the last call; all processes of a group call this together."""
+        if self.group.size > 1 and not gathered(store is not None)[0]:
+            return
+        if self.saved < self.count and (store is not None or self.group.size > 1):
+            arrays = block_arrays(self.predictions, self.shown, self.check, self.saved, self.count)
+            arrays = joined(gathered(arrays), self._owner()[self.saved:self.count].numpy())
+            if store is not None:
+                store.add(self.saved, arrays | {"engine": engine_array(self.engine_settings)})
+        self.saved = self.count
+
+    def _owner(self) -> torch.Tensor:
+        """Return the rank of the process that computes, or restored, each image, int64 (N,)."""
+        index = torch.arange(len(self.images))
+        return (index // self.block % self.group.size).masked_fill(index < self.restored, 0)
 
     def _chunks(self, count: int) -> MemoryChunks:
         device, _ = device_and_dtype(self.inputs.model)
@@ -112,7 +153,6 @@ class Sweep:
     def _merge(self) -> None:
         """Merge the results of all processes of a group."""
         if self.group.size > 1:
-            owner = torch.arange(len(self.images)) // self.block % self.group.size
-            self.predictions.merge(owner == self.group.rank)
+            self.predictions.merge(self._owner() == self.group.rank)
             self.shown.merge()
             self.check.merge()

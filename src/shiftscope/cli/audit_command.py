@@ -13,6 +13,7 @@ from shiftscope.cli.flags import (
     OUTPUT,
     OVERRIDES,
     RESULTS,
+    Budget,
     DataOverrides,
     Image,
     ModelFlags,
@@ -35,7 +36,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           processes: ProcessFlags = ONE_PROCESS, loading: ModelFlags = MODEL,
           mode: Annotated[Mode | None, Image] = None, fill: Annotated[Fill | None, Image] = None,
           max_shift: Annotated[int | None, Image] = None, step: Annotated[int, Image] = 1,
-          sample: Annotated[int | None, Image] = None,
+          sample: Annotated[int | None, Image] = None, budget: Annotated[float | None, Budget] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
           engine: Annotated[Literal["auto", "dense", "brute"], Result] = "auto",
           against: Annotated[str | None, Result] = None,
@@ -43,6 +44,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           expected: Annotated[float | None, Result] = None,
           output_type: Annotated[OutputType | None, Result] = None, seed: Annotated[int, Result] = 0,
           out: Annotated[Path | None, Result] = None, csv: Annotated[Path | None, Result] = None,
+          resume: Annotated[bool, Switch, Result] = False,
           overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
 
@@ -56,6 +58,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
             image).
         step: Only every N-th placement, counted from the middle.
         sample: Only this many random placements; the results are then estimates.
+        budget: Time for the audit (90s, 10m, 1.5h); if it would take longer, as many random placements as fit.
         split: Which images.
         engine: dense: placements share operations; brute: each one separately; auto: dense if it is exact and faster.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
@@ -65,6 +68,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         seed: Fixes the sample, and which predictions the self-check repeats.
         out: Folder for the result and the figures (default: none are written).
         csv: File for a table with one row per image: label, prediction, fraction correct, consistency, margin.
+        resume: Continue the audit in --out that was interrupted or killed; model, images and settings must be the same.
         overwrite: Replace files of an earlier audit in --out and --csv.
     """
     from shiftscope.workflows.audit_model import audit_model, check_thresholds
@@ -72,9 +76,9 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     overrides = data.given() | {name: value for name, value in (("mode", mode), ("fill", fill)) if value}
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
-                            max_shift=max_shift, step=step, engine=engine, split=split, sample=sample, seed=seed,
-                            expected=expected, output_type=output_type, progress=output.progress(),
-                            device=loading.device, loading=loading.options())
+                            resume=resume, max_shift=max_shift, step=step, engine=engine, split=split, sample=sample,
+                            budget=budget, seed=seed, expected=expected, output_type=output_type,
+                            progress=output.progress(), device=loading.device, loading=loading.options())
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}

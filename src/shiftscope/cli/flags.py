@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,12 +68,12 @@ def parse_normalize(type_: Any, tokens: Sequence[Token]) -> tuple[tuple[float, .
     return mean, std
 
 
-def parse_time(type_: Any, tokens: Sequence[Token]) -> float:
+def parse_time(type_: Any, tokens: Sequence[Token], name: str = "max-time") -> float:
     """Parse a duration in seconds: `90s`, `10m`, `1.5h`, or a number of seconds."""
     text = " ".join(token.value for token in tokens).strip().lower()
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text)
     if match is None or float(match[1]) == 0:
-        raise UsageError(f"max-time must be a time above 0 as in 90s, 10m or 1.5h, got {text!r}")
+        raise UsageError(f"{name} must be a time above 0 as in 90s, 10m or 1.5h, got {text!r}")
     return float(match[1]) * SECONDS[match[2]]
 
 
@@ -93,6 +94,7 @@ Canvas = Parameter(converter=size_parser("canvas"), n_tokens=1, metavar="SIZE")
 ImageSize = Parameter(converter=size_parser("image-size"), n_tokens=-1, consume_multiple=(1, None), metavar="H W")
 Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/STD")
 Time = Parameter(converter=parse_time, n_tokens=1, metavar="TIME")
+Budget = Parameter(converter=partial(parse_time, name="budget"), n_tokens=1, metavar="TIME", group=IMAGES)
 Names = Parameter(converter=parse_names, consume_multiple=True, metavar="NAME")
 Switch = Parameter(negative=())
 Image, Training, Result = Parameter(group=IMAGES), Parameter(group=TRAINING), Parameter(group=RESULTS)

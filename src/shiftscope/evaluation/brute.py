@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from shiftscope.data.base import ImageSet
 from shiftscope.errors import UsageError
+from shiftscope.evaluation.batch_trial import PAIRS, TriedBatches, try_batches
 from shiftscope.evaluation.fast_paths import FieldWindows, SlicedMaxPooling
 from shiftscope.evaluation.memory import OVERHEAD, MemoryChunks, MemoryFootprint
 from shiftscope.hooks import channels_last
@@ -21,15 +23,11 @@ MEMORY = 256 * 2**20
 """Default number of bytes for canvases, activations and outputs."""
 
 CHUNK = {"cpu": (64, 512), "gpu": (1, 4096)}
-"""Smallest and largest number of placements per forward pass if `memory` allows it."""
+"""Smallest and largest number of placements per forward pass if `memory` allows it, unless a trial is faster."""
 
 CACHE = 24 * 2**20
 """Bytes of the largest operation's tensors on a CPU. Larger chunks exceed the caches, and glibc returns blocks above
 32 MiB to the system: the course's convnet then takes 1.6 times as long. Smaller chunks have more overhead per call."""
-
-TIMED, CLEARLY = 32, 0.9
-"""Placements that both memory layouts are timed on; the contiguous one is used below this fraction of the other's
-time."""
 
 STRIPS = 4
 """The strips of `FieldWindows` may take one part in this many of the memory."""
@@ -42,7 +40,7 @@ class BruteForceEngine:
     """Computes the outputs of images at every placement with the model itself.
 
     Canvases are created on the model's device in chunks that fit into `memory`, as windows of a field if the
-    placement has one. Convolutions run channels-last if the model allows it and is not slower, and the model's
+    placement has one. Convolutions run channels-last if the model allows it (see `tune`), and the model's
     `forward_placed` is used if it has one. The model runs in eval mode; its mode is restored.
 
     Args:
@@ -56,6 +54,9 @@ class BruteForceEngine:
     Attributes:
         images_per_call: number of images per call of `logits` that fits into `memory`.
         chunk: placements per forward pass.
+        largest: most placements per forward pass that fit into `memory`.
+        channels_last: memory layout of canvases and weights.
+        seconds: per placement, measured by `tune`; None before.
 
     Raises:
         UsageError: if the model does not accept the canvases.
@@ -75,22 +76,29 @@ class BruteForceEngine:
         self.device, self.dtype = device_and_dtype(model)
         self.offsets = (placement.offsets() if offsets is None else offsets).to(self.device)
         self.chunk = CHUNK["cpu"][1]
+        self.seconds: float | None = None
+        self._tried: TriedBatches | None = None
+        self._allows_channels_last = False
         images = torch.zeros(2, *shape, dtype=torch.uint8, device=self.device)
         pairs = torch.tensor([[0, 0], [1, 0]], device=self.device)
         self.by_model = short_cuts and self._has_forward_placed(images)
-        self._set_layout(images, channels_last=short_cuts and has_convolutions(model))
+        self.set_layout(images, channels_last=short_cuts and has_convolutions(model))
         footprint = MemoryFootprint(model.parameters())
         with self._layout(), footprint:
             outputs = self.of_pairs(images, pairs, use_windows=False)
-        self.chunk = self._chunk_size(max(1, footprint.bytes // 2))
+        self.chunk, self.largest = self._chunk_sizes(max(1, footprint.bytes // 2))
         strips = 0 if self.windows is None else STRIPS * self.windows.numel(shape[0]) * self.dtype.itemsize
         bytes_per_image = max(8 * len(self.offsets) * outputs[0].nbytes, strips)
         self.images_per_call = max(1, min(IMAGES, memory // bytes_per_image))
-        if self.channels_last and self.device.type == "cpu":  # which layout is faster depends on filters and machine
-            seconds = self._seconds(images)
-            self._set_layout(images, channels_last=False)
-            if self._seconds(images) > CLEARLY * seconds:
-                self._set_layout(images, channels_last=True)
+
+    def tune(self, images: ImageSet) -> None:
+        """Choose batch size and memory layout by a trial on the first images, see `try_batches`.
+
+        `logits` of these images returns the outputs of the trial and computes only the others.
+        """
+        count = min(len(images), self.images_per_call, -(-PAIRS // len(self.offsets)))
+        self._tried = try_batches(self, images.gather(torch.arange(count)).to(self.device))
+        self.seconds = self._tried.seconds
 
     def _has_forward_placed(self, images: torch.Tensor) -> bool:
         method = getattr(self.model, "forward_placed", None)
@@ -99,31 +107,33 @@ class BruteForceEngine:
         with evaluating(self.model):
             return method(images, self.offsets[:1].expand(2, 2), self.placement) is not None
 
-    def _set_layout(self, images: torch.Tensor, *, channels_last: bool) -> None:
-        """Set the memory layout and the windows; a `view` in the model may require the contiguous layout."""
+    def set_layout(self, images: torch.Tensor, *, channels_last: bool) -> None:
+        """Set the memory layout and the windows; a `view` in the model may require the contiguous layout.
+
+        Args:
+            images: uint8 (B, C, h, w), to try the layout.
+            channels_last: the layout; contiguous if the model does not allow it.
+        """
         self.channels_last, self.windows = channels_last, None
         if self.short_cuts and self.placement.has_field and not self.by_model:
             windows = FieldWindows(self.placement, self.offsets, channels_last=channels_last)
             if STRIPS * windows.numel(images.shape[1]) * self.dtype.itemsize <= self.memory:
                 self.windows = windows
-        if channels_last:
+        if channels_last and not self._allows_channels_last:
             try:
-                self.of_pairs(images, torch.tensor([[0, 0], [1, 0]], device=self.device))
+                self.of_pairs(images, torch.zeros(2, 2, dtype=torch.int64, device=self.device))
+                self._allows_channels_last = True
             except RuntimeError:  # other causes raise again in the contiguous layout
-                self._set_layout(images, channels_last=False)
+                self.set_layout(images, channels_last=False)
 
-    def _seconds(self, images: torch.Tensor) -> float:
-        """Return the seconds for a few placements, the minimum of three runs."""
-        count = min(TIMED, self.chunk, len(self.offsets))
-        pairs = torch.arange(count, device=self.device)[:, None] * torch.tensor([0, 1], device=self.device)
-        return fastest(lambda: self.of_pairs(images, pairs))
-
-    def _chunk_size(self, bytes_per_placement: int) -> int:
-        """Return the placements per forward pass, from the memory of the largest operation."""
+    def _chunk_sizes(self, bytes_per_placement: int) -> tuple[int, int]:
+        """Return the usual and the largest number of placements per forward pass, from the memory of the largest
+        operation."""
         on_cpu = self.device.type == "cpu"
         least, most = CHUNK["cpu" if on_cpu else "gpu"]
+        largest = max(1, min(most, self.memory // (OVERHEAD * bytes_per_placement)))
         fast = max(least, CACHE // bytes_per_placement) if on_cpu else most
-        return max(1, min(most, fast, self.memory // (OVERHEAD * bytes_per_placement)))
+        return min(largest, fast), largest
 
     def _layout(self) -> AbstractContextManager[None]:
         return channels_last(self.model) if self.channels_last else nullcontext()
@@ -140,24 +150,39 @@ class BruteForceEngine:
         Raises:
             ShiftscopeError: if a single placement does not fit into memory.
         """
-        placements = torch.arange(len(self.offsets), device=self.device)
-        pairs = torch.cartesian_prod(torch.arange(len(images), device=self.device), placements)
-        return self.of_pairs(images, pairs).view(len(images), len(self.offsets), -1)
+        pairs, tried = self.pairs(len(images)), self._tried
+        if tried is None or not torch.equal(images[:len(tried.images)], tried.images):
+            return self.of_pairs(images, pairs).view(len(images), len(self.offsets), -1)
+        self._tried, known = None, tried.outputs
+        if len(known) < len(pairs):
+            known = torch.cat((known, self.of_pairs(images, pairs[len(known):])))
+        return known.view(len(images), len(self.offsets), -1)
 
-    def of_pairs(self, images: torch.Tensor, pairs: torch.Tensor, *, use_windows: bool = True) -> torch.Tensor:
+    def pairs(self, images: int) -> torch.Tensor:
+        """Return int64 (B * P, 2): the indices of B images with all placements, in the order of `logits`."""
+        return torch.cartesian_prod(*(torch.arange(count, device=self.device) for count in (images, len(self.offsets))))
+
+    def strips(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Return the strips from which canvases of images are read; None without windows."""
+        return None if self.windows is None else self.windows.strips(images, self.dtype)
+
+    def of_pairs(self, images: torch.Tensor, pairs: torch.Tensor, *, use_windows: bool = True,
+                 strips: torch.Tensor | None = None) -> torch.Tensor:
         """Return the outputs (n, K) of images at some of the placements.
 
         Args:
             images: uint8 (B, C, h, w) on the model's device.
             pairs: int64 (n, 2), index of the image and index of the placement.
             use_windows: False: create each canvas by itself.
+            strips: of all images, if they are known.
         """
         size = " x ".join(map(str, self.placement.canvas))
         chunks = MemoryChunks(len(pairs), self.chunk, message=(
             f"out of memory: {model_name(self.model)} cannot process one image of {size} pixels on {self.device}; free "
             "memory, or choose another device"))
         outputs = []
-        strips = self.windows.strips(images, self.dtype) if self.windows and use_windows else None
+        if strips is None and use_windows:
+            strips = self.strips(images)
         with evaluating(self.model), self._layout(), self._pooling():
             for chunk in chunks:
                 with chunk as rows:

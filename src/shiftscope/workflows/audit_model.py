@@ -1,12 +1,13 @@
 """`shiftscope audit`: all placements of one classifier, or of two to compare."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from shiftscope import files
 from shiftscope.auditing import audit, compare, equivariance
-from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError
+from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError, UsageError, require
 from shiftscope.models.sources import NO_OPTIONS, SourceOptions, check_source
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
@@ -15,6 +16,7 @@ from shiftscope.results import Audit, Equivariance
 from shiftscope.results.image_table import write_csv
 from shiftscope.runs.claim import IMAGES
 from shiftscope.runs.outputs import figure_files, new_files, record_files, require_new, require_new_table
+from shiftscope.runs.unfinished import UnfinishedAudit
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.load_inputs import ModelWithData, open_model
 
@@ -26,7 +28,7 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
-                csv: Path | None = None, overwrite: bool = False, device: str = "auto",
+                csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto",
                 loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1, progress: Progress,
                 **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
@@ -36,6 +38,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         loading: further arguments of `load_model`. Weights are those of `source`, the others of both.
         overrides: fields of `DataSettings` that the user set.
         out: folder for records, figures and `images.csv`; records of `against` are in its subfolder "against".
+        resume: continue the audit that was stopped or killed before it wrote its results into `out`.
         csv: file for the table of all images, of both models; also written if stopped by a signal.
         max_shift, step: which placements, see `Placement`.
         options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
@@ -48,8 +51,10 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         Interrupted: if stopped by a signal; the audit so far is in `out` and marked partial.
         CheckpointError, DataError, UsageError: see `open_model` and `audit`.
     """
+    stores = _stores(out, against is not None, resume=resume, overwrite=overwrite)
+    ours = set().union(*(store.results() for store in stores))
     if out is not None:
-        require_new(out, _record_files(against is not None), overwrite=overwrite)
+        require_new(out, sorted({*_record_files(against is not None)} - ours), overwrite=overwrite)
     if csv is not None:
         require_new_table(csv, overwrite=overwrite)
     second: SourceOptions = {**loading, "weights": None}
@@ -61,11 +66,13 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     audits: list[Audit] = []
     profiles: list[Equivariance] = []
     stop = StopFlag()
-    with new_files(out, figures, overwrite=overwrite), stop.listening():
-        for model in models:
+    with new_files(out, sorted({*figures} - ours), overwrite=overwrite), stop.listening(), ExitStack() as opened:
+        for number, model in enumerate(models):
+            store = opened.enter_context(stores[number]) if stores else None
             placement = model.placement.narrowed(max_shift=max_shift, step=step)
             audits.append(audit(model.model, model.data, placement=placement, validation=model.validation,
-                                name=model.name, trained=model.trained, stop=stop, progress=progress, **options))
+                                name=model.name, trained=model.trained, stop=stop, store=store, progress=progress,
+                                **options))
             if stop:
                 break
             if out is not None:
@@ -73,13 +80,42 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         comparison = compare(*audits) if len(audits) == 2 and not stop else None
         if out is not None:
             progress.note("drawing figures")
+            _begin_results(stores[0], out, {*_record_files(against is not None), *figures})
             _save(audits, profiles, comparison, out)
+            for store in () if stop else stores:
+                store.finish()
     if csv is not None:
         write_csv(audits, csv)
     if stop:
-        kept = f"the results so far are in {out}, marked partial" if out else "use --out to keep results"
+        kept = (f"the results so far are in {out}, marked partial; continue with --resume" if out
+                else "use --out to keep results")
         raise Interrupted(f"interrupted after {audits[-1].images:,} images; {kept}", stop.exit_code)
     return {"audit": audits[0], "against": audits[1] if against else None, "comparison": comparison}
+
+
+def _stores(out: Path | None, against: bool, *, resume: bool, overwrite: bool) -> list[UnfinishedAudit]:
+    """Return the stores of finished images of one or two models; empty without `out`."""
+    require(not (resume and overwrite), "resume and overwrite", True, "not both given")
+    if out is None:
+        if resume:
+            raise UsageError("--resume needs the folder of the audit to continue; give it with --out")
+        return []
+    stores = [UnfinishedAudit(folder, resume=resume, overwrite=overwrite)
+              for folder in ((out, out / "against") if against else (out,))]
+    if resume and not stores[0].exists:
+        raise UsageError(f"{out} holds no unfinished audit to resume; leave out --resume, or give the folder of the "
+                         "audit with --out")
+    for store in stores:
+        store.check()
+    return stores
+
+
+def _begin_results(store: UnfinishedAudit, out: Path, names: set[str]) -> None:
+    """Remove the results of the command that is continued, and store the names of those that will be written."""
+    for name in store.results():
+        if name in names and files.is_plain(out / name):
+            (out / name).unlink()
+    store.list_results(names)
 
 
 def _profile(model: ModelWithData, progress: Progress) -> list[Equivariance]:
