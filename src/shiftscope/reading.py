@@ -136,7 +136,7 @@ def readable(kind: Any) -> Any:
     if origin in (Required, NotRequired):
         return readable(parts[0])
     if origin in (Union, UnionType):  # msgspec allows only one custom type in a union
-        return Union[tuple(part if part is float else readable(part) for part in parts)]  # noqa: UP007
+        return Union[tuple(part if part is float else readable(part) for part in parts)]
     if origin is Annotated:
         return Annotated[readable(parts[0]), *parts[1:]] if get_origin(parts[0]) in (list, tuple, dict) else kind
     if origin in (list, tuple, dict):

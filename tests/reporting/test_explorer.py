@@ -291,3 +291,18 @@ def test_the_table_is_the_text_of_the_file(random_audit):
 def test_all_explorers_have_one_scale(random_audit):
     for audits in ([random_audit(0)], [random_audit(0), random_audit(1, model="two-conv")]):
         assert explorer_payload(audits)["groups"][0]["scale"] == [0, 1]
+
+
+def test_groups_without_labels_show_agreement_and_file_names(make_audit):
+    labeled = make_audit()
+    count = labeled.images
+    audit = dataclasses.replace(
+        labeled, labeled=False, labels=np.full(count, -1), correct_counts=np.full(count, -1, np.int32),
+        mean_accuracy=float("nan"), accuracy_map=np.full_like(labeled.accuracy_map, np.nan),
+        files=[f"folder/{number}.png" for number in range(count)])
+    (group,) = explorer_payload([audit])["groups"]
+    numbers = group["images"]["numbers"]
+    assert group["labeled"] is False and group["images"]["names"] == [f"{number}.png" for number in numbers]
+    assert set(group["images"]["labels"]) == {-1} and group["models"][0]["accuracy"]["mean"] is None
+    expected = np.round(10_000 * labeled.agreement_map).astype(int).ravel().tolist()
+    assert unpack(group["models"][0]["map"]).ravel().tolist() == expected

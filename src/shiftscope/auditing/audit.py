@@ -1,10 +1,11 @@
 """The audit: predictions of a model for every image at every placement, and the figures that follow from them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,9 +13,11 @@ from shiftscope.auditing.engines import AuditInputs, EngineChoice, brute_force, 
 from shiftscope.auditing.estimate import announce, audit_time
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
 from shiftscope.auditing.self_check import difference_message, passed
-from shiftscope.auditing.statistics import figures, maps
+from shiftscope.auditing.statistics import figures, maps, top5_figures
 from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
-from shiftscope.data.base import Dataset, Split, Subset
+from shiftscope.data.base import Dataset, ImageSet, Split, Subset, file_names
+from shiftscope.data.class_map import ClassMap, Outputs, with_output_labels
+from shiftscope.data.images import from_images
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, group, together
 from shiftscope.errors import ShiftscopeError, require, unknown
@@ -25,6 +28,7 @@ from shiftscope.evaluation.notes import (
     low_accuracy_notes,
     nonfinite_notes,
     one_class_notes,
+    same_class_notes,
     tie_notes,
 )
 from shiftscope.generators import seeded
@@ -43,13 +47,15 @@ ENGINES = ("auto", "dense", "brute")
 
 @together("progress", "stop")
 @reports_model_errors
-def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
+def audit(model: Classifier, data: Any, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
           sample: int | None = None,
           memory: int = MEMORY, normalize: Normalization | None = None,
           preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None, name: str | None = None,
           trained: str = "unknown", expected: float | None = None, output_type: OutputType | None = None,
-          seed: int = 0, progress: Progress | None = None, stop: Stop | None = None) -> Audit:
+          class_map: ClassMap | None = None, output_names: Sequence[str] | None = None,
+          wordnet_ids: Sequence[str] | None = None, seed: int = 0, progress: Progress | None = None,
+          stop: Stop | None = None) -> Audit:
     """Compute a model's predictions for every image at every placement.
 
     The model runs in eval mode; its mode is restored. A random sample of images and placements is computed again with
@@ -58,7 +64,9 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
 
     Args:
         model: any nn.Module or function that takes pixels in [0, 1], (B, C, H, W), and returns (B, K); any device.
-        data: the dataset.
+        data: a dataset, labeled or not, or images as in `shiftscope.data.from_images`: an array or any iterable.
+            Without labels all figures of accuracy are NaN. A dataset may have fewer classes than the model has
+            outputs, see `class_map`.
         placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
         engine: "dense": all placements in one pass, if the model's graph allows it; "brute": the model itself at each
             placement; "auto": dense if it is exact and faster, else brute.
@@ -75,6 +83,11 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
         expected: known accuracy on centered images, from 0 to 1; a note reports if the measured one is far below.
         output_type: "logits", "probabilities" or "log-probabilities" (default: determined from a batch of outputs).
             It is used for confidences only; the label is the first largest output.
+        class_map: output index, name or WordNet id of each class of the dataset by its name, if the model has more
+            outputs than there are classes, or another order. Missing classes are matched by WordNet ids (n01440764),
+            names, or numbers, which are indices. Predictions are always indices of outputs.
+        output_names: name of each of the K outputs of the model.
+        wordnet_ids: WordNet id of each output.
         seed: seed of the sampled placements, of the self-check, and of the generators of torch, NumPy and Python,
             which are restored.
         stop: a flag or a function, read between batches; a true value stops the audit.
@@ -85,7 +98,8 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
 
     Raises:
         UsageError: if the engine, split or output type is unknown, the model does not fit the canvas or the classes,
-            or the outputs contradict `output_type`.
+            the output of a class is missing or ambiguous, or the outputs contradict `output_type`.
+        DataError: if images are invalid, or the split has none.
         ShiftscopeError: if "dense" is requested and not possible (the message names the layer), or if a single
             placement does not fit into memory.
         Interrupted: if the audit was stopped before the first images were done.
@@ -107,21 +121,27 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     """
     begun = time.perf_counter()
     _check_arguments(engine, limit, sample, expected, output_type)
+    data = data if isinstance(data, Dataset) else from_images(data)
+    if expected is not None:
+        data.require_labels("the check of an expected accuracy")
     placement, title = placement or default_placement(data.shape), name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas))
     mode_layers = mode_dependent_layers(prepared) if in_train_mode(prepared) else []
-    inputs = _inputs(prepared, data, placement, split, validation, limit, seed, memory)
-    inputs, images = inputs if sample is None else inputs.at_sample(sample), inputs.images
     device, _ = device_and_dtype(prepared)
     with tf32(allowed=False), seeded([device], seed):
-        check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
+        count = _output_count(prepared, data.split_images(split, validation), placement)
+        outputs = Outputs(count=count, names=output_names, wordnet_ids=wordnet_ids, model=title)
+        data = with_output_labels(data, outputs, class_map)
+        inputs = _inputs(prepared, data, placement, split, validation, limit, seed, memory)
+        inputs = inputs if sample is None else inputs.at_sample(sample)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
         choose, notes = choose_engine if group().size == 1 else choose_in_group, list(checks.doubts)
         choice = choose(inputs, engine, checks.doubts)
         while True:
             begun += from_first(partial(announce, choice, data.classes, title, progress or SilentProgress(),
                                         partial(stop_requested, stop)))
-            sweep, count = Sweep(choice, data.classes, checks.tolerance), len(choice.inputs.offsets)
+            sweep = Sweep(choice, data.classes, checks.tolerance, output_type=checks.output_type)
+            count = len(choice.inputs.offsets)
             sweep.run(progress or SilentProgress(),
                       f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop)
             check = from_first(sweep.check.result)
@@ -136,6 +156,11 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
                                         check["tolerance"], sweep.predictions.classes))
     return _record(sweep, choice, check, data, checks, notes=notes, expected=expected, mode_layers=mode_layers,
                    begun=begun, model=title, split=split, trained=trained)
+
+
+def _output_count(model: nn.Module, images: ImageSet, placement: Placement, classes: int | None = None) -> int:
+    few = images.gather(torch.arange(min(2, len(images)))).to(device_and_dtype(model)[0])
+    return check_model(model, few, placement, classes)
 
 
 def _inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int, limit: int | None,
@@ -163,8 +188,7 @@ def audit_seconds(model: Classifier, data: Dataset, *, placement: Placement, eng
     inputs = _inputs(prepared, data, placement, split, validation, limit, seed)
     device, _ = device_and_dtype(prepared)
     with tf32(allowed=False), seeded([device], seed):
-        check_model(prepared, inputs.images.gather(torch.arange(min(2, len(inputs.images)))).to(device), placement,
-                    data.classes)
+        _output_count(prepared, inputs.images, placement, data.classes)
         needed = audit_time(choose_engine(inputs, engine, []), data.classes)
     return time.perf_counter() - begun + needed.total
 
@@ -187,16 +211,17 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
     offsets = inputs.offsets.numpy()
     rows, columns = (axis.numpy() for axis in inputs.placement.axes)
     results = figures(predictions, labels, data.classes, inputs.middle)
-    results |= maps(predictions, labels, data.classes, offsets, rows, columns)
+    results |= maps(predictions, labels, data.classes, offsets, rows, columns, inputs.middle)
+    top5 = top5_figures(kept.top5_counts[:count], len(offsets))
+    if top5["interval"] is not None:
+        results["intervals"] |= {"top5_accuracy": top5["interval"]}
     index, logits = sweep.shown.arrays(count)
     ties = {"exact_ties": int(kept.exact_ties[:count].sum()), "ties": int(kept.ties[:count].sum())}
     nonfinite = int((predictions == kept.nonfinite).sum())
     notes = [*notes, *_notes(sweep, choice, mode_layers), *fill_notes(inputs.placement, data.shape[0]),
              *nonfinite_notes(nonfinite, predictions.size, "predictions"),
              *tie_notes(**ties, count=predictions.size, tolerance=checks.tolerance),
-             *low_accuracy_notes(results["middle_accuracy"], results["intervals"]["middle_accuracy"], data.classes,
-                                 expected),
-             *few_images_notes(count), *one_class_notes(predictions, labels, data.class_names)]
+             *_label_notes(results, predictions, labels, data, expected), *few_images_notes(count)]
     return Audit(
         dataset=data.name, synthetic=data.synthetic, preparation=data.preparation,
         class_names=list(data.class_names), images=count, placements=len(offsets), mode=inputs.placement.mode,
@@ -205,8 +230,23 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
         seconds=time.perf_counter() - begun, device=str(device_and_dtype(inputs.model)[0]), nonfinite=nonfinite, **ties,
         output_type=checks.output_type, tie_tolerance=checks.tolerance, self_check=check, notes=notes, rows=rows,
         columns=columns, offsets=offsets, labels=labels, predictions=predictions,
-        worst_offset=offsets[kept.worst[:count]], margins=kept.margins[:count], shown_index=index, shown_logits=logits,
+        labeled=data.labeled, files=list(file_names(inputs.images)[:count]), top5_accuracy=top5["top5_accuracy"],
+        top5_counts=kept.top5_counts[:count], worst_offset=offsets[kept.worst[:count]], margins=kept.margins[:count],
+        top_margins=kept.top_margins[:count], confidences=kept.confidences[:count], shown_index=index,
+        shown_logits=logits,
         shown_images=inputs.images.gather(torch.from_numpy(index)).cpu().numpy(), **results, **fields)
+
+
+def _label_notes(results: dict[str, Any], predictions: np.ndarray, labels: np.ndarray, data: Dataset,
+                 expected: float | None) -> list[str]:
+    """Return notes on the classes of the dataset, missing labels and accuracies that may be wrong."""
+    if not data.labeled:
+        return ["the images have no labels: accuracies are not computed, and a consistent prediction may be incorrect",
+                *same_class_notes(predictions, data.class_names)]
+    interval = results["intervals"]["middle_accuracy"]
+    return [*(note for note in data.notes if note.startswith("classes of ")),
+            *low_accuracy_notes(results["middle_accuracy"], interval, data.classes, expected),
+            *one_class_notes(predictions, labels, data.class_names)]
 
 
 def _notes(sweep: Sweep, choice: EngineChoice, mode_layers: list[str]) -> list[str]:

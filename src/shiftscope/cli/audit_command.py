@@ -1,5 +1,6 @@
 """`shiftscope audit`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,6 +31,11 @@ from shiftscope.settings import Fill, Mode
 if TYPE_CHECKING:
     from shiftscope.results import Audit
 
+_FIGURES = (("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
+            ("top-5 accuracy", "top5_accuracy"), ("consistency", "consistency"), ("unanimity", "unanimity"),
+            ("accuracy when centered", "middle_accuracy"))
+_LISTED = 5  # images in the table of the least stable ones
+
 Thresholds = Parameter(converter=parse_thresholds, n_tokens=1, metavar="FRACTIONS", group=RESULTS)
 Normalize = Parameter(converter=parse_normalize, n_tokens=1, metavar="MEAN/STD", group=IMAGES)
 
@@ -41,7 +47,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           sample: Annotated[int | None, Image] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
           normalize: Annotated[tuple[tuple[float, ...], tuple[float, ...]] | None, Normalize] = None,
-          weights: Annotated[Path | None, Result] = None,
+          class_map: Annotated[Path | None, Image] = None, weights: Annotated[Path | None, Result] = None,
           engine: Annotated[Literal["auto", "dense", "brute"], Result] = "auto",
           against: Annotated[str | None, Result] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
@@ -50,6 +56,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           out: Annotated[Path | None, Result] = None, csv: Annotated[Path | None, Result] = None,
           overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
+
+    Images without labels are enough for consistency, agreement with the middle placement, and margins.
 
     Args:
         model: Checkpoint folder, package.module:object for your own model, or an ONNX file.
@@ -62,6 +70,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         sample: Only this many random placements; the results are then estimates.
         split: Which images.
         normalize: Normalization of your own model's input, as in 0.5/0.5.
+        class_map: JSON or CSV file that names the output of each class, if the model has more outputs than the dataset
+            has classes (default: matched by names, WordNet ids or numbers).
         weights: File with the state_dict of MODEL, a package.module:object or a name of `shiftscope models list`; from
             torch.save (read with weights_only) or .safetensors.
         engine: dense: one pass for all placements; brute: each placement separately; auto: dense if it is exact.
@@ -81,7 +91,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
                             normalize=normalize, weights=weights, max_shift=max_shift, step=step, engine=engine,
                             split=split, sample=sample, seed=seed, expected=expected, output_type=output_type,
-                            progress=output.progress(), **vars(loading))
+                            class_map=class_map, minimum=fail_under, progress=output.progress(), **vars(loading))
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}
@@ -95,8 +105,10 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
 
 
 def audit_document(audit: "Audit") -> dict[str, Any]:
-    """Return an audit as plain JSON."""
-    return audit.to_dict() | {"accuracy_map": audit.accuracy_map.tolist()}
+    """Return an audit as plain JSON; without labels all fields of accuracies are null."""
+    unlabeled = {} if audit.labeled else dict.fromkeys(("accuracy_map", "per_class", "by_phase"))
+    maps = {"accuracy_map": audit.accuracy_map.tolist(), "agreement_map": audit.agreement_map.tolist()}
+    return audit.to_dict() | maps | unlabeled
 
 
 def show_audits(audits: "Sequence[Audit]") -> None:
@@ -106,9 +118,8 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     which = f"{first.placements:,} sampled placements" if first.sampled else every
     most = first.geometry.max_shift
     limit = "" if most is None else f", at most {most} pixels from the middle"
-    rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in (
-        ("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
-        ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centered", "middle_accuracy"))]
+    rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in _FIGURES
+            if any(math.isfinite(getattr(audit, name)) for audit in audits)]
     rows.append(("engine", *(audit.engine for audit in audits)))
     rows.append(("seconds", *(f"{audit.seconds:.1f}" for audit in audits)))
     columns = [audit.model for audit in audits]
@@ -116,11 +127,30 @@ def show_audits(audits: "Sequence[Audit]") -> None:
                       title=f"{first.images:,} {first.split} images of {first.dataset} at {which}, mode "
                             f"{first.geometry.mode_label}{limit}")
     for audit in audits:
+        show_least_stable(audit)
+    for audit in audits:
         for note in (audit.reason, *audit.notes):
             shown.write_line(f"{audit.model}: {note}")
 
 
+def show_least_stable(audit: "Audit") -> None:
+    """Print the images with the lowest consistency, if the images are files or have no labels."""
+    rows = audit.table()
+    unstable = [index for index in audit.least_stable()[:_LISTED].tolist() if rows["consistency"][index] < 1]
+    if not unstable or (audit.labeled and not audit.files):
+        return
+    columns = ("image", "prediction", "consistency", "margin", "confidence")
+    lines = [(f"{index} {rows['file'][index]}".strip(), str(rows["prediction"][index]),
+              shown.percent(float(rows["consistency"][index])),
+              f"{rows['smallest_top_margin'][index]:.3g} to {rows['largest_top_margin'][index]:.3g}",
+              f"{rows['lowest_confidence'][index]:.3f} to {rows['highest_confidence'][index]:.3f}")
+             for index in unstable]
+    shown.write_table(columns, lines, numbers=columns[2:], title=f"least stable images ({audit.model})")
+
+
 def _with_interval(audit: "Audit", name: str) -> str:
+    if name not in audit.intervals or not math.isfinite(getattr(audit, name)):
+        return shown.percent(getattr(audit, name)) if math.isfinite(getattr(audit, name)) else "-"
     low, high = audit.intervals[name]
     return f"{shown.percent(getattr(audit, name))} ({100 * low:.1f} to {100 * high:.1f})"
 
@@ -129,8 +159,9 @@ def show_comparison(audits: "Sequence[Audit]", comparison: dict[str, Any] | None
     """Print the number of images that only one of the two models classifies correctly, with McNemar's test."""
     if comparison is None:
         return
-    names = {"middle": "when centered", "worst_case": "at every placement"}
+    names = {"middle": "correct when centered", "worst_case": "correct at every placement",
+             "unanimity": "one label at all placements"}
     rows = [(title, str(comparison[key]["only_a"]), str(comparison[key]["only_b"]), f"{comparison[key]['p_value']:.2g}")
-            for key, title in names.items()]
+            for key, title in names.items() if comparison[key] is not None]
     columns = (f"only {audits[0].model}", f"only {audits[1].model}", "p (McNemar)")
-    shown.write_table(("correct images", *columns), rows, numbers=columns)
+    shown.write_table(("images", *columns), rows, numbers=columns)

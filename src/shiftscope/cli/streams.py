@@ -74,7 +74,7 @@ def usable_streams() -> Iterator[None]:
     _open_missing()
     before = sys.stdin, sys.stdout, sys.stderr
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _stream(1, before[1], _Results, ESCAPE)
     if sys.stderr is sys.__stderr__:

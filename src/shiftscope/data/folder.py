@@ -1,4 +1,4 @@
-"""Datasets from folders of PNG and JPEG files, one folder per class; see `layout` for splits and classes."""
+"""Datasets from folders of PNG and JPEG files, in class folders or without labels; see `layout`."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from shiftscope.data.arrays import checksum
-from shiftscope.data.base import Dataset, TensorImages
+from shiftscope.data.base import UNLABELED, Dataset, NoImages, TensorImages
 from shiftscope.data.image_file import Header, common_scale, measure, read_pixels, short_name
 from shiftscope.data.layout import Layout, Listing, image_files, list_layout, shuffled
 from shiftscope.data.resizing import Size, Target, differ_much, usual_size
@@ -52,11 +52,15 @@ def read_folder(path: Path | str, *, image_size: Size | None = None, resize: Res
                 check_size: CheckSize | None = None) -> Dataset:
     """Return the image files below `path` as a dataset.
 
+    Labels are the class folders. Images that are not in class folders have no labels and are test images, sorted by
+    their paths; `layout` lists all layouts.
+
     Sizes: all images are resized (bilinear) to `image_size`, by default to the size that `resizing.usual_size` chooses
-    among those of the training set. Color: three channels if any image has a colored pixel, else one. Transparent
-    pixels are composed on black; the EXIF orientation is applied; of several frames the first is used. 16-bit gray is
-    scaled to 8 bits by the depth of the whole folder: the smallest of 8, 10, 12 and 16 bits that holds its largest
-    value. The dataset's `notes` list ignored files, resizing and scaling; `preparation` states the resizing.
+    among those of the training set, or of the test set if there is none. Color: three channels if any image has a
+    colored pixel, else one. Transparent pixels are composed on black; the EXIF orientation is applied; of several
+    frames the first is used. 16-bit gray is scaled to 8 bits by the depth of the whole folder: the smallest of 8, 10,
+    12 and 16 bits that holds its largest value. The dataset's `notes` list ignored files, resizing and
+    scaling; `preparation` states the resizing.
 
     Args:
         path: the folder.
@@ -75,12 +79,16 @@ def read_folder(path: Path | str, *, image_size: Size | None = None, resize: Res
     plan = plan_folder(path, layout, map(measure, files_of(layout)), image_size, check_size, resize=resize,
                        background=background)
     _require_memory(plan)
-    splits = [_read(listing, plan) for listing in (layout.train, layout.test)]
-    channels = 3 if any(color for *_, color in splits) else 1
-    train, test = (TensorImages(images[:, :channels].contiguous(), labels) for images, labels, _ in splits)
-    return Dataset(name=plan.name, class_names=tuple(layout.train), train=train, test=test, source=plan.source,
+    splits = {name: _read(listing, plan) for name, listing in (("train", layout.train), ("test", layout.test))
+              if listing}
+    channels = 3 if any(color for _, color in splits.values()) else 1
+    sets = {name: TensorImages(images.images[:, :channels].contiguous(), images.labels, images.files)
+            for name, (images, _) in splits.items()}
+    return Dataset(name=plan.name, class_names=layout.class_names, test=sets["test"],
+                   train=sets.get("train") or NoImages(plan.name, sets["test"].shape), source=plan.source,
                    license=LICENSE, notes=plan.notes, resize=resize, preparation=plan.preparation,
-                   checksums={"train_images": checksum(train.images), "test_images": checksum(test.images)})
+                   labeled=layout.labeled,
+                   checksums={f"{name}_images": checksum(images.images) for name, images in sets.items()})
 
 
 def files_of(layout: Layout) -> list[Path]:
@@ -99,8 +107,8 @@ def plan_folder(path: Path, layout: Layout, headers: Iterable[Header], image_siz
     given = None if image_size is None else Target(size=image_size, resize=resize, background=background)
     files, headers = files_of(layout), list(headers)
     sizes = [header.size for header in headers]
-    target = given or Target(size=usual_size(sizes[:len(image_files(layout.train))]), resize=resize,
-                             background=background)
+    first = len(image_files(layout.train)) or len(files)
+    target = given or Target(size=usual_size(sizes[:first]), resize=resize, background=background)
     if check_size is not None:
         check_size(target.size)
     others = sum(size != target.size for size in sizes)
@@ -146,14 +154,17 @@ def _require_memory(plan: Plan) -> None:
                         "packed:PATH")
 
 
-def _read(listing: Listing, plan: Plan) -> tuple[torch.Tensor, torch.Tensor, bool]:
-    """Return the images of a split, uint8 (N, C, H, W), their labels (N,), and True if any has a colored pixel.
-
-    C is 1 if the modes of all images are gray.
-    """
-    files, color = shuffled(listing), False
+def _read(listing: Listing, plan: Plan) -> tuple[TensorImages, bool]:
+    """Return the images of a split, and True if any has a colored pixel; with one channel if all modes are gray."""
+    files, color = _ordered(listing, plan.layout), False
     images = np.empty((len(files), 1 if plan.gray else 3, *plan.target.size), dtype=np.uint8)
     for image, (file, _) in zip(images, files, strict=True):
         image[:] = read_pixels(file, plan.target, bits=plan.bits)
         color = color or bool((image != image[:1]).any())
-    return torch.from_numpy(images), torch.tensor([label for _, label in files]), color
+    names = [valid_unicode(file.relative_to(plan.path).as_posix()) for file, _ in files]
+    return TensorImages(torch.from_numpy(images), torch.tensor([label for _, label in files]), names), color
+
+
+def _ordered(listing: Listing, layout: Layout) -> list[tuple[Path, int]]:
+    """Return (file, label) of all images: shuffled, or sorted if they have no labels."""
+    return shuffled(listing) if layout.labeled else [(file, UNLABELED) for file in image_files(listing)]

@@ -6,7 +6,9 @@ from typing import Any
 
 from shiftscope import files
 from shiftscope.auditing import audit, compare, equivariance
-from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError
+from shiftscope.data import Dataset, read_class_map
+from shiftscope.data.class_map import ClassMap
+from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError, UsageError
 from shiftscope.models.adapt import Normalization
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
@@ -28,7 +30,8 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
                 csv: Path | None = None, overwrite: bool = False, device: str = "auto", allow_code: str | None = None,
                 normalize: Normalization | None = None, weights: Path | None = None, max_shift: int | None = None,
-                step: int = 1, progress: Progress, **options: Any) -> dict[str, Any]:
+                step: int = 1, class_map: Path | None = None, minimum: Mapping[str, float] | None = None,
+                progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
@@ -38,6 +41,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         out: folder for records, figures and `images.csv`; records of `against` are in its subfolder "against".
         csv: file for the table of all images, of both models; also written if stopped by a signal.
         max_shift, step: which placements, see `Placement`.
+        class_map: file that names the output of each class, see `read_class_map`.
+        minimum: metrics of `check_thresholds`; those of accuracy are refused for images without labels.
         options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
 
     Returns:
@@ -55,8 +60,11 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     sources = ((source, weights), *(((against, None),) if against else ()))
     for name, file in sources:
         check_model_source(name, file)
+    classes = None if class_map is None else read_class_map(class_map)
     models = [open_model(name, overrides, device=device, allow_code=allow_code, normalize=normalize, weights=file,
-                         progress=progress) for name, file in sources]
+                         class_map=classes, progress=progress) for name, file in sources]
+    for model in models:
+        _check_labels(model.data, minimum or {})
     figures = figure_files(*audit_figure_names([(model.name, model.trained) for model in models]))
     audits: list[Audit] = []
     profiles: list[Equivariance] = []
@@ -65,7 +73,9 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         for model in models:
             placement = model.placement.narrowed(max_shift=max_shift, step=step)
             audits.append(audit(model.model, model.data, placement=placement, validation=model.validation,
-                                name=model.name, trained=model.trained, stop=stop, progress=progress, **options))
+                                name=model.name, trained=model.trained, class_map=_remaining(classes, model),
+                                output_names=model.data.class_names if model.mapped else None, stop=stop,
+                                progress=progress, **options))
             if stop:
                 break
             if out is not None:
@@ -108,6 +118,18 @@ def _save(audits: list[Audit], profiles: list[Equivariance], comparison: dict[st
         save_figure(figure, out, name)
     if comparison is not None:
         files.write_json(out / COMPARISON, comparison)
+
+
+def _remaining(class_map: ClassMap | None, model: ModelWithData) -> ClassMap | None:
+    return None if model.mapped else class_map
+
+
+def _check_labels(data: Dataset, minimum: Mapping[str, float]) -> None:
+    """Raise a `UsageError` if a metric needs labels that the images do not have."""
+    needed = [name for name in minimum if name in ("mean", "worst")]
+    if needed and not data.labeled:
+        raise UsageError(f"--fail-under {needed[0]}={minimum[needed[0]]:g} needs labels, and the images of {data.name} "
+                         "have none: use consistency or unanimity, or sort the images into one folder per class")
 
 
 def check_thresholds(result: Audit, minimum: Mapping[str, float]) -> None:

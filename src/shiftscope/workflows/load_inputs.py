@@ -12,6 +12,7 @@ from torch import nn
 
 from shiftscope.data import Dataset, load_dataset
 from shiftscope.data.catalog import is_folder
+from shiftscope.data.class_map import ClassMap, Outputs, with_output_labels
 from shiftscope.data.garments import NAME as GARMENTS
 from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, parse_counts
 from shiftscope.data.labels import normalized
@@ -40,6 +41,9 @@ BUILT_IN = ("garments", "fashion-mnist")
 
 VALIDATION = TrainSettings.validation
 """Size of the validation split of models whose training is unknown."""
+
+UNKNOWN_CLASSES = 10
+"""Number of classes for which a model is built if the images have no labels."""
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
 
@@ -77,6 +81,8 @@ class ModelWithData:
     placement: Placement
     validation: int = VALIDATION
     """Size of the validation split of the training."""
+    mapped: bool = False
+    """True if the class names of `data` are those of the model's outputs."""
 
 
 def open_data(settings: DataSettings, progress: Progress) -> tuple[Dataset, Placement]:
@@ -110,7 +116,7 @@ def _placement(image: tuple[int, int], settings: DataSettings, background: int |
 
 
 def open_model(source: str, overrides: dict[str, Any], *, device: str = "auto", allow_code: str | None = None,
-               normalize: Normalization | None = None, weights: Path | None = None,
+               normalize: Normalization | None = None, weights: Path | None = None, class_map: ClassMap | None = None,
                progress: Progress) -> ModelWithData:
     """Load a classifier and its images.
 
@@ -119,6 +125,8 @@ def open_model(source: str, overrides: dict[str, Any], *, device: str = "auto", 
         overrides: fields of `DataSettings` that the user set; for a checkpoint the others are those of its training.
         normalize: (mean, std) of the input of an own model or an ONNX file.
         weights: state_dict of a model that is not a checkpoint or an ONNX file.
+        class_map: for a checkpoint, which of its classes each class of the dataset is; see `audit`, which uses the map
+            for other models.
 
     Raises:
         CheckpointError, DataError, UsageError: see `load_model` and `load_dataset`.
@@ -131,7 +139,7 @@ def open_model(source: str, overrides: dict[str, Any], *, device: str = "auto", 
         return _onnx_model(path, overrides, normalize, progress)
     if normalize is not None:
         raise UsageError(f"{source} is a checkpoint, which contains its own normalization: leave out --normalize")
-    return add_data(open_checkpoint(path, device=device, allow_code=allow_code), overrides, progress)
+    return add_data(open_checkpoint(path, device=device, allow_code=allow_code), overrides, progress, class_map)
 
 
 def check_model_source(source: str, weights: Path | None = None) -> None:
@@ -146,7 +154,7 @@ def _named_model(name: str, overrides: dict[str, Any], device: str, normalize: N
                  weights: Path | None, progress: Progress) -> ModelWithData:
     data, placement = open_data(DataSettings(**overrides), progress)
     model = load_model(name, weights=weights, normalize=normalize, canvas=placement.canvas, channels=data.shape[0],
-                       classes=data.classes, device=resolve_device(device), progress=progress)
+                       classes=data.classes or UNKNOWN_CLASSES, device=resolve_device(device), progress=progress)
     return ModelWithData(model=model, name=name, trained="unknown", data=data, placement=placement)
 
 
@@ -162,8 +170,9 @@ def _onnx_model(path: Path, overrides: dict[str, Any], normalize: Normalization 
                          data=data, placement=placement)
 
 
-def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress) -> ModelWithData:
-    """Load the dataset that a checkpoint was trained on, or another one with the same classes.
+def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress,
+             class_map: ClassMap | None = None) -> ModelWithData:
+    """Load the dataset that a checkpoint was trained on, another one with some of its classes, or without labels.
 
     Raises:
         UsageError: if the dataset has other classes, or must be named with `data`.
@@ -181,9 +190,20 @@ def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: 
     stored = placement.canvas, placement.image, placement.mode, placement.fill
     if (settings.canvas, data.shape[1:], settings.mode, settings.fill) != stored or settings.max_shift is not None:
         placement = placement_for(data, settings)
-    _check_classes(checkpoint, data)
+    data = _with_classes(checkpoint, data, class_map)
     return ModelWithData(model=checkpoint.model, name=checkpoint.config.name, trained=provenance.trained, data=data,
-                         placement=placement, validation=checkpoint.validation)
+                         placement=placement, validation=checkpoint.validation, mapped=True)
+
+
+def _with_classes(checkpoint: LoadedCheckpoint, data: Dataset, class_map: ClassMap | None) -> Dataset:
+    """Return the dataset with the classes of the checkpoint."""
+    names = checkpoint.class_names
+    fewer = set(map(normalized, data.class_names)) < set(map(normalized, names))
+    if fewer or not data.labeled or class_map is not None:
+        outputs = Outputs(count=len(names), names=names, model=f"the checkpoint {checkpoint.config.name}")
+        return with_output_labels(data, outputs, class_map)
+    _check_classes(checkpoint, data)
+    return data
 
 
 def _check_classes(checkpoint: LoadedCheckpoint, data: Dataset) -> None:
