@@ -15,7 +15,7 @@ from bench.worker import WorkerProcess
 from shiftscope import audit, load_dataset
 from shiftscope.cli import main
 from shiftscope.cli.app import COMMANDS, build_app
-from shiftscope.cli.sources import CODE, MAY_BE_CODE, WRITING, variable
+from shiftscope.cli.sources import CODE, MAY_BE_CODE, TRUST, WRITING, variable
 from shiftscope.distributed import launch
 from shiftscope.errors import DataError, UsageError
 from shiftscope.models import Provenance, TwoFullNet, save
@@ -30,9 +30,11 @@ COMMAND = Path(sys.executable).with_name("shiftscope")
 MARK = "Path(__file__).with_name('ran').write_text(__name__)\n"
 
 NOT_CODE = {
-    "--background", "--data-dir", "--device", "--engine", "--fill", "--head", "--method", "--jitter-mode", "--judge",
+    "--background", "--class-map", "--data-dir", "--device", "--engine", "--fill", "--head", "--method",
+    "--jitter-mode", "--judge",
     "--license", "--mode", "--optimizer", "--output-type", "--parametrization", "--precision", "--preset",
-    "--schedule", "--select-output", "--split", "--start", "--title", "FIRST", "IMAGES", "--resize", "--weights",
+    "--schedule", "--select-output", "--split", "--start", "--title", "FIRST", "IMAGES", "--interpolation", "--resize",
+    "--weights",
     "OBJECTIVES", "RUN", "RUNS", "SECOND"}
 """Options with a text or a path as value that is never imported."""
 
@@ -147,7 +149,17 @@ def test_every_option_is_classified_as_code_or_not():
     assert texts - set(WRITING) == NOT_CODE | set(CODE) | set(MAY_BE_CODE)
     switches = {argument.name for _, argument in options()} & {"--overwrite", "--resume", "--force"}
     assert switches <= set(WRITING)
-    assert not any("trust" in argument.name for _, argument in options()), "add it to CODE or WRITING"
+    assert {argument.name for _, argument in options() if "trust" in argument.name} == set(TRUST)
+
+
+@pytest.mark.parametrize("words, name", named(TRUST), ids=str)
+def test_only_the_command_line_lets_a_file_run_code(capsys, monkeypatch, words, name):
+    given = POSITIONAL.get(words[0], [])
+    Path("shiftscope.toml").write_text(f"[{'.'.join(words)}]\n{name.removeprefix('--')} = true\n")
+    assert "of shiftscope.toml would let a file run code" in assert_refused(capsys, *words, *given)
+    Path("shiftscope.toml").unlink()
+    monkeypatch.setenv("SHIFTSCOPE_TRUST_MODEL_FILE", "true")
+    assert "SHIFTSCOPE_TRUST_MODEL_FILE would let a file run code" in assert_refused(capsys, *words, *given)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a FIFO")
