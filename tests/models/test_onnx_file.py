@@ -2,12 +2,13 @@
 
 import os
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from shiftscope.errors import CheckpointError, ShiftscopeError, UsageError
-from shiftscope.models import OnnxModel, TwoConvTwoFullNet, TwoFullNet, export_onnx
+from shiftscope.models import OnnxModel, TwoConvTwoFullNet, TwoFullNet, export_onnx, open_source
 from shiftscope.models.adapt import adapt
 
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -107,3 +108,48 @@ def test_without_the_extra_the_message_gives_the_install_command(tmp_path, monke
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r"needs onnxruntime, which is not installed: .*shiftscope\[onnx\]"):
         OnnxModel(tmp_path / "net.onnx")
+
+
+class _Calibration:
+    """Batches for the quantization of onnxruntime."""
+
+    def __init__(self, pixels):
+        self.batches = iter([{"pixels": batch.numpy()} for batch in pixels.split(1)])
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_an_int8_file_gives_the_outputs_of_onnxruntime(convnet, pixels, tmp_path, dynamic):
+    import onnxruntime
+    from onnxruntime import quantization
+
+    whole = str(export_onnx(convnet, tmp_path / "net.onnx", SHAPE))
+    if dynamic:
+        quantization.quantize_dynamic(whole, str(tmp_path / "int8.onnx"))
+    else:
+        quantization.quantize_static(whole, str(tmp_path / "int8.onnx"), _Calibration(pixels))
+    read = OnnxModel(tmp_path / "int8.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {session.get_inputs()[0].name: pixels.numpy()})
+    assert np.array_equal(read(pixels).numpy(), expected) and read.input_shape == SHAPE
+    assert 0 < np.abs(expected - convnet(pixels).detach().numpy()).max() < 0.5  # it is quantized, and close
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_file_that_takes_uint8_pixels(convnet, tmp_path, channels_last):
+    class Bytes(nn.Module):
+        def forward(self, x):
+            x = x.permute(0, 3, 1, 2) if channels_last else x
+            return convnet(x.float() / 127.5 - 1)
+
+    levels = torch.randint(0, 256, (5, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    example = levels.permute(0, 2, 3, 1).contiguous() if channels_last else levels
+    torch.onnx.export(Bytes().eval(), (example,), tmp_path / "net.onnx", dynamo=True, verbose=False,
+                      dynamic_shapes=({0: torch.export.Dim("batch")},))
+    opened = open_source(tmp_path / "net.onnx")
+    assert (opened.info.channels, opened.info.input_size) == (3, SHAPE[1:])
+    torch.testing.assert_close(opened.model(levels / 255), convnet(levels / 127.5 - 1), atol=1e-5, rtol=1e-5)
+    with pytest.raises(UsageError, match=r"net\.onnx takes uint8 pixels, which it normalizes itself: leave out"):
+        open_source(tmp_path / "net.onnx", normalize=(0.5, 0.5))

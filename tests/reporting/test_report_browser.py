@@ -471,7 +471,8 @@ def test_the_canvas_shows_the_model_input(browser, audit_of, tmp_path, mode, can
             opened.page.locator(".ss-stage").press(key)
             offset, image = opened.offset(), opened.image()
             pixels = torch.from_numpy(audit.shown_images[audit.shown_index == image])
-            assert np.array_equal(opened.pixels(), place.place(pixels, torch.tensor([offset]))[0].numpy())
+            shown = pixels if mode == "crop" else place.place(pixels, torch.tensor([offset]))
+            assert np.array_equal(opened.pixels(), shown[0].numpy())
             assert opened.predictions() == predictions_at([audit], image, offset)
             moved.add(offset)
         assert len(moved) > 3 and place.middle in moved and opened.complaints == []
@@ -510,11 +511,26 @@ def test_circular_mode_wraps_around(browser, audit_of, tmp_path):
         assert opened.offset() == (7, 0)
 
 
-def test_in_crop_mode_the_image_follows_the_pointer(browser, audit_of, tmp_path):
-    place = Placement(image=(9, 9), canvas=(5, 5), mode="crop")
+def test_in_crop_mode_the_window_follows_the_pointer_over_the_whole_image(browser, audit_of, tmp_path):
+    place = Placement(image=(9, 12), canvas=(5, 4), mode="crop")
     with Opened(browser, write(tmp_path, made(audit_of, place))) as opened:
-        opened.page.locator(".ss-stage").press("ArrowRight")  # the image, so the window goes left
-        assert opened.offset() == (2, 1)
+        stage, page = opened.page.locator(".ss-stage"), opened.page
+        stage.press("ArrowRight")
+        assert opened.offset() == (2, 5)
+        box = stage.bounding_box()
+        pixel = box["width"] / 12
+        assert box["height"] / 9 == pytest.approx(pixel, rel=0.02)
+        for (down, right), expected in {(0.5, 0.5): (0, 0), (8.5, 11.5): (4, 8), (2.6, 6.1): (0, 4)}.items():
+            page.mouse.click(box["x"] + right * pixel, box["y"] + down * pixel)  # outside of the window
+            assert opened.offset() == expected
+            frame = page.locator(".ss-frame").bounding_box()
+            assert [round((frame[one] - box[one]) / pixel) for one in "yx"] == list(expected)
+            assert [round(frame[side] / pixel) for side in ("height", "width")] == [5, 4]
+        page.mouse.move(box["x"] + 6 * pixel, box["y"] + 2 * pixel)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 8 * pixel, box["y"] + 5 * pixel, steps=4)
+        page.mouse.up()
+        assert opened.offset() == (3, 6) and opened.complaints == []
 
 
 def test_nonfinite_and_missing_predictions_are_marked(browser, audit_of, tmp_path):

@@ -75,6 +75,9 @@ class Variables:
                                      "the options")
         self.env(app, commands, arguments)
         for argument, token in _tokens(arguments, self.env.source):
+            if argument.name in TRUST:
+                raise UsageError(f"the variable {token.keyword} would let a file run code: unset it; if you trust the "
+                                 f"author of the model, use {argument.name} on the command line")
             if _names_code(argument, token):
                 raise UsageError(f"the variable {token.keyword} names code, {_short(token.value)}, and code is only "
                                  f"imported by a name on the command line: {_on_the_command_line(argument)}")
@@ -136,6 +139,9 @@ class TomlFile:
         """Raise a `UsageError` for values from a table that name code or choose what is written."""
         for argument, token in _tokens(arguments, source):
             key = argument.name.removeprefix("--")
+            if argument.name in TRUST:
+                raise UsageError(f"{key} in [{table}] of {self.toml.path} would let a file run code: remove the key; if "
+                                 f"you trust the author of the model, use {argument.name} on the command line")
             if _names_code(argument, token):
                 raise UsageError(f"{key} in [{table}] of {self.toml.path} names code, {_short(token.value)}, and code "
                                  f"is only imported by a name on the command line: {_on_the_command_line(argument)}")
@@ -189,7 +195,7 @@ def _tokens(arguments: ArgumentCollection, source: str) -> list[tuple[Argument, 
 
 def _names_code(argument: Argument, token: Token) -> bool:
     parts = re.split(r"[,\s]+", token.value)
-    return argument.name in (*CODE, *TRUST) or (argument.name in MAY_BE_CODE and any(map(is_object_name, parts)))
+    return argument.name in CODE or (argument.name in MAY_BE_CODE and any(map(is_object_name, parts)))
 
 
 def _on_the_command_line(argument: Argument) -> str:

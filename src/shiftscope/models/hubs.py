@@ -1,10 +1,13 @@
 """Models of torchvision, timm and transformers by name, with their preprocessing and their class names."""
 
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 import torch
@@ -15,7 +18,8 @@ from shiftscope.generators import seeded
 from shiftscope.graph.export import silenced
 from shiftscope.models.adapt import Adapted
 from shiftscope.resolve import HUBS
-from shiftscope.source_info import Interpolation, SourceInfo, unique_names
+from shiftscope.settings import Interpolation
+from shiftscope.source_info import SourceInfo, unique_names
 
 RANDOM = "none"
 """In place of weights: random ones."""
@@ -82,7 +86,8 @@ def load_from_hub(source: str, *, device: torch.device | str = "cpu") -> tuple[n
     """
     check_hub_name(source)
     hub, name, weights = split(source)
-    with silenced(), seeded([], 0), _without_bars(hub):
+    online = hub != "torchvision" and weights != RANDOM
+    with silenced(), seeded([], 0), _without_bars(hub), _without_retries(online):
         model, info = _LOADERS[hub](_package(hub), source, name, weights)
     return model.to(device).eval(), info
 
@@ -90,7 +95,7 @@ def load_from_hub(source: str, *, device: torch.device | str = "cpu") -> tuple[n
 @contextmanager
 def _without_bars(hub: str) -> Iterator[None]:
     """Turn off the progress bars of transformers, which do not fit into the display of a command."""
-    logging = _package(hub).utils.logging if hub == "hf" else None
+    logging: Any = _package(hub).utils.logging if hub == "hf" else None
     shown = logging is not None and logging.is_progress_bar_enabled()
     if shown:
         logging.disable_progress_bar()
@@ -99,6 +104,29 @@ def _without_bars(hub: str) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def _without_retries(online: bool) -> Iterator[None]:
+    """Use only what is on this machine if the host of the Hugging Face Hub is unknown: its package retries a minute."""
+    constants: Any = None
+    if online and not getproxies():
+        from huggingface_hub import constants  # pyright: ignore[reportMissingImports]
+    if constants is None or constants.HF_HUB_OFFLINE or _is_known(urlsplit(constants.ENDPOINT).hostname):
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _is_known(host: str | None) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, 443))
+    except OSError:
+        return False
 
 
 def _package(hub: str) -> Any:

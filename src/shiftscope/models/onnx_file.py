@@ -40,6 +40,7 @@ MAX_BYTES = 2**31
 
 INSTALL = "install the extra: pip install 'shiftscope[onnx]'"
 
+IMAGES = "tensor(uint8)"
 FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
 INTEGERS = ("tensor(int64)", "tensor(int32)")
 
@@ -48,7 +49,8 @@ class OnnxModel(nn.Module):
     """A classifier in an ONNX file, computed by onnxruntime on the CPU.
 
     Args:
-        path: the file. It must have one input, float images (batch, C, H, W) or (batch, H, W, C).
+        path: the file. It must have one input, images (batch, C, H, W) or (batch, H, W, C): floats, or uint8 from 0 to
+            255, to which pixels in [0, 1] are scaled.
         select_output: name or position of the output with the scores (batch, classes) (default: the only one with
             floats of this shape, else "logits"; others, such as labels, are ignored).
 
@@ -59,7 +61,7 @@ class OnnxModel(nn.Module):
 
     Raises:
         UsageError: if onnxruntime is not installed, there is no output `select_output`, or several could be meant.
-        CheckpointError: if the file is missing or corrupt, its input is not one batch of float images, or it has no
+        CheckpointError: if the file is missing or corrupt, its input is not one batch of images, or it has no
             output of scores.
     """
 
@@ -70,11 +72,11 @@ class OnnxModel(nn.Module):
         self.path = Path(path)
         self.session = _session(self.path)
         source = self.session.get_inputs()[0]
-        if len(self.session.get_inputs()) != 1 or len(source.shape) != 4 or source.type not in FLOATS:
+        if len(self.session.get_inputs()) != 1 or len(source.shape) != 4 or source.type not in (*FLOATS, IMAGES):
             raise CheckpointError(f"{path} takes {_listed(self.session.get_inputs())}, expected one input of images, "
-                                  "floats (batch, channels, height, width): export the classifier alone")
+                                  "floats or uint8 (batch, channels, height, width): export the classifier alone")
         _check_sizes(source.shape, self.path)
-        self.source, self.dtype = source.name, FLOATS[source.type]
+        self.source, self.dtype = source.name, FLOATS.get(source.type, torch.uint8)
         outputs = self.session.get_outputs()
         self.output = _scores(outputs, path) if select_output is None else _named(outputs, select_output, path)
         self.channels_last = _is_channels_last(source.shape)
@@ -85,7 +87,9 @@ class OnnxModel(nn.Module):
             self.input_shape = tuple(sizes)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        values = pixels.detach().to(device="cpu", dtype=self.dtype)
+        values = pixels.detach().cpu()
+        values = (255 * values).round().clamp(0, 255) if self.dtype == torch.uint8 else values
+        values = values.to(self.dtype)
         values = values.permute(0, 2, 3, 1) if self.channels_last else values
         return in_fixed_batches(self._run, values.contiguous(), self.batch).to(pixels.device)
 

@@ -86,7 +86,7 @@ def _info(program: torch.export.ExportedProgram) -> SourceInfo:
     """Return the channels and the input size of an exported program, if they are fixed."""
     graph = program.graph_module.graph
     inputs = [node for node in graph.nodes if node.name in program.graph_signature.user_inputs]
-    shape = tuple(getattr(inputs[0].meta.get("val"), "shape", ())) if len(inputs) == 1 else ()
+    shape: tuple[Any, ...] = tuple(getattr(inputs[0].meta.get("val"), "shape", ())) if len(inputs) == 1 else ()
     if len(shape) != 4:
         return SourceInfo()
     channels, height, width = [one if isinstance(one, int) else None for one in shape[1:]]

@@ -226,6 +226,8 @@ def _hub(source: Any, options: SourceOptions, sizes: Any, device: Any, notes: Pr
 
 def _onnx(source: Any, options: SourceOptions, sizes: Any, device: Any, notes: Progress) -> Any:
     model = OnnxModel(source, select_output=options.get("select_output"))
+    if model.dtype == torch.uint8 and options.get("normalize") is not None:
+        raise UsageError(f"{source} takes uint8 pixels, which it normalizes itself: leave out --normalize (normalize=)")
     if model.batch is not None:
         notes.note(f"{source} has a fixed batch size of {model.batch}: images are evaluated in batches of this size")
     shape = getattr(model, "input_shape", None)

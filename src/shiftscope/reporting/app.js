@@ -4,7 +4,8 @@
 //   mountConfusion(root, payload)                         -> {ready, destroy()}
 //   mountCurves(root, curves)                             -> {update(curves), destroy()}
 //
-// report.js mounts the views of a page, widget.js the explorer in a notebook; both are appended to this module.
+// drawing.js is placed before this file. report.js mounts the views of a page, widget.js the explorer in a notebook; one
+// of them is appended.
 // Payloads are made and documented in shiftscope.reporting (explorer.py, confusion.py, curves.py). There is no global
 // state: a page may hold any number of views. Text is never inserted as HTML, and styles are set as properties, so that
 // a page can forbid inline styles and scripts.
@@ -135,222 +136,6 @@ class View {
   }
 }
 
-// ---------------------------------------------------------------- images and maps
-
-/** One image (C, h, w) of an unpacked array of images. */
-function imageAt(pixels, shape, index) {
-  const [, depth, height, width] = shape;
-  const size = depth * height * width;
-  return {depth, height, width, values: pixels.subarray(index * size, (index + 1) * size)};
-}
-
-/** In mode fill, the row (or column) of the image, up to `last`, that is shown where the image has none. */
-const FILLS = {edge: (at, last) => clamp(at, 0, last), reflect: (at, last) => last - Math.abs(last - Math.abs(at))};
-
-/** The rows (axis 0) or columns (axis 1) of an image on the canvas; those outside of the image are background. */
-function placedLines({mode, fill, canvas, start}, axis, shift, size) {
-  const line = FILLS[fill] ?? ((at) => at);
-  const of = {crop: (at) => at + shift, circular: (at) => modulo(at - start[axis] - shift, canvas[axis])}[mode]
-    ?? ((at) => line(at - shift, size - 1));
-  return Array.from({length: canvas[axis]}, (_, at) => of(at));
-}
-
-/** Draw an image at an offset, as `Placement.place` does; `geometry` has mode, canvas, start, fill and background.
- *
- * `recolor`, if given, may change the pixels, four values each. */
-function drawPlaced(canvas, image, geometry, dy, dx, recolor) {
-  const [H, W] = geometry.canvas;
-  Object.assign(canvas, {height: H, width: W});
-  const context = canvas.getContext("2d"), data = context.createImageData(W, H), empty = geometry.background ?? 110;
-  const rows = placedLines(geometry, 0, dy, image.height), columns = placedLines(geometry, 1, dx, image.width);
-  const plane = image.height * image.width;
-  for (let y = 0; y < H; y++) {
-    for (let x = 0; x < W; x++) {
-      const row = rows[y], column = columns[x], at = 4 * (y * W + x), from = row * image.width + column;
-      const inside = row >= 0 && row < image.height && column >= 0 && column < image.width;
-      for (let channel = 0; channel < 3; channel++) {
-        data.data[at + channel] = inside ? image.values[(image.depth >= 3 ? channel * plane : 0) + from] : empty;
-      }
-      data.data[at + 3] = 255;
-    }
-  }
-  recolor?.(data.data);
-  context.putImageData(data, 0, 0);
-}
-
-/** Draw an attribution map (H * W, from 0 to 2 * levels) over a pale copy of the image at its offset. */
-function drawAttribution(canvas, image, geometry, [dy, dx], values, levels) {
-  drawPlaced(canvas, image, geometry, dy, dx, (rgba) => values.forEach((value, pixel) => {
-    const gray = (rgba[4 * pixel] + rgba[4 * pixel + 1] + rgba[4 * pixel + 2]) / 3;
-    blend(SIGNED, value / (2 * levels)).forEach((part, channel) => {
-      rgba[4 * pixel + channel] = part * (1 - 0.3 * gray / 255);
-    });
-  }));
-}
-
-/** Borders of the cells of a map in whole pixels. */
-const edges = (count, size) => Array.from({length: count + 1}, (_, at) => Math.round(at * size / count));
-
-/** Match a canvas to the resolution of the screen; returns context and size in CSS pixels, or null if it is hidden. */
-function fitToScreen(canvas) {
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (!width || !height) return null;
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  const context = canvas.getContext("2d");
-  context.scale(ratio, ratio);
-  return {context, width, height};
-}
-
-function drawText(context, text, x, y, size, color) {
-  context.font = `600 ${size}px system-ui, sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.lineJoin = "round";
-  context.lineWidth = 2.5;
-  context.strokeStyle = color === INK ? "rgba(255,255,255,0.75)" : "rgba(0,0,0,0.55)";
-  context.strokeText(text, x, y);
-  context.fillStyle = color;
-  context.fillText(text, x, y);
-}
-
-/** Fill the cells of a map; cells without a color were not computed and are crossed out.
- *
- * Returns the borders of the rows and of the columns. */
-function fillCells(context, [R, Q], width, height, colorOf) {
-  const down = edges(R, height), across = edges(Q, width);
-  for (let cell = 0; cell < R * Q; cell++) {
-    const row = Math.floor(cell / Q), column = cell % Q, color = colorOf(cell);
-    const [left, right, top, bottom] = [across[column], across[column + 1], down[row], down[row + 1]];
-    context.fillStyle = color ?? PAPER;
-    context.fillRect(left, top, right - left, bottom - top);
-    if (color) continue;
-    context.lineWidth = 1;
-    context.strokeStyle = "#8c959f";
-    context.beginPath();
-    context.moveTo(left, bottom);
-    context.lineTo(right, top);
-    context.stroke();
-  }
-  return [down, across];
-}
-
-/** Draw predicted classes as colors and letters, with an outline around the cells with correct predictions. */
-function drawLabels(canvas, labels, shape, truth, codes) {
-  const fitted = fitToScreen(canvas);
-  if (!fitted) return;
-  const {context, width, height} = fitted, [R, Q] = shape;
-  const [down, across] = fillCells(context, shape, width, height, (cell) => labels[cell] === codes.not_computed ? null
-    : labels[cell] === codes.nonfinite ? INK : labelColor(labels[cell]));
-  outline(context, labels, shape, truth, down, across);
-  for (const {label, row, column, reach} of regions(labels, shape, codes)) {
-    const size = clamp(reach * 1.5 * Math.min(width / Q, height / R), 9, 15);
-    const nonfinite = label === codes.nonfinite;
-    const color = nonfinite ? PAPER : readableOn(channels(labelColor(label)));
-    drawText(context, nonfinite ? "?" : letterOf(label), (across[column] + across[column + 1]) / 2,
-      (down[row] + down[row + 1]) / 2 + 0.5, size, color);
-  }
-}
-
-function outline(context, labels, [R, Q], truth, down, across) {
-  const lines = new Path2D();
-  const border = (cell, next, from, to) => {
-    if ((labels[cell] === truth) === (labels[next] === truth)) return;
-    lines.moveTo(...from);
-    lines.lineTo(...to);
-  };
-  for (let cell = 0; cell < R * Q; cell++) {
-    const row = Math.floor(cell / Q), column = cell % Q, right = across[column + 1], bottom = down[row + 1];
-    if (column + 1 < Q) border(cell, cell + 1, [right, down[row]], [right, bottom]);
-    if (row + 1 < R) border(cell, cell + Q, [across[column], bottom], [right, bottom]);
-  }
-  context.lineCap = "square";
-  for (const [color, thick] of [["#ffffff", 3.2], ["#000000", 1.6]]) {
-    context.strokeStyle = color;
-    context.lineWidth = thick;
-    context.stroke(lines);
-  }
-}
-
-/** Connected regions of equal labels with room for a letter: {label, row, column, reach} of their most central cell,
- * which is `reach` cells from the border. */
-function regions(labels, [R, Q], codes) {
-  const seen = new Uint8Array(R * Q), depth = depths(labels, R, Q), found = [];
-  const least = Math.max(3, R * Q / 120);
-  for (let start = 0; start < R * Q; start++) {
-    if (seen[start] || labels[start] === codes.not_computed) continue;
-    const region = [start];
-    seen[start] = 1;
-    for (const cell of region) {  // which grows
-      for (const next of neighbors(cell, R, Q)) {
-        if (!seen[next] && labels[next] === labels[start]) {
-          seen[next] = 1;
-          region.push(next);
-        }
-      }
-    }
-    if (region.length < least && R * Q > FEW_CELLS ** 2) continue;
-    const best = region.reduce((deepest, cell) => depth[cell] > depth[deepest] ? cell : deepest);
-    found.push({label: labels[start], row: Math.floor(best / Q), column: best % Q, reach: depth[best]});
-  }
-  return found;
-}
-
-function neighbors(cell, R, Q) {
-  const row = Math.floor(cell / Q), column = cell % Q, found = [];
-  if (row > 0) found.push(cell - Q);
-  if (row < R - 1) found.push(cell + Q);
-  if (column > 0) found.push(cell - 1);
-  if (column < Q - 1) found.push(cell + 1);
-  return found;
-}
-
-/** Distance of each cell, in steps, to another label, to the border of the map, or to the middle (initial marker). */
-function depths(labels, R, Q) {
-  const depth = new Uint16Array(R * Q).fill(R + Q), middle = Math.floor(R / 2) * Q + Math.floor(Q / 2);
-  const update = (cell) => {
-    const near = neighbors(cell, R, Q);
-    const ends = near.length < 4 || cell === middle || near.some((next) => labels[next] !== labels[cell]);
-    depth[cell] = ends ? 1 : 1 + Math.min(...near.map((next) => depth[next]));
-  };
-  for (let cell = 0; cell < R * Q; cell++) update(cell);  // two passes give the distance in steps
-  for (let cell = R * Q - 1; cell >= 0; cell--) update(cell);
-  return depth;
-}
-
-/** Give an element the proportions [height, width], and at most a height in rem. */
-function limitSize(node, [height, width], most) {
-  node.style.aspectRatio = `${width} / ${height}`;
-  node.style.maxWidth = `${most * width / height}rem`;
-}
-
-/** Draw accuracies as colors, with numbers in percent on some cells. */
-function drawAccuracies(canvas, accuracies, shape, [low, high]) {
-  const fitted = fitToScreen(canvas);
-  if (!fitted) return;
-  const {context, width, height} = fitted, [R, Q] = shape;
-  const colorOf = (accuracy) => cividis((accuracy - low) / (high - low || 1));
-  const [down, across] = fillCells(context, shape, width, height, (cell) =>
-    accuracies[cell] === UNKNOWN ? null : `rgb(${colorOf(accuracies[cell] / 10000).join()})`);
-  for (const row of numberedCells(R, height)) {
-    for (const column of numberedCells(Q, width)) {
-      const accuracy = accuracies[row * Q + column];
-      const covered = R > FEW_CELLS && Q > FEW_CELLS && row === Math.floor(R / 2) && column === Math.floor(Q / 2);
-      if (accuracy === UNKNOWN || covered) continue;  // the marker starts in the middle
-      const x = clamp((across[column] + across[column + 1]) / 2, 12, width - 12);
-      const y = clamp((down[row] + down[row + 1]) / 2, 9, height - 8);
-      drawText(context, String(Math.round(accuracy / 100)), x, y, 10.5, readableOn(colorOf(accuracy / 10000)));
-    }
-  }
-}
-
-/** Indices of rows or columns with a number: all of a few, otherwise first, middle and last. */
-function numberedCells(count, size) {
-  if (count <= FEW_CELLS && size / count >= 18) return Array.from({length: count}, (_, at) => at);
-  return count < 3 ? [0] : [0, Math.floor(count / 2), count - 1];
-}
-
 // ---------------------------------------------------------------- the explorer
 
 /** The placements of a group as rows and columns; in circular mode offsets are signed. */
@@ -464,7 +249,7 @@ class Explorer extends View {
 
   buildLead() {
     const action = {circular: "Drag the image: pixels that leave the canvas at one side reappear at the opposite side.",
-      crop: "Drag the image: the models see the part inside the window.",
+      crop: "Drag the window over the image: the models see the part inside it.",
       fill: "Drag the image: what leaves the canvas is lost, and the rest is filled."}[this.group.mode]
       ?? "Drag the image over the canvas.";
     return element("p", {class: "ss-lead"}, element("strong", {text: action}),
@@ -475,10 +260,11 @@ class Explorer extends View {
   buildStage() {
     this.canvas = element("canvas", {class: "ss-canvas"});
     this.frame = element("div", {class: "ss-frame", "aria-hidden": "true"});
-    this.hint = element("span", {class: "ss-hint", text: "drag the image", "aria-hidden": "true"});
+    const moving = this.group.mode === "crop" ? "window" : "image";
+    this.hint = element("span", {class: "ss-hint", text: `drag the ${moving}`, "aria-hidden": "true"});
     this.stage = this.pad(element("div", {class: "ss-stage"}, this.canvas, this.frame, this.hint),
-      "Canvas: position of the image", this.group.mode === "crop" ? -1 : 1);
-    limitSize(this.stage, this.group.canvas, 19.5);
+      `Canvas: position of the ${moving}`);
+    limitSize(this.stage, this.sizes[1], 19.5);
     let from = null;
     trackPointer(this.stage, (event) => {
       this.grabAt(event);
@@ -487,10 +273,16 @@ class Explorer extends View {
     return this.stage;
   }
 
-  /** If the pointer goes down outside of the image, center the image there. */
+  /** Sizes of the part that moves and of the whole: image and canvas, or in mode crop window and image. */
+  get sizes() {
+    const {mode, image, canvas} = this.group;
+    return mode === "crop" ? [canvas, image] : [image, canvas];
+  }
+
+  /** If the pointer goes down outside of the image (or window), center it there. */
   grabAt(event) {
-    if (this.group.mode !== "canvas") return;
-    const box = this.stage.getBoundingClientRect(), [h, w] = this.group.image, [H, W] = this.group.canvas;
+    if (!["canvas", "crop"].includes(this.group.mode)) return;
+    const box = this.stage.getBoundingClientRect(), [[h, w], [H, W]] = this.sizes;
     const y = (event.clientY - box.top) / box.height * H, x = (event.clientX - box.left) / box.width * W;
     const dy = this.grid.rows[this.row], dx = this.grid.columns[this.column];
     if (y >= dy && y < dy + h && x >= dx && x < dx + w) return;
@@ -498,28 +290,27 @@ class Explorer extends View {
   }
 
   dragTo(event, from) {
-    const box = this.stage.getBoundingClientRect(), [H, W] = this.group.canvas;
-    const sign = this.group.mode === "crop" ? -1 : 1;
+    const box = this.stage.getBoundingClientRect(), [, [H, W]] = this.sizes;
     const down = Math.round((event.clientY - from.y) / box.height * H);
     const right = Math.round((event.clientX - from.x) / box.width * W);
-    this.moveTo(this.grid.nearest(0, from.dy + sign * down), this.grid.nearest(1, from.dx + sign * right));
+    this.moveTo(this.grid.nearest(0, from.dy + down), this.grid.nearest(1, from.dx + right));
   }
 
   /** Make an element a two-dimensional slider for the keyboard and screen readers. */
-  pad(node, label, sign = 1) {
+  pad(node, label) {
     const [R, Q] = this.grid.shape;
     configure(node, {role: "slider", tabindex: 0, "aria-label": label, "aria-roledescription": "two-dimensional slider",
-      "aria-valuemin": 1, "aria-valuemax": R * Q, onkeydown: (event) => this.handleKey(event, sign)}, []);
+      "aria-valuemin": 1, "aria-valuemax": R * Q, onkeydown: (event) => this.handleKey(event)}, []);
     return node;
   }
 
-  handleKey(event, sign) {
+  handleKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const arrow = ARROWS[event.key];
     if (!arrow && event.key !== "Home") return;
     event.preventDefault();
     if (!arrow) return void this.moveTo(...this.grid.middle);
-    const by = sign * (event.shiftKey ? LARGE_STEP : 1);
+    const by = event.shiftKey ? LARGE_STEP : 1;
     this.moveTo(this.grid.step(0, this.row, by * arrow[0]), this.grid.step(1, this.column, by * arrow[1]));
   }
 
@@ -599,7 +390,7 @@ class Explorer extends View {
 
   buildThumbnail(name, number, index) {
     const canvas = element("canvas", {"aria-hidden": "true"});
-    drawPlaced(canvas, this.imageOf(index), {mode: "crop", canvas: this.group.image}, 0, 0);
+    drawWhole(canvas, this.imageOf(index));
     const input = element("input", {type: "radio", name, "aria-label": this.nameOf(index),
       onchange: () => this.setImage(index)});
     return {input, node: element("label", {class: "ss-thumbnail", title: this.nameOf(index)}, input, canvas)};
@@ -783,7 +574,8 @@ class Explorer extends View {
 
   showPosition() {
     const [dy, dx] = this.grid.offset(this.row, this.column), {group} = this;
-    drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
+    if (group.mode === "crop") drawWhole(this.canvas, this.imageOf(this.image));
+    else drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
     this.placeFrame(dy, dx);
     const where = `${group.images.names[this.image]}, dy ${dy} (down), dx ${dx} (right)`;
     this.position.replaceChildren(...(group.labeled ? ["True class: ", badge(this.truth), " ",
@@ -798,10 +590,11 @@ class Explorer extends View {
     this.showKept();
   }
 
-  /** Frame the image on the canvas, whose background may have the same color. */
+  /** Frame the window, or the image on the canvas, whose background may have the same color. */
   placeFrame(dy, dx) {
-    const [h, w] = this.group.image, [H, W] = this.group.canvas;
-    this.frame.hidden = this.group.mode !== "canvas";
+    const [[h, w], [H, W]] = this.sizes;
+    this.frame.hidden = !["canvas", "crop"].includes(this.group.mode);
+    this.frame.classList.toggle("ss-window", this.group.mode === "crop");
     this.frame.style.left = `${100 * dx / W}%`;
     this.frame.style.top = `${100 * dy / H}%`;
     this.frame.style.width = `${100 * w / W}%`;

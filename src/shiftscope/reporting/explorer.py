@@ -25,8 +25,8 @@ from shiftscope.results.agreement import agreement
 MAX_MODELS, RANKS = 6, 3
 """Largest number of models side by side, and of classes with a confidence."""
 
-MAX_BYTES = 2_400_000
-"""Largest size of all predictions of a payload before compression (to about a third): fewer images are included."""
+MAX_BYTES, MAX_PIXEL_BYTES = 2_400_000, 6_000_000
+"""Largest size of all predictions and of all pixels of a payload before compression: fewer images are included."""
 
 _LOW = 0.5  # consistency of a filter
 _LEVELS = 15  # of an attribution map in each direction: more would not be visible, but take more space
@@ -84,7 +84,8 @@ def _group(seeds: Sequence[Audit], attributions: Sequence[Attribution], groups: 
     models = first_seeds(seeds)
     audits, audit, grid = models[:MAX_MODELS], models[0], PlacementGrid(models[0])
     rows, columns = grid.shape
-    limit = max(2, min(MAX_IMAGES, MAX_BYTES // (3 * RANKS * rows * columns * len(audits))))
+    limit = max(2, min(MAX_IMAGES, MAX_BYTES // (3 * RANKS * rows * columns * len(audits)),
+                       MAX_PIXEL_BYTES // max(1, audit.shown_images[:1].nbytes)))
     numbers, first = choose_images(audits, limit // groups)
     if not len(numbers):
         return None

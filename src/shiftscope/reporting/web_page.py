@@ -16,9 +16,10 @@ from shiftscope.errors import UsageError, unknown
 from shiftscope.files import plain
 from shiftscope.geometry import Geometry
 
-ASSETS = ("app.js", "explorer.css", "explorer.html", "report.js", "style.css", "template.html", "widget.js")
-"""`app.js` and `explorer.css` are shared by the report, the notebook widget and the live page; `report.js` and
-`widget.js` are appended to `app.js`."""
+ASSETS = ("app.js", "drawing.js", "explorer.css", "explorer.html", "report.js", "style.css", "template.html",
+          "widget.js")
+"""`app.js` and `explorer.css` are shared by the report, the notebook widget and the live page; `drawing.js` is part of
+`app.js`, and `report.js` or `widget.js` is appended to it."""
 
 DTYPES = ("uint8", "uint16")
 """Data types that `app.js` unpacks."""
@@ -27,14 +28,16 @@ _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
 def asset(name: str) -> str:
-    """Return the text of one of `ASSETS`.
+    """Return the text of one of `ASSETS`; that of `app.js` begins with `drawing.js`.
 
     >>> "export function mountExplorer" in asset("app.js")
     True
     """
     if name not in ASSETS:
         raise unknown("asset", name, ASSETS)
-    return (importlib.resources.files("shiftscope.reporting") / name).read_text(encoding="utf-8")
+    folder = importlib.resources.files("shiftscope.reporting")
+    parts = ("drawing.js", name) if name == "app.js" else (name,)
+    return "".join((folder / part).read_text(encoding="utf-8") for part in parts)
 
 
 def digest(text: str) -> str:

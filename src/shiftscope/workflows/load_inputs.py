@@ -30,7 +30,7 @@ from shiftscope.models.sources import SourceOptions, check_source, kind_of
 from shiftscope.modules import device_and_dtype, evaluating, model_name
 from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
-from shiftscope.preparation import Preparation
+from shiftscope.preparation import PADDED, Preparation
 from shiftscope.progress import Progress
 from shiftscope.reading import as_type
 from shiftscope.resolve import is_object_name
@@ -196,8 +196,9 @@ def open_described(source: Path | str, *, device: str = "auto", canvas: tuple[in
     channels = opened.info.channels or input_channels(opened.model, config)
     model = adapt(opened.model, shape=(channels, *size), output_type=output_type)
     placement = Placement(image=size, canvas=size)
+    how = (_source_preparation(opened.info) or PADDED).on_canvas(size, "crop")
     provenance = replace(config.provenance, class_names=_class_names(model, (channels, *size), opened.info),
-                         placement=placement.to_dict(), channels=channels, resize="pad")
+                         placement=placement.to_dict(), channels=channels, resize=how.resize, prepared=how.to_dict())
     return LoadedCheckpoint(model=model, config=replace(config, provenance=provenance), placement=placement,
                             channels=channels, device=torch_device, info=opened.info, is_checkpoint=False)
 

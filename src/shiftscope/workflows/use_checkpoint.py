@@ -102,14 +102,15 @@ def export_checkpoint(checkpoint: Path | str, file: Path, *, batch: int | None =
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """How an image file was prepared for a model."""
+class Fitting:
+    """How an image file was fitted into a model's image size."""
 
     inverted: bool
     size: Size
     """(height, width) in pixels of the file, after its EXIF orientation."""
     scaled: Size
-    """(height, width) of the image after scaling; the rest of the model's image size is padding."""
+    """(height, width) of the image after scaling; the rest of the model's image size is padding, or the rest of this
+    image was cropped."""
 
 
 def predict_files(checkpoint: Path | str, images: Sequence[Path] = (), *, offset: tuple[int, int] | None = None,
@@ -130,7 +131,7 @@ def predict_files(checkpoint: Path | str, images: Sequence[Path] = (), *, offset
 
     Returns:
         One dictionary per file: file, offset, class, confidence, scores (class -> probability), output_type, inverted,
-        size and scaled (see `Preparation`), and map: None, or a dictionary of rows and columns (values of dy and dx),
+        size and scaled (see `Fitting`), and map: None, or a dictionary of rows and columns (values of dy and dx),
         classes (a list per row), step, and same_class (fraction of these placements with the class at the offset).
         If the output is NaN or its maximum is infinite, class and scores are None, and the confidence is 0.
 
@@ -192,7 +193,7 @@ def prediction_maps(pixels: torch.Tensor, classes: Sequence[int], loaded: Loaded
 
 
 def fit_images(paths: Sequence[Path], loaded: LoadedCheckpoint,
-               progress: Progress | None = None) -> tuple[torch.Tensor, list[Preparation]]:
+               progress: Progress | None = None) -> tuple[torch.Tensor, list[Fitting]]:
     """Return image files as uint8 (N, C, h, w), and how they were prepared; see `fit_image`.
 
     Files with more than 8 bits per channel share one bit depth; `progress` receives a note about it.
@@ -204,7 +205,7 @@ def fit_images(paths: Sequence[Path], loaded: LoadedCheckpoint,
     return torch.stack([image for image, _ in fitted]), [how for _, how in fitted]
 
 
-def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Tensor, Preparation]:
+def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Tensor, Fitting]:
     """Return an image file as uint8 (C, h, w), and how it was prepared.
 
     It is resized to (h, w) as the images of the training were; by default the aspect ratio is kept, and it is padded
@@ -223,7 +224,7 @@ def fit_image(path: Path, loaded: LoadedCheckpoint, bits: int) -> tuple[torch.Te
     size = (pixels.shape[1], pixels.shape[2])
     target.check(size, str(path))
     fitted = torch.from_numpy(np.array(target.fit(255 - pixels if inverted else pixels)))
-    return fitted, Preparation(inverted=inverted, size=size, scaled=target.scaled(size))
+    return fitted, Fitting(inverted=inverted, size=size, scaled=target.scaled(size))
 
 
 def _border_level(gray: np.ndarray) -> float:
