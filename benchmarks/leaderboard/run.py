@@ -15,7 +15,7 @@ from shiftscope.runs.outputs import require_writable
 from shiftscope.settings import DataSettings
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.begin_run import begin_run
-from shiftscope.workflows.load_inputs import open_data
+from shiftscope.workflows.load_images import open_data
 
 
 def run_leaderboard(data: DataSettings, settings: LeaderboardSettings, *, progress: Progress,

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from shiftscope.data import from_arrays, from_torch, load_dataset
+from shiftscope.data.base import image_names
 from shiftscope.errors import DataError, ShiftscopeError, UsageError
 
 SIZE = (6, 4)
@@ -89,8 +90,8 @@ READ = [
      (r"2 subfolder\(s\) of class folders with 3 image\(s\) \(cat/more/, dog/x/\)",)),
     ("unknown suffixes", ROOT | {"cat/list.csv": b"x", "cat/c.npy": b"x", "dog/c": b"x"}, None,
      (r"3 file\(s\) that are neither PNG nor JPEG \(cat/c.npy, cat/list.csv, dog/c\)",)),
-    ("images beside the classes", ROOT | {"stray.png": 90, "readme.txt": b"x"}, None,
-     (r"2 file\(s\) beside the class folders \(readme.txt, stray.png\)",)),
+    ("files beside the classes", ROOT | {"list.csv": b"x", "readme.txt": b"x"}, None,
+     (r"2 file\(s\) beside the class folders \(list.csv, readme.txt\)",)),
     ("upper-case suffixes", {**ROOT, "cat/c.PNG": 12}, None, ()),
     ("a class called valid", {"valid/a.png": 10, "valid/b.png": 11, "invalid/a.png": 20, "invalid/b.png": 21}, None,
      ()),
@@ -137,6 +138,46 @@ def test_folders_that_are_read(tmp_path, files, expected, notes):
         assert re.search(pattern, note) and len(note) < 400, note
 
 
+WITHOUT_TRAINING = [
+    ("only Test", {"Test/cat/a.png": 1, "Test/dog/a.png": 2}, {1: "cat", 2: "dog"}),
+    ("only val", {"val/cat/a.png": 1, "val/dog/a.png": 2}, {1: "cat", 2: "dog"}),
+    ("test and val", {"test/cat/a.png": 1, "test/dog/a.png": 2, "val/cat/b.png": 9}, {1: "cat", 2: "dog"}),
+    ("one class in test", {"test/cat/a.png": 1, "test/cat/b.png": 2}, {1: "cat", 2: "cat"}),
+    ("one image in each class", {"cat/a.png": 1, "dog/a.png": 2}, {1: "cat", 2: "dog"}),
+]
+
+
+@pytest.mark.parametrize(("files", "expected"), [row[1:] for row in WITHOUT_TRAINING],
+                         ids=[row[0] for row in WITHOUT_TRAINING])
+def test_class_folders_without_training_images(tmp_path, files, expected):
+    write_files(tmp_path, files)
+    data = load_dataset(f"folder:{tmp_path}")
+    assert data.labeled and told(data.test, data.class_names) == expected and len(data.train) == 0
+    refused(lambda: data.split_images("train", 0), DataError, "has no training images, only test images")
+    refused(lambda: data.train.gather(torch.arange(1)), DataError, "has no training images")
+    assert len(data.limit(1).test) == 1 and len(data.limit(1).train) == 0
+
+
+UNLABELED = [
+    ("images", {"b.png": 2, "a.png": 1}, ["a.png", "b.png"]),
+    ("images and a text", {"b.png": 2, "a.png": 1, "read.me": b"x"}, ["a.png", "b.png"]),
+    ("images beside folders without images", {"a.png": 1, "captions/a.txt": b"x"}, ["a.png"]),
+    ("test", {"test/a.png": 1, "test/b.png": 2}, ["test/a.png", "test/b.png"]),
+    ("val", {"Val/a.png": 1}, ["Val/a.png"]),
+]
+
+
+@pytest.mark.parametrize(("files", "names"), [row[1:] for row in UNLABELED], ids=[row[0] for row in UNLABELED])
+def test_folders_of_unlabeled_images(tmp_path, files, names):
+    write_files(tmp_path, files)
+    data = load_dataset(f"folder:{tmp_path}")
+    assert not data.labeled and data.class_names == () and list(image_names(data.test)) == names
+    levels = data.test.gather(torch.arange(len(names)))[:, 0, 0, 0].tolist()
+    assert levels == [files[name] for name in names] and data.test.labels.tolist() == [-1] * len(names)
+    refused(lambda: data.require_labels("training"), DataError, "training needs labels, and the images of .* have none")
+    assert list(image_names(data.limit(1).test)) == names[:1]
+
+
 def noise(path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:900])
@@ -147,8 +188,9 @@ FOLDERS_REFUSED = [
     ("Train and train", SPLIT | {"Train/cat/a.png": 1}, r"Train/ and train/, which both mean the train images"),
     ("train and val", renamed(test="val"), r"holds train/ and val/ but no test/, .*: rename val/ to test/, "),
     ("only train", {"train/cat/a.png": 1, "train/dog/a.png": 1}, r"holds train/ but no test/, expected both"),
-    ("only Test", {"Test/cat/a.png": 1, "Test/dog/a.png": 1}, r"holds Test/ but no train/, expected both"),
-    ("only val", {"val/cat/a.png": 1, "val/dog/a.png": 1}, r"holds val/ but no train/ and test/, expected both"),
+    ("images beside the classes", ROOT | {"stray.png": 1}, r"holds both images \(1, such as stray.png\) and folders"),
+    ("images beside classes in test", {"test/a.png": 1, "test/cat/a.png": 1}, r"test holds both images \(1, such as a"),
+    ("images beside test", {"a.png": 1, "test/cat/a.png": 1, "test/dog/a.png": 1}, r"holds test/ but no train/"),
     ("train beside classes", ROOT | {"train/a.png": 1}, r"holds train/ but no test/, .*rename it if it is a class"),
     ("images in train and test", {"train/a.png": 1, "test/a.png": 1}, r"train holds 1 image\(s\) but no class"),
     ("a class only in test", SPLIT | {"test/cow/a.png": 1}, r"must hold the same classes, got cow only in test/: add"),
@@ -165,10 +207,11 @@ FOLDERS_REFUSED = [
     ("an archive's own folder", {"set/train/cat/a.png": 1, "set/test/cat/a.png": 1},
      r"holds the single folder set/, which holds the folders test, train: name that one, folder:.*set"),
     ("one class", {"cat/a.png": 1, "cat/b.png": 1}, r"has 1 class\(es\) \(cat\), expected at least 2"),
-    ("no class, images", {"a.png": 1, "b.png": 1}, r"holds 2 image\(s\) but no class folders, expected one folder"),
-    ("a single image", {"a.png": 1}, r"holds 1 image\(s\) but no class folders"),
+    ("other formats without classes", {"a.webp": b"x"}, r"holds a.webp, which is neither PNG nor JPEG, and no class"),
+    ("an unlabeled image of another format", {"a.png": 1, "b.gif": b"x"}, r"b.gif is neither PNG nor JPEG: convert"),
+    ("an empty test folder", {"test": None}, r"test holds no class folders, expected one folder of PNG or JPEG"),
     ("an empty folder", {"__MACOSX/cat/a.png": 1}, r"holds no class folders, expected one folder of PNG or JPEG files"),
-    ("one image per class", {"cat/a.png": 1, "dog/a.png": 1}, r"the class cat in .* has 1 image, expected at least 2"),
+    ("one image in one class", ROOT | {"cow/a.png": 1}, r"the class cow in .* has 1 image, expected at least 2"),
     ("other formats", ROOT | {"cat/c.webp": b"x"}, r"cat/c.webp is neither PNG nor JPEG: convert it, or remove it"),
     ("another format's content", ROOT | {"cat/c.png": png(1, kind="BMP")}, r"cat/c.png is a BMP file, expected PNG or"),
     ("an empty file", ROOT | {"cat/c.png": b""}, r"cat/c.png is not a readable image: its content is not an image"),

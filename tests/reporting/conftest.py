@@ -1,5 +1,6 @@
 """Small constructed results for the tests of figures and report."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from shiftscope.geometry import Geometry
 from shiftscope.results import NONFINITE, Audit, Evaluation, TrainResult
+from shiftscope.results.agreement import agreement_map
 
 PLACEMENT = {"image": [28, 28], "canvas": [56, 56], "mode": "canvas", "background": 0}
 
@@ -91,11 +93,30 @@ def _audit(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray, columns: np
         "rows": rows, "columns": columns, "offsets": offsets, "accuracy_map": maps[classes].reshape(grid),
         "class_maps": maps[:classes].reshape(classes, *grid).astype(np.float32), "labels": labels,
         "predictions": predictions, "correct_counts": right.sum(axis=1).astype(np.int32),
-        "worst_offset": offsets[margin.argmin(axis=1)],
+        "worst_offset": offsets[margin.argmin(axis=1)], "top5_counts": np.full(count, -1, np.int32),
+        "agreement_map": agreement_map(predictions, _middle(offsets, canvas, changed), offsets, rows, columns),
+        **_stability(logits, finite),
         "margins": np.stack([margin.min(axis=1), margin.mean(axis=1)], axis=1).astype(np.float32),
         "shown_index": shown, "shown_images": images[shown], "shown_logits": logits[shown].astype(np.float16),
     }
     return Audit(**(values | {name: float(value) for name, value in figures.items()} | changed))
+
+
+def _middle(offsets: np.ndarray, canvas: tuple[int, int], changed: dict[str, Any]) -> int | None:
+    placement = changed.get("placement") or Geometry(image=(28, 28), canvas=canvas).to_dict()
+    return Geometry.from_dict(placement).column(offsets)
+
+
+def _stability(logits: np.ndarray, finite: np.ndarray) -> dict[str, np.ndarray]:
+    ordered = np.sort(np.where(finite[..., None], logits, np.nan), axis=-1)
+    gap, best = ordered[..., -1] - ordered[..., -2], ordered[..., -1:]
+    confidence = 1 / np.exp(ordered - best).sum(axis=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # images without a finite prediction
+        columns = [[find(values, axis=1) for find in finds] for values, finds in (
+            (gap, (np.nanmin, np.nanmedian, np.nanmax)), (confidence, (np.nanmin, np.nanmax)))]
+    return {name: np.stack(parts, axis=1).astype(np.float32)
+            for name, parts in zip(("top_margins", "confidences"), columns, strict=True)}
 
 
 def _mean(values: np.ndarray, chosen: np.ndarray) -> float | None:

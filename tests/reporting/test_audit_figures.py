@@ -165,7 +165,7 @@ def test_inconsistent_images_have_the_lowest_consistency(make_audit, audit_of):
     assert consistency == pytest.approx(expected) and len(expected) == 12
     lowest = np.argsort(expected, kind="stable")[:3]
     figure = inconsistent_images(audit, limit=3)
-    assert figure.get_label().startswith("Images with the lowest consistency: perceptron. The 3 images")
+    assert figure.get_label().startswith("Least stable images: perceptron. The 3 images")
     for place in lowest:
         assert f"image {audit.shown_index[place]}" in words(figure)
     assert lowest[0] == 0
@@ -240,8 +240,9 @@ def test_audit_figures_have_unique_names(make_audit, profile):
     figures = audit_figures([make_audit(), make_audit(), make_audit(model="a b:C")], [profile])
     assert isinstance(figures, list) and figures[0].name == "accuracy-map"
     names = [figure.name for figure in figures]
-    assert names[:3] == ["accuracy-map", "placements-right", "class-maps-two-full"] and names[-1] == "layers-two-conv"
-    assert len(set(names)) == len(names) == 12
+    assert names[:4] == ["accuracy-map", "placements-right", "agreement-map", "class-maps-two-full"]
+    assert names[-1] == "layers-two-conv"
+    assert len(set(names)) == len(names) == 13
     assert all(figure.caption.endswith(".") and alt_text(figure.figure) for figure in figures)
     with pytest.raises(UsageError, match="at least one audit"):
         audit_figures([])

@@ -300,3 +300,16 @@ def test_images_are_named_by_their_files_or_else_by_their_numbers(make_audit):
     named = make_audit(image_names=[f"cup/{number}.png" for number in range(12)])
     images = explorer_payload([named])["groups"][0]["images"]
     assert images["names"] == [f"cup/{number}.png" for number in images["numbers"]]
+def test_groups_without_labels_show_agreement_and_file_names(make_audit):
+    labeled = make_audit()
+    count = labeled.images
+    audit = dataclasses.replace(
+        labeled, labeled=False, labels=np.full(count, -1), correct_counts=np.full(count, -1, np.int32),
+        mean_accuracy=float("nan"), accuracy_map=np.full_like(labeled.accuracy_map, np.nan),
+        image_names=[f"folder/{number}.png" for number in range(count)])
+    (group,) = explorer_payload([audit])["groups"]
+    numbers = group["images"]["numbers"]
+    assert group["labeled"] is False and group["images"]["names"] == [f"folder/{number}.png" for number in numbers]
+    assert set(group["images"]["labels"]) == {-1} and group["models"][0]["accuracy"]["mean"] is None
+    expected = np.round(10_000 * labeled.agreement_map).astype(int).ravel().tolist()
+    assert unpack(group["models"][0]["map"]).ravel().tolist() == expected

@@ -196,8 +196,8 @@ def test_contents_name_every_section_in_order(data, make_audit):
     nav = html[html.index("<nav"):html.index("</nav>")]
     entries = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', nav)
     sections = re.findall(r'<section id="([^"]+)">\s*<h2>([^<]+)</h2>', html)
-    assert entries == sections and sections[:3] == [("summary", "Summary"), ("explore", "Predictions by position"),
-                                                    ("results", "Results")]
+    assert entries == sections and sections[:4] == [("summary", "Summary"), ("explore", "Predictions by position"),
+                                                    ("stability", "Least stable images"), ("results", "Results")]
     assert sections[-2:] == [("models", "Models"), ("made", "How this was made")]
 
 

@@ -299,9 +299,10 @@ def test_an_audit_is_continued(checkpoint, tmp_path, stopped, engine, capsys):
     found, whole = (Audit.load(tmp_path / name) for name in ("part", "whole"))
     assert not found.partial and not (tmp_path / "part" / "unfinished-audit").exists()
     for name in Audit.arrays:
-        if engine == "dense" or name not in ("margins", "shown_logits"):
+        if engine == "dense" or name not in ("margins", "top_margins", "confidences", "shown_logits"):
             np.testing.assert_array_equal(getattr(found, name), getattr(whole, name), err_msg=name)
-    np.testing.assert_allclose(found.margins, whole.margins, atol=1e-5)
+    for name in ("margins", "top_margins", "confidences"):  # brute force rounds by the size of its batches
+        np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-5, atol=1e-5)
     assert found.intervals == whole.intervals and found.self_check["placements"] == whole.self_check["placements"]
     parts, wholes = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("part", "whole"))
     assert parts == wholes

@@ -13,7 +13,8 @@ from shiftscope.placement import Placement
 from shiftscope.progress import SilentProgress
 from shiftscope.results import Audit
 from shiftscope.settings import DataSettings
-from shiftscope.workflows.load_inputs import add_data, open_checkpoint, open_data, stored_placement
+from shiftscope.workflows.load_images import open_data
+from shiftscope.workflows.load_inputs import add_data, open_checkpoint, stored_placement
 
 QUIET = SilentProgress()
 

@@ -107,12 +107,12 @@ def test_the_report_is_self_contained(done):
         "samples", "two-by-two", "curves", "confusion-two-full", "confusion-two-conv", "classified-two-full",
         "classified-two-conv", "classes-two-full", "classes-two-conv", "neurons-two-full", "neurons-two-conv",
         "class-neurons-two-full", "class-neurons-two-conv", "weights-two-full", "weights-two-conv",
-        "neighbors-two-full", "neighbors-two-conv", "accuracy-map", "placements-right",
+        "neighbors-two-full", "neighbors-two-conv", "accuracy-map", "agreement-map", "placements-right",
         *(f"{kind}-{model}" for kind in ("class-maps", "changes", "remainders")
           for model in ("two-full", "two-full-centered", "two-conv"))}
     in_the_folder_only = {name for name in names if name.startswith(("class-maps", "remainders"))} | {
-        "two-by-two", "accuracy-map", "placements-right"}
-    assert len(in_the_folder_only) == 9
+        "two-by-two", "accuracy-map", "agreement-map", "placements-right"}
+    assert len(in_the_folder_only) == 10
     in_the_report_only = {f"{kind}-{model}" for kind in ("map", "histogram")
                           for model in ("two-full-random", "two-full-centered", "two-conv-random")}
     assert set(re.findall(r'<figure id="figure-([^"]+)"', html)) == names - in_the_folder_only | in_the_report_only

@@ -1,7 +1,7 @@
 """The audit: predictions of a model for every image at every placement, and the figures that follow from them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,12 @@ from shiftscope.auditing.estimate import announce, audit_time, within_budget
 from shiftscope.auditing.model_checks import ModelChecks, check_sample, mode_dependent_layers, rounding_notes
 from shiftscope.auditing.sampled_statistics import sampled_figures_of
 from shiftscope.auditing.self_check import difference_message, passed
-from shiftscope.auditing.statistics import figures, maps
-from shiftscope.auditing.stored import engine_settings, images_hash, model_hash, settings_of
+from shiftscope.auditing.statistics import figures, maps, top5_figures
+from shiftscope.auditing.stored import class_outputs, engine_settings, images_hash, model_hash, settings_of
 from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
-from shiftscope.data.base import Dataset, Split, Subset, image_names
+from shiftscope.data.base import Dataset, ImageSet, Split, Subset, image_names
+from shiftscope.data.class_map import ClassMap, Outputs, with_output_labels
+from shiftscope.data.images import from_images
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, group, together
 from shiftscope.errors import ShiftscopeError, require, unknown
@@ -35,6 +37,7 @@ from shiftscope.evaluation.notes import (
     low_accuracy_notes,
     nonfinite_notes,
     one_class_notes,
+    same_class_notes,
     tie_notes,
 )
 from shiftscope.generators import seeded
@@ -55,13 +58,15 @@ ENGINES = ("auto", "dense", "brute")
 
 @together("progress", "stop", "store")
 @reports_model_errors
-def audit(model: Classifier, data: Dataset, *, placement: Placement | None = None, engine: str = "auto",
+def audit(model: Classifier, data: Any, *, placement: Placement | None = None, engine: str = "auto",
           split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
           sample: int | None = None, budget: float | None = None, memory: int = MEMORY,
           normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
           name: str | None = None, trained: str = "unknown", expected: float | None = None,
-          output_type: OutputType | None = None, select_output: OutputKey | None = None, seed: int = 0,
-          progress: Progress | None = None, stop: Stop | None = None, store: UnfinishedAudit | None = None) -> Audit:
+          output_type: OutputType | None = None, select_output: OutputKey | None = None,
+          class_map: ClassMap | None = None, output_names: Sequence[str] | None = None,
+          wordnet_ids: Sequence[str] | None = None, seed: int = 0, progress: Progress | None = None,
+          stop: Stop | None = None, store: UnfinishedAudit | None = None) -> Audit:
     """Compute a model's predictions for every image at every placement.
 
     The model runs in eval mode; its mode is restored. A random sample of images and placements is computed again with
@@ -70,7 +75,9 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
 
     Args:
         model: any nn.Module or function that takes pixels in [0, 1], (B, C, H, W), and returns (B, K); any device.
-        data: the dataset.
+        data: a dataset, labeled or not, or images as in `shiftscope.data.from_images`: an array or any iterable.
+            Without labels all figures of accuracy are NaN. A dataset may have fewer classes than the model has
+            outputs, see `class_map`.
         placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
         engine: "dense": placements share operations, if the model's graph allows it; "brute": the model itself at each
             placement; "auto": dense if it is exact and faster, else brute.
@@ -91,6 +98,11 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
             one number per image, (B, 1) or (B,): the label is 1 if the logit is above 0 or the probability above 0.5.
         select_output: position, key or attribute of the scores (B, K) if the model returns several outputs (default:
             the only tensor (B, K), else "logits").
+        class_map: output index, name or WordNet id of each class of the dataset by its name, if the model has more
+            outputs than there are classes, or another order. Missing classes are matched by WordNet ids (n01440764),
+            names, or numbers, which are indices. Predictions are always indices of outputs.
+        output_names: name of each of the K outputs of the model.
+        wordnet_ids: WordNet id of each output.
         seed: seed of the sampled placements, of the self-check, and of the generators of torch, NumPy and Python,
             which are restored.
         stop: a flag or a function, read between batches; a true value stops the audit.
@@ -102,7 +114,9 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
 
     Raises:
         UsageError: if the engine, split or output type is unknown, the model does not fit the canvas or the classes,
-            the outputs contradict `output_type`, or `store` holds another audit.
+            the output of a class is missing or ambiguous, the outputs contradict `output_type`, or `store` holds
+            another audit.
+        DataError: if images are invalid, or the split has none.
         ShiftscopeError: if "dense" is requested and not possible (the message names the layer), or if a single
             placement does not fit into memory.
         Interrupted: if the audit was stopped before the first images were done.
@@ -125,38 +139,38 @@ def audit(model: Classifier, data: Dataset, *, placement: Placement | None = Non
     begun = time.perf_counter()
     _check_arguments(engine, limit, sample, expected, output_type)
     _check_budget(budget, sample, engine)
+    data = _dataset(data, expected)
     placement, title = placement or default_placement(data.shape), name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas),
                      select_output=select_output, output_type=output_type)
     mode_layers = mode_dependent_layers(prepared) if in_train_mode(prepared) else []
-    inputs = _inputs(prepared, data, placement, split, validation, limit, seed, memory)
-    inputs, images = inputs if sample is None else inputs.at_sample(sample), inputs.images
     device, _ = device_and_dtype(prepared)
     with tf32(allowed=False), seeded([device], seed):
-        check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
+        count = output_count(prepared, data.split_images(split, validation), placement)
+        outputs = Outputs(count=count, names=output_names, wordnet_ids=wordnet_ids, model=title)
+        data = with_output_labels(data, outputs, class_map)
+        inputs = _inputs(prepared, data, placement, split, validation, limit, seed, memory, sample)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
-        blocks = [] if store is None else store.identify(model_hash(prepared), images_hash(images), settings_of(
-            inputs, split=split, engine=engine, budget=budget, output_type=checks.output_type))
+        blocks = _stored_blocks(store, inputs, data.class_names, split=split, engine=engine, budget=budget,
+                                output_type=checks.output_type)
         notes, choice = list(checks.doubts), _choose(inputs, engine, checks.doubts, blocks)
         if budget is not None and not from_first(lambda: bool(blocks)):
             choice = _within_budget(choice, data.classes, budget, begun)
         while True:
             begun += from_first(partial(announce, choice, data.classes, title, progress or SilentProgress(),
                                         partial(stop_requested, stop)))
-            sweep, count = Sweep(choice, data.classes, checks.tolerance), len(choice.inputs.offsets)
+            sweep = Sweep(choice, data.classes, checks.tolerance, output_type=checks.output_type)
             sweep.restore(blocks)
-            sweep.run(progress or SilentProgress(),
-                      f"audit {title} ({split}), {choice.engine.name}, {count} placements", stop, store)
+            sweep.run(progress or SilentProgress(), f"audit {title} ({split}), {choice.engine.name}, "
+                      f"{len(choice.inputs.offsets)} placements", stop, store)
             check = from_first(sweep.check.result)
             if choice.engine.name == "brute" or passed(check):
                 break
             if engine == "dense" or sweep.interrupted:
                 raise ShiftscopeError(f"{difference_message(check)}; use engine 'brute'")
             notes.append(f"{difference_message(check)}: all placements were computed again by brute force")
-            blocks = []
-            if store is not None:
-                store.restart()
             choice = brute_force(inputs, f"brute force, because {difference_message(check)}", checks.doubts)
+            blocks = _discarded(store)
         if not checks.doubts and not sweep.interrupted:
             notes += from_first(partial(rounding_notes, sweep.check, check["max_abs_logit_difference"],
                                         check["tolerance"], sweep.predictions.classes))
@@ -192,12 +206,43 @@ def _check_budget(budget: float | None, sample: int | None, engine: str) -> None
     require(engine != "dense", "budget", budget, "not given together with the engine 'dense': it cannot sample")
 
 
+def _dataset(data: Any, expected: float | None) -> Dataset:
+    """Return images of any kind as a dataset; with labels, if an accuracy is expected."""
+    data = data if isinstance(data, Dataset) else from_images(data)
+    if expected is not None:
+        data.require_labels("the check of an expected accuracy")
+    return data
+
+
+def _stored_blocks(store: UnfinishedAudit | None, inputs: AuditInputs, class_names: Sequence[str],
+                   **settings: Any) -> list[dict[str, np.ndarray]]:
+    """Return the blocks of images that an earlier command stored for this audit."""
+    if store is None:
+        return []
+    settings |= {"class map": class_outputs(inputs.images, class_names)}
+    return store.identify(model_hash(inputs.model), images_hash(inputs.images), settings_of(inputs, **settings))
+
+
+def _discarded(store: UnfinishedAudit | None) -> list[dict[str, np.ndarray]]:
+    """Remove all stored images; return those that remain, none."""
+    if store is not None:
+        store.restart()
+    return []
+
+
+def output_count(model: nn.Module, images: ImageSet, placement: Placement, classes: int | None = None) -> int:
+    """Try the model on a few images and return the number of its outputs; see `check_model`."""
+    few = images.gather(torch.arange(min(2, len(images)))).to(device_and_dtype(model)[0])
+    return check_model(model, few, placement, classes)
+
+
 def _inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int, limit: int | None,
-            seed: int, memory: int = MEMORY) -> AuditInputs:
+            seed: int, memory: int = MEMORY, sample: int | None = None) -> AuditInputs:
     images = data.split_images(split, validation)
     images = images if limit is None or limit >= len(images) else Subset(images, torch.arange(limit))
-    return AuditInputs(model=model, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
-                       seed=seed, memory=memory)
+    inputs = AuditInputs(model=model, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
+                         seed=seed, memory=memory)
+    return inputs if sample is None else inputs.at_sample(sample)
 
 
 @reports_model_errors
@@ -217,8 +262,7 @@ def audit_seconds(model: Classifier, data: Dataset, *, placement: Placement, eng
     inputs = _inputs(prepared, data, placement, split, validation, limit, seed)
     device, _ = device_and_dtype(prepared)
     with tf32(allowed=False), seeded([device], seed):
-        check_model(prepared, inputs.images.gather(torch.arange(min(2, len(inputs.images)))).to(device), placement,
-                    data.classes)
+        output_count(prepared, inputs.images, placement, data.classes)
         needed = audit_time(choose_engine(inputs, engine, []), data.classes)
     return time.perf_counter() - begun + needed.total
 
@@ -240,20 +284,15 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
     predictions, labels = kept.classes[:count], inputs.images.labels[:count].numpy()
     offsets = inputs.offsets.numpy()
     rows, columns = (axis.numpy() for axis in inputs.placement.axes)
-    results = figures(predictions, labels, data.classes, inputs.middle)
-    if inputs.sampled:
-        estimates = sampled_figures_of(predictions, labels, data.classes, inputs.middle, inputs.placement.count)
-        results |= estimates | {"intervals": results["intervals"] | estimates["intervals"]}
-    results |= maps(predictions, labels, data.classes, offsets, rows, columns)
+    results = _figures(inputs, predictions, labels, kept.top5[:count], data.classes)
+    results |= maps(predictions, labels, data.classes, offsets, rows, columns, inputs.middle)
     index, logits = sweep.shown.arrays(count)
     ties = {"exact_ties": int(kept.exact_ties[:count].sum()), "ties": int(kept.ties[:count].sum())}
     nonfinite = int((predictions == kept.nonfinite).sum())
     notes = [*notes, *_notes(sweep, choice, mode_layers), *fill_notes(inputs.placement, data.shape[0]),
              *nonfinite_notes(nonfinite, predictions.size, "predictions"),
              *tie_notes(**ties, count=predictions.size, tolerance=checks.tolerance),
-             *low_accuracy_notes(results["middle_accuracy"], results["intervals"]["middle_accuracy"], data.classes,
-                                 expected),
-             *few_images_notes(count), *one_class_notes(predictions, labels, data.class_names)]
+             *_label_notes(results, predictions, labels, data, expected), *few_images_notes(count)]
     return Audit(
         dataset=data.name, synthetic=data.synthetic, preparation=data.preparation,
         image_names=list(image_names(inputs.images) or ())[:count],
@@ -262,9 +301,32 @@ def _record(sweep: Sweep, choice: EngineChoice, check: SelfCheck, data: Dataset,
         engine="brute" if choice.kind == "brute" else "dense",
         seconds=time.perf_counter() - begun, device=str(device_and_dtype(inputs.model)[0]), nonfinite=nonfinite, **ties,
         output_type=checks.output_type, tie_tolerance=checks.tolerance, self_check=check, notes=notes, rows=rows,
-        columns=columns, offsets=offsets, labels=labels, predictions=predictions,
-        worst_offset=offsets[kept.worst[:count]], margins=kept.margins[:count], shown_index=index, shown_logits=logits,
+        columns=columns, offsets=offsets, labeled=data.labeled, labels=labels, predictions=predictions,
+        worst_offset=offsets[kept.worst[:count]], margins=kept.margins[:count], top_margins=kept.top_margins[:count],
+        confidences=kept.confidences[:count], shown_index=index, shown_logits=logits,
         shown_images=inputs.images.gather(torch.from_numpy(index)).cpu().numpy(), **results, **fields)
+
+
+def _figures(inputs: AuditInputs, predictions: np.ndarray, labels: np.ndarray, top5: np.ndarray,
+             classes: int) -> dict[str, Any]:
+    """Return the figures with their intervals; of a sample of placements, estimates for all placements."""
+    parts = [figures(predictions, labels, classes, inputs.middle), top5_figures(top5)]
+    if inputs.sampled:
+        parts.append(sampled_figures_of(predictions, labels, classes, inputs.middle, inputs.placement.count, top5))
+    intervals = {name: interval for part in parts for name, interval in part["intervals"].items()}
+    return {name: value for part in parts for name, value in part.items()} | {"intervals": intervals}
+
+
+def _label_notes(results: dict[str, Any], predictions: np.ndarray, labels: np.ndarray, data: Dataset,
+                 expected: float | None) -> list[str]:
+    """Return notes on the classes of the dataset, missing labels and accuracies that may be wrong."""
+    if not data.labeled:
+        return ["the images have no labels: accuracies are not computed, and a consistent prediction may be incorrect",
+                *same_class_notes(predictions, data.class_names)]
+    interval = results["intervals"]["middle_accuracy"]
+    return [*(note for note in data.notes if note.startswith("classes of ")),
+            *low_accuracy_notes(results["middle_accuracy"], interval, data.classes, expected),
+            *one_class_notes(predictions, labels, data.class_names)]
 
 
 def _notes(sweep: Sweep, choice: EngineChoice, mode_layers: list[str]) -> list[str]:

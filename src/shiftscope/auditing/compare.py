@@ -8,6 +8,7 @@ import numpy as np
 from shiftscope.errors import UsageError
 from shiftscope.metrics import Z_95, mcnemar
 from shiftscope.results import Audit
+from shiftscope.results.agreement import agreement
 
 
 class CorrectCounts(Protocol):
@@ -28,11 +29,14 @@ class CorrectCounts(Protocol):
 def compare(a: Audit, b: Audit) -> dict[str, Any]:
     """Compare two audits image by image.
 
-    Images that are correct at the middle placement, and those correct at every placement, are compared with McNemar's
-    exact test; the fractions of correct placements with a paired z-test over images.
+    Images that are correct at the middle placement, those correct at every placement, and those with a single label at
+    all placements are compared with McNemar's exact test; the fractions of correct placements with a paired z-test over
+    images.
 
     Returns:
-        Plain JSON: {"models", "images", "middle", "worst_case", "mean"}. "middle" and "worst_case" hold "a" and "b"
+        Plain JSON: {"models", "images", "middle", "worst_case", "mean", "unanimity"}; the first three comparisons are
+        None without labels. "unanimity" has the keys of "middle", for images with a single label. "middle" and
+        "worst_case" hold "a" and "b"
         (the accuracies), "only_a" and "only_b" (images that only one model predicts correctly) and "p_value"; "mean"
         holds "a", "b", "difference" (a - b), its 95 % "interval" over images, and "p_value".
 
@@ -44,9 +48,13 @@ def compare(a: Audit, b: Audit) -> dict[str, Any]:
         Psychometrika 12, 1947.
     """
     _check(a, b)
+    unanimous = [agreement(audit.predictions, len(audit.class_names))[1] for audit in (a, b)]
+    common = {"models": [a.model, b.model], "images": a.images, "unanimity": _accuracies(*unanimous)}
+    if not a.labeled:
+        return common | {"middle": None, "worst_case": None, "mean": None}
     middle = [audit.predictions[:, audit.geometry.column(audit.offsets)] == audit.labels for audit in (a, b)]
-    return {"models": [a.model, b.model], "images": a.images, "middle": _accuracies(*middle),
-            "worst_case": compare_worst_case(a, b), "mean": compare_means(a, b)}
+    return common | {"middle": _accuracies(*middle), "worst_case": compare_worst_case(a, b),
+                     "mean": compare_means(a, b)}
 
 
 def compare_worst_case(a: CorrectCounts, b: CorrectCounts) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A sample has the same number of placements of each of its images, drawn independ
 over images, so they hold for the images of the audit and for others like them.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from shiftscope import hashing
 from shiftscope.auditing.engines import AuditInputs, EngineChoice, repeated_choice
 from shiftscope.auditing.predictions import PlacementPredictions
 from shiftscope.auditing.self_check import IMAGES
+from shiftscope.auditing.statistics import has_labels
 from shiftscope.distributed import group
 from shiftscope.errors import UsageError
 from shiftscope.evaluation.brute import BruteForceEngine
@@ -144,6 +146,7 @@ class SampledFigures:
     possible: int
     """Placements of each image in the audit."""
     mean_accuracy: float
+    """NaN without labels."""
     consistency: float
     """Without bias: the fraction of pairs of drawn placements whose predictions agree."""
     intervals: dict[str, list[float]]
@@ -165,7 +168,7 @@ def sampled_figures(predictions: np.ndarray, labels: np.ndarray, classes: int, p
     Args:
         predictions: (n, m), at m placements of each image, drawn independently; or at all placements, if m equals
             `possible`. Values of at least `classes` are non-finite predictions.
-        labels: int64 (n,), true classes.
+        labels: int64 (n,), true classes; -1 without labels.
         classes: K.
         possible: P, placements of each image in the audit.
 
@@ -178,11 +181,13 @@ def sampled_figures(predictions: np.ndarray, labels: np.ndarray, classes: int, p
     agreeing, _ = agreement(predictions, classes)
     if each < possible:  # sum_k (n_k / m)^2 counts each placement as a pair with itself
         agreeing = (each * agreeing - 1) / (each - 1)
-    per_image = {"mean_accuracy": (predictions == labels[:, None]).mean(1), "consistency": agreeing}
+    per_image = {"consistency": agreeing}
+    if has_labels(labels):
+        per_image = {"mean_accuracy": (predictions == labels[:, None]).mean(1)} | per_image
+    means = {"mean_accuracy": math.nan} | {name: float(values.mean()) for name, values in per_image.items()}
     return SampledFigures(
         images=len(labels), placements=each, possible=possible,
-        intervals={name: mean_interval(values.tolist()) for name, values in per_image.items()},
-        **{name: float(values.mean()) for name, values in per_image.items()})
+        intervals={name: mean_interval(values.tolist()) for name, values in per_image.items()}, **means)
 
 
 def sample_size(images: int, placements: int, predictions: int) -> tuple[int, int]:

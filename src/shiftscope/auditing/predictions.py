@@ -5,11 +5,14 @@ import torch
 
 from shiftscope.distributed import gathered, total
 from shiftscope.errors import UsageError
-from shiftscope.outputs import first_maximum, tie_masks, top_two
+from shiftscope.outputs import OutputType, first_maximum, tie_masks, top_two
 from shiftscope.results.agreement import agreement
 
 SHOWN, SHOWN_BYTES = 48, 64 * 2**20
 """Images in a report, and bytes of their class scores, at most."""
+
+TOP5_CLASSES = 100
+"""Smallest number of classes for which the accuracy of the five largest outputs is computed."""
 
 
 def prediction_dtype(classes: int) -> np.dtype:
@@ -27,17 +30,25 @@ class PlacementPredictions:
     """Predictions and margins of images at all placements, added batch by batch.
 
     Args:
-        labels: int64 (N,), true classes of all images.
+        labels: int64 (N,), true classes of all images; -1 without labels.
         placements: P.
         classes: K.
         tolerance: largest difference of two outputs that counts as a near tie.
+        output_type: type of the outputs, for `confidences`; None: they are not computed.
 
     Attributes:
         nonfinite: the value of `classes` for non-finite predictions: the largest value of its type.
         classes: (N, P), `prediction_dtype`, predicted classes, the first one of equal outputs.
         margins: float32 (N, 2), smallest and mean margin of each image over its finite predictions, NaN if it has
-            none; -inf if the output of the true class is -inf.
-        worst: int64 (N,), the first placement with a non-finite prediction, else the one with the smallest margin.
+            none or no label; -inf if the output of the true class is -inf.
+        top_margins: float32 (N, 3), smallest, median and largest difference of the two largest outputs over the finite
+            predictions, NaN if there are none.
+        confidences: float32 (N, 2), smallest and largest probability of the predicted class over the finite
+            predictions, NaN if there are none or they are not computed.
+        top5: bool (N, P), True where the true class is among the five largest outputs; (N, 0) without labels or with
+            fewer than `TOP5_CLASSES` classes.
+        worst: int64 (N,), the first placement with a non-finite prediction, else the one with the smallest margin;
+            without a label, with the smallest difference of the two largest outputs.
         exact_ties: int64 (N,), number of predictions per image with two equal largest outputs.
         ties: int64 (N,), number of predictions whose two largest outputs differ by at most `tolerance`, but not by 0.
 
@@ -48,12 +59,16 @@ class PlacementPredictions:
         ([[1, 0]], [[-1.0, 0.5]], [1])
     """
 
-    def __init__(self, labels: torch.Tensor, placements: int, classes: int, tolerance: float = 0.0):
-        self.labels, self.tolerance = labels, tolerance
+    def __init__(self, labels: torch.Tensor, placements: int, classes: int, tolerance: float = 0.0,
+                 output_type: OutputType | None = None):
+        self.labels, self.tolerance, self.output_type = labels, tolerance, output_type
         dtype = prediction_dtype(classes)
         self.nonfinite = np.iinfo(dtype).max
         self.classes = np.full((len(labels), placements), self.nonfinite, dtype)
-        self.margins = np.full((len(labels), 2), np.nan, np.float32)
+        self.margins, self.top_margins, self.confidences = (
+            np.full((len(labels), length), np.nan, np.float32) for length in (2, 3, 2))
+        self.top5 = np.zeros((len(labels), placements if classes >= TOP5_CLASSES and bool((labels >= 0).all()) else 0),
+                             bool)
         self.worst, self.ties, self.exact_ties = (np.zeros(len(labels), np.int64) for _ in range(3))
 
     def add(self, begin: int, logits: torch.Tensor) -> np.ndarray:
@@ -63,8 +78,9 @@ class PlacementPredictions:
         wide = logits if logits.dtype.itemsize >= 4 else logits.float()
         classes, best, second = top_two(wide)  # (B, P) each
         finite = best.isfinite()
-        own = wide.gather(-1, labels[..., None])[..., 0]
-        margin = own - torch.where(classes == labels, second, best) if logits.shape[-1] > 1 else own - own
+        own = wide.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+        gap = best - second if logits.shape[-1] > 1 else best - best
+        margin = torch.where(classes == labels, gap, torch.where(labels < 0, gap, own - best))
         exact, near = tie_masks(best, second, self.tolerance)
         self.exact_ties[rows], self.ties[rows] = exact.sum(1).cpu().numpy(), near.sum(1).cpu().numpy()
         self.classes[rows] = classes.masked_fill(~finite, int(self.nonfinite)).cpu().numpy()
@@ -72,15 +88,62 @@ class PlacementPredictions:
         worst = torch.where(finite.all(1), first_maximum(-bounded), first_maximum((~finite).to(torch.uint8)))
         smallest = bounded.amin(1).masked_fill(~finite.any(1), torch.nan).double()
         mean = margin.masked_fill(~finite, 0).sum(1, dtype=torch.float64) / finite.sum(1)
-        self.worst[rows], self.margins[rows] = worst.cpu().numpy(), torch.stack((smallest, mean), 1).cpu().numpy()
+        self.worst[rows] = worst.cpu().numpy()
+        margins = torch.stack((smallest, mean), 1).masked_fill(labels[:, :1] < 0, torch.nan)
+        self.margins[rows] = margins.cpu().numpy()
+        self.top_margins[rows] = smallest_median_largest(gap, finite).cpu().numpy()
+        if self.output_type is not None:
+            confidence = best if self.output_type == "probabilities" else (best - wide.logsumexp(-1)).exp()
+            self.confidences[rows] = smallest_median_largest(confidence, finite)[:, [0, 2]].cpu().numpy()
+        if self.top5.shape[1]:
+            self.top5[rows] = (among_largest(wide, own, labels) & finite).cpu().numpy()
         return self.classes[rows]
 
     def merge(self, own: torch.Tensor) -> None:
         """Merge the results of a group of processes; `own`, bool (N,), marks the images of this process."""
         others = ~own.numpy()
-        for values in (self.classes, self.margins, self.worst, self.ties, self.exact_ties):
+        for values in (self.classes, self.margins, self.top_margins, self.confidences, self.top5, self.worst,
+                       self.ties, self.exact_ties):
             values[others] = 0
-            total(torch.from_numpy(values.view(np.uint8) if values.dtype == np.uint16 else values))
+            total(torch.from_numpy(values.view(np.uint8) if values.dtype in (bool, np.uint16) else values))
+
+
+def smallest_median_largest(values: torch.Tensor, finite: torch.Tensor) -> torch.Tensor:
+    """Return the smallest value, the median and the largest value of each row, only where `finite` is True.
+
+    Args:
+        values: floating-point (B, P).
+        finite: bool (B, P).
+
+    Returns:
+        (B, 3); NaN in rows without a finite value. The median of an even number is the mean of the middle two.
+
+    Example:
+        >>> smallest_median_largest(torch.tensor([[3.0, 1.0, 9.0, 2.0]]), torch.tensor([[True, True, False, True]]))
+        tensor([[1., 2., 3.]])
+    """
+    ordered = values.masked_fill(~finite, torch.inf).sort(1).values
+    count = finite.sum(1, keepdim=True)
+    columns = torch.cat((torch.zeros_like(count), (count - 1) // 2, count // 2, count - 1), 1).clamp(min=0)
+    low, below, above, high = ordered.gather(1, columns).masked_fill(count == 0, torch.nan).unbind(1)
+    return torch.stack((low, torch.where(below == above, below, (below + above) / 2), high), 1)
+
+
+def among_largest(outputs: torch.Tensor, own: torch.Tensor, labels: torch.Tensor, most: int = 5) -> torch.Tensor:
+    """Return True where the true class is one of the `most` largest outputs; of equal outputs the first ones.
+
+    Args:
+        outputs: (B, P, K).
+        own: (B, P), the output of the true class.
+        labels: int64 (B, P), the true class.
+
+    Example:
+        >>> among_largest(torch.tensor([[[1.0, 3.0, 3.0]]]), torch.tensor([[3.0]]), torch.tensor([[2]]), most=1)
+        tensor([[False]])
+    """
+    larger = (outputs > own[..., None]).sum(-1)
+    first = torch.arange(outputs.shape[-1], device=outputs.device) < labels[..., None]
+    return larger + ((outputs == own[..., None]) & first).sum(-1) < most
 
 
 def shown_count(images: int, placements: int, classes: int) -> int:

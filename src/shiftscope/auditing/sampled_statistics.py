@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from shiftscope.auditing.statistics import has_labels
 from shiftscope.metrics import Z_95, student_95, wilson_interval
 
 LEAST = 3
@@ -13,24 +14,25 @@ LEAST = 3
 _IMAGES = 1024
 
 
-def sampled_figures_of(predictions: np.ndarray, labels: np.ndarray, classes: int, middle: int,
-                       possible: int) -> dict[str, Any]:
-    """Return mean accuracy and consistency without bias, and 95 % intervals of the exact figures.
+def sampled_figures_of(predictions: np.ndarray, labels: np.ndarray, classes: int, middle: int, possible: int,
+                       top5: np.ndarray | None = None) -> dict[str, Any]:
+    """Return mean accuracy, top-5 accuracy and consistency without bias, and 95 % intervals of the exact figures.
 
-    The sample holds the middle placement, and others drawn without replacement. The intervals of mean accuracy and
-    consistency are over images and placements: the variance over images, and that over placements (jackknife, Student's
-    t, finite population). Worst-case accuracy and unanimity of all placements are at most those of the sample, so their
-    intervals begin at 0.
+    The sample holds the middle placement, and others drawn without replacement. The intervals of these three are over
+    images and placements: the variance over images, and that over placements (jackknife, Student's t, finite
+    population). Worst-case accuracy and unanimity of all placements are at most those of the sample, so their intervals
+    begin at 0.
 
     Args:
         predictions: (N, n), at n of the placements; values of at least `classes` are non-finite predictions.
-        labels: int64 (N,).
+        labels: int64 (N,); -1 for all images: they have no labels, and accuracies are left out.
         classes: K.
         middle: column of the middle placement.
         possible: P, the number of all placements, more than n.
+        top5: bool (N, n), True where the true class is among the five largest outputs; None or (N, 0): not computed.
 
     Returns:
-        mean_accuracy, consistency and intervals, as in `Audit`.
+        mean_accuracy, top5_accuracy, consistency and intervals, as in `Audit`.
 
     Example:
         >>> found = sampled_figures_of(np.array([[0, 0, 0, 1, 1]] * 4), np.zeros(4, int), 2, middle=0, possible=9)
@@ -38,11 +40,14 @@ def sampled_figures_of(predictions: np.ndarray, labels: np.ndarray, classes: int
         0.5556
     """
     others = np.delete(predictions, middle, axis=1)
-    correct = predictions == labels[:, None]
-    estimates = {"mean_accuracy": _accuracy(correct[:, middle], np.delete(correct, middle, axis=1), possible),
-                 "consistency": _consistency(predictions[:, middle], others, classes, possible)}
-    unanimous = (predictions == predictions[:, :1]).all(1)
-    upper = {"worst_case_accuracy": correct.all(1), "unanimity": unanimous}
+    estimates = {"consistency": _consistency(predictions[:, middle], others, classes, possible)}
+    upper = {"unanimity": (predictions == predictions[:, :1]).all(1)}
+    if has_labels(labels):
+        correct = predictions == labels[:, None]
+        estimates["mean_accuracy"] = _accuracy(correct[:, middle], np.delete(correct, middle, axis=1), possible)
+        upper["worst_case_accuracy"] = correct.all(1)
+    if top5 is not None and top5.shape[1]:
+        estimates["top5_accuracy"] = _accuracy(top5[:, middle], np.delete(top5, middle, axis=1), possible)
     intervals = {name: _interval(values, leave_out, possible) for name, (values, leave_out) in estimates.items()}
     intervals |= {name: [0.0, wilson_interval(int(hits.sum()), len(labels))[1]] for name, hits in upper.items()}
     return {"intervals": intervals, **{name: float(np.clip(values.mean(), 0, 1))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 from shiftscope.auditing.engines import AuditInputs
 from shiftscope.auditing.predictions import PlacementPredictions, ShownImages
 from shiftscope.auditing.self_check import SampleCheck
-from shiftscope.data.base import ImageSet
+from shiftscope.data.base import UNLABELED, ImageSet
 from shiftscope.distributed import group
 from shiftscope.models import OnnxModel
 from shiftscope.models.forward import device_and_dtype
@@ -20,7 +20,7 @@ from shiftscope.models.forward import device_and_dtype
 BATCH = 256
 """Images that are hashed at a time."""
 
-ROWS = ("classes", "margins", "worst", "ties", "exact_ties")
+ROWS = ("classes", "margins", "top_margins", "confidences", "top5", "worst", "ties", "exact_ties")
 """Arrays of `PlacementPredictions`."""
 
 
@@ -93,6 +93,17 @@ def images_hash(images: ImageSet) -> str:
     for indices in torch.arange(len(images)).split(BATCH):
         digest.update(images.gather(indices).cpu().contiguous().numpy().data)
     return digest.hexdigest()
+
+
+def class_outputs(images: ImageSet, names: Sequence[str]) -> dict[str, int]:
+    """Return the output index of each class that occurs, by its name; empty without labels.
+
+    >>> from shiftscope.data.base import TensorImages
+    >>> class_outputs(TensorImages(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([2, 0])), "abc")
+    {'a': 0, 'c': 2}
+    """
+    labels: list[int] = images.labels.unique().tolist()
+    return {names[label]: label for label in labels if label != UNLABELED}
 
 
 def settings_of(inputs: AuditInputs, **more: Any) -> dict[str, Any]:

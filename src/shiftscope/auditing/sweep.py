@@ -13,6 +13,7 @@ from shiftscope.distributed import from_first, gathered, group, total
 from shiftscope.errors import Interrupted
 from shiftscope.evaluation.memory import MemoryChunks
 from shiftscope.models.forward import device_and_dtype
+from shiftscope.outputs import OutputType
 from shiftscope.progress import Progress
 from shiftscope.runs.unfinished import UnfinishedAudit
 
@@ -44,6 +45,7 @@ class Sweep:
         classes: K.
         tolerance: largest difference of two outputs that counts as a near tie.
         check_size: number of images of the self-check (default: `self_check.IMAGES`).
+        output_type: type of the outputs; None: confidences are not computed.
 
     Attributes:
         predictions, shown, check: results.
@@ -51,11 +53,13 @@ class Sweep:
         interrupted: True if the pass ended before the last image.
     """
 
-    def __init__(self, choice: EngineChoice, classes: int, tolerance: float = 0.0, check_size: int | None = None):
+    def __init__(self, choice: EngineChoice, classes: int, tolerance: float = 0.0, check_size: int | None = None,
+                 output_type: OutputType | None = None):
         self.engine, self.inputs, self.group = choice.engine, choice.inputs, group()
         self.images, placements = self.inputs.images, len(self.inputs.offsets)
         self.check = self.inputs.check() if check_size is None else self.inputs.check(check_size)
-        self.predictions = PlacementPredictions(self.images.labels, placements, classes, tolerance)
+        self.predictions = PlacementPredictions(self.images.labels, placements, classes, tolerance, output_type)
+        self.labeled = bool((self.images.labels >= 0).all())
         self.shown = ShownImages(len(self.images), placements, classes)
         self.block = self.size = from_first(lambda: self.engine.images_per_call)
         self.engine_settings = choice.settings() | {"block": self.block}
@@ -104,7 +108,8 @@ class Sweep:
                 self.count, correct = self.count + images, correct + hits
                 if due:
                     self._save(store)
-                task.advance(images, accuracy=correct / (self.count * len(self.inputs.offsets)))
+                done = self.count * len(self.inputs.offsets)
+                task.advance(images, **({"accuracy": correct / done} if self.labeled else {}))
         except KeyboardInterrupt:  # between two rounds
             if self.group.size > 1:
                 raise

@@ -123,6 +123,7 @@ def subset(data: Dataset, split: Split, count: int, *, validation: int, seed: in
     Raises:
         UsageError: if the split is unknown, or the training set is too small for a validation split.
     """
+    data.require_labels("the audit during training")
     found = data.split_images(split, validation)
     order = hashing.permutation(hashing.stream(Stream.EPOCH_AUDIT, seed), len(found))
     chosen = Subset(found, order[:count].sort().values)

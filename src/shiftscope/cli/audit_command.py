@@ -1,5 +1,6 @@
 """`shiftscope audit`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,6 +30,11 @@ from shiftscope.settings import Fill, Mode
 if TYPE_CHECKING:
     from shiftscope.results import Audit
 
+_FIGURES = (("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
+            ("top-5 accuracy", "top5_accuracy"), ("consistency", "consistency"), ("unanimity", "unanimity"),
+            ("accuracy when centered", "middle_accuracy"))
+_LISTED = 5  # images in the table of the least stable ones
+
 Thresholds = Parameter(converter=parse_thresholds, n_tokens=1, metavar="FRACTIONS", group=RESULTS)
 
 
@@ -38,6 +44,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           max_shift: Annotated[int | None, Image] = None, step: Annotated[int, Image] = 1,
           sample: Annotated[int | None, Image] = None, budget: Annotated[float | None, Budget] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
+          class_map: Annotated[Path | None, Image] = None,
           engine: Annotated[Literal["auto", "dense", "brute"], Result] = "auto",
           against: Annotated[str | None, Result] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
@@ -47,6 +54,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           resume: Annotated[bool, Switch, Result] = False,
           overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
+
+    Images without labels are enough for consistency, agreement with the middle placement, and margins.
 
     Args:
         model: Checkpoint folder, package.module:object for your own model, FILE.onnx, FILE.pt2 or FILE.pt with
@@ -60,6 +69,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         sample: Only this many random placements; the results are then estimates.
         budget: Time for the audit (90s, 10m, 1.5h); if it would take longer, as many random placements as fit.
         split: Which images.
+        class_map: JSON or CSV file that names the output of each class, if the model has more outputs than the dataset
+            has classes (default: matched by names, WordNet ids or numbers).
         engine: dense: placements share operations; brute: each one separately; auto: dense if it is exact and faster.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
@@ -77,8 +88,9 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
                             resume=resume, max_shift=max_shift, step=step, engine=engine, split=split, sample=sample,
-                            budget=budget, seed=seed, expected=expected, output_type=output_type,
-                            progress=output.progress(), device=loading.device, loading=loading.options())
+                            budget=budget, seed=seed, expected=expected, output_type=output_type, class_map=class_map,
+                            minimum=fail_under, progress=output.progress(), device=loading.device,
+                            loading=loading.options())
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}
@@ -92,8 +104,10 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
 
 
 def audit_document(audit: "Audit") -> dict[str, Any]:
-    """Return an audit as plain JSON."""
-    return audit.to_dict() | {"accuracy_map": audit.accuracy_map.tolist()}
+    """Return an audit as plain JSON; without labels all fields of accuracies are null."""
+    unlabeled = {} if audit.labeled else dict.fromkeys(("accuracy_map", "per_class", "by_phase"))
+    maps = {"accuracy_map": audit.accuracy_map.tolist(), "agreement_map": audit.agreement_map.tolist()}
+    return audit.to_dict() | maps | unlabeled
 
 
 def show_audits(audits: "Sequence[Audit]") -> None:
@@ -103,9 +117,8 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     which = f"{first.placements:,} sampled placements" if first.sampled else every
     most = first.geometry.max_shift
     limit = "" if most is None else f", at most {most} pixels from the middle"
-    rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in (
-        ("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
-        ("consistency", "consistency"), ("unanimity", "unanimity"), ("accuracy when centered", "middle_accuracy"))]
+    rows = [(title, *(_with_interval(audit, name) for audit in audits)) for title, name in _FIGURES
+            if any(math.isfinite(getattr(audit, name)) for audit in audits)]
     rows.append(("engine", *(audit.engine for audit in audits)))
     rows.append(("seconds", *(f"{audit.seconds:.1f}" for audit in audits)))
     columns = [audit.model for audit in audits]
@@ -113,11 +126,30 @@ def show_audits(audits: "Sequence[Audit]") -> None:
                       title=f"{first.images:,} {first.split} images of {first.dataset} at {which}, mode "
                             f"{first.geometry.mode_label}{limit}")
     for audit in audits:
+        show_least_stable(audit)
+    for audit in audits:
         for note in (audit.reason, *audit.notes):
             shown.write_line(f"{audit.model}: {note}")
 
 
+def show_least_stable(audit: "Audit") -> None:
+    """Print the images with the lowest consistency, if the images are files or have no labels."""
+    rows = audit.table()
+    unstable = [index for index in audit.least_stable()[:_LISTED].tolist() if rows["consistency"][index] < 1]
+    if not unstable or (audit.labeled and not audit.image_names):
+        return
+    columns = ("image", "prediction", "consistency", "margin", "confidence")
+    lines = [(f"{index} {rows['file'][index]}".strip(), str(rows["prediction"][index]),
+              shown.percent(float(rows["consistency"][index])),
+              f"{rows['smallest_top_margin'][index]:.3g} to {rows['largest_top_margin'][index]:.3g}",
+              f"{rows['lowest_confidence'][index]:.3f} to {rows['highest_confidence'][index]:.3f}")
+             for index in unstable]
+    shown.write_table(columns, lines, numbers=columns[2:], title=f"least stable images ({audit.model})")
+
+
 def _with_interval(audit: "Audit", name: str) -> str:
+    if name not in audit.intervals or not math.isfinite(getattr(audit, name)):
+        return shown.percent(getattr(audit, name)) if math.isfinite(getattr(audit, name)) else "-"
     low, high = audit.intervals[name]
     return f"{shown.percent(getattr(audit, name))} ({100 * low:.1f} to {100 * high:.1f})"
 
@@ -126,8 +158,9 @@ def show_comparison(audits: "Sequence[Audit]", comparison: dict[str, Any] | None
     """Print the number of images that only one of the two models classifies correctly, with McNemar's test."""
     if comparison is None:
         return
-    names = {"middle": "when centered", "worst_case": "at every placement"}
+    names = {"middle": "correct when centered", "worst_case": "correct at every placement",
+             "unanimity": "one label at all placements"}
     rows = [(title, str(comparison[key]["only_a"]), str(comparison[key]["only_b"]), f"{comparison[key]['p_value']:.2g}")
-            for key, title in names.items()]
+            for key, title in names.items() if comparison[key] is not None]
     columns = (f"only {audits[0].model}", f"only {audits[1].model}", "p (McNemar)")
-    shown.write_table(("correct images", *columns), rows, numbers=columns)
+    shown.write_table(("images", *columns), rows, numbers=columns)

@@ -64,7 +64,7 @@ def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_lab
         (1, 28, 28)
     """
     scale = Scale()
-    images = [_split_of_arrays(values, f"{split}_images of {name}", scale)
+    images = [image_array(values, f"{split}_images of {name}", scale)
               for split, values in zip(_SPLITS, (train_images, test_images), strict=True)]
     labels = [to_labels(values, f"{split}_labels of {name}")
               for split, values in zip(_SPLITS, (train_labels, test_labels), strict=True)]
@@ -148,7 +148,7 @@ def collect_images(dataset: MapDataset, split: str, class_names: Sequence[str]) 
     return TensorImages(images.finish(), numbers), scale.notes()
 
 
-def _dataset(images: Sequence["_Split"], labels: list[Any], class_names: Sequence[str] | None, scale: Scale, *,
+def _dataset(images: Sequence["ImageArray"], labels: list[Any], class_names: Sequence[str] | None, scale: Scale, *,
              name: str, source: str, license: str) -> Dataset:
     scale.check()
     *numbers, names = number_labels(labels[0], labels[1], class_names, name)
@@ -176,7 +176,7 @@ def checksum(images: torch.Tensor) -> str:
 
 # ---------------------------------------------------------------------- images one by one, or many at a time
 
-class _Split:
+class ImageArray:
     """The images of one split, all of one size, until the scale of the whole dataset is known.
 
     Args:
@@ -191,7 +191,10 @@ class _Split:
 
     def put(self, index: int, image: Any, name: Callable[[int], str]) -> None:
         """Store the image at `index`; `name` names an image in errors."""
-        levels = read_image(image, name(index), self.scale)
+        self.put_levels(index, read_image(image, name(index), self.scale), name)
+
+    def put_levels(self, index: int, levels: np.ndarray, name: Callable[[int], str]) -> None:
+        """Store a result of `read_image` at `index`."""
         if not len(self.pixels):
             self.pixels = np.empty((self.count, *levels.shape), dtype=np.uint8)
         if levels.shape[1:] != self.pixels.shape[2:]:
@@ -240,10 +243,10 @@ def read_image(image: Any, what: str, scale: Scale) -> np.ndarray:
     return levels
 
 
-def _split_of_arrays(values: Any, what: str, scale: Scale) -> _Split:
+def image_array(values: Any, what: str, scale: Scale) -> ImageArray:
     """Return the images of an array, a tensor, or a list of images."""
     if isinstance(values, list | tuple) and values and isinstance(values[0], Image.Image | torch.Tensor | np.ndarray):
-        images = _Split(len(values), scale)
+        images = ImageArray(len(values), scale)
         for index, image in enumerate(values):
             images.put(index, image, lambda index: f"image {index} in {what}")
         return images
@@ -256,7 +259,7 @@ def _split_of_arrays(values: Any, what: str, scale: Scale) -> _Split:
         raise _shape_error(levels.shape, tensor, what, batch=True)
     elif not tensor:
         levels = levels.transpose(0, 3, 1, 2)
-    images = _Split(len(levels), scale)
+    images = ImageArray(len(levels), scale)
     scale.update(levels, what)
     images.pixels = np.array(levels, order="C")  # a copy: later changes by the caller do not reach the dataset
     return images
@@ -280,7 +283,7 @@ def _shape_error(shape: tuple[int, ...], tensor: bool, what: str, *, batch: bool
 
 # ---------------------------------------------------------------------- map-style datasets
 
-def _collect(dataset: MapDataset, split: str, scale: Scale) -> tuple[_Split, list[Label]]:
+def _collect(dataset: MapDataset, split: str, scale: Scale) -> tuple[ImageArray, list[Label]]:
     """Read all images and labels of a map-style dataset."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         remedy = ""
@@ -293,7 +296,7 @@ def _collect(dataset: MapDataset, split: str, scale: Scale) -> tuple[_Split, lis
     count = len(dataset)
     if count == 0:
         raise DataError(f"the {split} dataset is empty, expected at least one image")
-    images, labels = _Split(count, scale), []
+    images, labels = ImageArray(count, scale), []
 
     def name(index: int) -> str:
         return f"image {index} of the {split} dataset"

@@ -16,15 +16,18 @@ from shiftscope.settings import Resize
 Split = Literal["test", "train", "validation"]
 
 _VALIDATION_START = hashing.stream(Stream.VALIDATION)
+UNLABELED = -1
+"""Label of every image of a dataset without labels."""
+
 _EMPTY = "a set of images must hold at least one image, got none"
 
 
 class ImageSet(Protocol):
-    """Labeled images. Training, evaluation and audit use these members only."""
+    """Images with labels, or without. Training, evaluation and audit use these members only, and `image_names`."""
 
     @property
     def labels(self) -> torch.Tensor:
-        """int64 (N,), classes from 0 to K-1, on the CPU."""
+        """int64 (N,), classes from 0 to K-1, on the CPU; `UNLABELED` for all images of a dataset without labels."""
         ...
 
     @property
@@ -48,7 +51,7 @@ class TensorImages:
 
     Args:
         images: uint8 (N, C, h, w).
-        labels: integers (N,).
+        labels: integers (N,); None: the images have no labels.
         names: name of each image, such as the relative path of its file (default: unknown).
 
     Raises:
@@ -60,11 +63,13 @@ class TensorImages:
         torch.Size([1, 1, 28, 28])
     """
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor, names: Sequence[str] | None = None):
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor | None, names: Sequence[str] | None = None):
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise DataError(f"images must be uint8 of shape (N, C, h, w), got {images.dtype} {tuple(images.shape)}")
         if len(images) == 0:
             raise DataError(_EMPTY)
+        if labels is None:
+            labels = torch.full((len(images),), UNLABELED)
         if labels.shape != (len(images),):
             raise DataError(f"labels must be {len(images)} integers, one per image, got shape {tuple(labels.shape)}")
         if labels.is_floating_point() or labels.is_complex():
@@ -119,9 +124,62 @@ class Subset:
         return Subset(self.parent.to(device), self.indices)
 
 
+class NoImages:
+    """The training set of a dataset that has none. It has no images, and reading them raises a `DataError`.
+
+    Args:
+        name: name of the dataset.
+        shape: (C, h, w) of its test images.
+    """
+
+    def __init__(self, name: str, shape: tuple[int, int, int]):
+        self.name, self.shape = name, shape
+
+    @property
+    def labels(self) -> torch.Tensor:
+        raise self.error()
+
+    def __len__(self) -> int:
+        return 0
+
+    def gather(self, indices: torch.Tensor) -> torch.Tensor:
+        raise self.error()
+
+    def to(self, device: torch.device | str) -> "NoImages":
+        return self
+
+    def error(self) -> DataError:
+        """Return the error for the use of these images."""
+        return DataError(f"{self.name} has no training images, only test images: name a dataset with both, such as a "
+                         "folder that holds train/ and test/")
+
+
+class OtherLabels:
+    """The images of another set with other labels, int64 (N,)."""
+
+    def __init__(self, parent: ImageSet, labels: torch.Tensor):
+        self.parent, self.labels, self.names = parent, labels, image_names(parent)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.parent.shape
+
+    def __len__(self) -> int:
+        return len(self.parent)
+
+    def gather(self, indices: torch.Tensor) -> torch.Tensor:
+        return self.parent.gather(indices)
+
+    def to(self, device: torch.device | str) -> "OtherLabels":
+        return OtherLabels(self.parent.to(device), self.labels)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A training and a test set of labeled images, with their origin.
+    """A training and a test set of images, with their origin.
+
+    Without labels only an audit can use the images: all labels are `UNLABELED`, and there are no class names, or those
+    of a model's outputs. A dataset without training images has `NoImages` as its training set.
 
     Raises:
         DataError: if the sets differ in shape, or a label has no class name.
@@ -146,17 +204,24 @@ class Dataset:
     """How many images were resized, and how; results and figures state it. "" if none was."""
     prepared: Preparation | None = None
     """How the images of files are resized and cropped; None as for `resize`."""
+    labeled: bool = True
+    """False if the images have no labels."""
 
     def __post_init__(self) -> None:
         if self.train.shape != self.test.shape:
             raise DataError(f"training and test images of {self.name} differ in shape: {self.train.shape} and "
                             f"{self.test.shape}, expected the same (channels, height, width)")
+        if not self.labeled and bool((self.test.labels != UNLABELED).any()):
+            raise DataError(f"{self.name} has labeled=False, but its test images have labels other than {UNLABELED}: "
+                            "leave out labeled=False, or set labels=None")
         for which, images in self._labeled().items():
             check_labels(images.labels, len(self.class_names), f"the {which} set of {self.name}")
 
     def _labeled(self) -> dict[str, ImageSet]:
         """Return the sets whose labels are known in advance."""
-        return {"training": self.train, "test": self.test}
+        if not self.labeled:
+            return {}
+        return {"test": self.test} if isinstance(self.train, NoImages) else {"training": self.train, "test": self.test}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -165,8 +230,24 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """Number of classes, K."""
+        """Number of classes, K; 0 without labels."""
         return len(self.class_names)
+
+    def require_labels(self, use: str) -> None:
+        """Raise a `DataError` if the images have no labels.
+
+        Args:
+            use: what needs them, as in "training".
+        """
+        if not self.labeled:
+            raise DataError(f"{use} needs labels, and the images of {self.name} have none: sort them into one folder "
+                            "per class (labels= in Python), or run `shiftscope audit`, which needs no labels")
+
+    def require_training(self, use: str) -> None:
+        """Raise a `DataError` if there are no training images or no labels; `use` needs them, as in "training"."""
+        self.require_labels(use)
+        if isinstance(self.train, NoImages):
+            raise self.train.error()
 
     def split(self, validation: int) -> tuple[ImageSet, ImageSet | None]:
         """Split the training set into training and validation images.
@@ -188,6 +269,8 @@ class Dataset:
         """Return the images of a split by its name; `validation` is the size of the validation split, see `split`."""
         if split == "test":
             return self.test
+        if isinstance(self.train, NoImages):
+            raise self.train.error()
         rest, held_out = self.split(validation)
         images = {"train": rest, "validation": held_out}.get(split)
         if images is None:
@@ -200,8 +283,8 @@ class Dataset:
             return self
         require(count >= 1, "limit", count, "an integer of at least 1")
         first = {name: Subset(images, torch.arange(min(count, len(images))))
-                 for name, images in (("train", self.train), ("test", self.test))}
-        return replace(self, train=first["train"], test=first["test"])
+                 for name, images in (("train", self.train), ("test", self.test)) if len(images)}
+        return replace(self, **first)
 
 
 def image_names(images: ImageSet) -> Sequence[str] | None:

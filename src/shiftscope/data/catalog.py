@@ -7,11 +7,12 @@ from typing import Any
 from shiftscope import errors
 from shiftscope.data import fashion_mnist, garments
 from shiftscope.data.arrays import read_npz
-from shiftscope.data.base import Dataset, class_counts
+from shiftscope.data.base import Dataset, NoImages, class_counts
 from shiftscope.data.download import search_folders
 from shiftscope.data.fashion_mnist import load_fashion_mnist
 from shiftscope.data.folder import CheckSize, read_folder
 from shiftscope.data.garments import load_garments
+from shiftscope.data.images import read_images_only
 from shiftscope.data.packed import read_packed
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
@@ -109,7 +110,7 @@ def _load(name: str, data_dir: Path | str | None, progress: Progress | None) -> 
     if name == fashion_mnist.NAME:
         return load_fashion_mnist(data_dir, progress)
     if kind == "npz" and rest:
-        return read_npz(rest)
+        return read_images_only(rest) or read_npz(rest)
     if kind == "packed" and rest:
         return read_packed(rest)
     _require_kind(name)
@@ -176,9 +177,10 @@ def dataset_catalog(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
                "other counts", garments.LICENSE, synthetic if synthetic.is_file() else None),
         _entry("fashion-mnist", "60,000 + 10,000 photographed garments, 28 x 28, gray, ten classes",
                fashion_mnist.LICENSE, paths[0].parent if paths[0] and all(paths) else None),
-        _entry("folder:PATH", "PNG and JPEG files, one folder per class, with or without train/ and test/", "yours",
-               None),
-        _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names", "yours", None),
+        _entry("folder:PATH", "PNG and JPEG files, one folder per class, with or without train/ and test/; or without "
+               "labels, for audits", "yours", None),
+        _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names; or images, with "
+               "or without labels, for audits", "yours", None),
         _entry("packed:PATH", "a folder of .npy files written by `shiftscope data pack`, for datasets larger than "
                "memory", "as packed", None),
         _entry("package.module:object", "a Dataset, or a callable that returns one, in your own code", "yours", None),
@@ -194,9 +196,10 @@ def dataset_info(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name, "shape": list(dataset.shape), "classes": dataset.classes,
         "train_images": len(dataset.train), "test_images": len(dataset.test),
+        "labeled": dataset.labeled,
         "images_per_class": {split: class_counts(images, dataset.class_names)
                              for split, images in (("train", dataset.train), ("test", dataset.test))
-                             if not isinstance(images, StreamedImages)},
+                             if dataset.labeled and not isinstance(images, StreamedImages | NoImages)},
         "synthetic": dataset.synthetic, "notes": list(dataset.notes), "source": dataset.source,
         "preparation": dataset.preparation, "license": dataset.license, "checksums": dataset.checksums,
     }

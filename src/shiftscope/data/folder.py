@@ -1,4 +1,4 @@
-"""Datasets from folders of PNG and JPEG files, one folder per class; see `layout` for splits and classes."""
+"""Datasets from folders of PNG and JPEG files, in class folders or without labels; see `layout`."""
 
 import hashlib
 import os
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from shiftscope.data.arrays import checksum
-from shiftscope.data.base import Dataset, ImageSet, TensorImages
+from shiftscope.data.base import UNLABELED, Dataset, ImageSet, NoImages, TensorImages
 from shiftscope.data.image_file import Header, common_scale, measure, read_pixels, short_name
-from shiftscope.data.layout import Layout, image_files, list_layout, shuffled
+from shiftscope.data.layout import Layout, Listing, image_files, list_layout, shuffled
 from shiftscope.data.resizing import Target, differ_much, usual_size
 from shiftscope.data.spooled import SpooledImages
 from shiftscope.errors import DataError, some_of
@@ -80,13 +80,16 @@ def read_folder(path: Path | str, *, image_size: Size | None = None, check_size:
                 progress: Progress | None = None, **how: Any) -> Dataset:
     """Return the image files below `path` as a dataset.
 
+    Labels are the class folders. Images that are not in class folders have no labels and are test images, sorted by
+    their paths; `layout` lists all layouts.
+
     Sizes: all images are resized to `image_size`, by default to the size that `resizing.usual_size` chooses among those
-    of the training set. Color: three channels if any image has a colored pixel, else one. Transparent
-    pixels are composed on black; the EXIF orientation is applied; of several frames the first is used. 16-bit gray is
-    scaled to 8 bits by the depth of the whole folder: the smallest of 8, 10, 12 and 16 bits that holds its largest
-    value. The dataset's `notes` list ignored files, resizing and scaling; `preparation` states the resizing. The
-    images' `names` are the paths of their files, relative to `path`. Threads decode large images. Prepared images are
-    in memory, or in a temporary file if they take more than `MAX_BYTES`.
+    of the training set, or of the test set if there is none. Color: three channels if any image has a colored pixel,
+    else one. Transparent pixels are composed on black; the EXIF orientation is applied; of several frames the first is
+    used. 16-bit gray is scaled to 8 bits by the depth of the whole folder: the smallest of 8, 10, 12 and 16 bits that
+    holds its largest value. The dataset's `notes` list ignored files, resizing and scaling; `preparation` states the
+    resizing. The images' `names` are the paths of their files, relative to `path`. Threads decode large images.
+    Prepared images are in memory, or in a temporary file if they take more than `MAX_BYTES`.
 
     Args:
         path: the folder.
@@ -104,11 +107,12 @@ def read_folder(path: Path | str, *, image_size: Size | None = None, check_size:
     path = Path(path).expanduser()
     layout = list_layout(path)
     plan = plan_folder(path, layout, map(measure, files_of(layout)), image_size, check_size, Preparation(**how))
-    train, test = _read(plan, progress or SilentProgress())
-    return Dataset(name=plan.name, class_names=tuple(layout.train), train=train, test=test, source=plan.source,
+    sets = _read(plan, progress or SilentProgress())
+    return Dataset(name=plan.name, class_names=layout.class_names, test=sets["test"],
+                   train=sets.get("train") or NoImages(plan.name, sets["test"].shape), source=plan.source,
                    license=LICENSE, notes=plan.notes, resize=plan.target.resize, preparation=plan.preparation,
-                   prepared=plan.prepared, checksums={f"{split}_images": checksum_of(images)
-                                                      for split, images in (("train", train), ("test", test))})
+                   prepared=plan.prepared, labeled=layout.labeled,
+                   checksums={f"{split}_images": checksum_of(images) for split, images in sets.items()})
 
 
 def files_of(layout: Layout) -> list[Path]:
@@ -129,7 +133,8 @@ def plan_folder(path: Path, layout: Layout, headers: Iterable[Header], image_siz
     given = None if image_size is None else Target.sized(how, image_size)
     files, headers = files_of(layout), list(headers)
     sizes = [header.size for header in headers]
-    target = given or Target.sized(how, usual_size(sizes[:len(image_files(layout.train))]))
+    first = len(image_files(layout.train)) or len(files)
+    target = given or Target.sized(how, usual_size(sizes[:first]))
     if check_size is not None:
         check_size(target.size)
     for file, size in zip(files, sizes, strict=True):
@@ -185,21 +190,23 @@ def _extremes(sizes: Iterable[Size]) -> tuple[Size, Size]:
 Images = TensorImages | SpooledImages
 
 
-def _read(plan: Plan, progress: Progress) -> list[Images]:
-    """Return the images of both splits, with one channel if no pixel has a color."""
-    listings = [shuffled(listing) for listing in (plan.layout.train, plan.layout.test)]
-    files = [file for listing in listings for file, _ in listing]
+def _read(plan: Plan, progress: Progress) -> dict[str, Images]:
+    """Return the images of each split that has any, with one channel if no pixel has a color."""
+    listings = {split: _ordered(listing, plan.layout) for split, listing in
+                (("train", plan.layout.train), ("test", plan.layout.test)) if listing}
+    files = [file for listing in listings.values() for file, _ in listing]
     shape = (1 if plan.gray else 3, *plan.target.size)
     spooled = len(files) * prod(shape) > MAX_BYTES
     if spooled:
         _require_space(plan, len(files) * prod(shape))
-    stores = [SpooledImages(shape) if spooled else np.empty((len(listing), *shape), dtype=np.uint8)
-              for listing in listings]
+    stores = {split: SpooledImages(shape) if spooled else np.empty((len(listing), *shape), dtype=np.uint8)
+              for split, listing in listings.items()}
     large = len(files) * plan.largest > _SHOWN_PIXELS
     task = (progress if large else SilentProgress()).task(f"prepare {plan.name}", len(files))
     color, decoded = False, decode(files, plan)
     try:
-        for store, listing in zip(stores, listings, strict=True):
+        for split, listing in listings.items():
+            store = stores[split]
             for index, pixels in zip(range(len(listing)), decoded):  # noqa: B905 (stops after the listing)
                 image = np.broadcast_to(pixels, shape)
                 color = color or bool((image != image[:1]).any())
@@ -211,7 +218,12 @@ def _read(plan: Plan, progress: Progress) -> list[Images]:
     finally:
         decoded.close()
         task.close()
-    return [_finish(store, listing, plan, 3 if color else 1) for store, listing in zip(stores, listings, strict=True)]
+    return {split: _finish(stores[split], listing, plan, 3 if color else 1) for split, listing in listings.items()}
+
+
+def _ordered(listing: Listing, layout: Layout) -> list[tuple[Path, int]]:
+    """Return (file, label) of all images: shuffled, or sorted if they have no labels."""
+    return shuffled(listing) if layout.labeled else [(file, UNLABELED) for file in image_files(listing)]
 
 
 def _finish(store: SpooledImages | np.ndarray, listing: list[tuple[Path, int]], plan: Plan, channels: int) -> Images:

@@ -1,7 +1,8 @@
 """Lists the image files of a folder by split and class, without opening them; ignored files are counted.
 
-Two layouts: PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png, where every sixth image of a class
-becomes a test image, always the same ones.
+Labeled images: PATH/train/CLASS/*.png with PATH/test/CLASS/*.png; PATH/test/CLASS/*.png or PATH/val/CLASS/*.png alone,
+without training images; or PATH/CLASS/*.png, where every sixth image of a class becomes a test image, always the same
+ones, or all of them if each class has a single image. Without labels: PATH/*.png, PATH/test/*.png or PATH/val/*.png.
 """
 
 import os
@@ -46,6 +47,13 @@ class Layout:
     test: Listing
     notes: tuple[str, ...]
     """Ignored files and folders."""
+    labeled: bool = True
+    """False if the images are not in class folders."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty without labels."""
+        return tuple(self.test) if self.labeled else ()
 
 
 def image_files(listing: Listing) -> list[Path]:
@@ -54,21 +62,25 @@ def image_files(listing: Listing) -> list[Path]:
 
 
 def list_layout(path: Path) -> Layout:
-    """Return the training and test files of either layout.
+    """Return the training and test files of any layout; the training files are empty without train/.
 
     Raises:
-        DataError: if the folder is missing, has fewer than two classes, an empty class, only one of train/ and test/,
-            different classes in them, or an ambiguous name.
+        DataError: if the folder is missing or empty, has fewer than two classes, an empty class, train/ without test/,
+            different classes in them, images beside class folders, or an ambiguous name.
     """
     _require_folder(path)
     ignored = _Ignored(path)
     splits = _find_splits(path, ignored)
-    if not splits:
-        ignored = _Ignored(path)
-        train, test = _split(_list_classes(path, ignored))
-    else:
+    if "train" in splits:
         train, test = (_list_classes(splits[split], ignored) for split in ("train", "test"))
         _require_same_classes(path, splits, train, test)
+        return Layout(train, test, tuple(ignored.notes()))
+    if not splits:
+        ignored = _Ignored(path)
+    found = splits.get("test", path)
+    if _holds_images(found, ignored):
+        return Layout({}, {"": _list_images(found, ignored, "subfolder(s)")}, tuple(ignored.notes()), labeled=False)
+    train, test = ({}, _list_classes(found, ignored, fewest=1)) if splits else _split(_list_classes(path, ignored))
     return Layout(train, test, tuple(ignored.notes()))
 
 
@@ -151,7 +163,8 @@ def _require_folder(path: Path) -> None:
 
 
 def _find_splits(path: Path, ignored: _Ignored) -> dict[str, Path]:
-    """Return the folders "train" and "test", whatever their exact names, or nothing if `path` has class folders."""
+    """Return the folders "train" and "test", or "test" alone, whatever their exact names; nothing if `path` holds class
+    folders or images."""
     folders, files = _entries(path, ignored)
     by_split: defaultdict[str, list[Path]] = defaultdict(list)
     for folder in folders:
@@ -169,18 +182,44 @@ def _find_splits(path: Path, ignored: _Ignored) -> dict[str, Path]:
         for other in others:
             ignored.add("folder(s) or file(s) beside train/ and test/", other)
         return splits
+    alone = splits.get("test", splits.get("validation"))
+    if alone and "train" not in splits and not set(others) & set(folders) and not _count_files(files):
+        if splits.get("validation", alone) != alone:
+            ignored.add("folder of validation images", splits["validation"])
+        for other in others:
+            ignored.add(f"file(s) beside {alone.name}/", other)
+        return {"test": alone}
     only = splits.get("validation") if len(splits) == 1 else None
     if splits and not (only and _count_files(_entries(only, _Ignored(path))[1])):  # a class may be called "valid"
         raise _missing_split(path, splits)
     return {}
 
 
+def _holds_images(path: Path, ignored: _Ignored) -> bool:
+    """Return True if the folder holds images directly; its subfolders, without images, are ignored.
+
+    Raises:
+        DataError: if it holds both images and folders of images.
+    """
+    folders, files = _entries(path, _Ignored(ignored.root))
+    first = next((file for file in files if file.suffix.lower() in SUFFIXES), None)
+    if first is None:
+        return False
+    inside = next((folder for folder in folders if _count_files(_entries(folder, _Ignored(ignored.root))[1])), None)
+    if inside is not None:
+        raise DataError(f"{path} holds both images ({_count_files(files):,}, such as {first.name:.60}) and folders of "
+                        f"images (such as {inside.name:.60}/), so it is unclear whether the folders are classes: move "
+                        "the images into class folders, or all of them into one folder to audit them without labels")
+    return True
+
+
 def _missing_split(path: Path, splits: dict[str, Path]) -> DataError:
     names = " and ".join(f"{folder.name}/" for folder in splits.values())
     missing = " and ".join(f"{split}/" for split in ("train", "test") if split not in splits)
     other = f"rename {splits['validation'].name}/ to test/, " if missing == "test/" and "validation" in splits else ""
-    return DataError(f"{path} holds {names} but no {missing}, expected both train/ and test/: {other}add the missing "
-                     "folder, or name a folder that holds the class folders directly; rename it if it is a class")
+    return DataError(f"{path} holds {names} but no {missing}, expected both train/ and test/, or only test/: {other}"
+                     "add the missing folder, or name a folder that holds the class folders or the images directly; "
+                     "rename it if it is a class")
 
 
 def _require_same_classes(path: Path, splits: dict[str, Path], train: Listing, test: Listing) -> None:
@@ -201,12 +240,16 @@ def _require_same_classes(path: Path, splits: dict[str, Path], train: Listing, t
 
 # ---------------------------------------------------------------------- classes
 
-def _list_classes(path: Path, ignored: _Ignored) -> Listing:
+def _list_classes(path: Path, ignored: _Ignored, fewest: int = 2) -> Listing:
     folders, files = _entries(path, ignored)
     if not folders:
         count = _count_files(files)
-        raise DataError(f"{path} holds {f'{count} image(s) but ' if count else ''}no class folders, expected one "
-                        "folder of PNG or JPEG files per class")
+        other = next((file.name for file in files if file.suffix.lower() in _OTHER_FORMATS), None)
+        held = f"{count} image(s) but " if count else ""
+        if other and not count:
+            held = f"{other:.60}, which is neither PNG nor JPEG, and "
+        raise DataError(f"{path} holds {held}no class folders, expected one folder of PNG or JPEG files per class, or "
+                        "PNG or JPEG files without labels")
     for file in files:
         ignored.add("file(s) beside the class folders", file)
     named: dict[str, Path] = {}
@@ -218,7 +261,8 @@ def _list_classes(path: Path, ignored: _Ignored) -> Listing:
         named[name] = folder
     if len(named) == 1:
         _check_nested(path, folders[0])
-    require_classes(list(named), str(path))
+    if fewest > 1:
+        require_classes(list(named), str(path))
     return {name: _list_images(named[name], ignored) for name in sorted(named)}
 
 
@@ -234,7 +278,7 @@ def _check_nested(path: Path, folder: Path) -> None:
                         f"{some_of([entry.name for entry in nested], 3)}: name that one, folder:{folder}")
 
 
-def _list_images(folder: Path, ignored: _Ignored) -> list[Path]:
+def _list_images(folder: Path, ignored: _Ignored, subfolders: str = "subfolder(s) of class folders") -> list[Path]:
     folders, files = _entries(folder, ignored)
     other = next((file for file in files if file.suffix.lower() in _OTHER_FORMATS), None)
     if other is not None:
@@ -244,7 +288,7 @@ def _list_images(folder: Path, ignored: _Ignored) -> list[Path]:
         raise DataError(f"the class folder {folder} holds no PNG or JPEG file{_content(folders, files)}: add images, "
                         "or remove the folder")
     for subfolder in folders:
-        ignored.add("subfolder(s) of class folders", subfolder)
+        ignored.add(subfolders, subfolder)
     for file in files:
         if file.suffix.lower() not in SUFFIXES:
             ignored.add("file(s) that are neither PNG nor JPEG", file)
@@ -261,7 +305,12 @@ def _content(folders: list[Path], files: list[Path]) -> str:
 
 
 def _split(classes: Listing) -> tuple[Listing, Listing]:
-    """Move every sixth image of a class, at least one, to the test set, chosen by a hash of the class name."""
+    """Move every sixth image of a class, at least one, to the test set, chosen by a hash of the class name.
+
+    If each class has a single image, all images are test images.
+    """
+    if all(len(files) == 1 for files in classes.values()):
+        return {}, classes
     train, test = {}, {}
     for name, files in classes.items():
         if len(files) < 2:

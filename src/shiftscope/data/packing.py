@@ -66,7 +66,12 @@ class Source:
 
 
 def from_dataset(data: Dataset) -> Source:
-    """Return a dataset as a source; a stream of training images is read once."""
+    """Return a dataset as a source; a stream of training images is read once.
+
+    Raises:
+        DataError: if it has no labels or no training images.
+    """
+    data.require_training("packing")
     def chunks(split: str) -> Iterator[Chunk]:
         images = data.train if split == "train" else data.test
         if isinstance(images, StreamedImages):
@@ -102,6 +107,9 @@ def from_folder(path: Path | str, *, image_size: Size | None = None, workers: in
     require(workers is None or workers >= 0, "workers", workers, "an integer of at least 0")
     path, count = Path(path).expanduser(), cores() if workers is None else workers
     layout, progress = list_layout(path), progress or SilentProgress()
+    if not layout.train:
+        raise DataError(f"{path} has no {'training images' if layout.labeled else 'labels'}, and packing needs labeled "
+                        "training and test images: sort them into one folder per class below train/ and test/")
     paths, headers = files_of(layout), []
     task = progress.task(f"read headers of {path.name}", len(paths), unit="files")
     try:

@@ -69,6 +69,7 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
     Raises:
         UsageError: if the model does not fit the canvas or the classes, or if the output type is unknown or
             contradicts the outputs.
+        DataError: if the images have no labels, or the split has no images.
 
     Example:
         >>> from shiftscope.data.base import TensorImages
@@ -78,6 +79,7 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
         >>> evaluate(model, data).accuracy["centered"]
         0.5
     """
+    data.require_labels("evaluation")
     placement = placement or default_placement(data.shape)
     images = data.split_images(split, validation)
     name = name or model_name(model)

@@ -80,6 +80,19 @@ def one_class_notes(predictions: np.ndarray, labels: np.ndarray, class_names: Se
             "meaningless"]
 
 
+def same_class_notes(predictions: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """Return a note if all predictions for several images without labels are one class.
+
+    >>> same_class_notes(np.array([[1, 1], [1, 1]]), ("cat", "dog"))
+    ["one class, 'dog', is predicted for all images: consistency is meaningful only if all show this class"]
+    """
+    classes = np.unique(predictions)
+    if len(predictions) < 2 or len(classes) != 1 or not 0 <= classes[0] < len(class_names):
+        return []
+    return [f"one class, {class_names[classes[0]]!r}, is predicted for all images: consistency is meaningful only if "
+            "all show this class"]
+
+
 def low_accuracy_notes(centered: float, interval: Sequence[float], classes: int,
                        expected: float | None = None) -> list[str]:
     """Return a note if the accuracy of centered images is near chance, or far below the expected one.

@@ -79,11 +79,15 @@ def check_pixels(model: nn.Module, pixels: torch.Tensor, expected: tuple[int, in
                          "canvas=(H, W) and channels=C of your images")
 
 
-def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, classes: int) -> None:
+def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, classes: int | None) -> int:
     """Try the model on a few images, so that a wrong size or number of classes is reported before work begins.
 
     Args:
         images: uint8 (B, C, h, w).
+        classes: expected number of outputs; None: any.
+
+    Returns:
+        The number of outputs.
 
     Raises:
         UsageError: if the model raises on such images, or its output is not (B, classes).
@@ -101,11 +105,12 @@ def check_model(model: nn.Module, images: torch.Tensor, placement: Placement, cl
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         _check_not_binary(outputs, name, len(images))
         raise UsageError(f"{name} must return a tensor (batch, classes), got {got} for a batch of {len(images)}")
-    if classes == 2:
+    if classes in (None, 2):
         _check_not_binary(outputs, name, len(images))
-    if outputs.shape[1] != classes:
+    if classes is not None and outputs.shape[1] != classes:
         raise UsageError(f"{name} has {outputs.shape[1]} outputs, the dataset has {classes} classes: build the model "
                          f"with classes={classes}, or choose the dataset that it was made for")
+    return outputs.shape[1]
 
 
 def _check_not_binary(outputs: object, name: str, batch: int) -> None:

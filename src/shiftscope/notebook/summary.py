@@ -54,9 +54,16 @@ def _audit(audit: Audit) -> Iterable[str]:
         placements = f"{audit.placements:,} of {audit.geometry.count:,} placements (sampled)"
     yield (f"Audit of {_short(audit.model)} on {_short(audit.dataset)}: {_count(audit.images, f'{audit.split} image')} "
            f"at {placements}, mode {audit.geometry.mode_label}{', interrupted' if audit.partial else ''}")
-    yield (f"accuracy: mean {_percent(audit.mean_accuracy)}, worst case {_percent(audit.worst_case_accuracy)}, "
-           f"centered {_percent(audit.middle_accuracy)}; consistency {_percent(audit.consistency)}, unanimity "
-           f"{_percent(audit.unanimity)}")
+    stability = f"consistency {_percent(audit.consistency)}, unanimity {_percent(audit.unanimity)}"
+    if not audit.labeled:
+        yield f"without labels: {stability}"
+        if np.isfinite(audit.agreement_map).any():
+            row, column = np.unravel_index(np.nanargmin(audit.agreement_map), audit.agreement_map.shape)
+            yield (f"least agreement with the middle at (dy, dx) = ({audit.rows[row]}, {audit.columns[column]}): "
+                   f"{_percent(audit.agreement_map[row, column])}")
+    else:
+        yield (f"accuracy: mean {_percent(audit.mean_accuracy)}, worst case {_percent(audit.worst_case_accuracy)}, "
+               f"centered {_percent(audit.middle_accuracy)}; {stability}")
     if np.isfinite(audit.accuracy_map).any():
         row, column = np.unravel_index(np.nanargmin(audit.accuracy_map), audit.accuracy_map.shape)
         yield (f"least accurate at (dy, dx) = ({audit.rows[row]}, {audit.columns[column]}): "

@@ -6,7 +6,7 @@ Figures are `matplotlib.figure.Figure` objects, built without pyplot: no window 
 from shiftscope.reporting.audit_figures import NamedFigure, audit_figures
 from shiftscope.reporting.audit_histogram import correct_placements_histogram
 from shiftscope.reporting.audit_images import inconsistent_images
-from shiftscope.reporting.audit_maps import accuracy_map, class_maps, phase_tables
+from shiftscope.reporting.audit_maps import accuracy_map, agreement_map, class_maps, phase_tables
 from shiftscope.reporting.confusion import confusion_matrix
 from shiftscope.reporting.controls import ControlCell, control_cells, placement_cost
 from shiftscope.reporting.controls_figure import controls_table
@@ -23,7 +23,8 @@ from shiftscope.reporting.synthesis import class_gallery, neuron_gallery
 from shiftscope.reporting.weights import class_neurons, weight_grid
 
 __all__ = [
-    "ControlCell", "NamedFigure", "ReportData", "ReportFigure", "accuracy_map", "alt_text", "audit_figures",
+    "ControlCell", "NamedFigure", "ReportData", "ReportFigure", "accuracy_map", "agreement_map", "alt_text",
+    "audit_figures",
     "class_gallery", "class_maps", "class_neurons", "classified_gallery", "confusion_matrix", "control_cells",
     "controls_table", "correct_placements_histogram", "image_credit", "inconsistent_images", "layer_profile",
     "model_title", "neighbors_figure", "neuron_gallery", "phase_tables", "placement_cost", "prediction_figure",

@@ -382,9 +382,10 @@ class Explorer extends View {
     });
   }
 
+  get quantity() { return this.group.labeled ? "accuracy" : "agreement with the middle"; }
   nameOf(index) {
-    const {names, labels} = this.group.images;
-    return `${this.group.classes[labels[index]]}, ${names[index]}`;
+    const {names, labels} = this.group.images, {labeled, classes} = this.group;
+    return labeled ? `${classes[labels[index]]}, ${names[index]}` : names[index];
   }
 
   buildThumbnail(name, number, index) {
@@ -437,7 +438,7 @@ class Explorer extends View {
     card.accuracies = element("canvas");
     card.imageCaption = element("figcaption");
     card.allCaption = element("figcaption");
-    card.pads = [[card.labels, "predictions"], [card.accuracies, "accuracy on all images"]].map(
+    card.pads = [[card.labels, "predictions"], [card.accuracies, `${this.quantity} on all images`]].map(
       ([canvas, what]) => this.buildMap(canvas, `${model.title}, map of ${what}`));
     card.attribution = element("canvas", {class: "ss-attribution", role: "img", "aria-label": `${model.title}, attribution map`});
     card.mapCaption = element("figcaption");
@@ -509,7 +510,7 @@ class Explorer extends View {
       return element("p", {class: "ss-quiet ss-scales"}, element("span", {text: title}),
         element("span", {class: "ss-number", text: low}), bar, element("span", {class: "ss-number", text: high}));
     };
-    this.scales = [scale("Accuracy on all images:", CIVIDIS, ...this.group.scale.map((end) => percent(end))),
+    this.scales = [scale(`${this.group.labeled ? "Accuracy" : "Agreement with the middle"} on all images:`, CIVIDIS, ...this.group.scale.map((end) => percent(end))),
       scale("Attribution (each map has its own scale): a pixel", SIGNED, "lowers", "raises the score")];
     this.scales[1].hidden = true;
     return this.scales;
@@ -518,7 +519,7 @@ class Explorer extends View {
   buildNotes() {
     const {title, credit, notes} = this.group;
     const reading = "Bars: confidence of the most probable classes. Left map: prediction for this image at every "
-      + "position. Right map: accuracy on all images at every position"
+      + `position. Right map: ${this.quantity} on all images at every position`
       + (this.mapButton.hidden ? "." : ", or attribution map of this image.");
     return element("p", {class: "ss-quiet", text: [reading, title, ...notes, `${credit}.`].join(" ")});
   }
@@ -540,16 +541,20 @@ class Explorer extends View {
   }
 
   get truth() { return this.group.images.labels[this.image]; }
+  outlinedOf(index) {  // the true class, or without labels the prediction for the middle
+    const [row, column] = this.group.middle ?? [NaN, NaN];  // without a middle no region
+    return this.group.labeled ? this.truth : this.labelsOf(index)[row * this.grid.shape[1] + column];
+  }
 
   drawMaps() {
     for (const {index, labels, accuracies} of this.cards) {
-      drawLabels(labels, this.labelsOf(index), this.grid.shape, this.truth, this.group.codes);
+      drawLabels(labels, this.labelsOf(index), this.grid.shape, this.outlinedOf(index), this.group.codes);
       drawAccuracies(accuracies, this.data.models[index].map, this.grid.shape, this.group.scale);
     }
   }
 
   showLegend() {
-    const counts = new Map([[this.truth, Infinity]]), {codes, classes} = this.group;
+    const counts = new Map(this.group.labeled ? [[this.truth, Infinity]] : []), {codes, classes} = this.group;
     for (const {index} of this.cards) {
       this.labelsOf(index).forEach((label) => counts.set(label, (counts.get(label) ?? 0) + 1));
     }
@@ -564,7 +569,7 @@ class Explorer extends View {
     const others = more > 0 && element("span", {class: "ss-entry ss-quiet", text: `and ${more} less frequent classes`});
     this.legend.replaceChildren(...[...shown.map(entry), others, nonfinite].filter(Boolean),
       element("span", {class: "ss-entry ss-quiet"}, element("span", {class: "ss-line", "aria-hidden": "true"}),
-        "border of the positions with correct predictions"));
+        `border of the positions with ${this.group.labeled ? "correct predictions" : "the prediction of the middle"}`));
   }
 
   showPosition() {
@@ -573,8 +578,8 @@ class Explorer extends View {
     else drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
     this.placeFrame(dy, dx);
     const where = `${group.images.names[this.image]}, dy ${dy} (down), dx ${dx} (right)`;
-    this.position.replaceChildren("True class: ", badge(this.truth), " ",
-      element("strong", {text: group.classes[this.truth]}),
+    this.position.replaceChildren(...(group.labeled ? ["True class: ", badge(this.truth), " ",
+      element("strong", {text: group.classes[this.truth]})] : []),
       element("span", {class: "ss-quiet ss-offset", text: where}));
     for (const card of this.cards) this.showPrediction(card);
     const at = this.row * this.grid.shape[1] + this.column + 1;
@@ -612,10 +617,11 @@ class Explorer extends View {
     const known = label < codes.not_computed;
     card.node.dataset.prediction = known ? label : label === codes.nonfinite ? "non-finite" : "not computed";
     card.predicted = known ? classes[label] : label === codes.nonfinite ? "non-finite output" : "not computed here";
-    card.result = label === codes.not_computed ? "" : label === this.truth ? "correct" : "incorrect";
+    const what = this.group.labeled ? "correct" : "as in the middle", not = this.group.labeled ? "in" : "not ";
+    card.result = label === codes.not_computed ? "" : label === this.outlinedOf(card.index) ? what : not + what;
     card.confidence = confidence;
-    card.prediction.className = `ss-prediction ss-${card.result || "unknown"}`;
-    const sign = {correct: "✓ correct", incorrect: "✗ incorrect"}[card.result] ?? "?";
+    card.prediction.className = `ss-prediction ss-${this.group.labeled && card.result || "unknown"}`;
+    const sign = {correct: "✓ correct", incorrect: "✗ incorrect"}[card.result] ?? (card.result || "?");
     card.prediction.replaceChildren(element("span", {class: "ss-result", text: sign}),
       element("strong", {text: card.predicted, title: card.predicted}));
     card.bars.replaceChildren(...ranking.map((entry, rank) => this.bar(entry, rank, known)));
@@ -636,21 +642,16 @@ class Explorer extends View {
   }
 
   showMaps(card) {
-    const [R, Q] = this.grid.shape, labels = this.labelsOf(card.index), {codes} = this.group;
-    let correct = 0, computed = 0;
-    for (const label of labels) {
-      computed += label !== codes.not_computed;
-      correct += label === this.truth;
-    }
-    card.imageCaption.textContent = `This image: correct at ${percent(correct / computed)} of the positions`;
+    const [R, Q] = this.grid.shape, {codes, labeled} = this.group, outlined = this.outlinedOf(card.index);
+    const computed = this.labelsOf(card.index).filter((label) => label !== codes.not_computed);
+    const same = percent(computed.filter((label) => label === outlined).length / computed.length);
+    card.imageCaption.textContent = `This image: ${labeled ? "correct" : "as in the middle"} at ${same} of the positions`;
     const here = this.data.models[card.index].map[this.row * Q + this.column];
     const accuracy = here === UNKNOWN ? "not computed" : percent(here / 10000, 1);
-    const mean = percent(card.model.accuracy.mean, 1);
-    card.allCaption.textContent = `All images: accuracy ${accuracy} here, ${mean} on average`;
-    for (const {marker} of card.pads) {
-      marker.style.left = `${100 * this.column / Q}%`;
-      marker.style.top = `${100 * this.row / R}%`;
-    }
+    card.allCaption.textContent = labeled ? `All images: accuracy ${accuracy} here, ${percent(card.model.accuracy.mean, 1)}`
+      + " on average" : `All images: ${accuracy} have the prediction of the middle here`;
+    const at = {left: `${100 * this.column / Q}%`, top: `${100 * this.row / R}%`};
+    card.pads.forEach(({marker}) => Object.assign(marker.style, at));
   }
 
   // ------------------------------------------------------------ moving

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from shiftscope.reporting.audit_grid import audit_title, check_audits
 from shiftscope.reporting.audit_histogram import correct_placements_histogram
 from shiftscope.reporting.audit_images import inconsistent_images
-from shiftscope.reporting.audit_maps import accuracy_map, class_maps, phase_tables
+from shiftscope.reporting.audit_maps import accuracy_map, agreement_map, class_maps, phase_tables
 from shiftscope.reporting.equivariance import layer_profile
 from shiftscope.reporting.formatting import model_title
 from shiftscope.results import Audit, Equivariance
@@ -31,8 +31,8 @@ def audit_figures(audits: Sequence[Audit], profiles: Sequence[Equivariance] = ()
         profiles: layer profiles, of the same models or others.
 
     Returns:
-        accuracy-map, placements-right, then for each model class-maps-NAME, changes-NAME, remainders-NAME, and for
-        each profile layers-NAME.
+        accuracy-map, placements-right, agreement-map, then for each model class-maps-NAME, changes-NAME,
+        remainders-NAME, and for each profile layers-NAME. Without labels only agreement-map, changes-NAME and layers.
 
     Raises:
         UsageError: if there are no audits.
@@ -42,17 +42,24 @@ def audit_figures(audits: Sequence[Audit], profiles: Sequence[Equivariance] = ()
 
 
 def _figures(audits: Sequence[Audit], profiles: Sequence[Equivariance]) -> Iterator[NamedFigure]:
-    yield NamedFigure("accuracy-map", accuracy_map(audits), "Accuracy at every position of the image on its canvas.")
-    yield NamedFigure("placements-right", correct_placements_histogram(audits),
-                      "Fraction of placements with a correct prediction. The last bar is the worst-case accuracy.")
+    labeled = all(audit.labeled for audit in audits)
+    if labeled:
+        yield NamedFigure("accuracy-map", accuracy_map(audits),
+                          "Accuracy at every position of the image on its canvas.")
+        yield NamedFigure("placements-right", correct_placements_histogram(audits),
+                          "Fraction of placements with a correct prediction. The last bar is the worst-case accuracy.")
+    yield NamedFigure("agreement-map", agreement_map(audits),
+                      "Fraction of images whose prediction at a position is that at the middle one.")
     for audit, key in zip(audits, _keys([_name(audit.model, audit.trained) for audit in audits]), strict=True):
         title = audit_title(audit)
-        yield NamedFigure(f"class-maps-{key}", class_maps(audit), f"{title}: accuracy by position for each class.")
+        if labeled:
+            yield NamedFigure(f"class-maps-{key}", class_maps(audit), f"{title}: accuracy by position for each class.")
         if len(audit.shown_index):
             yield NamedFigure(f"changes-{key}", inconsistent_images(audit),
                               f"{title}: predictions by position for the images with the lowest consistency.")
-        yield NamedFigure(f"remainders-{key}", phase_tables(audit),
-                          f"{title}: accuracy by the offset modulo 2, 4 and 8.")
+        if labeled:
+            yield NamedFigure(f"remainders-{key}", phase_tables(audit),
+                              f"{title}: accuracy by the offset modulo 2, 4 and 8.")
     for profile, key in zip(profiles, _keys([profile.model for profile in profiles]), strict=True):
         yield NamedFigure(f"layers-{key}", layer_profile(profile),
                           f"{model_title(profile.model)}: equivariance error of each layer.")
@@ -65,12 +72,13 @@ def audit_figure_names(subjects: Sequence[tuple[str, str]]) -> list[str]:
         subjects: (model, training placement) of each audit, in order.
 
     Example:
-        >>> audit_figure_names([("net", "centered")])[2:]
+        >>> audit_figure_names([("net", "centered")])[3:]
         ['class-maps-net-centered', 'changes-net-centered', 'remainders-net-centered', 'layers-net']
     """
     own = [f"{kind}-{key}" for key in _keys([_name(*subject) for subject in subjects])
            for kind in ("class-maps", "changes", "remainders")]
-    return ["accuracy-map", "placements-right", *own, *(f"layers-{key}" for key in _keys([m for m, _ in subjects]))]
+    layers = [f"layers-{key}" for key in _keys([model for model, _ in subjects])]
+    return ["accuracy-map", "placements-right", "agreement-map", *own, *layers]
 
 
 def _name(model: str, trained: str) -> str:

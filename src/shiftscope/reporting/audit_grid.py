@@ -190,10 +190,19 @@ def ticks(count: int, middle: int | None) -> list[int]:
     return sorted({0, middle // 2, middle, (middle + count - 1) // 2, count - 1})
 
 
-def extremes(audit: Audit) -> str:
-    """Return the lowest and the highest accuracy of any placement, with their offsets, as text."""
-    grid = PlacementGrid(audit)
-    values, parts = grid.arrange(audit.accuracy_map), []
+def position_map(audit: Audit) -> np.ndarray:
+    """Return the accuracy at each placement, (R, Q); without labels the agreement with the middle one."""
+    return audit.accuracy_map if audit.labeled else audit.agreement_map
+
+
+def extremes(audit: Audit, values: np.ndarray | None = None) -> str:
+    """Return the lowest and the highest value of any placement, with their offsets, as text.
+
+    Args:
+        values: (R, Q) (default: `position_map`).
+    """
+    grid, parts = PlacementGrid(audit), []
+    values = grid.arrange(position_map(audit) if values is None else values)
     if not np.isfinite(values).any():
         return ""
     for word, find in (("lowest", np.nanargmin), ("highest", np.nanargmax)):
@@ -203,8 +212,9 @@ def extremes(audit: Audit) -> str:
     return "; ".join(parts)
 
 
-def scale_bar(figure: Figure, left: float, bottom: float, height: float, scale: Normalize) -> None:
-    """Draw the color scale of accuracies in percent; positions in inches."""
+def scale_bar(figure: Figure, left: float, bottom: float, height: float, scale: Normalize,
+              what: str = "accuracy") -> None:
+    """Draw the color scale of fractions in percent; positions in inches."""
     axes = inches(figure, left, bottom, 0.14, height)
     low, high = 100 * float(scale.vmin or 0.0), 100 * float(scale.vmax or 1.0)
     axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=MAPS, aspect="auto", extent=(0, 1, low, high))
@@ -212,5 +222,5 @@ def scale_bar(figure: Figure, left: float, bottom: float, height: float, scale: 
     axes.grid(False)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
-    axes.set_ylabel("accuracy (%)", fontsize=8)
+    axes.set_ylabel(f"{what} (%)", fontsize=8)
     axes.tick_params(labelsize=8, length=2, colors=MUTED)

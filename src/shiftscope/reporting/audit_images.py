@@ -37,10 +37,14 @@ LABEL_COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 _COLUMNS, _IMAGE, _MAP, _CELL, _ABOVE, _BELOW = 2, 0.95, 2.1, 3.75, 0.36, 0.32
+_MOST_NAMES = 40  # classes in the legend
 _LETTERS_ACROSS = 6  # letters in a row of a map
-_NOTE = (f"Left: image; right: its predictions by position. Rows: {ROWS_LABEL}; columns: {COLUMNS_LABEL}. Color and "
-         "letter: predicted class; black line: border of the region with correct predictions; framed cell: centered "
-         "image.")
+
+
+def _note(audit: Audit) -> str:
+    region = "correct predictions" if audit.labeled else "the prediction of the framed cell"
+    return (f"Left: image; right: its predictions by position. Rows: {ROWS_LABEL}; columns: {COLUMNS_LABEL}. Color and "
+            f"letter: predicted class; black line: border of the region with {region}; framed cell: centered image.")
 
 
 def shown_consistency(audit: Audit) -> np.ndarray:
@@ -69,14 +73,18 @@ def inconsistent_images(audit: Audit, *, limit: int = 8) -> Figure:
     """Draw the `limit` stored images with the lowest consistency, each next to a map of its predictions."""
     require(limit >= 1, "limit", limit, "at least 1")
     consistency = shown_consistency(audit)
-    chosen = np.argsort(consistency, kind="stable")[:limit].tolist()
-    labels = np.unique(audit.predictions[audit.shown_index[chosen]]).tolist()
+    margins = audit.top_margins[audit.shown_index, 0]
+    chosen = np.lexsort((margins, consistency.round(12)))[:limit].tolist()
+    found, counts = np.unique(audit.predictions[audit.shown_index[chosen]], return_counts=True)
+    labels = np.sort(found[np.argsort(-counts, kind="stable")[:_MOST_NAMES]]).tolist()
     rows = -(-max(len(chosen), 1) // _COLUMNS)
-    title = f"Images with the lowest consistency: {audit_title(audit)}"
+    title = f"Least stable images: {audit_title(audit)}"
     subtitle = f"The {len(chosen)} images whose prediction depends most on position. {describe_audits(audit)}"
+    if len(labels) < len(found):
+        subtitle += f" Legend: the {len(labels)} most frequent of {len(found)} predicted classes."
     legend, row_height = 0.2 * -(-len(labels) // 4) + 0.12, _ABOVE + _MAP + _BELOW
     figure, bottom = page(0.25 + _COLUMNS * _CELL, rows * row_height + legend, title, subtitle,
-                          (_NOTE, audit_credit(audit)), below=0.05)
+                          (_note(audit), audit_credit(audit)), below=0.05)
     _legend(figure, audit, labels, bottom, legend)
     images, summary = to_rgb(audit.shown_images), []
     for cell, index in enumerate(chosen):
@@ -91,19 +99,25 @@ def _draw_image(figure: Figure, left: float, low: float, audit: Audit, number: i
                 consistency: float) -> str:
     """Draw one image with its map; return a description."""
     true, predictions, grid = int(audit.labels[number]), audit.predictions[number], PlacementGrid(audit)
-    name = audit.class_names[true]
+    middle = audit.geometry.column(audit.offsets)
+    outlined = true if audit.labeled else -1 if middle is None else int(predictions[middle])
     high, wide = map_size(grid.shape, _MAP)
     tall, across = map_size((pixels.shape[0], pixels.shape[1]), _IMAGE)
     image = inches(figure, left, low + _MAP - tall, across, tall)
     image.imshow(pixels, interpolation="none")
     image.set_axis_off()
     axes = inches(figure, left + _IMAGE + 0.38, low + _MAP - high, wide, high)
-    _label_map(axes, audit, grid, grid.scatter(predictions.astype(float)), true)
+    _label_map(axes, audit, grid, grid.scatter(predictions.astype(float)), outlined)
     offset_ticks(axes, grid, size=6.5, labels=False)
-    accuracy = float((predictions == true).mean())
+    hits, confidence = percent(float((predictions == outlined).mean()), 0), audit.confidences[number]
     page_width, page_height = figure.get_size_inches()
-    lines = (f"{shorten(name, 26)} ({letter(true)}), {image_title(audit.image_names, number, width=24)}",
-             f"correct at {percent(accuracy, 0)} of the placements, consistency {percent(consistency, 0)}")
+    name = image_title(audit.image_names, number, width=24)
+    lines = (f"{shorten(audit.class_names[true], 26)} ({letter(true)}), {name}",
+             f"correct at {hits} of the placements, consistency {percent(consistency, 0)}")
+    if not audit.labeled:
+        lines = (image_title(audit.image_names, number, width=44),
+                 f"as in the middle at {hits}, consistency {percent(consistency, 0)}, confidence "
+                 f"{percent(float(confidence[0]), 0)} to {percent(float(confidence[1]), 0)}")
     for row, line in enumerate(lines):
         figure.text(left / page_width, (low + _MAP + 0.29 - 0.145 * row) / page_height, verbatim(line), va="top",
                     fontsize=7.8 - 0.6 * row, weight="bold" if row == 0 else "normal")
@@ -111,7 +125,9 @@ def _draw_image(figure: Figure, left: float, low: float, audit: Audit, number: i
     common = listing([f"{_style(audit, int(labels[index]))[0]} {percent(float(counts[index] / counts.sum()), 0)}"
                       for index in np.argsort(-counts, kind="stable")[:3]])
     title = image_title(audit.image_names, number, width=200)
-    return f"{name} ({title}): correct at {percent(accuracy)} of the placements; predictions: {common}."
+    if not audit.labeled:
+        return f"{title}: prediction of the middle placement at {hits} of the placements; predictions: {common}."
+    return f"{audit.class_names[true]} ({title}): correct at {hits} of the placements; predictions: {common}."
 
 
 def _label_map(axes: Axes, audit: Audit, grid: PlacementGrid, labels: np.ndarray, true: int) -> None:

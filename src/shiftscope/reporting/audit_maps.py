@@ -60,34 +60,53 @@ _PHASE_NOTE = ("Each cell holds the placements whose offset has these remainders
 def accuracy_map(audits: Sequence[Audit], *, scale: Normalize | None = None) -> Figure:
     """Draw accuracy by placement, one map per model on a common scale, with the metrics of each audit.
 
-    `scale` (fractions) makes the colors of several figures comparable; the default covers the values of `audits`.
+    Args:
+        scale: the scale of the colors (default: the range of these maps).
     """
+    return _position_map(audits, [audit.accuracy_map for audit in audits], "accuracy", "Accuracy by position", scale)
+
+
+@styled
+def agreement_map(audits: Sequence[Audit], *, scale: Normalize | None = None) -> Figure:
+    """Draw the fraction of images whose prediction at a placement is that at the middle one; needs no labels.
+
+    Args:
+        scale: the scale of the colors (default: the range of these maps).
+    """
+    return _position_map(audits, [audit.agreement_map for audit in audits], "agreement",
+                         "Agreement with the middle by position", scale)
+
+
+def _position_map(audits: Sequence[Audit], maps: Sequence[np.ndarray], what: str, title: str,
+                  scale: Normalize | None) -> Figure:
     check_audits(audits)
     grids = [PlacementGrid(audit) for audit in audits]
-    scale = scale or common_scale([audit.accuracy_map for audit in audits])
+    scale = scale or common_scale(maps)
     sizes = [map_size(grid.shape, _SIDE) for grid in grids]
     tallest = max(height for height, _ in sizes)
     width = max(_LEFT + len(audits) * (_SIDE + _LEFT + _GAP) + 0.5, 6.2)
-    title = "Accuracy by position" + (f": {listing(list(map(audit_title, audits)))}" if len(audits) < 3 else "")
-    figure, bottom = page(width, tallest, title, describe_audits(*audits), (_note(audits), audit_credit(audits[0])),
-                          above=0.3, below=_LINES + 0.55)
+    title += f": {listing(list(map(audit_title, audits)))}" if len(audits) < 3 else ""
+    figure, bottom = page(width, tallest, title, describe_audits(*audits),
+                          (_note(audits[0], maps, what), audit_credit(audits[0])), above=0.3, below=_LINES + 0.55)
     left = _LEFT
-    for audit, grid, (height, wide) in zip(audits, grids, sizes, strict=True):
-        _panel(inches(figure, left, bottom + tallest - height, wide, height), audit, grid, scale)
-        _write_metrics(figure, left - 0.3, bottom - 0.63, audit)
+    for audit, values, grid, (height, wide) in zip(audits, maps, grids, sizes, strict=True):
+        _panel(inches(figure, left, bottom + tallest - height, wide, height), audit, values, grid, scale)
+        _write_metrics(figure, left - 0.3, bottom - 0.63, audit, values)
         left += _SIDE + _LEFT + _GAP
-    scale_bar(figure, left - _LEFT - _GAP + 0.15, bottom, tallest, scale)
-    return describe(figure, " ".join([f"{title}.", *map(_summary, audits), audit_credit(audits[0])]))
+    scale_bar(figure, left - _LEFT - _GAP + 0.15, bottom, tallest, scale, what)
+    return describe(figure, " ".join([f"{title}.", *map(_summary, audits, maps), audit_credit(audits[0])]))
 
 
-def _note(audits: Sequence[Audit]) -> str:
-    cell, middle = _CELLS.get(audits[0].mode, _CELLS["canvas"])
-    note = f"Each cell is {cell}; color and numbers: accuracy there (%). The framed cell is {middle}."
-    return f"{note} Gray cells were not computed." if any(np.isnan(a.accuracy_map).any() for a in audits) else note
+def _note(audit: Audit, maps: Sequence[np.ndarray], what: str) -> str:
+    cell, middle = _CELLS.get(audit.mode, _CELLS["canvas"])
+    meaning = {"accuracy": "accuracy there (%)",
+               "agreement": "images (%) whose prediction there is that in the framed cell, correct or not"}[what]
+    note = f"Each cell is {cell}; color and numbers: {meaning}. The framed cell is {middle}."
+    return f"{note} Gray cells were not computed." if any(np.isnan(values).any() for values in maps) else note
 
 
-def _panel(axes: Axes, audit: Audit, grid: PlacementGrid, scale: Normalize) -> None:
-    values = grid.arrange(audit.accuracy_map)
+def _panel(axes: Axes, audit: Audit, values: np.ndarray, grid: PlacementGrid, scale: Normalize) -> None:
+    values = grid.arrange(values)
     draw_map(axes, grid, values, scale)
     offset_ticks(axes, grid)
     axes.set_title(verbatim(audit_title(audit)), fontsize=10)
@@ -115,23 +134,28 @@ def _align(index: int, count: int) -> tuple[str, float]:
     return ("right", 0.3) if count > _LARGE and index == count - 1 else ("center", 0.0)
 
 
-def _write_metrics(figure: Figure, left: float, top: float, audit: Audit) -> None:
+def _metrics(audit: Audit) -> list[tuple[str, str, str]]:
+    """Return the rows of `METRICS` that an audit has."""
+    return [row for row in METRICS if math.isfinite(getattr(audit, row[0]))]
+
+
+def _write_metrics(figure: Figure, left: float, top: float, audit: Audit, values: np.ndarray) -> None:
     """Write the metrics of an audit, one per line, downwards from `top` inches."""
     wide, tall = figure.get_size_inches()
-    for row, (name, word, meaning) in enumerate(METRICS):
+    for row, (name, word, meaning) in enumerate(_metrics(audit)):
         low, high = audit.intervals.get(name, (None, None))
         interval = "" if low is None or high is None else f"({100 * low:.1f}–{100 * high:.1f})"
         for x, text, size, weight in ((0.0, word, 9, "bold"), (0.92, percent(getattr(audit, name)), 9, "bold"),
                                       (1.52, f"{interval} {meaning}".strip(), 7.2, "normal")):
             figure.text((left + x) / wide, (top - 0.215 * row) / tall, verbatim(text), fontsize=size, weight=weight,
                         color=INK, va="top")
-    figure.text(left / wide, (top - 0.215 * len(METRICS)) / tall, verbatim(extremes(audit)), fontsize=7.2, color=INK,
-                va="top")
+    figure.text(left / wide, (top - 0.215 * len(_metrics(audit))) / tall, verbatim(extremes(audit, values)),
+                fontsize=7.2, color=INK, va="top")
 
 
-def _summary(audit: Audit) -> str:
-    metrics = ", ".join(f"{word} {percent(getattr(audit, name))}" for name, word, _ in METRICS)
-    return f"{audit_title(audit)}: {metrics}; {extremes(audit)}. {describe_audits(audit)}"
+def _summary(audit: Audit, values: np.ndarray) -> str:
+    metrics = ", ".join(f"{word} {percent(getattr(audit, name))}" for name, word, _ in _metrics(audit))
+    return f"{audit_title(audit)}: {metrics}; {extremes(audit, values)}. {describe_audits(audit)}"
 
 
 @styled

@@ -27,6 +27,10 @@ from shiftscope.results import Evaluation
 MAX_BYTES = 600_000
 """Largest size of the pixels of all matrices of a page, before compression: fewer images per cell are included."""
 
+MAX_CLASSES, CLASSES = 100, 50
+"""With more classes than the first number, only those that occur are shown; of more than that, the `CLASSES` with the
+most errors."""
+
 _MAX_NUMBERS = 25  # with more classes the numbers would be too small to read
 _MAX_NAMES = 50
 
@@ -56,6 +60,21 @@ def top_confusions(confusion: np.ndarray, class_names: Sequence[str], most: int 
             f"({percent(float(errors[row, column]), 0)})" for row, column in pairs if errors[row, column] > 0]
 
 
+def shown_classes(confusion: np.ndarray) -> np.ndarray:
+    """Return the indices of the classes that a matrix (K, K) shows, ascending, int64.
+
+    >>> shown_classes(np.diag([0, 2, 1])), shown_classes(np.diag([0] * 100 + [2, 1]))
+    (array([0, 1, 2]), array([100, 101]))
+    """
+    if len(confusion) <= MAX_CLASSES:
+        return np.arange(len(confusion))
+    occurring = np.flatnonzero(confusion.sum(0) + confusion.sum(1))
+    if len(occurring) <= MAX_CLASSES:
+        return occurring
+    errors = (confusion.sum(0) + confusion.sum(1) - 2 * np.diagonal(confusion))[occurring]
+    return np.sort(occurring[np.argsort(-errors, kind="stable")[:CLASSES]])
+
+
 @styled
 def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figure:
     """Draw the confusion matrix of an evaluation: true classes in rows, predicted classes in columns, in percent.
@@ -63,7 +82,9 @@ def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figur
     With `centered`, the predictions for centered images are used instead of those for random placements.
     """
     counts = evaluation.confusion_centered if centered else evaluation.confusion
-    fractions, names = row_fractions(counts), [shorten(name, 20) for name in evaluation.class_names]
+    shown = shown_classes(counts)
+    fractions = row_fractions(counts)[np.ix_(shown, shown)]
+    names = [shorten(evaluation.class_names[cls], 20) for cls in shown]
     title = f"Confusion matrix: {series_title(evaluation.model, evaluation.trained)}"
     accuracy = percent(evaluation.accuracy["centered" if centered else "random"])
     subtitle = (f"{evaluation.images:,} {evaluation.split} images, {'centered' if centered else 'random placements'}, "
@@ -71,7 +92,8 @@ def confusion_matrix(evaluation: Evaluation, *, centered: bool = False) -> Figur
                 f"{listing(top_confusions(counts, evaluation.class_names)) or 'none'}.")
     credit = image_credit(evaluation.dataset, synthetic=evaluation.synthetic, preparation=evaluation.preparation)
     numbers = " Numbers: percent of the row; dots: none." if len(names) <= _MAX_NUMBERS else ""
-    empty, left = int((counts.sum(axis=1) == 0).sum()), evaluation.images - int(counts.sum())
+    numbers += f" {len(shown)} of {len(counts):,} classes are shown." if len(shown) < len(counts) else ""
+    empty, left = int((counts[shown].sum(axis=1) == 0).sum()), evaluation.images - int(counts.sum())
     numbers += f" Gray rows: {empty} classes without images." if empty else ""
     numbers += f" Not included: {left:,} predictions that are not finite." if left else ""
     figure, axes, scale = _layout(len(names), max(len(name) for name in names), title, subtitle,
@@ -126,22 +148,33 @@ def confusion_payload(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     Only the first seed of each model and training placement is used; evaluations without classes are left out.
 
     Returns:
-        {"matrices": [{title, classes (K names), counts (K, K; rows true, columns predicted), images}]}. `images` is
-        None if the evaluation has no stored images, else {numbers, names, true, predicted, offsets [dy, dx],
-        confidences (None if not finite), pixels (M, C, h, w; packed), mode, canvas [H, W], background}.
+        {"matrices": [{title, classes (names of the K classes of `shown_classes`), counts (K, K; rows true, columns
+        predicted), images}]}. `images` is None if the evaluation has no stored images, else {numbers, names, true,
+        predicted, offsets [dy, dx], confidences (None if not finite), pixels (M, C, h, w; packed), mode, canvas [H, W],
+        background}.
 
     Example:
         >>> confusion_payload([])
         {'matrices': []}
     """
     first = first_seeds([one for one in evaluations if one.split == "test" and one.confusion.size])
-    return {"matrices": [{"title": series_title(one.model, one.trained), "classes": list(one.class_names),
-                          "counts": one.confusion.tolist(), "images": _cell_images(one, MAX_BYTES // len(first))}
-                         for one in first]}
+    return {"matrices": [_matrix(one, MAX_BYTES // len(first)) for one in first]}
 
 
-def _cell_images(evaluation: Evaluation, budget: int) -> dict[str, Any] | None:
-    pixels, numbers = evaluation.cell_images, evaluation.cell_index
+def _matrix(evaluation: Evaluation, budget: int) -> dict[str, Any]:
+    shown = shown_classes(evaluation.confusion)
+    return {"title": series_title(evaluation.model, evaluation.trained),
+            "classes": [evaluation.class_names[cls] for cls in shown],
+            "counts": evaluation.confusion[np.ix_(shown, shown)].tolist(),
+            "images": _cell_images(evaluation, budget, shown)}
+
+
+def _cell_images(evaluation: Evaluation, budget: int, shown: np.ndarray) -> dict[str, Any] | None:
+    position = np.full(len(evaluation.class_names), -1)
+    position[shown] = np.arange(len(shown))
+    within = ((position[evaluation.labels[evaluation.cell_index]] >= 0)
+              & (position[evaluation.predictions[evaluation.cell_index]] >= 0))
+    pixels, numbers = evaluation.cell_images[within], evaluation.cell_index[within]
     if not len(pixels):
         return None
     cells = evaluation.labels[numbers] * len(evaluation.class_names) + evaluation.predictions[numbers]
@@ -149,8 +182,9 @@ def _cell_images(evaluation: Evaluation, budget: int) -> dict[str, Any] | None:
     numbers = numbers[kept]
     confidences = [float(value) if np.isfinite(value) else None for value in evaluation.confidence[numbers]]
     names = [image_title(evaluation.image_names, number, width=80) for number in numbers.tolist()]
-    return {"numbers": numbers.tolist(), "names": names, "true": evaluation.labels[numbers].tolist(),
-            "predicted": evaluation.predictions[numbers].tolist(), "offsets": evaluation.offsets[numbers].tolist(),
+    return {"numbers": numbers.tolist(), "names": names, "true": position[evaluation.labels[numbers]].tolist(),
+            "predicted": position[evaluation.predictions[numbers]].tolist(),
+            "offsets": evaluation.offsets[numbers].tolist(),
             "confidences": confidences, "pixels": pack(pixels[kept]), **geometry_payload(evaluation.geometry)}
 
 

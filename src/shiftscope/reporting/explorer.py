@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from shiftscope.files import plain
 from shiftscope.outputs import probabilities
 from shiftscope.reporting.attribution import METHOD_TITLES, map_end, target_name
-from shiftscope.reporting.audit_grid import PlacementGrid, audit_credit, audit_title, describe_audits
+from shiftscope.reporting.audit_grid import (
+    PlacementGrid,
+    audit_credit,
+    audit_title,
+    describe_audits,
+    position_map,
+)
 from shiftscope.reporting.formatting import image_title, percent
 from shiftscope.reporting.selection import MAX_IMAGES, choose_images, first_seeds, group_comparable, mean_consistency
 from shiftscope.reporting.web_page import asset, geometry_payload, pack, render_page, script_json
@@ -53,12 +60,13 @@ def explorer_payload(audits: Sequence[Audit], attributions: Sequence[Attribution
         placements holds: title, dataset, credit, mode, image [h, w], canvas [H, W], background, classes (K names);
         rows, columns (dy and dx of the grid, ascending, signed in circular mode), middle ([row, column] of the
         centered image, or null); codes {nonfinite, not_computed} used instead of a class; scale [low, high] of the
-        accuracy maps; images {numbers, names ("image 23" if unknown), labels, first (number of first images, before
-        those of lowest consistency), consistency, pixels (S, C, h, w)}; models [{title, model, trained, images,
-        accuracy, map (R * Q, in ten-thousandths), classes (3, S, R * Q), confidences (3, S, R * Q, in thousandths),
-        attribution (see `_attribution`)}]; filters [{text, images (indices of shown images), audited (number of all
-        audited images, or null)}]; notes. 65535 is an unknown number. Arrays are packed, see `pack`. `table` is null
-        without rows, else {name, rows (without the header), data}.
+        accuracy maps; labeled (false: labels are -1, and maps are agreement with the middle); images {numbers, names
+        ("image 23" if unknown), labels, first (number of first images, before those of lowest consistency),
+        consistency, pixels (S, C, h, w)}; models [{title, model, trained, images, accuracy, map (R * Q, in
+        ten-thousandths), classes (3, S, R * Q), confidences (3, S, R * Q, in thousandths), attribution (see
+        `_attribution`)}]; filters [{text, images (indices of shown images), audited (number of all audited images, or
+        null)}]; notes. 65535 is an unknown number. Arrays are packed, see `pack`. `table` is null without rows, else
+        {name, rows (without the header), data}.
 
     Example:
         >>> explorer_payload([])
@@ -90,7 +98,7 @@ def _group(seeds: Sequence[Audit], attributions: Sequence[Attribution], groups: 
         "rows": grid.axes[0].tolist(), "columns": grid.axes[1].tolist(),
         "middle": list(grid.middle) if grid.middle else None, "codes": codes,
         "scale": [0.0, 1.0],  # the same everywhere, so that views with different models are comparable
-        "images": _images(audits, numbers, first),
+        "labeled": audit.labeled, "images": _images(audits, numbers, first),
         "models": [_model(part, numbers, codes) | {"attribution": one} for part, one in zip(audits, maps, strict=True)],
         "filters": _filters(audits, numbers, [one for one in maps if one is not None]),
         "notes": _notes(audits, seeds, models),
@@ -115,11 +123,11 @@ def _model(audit: Audit, numbers: np.ndarray, codes: dict[str, int]) -> dict[str
     cells = grid.cells[0] * grid.shape[1] + grid.cells[1]
     for index, number in enumerate(numbers.tolist()):
         classes[:, index, cells], confidences[:, index, cells] = _ranking(audit, number, ranks, codes)
-    accuracy = grid.arrange(audit.accuracy_map).ravel()
+    accuracy = grid.arrange(position_map(audit)).ravel()
     scaled = np.where(np.isfinite(accuracy), np.round(10_000 * np.nan_to_num(accuracy)), _UNKNOWN)
     return {"title": audit_title(audit), "model": audit.model, "trained": audit.trained, "images": audit.images,
-            "accuracy": {"mean": audit.mean_accuracy, "worst": audit.worst_case_accuracy,
-                         "consistency": audit.consistency},
+            "accuracy": plain({"mean": audit.mean_accuracy, "worst": audit.worst_case_accuracy,
+                               "consistency": audit.consistency}),
             "map": pack(scaled.astype(np.uint16)), "classes": pack(classes), "confidences": pack(confidences)}
 
 

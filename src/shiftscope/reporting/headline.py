@@ -8,7 +8,7 @@ from shiftscope.reporting.audit_grid import audit_title
 from shiftscope.reporting.controls import ControlCell, mean_and_spread
 from shiftscope.reporting.controls import headline as sampled_headline
 from shiftscope.reporting.formatting import is_finite, model_title, percent, points
-from shiftscope.reporting.selection import group_comparable
+from shiftscope.reporting.selection import first_seeds, group_comparable
 from shiftscope.results import Audit, Evaluation
 
 FEW = 100
@@ -32,11 +32,25 @@ def headline(audits: Sequence[Audit], cells: Sequence[ControlCell] = (),
     """
     groups = [[audits[index] for index in group] for group in group_comparable(audits)]
     models = _by_model(max(groups, key=lambda group: len(_by_model(group)))) if groups else []
+    if not models and any(not audit.labeled for audit in audits):
+        return _unlabeled(first_seeds(audits))
     if not models:
         return _without_audits(cells, evaluations)
     sentences = [_ranking(models), _worst_case(_ranked(models)[0]), *map(_drop, models), *_costs(models),
                  few_images(models[0][0].images, models[0][0].split)]
     return [sentence for sentence in sentences if sentence]
+
+
+def _unlabeled(audits: Sequence[Audit]) -> list[str]:
+    """Sentences about audits of images without labels."""
+    sentences = []
+    for audit in audits:
+        where = f"{audit.placements:,} {'sampled ' if audit.sampled else ''}placements"
+        changing = round((1 - audit.unanimity) * audit.images)
+        sentences.append(f"The prediction of the {audit_title(audit)} depends on position for {changing:,} of "
+                         f"{audit.images:,} images ({where}); two random placements of an image get the same label "
+                         f"with probability {percent(audit.consistency)}.")
+    return [*sentences, "The images have no labels, so it is unknown which predictions are correct."]
 
 
 def few_images(images: int, split: str) -> str:

@@ -19,3 +19,26 @@ async function startPage(page) {
 }
 
 startPage(document);
+
+/** Sort the rows of a table by a column when its heading is clicked; twice: in the other order. */
+function makeSortable(table) {
+  const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  table.querySelectorAll("thead th").forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const rows = [...table.tBodies[0].rows].sort((one, other) => {
+        const [a, b] = [value(one, column), value(other, column)];
+        return a !== "" && b !== "" && !isNaN(a) && !isNaN(b) ? a - b : String(a).localeCompare(String(b));
+      });
+      table.tBodies[0].append(...down ? rows.reverse() : rows);
+    });
+  });
+}
+
+document.querySelectorAll("table.sortable").forEach(makeSortable);

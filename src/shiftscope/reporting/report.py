@@ -18,11 +18,13 @@ from shiftscope.reporting.figure_style import alt_text, render_figure
 from shiftscope.reporting.formatting import image_credit
 from shiftscope.reporting.headline import headline
 from shiftscope.reporting.provenance import doubts, made
+from shiftscope.reporting.stability import stability_tables
 from shiftscope.reporting.summary_cards import summary_cards
 from shiftscope.reporting.tables import (
-    AUDIT_COLUMNS,
+    audit_columns,
     audit_rows,
     control_rows,
+    is_labeled,
     model_rows,
     parameter_cells,
     unmeasured_controls,
@@ -147,7 +149,8 @@ def render_report(data: ReportData) -> str:
         cards=summary_cards(data.audits, data.training, data.evaluations),
         rows=model_rows(data.training, data.evaluations),
         controls=control_rows(data.controls), unmeasured=unmeasured_controls(data.controls),
-        audits=audit_rows(data.audits), audit_columns=list(AUDIT_COLUMNS),
+        audits=audit_rows(data.audits), audit_columns=audit_columns(data.audits), labeled=is_labeled(data.audits),
+        stability=stability_tables(data.audits),
         credit=image_credit(str(data.dataset.get("name", "unknown")), synthetic=synthetic,
                             preparation=str(data.dataset.get("preparation", ""))), synthetic=synthetic,
         facts=made(data.dataset, data.environment, data.training, data.remarks),

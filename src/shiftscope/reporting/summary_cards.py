@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from shiftscope.reporting.audit_grid import MAPS, PlacementGrid, common_scale
+from shiftscope.reporting.audit_grid import MAPS, PlacementGrid, common_scale, position_map
 from shiftscope.reporting.formatting import percent
 from shiftscope.reporting.selection import first_seeds
 from shiftscope.reporting.tables import audit_rows, model_rows
 from shiftscope.results import Audit, Evaluation, TrainResult
 
 _METRICS = ("Mean accuracy", "Worst-case accuracy", "Consistency", "Centered accuracy")
+_UNLABELED = ("Consistency", "Unanimity")
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,16 @@ def summary_cards(audits: Sequence[Audit], training: Sequence[TrainResult] = (),
                     ("Accuracy, centered", row.accuracy["test centered"], "")])
                 for key, row in rows.items() if key in tested]
     first = first_seeds(audits)
-    scale = common_scale([audit.accuracy_map for audit in first])
+    scale = common_scale([position_map(audit) for audit in first])
     cards = []
     for audit, row in zip(first, audit_rows(audits), strict=True):
         known = rows.get((audit.model, audit.trained))
-        values = PlacementGrid(audit).arrange(audit.accuracy_map)
+        values = PlacementGrid(audit).arrange(position_map(audit))
         finite = values[np.isfinite(values)]
         cards.append(SummaryCard(
             row.title, _details(audit.trained, known.parameters if known else "", row.seeds),
-            [(name, *cell) for name, cell in row.named_cells().items() if name in _METRICS],
+            [(name, *cell) for name, cell in row.named_cells().items()
+             if name in (_METRICS if audit.labeled else _UNLABELED)],
             map_uri(MAPS(scale(np.ma.masked_invalid(values)))),
             f"{percent(float(finite.min()), 0)} to {percent(float(finite.max()), 0)}" if len(finite) else ""))
     return cards

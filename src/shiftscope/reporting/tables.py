@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from shiftscope.progress import duration
 from shiftscope.reporting.audit_grid import audit_title, describe_audits
 from shiftscope.reporting.controls import PLACEMENTS, ControlCell, find_cell, mean_and_spread, models_of
-from shiftscope.reporting.formatting import MISSING, accuracy_change, count, model_title, percent, percent_spread
+from shiftscope.reporting.formatting import (
+    MISSING,
+    accuracy_change,
+    count,
+    is_finite,
+    model_title,
+    percent,
+    percent_spread,
+)
 from shiftscope.results import Audit, Evaluation, ParameterRow, TrainResult, UnitRow
 
 
@@ -86,6 +94,7 @@ def unmeasured_controls(cells: Sequence[ControlCell]) -> list[str]:
 
 
 AUDIT_COLUMNS = {"Mean accuracy": "mean_accuracy", "Worst-case accuracy": "worst_case_accuracy",
+                 "Top-5 accuracy": "top5_accuracy",
                  "Consistency": "consistency", "Unanimity": "unanimity", "Centered accuracy": "middle_accuracy"}
 """Headings of the audit table, and the fields below them."""
 
@@ -101,19 +110,32 @@ class AuditRow:
     """(value, uncertainty): standard deviation over seeds, or the confidence interval if there is a single seed."""
     settings: str
     """Images, placements, exact or sampled, mode."""
+    columns: list[str]
+    """Headings of the cells."""
 
     def named_cells(self) -> dict[str, tuple[str, str]]:
         """Return the cells by their heading."""
-        return dict(zip(AUDIT_COLUMNS, self.cells, strict=True))
+        return dict(zip(self.columns, self.cells, strict=True))
+
+
+def is_labeled(audits: Sequence[Audit]) -> bool:
+    """Return True if some audit has labels, or there are none."""
+    return not audits or any(audit.labeled for audit in audits)
+
+
+def audit_columns(audits: Sequence[Audit]) -> list[str]:
+    """Return the headings of the audit table: those of metrics that some audit has."""
+    return [title for title, name in AUDIT_COLUMNS.items() if any(is_finite(getattr(one, name)) for one in audits)]
 
 
 def audit_rows(audits: Sequence[Audit]) -> list[AuditRow]:
     """Return a row for each model and training placement, in the order of the audits."""
     groups: dict[tuple[str, str], list[Audit]] = {}
+    columns = audit_columns(audits)
     for audit in audits:
         groups.setdefault((audit.model, audit.trained), []).append(audit)
     return [AuditRow(model=group[0].model, title=audit_title(group[0]), seeds=len(group),
-                     cells=[_audit_cell(group, name) for name in AUDIT_COLUMNS.values()],
+                     cells=[_audit_cell(group, AUDIT_COLUMNS[title]) for title in columns], columns=columns,
                      settings=describe_audits(group[0])) for group in groups.values()]
 
 

@@ -48,3 +48,30 @@ def label_summary(predictions: np.ndarray, classes: int) -> tuple[np.ndarray, np
         squares[rows] = np.square(counts).sum(1) / placements**2
         largest[rows], frequent[rows] = counts.max(1), counts.argmax(1)
     return squares, largest == placements, frequent
+
+
+def agreement_map(predictions: np.ndarray, middle: int | None, offsets: np.ndarray, rows: np.ndarray,
+                  columns: np.ndarray) -> np.ndarray:
+    """Return the fraction of images whose prediction at each placement equals that at the middle one.
+
+    Non-finite predictions are equal to each other, as in `agreement`.
+
+    Args:
+        predictions: (N, P).
+        middle: column of the middle placement; None: it was not computed.
+        offsets: int64 (P, 2), the placement of each column.
+        rows: int64 (R,), all values of dy, ascending.
+        columns: int64 (Q,), all values of dx, ascending.
+
+    Returns:
+        float64 (R, Q), NaN at placements that were not computed, and everywhere without a middle one.
+
+    Example:
+        >>> agreement_map(np.array([[0, 1], [1, 1]]), 0, np.array([[0, 0], [0, 2]]), np.array([0]), np.array([0, 1, 2]))
+        array([[1. , nan, 0.5]])
+    """
+    values = np.full((len(rows), len(columns)), np.nan)
+    if middle is not None and len(predictions):
+        cells = np.searchsorted(rows, offsets[:, 0]), np.searchsorted(columns, offsets[:, 1])
+        values[cells] = (predictions == predictions[:, [middle]]).mean(0)
+    return values

@@ -1,15 +1,18 @@
 """Predictions of a model at every placement."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, Self, TypedDict
 
 import numpy as np
 
+from shiftscope.geometry import Geometry
 from shiftscope.outputs import UNKNOWN
 from shiftscope.reading import typed_dict
+from shiftscope.results.agreement import agreement, agreement_map
 from shiftscope.results.base import NOTEBOOK, Record
 from shiftscope.results.image_table import image_table, write_csv
 from shiftscope.results.validation import Count, Seconds, table, unlike, wrong_image_names, wrong_placement
@@ -19,7 +22,7 @@ NONFINITE = 255
 
 
 FIGURES = ("mean_accuracy", "worst_case_accuracy", "consistency", "unanimity", "middle_accuracy")
-"""Metrics with confidence intervals."""
+"""Metrics with confidence intervals; `top5_accuracy` may have one too."""
 
 INTERVALS = typed_dict(dict.fromkeys(FIGURES, tuple[float, float]))
 _BY_PHASE = typed_dict({str(stride): table(stride, stride) for stride in (2, 4, 8)})
@@ -39,17 +42,22 @@ class SelfCheck(TypedDict):
 class Audit(Record):
     """Predictions of one model for every image at every placement, and the metrics computed from them.
 
-    Shapes: N images, P placements, K classes, S images shown in reports. The placements are the offsets
+    Shapes: N images, P placements, K outputs of the model, S images shown in reports. The placements are the offsets
     (rows[i], columns[j]) in row-major order, R x Q in total; if sampled, a subset of them.
+
+    Without labels, accuracies are NaN in Python and null in JSON, labels and counts of correct predictions are -1.
     """
 
     kind: ClassVar[str] = "audit"
     arrays: ClassVar[tuple[str, ...]] = (
-        "rows", "columns", "offsets", "accuracy_map", "class_maps", "labels", "predictions", "correct_counts",
-        "worst_offset", "margins", "shown_index", "shown_images", "shown_logits")
+        "rows", "columns", "offsets", "accuracy_map", "agreement_map", "class_maps", "labels", "predictions",
+        "correct_counts", "top5_counts", "worst_offset", "margins", "top_margins", "confidences", "shown_index",
+        "shown_images", "shown_logits")
     layout: ClassVar[Mapping[str, str]] = {
-        "rows": "i R", "columns": "i Q", "offsets": "i P 2", "accuracy_map": "f R Q", "class_maps": "f K R Q",
-        "labels": "i N", "predictions": "u N P", "correct_counts": "i N", "worst_offset": "i N 2", "margins": "f N 2",
+        "rows": "i R", "columns": "i Q", "offsets": "i P 2", "accuracy_map": "f R Q",
+        "agreement_map": "f R Q", "class_maps": "f K R Q",
+        "labels": "i N", "predictions": "u N P", "correct_counts": "i N", "top5_counts": "i N",
+        "worst_offset": "i N 2", "margins": "f N 2", "top_margins": "f N 3", "confidences": "f N 2",
         "shown_index": "i S", "shown_images": "u S C h w", "shown_logits": "f S P K"}
 
     model: str
@@ -60,6 +68,7 @@ class Audit(Record):
     trained: str
     """"random", "centered" or "unknown"."""
     class_names: list[str]
+    """Names of the K outputs."""
     images: Count
     placements: Count
     mode: str
@@ -75,6 +84,8 @@ class Audit(Record):
     """Why this engine was used, in a sentence."""
     seconds: Seconds
     device: str
+    labeled: bool = True
+    """False if the images have no labels."""
     mean_accuracy: float
     worst_case_accuracy: float
     """Fraction of images with a correct prediction at every placement."""
@@ -84,6 +95,9 @@ class Audit(Record):
     """Fraction of images with a single label at all placements."""
     middle_accuracy: float
     """Accuracy of the centered images."""
+    top5_accuracy: float = math.nan
+    """Fraction of placements of all images at which the true class is among the five largest outputs; NaN without
+    labels, and for models with fewer than 100 outputs."""
     intervals: dict[str, list[float]]
     """95 % confidence intervals [low, high] over images, by the name of the metric."""
     per_class: list[float | None]
@@ -117,19 +131,31 @@ class Audit(Record):
     """int64 (P, 2)."""
     accuracy_map: np.ndarray
     """float64 (R, Q), NaN at placements that were not computed."""
+    agreement_map: np.ndarray
+    """float64 (R, Q), fraction of images whose prediction at a placement is that at the middle one; NaN at placements
+    that were not computed, and everywhere if the middle one was not."""
     class_maps: np.ndarray
     """float32 (K, R, Q), accuracy map of each class; NaN for a class without images."""
     labels: np.ndarray
-    """int64 (N,), true classes."""
+    """int64 (N,), true classes as indices of outputs; -1 without labels."""
     predictions: np.ndarray
     """uint8 (N, P), predicted classes, `NONFINITE` if non-finite (uint16 and 65535 for K > 255)."""
     correct_counts: np.ndarray
-    """int32 (N,), number of placements with a correct prediction."""
+    """int32 (N,), number of placements with a correct prediction; -1 without labels."""
+    top5_counts: np.ndarray
+    """int32 (N,), number of placements at which the true class is among the five largest outputs; -1 without labels,
+    and for models with fewer than 100 outputs."""
     worst_offset: np.ndarray
-    """int64 (N, 2), the placement with the smallest margin."""
+    """int64 (N, 2), the placement with the smallest margin; without labels, with the smallest top margin."""
     margins: np.ndarray
     """float32 (N, 2): smallest and mean margin over the placements; the margin is the output of the true class minus
-    the largest other output, negative if the prediction is incorrect."""
+    the largest other output, negative if the prediction is incorrect. NaN without labels."""
+    top_margins: np.ndarray
+    """float32 (N, 3): smallest, median and largest top margin over the placements; the top margin is the difference of
+    the two largest outputs. NaN in records of release 0.1."""
+    confidences: np.ndarray
+    """float32 (N, 2): smallest and largest confidence over the placements; the confidence is the probability of the
+    predicted class, see `output_type`. NaN in records of release 0.1."""
     shown_index: np.ndarray
     """int64 (S,), images for figures and the report: the first images, then those with the lowest consistency, then
     images that a report shows for comparison with other models."""
@@ -167,14 +193,44 @@ class Audit(Record):
         """
         write_csv([self], path)
 
+    def least_stable(self) -> np.ndarray:
+        """Return the indices of all images by ascending consistency; of equal ones, by ascending smallest top margin.
+
+        Returns:
+            int64 (N,).
+        """
+        consistency, _ = agreement(self.predictions, len(self.class_names))
+        return np.lexsort((self.top_margins[:, 0], consistency.round(12)))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> Self:
+        return super().from_dict(values, _with_added_arrays(values, arrays or {}))
+
     def sizes(self) -> dict[str, int]:
         return {"N": self.images, "P": self.placements, "K": len(self.class_names)}
 
     def ranges(self) -> dict[str, tuple[int, int]]:
-        return {"labels": (0, len(self.class_names)), "shown_index": (0, self.images),
-                "correct_counts": (0, self.placements + 1)}
+        lowest = 0 if self.labeled else -1
+        return {"labels": (lowest, len(self.class_names)), "shown_index": (0, self.images),
+                "correct_counts": (lowest, self.placements + 1), "top5_counts": (-1, self.placements + 1)}
 
     def misfits(self) -> list[str]:
         return [*unlike("intervals", self.intervals, INTERVALS), *unlike("by_phase", self.by_phase, _BY_PHASE),
                 *unlike("per_class", self.per_class, table(len(self.class_names))), *wrong_placement(self.placement),
                 *wrong_image_names(self.image_names, self.images), *super().misfits()]
+
+
+def _with_added_arrays(values: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Add arrays that earlier releases did not store: the agreement map, and unknown numbers."""
+    needed = [arrays.get(name) for name in ("predictions", "offsets", "rows", "columns")]
+    damaged = any(array is None for array in needed) or wrong_placement(values.get("placement", {}))
+    if "top_margins" in arrays or damaged:
+        return arrays
+    predictions, offsets, rows, columns = (np.asarray(array) for array in needed)
+    if predictions.ndim != 2 or offsets.shape != (predictions.shape[1], 2):
+        return arrays
+    middle, count = Geometry.from_dict(values["placement"]).column(offsets), len(predictions)
+    unknown = {name: np.full((count, length), np.nan, np.float32)
+               for name, length in (("top_margins", 3), ("confidences", 2))}
+    return {"agreement_map": agreement_map(predictions, middle, offsets, rows, columns),
+            "top5_counts": np.full(count, -1, np.int32), **unknown, **arrays}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("model", "trained", "split", "mode", "placements", "image", "file", "label", "prediction",
            "middle_prediction", "correct_count", "fraction_correct", "consistency", "smallest_margin", "mean_margin",
+           "smallest_top_margin", "median_top_margin", "largest_top_margin", "lowest_confidence", "highest_confidence",
            "worst_dy", "worst_dx")
 """Columns of the table, in this order; see `image_table`."""
 
@@ -36,8 +37,10 @@ def image_table(audit: "Audit") -> dict[str, np.ndarray]:
         file (name of the image; empty if unknown); label (true class; empty if unknown); prediction (most frequent
         over the placements); middle_prediction (centered image; empty if not computed); correct_count and
         fraction_correct (placements with a correct prediction; NaN without a label); consistency; smallest_margin and
-        mean_margin; worst_dy and worst_dx (the placement with the smallest margin). Classes are names, "non-finite" if
-        the outputs are not finite.
+        mean_margin (NaN without a label); smallest_, median_ and largest_top_margin (difference of the two largest
+        outputs); lowest_ and highest_confidence (probability of the predicted class); worst_dy and worst_dx (the
+        placement with the smallest margin, or top margin without a label). Classes are names, "non-finite" if the
+        outputs are not finite.
     """
     names = np.array([*audit.class_names, NONFINITE_LABEL, ""])
     count, classes, unknown = len(audit.labels), len(audit.class_names), len(names) - 1
@@ -54,6 +57,9 @@ def image_table(audit: "Audit") -> dict[str, np.ndarray]:
         "correct_count": correct, "fraction_correct": correct / audit.placements,
         "consistency": consistency,
         "smallest_margin": audit.margins[:, 0], "mean_margin": audit.margins[:, 1],
+        "smallest_top_margin": audit.top_margins[:, 0], "median_top_margin": audit.top_margins[:, 1],
+        "largest_top_margin": audit.top_margins[:, 2], "lowest_confidence": audit.confidences[:, 0],
+        "highest_confidence": audit.confidences[:, 1],
         "worst_dy": audit.worst_offset[:, 0], "worst_dx": audit.worst_offset[:, 1]}
 
 

@@ -274,9 +274,9 @@ def _difference(before: _Header, now: Mapping[str, Any]) -> str:
         return f"of release {quoted(before['release'])}, this is release {now['release']}"
     if before["model"] != now["model"]:
         return "of another model: weights or layers differ"
-    if before["images"] != now["images"]:
-        return "of other images: pixels, labels or their order differ"
     for name, value in now["settings"].items():
         if before["settings"].get(name) != value:
             return f"with another {name}: {quoted(before['settings'].get(name))}, now {quoted(value)}"
+    if before["images"] != now["images"]:
+        return "of other images: pixels, labels or their order differ"
     return ""

@@ -117,6 +117,7 @@ class _Training:
         self.name = name
         self.settings = settings.resolve(self.name, data.name)
         self.device, _ = device_and_dtype(model)
+        data.require_training("training")
         train_images, self.validation = data.split(settings.validation)
         self.batches = (StreamedBatches(train_images, self.device) if isinstance(train_images, StreamedImages)
                         else IndexedBatches(train_images, self.device))

@@ -67,6 +67,7 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
     require(k >= 1, "k", k, "an integer of at least 1")
     require(images >= 1, "images", images, "an integer of at least 1")
     require_time(max_time)
+    data.require_labels("the search for real images")
     if data.shape[1:] != placement.image:
         raise UsageError(f"the images of {data.name} are {data.shape[1]} x {data.shape[2]}, those of the placement "
                          f"{placement.image[0]} x {placement.image[1]}; pass placement= for these images")

@@ -7,6 +7,7 @@ from typing import Any
 
 from shiftscope import files
 from shiftscope.auditing import audit, compare, equivariance
+from shiftscope.data import Dataset, read_class_map
 from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError, UsageError, require
 from shiftscope.models.sources import NO_OPTIONS, SourceOptions, check_source
 from shiftscope.progress import Progress
@@ -29,7 +30,8 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
                 csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto",
-                loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1, progress: Progress,
+                loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1,
+                class_map: Path | None = None, minimum: Mapping[str, float] | None = None, progress: Progress,
                 **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
@@ -41,6 +43,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         resume: continue the audit that was stopped or killed before it wrote its results into `out`.
         csv: file for the table of all images, of both models; also written if stopped by a signal.
         max_shift, step: which placements, see `Placement`.
+        class_map: file that names the output of each class, see `read_class_map`.
+        minimum: metrics of `check_thresholds`; those of accuracy are refused for images without labels.
         options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
 
     Returns:
@@ -57,11 +61,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         require_new(out, sorted({*_record_files(against is not None)} - ours), overwrite=overwrite)
     if csv is not None:
         require_new_table(csv, overwrite=overwrite)
-    second: SourceOptions = {**loading, "weights": None}
-    sources = ((source, loading), *(((against, second),) if against else ()))
-    for name, how in sources:
-        check_source(name, **how)
-    models = [open_model(name, overrides, device=device, progress=progress, **how) for name, how in sources]
+    models = _open_models(source, against, loading, minimum or {}, overrides=overrides, class_map=class_map,
+                          device=device, progress=progress)
     figures = figure_files(*audit_figure_names([(model.name, model.trained) for model in models]))
     audits: list[Audit] = []
     profiles: list[Equivariance] = []
@@ -72,7 +73,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
             placement = model.placement.narrowed(max_shift=max_shift, step=step)
             audits.append(audit(model.model, model.data, placement=placement, validation=model.validation,
                                 name=model.name, trained=model.trained, stop=stop, store=store, progress=progress,
-                                **options))
+                                **model.outputs(), **options))
             if stop:
                 break
             if out is not None:
@@ -144,6 +145,28 @@ def _save(audits: list[Audit], profiles: list[Equivariance], comparison: dict[st
         save_figure(figure, out, name)
     if comparison is not None:
         files.write_json(out / COMPARISON, comparison)
+
+
+def _open_models(source: str, against: str | None, loading: SourceOptions, minimum: Mapping[str, float], *,
+                 class_map: Path | None, **options: Any) -> list[ModelWithData]:
+    """Return one or two models with their images, which have labels if a threshold needs them."""
+    second: SourceOptions = {**loading, "weights": None}
+    sources = ((source, loading), *(((against, second),) if against else ()))
+    for name, how in sources:
+        check_source(name, **how)
+    classes, models = None if class_map is None else read_class_map(class_map), []
+    for name, how in sources:
+        models.append(open_model(name, class_map=classes, **options, **how))
+        _check_labels(models[-1].data, minimum)
+    return models
+
+
+def _check_labels(data: Dataset, minimum: Mapping[str, float]) -> None:
+    """Raise a `UsageError` if a metric needs labels that the images do not have."""
+    needed = [name for name in minimum if name in ("mean", "worst")]
+    if needed and not data.labeled:
+        raise UsageError(f"--fail-under {needed[0]}={minimum[needed[0]]:g} needs labels, and the images of {data.name} "
+                         "have none: use consistency or unanimity, or sort the images into one folder per class")
 
 
 def check_thresholds(result: Audit, minimum: Mapping[str, float]) -> None:

@@ -330,6 +330,9 @@ def audit_disagreements(a: Audit, b: Audit) -> Disagreements:
     """
     shown = dict(zip(a.shown_index.tolist(), a.shown_images, strict=True)) | dict(
         zip(b.shown_index.tolist(), b.shown_images, strict=True))
+    if not (a.labeled and b.labeled):
+        raise UsageError(f"the comparison of runs needs labels, and the images of {a.dataset} have none: use "
+                         "`shiftscope audit MODEL --against OTHER`, which compares the unanimity")
     correct = [audit.predictions == audit.labels[:, None] for audit in (a, b)]
     placement = stored_placement(a.placement, next(iter(shown.values())).shape[0]) if shown else None
     order = np.abs(a.offsets - np.array(placement.middle)).sum(1).argsort(kind="stable") if placement else []

@@ -99,6 +99,7 @@ def _test_canvases(loaded: LoadedCheckpoint, count: int, overrides: dict[str, An
     """Return the first test images on their canvases, their labels, and their source as text and as fields."""
     require(count >= 1, "count", count, "at least 1")
     inputs = add_data(loaded, overrides, progress)
+    inputs.data.require_labels("the attribution of test images")
     rows = torch.arange(min(count, len(inputs.data.test)))
     offsets = inputs.placement.sample(rows, seed=seed)
     canvases = inputs.placement.place(inputs.data.test.gather(rows), offsets)

@@ -1,6 +1,6 @@
 """Load what a command works on: a dataset with its placement, a checkpoint, or a model together with its images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +10,9 @@ import torch
 from msgspec import Meta
 from torch import nn
 
-from shiftscope.data import Dataset, load_dataset
+from shiftscope.data import Dataset
 from shiftscope.data.catalog import is_folder
+from shiftscope.data.class_map import ClassMap, Outputs, with_output_labels
 from shiftscope.data.garments import NAME as GARMENTS
 from shiftscope.data.garments import TEST_IMAGES, TRAIN_IMAGES, parse_counts
 from shiftscope.data.labels import normalized
@@ -28,7 +29,7 @@ from shiftscope.models.repair import Repaired, WholeAverage
 from shiftscope.models.sources import SourceOptions, check_source, kind_of
 from shiftscope.modules import device_and_dtype, evaluating, model_name
 from shiftscope.outputs import OutputType
-from shiftscope.placement import Placement, default_fill, texture
+from shiftscope.placement import Placement
 from shiftscope.preparation import PADDED, Preparation
 from shiftscope.progress import Progress
 from shiftscope.reading import as_type
@@ -37,6 +38,7 @@ from shiftscope.results.validation import Size, wrong_placement
 from shiftscope.runs import find_checkpoint
 from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.source_info import SourceInfo
+from shiftscope.workflows.load_images import load_data, open_data, placement_for
 
 BUILT_IN = ("garments", "fashion-mnist")
 """Datasets that need no path."""
@@ -45,6 +47,9 @@ VALIDATION = TrainSettings.validation
 """Size of the validation split of models whose training is unknown."""
 
 NO_INFO = SourceInfo()
+
+UNKNOWN_CLASSES = 10
+"""Number of classes for which a model is built if the images have no labels."""
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
 
@@ -73,6 +78,14 @@ class LoadedCheckpoint:
         return _described(self.config.provenance.settings or {}, _Split, "settings").get("validation", VALIDATION)
 
 
+class OutputNames(TypedDict):
+    """Arguments of `audit` and `evaluate` that name a model's outputs."""
+
+    class_map: ClassMap | None
+    output_names: Sequence[str] | None
+    wordnet_ids: Sequence[str] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelWithData:
     """A classifier and the images on which a command evaluates it."""
@@ -88,70 +101,28 @@ class ModelWithData:
     """Size of the validation split of the training."""
     info: SourceInfo = NO_INFO
     """Input and classes as the source of the model describes them."""
+    class_map: ClassMap | None = None
+    """Outputs of classes of `data`, which `audit` and `evaluate` match with the model's outputs."""
+    mapped: bool = False
+    """True if the class names of `data` are those of the model's outputs."""
+
+    def outputs(self) -> OutputNames:
+        """Return the arguments of `audit` and `evaluate` that name the model's outputs."""
+        if self.mapped:
+            return {"class_map": None, "output_names": self.data.class_names, "wordnet_ids": None}
+        return {"class_map": self.class_map, "output_names": self.info.class_names,
+                "wordnet_ids": self.info.wordnet_ids}
 
 
-def open_data(settings: DataSettings, progress: Progress, source: Preparation | None = None
-              ) -> tuple[Dataset, Placement]:
-    """Return the dataset and the placement that the settings describe; `source` as in `load_data`."""
-    data = load_data(settings, progress, source)
-    return data, placement_for(data, settings)
-
-
-def load_data(settings: DataSettings, progress: Progress, source: Preparation | None = None) -> Dataset:
-    """Load the dataset; images that do not fit on the canvas raise an error before they are decoded.
-
-    Args:
-        source: how the model's source or its training prepares photographs; the settings override it.
-    """
-    if not is_folder(settings.data):
-        return load_dataset(settings.data, data_dir=settings.data_dir, limit=settings.limit, progress=progress,
-                            image_size=settings.image_size, resize=settings.resize, shorter_side=settings.shorter_side,
-                            interpolation=settings.interpolation)
-    how, size = preparation_for(settings, source)
-    return load_dataset(settings.data, limit=settings.limit, progress=progress, image_size=size, prepare=how,
-                        check_size=lambda size: _placement(size, settings, how.background))
-
-
-def preparation_for(settings: DataSettings,
-                    source: Preparation | None = None) -> tuple[Preparation, tuple[int, int] | None]:
-    """Return the preparation of the images of a folder, and their (height, width); None: their usual size.
-
-    In mode crop the default is the usual preparation of photographs, unless an image size is given.
-    """
-    cropped = settings.image_size is None and source is None and settings.mode == "crop"
-    how = Preparation.of(source, resize=settings.resize or ("shorter" if cropped else None),
-                         shorter_side=settings.shorter_side, interpolation=settings.interpolation,
-                         background=settings.background if isinstance(settings.background, int) else 0)
-    canvas = settings.canvas
-    if settings.image_size is not None or canvas is None:
-        return how, settings.image_size
-    how = how.on_canvas(canvas, settings.mode)
-    return how, how.image_size(canvas, settings.mode)
-
-
-def placement_for(data: Dataset, settings: DataSettings) -> Placement:
-    """Return the placement of the dataset's images on the canvas of the settings."""
-    channels, height, width = data.shape
-    if settings.mode == "fill" and settings.fill is None:
-        settings = replace(settings, fill=default_fill(data.shape))
-    background = settings.background
-    if background == "texture":
-        background = texture(settings.canvas or (height, width), channels=channels)
-    return _placement((height, width), settings, background)
-
-
-def _placement(image: tuple[int, int], settings: DataSettings, background: int | torch.Tensor) -> Placement:
-    return Placement(image=image, canvas=settings.canvas or image, mode=settings.mode, background=background,
-                     fill=settings.fill, max_shift=settings.max_shift)
-
-
-def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "auto", progress: Progress,
-               **loading: Unpack[SourceOptions]) -> ModelWithData:
+def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "auto",
+               class_map: ClassMap | None = None, progress: Progress, **loading: Unpack[SourceOptions]
+               ) -> ModelWithData:
     """Load a classifier and its images.
 
     Args:
         source: see `load_model`.
         overrides: fields of `DataSettings` that the user set; for a checkpoint the others are those of its training.
+        class_map: output of each class of the dataset, for a dataset with fewer classes than the model has outputs.
         loading: further arguments of `load_model`.
 
     Raises:
@@ -161,17 +132,18 @@ def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "
     kind = kind_of(source)
     if kind == "checkpoint":
         return add_data(open_checkpoint(Path(source), device=device, allow_code=loading.get("allow_code")), overrides,
-                        progress)
+                        progress, class_map)
     options: dict[str, Any] = {**loading, "device": resolve_device(device), "progress": progress}
     if kind == "named":  # built for the images
         data, placement = open_data(DataSettings(**overrides), progress)
-        opened = open_source(source, canvas=placement.canvas, channels=data.shape[0], classes=data.classes, **options)
+        opened = open_source(source, canvas=placement.canvas, channels=data.shape[0],
+                             classes=data.classes or UNKNOWN_CLASSES, **options)
     else:
         opened = open_source(source, **options)
         canvas: dict[str, Any] = {"canvas": opened.info.input_size} if opened.info.input_size else {}
         data, placement = open_data(DataSettings(**(canvas | overrides)), progress, _source_preparation(opened.info))
     return ModelWithData(model=opened.model, name=opened.name, trained="unknown", data=data, placement=placement,
-                         info=opened.info)
+                         info=opened.info, class_map=class_map)
 
 
 def _source_preparation(info: SourceInfo) -> Preparation | None:
@@ -253,8 +225,9 @@ def _class_names(model: nn.Module, shape: tuple[int, int, int], info: SourceInfo
     return list(known) if len(known) == outputs.shape[1] else [str(index) for index in range(outputs.shape[1])]
 
 
-def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress) -> ModelWithData:
-    """Load the dataset that a checkpoint was trained on, or another one with the same classes.
+def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress,
+             class_map: ClassMap | None = None) -> ModelWithData:
+    """Load the dataset that a checkpoint was trained on, another one with some of its classes, or without labels.
 
     Raises:
         UsageError: if the dataset has other classes, or must be named with `data`.
@@ -275,10 +248,24 @@ def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: 
     stored = placement.canvas, placement.image, placement.mode, placement.fill
     if (settings.canvas, data.shape[1:], settings.mode, settings.fill) != stored or settings.max_shift is not None:
         placement = placement_for(data, settings)
-    if checkpoint.is_checkpoint:
-        _check_classes(checkpoint, data)
+    data = _with_classes(checkpoint, data, class_map)
     return ModelWithData(model=checkpoint.model, name=checkpoint.config.name, trained=provenance.trained, data=data,
-                         placement=placement, validation=checkpoint.validation, info=checkpoint.info)
+                         placement=placement, validation=checkpoint.validation, info=checkpoint.info, mapped=True)
+
+
+def _with_classes(checkpoint: LoadedCheckpoint, data: Dataset, class_map: ClassMap | None) -> Dataset:
+    """Return the dataset with the classes of the checkpoint, or of a model of another source."""
+    names, info = checkpoint.class_names, checkpoint.info
+    if not checkpoint.is_checkpoint:
+        outputs = Outputs(count=len(names), names=info.class_names and names, wordnet_ids=info.wordnet_ids,
+                          model=checkpoint.config.name)
+        return with_output_labels(data, outputs, class_map)
+    fewer = set(map(normalized, data.class_names)) < set(map(normalized, names))
+    if fewer or not data.labeled or class_map is not None:
+        outputs = Outputs(count=len(names), names=names, model=f"the checkpoint {checkpoint.config.name}")
+        return with_output_labels(data, outputs, class_map)
+    _check_classes(checkpoint, data)
+    return data
 
 
 def _check_classes(checkpoint: LoadedCheckpoint, data: Dataset) -> None:

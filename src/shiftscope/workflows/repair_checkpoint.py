@@ -138,6 +138,8 @@ def repair_checkpoint(checkpoint: Path, overrides: dict[str, Any], options: Repa
                          "another folder")
     loaded = open_checkpoint(checkpoint, device=device, allow_code=allow_code)
     inputs = add_data(loaded, overrides, progress)
+    if options.finetune:
+        inputs.data.require_training("fine-tuning")
     placement = inputs.placement
     repaired = use_one_pass(repair(
         inputs.model, (inputs.data.shape[0], *placement.canvas), method=options.method, head=options.head,

@@ -33,7 +33,8 @@ from shiftscope.workflows.jobs import (
     store_figure,
     train_job,
 )
-from shiftscope.workflows.load_inputs import ModelWithData, open_data
+from shiftscope.workflows.load_images import open_data
+from shiftscope.workflows.load_inputs import ModelWithData
 from shiftscope.workflows.report.attributions import attribute_shown
 from shiftscope.workflows.report.choose import choose_images
 from shiftscope.workflows.report.figures import StoredFigure, samples_figure

@@ -16,6 +16,7 @@ from shiftscope.reporting import (
     ControlCell,
     ReportFigure,
     accuracy_map,
+    agreement_map,
     alt_text,
     audit_figures,
     class_gallery,
@@ -36,7 +37,7 @@ from shiftscope.reporting import (
     training_curves,
     weight_grid,
 )
-from shiftscope.reporting.audit_grid import audit_title, common_scale
+from shiftscope.reporting.audit_grid import audit_title, common_scale, position_map
 from shiftscope.reporting.selection import first_seeds
 from shiftscope.reporting.theme_layers import split_layers
 from shiftscope.results import Audit, Equivariance, Evaluation, Neighbors, Quality, Record, Synthesis, TrainResult
@@ -172,9 +173,13 @@ def _draw_controls(cells: Sequence[ControlCell], collector: FigureCollector, cre
 
 def _draw_audits(audits: Sequence[Audit], profiles: Sequence[Equivariance], collector: FigureCollector) -> None:
     """Draw the figures of audits: those of one model into its tab, those of all models only into the folder."""
-    scale = common_scale([audit.accuracy_map for audit in audits]) if audits else None
+    scale = common_scale([position_map(audit) for audit in audits]) if audits else None
     for audit in audits:
         title, key = audit_title(audit), slug(f"{audit.model}-{audit.trained}")
+        if not audit.labeled:
+            collector.add_only("audit", f"map-{key}", agreement_map([audit], scale=scale),
+                               f"{title}: fraction of images whose prediction is that at the middle position.", title)
+            continue
         collector.add_only("audit", f"map-{key}", accuracy_map([audit], scale=scale),
                            f"{title}: accuracy at every position of the image on its canvas.", title)
         collector.add_only("audit", f"histogram-{key}", correct_placements_histogram([audit]),
@@ -182,8 +187,9 @@ def _draw_audits(audits: Sequence[Audit], profiles: Sequence[Equivariance], coll
                            "accuracy.", title)
     for begin in range(0, len(audits), AUDITS_PER_FIGURE):
         part, titles = audits[begin:begin + AUDITS_PER_FIGURE], [""]
+        first = "class-maps-" if all(audit.labeled for audit in part) else "changes-"  # figure of each audit
         for name, figure, caption in audit_figures(part, profiles if begin == 0 else ()):
-            if name.startswith("class-maps-"):  # the first figure of each audit
+            if name.startswith(first):
                 titles.append(audit_title(part[len(titles) - 1]))
             if name.startswith("changes-"):
                 collector.add("audit", name, figure, caption, titles[-1])

@@ -11,6 +11,7 @@ from shiftscope.progress import Progress
 from shiftscope.reporting import ReportData, control_cells, render_report
 from shiftscope.reporting.formatting import model_title
 from shiftscope.reporting.selection import first_seeds, group_comparable
+from shiftscope.reporting.tables import is_labeled
 from shiftscope.results import (
     Attribution,
     Audit,
@@ -135,7 +136,7 @@ def render_page(contents: ReportContents, images: ChosenImages, *, rows: str = "
     maps = [record for record in contents.records if isinstance(record, Attribution) and record.model in models]
     omitted = [kind for kind in kinds if kind not in {record.kind for record in (*records, *maps)}]
     return render_report(ReportData(
-        title=title or "Does accuracy depend on position?",
+        title=title or f"Does {'accuracy' if is_labeled(images.shown) else 'the prediction'} depend on position?",
         dataset=dataset, environment=contents.environment, audits=images.shown, evaluations=evaluations,
         image_rows=rows, attributions=maps,
         training=[record for record in records if isinstance(record, TrainResult)],
