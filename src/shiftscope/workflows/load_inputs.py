@@ -260,8 +260,7 @@ def _with_classes(checkpoint: LoadedCheckpoint, data: Dataset, class_map: ClassM
         outputs = Outputs(count=len(names), names=info.class_names and names, wordnet_ids=info.wordnet_ids,
                           model=checkpoint.config.name)
         return with_output_labels(data, outputs, class_map)
-    fewer = set(map(normalized, data.class_names)) < set(map(normalized, names))
-    if fewer or not data.labeled or class_map is not None:
+    if data.classes < len(names) or not data.labeled or class_map is not None:
         outputs = Outputs(count=len(names), names=names, model=f"the checkpoint {checkpoint.config.name}")
         return with_output_labels(data, outputs, class_map)
     _check_classes(checkpoint, data)
