@@ -140,7 +140,7 @@ def with_output_labels(data: Dataset, outputs: Outputs, class_map: ClassMap | No
 
 
 def class_notes(data: Dataset) -> list[str]:
-    """Return the notes of a dataset that say which outputs its classes are."""
+    """Return the notes of a dataset that name the outputs of its classes."""
     return [note for note in data.notes if note.startswith(_NOTE)]
 
 

@@ -147,7 +147,7 @@ def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "
 
 
 def _source_preparation(info: SourceInfo) -> Preparation | None:
-    """Return how the source of a model prepares photographs; None if it states nothing."""
+    """Return the preparation of photographs that a source states; None if it states nothing."""
     return Preparation.of_source(resize=info.resize, crop=info.crop, interpolation=info.interpolation,
                                  antialias=info.antialias)
 
