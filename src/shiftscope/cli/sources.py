@@ -140,8 +140,8 @@ class TomlFile:
         for argument, token in _tokens(arguments, source):
             key = argument.name.removeprefix("--")
             if argument.name in TRUST:
-                raise UsageError(f"{key} in [{table}] of {self.toml.path} would let a file run code: remove the key; if "
-                                 f"you trust the author of the model, use {argument.name} on the command line")
+                raise UsageError(f"{key} in [{table}] of {self.toml.path} would let a file run code: remove the key; "
+                                 f"if you trust the author of the model, use {argument.name} on the command line")
             if _names_code(argument, token):
                 raise UsageError(f"{key} in [{table}] of {self.toml.path} names code, {_short(token.value)}, and code "
                                  f"is only imported by a name on the command line: {_on_the_command_line(argument)}")

@@ -95,15 +95,14 @@ def load_from_hub(source: str, *, device: torch.device | str = "cpu") -> tuple[n
 @contextmanager
 def _without_bars(hub: str) -> Iterator[None]:
     """Turn off the progress bars of transformers, which do not fit into the display of a command."""
-    logging: Any = _package(hub).utils.logging if hub == "hf" else None
-    shown = logging is not None and logging.is_progress_bar_enabled()
-    if shown:
-        logging.disable_progress_bar()
+    if hub != "hf" or not (logging := _package(hub).utils.logging).is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
-            logging.enable_progress_bar()
+        logging.enable_progress_bar()
 
 
 @contextmanager

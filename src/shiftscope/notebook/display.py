@@ -24,7 +24,7 @@ TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
 MAX_LENGTH = 1_400_000
 """Maximum number of characters of the HTML, because notebooks store every output."""
 
-HEIGHT, NARROW, STACKED = 830, 556, 1360
+HEIGHT, NARROW, STACKED = 830, 556, 1400
 """Height in CSS pixels of an audit's explorer, whose sandbox cannot report its own height. In cells of at most `NARROW`
 pixels the parts are below each other, and the height is `STACKED`."""
 
