@@ -19,6 +19,9 @@ OUTPUT_TYPES: tuple[OutputType, ...] = get_args(OutputType)
 UNKNOWN = "unknown"
 """Output type in records of release 0.1, which treated all outputs as logits."""
 
+TOP5_CLASSES = 100
+"""Smallest number of outputs of a model for which top-5 accuracy is computed."""
+
 NONFINITE_CLASS = -1
 """Class of a non-finite prediction."""
 
@@ -91,6 +94,24 @@ def top_two(outputs: Any) -> tuple[Any, Any, Any]:
     first = first_maximum(outputs)
     others = outputs.scatter(-1, first[..., None], -np.inf)
     return first, outputs.gather(-1, first[..., None])[..., 0], others.amax(-1)
+
+
+def among_largest(outputs: Any, labels: Any, most: int = 5) -> Any:
+    """Return True where the true class is one of the `most` largest outputs; of equal outputs the first ones.
+
+    Args:
+        outputs: floating-point tensor (..., K).
+        labels: int64 tensor (...), the true class.
+
+    Example:
+        >>> import torch
+        >>> outputs = torch.tensor([[1.0, 3.0, 3.0], [3.0, 1.0, 2.0]])
+        >>> among_largest(outputs, torch.tensor([2, 0]), most=1)
+        tensor([False,  True])
+    """
+    own = outputs.gather(-1, labels[..., None])
+    equal_before = (outputs == own).cumsum(-1).gather(-1, labels[..., None]) - 1
+    return (outputs > own).sum(-1) + equal_before[..., 0] < most
 
 
 def tie_masks(best: Any, second: Any, tolerance: float) -> tuple[Any, Any]:

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
+import torch
 
-from shiftscope.reporting import alt_text, confusion_matrix, render_figure
-from shiftscope.reporting.confusion import row_fractions, top_confusions
+from shiftscope.auditing import audit
+from shiftscope.data import from_images
+from shiftscope.evaluation import evaluate
+from shiftscope.placement import Placement
+from shiftscope.reporting import alt_text, audit_figures, confusion_matrix, render_figure
+from shiftscope.reporting.confusion import confusion_payload, row_fractions, shown_classes, top_confusions
+from shiftscope.reporting.explorer import explorer_payload
 
 
 def numbers(figure) -> np.ndarray:
@@ -74,3 +80,29 @@ def test_names_of_classes_stay_on_the_page(make_evaluation):
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label):
         box = label.get_window_extent()
         assert box.x0 >= 0 and box.y0 >= 0, label.get_text()
+
+
+def test_figures_of_a_model_with_1000_outputs_show_the_classes_that_occur():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(240, 1000)).eval()
+    images = np.random.default_rng(0).integers(0, 256, (36, 12, 12), dtype=np.uint8)
+    names = [f"c{k}" for k in range(1000)]
+    data = from_images(images, np.arange(36) % 12, [f"c{80 * k}" for k in range(12)])
+    place = Placement(image=(12, 12), canvas=(16, 15))
+    evaluation = evaluate(net, data, placement=place, output_names=names)
+    occurring = sorted(set(evaluation.labels.tolist()) | set(evaluation.predictions.tolist()))
+    (matrix,) = confusion_payload([evaluation])["matrices"]
+    figure = confusion_matrix(evaluation)
+    shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert 12 < len(occurring) <= 48 and set(shown) <= {names[cls] for cls in occurring}
+    assert matrix["classes"] == [names[cls] for cls in shown_classes(evaluation.confusion)]
+    assert len(matrix["classes"]) == len(occurring)
+    assert any("of 1,000 classes are shown" in " ".join(text.get_text().split()) for text in figure.texts)
+    found = audit(net, data, placement=place, output_names=names)
+    figures = {name: figure for name, figure, _ in audit_figures([found])}
+    assert "988 of 1,000 classes have no images" in alt_text(figures["class-maps-Sequential"])
+    (group,) = explorer_payload([found])["groups"]
+    assert len(group["classes"]) == 1000 and group["labeled"]
+    for name, one in figures.items():
+        assert max(one.get_size_inches()) < 16, name

@@ -24,8 +24,8 @@ from shiftscope.auditing.self_check import difference_message, passed
 from shiftscope.auditing.statistics import figures, maps, top5_figures
 from shiftscope.auditing.stored import class_outputs, engine_settings, images_hash, model_hash, settings_of
 from shiftscope.auditing.sweep import Stop, Sweep, stop_requested
-from shiftscope.data.base import Dataset, ImageSet, Split, Subset, image_names
-from shiftscope.data.class_map import ClassMap, Outputs, with_output_labels
+from shiftscope.data.base import Dataset, Split, Subset, image_names
+from shiftscope.data.class_map import ClassMap, Outputs, class_notes, with_output_labels
 from shiftscope.data.images import from_images
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, group, together
@@ -40,9 +40,10 @@ from shiftscope.evaluation.notes import (
     same_class_notes,
     tie_notes,
 )
+from shiftscope.evaluation.predictions import output_count
 from shiftscope.generators import seeded
 from shiftscope.models.adapt import Normalization, adapt, title_of
-from shiftscope.models.forward import check_model, device_and_dtype
+from shiftscope.models.forward import device_and_dtype
 from shiftscope.models.select_output import OutputKey
 from shiftscope.modules import Classifier, in_train_mode, reports_model_errors
 from shiftscope.outputs import OutputType, check_output_type
@@ -230,12 +231,6 @@ def _discarded(store: UnfinishedAudit | None) -> list[dict[str, np.ndarray]]:
     return []
 
 
-def output_count(model: nn.Module, images: ImageSet, placement: Placement, classes: int | None = None) -> int:
-    """Try the model on a few images and return the number of its outputs; see `check_model`."""
-    few = images.gather(torch.arange(min(2, len(images)))).to(device_and_dtype(model)[0])
-    return check_model(model, few, placement, classes)
-
-
 def _inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int, limit: int | None,
             seed: int, memory: int = MEMORY, sample: int | None = None) -> AuditInputs:
     images = data.split_images(split, validation)
@@ -324,8 +319,7 @@ def _label_notes(results: dict[str, Any], predictions: np.ndarray, labels: np.nd
         return ["the images have no labels: accuracies are not computed, and a consistent prediction may be incorrect",
                 *same_class_notes(predictions, data.class_names)]
     interval = results["intervals"]["middle_accuracy"]
-    return [*(note for note in data.notes if note.startswith("classes of ")),
-            *low_accuracy_notes(results["middle_accuracy"], interval, data.classes, expected),
+    return [*class_notes(data), *low_accuracy_notes(results["middle_accuracy"], interval, data.classes, expected),
             *one_class_notes(predictions, labels, data.class_names)]
 
 

@@ -5,14 +5,11 @@ import torch
 
 from shiftscope.distributed import gathered, total
 from shiftscope.errors import UsageError
-from shiftscope.outputs import OutputType, first_maximum, tie_masks, top_two
+from shiftscope.outputs import TOP5_CLASSES, OutputType, among_largest, first_maximum, tie_masks, top_two
 from shiftscope.results.agreement import agreement
 
 SHOWN, SHOWN_BYTES = 48, 64 * 2**20
 """Images in a report, and bytes of their class scores, at most."""
-
-TOP5_CLASSES = 100
-"""Smallest number of classes for which the accuracy of the five largest outputs is computed."""
 
 
 def prediction_dtype(classes: int) -> np.dtype:
@@ -96,7 +93,7 @@ class PlacementPredictions:
             confidence = best if self.output_type == "probabilities" else (best - wide.logsumexp(-1)).exp()
             self.confidences[rows] = smallest_median_largest(confidence, finite)[:, [0, 2]].cpu().numpy()
         if self.top5.shape[1]:
-            self.top5[rows] = (among_largest(wide, own, labels) & finite).cpu().numpy()
+            self.top5[rows] = (among_largest(wide, labels) & finite).cpu().numpy()
         return self.classes[rows]
 
     def merge(self, own: torch.Tensor) -> None:
@@ -127,23 +124,6 @@ def smallest_median_largest(values: torch.Tensor, finite: torch.Tensor) -> torch
     columns = torch.cat((torch.zeros_like(count), (count - 1) // 2, count // 2, count - 1), 1).clamp(min=0)
     low, below, above, high = ordered.gather(1, columns).masked_fill(count == 0, torch.nan).unbind(1)
     return torch.stack((low, torch.where(below == above, below, (below + above) / 2), high), 1)
-
-
-def among_largest(outputs: torch.Tensor, own: torch.Tensor, labels: torch.Tensor, most: int = 5) -> torch.Tensor:
-    """Return True where the true class is one of the `most` largest outputs; of equal outputs the first ones.
-
-    Args:
-        outputs: (B, P, K).
-        own: (B, P), the output of the true class.
-        labels: int64 (B, P), the true class.
-
-    Example:
-        >>> among_largest(torch.tensor([[[1.0, 3.0, 3.0]]]), torch.tensor([[3.0]]), torch.tensor([[2]]), most=1)
-        tensor([[False]])
-    """
-    larger = (outputs > own[..., None]).sum(-1)
-    first = torch.arange(outputs.shape[-1], device=outputs.device) < labels[..., None]
-    return larger + ((outputs == own[..., None]) & first).sum(-1) < most
 
 
 def shown_count(images: int, placements: int, classes: int) -> int:

@@ -134,12 +134,14 @@ def show_audits(audits: "Sequence[Audit]") -> None:
 
 def show_least_stable(audit: "Audit") -> None:
     """Print the images with the lowest consistency, if the images are files or have no labels."""
+    from shiftscope.reporting.formatting import image_title
+
     rows = audit.table()
     unstable = [index for index in audit.least_stable()[:_LISTED].tolist() if rows["consistency"][index] < 1]
     if not unstable or (audit.labeled and not audit.image_names):
         return
     columns = ("image", "prediction", "consistency", "margin", "confidence")
-    lines = [(f"{index} {rows['file'][index]}".strip(), str(rows["prediction"][index]),
+    lines = [(image_title(audit.image_names, index), str(rows["prediction"][index]),
               shown.percent(float(rows["consistency"][index])),
               f"{rows['smallest_top_margin'][index]:.3g} to {rows['largest_top_margin'][index]:.3g}",
               f"{rows['lowest_confidence'][index]:.3f} to {rows['highest_confidence'][index]:.3f}")

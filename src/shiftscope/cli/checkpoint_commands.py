@@ -35,13 +35,16 @@ MAPS = 3
 def evaluate(checkpoint: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
              processes: ProcessFlags = ONE_PROCESS, model: ModelFlags = MODEL,
              split: Annotated[Literal["test", "train", "validation"], Result] = "test",
-             seed: Annotated[int, Result] = 0, output_type: Annotated[OutputType | None, Result] = None,
+             class_map: Annotated[Path | None, Image] = None, seed: Annotated[int, Result] = 0,
+             output_type: Annotated[OutputType | None, Result] = None,
              out: Annotated[Path | None, Result] = None, overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Measure the accuracy of a trained model on images at random positions and in the middle.
 
     Args:
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote, or another model as in `shiftscope audit`.
         split: Which images.
+        class_map: JSON or CSV file that names the output of each class, if the model has more outputs than the dataset
+            has classes (default: matched by names, WordNet ids or numbers).
         seed: Fixes the random positions.
         output_type: Type of the model's outputs (default: determined from a batch of images).
         out: Folder for the figures and the result as JSON (default: none are written).
@@ -51,8 +54,8 @@ def evaluate(checkpoint: str, /, *, data: DataOverrides = OVERRIDES, output: Out
 
     with shown.clean_stdout(output.json):
         evaluation = evaluate_checkpoint(checkpoint, data.given(), split=split, out=out, overwrite=overwrite, seed=seed,
-                                         output_type=output_type, progress=output.progress(), device=model.device,
-                                         loading=model.options())
+                                         output_type=output_type, class_map=class_map, progress=output.progress(),
+                                         device=model.device, loading=model.options())
     if output.json:
         confusion = {name: getattr(evaluation, name).tolist() for name in ("confusion", "confusion_centered")}
         shown.write_document(evaluation.to_dict() | confusion)
@@ -63,15 +66,19 @@ def evaluate(checkpoint: str, /, *, data: DataOverrides = OVERRIDES, output: Out
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:
-    """Print the accuracies, overall and per class."""
+    """Print the accuracies, overall and of each class that has images, and the notes."""
     columns = [evaluation.per_class["random"], evaluation.per_class["centered"]]
     rows = [("all classes", evaluation.accuracy["random"], evaluation.accuracy["centered"])]
-    rows += zip(evaluation.class_names, *columns, strict=True)
+    if evaluation.top5_accuracy:
+        rows.append(("all classes, top 5", evaluation.top5_accuracy["random"], evaluation.top5_accuracy["centered"]))
+    rows += [row for row in zip(evaluation.class_names, *columns, strict=True) if None not in row[1:]]
     shown.write_table(("class", "random", "centered"),
                       [(name, shown.percent(random), shown.percent(centered)) for name, random, centered in rows],
                       numbers=("random", "centered"),
                       title=f"Accuracy of {evaluation.model} on {evaluation.images:,} {evaluation.split} images of "
                             f"{evaluation.dataset}, by placement")
+    for note in evaluation.notes:
+        shown.write_line(f"{evaluation.model}: {note}")
 
 
 def predict(checkpoint: str, /, *images: Path,

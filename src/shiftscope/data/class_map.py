@@ -14,7 +14,7 @@ import torch
 
 from shiftscope.data.base import Dataset, ImageSet, NoImages, OtherLabels
 from shiftscope.data.labels import normalized
-from shiftscope.errors import DataError, UsageError, nearest, some_of
+from shiftscope.errors import DataError, UsageError, did_you_mean, shortened, some_of
 from shiftscope.files import read_regular, reason
 
 ClassMap = Mapping[str, int | str]
@@ -23,6 +23,7 @@ ClassMap = Mapping[str, int | str]
 MAX_MAP_BYTES = 16 * 2**20
 """Size limit of the file of a class map."""
 
+_NOTE = "classes of "
 _WORDNET_ID = re.compile(r"n\d{8}(?!\d)")
 _REMEDY = "name their outputs with a class map (--class-map FILE, class_map= in Python)"
 
@@ -132,10 +133,15 @@ def with_output_labels(data: Dataset, outputs: Outputs, class_map: ClassMap | No
     numbers = torch.tensor(found)
     sets = {name: images if isinstance(images, NoImages) else _relabeled(images, numbers)
             for name, images in (("train", data.train), ("test", data.test))}
-    note = f"classes of {data.name} are outputs of {outputs.model}: " + some_of(
+    note = f"{_NOTE}{data.name} are outputs of {outputs.model}: " + some_of(
         [f"{name} = {index}" for name, index in zip(data.class_names, found, strict=True)])
     names = _names(outputs, dict(zip(found, data.class_names, strict=True)))
     return replace(data, class_names=names, notes=(*data.notes, note), **sets)
+
+
+def class_notes(data: Dataset) -> list[str]:
+    """Return the notes of a dataset that name the outputs of its classes."""
+    return [note for note in data.notes if note.startswith(_NOTE)]
 
 
 def _relabeled(images: ImageSet, numbers: torch.Tensor) -> ImageSet:
@@ -182,8 +188,8 @@ def _given(class_names: Sequence[str], outputs: Outputs, class_map: ClassMap | N
     by_name = {normalized(str(name)): output for name, output in class_map.items()}
     unknown = [name for name in by_name if name not in set(map(normalized, class_names))]
     if unknown:
-        raise UsageError(f"the class map has classes that the dataset lacks, {some_of(unknown)}: "
-                         f"{nearest(unknown[0], class_names)}")
+        raise UsageError(f"the class map has classes that the dataset lacks, {some_of(unknown, 3)}: "
+                         f"{did_you_mean(unknown[0], class_names)}expected names of {some_of(class_names, 3)}")
     keys = _Keys(outputs, by_number=False)
     return {name: [_index(name, output, outputs, keys)] for name, output in by_name.items()}
 
@@ -209,19 +215,20 @@ class _Keys:
 
     def __init__(self, outputs: Outputs, by_number: bool):
         self.outputs, self.by_number = outputs, by_number
-        self.levels: list[defaultdict[str, list[int]]] = [defaultdict(list) for _ in range(3)]
+        self.levels: list[defaultdict[str, list[int]]] = [defaultdict(list) for _ in range(4)]
         for index, identifier in enumerate(outputs.wordnet_ids or ()):
             self.levels[0][identifier].append(index)
         for index, name in enumerate(outputs.names or ()):
+            self.levels[1][_key(str(name))].append(index)
             whole = re.sub(r" \(\d+\)$", "", _key(str(name)))  # such as "crane (134)", of names made unique
-            self.levels[1][whole].append(index)
+            self.levels[2][whole].append(index)
             for part in dict.fromkeys(map(str.strip, whole.split(","))):
-                self.levels[2][part].append(index)
+                self.levels[3][part].append(index)
 
     def find(self, name: str) -> list[int]:
         """Return the indices of the outputs that a class may be."""
         identifier = _WORDNET_ID.match(name)
-        keys = (identifier[0] if identifier else name, _key(name), _key(name))
+        keys = (identifier[0] if identifier else name, *[_key(name)] * 3)
         found = next((level[key] for level, key in zip(self.levels, keys, strict=True) if key in level), [])
         if not found and self.by_number and int(name) < self.outputs.count:
             return [int(name)]
@@ -243,7 +250,10 @@ def _check_found(class_names: Sequence[str], found: Sequence[list[int]], outputs
     missing = [name for name, indices in zip(class_names, found, strict=True) if not indices]
     problems = []
     if missing:
-        problems.append(f"{len(missing):,} of {len(class_names):,} match no output: {some_of(missing, 3)}")
+        names = [shortened(str(name), 40) for name in outputs.names or ()]
+        hint = did_you_mean(missing[0], names).strip() or (f"outputs: {some_of(names, 3)}" if names else "")
+        problems.append(f"{len(missing):,} of {len(class_names):,} match no output: {some_of(missing, 3)}"
+                        f"{f' ({hint})' if hint else ''}")
     problems += [f"{name:.40} matches the outputs {some_of(indices, 3)}" for name, indices in list(several.items())[:2]]
     problems += [f"{some_of(names, 3)} match the same output {index}" for index, names in list(shared.items())[:2]]
     if problems:

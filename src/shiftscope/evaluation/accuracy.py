@@ -1,12 +1,13 @@
 """Accuracy at random placements and centered, per class, with confusion matrices and a gallery."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from shiftscope.data.base import Dataset, ImageSet, Split, image_names
+from shiftscope.data.class_map import ClassMap, Outputs, class_notes, with_output_labels
 from shiftscope.distributed import from_first, together
 from shiftscope.evaluation.notes import (
     few_images_notes,
@@ -16,11 +17,11 @@ from shiftscope.evaluation.notes import (
     one_class_notes,
     tie_notes,
 )
-from shiftscope.evaluation.predictions import Predictions, predict
+from shiftscope.evaluation.predictions import Predictions, output_count, predict
 from shiftscope.generators import seeded
 from shiftscope.metrics import class_accuracies, confusion_counts, rounding_tolerance, wilson_interval
 from shiftscope.models.adapt import Normalization, adapt
-from shiftscope.models.forward import check_model, device_and_dtype, evaluating, placed_outputs
+from shiftscope.models.forward import device_and_dtype, evaluating, placed_outputs
 from shiftscope.models.select_output import OutputKey
 from shiftscope.modules import Classifier, model_name, reports_model_errors
 from shiftscope.outputs import OutputType, as_floats, resolve_output_type
@@ -45,13 +46,14 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
              validation: int = VALIDATION_IMAGES, seed: int = 0, name: str | None = None, trained: str = "unknown",
              normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
              output_type: OutputType | None = None, select_output: OutputKey | None = None,
-             progress: Progress | None = None) -> Evaluation:
+             class_map: ClassMap | None = None, output_names: Sequence[str] | None = None,
+             wordnet_ids: Sequence[str] | None = None, progress: Progress | None = None) -> Evaluation:
     """Evaluate a model with each image at one seeded random placement, and with each image centered.
 
     Args:
         model: any nn.Module or function that takes pixels in [0, 1], (B, C, H, W), and returns (B, K). It runs in eval
             mode; its mode is restored.
-        data: the dataset.
+        data: a dataset with labels. It may have fewer classes than the model has outputs, see `class_map`.
         placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
         split: "test"; "train": the training images without the validation split; "validation".
         validation: size of the validation split that was used in training.
@@ -65,10 +67,11 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
             one number per image, (B, 1) or (B,): the label is 1 if the logit is above 0 or the probability above 0.5.
         select_output: position, key or attribute of the scores (B, K) if the model returns several outputs (default:
             the only tensor (B, K), else "logits").
+        class_map, output_names, wordnet_ids: outputs of the classes of the dataset, see `audit`.
 
     Raises:
-        UsageError: if the model does not fit the canvas or the classes, or if the output type is unknown or
-            contradicts the outputs.
+        UsageError: if the model does not fit the canvas or the classes, the output of a class is missing or ambiguous,
+            or the output type is unknown or contradicts the outputs.
         DataError: if the images have no labels, or the split has no images.
 
     Example:
@@ -90,7 +93,10 @@ def evaluate(model: Classifier, data: Dataset, *, placement: Placement | None = 
     task = (progress or SilentProgress()).task(f"evaluate {name} ({split})", 2 * len(images))
     try:
         with seeded([device], seed):
-            check_model(prepared, images.gather(torch.arange(min(2, len(images)))).to(device), placement, data.classes)
+            outputs = Outputs(count=output_count(prepared, images, placement), names=output_names,
+                              wordnet_ids=wordnet_ids, model=name)
+            data = with_output_labels(data, outputs, class_map)
+            images = data.split_images(split, validation)
             kind, tolerance = from_first(lambda: _output_type(prepared, images, offsets, placement, output_type))
             random = predict(prepared, images, offsets, placement, output_type=kind, task=task)
             middle = placement.centered(len(images))
@@ -119,7 +125,7 @@ def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Pred
     cells = cell_examples(labels, random.classes, classes, images.shape)
     hits, nonfinite = int(correct["centered"].sum()), int((random.classes < 0).sum())
     ties: dict[str, Any] = random.ties(tolerance)
-    notes = [*low_accuracy_notes(hits / count, wilson_interval(hits, count), classes),
+    notes = [*class_notes(data), *low_accuracy_notes(hits / count, wilson_interval(hits, count), classes),
              *fill_notes(placement, data.shape[0]), *nonfinite_notes(nonfinite, count, "images"),
              *tie_notes(**ties, count=count, tolerance=tolerance), *few_images_notes(count),
              *one_class_notes(random.classes.numpy(), labels.numpy(), data.class_names)]
@@ -128,6 +134,8 @@ def _record(data: Dataset, images: ImageSet, random: Predictions, centered: Pred
         image_names=list(image_names(images) or ()), images=count, **fields, **ties,
         placement=placement.to_dict(), class_names=list(data.class_names),
         accuracy={key: values.double().mean().item() for key, values in correct.items()},
+        top5_accuracy={key: found.top5.double().mean().item() for key, found in
+                       (("random", random), ("centered", centered)) if found.top5 is not None},
         per_class={key: class_accuracies(labels, values, classes) for key, values in correct.items()},
         nonfinite=nonfinite, notes=notes, labels=labels.numpy(), predictions=random.classes.numpy(),
         confidence=random.confidence.numpy(), offsets=offsets.numpy(), predictions_centered=centered.classes.numpy(),

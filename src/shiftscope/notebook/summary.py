@@ -77,6 +77,9 @@ def _evaluation(evaluation: Evaluation) -> Iterable[str]:
     accuracy = evaluation.accuracy
     yield (f"accuracy: {_percent(accuracy.get('random'))} at random placements, {_percent(accuracy.get('centered'))} "
            "centered")
+    if evaluation.top5_accuracy:
+        yield (f"top-5 accuracy: {_percent(evaluation.top5_accuracy['random'])} at random placements, "
+               f"{_percent(evaluation.top5_accuracy['centered'])} centered")
     classes = [(value, name) for value, name in zip(evaluation.per_class.get("random", ()), evaluation.class_names,
                                                     strict=False) if value is not None and math.isfinite(value)]
     if classes:

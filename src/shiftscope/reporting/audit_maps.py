@@ -46,6 +46,7 @@ _CELLS = {"canvas": ("the offset of the image's top-left corner on the canvas", 
 
 _COLUMNS, _CLASS_SIDE, _ACROSS, _DOWN = 5, 1.3, 0.34, 0.62
 _MAX_CLASSES = 25
+_NAMED = 8  # most classes without images that are named
 _CLASS_NOTE = (f"Rows: {ROWS_LABEL}; columns: {COLUMNS_LABEL}. The framed cell is the centered image. Above each map: "
                "mean accuracy, and in parentheses the lowest and highest placement. All maps have the same scale.")
 
@@ -172,7 +173,8 @@ def class_maps(audit: Audit, *, limit: int = _MAX_CLASSES) -> Figure:
     title = f"Accuracy by position and class: {audit_title(audit)}"
     cut = f" The {limit} classes with the lowest accuracy." if len(shown) < len(means) else ""
     missing = [shorten(name, 16) for cls, name in enumerate(audit.class_names) if cls not in means]
-    cut += f" Classes without images: {listing(missing[:8] + ['others'] * (len(missing) > 8))}." if missing else ""
+    cut += f" Classes without images: {listing(missing)}." if 0 < len(missing) <= _NAMED else ""
+    cut += f" {len(missing):,} of {len(audit.class_names):,} classes have no images." if len(missing) > _NAMED else ""
     subtitle = describe_audits(audit) + cut
     figure, bottom = page(max(0.5 + columns * (wide + _ACROSS) + 0.75, 5.6), rows * (high + _DOWN), title, subtitle,
                           (_CLASS_NOTE, audit_credit(audit)), below=0.1)

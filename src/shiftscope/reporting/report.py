@@ -88,6 +88,8 @@ MODEL_SECTIONS = {"audit": "Accuracy by position", "classes": "Class visualizati
                   "neurons": "Neuron visualizations", "weights": "First-layer weights", "parameters": "Parameters"}
 """Headings in the tab of a model, by section."""
 
+_UNLABELED_SECTION = "Agreement with the middle by position"
+
 OPEN_SECTIONS = ("audit", "classes")
 """Parts of a tab that are not collapsed."""
 
@@ -144,7 +146,8 @@ def render_report(data: ReportData) -> str:
     return render_page(
         "template.html", style=asset("style.css") + asset("explorer.css"), title=data.title,
         figures=by_section((key, figure) for key, figure in data.figures.items() if not figure.model),
-        panels=model_panels(data), model_sections=MODEL_SECTIONS, open_sections=OPEN_SECTIONS, views=_views(data),
+        panels=model_panels(data), model_sections=_model_sections(data), open_sections=OPEN_SECTIONS,
+        views=_views(data),
         headline=headline(data.audits, data.controls, data.evaluations),
         cards=summary_cards(data.audits, data.training, data.evaluations),
         rows=model_rows(data.training, data.evaluations),
@@ -173,6 +176,11 @@ def model_panels(data: ReportData) -> list[ModelPanel]:
     titles = [title for title in dict.fromkeys(order) if title in own]
     return [ModelPanel(title, by_section((key, one) for key, one in data.figures.items() if one.model == title),
                        parameter_cells(data.parameters.get(title, ()))) for title in titles]
+
+
+def _model_sections(data: ReportData) -> dict[str, str]:
+    """Return the headings in the tab of a model."""
+    return MODEL_SECTIONS if is_labeled(data.audits) else MODEL_SECTIONS | {"audit": _UNLABELED_SECTION}
 
 
 def _views(data: ReportData) -> dict[str, Markup]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shiftscope.reporting.audit_grid import audit_title
-from shiftscope.reporting.formatting import MISSING, percent
+from shiftscope.reporting.formatting import MISSING, image_title, percent
 from shiftscope.reporting.selection import first_seeds
 from shiftscope.results import Audit
 
@@ -48,18 +48,17 @@ def _table(audit: Audit) -> StabilityTable:
                                          ("Lowest confidence", np.isnan(audit.confidences).all()),
                                          ("Highest confidence", np.isnan(audit.confidences).all()))
               if missing}
-    rows = [{name: cell for name, cell in zip(COLUMNS, _cells(values, index), strict=True) if name not in hidden}
+    rows = [{name: cell for name, cell in zip(COLUMNS, _cells(audit, values, index), strict=True) if name not in hidden}
             for index in order[:min(MOST, inconsistent)].tolist()]
     return StabilityTable(audit_title(audit), tuple(name for name in COLUMNS if name not in hidden),
                           [list(row.values()) for row in rows], inconsistent, audit.images)
 
 
-def _cells(values: dict[str, np.ndarray], index: int) -> list[tuple[str, float | str]]:
-    image = f"{index} {values['file'][index]}".strip()
+def _cells(audit: Audit, values: dict[str, np.ndarray], index: int) -> list[tuple[str, float | str]]:
     margins = [float(values[f"{which}_top_margin"][index]) for which in ("smallest", "median", "largest")]
     fractions = [float(values[name][index]) for name in ("consistency", "lowest_confidence", "highest_confidence")]
     consistency, *confidences = [(percent(value), value) if np.isfinite(value) else (MISSING, "")
                                 for value in fractions]
-    return [(image, index), (str(values["label"][index]), str(values["label"][index])),
+    return [(image_title(audit.image_names, index), index), (str(values["label"][index]), str(values["label"][index])),
             (str(values["prediction"][index]), str(values["prediction"][index])), consistency,
             *[(f"{value:.3g}", value) if np.isfinite(value) else (MISSING, "") for value in margins], *confidences]

@@ -55,6 +55,9 @@ class Evaluation(Record):
     class_names: list[str]
     accuracy: dict[str, float]
     """{"random": ..., "centered": ...}, fractions from 0 to 1."""
+    top5_accuracy: dict[str, float] = field(default_factory=dict)
+    """Like `accuracy`: the true class is among the five largest outputs; empty for models with fewer than 100 outputs
+    and in records of earlier releases."""
     per_class: dict[str, list[float | None]]
     """{"random": K fractions, "centered": K fractions}; None for a class without images."""
     nonfinite: Count
@@ -105,6 +108,7 @@ class Evaluation(Record):
 
     def misfits(self) -> list[str]:
         return [*unlike("accuracy", self.accuracy, _Places),
+                *(unlike("top5_accuracy", self.top5_accuracy, _Places) if self.top5_accuracy else []),
                 *unlike("per_class", self.per_class, _per_class(len(self.class_names))),
                 *wrong_placement(self.placement), *wrong_image_names(self.image_names, self.images),
                 *super().misfits()]

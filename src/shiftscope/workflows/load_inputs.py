@@ -147,7 +147,7 @@ def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "
 
 
 def _source_preparation(info: SourceInfo) -> Preparation | None:
-    """Return how the source of a model prepares photographs; None if it states nothing."""
+    """Return the preparation of photographs that a source states; None if it states nothing."""
     return Preparation.of_source(resize=info.resize, crop=info.crop, interpolation=info.interpolation,
                                  antialias=info.antialias)
 
@@ -260,8 +260,7 @@ def _with_classes(checkpoint: LoadedCheckpoint, data: Dataset, class_map: ClassM
         outputs = Outputs(count=len(names), names=info.class_names and names, wordnet_ids=info.wordnet_ids,
                           model=checkpoint.config.name)
         return with_output_labels(data, outputs, class_map)
-    fewer = set(map(normalized, data.class_names)) < set(map(normalized, names))
-    if fewer or not data.labeled or class_map is not None:
+    if data.classes < len(names) or not data.labeled or class_map is not None:
         outputs = Outputs(count=len(names), names=names, model=f"the checkpoint {checkpoint.config.name}")
         return with_output_labels(data, outputs, class_map)
     _check_classes(checkpoint, data)

@@ -283,11 +283,12 @@ def repair_findings(model: nn.Module, before: Audit, after: Audit, placement: Pl
 
 def _measured(before: Audit, after: Audit) -> str:
     which = "a sample of" if after.sampled else "all"
+    accuracy = (f", mean accuracy {percent(after.mean_accuracy)} (before: {percent(before.mean_accuracy)})"
+                if after.labeled else "")
     return (f"measured on {after.images:,} {after.split} images at {which} {after.placements:,} placements (mode "
             f"{after.mode}): the prediction is the same at every placement for {_unanimous(after):,} of "
             f"{after.images:,} images (before: {_unanimous(before):,}), consistency {percent(after.consistency)} "
-            f"(before: {percent(before.consistency)}), mean accuracy {percent(after.mean_accuracy)} (before: "
-            f"{percent(before.mean_accuracy)})")
+            f"(before: {percent(before.consistency)}){accuracy}")
 
 
 def _unanimous(audit: Audit) -> int:

@@ -66,6 +66,7 @@ def run_models(data: DataSettings, run: RunSettings, *, progress: Progress,
         check_model_name(name)
     folder.check(resume=run.resume, overwrite=run.overwrite)
     images, placement = open_data(data, progress)
+    images.require_training("training")
     check_models(run.models, images, placement)
     settings = {"data": asdict(data), "run": asdict(run)}
     with begin_run(folder, images, settings, device=device, seed=run.seed, command=command or [], resume=run.resume,
@@ -136,6 +137,7 @@ def train_one(model: str, data: DataSettings, settings: TrainSettings, *, device
     check_model_name(model)
     run.check(resume=resume, overwrite=overwrite)
     images, placement = open_data(data, progress)
+    images.require_training("training")
     check_models([model], images, placement, settings.preset)
     stored = {"data": asdict(data), "training": settings.to_dict(), "model": model}
     with begin_run(run, images, stored, device=torch_device, seed=settings.seed, command=command or [],

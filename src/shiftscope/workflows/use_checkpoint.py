@@ -57,22 +57,23 @@ DARK, LIGHT = 64, 160
 
 def evaluate_checkpoint(checkpoint: Path | str, overrides: dict[str, Any] | None = None, *, split: Split = "test",
                         out: Path | None = None, overwrite: bool = False, seed: int = 0,
-                        output_type: OutputType | None = None, device: str = "auto",
+                        output_type: OutputType | None = None, class_map: Path | None = None, device: str = "auto",
                         loading: SourceOptions = NO_OPTIONS, progress: Progress) -> Evaluation:
     """Evaluate a checkpoint on the dataset that it was trained on, or a model of any source on a dataset.
 
     `loading` are further arguments of `load_model`. `overrides` are fields of `DataSettings` that differ from those of
-    the training. Record and figures are written into `out`; if one of the files exists, or the folder cannot be
-    written, an error is raised first.
+    the training. `class_map` is a file that names the output of each class, see `read_class_map`. Record and figures
+    are written into `out`; if one of the files exists, or the folder cannot be written, an error is raised first.
 
     Raises:
         CheckpointError, DataError, UsageError: see `load`, `load_dataset` and `evaluate`.
     """
     with new_files(out, [*record_files("."), *figure_files(CONFUSION, CLASSIFIED)], overwrite=overwrite):
-        loaded = open_model(checkpoint, overrides or {}, device=device, progress=progress, **loading)
+        classes = None if class_map is None else data.read_class_map(class_map)
+        loaded = open_model(checkpoint, overrides or {}, device=device, class_map=classes, progress=progress, **loading)
         evaluation = evaluate(loaded.model, loaded.data, placement=loaded.placement, split=split, seed=seed,
                               validation=loaded.validation, name=loaded.name, trained=loaded.trained,
-                              output_type=output_type, progress=progress)
+                              output_type=output_type, progress=progress, **loaded.outputs())
         if out is not None:
             evaluation.save(out)
             save_figure(confusion_matrix(evaluation), out, CONFUSION)
