@@ -20,10 +20,10 @@ ELEMENTWISE = frozenset({
     "bitwise_not", "bitwise_or", "ceil", "celu", "clamp", "clamp_max", "clamp_min", "cos", "cosh", "div", "elu",
     "eq", "erf", "erfc", "exp", "exp2", "expm1", "floor", "fmod", "ge", "gelu", "gt", "hardshrink", "hardsigmoid",
     "hardswish", "hardtanh", "heaviside", "hypot", "le", "leaky_relu", "lerp", "log", "log10", "log1p", "log2",
-    "log_sigmoid", "logical_and", "logical_not", "logical_or", "logit", "lt", "max", "maximum", "min", "minimum",
-    "mish", "mul", "nan_to_num", "ne", "neg", "pow", "prelu", "reciprocal", "relu", "relu6", "remainder", "round",
-    "rsqrt", "rsub", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "softshrink", "sqrt", "square",
-    "sub", "tan", "tanh", "tanhshrink", "threshold", "trunc", "where", "xlogy"
+    "log_sigmoid", "logical_and", "logical_not", "logical_or", "logit", "lt", "masked_fill", "max", "maximum",
+    "min", "minimum", "mish", "mul", "nan_to_num", "ne", "neg", "pow", "prelu", "reciprocal", "relu", "relu6",
+    "remainder", "round", "rsqrt", "rsub", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "softplus",
+    "softshrink", "sqrt", "square", "sub", "tan", "tanh", "tanhshrink", "threshold", "trunc", "where", "xlogy"
 })
 """Operations whose result at a position depends on the arguments at that position only."""
 

@@ -85,14 +85,30 @@ def _moved(program: Program, field: Field, name: str, index: np.ndarray) -> Fiel
 def roll(program: Program, args: dict[str, Any], shape: Shape) -> Field:
     """A roll of rows or columns by whole pixels."""
     field = args["self"]
-    for shift, dim in zip(args["shifts"], args["dims"], strict=False):
-        axis = dim % (len(field.layout) + 1) - 1
-        name = field.layout[axis] if axis >= 0 else "batch"
-        if name not in ("y", "x"):
-            raise Unsupported("it rolls an axis that is neither rows nor columns")
+    if not args["dims"]:
+        raise Unsupported("it rolls the flattened batch")
+    for shift, dim in zip(args["shifts"], args["dims"], strict=True):
+        name = _row_or_column(field, dim)
         length = field.length(name)
         field = _moved(program, field, name, (np.arange(length) - shift) % length)
     return field
+
+
+def flip(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """A reversal of rows or columns."""
+    field = args["self"]
+    for dim in args["dims"]:
+        name = _row_or_column(field, dim)
+        field = _moved(program, field, name, np.arange(field.length(name))[::-1])
+    return field
+
+
+def _row_or_column(field: Field, dim: int) -> str:
+    axis = dim % (len(field.layout) + 1) - 1
+    name = field.layout[axis] if axis >= 0 else "batch"
+    if name not in ("y", "x"):
+        raise Unsupported("it moves values along an axis that is neither rows nor columns")
+    return name
 
 
 def cat(program: Program, args: dict[str, Any], shape: Shape) -> Field:
