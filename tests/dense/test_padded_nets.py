@@ -7,9 +7,10 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -265,8 +266,8 @@ def check(examples):
     """Compare random networks with the engine; return the largest difference and the number of each operation."""
     differences, counts = [0.0], Counter()
 
-    @settings(max_examples=examples, deadline=None, derandomize=True, database=None,
-              suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # to shrink a network takes minutes
     @given(st.data(), nets(), st.integers(0, 2**16))
     def one(data, net, seed):
         canvas, channels, model = net
@@ -289,8 +290,9 @@ def check(examples):
     return max(differences), counts
 
 
-def test_random_padded_networks_are_exact():
-    _, counts = check(EXAMPLES)
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(300, marks=pytest.mark.slow)])
+def test_random_padded_networks_are_exact(examples):
+    _, counts = check(examples)
     assert counts["Sequential"] >= EXAMPLES
     assert {"Conv2d", "MaxPool2d", "AvgPool2d", "Branches", "Excite", "Padded", "Strided", "BatchNorm2d",
             "Function", "Ends"} <= set(counts)

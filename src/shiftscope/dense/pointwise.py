@@ -60,10 +60,10 @@ def elementwise(target: Callable[..., Any], op: str) -> Rule:
 def _apply(program: Program, fields: list[Field], call: Callable[..., torch.Tensor], in_place: Any,
            layout: tuple[str, ...]) -> Field:
     fields, reads, changes = aligned(program, fields)
-    outside = call(*(torch.zeros(1, field.channels, 1, 1, dtype=program.dtype, device=program.device)
-                     if field.const is None else field.const.view(1, -1, 1, 1) for field in fields)).flatten()
+    outside = call(*(field.example(program.device) for field in fields)).flatten()
     constant = all(field.const is not None for field in fields)
-    changes |= {"const": outside if constant else None, "layout": layout, "channels": len(outside)}
+    changes |= {"const": outside if constant else None, "layout": layout, "channels": len(outside),
+                "dtype": outside.dtype}
     if len(fields) == 1:
         return program.add(fields[0], fields, call, in_place=in_place, **changes)
     return program.add(fields[0], fields, lambda *data: call(*(read(values) for read, values in
