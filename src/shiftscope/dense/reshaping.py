@@ -1,5 +1,6 @@
 """Rules for operations that compute nothing: slices, concatenation, reshapes. Mostly only coordinates change."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -88,9 +89,7 @@ def roll(program: Program, args: dict[str, Any], shape: Shape) -> Field:
     if not args["dims"]:
         raise Unsupported("it rolls the flattened batch")
     for shift, dim in zip(args["shifts"], args["dims"], strict=True):
-        name = _row_or_column(field, dim)
-        length = field.length(name)
-        field = _moved(program, field, name, (np.arange(length) - shift) % length)
+        field = _rearranged(program, field, dim, lambda rows, by=shift: np.roll(rows, by))
     return field
 
 
@@ -98,17 +97,17 @@ def flip(program: Program, args: dict[str, Any], shape: Shape) -> Field:
     """A reversal of rows or columns."""
     field = args["self"]
     for dim in args["dims"]:
-        name = _row_or_column(field, dim)
-        field = _moved(program, field, name, np.arange(field.length(name))[::-1])
+        field = _rearranged(program, field, dim, np.flip)
     return field
 
 
-def _row_or_column(field: Field, dim: int) -> str:
+def _rearranged(program: Program, field: Field, dim: int, order: Callable[[np.ndarray], np.ndarray]) -> Field:
+    """Return the field with its rows or columns in another order; an axis of length 1 has only one."""
     axis = dim % (len(field.layout) + 1) - 1
     name = field.layout[axis] if axis >= 0 else "batch"
-    if name not in ("y", "x"):
+    if name not in ("", "y", "x"):
         raise Unsupported("it moves values along an axis that is neither rows nor columns")
-    return name
+    return _moved(program, field, name, order(np.arange(field.length(name)))) if name else field
 
 
 def cat(program: Program, args: dict[str, Any], shape: Shape) -> Field:
