@@ -105,7 +105,7 @@ def labels(net: str, asked: argparse.Namespace) -> dict[str, Any] | None:
     data = shiftscope.load_dataset("fashion-mnist", data_dir=asked.data_dir)
     name, model, known = trained(net, data.limit(asked.train), asked)
     dense = build_dense(model, CANVAS, data.shape, shared=known.get("shared"))
-    known["shared"] = dense.shared  # found by a trial
+    known["shared"] = dense.cut.shared - 1 if dense.cut else None  # found by a trial
     brute, count = BruteForceEngine(model, CANVAS, data.shape), min(asked.labels, len(data.test))
     while known["images"] < count and time.monotonic() < stop:
         image = data.test.gather(torch.tensor([known["images"]]))
