@@ -78,6 +78,8 @@ AFTER = {
     "position map": lambda: [Lambda(lambda self, x: x * self.map, map=nn.Parameter(torch.rand(9, 8))), nn.Flatten(),
                              nn.Linear(288, 3)],
     "shuffle": lambda: [nn.ChannelShuffle(2), nn.Flatten(), nn.Linear(288, 3)],
+    "codes": lambda: [Lambda(lambda self, x: self.codes((x.sum(1) > 0).long()), codes=nn.Embedding(2, 1)), nn.Flatten(),
+                      nn.Linear(72, 3)],
     "attention": lambda: [nn.Flatten(2), Lambda(lambda self, x: F.scaled_dot_product_attention(x, x, x)),
                           nn.Flatten(), nn.Linear(288, 3)],
     "same": lambda: [nn.GroupNorm(1, 4), conv(4, 4, (2, 4), padding="same"), nn.Flatten(), nn.Linear(288, 3)],
@@ -91,7 +93,8 @@ def test_operations_without_a_rule_run_for_each_canvas(name, brute):
     built = build_dense(model, PLACE, (2, 5, 4))
     assert difference(built, model, brute) < 1e-12
     assert built.cut is not None and "GFLOP an image" in built.cut.sentence
-    assert built.cut.shared <= 4 and built.cut.layer in ("0 (conv2d)", "1 (tanh)", "2 (reshape)")
+    assert built.cut.shared <= 6 and built.cut.layer in (
+        "0 (conv2d)", "1 (tanh)", "2 (reshape)", "2 (sum)", "2 (gt)", "2 (_to_copy)")
 
 
 def test_the_cut_counts_the_operations_that_sharing_saves():
@@ -121,7 +124,16 @@ def baked(self, x):
     return self.out((x + torch.arange(float(len(x))).view(-1, 1, 1, 1)).flatten(1))
 
 
+def rolls(self, x):
+    return self.out(self.a(x).roll(3).flatten(1))
+
+
+def largest(self, x):
+    return self.out(self.a(x).flatten(1).topk(288).values)
+
+
 @pytest.mark.parametrize(("function", "size", "reason"), [
+    (rolls, (288, 2), "mixes the images of a batch"), (largest, (288, 2), "has several results"),
     (baked, (288, 2), "do not run in other batches"),
     (mixed, (288, 2), "mixes the images of a batch"), (merged, (144, 1), "mixes the images of a batch"),
     (drops, (288, 2), "draws random numbers")])

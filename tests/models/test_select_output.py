@@ -11,6 +11,7 @@ from torch import nn
 
 import shiftscope
 from shiftscope.errors import UsageError
+from shiftscope.graph.export import export
 from shiftscope.models import load, save
 from shiftscope.models.adapt import Adapted, adapt
 from shiftscope.models.select_output import two_columns
@@ -85,6 +86,13 @@ def test_a_checkpoint_keeps_the_choice(name, tmp_path):
     found, pixels = load(folder, model=Net(form)), torch.rand(2, *SHAPE)
     assert isinstance(found, Adapted) and found.select_output == key
     torch.testing.assert_close(found(pixels), net.head(((pixels - 0.5) / 0.25).flatten(1)))
+
+
+def test_the_graph_of_an_adapted_model_holds_for_any_batch():
+    for form in (lambda scores, pixels: scores, lambda scores, pixels: {"a": scores, "b": pixels}):
+        net = adapt(Net(form), normalize=(0.5, 0.25), shape=SHAPE).eval()
+        exported, pixels = export(net, SHAPE, any_batch=True).module(), torch.rand(5, *SHAPE)
+        torch.testing.assert_close(exported(pixels), net(pixels))
 
 
 @pytest.mark.parametrize(("form", "key", "message"), [

@@ -43,7 +43,7 @@ RULES: dict[str, Rule] = {
     "batch_norm": pointwise.batch_norm, "layer_norm": pointwise.layer_norm, "pad": pad,
     "reshape": reshaping.reshape, "permute": reshaping.permute, "slice": reshaping.slice_axis,
     "select": reshaping.select, "cat": reshaping.cat, "expand": reshaping.expand, "index": reshaping.index,
-    "roll": reshaping.roll,
+    "roll": reshaping.roll, "flip": reshaping.flip,
 }
 """Rules by `graph.Node.op`; operations without a rule are not supported."""
 
@@ -170,7 +170,7 @@ def build_dense(model: Classifier, placement: Placement, shape: tuple[int, int, 
             if shared is None and not part.is_plain_field:
                 part.keep(best_cut(graph, part.program, list(part.fields.values()), placement.count))
             rest = PlainPart(graph, set(part.fields), dtype, device)
-            rest.check_batch()
+            rest.check_batch(graph)
         except (RuntimeError, TypeError) as error:  # for example a tensor for the batch size of the graph
             if out_of_memory(error):
                 raise

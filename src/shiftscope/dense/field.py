@@ -32,6 +32,7 @@ class Field:
         const: (channels,), the value where the image and padding do not reach; None if there is no such position.
         layout: for each axis of the model's tensor after the batch axis, the axes c, y, x that it combines, such as
             ("c", "y", "x") or, flattened, ("cyx",). Axes of length 1 are omitted.
+        dtype: of the values; Boolean after a comparison.
     """
 
     slot: int
@@ -40,6 +41,7 @@ class Field:
     columns: Axis
     const: torch.Tensor | None
     layout: tuple[str, ...]
+    dtype: torch.dtype
 
     @property
     def size(self) -> Pair:
@@ -60,6 +62,12 @@ class Field:
     def has_border(self) -> bool:
         """True if rows or columns touch padding; all of them are then stored."""
         return self.rows.has_border or self.columns.has_border
+
+    def example(self, device: torch.device) -> torch.Tensor:
+        """Return values (1, channels, 1, 1) without the image, or zeros."""
+        if self.const is not None:
+            return self.const.view(1, -1, 1, 1)
+        return torch.zeros(1, self.channels, 1, 1, dtype=self.dtype, device=device)
 
     def length(self, axes: str) -> int:
         """Return the length of combined axes."""

@@ -38,7 +38,7 @@ class InputField:
         if self.background is not None:
             const = torch.full((channels,), self.background, dtype=dtype, device=device)
         rows, columns = self.rows.axis, self.columns.axis
-        return Field(0, channels, rows, columns, const, layout_of(channels, (rows.length, columns.length)))
+        return Field(0, channels, rows, columns, const, layout_of(channels, (rows.length, columns.length)), dtype)
 
     def reader(self) -> Read:
         """Return the function from images (B, C, h, w) to the stored rows and columns."""

@@ -53,14 +53,15 @@ class PlainPart:
         sizes = [sum(math.prod(one.shape[1:]) for one in (node, *node.inputs)) for node in self.nodes]
         return max(sizes, default=1) * self.program.dtype.itemsize
 
-    def check_batch(self) -> None:
-        """Raise `NotDense` if the outputs for one canvas depend on the others of a batch."""
+    def check_batch(self, graph: Graph) -> None:
+        """Raise `NotDense` if the outputs for one canvas of noise depend on the others of a batch."""
         if not self.nodes:
             return
-        device = self.program.device
+        dtype, device = self.program.dtype, self.program.device
         generator = torch.Generator(device).manual_seed(0)
-        values = [torch.rand(3, *node.shape[1:], dtype=self.program.dtype, device=device, generator=generator)
-                  for node in self.inputs]
+        before = PlainPart(graph, {graph.input}, dtype, device)
+        noise = torch.rand(3, *graph.input.shape[1:], dtype=dtype, device=device, generator=generator)
+        values = before.program.compiled([before.slots[node] for node in self.inputs])(noise)
         single = self([value[:1].clone() for value in values])
         together = self(values)[:1]
         far = (single - together).abs() > MARGIN * rounding_tolerance(single, self.program.dtype)

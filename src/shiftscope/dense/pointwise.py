@@ -20,10 +20,10 @@ ELEMENTWISE = frozenset({
     "bitwise_not", "bitwise_or", "ceil", "celu", "clamp", "clamp_max", "clamp_min", "cos", "cosh", "div", "elu",
     "eq", "erf", "erfc", "exp", "exp2", "expm1", "floor", "fmod", "ge", "gelu", "gt", "hardshrink", "hardsigmoid",
     "hardswish", "hardtanh", "heaviside", "hypot", "le", "leaky_relu", "lerp", "log", "log10", "log1p", "log2",
-    "log_sigmoid", "logical_and", "logical_not", "logical_or", "logit", "lt", "max", "maximum", "min", "minimum",
-    "mish", "mul", "nan_to_num", "ne", "neg", "pow", "prelu", "reciprocal", "relu", "relu6", "remainder", "round",
-    "rsqrt", "rsub", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "softshrink", "sqrt", "square",
-    "sub", "tan", "tanh", "tanhshrink", "threshold", "trunc", "where", "xlogy"
+    "log_sigmoid", "logical_and", "logical_not", "logical_or", "logit", "lt", "masked_fill", "max", "maximum",
+    "min", "minimum", "mish", "mul", "nan_to_num", "ne", "neg", "pow", "prelu", "reciprocal", "relu", "relu6",
+    "remainder", "round", "rsqrt", "rsub", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "softplus",
+    "softshrink", "sqrt", "square", "sub", "tan", "tanh", "tanhshrink", "threshold", "trunc", "where", "xlogy"
 })
 """Operations whose result at a position depends on the arguments at that position only."""
 
@@ -60,10 +60,10 @@ def elementwise(target: Callable[..., Any], op: str) -> Rule:
 def _apply(program: Program, fields: list[Field], call: Callable[..., torch.Tensor], in_place: Any,
            layout: tuple[str, ...]) -> Field:
     fields, reads, changes = aligned(program, fields)
-    outside = call(*(torch.zeros(1, field.channels, 1, 1, dtype=program.dtype, device=program.device)
-                     if field.const is None else field.const.view(1, -1, 1, 1) for field in fields)).flatten()
+    outside = call(*(field.example(program.device) for field in fields)).flatten()
     constant = all(field.const is not None for field in fields)
-    changes |= {"const": outside if constant else None, "layout": layout, "channels": len(outside)}
+    changes |= {"const": outside if constant else None, "layout": layout, "channels": len(outside),
+                "dtype": outside.dtype}
     if len(fields) == 1:
         return program.add(fields[0], fields, call, in_place=in_place, **changes)
     return program.add(fields[0], fields, lambda *data: call(*(read(values) for read, values in

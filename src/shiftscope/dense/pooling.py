@@ -111,9 +111,9 @@ def reduced_axes(field: Field, dim: Any) -> set[int]:
 
 def across_channels(program: Program, field: Field, function: Callable[[torch.Tensor], torch.Tensor]) -> Field:
     """Return the field of a function (B, C, ..) -> (B, C', ..) of the channels at each position."""
-    const = None if field.const is None else function(field.const.view(1, -1, 1, 1)).flatten()
-    probe = function(torch.zeros(1, field.channels, 1, 1, dtype=program.dtype, device=program.device))
-    return program.add(field, [field], function, channels=probe.shape[1], const=const)
+    outside = function(field.example(program.device)).flatten()
+    const = None if field.const is None else outside
+    return program.add(field, [field], function, channels=len(outside), const=const, dtype=outside.dtype)
 
 
 def _both(size: Any) -> Pair:

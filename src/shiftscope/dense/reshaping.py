@@ -1,5 +1,6 @@
 """Rules for operations that compute nothing: slices, concatenation, reshapes. Mostly only coordinates change."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -85,14 +86,28 @@ def _moved(program: Program, field: Field, name: str, index: np.ndarray) -> Fiel
 def roll(program: Program, args: dict[str, Any], shape: Shape) -> Field:
     """A roll of rows or columns by whole pixels."""
     field = args["self"]
-    for shift, dim in zip(args["shifts"], args["dims"], strict=False):
-        axis = dim % (len(field.layout) + 1) - 1
-        name = field.layout[axis] if axis >= 0 else "batch"
-        if name not in ("y", "x"):
-            raise Unsupported("it rolls an axis that is neither rows nor columns")
-        length = field.length(name)
-        field = _moved(program, field, name, (np.arange(length) - shift) % length)
+    if not args["dims"]:
+        raise Unsupported("it rolls the flattened batch")
+    for shift, dim in zip(args["shifts"], args["dims"], strict=True):
+        field = _rearranged(program, field, dim, lambda rows, by=shift: np.roll(rows, by))
     return field
+
+
+def flip(program: Program, args: dict[str, Any], shape: Shape) -> Field:
+    """A reversal of rows or columns."""
+    field = args["self"]
+    for dim in args["dims"]:
+        field = _rearranged(program, field, dim, np.flip)
+    return field
+
+
+def _rearranged(program: Program, field: Field, dim: int, order: Callable[[np.ndarray], np.ndarray]) -> Field:
+    """Return the field with its rows or columns in another order; an axis of length 1 has only one."""
+    axis = dim % (len(field.layout) + 1) - 1
+    name = field.layout[axis] if axis >= 0 else "batch"
+    if name not in ("", "y", "x"):
+        raise Unsupported("it moves values along an axis that is neither rows nor columns")
+    return _moved(program, field, name, order(np.arange(field.length(name)))) if name else field
 
 
 def cat(program: Program, args: dict[str, Any], shape: Shape) -> Field:

@@ -116,7 +116,7 @@ class Adapted(Wrapper):
         prepared = self.prepare(pixels)
         if self.normalize is not None:
             prepared = prepared.to(device_and_dtype(self)[1])  # mean and std are float32
-        outputs = self._selected(self.model(prepared), len(prepared))
+        outputs = self._selected(self.model(prepared), pixels.shape[0])  # `len` fixes the batch of a graph
         outputs = outputs.double() if self.convention.integer_output else outputs
         return outputs if self.convention.binary is None else two_columns(outputs, self.convention.binary)
 

@@ -70,7 +70,7 @@ def default_key(outputs: Any, batch: int, name: str) -> OutputKey | None:
         return None
     parts = _parts(outputs)
     rows = [key for key, part in parts.items() if isinstance(part, torch.Tensor) and part.ndim == 2
-            and len(part) == batch]
+            and part.shape[0] == batch]
     if len(rows) == 1:
         return rows[0]
     if isinstance(parts.get("logits"), torch.Tensor):
