@@ -52,7 +52,7 @@ def test_code_blocks_run(page, tmp_path, monkeypatch, capsys):
         exec(compile(block, str(DOCS / page), "exec"), names)
     if page == "auditing.md":
         written = sorted(path.name for path in (tmp_path / "audit").glob("*.png"))
-        assert len(written) == 6 and "layers.png" in written and "accuracy-map.png" in written
+        assert len(written) == 7 and "layers.png" in written and "accuracy-map.png" in written
         assert (tmp_path / "audit" / "result" / "result.json").is_file()
         assert "loses most: conv" in capsys.readouterr().out
         assert names["near"].placements == 25

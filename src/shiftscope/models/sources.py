@@ -130,7 +130,7 @@ def load_model(source: Path | str, *, weights: Path | str | None = None, allow_c
     Args:
         source: checkpoint or run folder; package.module:object (see `build_model`); FILE.onnx; FILE.pt2 (torch.export)
             or FILE.pt, .ts (TorchScript) with `trust_model_file`; torchvision:NAME[@WEIGHTS]; timm:NAME[@none];
-            hf:NAME_OR_FOLDER; or, with `weights`, a registry name. @none stands for random weights. Only the last three
+            hf:NAME_OR_FOLDER; or, with `weights`, a registry name. @none means random weights. Only the last three
             forms but folders download weights, once.
         weights: file with the state_dict of a named model, see `load_weights`.
         allow_code: package.module:object for a checkpoint of a model that is not in the registry.

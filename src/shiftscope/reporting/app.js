@@ -27,7 +27,7 @@ const SIGNED = [[6, 36, 90], [47, 116, 181], [255, 255, 255], [244, 162, 89], [2
 const SHADES = [[[240, 245, 250], [106, 165, 210], [8, 48, 107]], [[32, 43, 55], [60, 120, 170], [190, 224, 255]]];
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const INK = "#000000", PAPER = "#ffffff";
+const INK = "#000000", PAPER = "#ffffff", OTHERS = "#6e7781";
 const UNKNOWN = 65535;
 const LARGE_STEP = 4;       // cells of an arrow key with Shift
 const ANNOUNCE_AFTER = 600; // milliseconds without a change before predictions are announced to screen readers
@@ -112,12 +112,22 @@ function colorByFraction(node, fraction) {
   node.style.color = `light-dark(${readableOn(light)}, ${readableOn(dark)})`;
 }
 
-const labelColor = (cls) => LABEL_COLORS[cls % LABEL_COLORS.length];
+/** Color and letter of a class. */
+const styleOf = (cls) => ({color: LABEL_COLORS[cls % LABEL_COLORS.length], sign: letterOf(cls)});
 
-function badge(cls, name) {
-  const made = element("span", {class: "ss-badge", text: letterOf(cls), title: name, "aria-hidden": "true"});
-  made.style.backgroundColor = labelColor(cls);
-  made.style.color = readableOn(channels(labelColor(cls)));
+/** Like `styleOf`, for more classes than colors: the first of `frequent` have one each, the others are gray. */
+function styleByRank(count, frequent) {
+  if (count <= LABEL_COLORS.length) return styleOf;
+  const ranks = new Map(frequent.map((cls, rank) => [cls, rank]));
+  return (cls) => ({color: LABEL_COLORS[ranks.get(cls)] ?? OTHERS,
+    sign: count > LETTERS.length ? String(cls) : letterOf(cls)});
+}
+
+function badge(cls, name, style = styleOf) {
+  const {color, sign} = style(cls);
+  const made = element("span", {class: "ss-badge", text: sign, title: name, "aria-hidden": "true"});
+  made.style.backgroundColor = color;
+  made.style.color = readableOn(channels(color));
   return made;
 }
 
@@ -529,6 +539,8 @@ class Explorer extends View {
   showImage() {
     this.radios[this.image].input.checked = true;
     this.list.selectedIndex = this.image;
+    this.frequent = this.frequentLabels();
+    this.style = styleByRank(this.group.classes.length, this.frequent);
     this.drawMaps();
     this.showLegend();
     this.showPosition();
@@ -548,23 +560,29 @@ class Explorer extends View {
 
   drawMaps() {
     for (const {index, labels, accuracies} of this.cards) {
-      drawLabels(labels, this.labelsOf(index), this.grid.shape, this.outlinedOf(index), this.group.codes);
+      drawLabels(labels, this.labelsOf(index), this.grid.shape, this.outlinedOf(index), this.group.codes,
+        this.style);
       drawAccuracies(accuracies, this.data.models[index].map, this.grid.shape, this.group.scale);
     }
   }
 
-  showLegend() {
-    const counts = new Map(this.group.labeled ? [[this.truth, Infinity]] : []), {codes, classes} = this.group;
+  /** The classes of the shown image by descending number of positions: the true one first, and code of non-finite. */
+  frequentLabels() {
+    const counts = new Map(this.group.labeled ? [[this.truth, Infinity]] : []);
     for (const {index} of this.cards) {
       this.labelsOf(index).forEach((label) => counts.set(label, (counts.get(label) ?? 0) + 1));
     }
-    const frequent = [...counts.keys()].filter((label) => label < codes.not_computed)
-      .sort((one, other) => counts.get(other) - counts.get(one));
+    counts.delete(this.group.codes.not_computed);
+    return [...counts.keys()].sort((one, other) => counts.get(other) - counts.get(one));
+  }
+
+  showLegend() {
+    const {codes, classes} = this.group, frequent = this.frequent.filter((label) => label < codes.not_computed);
     const shown = frequent.slice(0, MAX_COLUMNS).sort((one, other) => one - other);
     const more = frequent.length - shown.length;
-    const entry = (label) => element("span", {class: "ss-entry"}, badge(label, classes[label]),
+    const entry = (label) => element("span", {class: "ss-entry"}, badge(label, classes[label], this.style),
       element("span", {text: classes[label] + (label === this.truth ? " (true)" : "")}));
-    const nonfinite = counts.has(codes.nonfinite) && element("span", {class: "ss-entry"},
+    const nonfinite = this.frequent.includes(codes.nonfinite) && element("span", {class: "ss-entry"},
       element("span", {class: "ss-badge ss-nonfinite", text: "?", "aria-hidden": "true"}), "non-finite output");
     const others = more > 0 && element("span", {class: "ss-entry ss-quiet", text: `and ${more} less frequent classes`});
     this.legend.replaceChildren(...[...shown.map(entry), others, nonfinite].filter(Boolean),
@@ -578,7 +596,7 @@ class Explorer extends View {
     else drawPlaced(this.canvas, this.imageOf(this.image), group, dy, dx);
     this.placeFrame(dy, dx);
     const where = `${group.images.names[this.image]}, dy ${dy} (down), dx ${dx} (right)`;
-    this.position.replaceChildren(...(group.labeled ? ["True class: ", badge(this.truth), " ",
+    this.position.replaceChildren(...(group.labeled ? ["True class: ", badge(this.truth, null, this.style), " ",
       element("strong", {text: group.classes[this.truth]})] : []),
       element("span", {class: "ss-quiet ss-offset", text: where}));
     for (const card of this.cards) this.showPrediction(card);
@@ -634,7 +652,7 @@ class Explorer extends View {
     }
     const fill = element("span", {class: `ss-fill${label === this.truth ? " ss-true" : ""}`});
     fill.style.width = `${100 * (confidence || 0)}%`;
-    return element("li", {class: "ss-bar"}, badge(label, this.group.classes[label]),
+    return element("li", {class: "ss-bar"}, badge(label, this.group.classes[label], this.style),
       element("span", {class: "ss-name", text: this.group.classes[label], title: this.group.classes[label]}),
       element("span", {class: "ss-track", "aria-hidden": "true"}, fill),
       element("span", {class: "ss-confidence",

@@ -104,19 +104,19 @@ function fillCells(context, [R, Q], width, height, colorOf) {
 }
 
 /** Draw predicted classes as colors and letters, with an outline around the cells with correct predictions. */
-function drawLabels(canvas, labels, shape, truth, codes) {
+function drawLabels(canvas, labels, shape, truth, codes, style) {
   const fitted = fitToScreen(canvas);
   if (!fitted) return;
   const {context, width, height} = fitted, [R, Q] = shape;
   const [down, across] = fillCells(context, shape, width, height, (cell) => labels[cell] === codes.not_computed ? null
-    : labels[cell] === codes.nonfinite ? INK : labelColor(labels[cell]));
+    : labels[cell] === codes.nonfinite ? INK : style(labels[cell]).color);
   outline(context, labels, shape, truth, down, across);
   for (const {label, row, column, reach} of regions(labels, shape, codes)) {
     const size = clamp(reach * 1.5 * Math.min(width / Q, height / R), 9, 15);
     const nonfinite = label === codes.nonfinite;
-    const color = nonfinite ? PAPER : readableOn(channels(labelColor(label)));
-    drawText(context, nonfinite ? "?" : letterOf(label), (across[column] + across[column + 1]) / 2,
-      (down[row] + down[row + 1]) / 2 + 0.5, size, color);
+    const {color, sign} = nonfinite ? {color: INK, sign: "?"} : style(label);
+    drawText(context, sign, (across[column] + across[column + 1]) / 2,
+      (down[row] + down[row + 1]) / 2 + 0.5, size, readableOn(channels(color)));
   }
 }
 

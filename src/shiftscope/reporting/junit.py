@@ -38,7 +38,7 @@ def junit_document(audit: Audit, checks: Sequence[Check]) -> str:
 
 
 def _properties(audit: Audit) -> Mapping[str, object]:
-    """Return what the figures refer to, and the metrics themselves."""
+    """Return the properties of a suite: images, placements and engine, and all metrics."""
     names = ("dataset", "split", "images", "placements", "mode", "sampled", "engine", "reason")
     return {name: getattr(audit, name) for name in names} | {
         name: f"{getattr(audit, field):.6f}" for name, field in METRICS.items()}
