@@ -27,6 +27,12 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if is_script and Path(__file__).parent in collection_path.parents else None
 
 
+@pytest.fixture(autouse=True)
+def engines_of_short_audits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `auto` choose among all engines, although the audits of tests are so short that it would use brute force."""
+    monkeypatch.setattr("shiftscope.auditing.engines.SHORT", 0.0)
+
+
 def _complete(folder: Path) -> bool:
     return all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in FILES)
 

@@ -1,5 +1,6 @@
 """Which engine is chosen, what is said about it, and what happens to one that is wrong."""
 
+import json
 import sys
 
 import numpy as np
@@ -8,10 +9,13 @@ import torch
 from torch import nn
 
 from shiftscope.auditing import audit, engines
+from shiftscope.auditing.engines import AuditInputs
 from shiftscope.dense import NotDense
+from shiftscope.dense import engine as engine_module
 from shiftscope.errors import ShiftscopeError
 from shiftscope.evaluation.brute import BruteForceEngine
 from shiftscope.graph import Graph
+from shiftscope.layers import PhaseAverage
 
 
 class Fake:
@@ -101,6 +105,7 @@ def test_the_reason_names_what_the_dense_engine_does_not_support(build, words, m
 
 
 def test_a_slow_engine_is_used_only_on_request(dense, monkeypatch, made, place):
+    monkeypatch.setattr(engines, "FAR", float("inf"))
     dense(lambda logits, seen: logits)
     monkeypatch.setattr(engines, "_brute_force_seconds", lambda subject: 0.0001)
     monkeypatch.setattr(engines, "check_engine", lambda engine, check: (check_passed(), 0.001))
@@ -162,3 +167,61 @@ def test_an_incorrect_forward_placed_is_not_used(made, place):
     truth = audit(made.SmallNet(), made.noise(), placement=place, engine="brute")
     assert (found.predictions == truth.predictions).all() and np.allclose(found.margins, truth.margins, atol=1e-5)
     assert found.self_check["max_abs_logit_difference"] < 1e-9
+
+
+def padded_net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1),
+                         nn.Tanh(), nn.Flatten(), nn.Linear(4 * 4 * 7, 3)).eval()
+
+
+def padded_average():
+    torch.manual_seed(0)
+    return PhaseAverage(nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1),
+                                      nn.Flatten(), nn.Linear(4 * 5 * 7, 3)), 2).eval()
+
+
+@pytest.mark.parametrize("build", [padded_net, padded_average])
+def test_a_repeated_choice_shares_the_same_operations(build, made, place, monkeypatch):
+    """Whatever the trial of the first process found; the second one measures nothing."""
+    trials, inputs = [], AuditInputs(model=build(), images=made.noise(count=40).test, placement=place,
+                                     offsets=place.offsets(), sampled=False, seed=0, memory=2**28)
+    images = inputs.images.gather(torch.arange(40))
+    for count in (2, 4, 100):
+        monkeypatch.setattr(engine_module, "best_cut", lambda graph, program, fields, placements, count=count: (
+            trials.append(count), min(count, len(fields)))[1])
+        first = engines._dense(inputs, "dense", [])
+        trials.clear()
+        second = engines.repeated_choice(inputs, json.loads(json.dumps(first.settings())))
+        assert not trials and second.settings() == first.settings()
+        assert first.engine.images_per_call == second.engine.images_per_call
+        assert torch.equal(first.engine.logits(images), second.engine.logits(images))
+
+
+def test_brute_force_needs_no_analysis_of_the_model_in_a_short_audit(made, place, monkeypatch):
+    """Except for layers of invariant models, for which the proof is a result."""
+    exact = audit(made.SmallNet(), made.noise(), placement=place)
+    monkeypatch.setattr(engines, "SHORT", 1e9)
+    invariant = PhaseAverage(made.SmallNet((9, 14)), 1)
+    assert audit(invariant, made.noise(), placement=place).engine == "dense"
+    monkeypatch.setattr("shiftscope.dense.engine.trace", breaks)
+    monkeypatch.setattr("shiftscope.dense.invariance_proof.prove.trace", breaks)
+    found = audit(made.SmallNet(), made.noise(), placement=place)
+    assert found.reason == "brute force, because it takes less time than an analysis of the model"
+    assert exact.engine == "dense" and (found.predictions == exact.predictions).all()
+    assert found.self_check["placements"] == 8 and np.allclose(found.margins, exact.margins, atol=1e-6)
+    with pytest.raises(ShiftscopeError, match="KeyError: 'stride'"):
+        audit(made.SmallNet(), made.noise(), placement=place, engine="dense")
+
+
+def test_a_dense_engine_that_is_far_faster_needs_no_trial_of_brute_force(made, place, monkeypatch):
+    monkeypatch.setattr(engines, "_brute_force_seconds", breaks)
+    monkeypatch.setattr(engines, "FAR", 0.0)
+    assert audit(made.SmallNet(), made.noise(), placement=place).engine == "dense"
+
+
+@pytest.mark.parametrize(("images", "checked"), [(1, 1), (100, 3), (1000, 32)])
+def test_brute_force_compares_half_a_percent_of_its_placements(images, checked, made, place):
+    inputs = AuditInputs(model=made.SmallNet(), images=made.noise(count=images).test, placement=place,
+                         offsets=place.offsets(), sampled=False, seed=0, memory=2**28)
+    assert engines.brute_force(inputs, "").checked_images == checked  # of 8 placements each; 54 placements an image

@@ -233,3 +233,18 @@ def test_the_self_check_finds_a_wrong_border(module, name, fault, monkeypatch):
     monkeypatch.setattr(module, name, fault(getattr(module, name)))
     found = checked(model)
     assert not passed(found) and found["max_abs_logit_difference"] > 1e3 * found["tolerance"]
+
+
+def test_outputs_of_a_trial_are_returned_once():
+    built = build_dense(residual(), PLACE, (2, 5, 4), shared=4)
+    images = pictures()
+    expected = built.logits(images)
+    built.known = images[:2], expected[:2] + 1
+    first, second = built.logits(images), built.logits(images)
+    assert torch.equal(first[:2], expected[:2] + 1) and torch.allclose(first[2:], expected[2:])
+    assert torch.equal(second, expected)
+    built.known = images, expected + 1
+    assert torch.allclose(built.logits(images[:1]), expected[:1])
+    assert torch.equal(built.logits(images), expected + 1) and built.known is None
+    built.known = images[1:], expected[1:] + 1
+    assert torch.equal(built.logits(images), expected)

@@ -56,7 +56,7 @@ def test_the_audits_use_the_expected_engines(one):
     assert [str(one[f"{part}.engine"]) for part in ("brute", "dense", "orbit")] == ["brute", "dense", "dense"]
     assert one["brute.predictions"].shape == (300, 42) and len(np.unique(one["brute.predictions"])) == 4
     assert (one["orbit.predictions"] == one["orbit.predictions"][:, :1]).all()
-    assert one["brute.counts"].tolist()[3] == 32 * 8
+    assert one["brute.counts"].tolist()[3] == 7 * 8  # half a percent of the placements
 
 
 @pytest.mark.parametrize("part", ["train", "stream"])

@@ -284,6 +284,13 @@ def stopped(checkpoint, monkeypatch):
     return stop
 
 
+def fix_batches(monkeypatch):
+    """Let trials of batch sizes find the same size each time."""
+    from shiftscope.evaluation import batch_trial
+
+    monkeypatch.setattr(batch_trial._Trial, "_best", lambda trial: min(trial.seconds))
+
+
 @pytest.mark.parametrize("engine", ["dense", "brute"])
 def test_an_audit_is_continued(checkpoint, tmp_path, stopped, engine, capsys):
     line = ["audit", str(checkpoint), "--quiet", "--engine", engine]
@@ -306,6 +313,62 @@ def test_an_audit_is_continued(checkpoint, tmp_path, stopped, engine, capsys):
     assert found.intervals == whole.intervals and found.self_check["placements"] == whole.self_check["placements"]
     parts, wholes = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("part", "whole"))
     assert parts == wholes
+
+
+def assert_equal_audits(found, whole):
+    assert not found.partial
+    for name in Audit.arrays:
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name), err_msg=name)
+    differ = {name for name, value in found.to_dict().items() if value != whole.to_dict()[name]}
+    assert differ <= {"seconds"}, differ
+
+
+@pytest.mark.parametrize("engine", ["dense", "brute"])
+def test_two_models_are_continued(checkpoint, npz, tmp_path, stopped, engine, monkeypatch, capsys):
+    """Also if the second one was stopped: the first one is complete then."""
+    fix_batches(monkeypatch)
+    monkeypatch.setattr("shiftscope.evaluation.brute.IMAGES", 10)  # as many as in a round of `stopped`
+    other = save(bars_reader(-1.0), tmp_path / "blind", provenance=Provenance(
+        name="blind", dataset=f"npz:{npz}", class_names=["top", "middle", "bottom"], placement=PLACE.to_dict()))
+    line = ["audit", str(checkpoint), "--against", str(other), "--engine", engine, "--quiet", "--out"]
+    assert stopped([*line, "part"], 8) == 130  # 6 rounds for the first model
+    assert Audit.load(tmp_path / "part").images == 60 and Audit.load(tmp_path / "part" / "against").images == 20
+    capsys.readouterr()
+    assert main(["audit", str(other), "--against", str(checkpoint), "--engine", engine, "--quiet", "--out", "part",
+                 "--resume"]) == 2
+    assert "part/unfinished-audit holds an unfinished audit of another model" in capsys.readouterr().err
+    assert main([*line, "part", "--resume"]) == 0 and main([*line, "whole"]) == 0
+    for folder in (".", "against"):
+        assert_equal_audits(*(Audit.load(tmp_path / name / folder) for name in ("part", "whole")))
+    assert not list((tmp_path / "part").rglob("unfinished-audit"))
+    assert (tmp_path / "part" / "comparison.json").read_text() == (tmp_path / "whole" / "comparison.json").read_text()
+
+
+def test_an_audit_is_continued_after_an_error(checkpoint, tmp_path, monkeypatch, capsys):
+    from shiftscope.auditing.sweep import Sweep
+    from shiftscope.runs import unfinished
+
+    fix_batches(monkeypatch)
+    monkeypatch.setattr(unfinished, "EVERY", 0.0)
+    monkeypatch.setattr(unfinished, "FRACTION", 0.0)
+    monkeypatch.setattr("shiftscope.evaluation.brute.IMAGES", 4)
+    line, add, last = ["audit", str(checkpoint), "--engine", "brute", "--quiet", "--out"], Sweep._add, [22, 41]
+
+    def failing(sweep, begin, logits):
+        if begin >= last[0]:
+            raise ZeroDivisionError("no luck")
+        return add(sweep, begin, logits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "_add", failing)
+        assert main([*line, "part"]) == 1
+        assert "no luck" in capsys.readouterr().err
+        stored = sorted((tmp_path / "part" / "unfinished-audit").glob("images-*.npz"))
+        assert [path.name for path in stored] == [f"images-{begin:09}.npz" for begin in range(0, 24, 4)]
+        last.pop(0)
+        assert main([*line, "part", "--resume"]) == 1
+    assert main([*line, "part", "--resume"]) == 0 and main([*line, "whole"]) == 0
+    assert_equal_audits(*(Audit.load(tmp_path / name) for name in ("part", "whole")))
 
 
 def test_an_audit_that_cannot_be_continued(checkpoint, npz, tmp_path, stopped, capsys):
@@ -356,3 +419,31 @@ def test_a_time_budget(checkpoint, monkeypatch, capsys):
         assert main([*line, *more]) == 2
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1 and len(error) < 400, error
+
+
+def test_only_the_worst_case(checkpoint, npz, tmp_path, capsys):
+    predictions, labels = by_hand(npz)
+    expected = (predictions == labels).all(1).mean()
+    line = ["audit", str(checkpoint), "--only", "worst-case", "--quiet"]
+    assert main([*line, "--json", "--out", "found"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "worst-case" and found["worst_case_accuracy"] == pytest.approx(expected)
+    assert found["mean_accuracy"] is found["consistency"] is found["unanimity"] is None
+    assert found["placements"] == 20 and found["computed"] <= 1200
+    assert json.loads((tmp_path / "found" / "result.json").read_text()) == found
+    assert main(line) == 0
+    output = capsys.readouterr().out
+    assert "each left at its first error" in output and "not computed" in output
+    assert main([*line, "--fail-under", "worst=0.99"]) == 4
+    capsys.readouterr()
+    for more, words in ((["--sample", "3"], "without --sample"), (["--budget", "5m"], "without --budget"),
+                        (["--against", str(checkpoint), "--csv", "a.csv"], "without --against, --csv"),
+                        (["--out", "found", "--resume"], "without --resume"),
+                        (["--fail-under", "mean=0.5,worst=0.1"], "without --fail-under mean"),
+                        (["--out", "found"], "already exists")):
+        assert main([*line, *more]) == 2, more
+        error = capsys.readouterr().err
+        assert words in error and len(error) < 400, error
+    assert main([*line, "--out", "found", "--overwrite"]) == 0
+    assert main(["audit", str(checkpoint), "--only", "mean"]) == 2
+    assert "worst-case" in capsys.readouterr().err

@@ -3,5 +3,6 @@
 from shiftscope.auditing.audit import audit
 from shiftscope.auditing.compare import compare, not_worse_checks
 from shiftscope.auditing.equivariance import equivariance
+from shiftscope.auditing.worst_case import worst_case
 
-__all__ = ["audit", "compare", "equivariance", "not_worse_checks"]
+__all__ = ["audit", "compare", "equivariance", "not_worse_checks", "worst_case"]

@@ -140,7 +140,7 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
     begun = time.perf_counter()
     _check_arguments(engine, limit, sample, expected, output_type)
     _check_budget(budget, sample, engine)
-    data = _dataset(data, expected)
+    data = as_dataset(data, expected)
     placement, title = placement or default_placement(data.shape), name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas),
                      select_output=select_output, output_type=output_type)
@@ -150,11 +150,11 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
         count = output_count(prepared, data.split_images(split, validation), placement)
         outputs = Outputs(count=count, names=output_names, wordnet_ids=wordnet_ids, model=title)
         data = with_output_labels(data, outputs, class_map)
-        inputs = _inputs(prepared, data, placement, split, validation, limit, seed, memory, sample)
+        inputs = audit_inputs(prepared, data, placement, split, validation, limit, seed, memory, sample)
         checks = from_first(partial(check_sample, inputs.check(), output_type))
         blocks = _stored_blocks(store, inputs, data.class_names, split=split, engine=engine, budget=budget,
                                 output_type=checks.output_type)
-        notes, choice = list(checks.doubts), _choose(inputs, engine, checks.doubts, blocks)
+        notes, choice = list(checks.doubts), _choose(inputs, engine, checks, blocks)
         if budget is not None and not from_first(lambda: bool(blocks)):
             choice = _within_budget(choice, data.classes, budget, begun)
         while True:
@@ -179,12 +179,13 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
                    begun=begun, model=title, split=split, trained=trained)
 
 
-def _choose(inputs: AuditInputs, engine: str, doubts: list[str], blocks: list[dict[str, np.ndarray]]) -> EngineChoice:
+def _choose(inputs: AuditInputs, engine: str, checks: ModelChecks, blocks: list[dict[str, np.ndarray]]) -> EngineChoice:
     """Return the engine that computed the stored blocks of images, or choose one."""
     known = from_first(lambda: engine_settings(blocks[-1]) if blocks else None)
     if known is not None:
         return repeated_choice(inputs, known)
-    return (choose_engine if group().size == 1 else choose_in_group)(inputs, engine, doubts)
+    choose = choose_engine if group().size == 1 else choose_in_group
+    return choose(inputs, engine, checks.doubts, checks.seconds)
 
 
 def _within_budget(choice: EngineChoice, classes: int, budget: float, begun: float) -> EngineChoice:
@@ -207,7 +208,7 @@ def _check_budget(budget: float | None, sample: int | None, engine: str) -> None
     require(engine != "dense", "budget", budget, "not given together with the engine 'dense': it cannot sample")
 
 
-def _dataset(data: Any, expected: float | None) -> Dataset:
+def as_dataset(data: Any, expected: float | None = None) -> Dataset:
     """Return images of any kind as a dataset; with labels, if an accuracy is expected."""
     data = data if isinstance(data, Dataset) else from_images(data)
     if expected is not None:
@@ -231,8 +232,9 @@ def _discarded(store: UnfinishedAudit | None) -> list[dict[str, np.ndarray]]:
     return []
 
 
-def _inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int, limit: int | None,
-            seed: int, memory: int = MEMORY, sample: int | None = None) -> AuditInputs:
+def audit_inputs(model: nn.Module, data: Dataset, placement: Placement, split: Split, validation: int,
+                 limit: int | None, seed: int, memory: int = MEMORY, sample: int | None = None) -> AuditInputs:
+    """Return the images of a split at all placements, or at a sample; the arguments are those of `audit`."""
     images = data.split_images(split, validation)
     images = images if limit is None or limit >= len(images) else Subset(images, torch.arange(limit))
     inputs = AuditInputs(model=model, images=images, placement=placement, offsets=placement.offsets(), sampled=False,
@@ -254,7 +256,7 @@ def audit_seconds(model: Classifier, data: Dataset, *, placement: Placement, eng
     begun = time.perf_counter()
     _check_arguments(engine, limit, None, None, None)
     prepared = adapt(model, shape=(data.shape[0], *placement.canvas))
-    inputs = _inputs(prepared, data, placement, split, validation, limit, seed)
+    inputs = audit_inputs(prepared, data, placement, split, validation, limit, seed)
     device, _ = device_and_dtype(prepared)
     with tf32(allowed=False), seeded([device], seed):
         output_count(prepared, inputs.images, placement, data.classes)

@@ -10,7 +10,10 @@ from torch import nn
 
 from shiftscope import hashing
 from shiftscope.auditing.self_check import (
+    EACH,
     IMAGES,
+    LEAST_OF_CUT,
+    LEAST_SHARE,
     SampleCheck,
     border_placements,
     check_engine,
@@ -43,6 +46,17 @@ fraction of correct placements is then at most 0.016, that of the mean over imag
 TRIED, TRIED_IN_PART = 16, 2
 """Images in the trial of the dense engine: enough for its full speed, which takes fewer images if only a part of the
 operations is shared."""
+
+SHORT = 2.0
+"""Seconds. If brute force takes less for all images, `auto` uses it directly: reading the graph of a model takes as
+long, and several seconds in a new process, which loads `torch.export`."""
+
+TIMED = 64
+"""Placements that take as long as the timing of all operations."""
+
+FAR = 4
+"""If the dense engine is this many times faster than the plain model in the checks before an audit, its time is not
+compared with that of the best batch size: no batch size is so much faster."""
 
 CLEARLY = 0.9
 """Brute force is used if it takes less than this fraction of the dense engine's time on a trial. Trials are noisy, so
@@ -88,6 +102,12 @@ class AuditInputs:
     def check(self, size: int = IMAGES) -> SampleCheck:
         """Return a comparison with the plain model on a sample of `size` images, often at corners and edges."""
         sample = draw_sample(len(self.images), len(self.offsets), seed=self.seed, size=size,
+                             rims=border_placements(self.offsets))
+        return SampleCheck(self.model, self.images, self.placement, self.offsets, sample)
+
+    def check_of_first(self, size: int) -> SampleCheck:
+        """Return a comparison on the first `size` images, whose outputs the audit can use."""
+        sample = draw_sample(min(size, len(self.images)), len(self.offsets), seed=self.seed, size=size,
                              rims=border_placements(self.offsets))
         return SampleCheck(self.model, self.images, self.placement, self.offsets, sample)
 
@@ -160,6 +180,14 @@ class EngineChoice:
     reason: str
     kind: Literal["invariant", "dense", "brute"]
 
+    @property
+    def checked_images(self) -> int:
+        """Number of images of the self-check."""
+        share = len(self.inputs.images) * len(self.inputs.offsets) // (LEAST_SHARE * EACH)
+        if self.kind == "brute":
+            return max(1, min(IMAGES, share))
+        return IMAGES if getattr(self.engine, "cut", None) is None else max(LEAST_OF_CUT, min(IMAGES, share))
+
     def settings(self) -> dict[str, Any]:
         """Return the choice and what was measured for it, as plain JSON for `repeated_choice`."""
         found: dict[str, Any] = {"kind": self.kind, "reason": self.reason,
@@ -167,8 +195,8 @@ class EngineChoice:
         if isinstance(self.engine, BruteForceEngine):
             found |= {"chunk": self.engine.chunk, "channels_last": self.engine.channels_last,
                       "short_cuts": self.engine.short_cuts}
-        cut = getattr(self.engine, "cut", None)
-        return found if cut is None else found | {"shared": cut.shared - 1}
+        shared = getattr(self.engine, "shared", None)
+        return found if shared is None else found | {"shared": shared}
 
 
 def repeated_choice(inputs: AuditInputs, settings: Mapping[str, Any]) -> EngineChoice:
@@ -195,12 +223,13 @@ def repeated_choice(inputs: AuditInputs, settings: Mapping[str, Any]) -> EngineC
     return EngineChoice(engine, inputs, reason, kind)
 
 
-def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str],
+                    seconds: float | None = None) -> EngineChoice:
     """Choose in the first process of a group, because times differ between processes; the others do the same."""
     choices: list[EngineChoice] = []
 
     def choose() -> dict[str, Any]:
-        choices.append(choose_engine(inputs, requested, doubts))
+        choices.append(choose_engine(inputs, requested, doubts, seconds))
         return choices[0].settings()
 
     settings = from_first(choose)
@@ -208,13 +237,15 @@ def choose_in_group(inputs: AuditInputs, requested: str, doubts: list[str]) -> E
 
 
 @shared_traces()
-def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str],
+                  seconds: float | None = None) -> EngineChoice:
     """Choose one placement for all if the model is proven to be invariant; else the dense engine, if it supports the
     model, agrees with the plain model on a trial and is faster; else brute force.
 
     Args:
         requested: "auto", "dense" or "brute".
         doubts: ways in which the plain model contradicts itself: no engine can then agree with it.
+        seconds: of the plain model per placement, if known; it bounds the time of trials.
 
     Raises:
         ShiftscopeError: if "dense" is requested and not possible; the message names the layer or the difference.
@@ -224,11 +255,14 @@ def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> Eng
     single = len(inputs.offsets) == 1
     if requested == "auto" and single:
         return brute_force(inputs, "brute force, because there is a single placement", doubts)
+    if requested == "auto" and seconds is not None and _is_short(inputs, seconds):
+        return brute_force(inputs, "brute force, because it takes less time than an analysis of the model", doubts)
     choice, remark = (None, "") if doubts or single else _invariant(inputs)
     if choice is not None:
         return choice
     try:
-        return _dense(inputs, requested, doubts)
+        found = _dense(inputs, requested, doubts, seconds)
+        return replace(found, reason=found.reason + remark)
     except ShiftscopeError as refusal:
         why, cause = str(refusal), refusal
     except Exception as error:  # user code may raise anything while it is traced
@@ -239,14 +273,25 @@ def choose_engine(inputs: AuditInputs, requested: str, doubts: list[str]) -> Eng
     return brute_force(inputs, f"brute force, because {why}", doubts)
 
 
+def _is_short(inputs: AuditInputs, seconds: float) -> bool:
+    """Return True if brute force takes less time than an export of the model, the timing of its operations, and a trial
+    on two images."""
+    placements, images = len(inputs.offsets), len(inputs.images)
+    analysis = SHORT + (seconds * (TIMED + TRIED_IN_PART * placements) if SHORT else 0.0)
+    return not _has_invariant_layers(inputs) and seconds * placements * images < analysis
+
+
+def _has_invariant_layers(inputs: AuditInputs) -> bool:
+    return any(isinstance(module, INVARIANT_LAYERS) for module in inputs.model.modules())
+
+
 def _invariant(inputs: AuditInputs) -> tuple[EngineChoice | None, str]:
     """Return the choice of `InvariantModelEngine`, or None and a remark for the reason."""
     try:
         engine = InvariantModelEngine(inputs)
         check, _ = check_engine(engine, inputs.check(TRIED))
     except NotInvariant as refusal:
-        intended = any(isinstance(module, INVARIANT_LAYERS) for module in inputs.model.modules())
-        return None, f"; {refusal}" if intended else ""
+        return None, f"; {refusal}" if _has_invariant_layers(inputs) else ""
     except Exception as error:  # user code may raise anything while it is traced
         return None, f"; the proof of invariance raised {type(error).__name__}: {reason_of(error)}"
     if not passed(check):
@@ -258,21 +303,22 @@ def _invariant(inputs: AuditInputs) -> tuple[EngineChoice | None, str]:
     return EngineChoice(engine, inputs, reason, "invariant"), ""
 
 
-def _dense(inputs: AuditInputs, requested: str, doubts: list[str]) -> EngineChoice:
+def _dense(inputs: AuditInputs, requested: str, doubts: list[str], plain: float | None = None) -> EngineChoice:
     if inputs.sampled:
         raise ShiftscopeError("a sample of placements was requested, and the dense engine computes all of them")
     if doubts:
         raise ShiftscopeError(doubts[0])
     engine = build_engine(inputs.model, inputs.placement, inputs.images.shape)
     cut = getattr(engine, "cut", None)
-    check, seconds = check_engine(engine, inputs.check(TRIED if cut is None else TRIED_IN_PART))
+    check, seconds = check_engine(engine, inputs.check(TRIED) if cut is None else inputs.check_of_first(TRIED_IN_PART))
     if not passed(check):
         raise ShiftscopeError(difference_message(check))
     if requested == "dense":
         reason = "the dense engine was requested" if cut is None else f"the dense engine was requested: {cut.sentence}"
         return EngineChoice(engine, inputs, reason, "dense")
-    count, ratio = len(inputs.offsets), _brute_force_seconds(inputs) / seconds
-    if ratio < CLEARLY:
+    count = len(inputs.offsets)
+    is_far = plain is not None and plain * count > FAR * seconds
+    if not is_far and _brute_force_seconds(inputs) < (CLEARLY if cut is None else 1) * seconds:
         raise ShiftscopeError(f"one pass for all {count} placements of an image is slower for this model")
     reason = f"one pass computes all {count} placements of an image" if cut is None else cut.sentence
     return EngineChoice(engine, inputs, reason, "dense")

@@ -98,6 +98,8 @@ def _trial(choice: EngineChoice, classes: int) -> float:
     inputs, engine, placements = choice.inputs, choice.engine, len(choice.inputs.offsets)
     if isinstance(engine, BruteForceEngine):
         return placements * (_seconds_of_chunk(engine, inputs) if engine.seconds is None else engine.seconds)
+    if (known := getattr(engine, "seconds", None)) is not None:
+        return known
     most = min(len(inputs.images), engine.images_per_call)
     per_image = 0.0
     for size in TRIAL_SIZES:

@@ -1,6 +1,8 @@
 """Checks of a model for an audit: type of its outputs, determinism, dependence on the batch, effects of rounding."""
 
 import copy
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,8 +22,14 @@ UNSURE = 100
 """If float64 is not available, differences up to this multiple of the tolerance are attributed to rounding: some layers
 (a group norm of a constant map) amplify it."""
 
+CHECKED = 200
+"""One of this many placements of an audit, at most, is computed for `check_sample` besides its first batches."""
+
 AGAIN, WORST = 4, 16
 """Images of the sample, and images of lowest consistency, that are computed again in float64."""
+
+MANY = 64_000
+"""Placements of an audit from which on these numbers are computed; of shorter audits, fewer."""
 
 RATES = ("p", "dropout", "drop_prob")
 """Attributes with the rate of dropout layers; at 0 the mode has no effect."""
@@ -38,6 +46,8 @@ class ModelChecks:
     """Largest difference of two outputs that rounding explains."""
     doubts: list[str]
     """A sentence for each way in which the model contradicts itself."""
+    seconds: float
+    """Of the model per placement, in the larger batches of the check."""
 
 
 def check_sample(check: SampleCheck, output_type: str | None = None) -> ModelChecks:
@@ -51,18 +61,22 @@ def check_sample(check: SampleCheck, output_type: str | None = None) -> ModelChe
         UsageError: if the outputs contradict `output_type`.
     """
     first = check.batch(EACH)
-    images, columns = check.sample.images[EACH:].split(EACH), check.sample.columns[EACH:, 0].split(EACH)
+    most = max(EACH, len(check.images) * len(check.offsets) // CHECKED)
+    images, columns = (part[EACH:most].split(EACH) for part in (check.sample.images, check.sample.columns[:, 0]))
     outputs = [first]
     for some, placements in zip(images, columns, strict=True):
         if len(some):
             outputs.append(check.at(some, placements))
     every = torch.cat(outputs)
     tolerance = rounding_tolerance(every, device_and_dtype(check.model)[1])
-    return ModelChecks(resolve_output_type(output_type, every), tolerance, _doubts(check, first))
+    begun = time.perf_counter()
+    again = check.batch(EACH).cpu()  # waits for the device
+    seconds = (time.perf_counter() - begun) / EACH
+    return ModelChecks(resolve_output_type(output_type, every), tolerance, _doubts(check, first, again), seconds)
 
 
-def _doubts(check: SampleCheck, first: torch.Tensor) -> list[str]:
-    again, alone = check.batch(EACH), _first_twice(check)
+def _doubts(check: SampleCheck, first: torch.Tensor, again: torch.Tensor) -> list[str]:
+    alone = _first_twice(check)
     tolerance = rounding_tolerance(first, device_and_dtype(check.model)[1])
     name = model_name(check.model)
     if (distance := difference(again, first)) > tolerance:
@@ -172,11 +186,12 @@ def _float64_notes(check: SampleCheck, classes: np.ndarray, tolerance: float) ->
 
 def _float64_pairs(check: SampleCheck, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return images and placements to compute again, int64 (n,) each."""
-    rows = (check.sample.images < len(classes)).nonzero()[:AGAIN, 0]
+    again, most = (math.ceil(count * min(1, classes.size / MANY)) for count in (AGAIN, WORST))
+    rows = (check.sample.images < len(classes)).nonzero()[:again, 0]
     images = check.sample.images[rows].repeat_interleave(EACH)
     columns = check.sample.columns[rows].flatten()
     consistency, _ = agreement(classes, int(classes.max(initial=0)))
-    worst = np.argsort(consistency, kind="stable")[:WORST]
+    worst = np.argsort(consistency, kind="stable")[:most]
     worst = worst[consistency[worst] < 1]
     usual = np.array([np.bincount(classes[row]).argmax() for row in worst], np.int64)[:, None]
     both = np.stack(((classes[worst] == usual).argmax(1), (classes[worst] != usual).argmax(1)), 1)

@@ -44,7 +44,7 @@ class Sweep:
         choice: the engine and its inputs.
         classes: K.
         tolerance: largest difference of two outputs that counts as a near tie.
-        check_size: number of images of the self-check (default: `self_check.IMAGES`).
+        check_size: number of images of the self-check (default: `EngineChoice.checked_images`).
         output_type: type of the outputs; None: confidences are not computed.
 
     Attributes:
@@ -57,7 +57,7 @@ class Sweep:
                  output_type: OutputType | None = None):
         self.engine, self.inputs, self.group = choice.engine, choice.inputs, group()
         self.images, placements = self.inputs.images, len(self.inputs.offsets)
-        self.check = self.inputs.check() if check_size is None else self.inputs.check(check_size)
+        self.check = self.inputs.check(choice.checked_images if check_size is None else check_size)
         self.predictions = PlacementPredictions(self.images.labels, placements, classes, tolerance, output_type)
         self.labeled = bool((self.images.labels >= 0).all())
         self.shown = ShownImages(len(self.images), placements, classes)

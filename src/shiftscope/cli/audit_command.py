@@ -1,7 +1,7 @@
 """`shiftscope audit`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,10 +25,11 @@ from shiftscope.cli.flags import (
     Switch,
     parse_thresholds,
 )
+from shiftscope.errors import UsageError
 from shiftscope.settings import Fill, Mode
 
 if TYPE_CHECKING:
-    from shiftscope.results import Audit
+    from shiftscope.results import Audit, WorstCase
 
 _FIGURES = (("mean accuracy", "mean_accuracy"), ("worst-case accuracy", "worst_case_accuracy"),
             ("top-5 accuracy", "top5_accuracy"), ("consistency", "consistency"), ("unanimity", "unanimity"),
@@ -46,6 +47,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
           class_map: Annotated[Path | None, Image] = None,
           engine: Annotated[Literal["auto", "dense", "brute"], Result] = "auto",
+          only: Annotated[Literal["worst-case"] | None, Result] = None,
           against: Annotated[str | None, Result] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
           expected: Annotated[float | None, Result] = None,
@@ -72,6 +74,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         class_map: JSON or CSV file that names the output of each class, if the model has more outputs than the dataset
             has classes (default: matched by names, WordNet ids or numbers).
         engine: dense: placements share operations; brute: each one separately; auto: dense if it is exact and faster.
+        only: worst-case: only this metric; an image is left at its first error.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
         expected: Known accuracy on centered images; a much lower result gives a warning.
@@ -82,9 +85,20 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         resume: Continue the audit in --out that was interrupted or killed; model, images and settings must be the same.
         overwrite: Replace files of an earlier audit in --out and --csv.
     """
-    from shiftscope.workflows.audit_model import audit_model, check_thresholds
+    from shiftscope.workflows.audit_model import audit_model, audit_worst_case, check_thresholds
 
     overrides = data.given() | {name: value for name, value in (("mode", mode), ("fill", fill)) if value}
+    if only is not None:
+        require_alone({"sample": sample, "budget": budget, "against": against, "csv": csv, "expected": expected,
+                       "resume": resume or None}, fail_under)
+        with shown.clean_stdout(output.json):
+            worst = audit_worst_case(model, overrides, out=out, overwrite=overwrite, max_shift=max_shift, step=step,
+                                     engine=engine, split=split, seed=seed, output_type=output_type,
+                                     class_map=class_map, progress=output.progress(), device=loading.device,
+                                     loading=loading.options())
+        show_worst_case(worst, out, json=output.json)
+        check_thresholds(worst, fail_under or {})
+        return
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
                             resume=resume, max_shift=max_shift, step=step, engine=engine, split=split, sample=sample,
@@ -101,6 +115,34 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         if out is not None:
             shown.write_path(out)
     check_thresholds(audits[0], fail_under or {})
+
+
+def require_alone(others: Mapping[str, object], fail_under: Mapping[str, float] | None) -> None:
+    """Raise a `UsageError` if flags are given that --only worst-case does not allow."""
+    given = [f"--{name}" for name, value in others.items() if value is not None]
+    unknown = [name for name in fail_under or {} if name != "worst"]
+    given += [f"--fail-under {name}" for name in unknown]
+    if given:
+        raise UsageError(f"--only worst-case must be given without {', '.join(given)}: it computes no other figure, "
+                         "and at all placements; leave out one of them")
+
+
+def show_worst_case(found: "WorstCase", out: Path | None, *, json: bool) -> None:
+    """Print the worst-case accuracy with its interval, and what is unknown; or a document."""
+    if json:
+        shown.write_document(found.to_dict())
+        return
+    rows = [(title, _with_interval(found, name)) for title, name in (
+        ("worst-case accuracy", "worst_case_accuracy"), ("accuracy when centered", "middle_accuracy"))]
+    rows += [(title, "not computed") for title in ("mean accuracy", "consistency", "unanimity")]
+    rows += [("engine", found.engine), ("seconds", f"{found.seconds:.1f}")]
+    shown.write_table(("", found.model), rows, numbers=[found.model], title=(
+        f"{found.images:,} {found.split} images of {found.dataset} at all {found.placements:,} placements, mode "
+        f"{found.geometry.mode_label}, each left at its first error"))
+    for note in (found.reason, *found.notes):
+        shown.write_line(f"{found.model}: {note}")
+    if out is not None:
+        shown.write_path(out)
 
 
 def audit_document(audit: "Audit") -> dict[str, Any]:
@@ -149,7 +191,7 @@ def show_least_stable(audit: "Audit") -> None:
     shown.write_table(columns, lines, numbers=columns[2:], title=f"least stable images ({audit.model})")
 
 
-def _with_interval(audit: "Audit", name: str) -> str:
+def _with_interval(audit: "Audit | WorstCase", name: str) -> str:
     if name not in audit.intervals or not math.isfinite(getattr(audit, name)):
         return shown.percent(getattr(audit, name)) if math.isfinite(getattr(audit, name)) else "-"
     low, high = audit.intervals[name]

@@ -24,7 +24,7 @@ TRIED = 16
 """Canvases on which operations are timed."""
 
 RUNS, LIMIT = 8, 0.5
-"""Most runs whose steps are timed, and the seconds after which no other run starts; at least two runs are timed."""
+"""Most runs whose steps are timed, and the seconds after which no other run starts."""
 
 COPIED = 2**21
 """Values that are copied to measure the time of materializing a map."""
@@ -113,10 +113,10 @@ def _seconds(device: torch.device) -> float:
 
 
 def _timed(program: Program, inputs: Sequence[torch.Tensor]) -> dict[int, float]:
-    """Return the seconds of each step by slot, the smallest of several runs."""
+    """Return the seconds of each step by slot, the smallest of several runs; of one run if it is long."""
     found: dict[int, float] = {}
     start, runs = _seconds(program.device), 0
-    while runs < 2 or (runs < RUNS and _seconds(program.device) - start < LIMIT):
+    while runs < 1 or (runs < RUNS and _seconds(program.device) - start < LIMIT):
         runs += 1
         slots = {k: value.clone() for k, value in enumerate(inputs)}
         last = {slot: step.slot for step in program.steps for slot in step.sources}

@@ -26,6 +26,7 @@ class DenseShifts:
     Args:
         model: takes pixels (B, C, H, W), returns (B, K); it runs in eval mode.
         shape: (C, H, W) of the canvases.
+        shared: see `build_dense`.
 
     Raises:
         NotDense: if the model is not supported; the message names layer and reason.
@@ -37,8 +38,8 @@ class DenseShifts:
         True
     """
 
-    def __init__(self, model: nn.Module, shape: tuple[int, int, int]):
-        self.model, self.shape = model, shape
+    def __init__(self, model: nn.Module, shape: tuple[int, int, int], *, shared: int | None = None):
+        self.model, self.shape, self._shared = model, shape, shared
         self._engine: DenseEngine | None = None
         self._weights: list[torch.Tensor] = []
         self.engine()
@@ -51,7 +52,7 @@ class DenseShifts:
         weights = [value.detach() for value in (*self.model.parameters(), *self.model.buffers())]
         if self._engine is None or not _equal(self._weights, weights):
             place = Placement(image=self.shape[1:], canvas=self.shape[1:], mode="circular")
-            self._engine = build_dense(self.model, place, self.shape)
+            self._engine = build_dense(self.model, place, self.shape, shared=self._shared)
             self._weights = [value.clone() for value in weights]
         return self._engine
 
@@ -89,6 +90,10 @@ class PhaseAverageEngine:
         average: the model.
         placement: its placements must be rolls of one canvas: mode canvas or circular, and no texture in mode canvas.
         shape: (C, h, w) of the images.
+        shared: see `build_dense`; of the network.
+
+    Attributes:
+        shared: number of operations of the network that placements share.
 
     Raises:
         NotDense: if the placements are not rolls, or the network is not supported.
@@ -96,13 +101,15 @@ class PhaseAverageEngine:
 
     name = "dense"
 
-    def __init__(self, average: PhaseAverage, placement: Placement, shape: tuple[int, int, int]):
+    def __init__(self, average: PhaseAverage, placement: Placement, shape: tuple[int, int, int], *,
+                 shared: int | None = None):
         is_fixed = placement.mode == "canvas" and not isinstance(placement.background, int)
         if is_fixed or not placement.geometry.keeps_pixels:
             raise NotDense("PhaseAverage", "the placements are not rolls of one canvas")
         self.average, self.placement = average, placement
-        self._shifts = DenseShifts(average.model, (shape[0], *placement.canvas))
-        self.images_per_call = self._shifts.engine().images_per_call
+        self._shifts = DenseShifts(average.model, (shape[0], *placement.canvas), shared=shared)
+        engine = self._shifts.engine()
+        self.images_per_call, self.shared = engine.images_per_call, engine.shared
 
     @torch.no_grad()
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -134,5 +141,5 @@ def build_engine(model: nn.Module, placement: Placement, shape: tuple[int, int, 
     """
     inner = model.net if isinstance(model, Repaired) else model
     if isinstance(inner, PhaseAverage):
-        return PhaseAverageEngine(inner, placement, shape)
+        return PhaseAverageEngine(inner, placement, shape, shared=shared)
     return build_dense(model, placement, shape, shared=shared)

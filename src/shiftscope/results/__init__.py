@@ -12,7 +12,8 @@ from shiftscope.results.quality import Quality
 from shiftscope.results.synthesis import Synthesis
 from shiftscope.results.training import EpochRecord, TrainResult
 from shiftscope.results.units import UnitRow, UnitTable
+from shiftscope.results.worst_case import WorstCase
 
 __all__ = ["NONFINITE", "SCHEMA_VERSION", "Attribution", "Audit", "EpochRecord", "Equivariance", "Evaluation",
            "Neighbors", "ParameterRow", "Quality", "Record", "Synthesis", "TrainResult", "UnitRow", "UnitTable",
-           "load_record"]
+           "WorstCase", "load_record"]

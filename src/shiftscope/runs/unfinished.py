@@ -161,7 +161,7 @@ class UnfinishedAudit:
             return []
         different = _difference(header, now)
         if different:
-            raise UsageError(f"{self.path} holds an unfinished audit {different}; resume it as it was begun, or "
+            raise UsageError(f"{self.path} holds an unfinished audit {different}; repeat its command with --resume, or "
                              "replace it with --overwrite")
         self._number = header["number"]
         return self._blocks()

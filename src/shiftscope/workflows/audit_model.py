@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from shiftscope import files
-from shiftscope.auditing import audit, compare, equivariance
+from shiftscope.auditing import audit, compare, equivariance, worst_case
 from shiftscope.data import Dataset, read_class_map
 from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError, UsageError, require
 from shiftscope.models.sources import NO_OPTIONS, SourceOptions, check_source
 from shiftscope.progress import Progress
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.reporting.audit_figures import audit_figure_names
-from shiftscope.results import Audit, Equivariance
+from shiftscope.results import Audit, Equivariance, WorstCase
 from shiftscope.results.image_table import write_csv
 from shiftscope.runs.claim import IMAGES
 from shiftscope.runs.outputs import figure_files, new_files, record_files, require_new, require_new_table
@@ -94,6 +94,34 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     return {"audit": audits[0], "against": audits[1] if against else None, "comparison": comparison}
 
 
+def audit_worst_case(source: str, overrides: dict[str, Any], *, out: Path | None = None, overwrite: bool = False,
+                     class_map: Path | None = None, device: str = "auto", loading: SourceOptions = NO_OPTIONS,
+                     max_shift: int | None = None, step: int = 1, progress: Progress, **options: Any) -> WorstCase:
+    """Compute only the worst-case accuracy of a classifier, see `worst_case`; the record is written into `out`.
+
+    Args:
+        source, overrides, out, class_map, loading, max_shift, step: see `audit_model`.
+        options: further arguments of `worst_case`: engine, split, seed, output_type.
+
+    Raises:
+        UsageError, OutputError, Interrupted, CheckpointError, DataError: see `audit_model`.
+    """
+    if out is not None:
+        require_new(out, record_files("."), overwrite=overwrite)
+    [model], stop = _open_models(source, None, loading, {}, overrides=overrides, class_map=class_map, device=device,
+                                 progress=progress), StopFlag()
+    with new_files(out, overwrite=overwrite), stop.listening():
+        found = worst_case(model.model, model.data, placement=model.placement.narrowed(max_shift=max_shift, step=step),
+                           validation=model.validation, name=model.name, trained=model.trained, stop=stop,
+                           progress=progress, **model.outputs(), **options)
+        if out is not None:
+            found.save(out)
+    if stop:
+        kept = f"the results so far are in {out}, marked partial" if out else "use --out to keep results"
+        raise Interrupted(f"interrupted after {found.images:,} images; {kept}", stop.exit_code)
+    return found
+
+
 def _stores(out: Path | None, against: bool, *, resume: bool, overwrite: bool) -> list[UnfinishedAudit]:
     """Return the stores of finished images of one or two models; empty without `out`."""
     require(not (resume and overwrite), "resume and overwrite", True, "not both given")
@@ -169,7 +197,7 @@ def _check_labels(data: Dataset, minimum: Mapping[str, float]) -> None:
                          "have none: use consistency or unanimity, or sort the images into one folder per class")
 
 
-def check_thresholds(result: Audit, minimum: Mapping[str, float]) -> None:
+def check_thresholds(result: Audit | WorstCase, minimum: Mapping[str, float]) -> None:
     """Raise a `ThresholdError` that names each metric (mean, worst, consistency, unanimity) below its minimum."""
     below = [f"{name} {getattr(result, METRICS[name]):.4f} is below {least:g}"
              for name, least in minimum.items() if getattr(result, METRICS[name]) < least]
