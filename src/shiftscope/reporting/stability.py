@@ -31,6 +31,10 @@ class StabilityTable:
     images: int
     """All images of the audit."""
 
+    def named_cells(self, row: list[tuple[str, float | str]]) -> list[tuple[str, tuple[str, float | str]]]:
+        """Return (heading, cell) of each cell of a row."""
+        return list(zip(self.columns, row, strict=True))
+
 
 def stability_tables(audits: Sequence[Audit]) -> list[StabilityTable]:
     """Return a table for the first seed of each model that has an inconsistent image.
