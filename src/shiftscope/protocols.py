@@ -76,8 +76,8 @@ class Protocol:
                              f"{image[0]} x {image[1]}: choose other images, or another protocol (shiftscope "
                              "protocols lists them)")
         if resized not in (None, self.preparation):
-            raise UsageError(f"protocol {self.name} needs {self._files()}, and these image files were resized in another "
-                             "way: load them without resizing, or with prepare=protocol_named(NAME).preparation")
+            raise UsageError(f"protocol {self.name} needs {self._files()}, and these image files were resized in "
+                             "another way: load them without resizing, or with prepare=protocol_named(NAME).preparation")
         return Geometry(image=image, canvas=self.canvas or image, mode=self.mode, fill=self.fill,
                         offset_list=self.offsets, reference=self.reference)
 
@@ -86,8 +86,8 @@ class Protocol:
         how = self.preparation
         if how is None or how.crop is None:
             return "image files that have the size already"
-        return (f"image files with a shorter side of {how.shorter_side} pixels ({how.interpolation}), center cropped to "
-                f"{how.crop[0]} x {how.crop[1]}")
+        return (f"image files with a shorter side of {how.shorter_side} pixels ({how.interpolation}), center cropped "
+                f"to {how.crop[0]} x {how.crop[1]}")
 
     def check_input(self, size: Size | None, canvas: Size, model: str) -> None:
         """Raise a `UsageError` if a model takes another input than (height, width) `canvas`; None: unknown."""
@@ -111,8 +111,8 @@ class Protocol:
         for name, value in given.items():
             if name in own and value not in (None, own[name]):
                 sets = "does not have this option" if own[name] is None else f"sets {_shown(own[name])}"
-                raise UsageError(f"--{name.replace('_', '-')} {_shown(value)} contradicts the protocol {self.name}, which "
-                                 f"{sets}: leave out one of the two")
+                raise UsageError(f"--{name.replace('_', '-')} {_shown(value)} contradicts the protocol {self.name}, "
+                                 f"which {sets}: leave out one of the two")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the protocol as plain JSON; the published figures are in percent."""
@@ -139,18 +139,18 @@ def _grid(begin: int, end: int) -> tuple[Offset, ...]:
 
 
 _ANTIALIASED = 'Zhang, "Making convolutional networks shift-invariant again", ICML 2019'
-_LPS = ('Rojas-Gomez et al., "Learnable polyphase sampling for shift invariant and equivariant convolutional networks", '
-        "NeurIPS 2022")
+_LPS = ('Rojas-Gomez et al., "Learnable polyphase sampling for shift invariant and equivariant convolutional '
+        'networks", NeurIPS 2022')
 _AFC = 'Michaeli et al., "Alias-free convnets: fractional shift invariance via polynomial activations", CVPR 2023'
 _CONSISTENCY = {"accuracy": "middle_accuracy", "consistency": "consistency"}
 
 PROTOCOLS: dict[str, Protocol] = {one.name: one for one in (
     Protocol(
         name="imagenet-consistency", source=f"{_ANTIALIASED}; {_LPS}, as S-Cons",
-        definition="Probability that two of the 1,024 crops of 224 x 224 pixels at offsets 0 to 31, drawn uniformly from "
-                   "the central 256 x 256 pixels of a photograph with a shorter side of 256, get the same label.",
-        dataset="ImageNet validation set", metrics=_CONSISTENCY, mode="crop", image=(256, 256), canvas=(224, 224), offsets=_grid(0, 31),
-        reference=(16, 16), preparation=Preparation(resize="shorter", shorter_side=256, crop=(256, 256)),
+        definition="Probability that two of the 1,024 crops of 224 x 224 pixels at offsets 0 to 31, drawn uniformly "
+                   "from the central 256 x 256 pixels of a photograph with a shorter side of 256, get the same label.",
+        dataset="ImageNet validation set", metrics=_CONSISTENCY, mode="crop", image=(256, 256), canvas=(224, 224),
+        offsets=_grid(0, 31), reference=(16, 16), preparation=Preparation(resize="shorter", shorter_side=256, crop=(256, 256)),
         published=tuple(Published(model=model, percent=percent) for model, percent in (
             ("ResNet18", (69.74, 85.11)), ("ResNet18, antialiased", (71.67, 88.36)),
             ("ResNet50", (76.16, 89.20)), ("ResNet50, antialiased", (77.41, 91.32)),
@@ -161,16 +161,17 @@ PROTOCOLS: dict[str, Protocol] = {one.name: one for one in (
         definition="Probability that two of the 36 crops of 32 x 32 pixels at offsets -3 to 2 of an image with a zero "
                    "padding of 3 pixels, drawn uniformly, get the same label.",
         # The crop at (-dy, -dx) is the image shifted by (dy, dx), so crops at -3 to 2 are shifts by -2 to 3.
-        dataset="CIFAR-10 test set", metrics=_CONSISTENCY, mode="fill", fill="constant", image=(32, 32), canvas=(32, 32), offsets=_grid(-2, 3)),
+        dataset="CIFAR-10 test set", metrics=_CONSISTENCY, mode="fill", fill="constant", image=(32, 32), canvas=(32, 32),
+        offsets=_grid(-2, 3)),
     Protocol(
         name="cifar-c-consistency", source=_LPS,
-        definition="Probability that two of the 1,024 circular shifts of an image of 32 x 32 pixels, drawn uniformly, get "
-                   "the same label.",
+        definition="Probability that two of the 1,024 circular shifts of an image of 32 x 32 pixels, drawn uniformly, "
+                   "get the same label.",
         dataset="CIFAR-10 test set", metrics=_CONSISTENCY, mode="circular", image=(32, 32), canvas=(32, 32)),
     Protocol(
         name="afc-worst-case", source=_AFC,
-        definition="Fraction of images with a correct prediction unshifted and after all 961 circular shifts by 1 to 31 "
-                   "pixels down and 1 to 31 pixels to the right.",
+        definition="Fraction of images with a correct prediction unshifted and after all 961 circular shifts by 1 to "
+                   "31 pixels down and 1 to 31 pixels to the right.",
         dataset="ImageNet validation set", mode="circular", least=32,
         metrics={"accuracy": "middle_accuracy", "adversarial accuracy": "worst_case_accuracy"},
         offsets=((0, 0), *_grid(1, 31)),

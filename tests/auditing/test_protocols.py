@@ -112,7 +112,7 @@ def test_published_figures_are_those_of_the_sources():
                     "MobileNetV2, antialiased": (72.72, 87.73)}
     for protocol in PROTOCOLS.values():
         assert all(len(row.percent) == len(protocol.metrics) for row in protocol.published)
-        assert protocol.definition.endswith(".") and protocol.source[-4:].isdigit() or "S-Cons" in protocol.source
+        assert (protocol.definition.endswith(".") and protocol.source[-4:].isdigit()) or "S-Cons" in protocol.source
 
 
 def test_the_table_shows_measured_and_published_rows(net, images):

@@ -67,10 +67,11 @@ def protocols(*, json: Annotated[bool, Switch] = False) -> None:
         shown.write_result({"protocols": [protocol.to_dict() for protocol in PROTOCOLS.values()]})
         return
     for protocol in PROTOCOLS.values():
-        shown.write_line(f"{protocol.name}, mode {protocol.mode}\n  {protocol.definition}\n  Source: {protocol.source}\n"
-                         f"  Metrics: {', '.join(protocol.metrics)}{'' if protocol.published else '; no published rows'}\n")
+        more = "" if protocol.published else "; no published figures here"
+        shown.write_line(f"{protocol.name}, mode {protocol.mode}\n  {protocol.definition}\n  Source: {protocol.source}"
+                         f"\n  Metrics: {', '.join(protocol.metrics)}{more}\n")
         if protocol.published:
-            shown.write_table(("published (%)", *protocol.metrics),
+            shown.write_table((f"published (%), {protocol.dataset}", *protocol.metrics),
                               [(row.model, *(f"{value:.2f}" for value in row.percent)) for row in protocol.published],
                               numbers=tuple(protocol.metrics))
     shown.write_line("Evaluate a model with one of them: shiftscope audit MODEL --data DATA --protocol NAME")

@@ -32,8 +32,8 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
                 csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto",
                 loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1,
-                protocol: str | None = None, class_map: Path | None = None, minimum: Mapping[str, float] | None = None, progress: Progress,
-                **options: Any) -> dict[str, Any]:
+                protocol: str | None = None, class_map: Path | None = None,
+                minimum: Mapping[str, float] | None = None, progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
@@ -76,9 +76,9 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         for number, model in enumerate(models):
             store = opened.enter_context(stores[number]) if stores else None
             placement = model.placement.narrowed(max_shift=max_shift, step=step)
-            audits.append(audit(model.model, model.data, placement=placement, protocol=protocol, validation=model.validation,
-                                name=model.name, trained=model.trained, stop=stop, store=store, progress=progress,
-                                **model.outputs(), **options))
+            audits.append(audit(model.model, model.data, placement=placement, protocol=protocol,
+                                validation=model.validation, name=model.name, trained=model.trained, stop=stop,
+                                store=store, progress=progress, **model.outputs(), **options))
             if stop:
                 break
             if out is not None:
