@@ -76,8 +76,8 @@ class Protocol:
                              f"{image[0]} x {image[1]}: choose other images, or another protocol (shiftscope "
                              "protocols lists them)")
         if resized not in (None, self.preparation):
-            raise UsageError(f"protocol {self.name} needs {self._files()}, and these image files were resized in "
-                             "another way: load them without resizing, or with prepare=protocol_named(NAME).preparation")
+            raise UsageError(f"protocol {self.name} needs {self._files()}, and these image files were resized "
+                             "in another way: load them without resizing, or with prepare=protocol_named(NAME).preparation")
         return Geometry(image=image, canvas=self.canvas or image, mode=self.mode, fill=self.fill,
                         offset_list=self.offsets, reference=self.reference)
 
@@ -135,7 +135,8 @@ def _shown(value: object) -> str:
 
 def _grid(begin: int, end: int) -> tuple[Offset, ...]:
     """Return all pairs of offsets from `begin` to `end` inclusive, in row-major order."""
-    return tuple(product(range(begin, end + 1), repeat=2))
+    values = range(begin, end + 1)
+    return tuple(product(values, values))
 
 
 _ANTIALIASED = 'Zhang, "Making convolutional networks shift-invariant again", ICML 2019'
@@ -150,7 +151,8 @@ PROTOCOLS: dict[str, Protocol] = {one.name: one for one in (
         definition="Probability that two of the 1,024 crops of 224 x 224 pixels at offsets 0 to 31, drawn uniformly "
                    "from the central 256 x 256 pixels of a photograph with a shorter side of 256, get the same label.",
         dataset="ImageNet validation set", metrics=_CONSISTENCY, mode="crop", image=(256, 256), canvas=(224, 224),
-        offsets=_grid(0, 31), reference=(16, 16), preparation=Preparation(resize="shorter", shorter_side=256, crop=(256, 256)),
+        offsets=_grid(0, 31), reference=(16, 16),
+        preparation=Preparation(resize="shorter", shorter_side=256, crop=(256, 256)),
         published=tuple(Published(model=model, percent=percent) for model, percent in (
             ("ResNet18", (69.74, 85.11)), ("ResNet18, antialiased", (71.67, 88.36)),
             ("ResNet50", (76.16, 89.20)), ("ResNet50, antialiased", (77.41, 91.32)),
@@ -161,8 +163,8 @@ PROTOCOLS: dict[str, Protocol] = {one.name: one for one in (
         definition="Probability that two of the 36 crops of 32 x 32 pixels at offsets -3 to 2 of an image with a zero "
                    "padding of 3 pixels, drawn uniformly, get the same label.",
         # The crop at (-dy, -dx) is the image shifted by (dy, dx), so crops at -3 to 2 are shifts by -2 to 3.
-        dataset="CIFAR-10 test set", metrics=_CONSISTENCY, mode="fill", fill="constant", image=(32, 32), canvas=(32, 32),
-        offsets=_grid(-2, 3)),
+        dataset="CIFAR-10 test set", metrics=_CONSISTENCY, mode="fill", fill="constant", image=(32, 32),
+        canvas=(32, 32), offsets=_grid(-2, 3)),
     Protocol(
         name="cifar-c-consistency", source=_LPS,
         definition="Probability that two of the 1,024 circular shifts of an image of 32 x 32 pixels, drawn uniformly, "

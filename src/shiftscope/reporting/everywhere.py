@@ -24,7 +24,8 @@ COLUMNS = ("file", "dy", "dx", "class", "confidence", "margin")
 MOST = 12
 """Largest number of images in the figure: those with the same class at the fewest placements."""
 
-_LEFT, _SIDE, _GAP, _BAR, _ABOVE, _BELOW, _LEGEND = 0.62, 2.2, 0.5, 0.95, 0.62, 0.55, 1.9
+_LEFT, _SIDE, _BAR, _ABOVE, _BELOW, _LEGEND, _LEAST = 0.62, 2.2, 0.95, 0.5, 0.35, 1.9, 1.3
+"""Sizes in inches; `_LEAST` is the least height of a row, which has a legend of six lines."""
 
 
 def describe_everywhere(prediction: Mapping[str, Any]) -> str:
@@ -80,27 +81,35 @@ def everywhere_figure(predictions: Sequence[Mapping[str, Any]]) -> Figure:
     require(len(predictions) >= 1, "predictions", 0, "at least one")
     drawn = sorted(predictions, key=lambda one: one["map"]["same_class"])[:MOST]
     colors = class_colors(drawn)
-    largest = max(1e-9, *(float(np.nanmax(_values(one, "margin"), initial=0.0)) for one in drawn))
+    scales = {name: _scale(drawn, name) for name in ("confidence", "margin")}
     shape = len(drawn[0]["map"]["rows"]), len(drawn[0]["map"]["columns"])
     height, width = map_size(shape, _SIDE)
-    step = _ABOVE + max(height, 1.3) + _BELOW
+    step = _ABOVE + max(height, _LEAST) + _BELOW
     few = len(drawn) == len(predictions)
     which = "" if few else f"The {MOST} of {len(predictions):,} images whose prediction changes most. "
     figure, bottom = page(
-        _LEFT + 3 * (width + _GAP) + _LEGEND + 2 * _BAR - _GAP, step * len(drawn), "Prediction by position",
+        _LEFT + 3 * width + _LEGEND + 2 * _BAR, step * len(drawn), "Prediction by position",
         f"{which}{describe_everywhere(drawn[0])}; the framed cell is the offset of the prediction.",
         ("Rows: offset dy (down); columns: offset dx (right), both in pixels. Confidence: probability of the predicted "
          "class. Margin: difference of the two largest outputs. The scales are the same for all images.",))
     for number, prediction in enumerate(drawn):
-        _draw_row(figure, prediction, colors, bottom + (len(drawn) - 1 - number) * step + _BELOW + max(0, 1.3 - height),
-                  (height, width), largest)
+        below = bottom + (len(drawn) - number) * step - _ABOVE - height
+        _draw_row(figure, prediction, colors, below, (height, width), scales)
     return describe(figure, "Prediction, confidence and margin by position. " + "; ".join(
         f"{PurePath(one['file']).name}: {one['class'] or NONFINITE_NAME} at {percent(one['map']['same_class'])} of the "
         f"placements, confidence {extent(one, 'confidence')}" for one in drawn) + ".")
 
 
+def _scale(predictions: Sequence[Mapping[str, Any]], name: str) -> Normalize:
+    """Return the scale of the confidences or margins of all images, at least 0.01 wide."""
+    values = np.concatenate([_values(one, name).ravel() for one in predictions])
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    return Normalize(low, max(high, low + 0.01))
+
+
 def _draw_row(figure: Figure, prediction: Mapping[str, Any], colors: Mapping[str | None, str], bottom: float,
-              size: tuple[float, float], largest: float) -> None:
+              size: tuple[float, float], scales: Mapping[str, Normalize]) -> None:
     height, width = size
     left = _LEFT
     axes = inches(figure, left, bottom, width, height)
@@ -108,8 +117,7 @@ def _draw_row(figure: Figure, prediction: Mapping[str, Any], colors: Mapping[str
     _finish(axes, prediction, f"{shorten(PurePath(prediction['file']).name, 26)}\nprediction")
     write_legend(figure, placement_counts(prediction), colors, left + width + 0.12, bottom + height - 0.12)
     left += width + _LEGEND
-    for name, most in (("confidence", 1.0), ("margin", largest)):
-        scale = Normalize(0.0, most)
+    for name, scale in scales.items():
         axes = inches(figure, left, bottom, width, height)
         shown = axes.imshow(np.ma.masked_invalid(_values(prediction, name)), cmap=MAPS, norm=scale,
                             interpolation="nearest", aspect="auto")
@@ -123,11 +131,11 @@ def _finish(axes: Axes, prediction: Mapping[str, Any], title: str) -> None:
     found, offset = prediction["map"], prediction["offset"]
     axes.grid(visible=False)
     axes.set_title(verbatim(title), fontsize=8.5)
-    at = [values.index(value) if value in values else None
-          for values, value in zip((found["rows"], found["columns"]), offset, strict=True)]
-    for axis, values, middle in ((axes.yaxis, found["rows"], at[0]), (axes.xaxis, found["columns"], at[1])):
+    row, column = (values.index(value) if value in values else None
+                   for values, value in zip((found["rows"], found["columns"]), offset, strict=True))
+    for axis, values, middle in ((axes.yaxis, found["rows"], row), (axes.xaxis, found["columns"], column)):
         chosen = ticks(len(values), middle)
         axis.set_ticks(chosen, [str(values[index]) for index in chosen], fontsize=7.5)
-    if None not in at:
+    if row is not None and column is not None:
         for color, line in ((PAPER, 3.0), (INK, 1.2)):
-            axes.add_patch(Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, fill=False, edgecolor=color, linewidth=line))
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=color, linewidth=line))

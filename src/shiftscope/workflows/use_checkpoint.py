@@ -233,8 +233,8 @@ def _everywhere(loaded: LoadedCheckpoint, max_shift: int | None, step: int, imag
                          "only the middle one is left; choose a smaller step or a larger max_shift")
     if placement.count * images > MOST_ROWS:
         raise UsageError(f"--everywhere would write {placement.count * images:,} rows, {placement.count:,} placements "
-                         f"of {images:,} images, at most {MOST_ROWS:,} are possible: name fewer images, or use --step or "
-                         "--max-shift")
+                         f"of {images:,} images, at most {MOST_ROWS:,} are possible: name fewer images, or use --step "
+                         "or --max-shift")
     return placement
 
 
