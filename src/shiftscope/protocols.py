@@ -77,7 +77,8 @@ class Protocol:
                              "protocols lists them)")
         if resized not in (None, self.preparation):
             raise UsageError(f"protocol {self.name} needs {self._files()}, and these image files were resized "
-                             "in another way: load them without resizing, or with prepare=protocol_named(NAME).preparation")
+                             "in another way: load them without resizing, or with "
+                             "prepare=protocol_named(NAME).preparation")
         return Geometry(image=image, canvas=self.canvas or image, mode=self.mode, fill=self.fill,
                         offset_list=self.offsets, reference=self.reference)
 

@@ -106,8 +106,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
                             resume=resume, protocol=protocol, max_shift=max_shift, step=step, engine=engine,
                             split=split, sample=sample, budget=budget, seed=seed, expected=expected,
-                            output_type=output_type, class_map=class_map, minimum=fail_under, progress=output.progress(), device=loading.device,
-                            loading=loading.options())
+                            output_type=output_type, class_map=class_map, minimum=fail_under,
+                            progress=output.progress(), device=loading.device, loading=loading.options())
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}
