@@ -4,8 +4,9 @@ Usage: python benchmarks/imagenet_consistency.py [--pairs 20000] [--photographs 
 
 Runs in the environment of `make test-vision`, with one thread per core: EfficientNet-Lite0 with its ImageNet weights
 and seven photographs of scikit-image and scikit-learn. The estimate uses nothing of Shiftscope: Pillow resizes and
-crops, offsets of pairs are drawn from 32 x 32, and labels are compared. The label of each crop is computed once. Written to
-benchmarks/results/imagenet-consistency.json; the script fails if the two differ by more than four standard errors.
+crops, offsets of pairs are drawn from 32 x 32, and labels are compared. The label of each crop is computed once. The
+result is in benchmarks/results/imagenet-consistency.json; the script fails if the two differ by more than four standard
+errors.
 """
 
 import argparse
