@@ -20,7 +20,7 @@ from torch import nn
 with torch.random.fork_rng():
     torch.manual_seed(1)
     net = nn.Sequential(nn.Conv2d(3, 4, 7, 7, padding=3), nn.ReLU(), nn.Conv2d(4, 4, 5, 4, padding=2), nn.ReLU(),
-                        nn.AvgPool2d(4), nn.Flatten(), nn.Linear(16, 3)).double().eval()
+                        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)).double().eval()
 """
 PAIRS = 400
 SIZES = ((300, 257), (341, 256), (260, 390))
@@ -31,6 +31,7 @@ SIZES = ((300, 257), (341, 256), (260, 390))
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("protocol")
     (root / "protocol_net.py").write_text(MODEL)
+    (root / "small_net.py").write_text(MODEL.replace("7, 7, padding=3", "3, 2, padding=1"))
     random = np.random.default_rng(4)
     (root / "photos").mkdir()
     for index, size in enumerate(SIZES):
@@ -169,3 +170,22 @@ def test_a_model_with_another_input_is_refused(capsys, tmp_path):
     assert main(["audit", str(folder), "--data", "folder:photos", "--protocol", "imagenet-consistency"]) == 2
     said = capsys.readouterr().err
     assert "got (2, 3, 224, 224): choose that canvas" in said
+
+
+def test_worst_case_alone_follows_a_protocol_with_these_metrics(capsys):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    pixels[:4] = pixels[:4, :1, :1]  # of one color, which no circular shift changes
+    labels = np.arange(8) % 3
+    np.savez("squares.npz", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    line = ["audit", "small_net:net", "--data", "npz:squares.npz", "--protocol", "afc-worst-case", "--quiet", "--json"]
+    assert main(line) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert main([*line, "--only", "worst-case"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    for name in ("worst_case_accuracy", "middle_accuracy", "placements", "placement"):
+        assert alone[name] == whole[name], name
+    assert 0 < alone["worst_case_accuracy"] < 1 and alone["placements"] == 962
+    assert main([*line[:4], "--protocol", "cifar-c-consistency", "--only", "worst-case"]) == 2
+    said = capsys.readouterr().err
+    assert "--only worst-case does not compute consistency, a metric of the protocol cifar-c-consistency" in said

@@ -95,10 +95,10 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         require_alone({"sample": sample, "budget": budget, "against": against, "csv": csv, "expected": expected,
                        "resume": resume or None}, fail_under)
         with shown.clean_stdout(output.json):
-            worst = audit_worst_case(model, overrides, out=out, overwrite=overwrite, max_shift=max_shift, step=step,
-                                     engine=engine, split=split, seed=seed, output_type=output_type,
-                                     class_map=class_map, progress=output.progress(), device=loading.device,
-                                     loading=loading.options())
+            worst = audit_worst_case(model, overrides, out=out, overwrite=overwrite, protocol=protocol,
+                                     max_shift=max_shift, step=step, engine=engine, split=split, seed=seed,
+                                     output_type=output_type, class_map=class_map,
+                                     progress=output.progress(), device=loading.device, loading=loading.options())
         show_worst_case(worst, out, json=output.json)
         check_thresholds(worst, fail_under or {})
         return

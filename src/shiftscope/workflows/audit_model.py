@@ -29,6 +29,10 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 """Metrics that a threshold may name, with the field of the audit."""
 
 
+FIELDS = ("middle_accuracy", "worst_case_accuracy")
+"""Metrics of `audit_worst_case`."""
+
+
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
                 csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto",
                 loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1,
@@ -57,9 +61,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         Interrupted: if stopped by a signal; the audit so far is in `out` and marked partial.
         CheckpointError, DataError, UsageError: see `open_model` and `audit`.
     """
-    published = None if protocol is None else protocol_named(protocol)
-    if published is not None:
-        published.check_options({**overrides, "max_shift": max_shift, "step": step})
+    published = _published(protocol, {**overrides, "max_shift": max_shift, "step": step})
     stores = _stores(out, against is not None, resume=resume, overwrite=overwrite)
     ours = set().union(*(store.results() for store in stores))
     if out is not None:
@@ -101,20 +103,27 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
 
 def audit_worst_case(source: str, overrides: dict[str, Any], *, out: Path | None = None, overwrite: bool = False,
                      class_map: Path | None = None, device: str = "auto", loading: SourceOptions = NO_OPTIONS,
-                     max_shift: int | None = None, step: int = 1, progress: Progress, **options: Any) -> WorstCase:
+                     max_shift: int | None = None, step: int = 1, protocol: str | None = None, progress: Progress,
+                     **options: Any) -> WorstCase:
     """Compute only the worst-case accuracy of a classifier, see `worst_case`; the record is written into `out`.
 
     Args:
         source, overrides, out, class_map, loading, max_shift, step: see `audit_model`.
+        protocol: see `audit_model`; only one whose metrics are computed.
         options: further arguments of `worst_case`: engine, split, seed, output_type.
 
     Raises:
         UsageError, OutputError, Interrupted, CheckpointError, DataError: see `audit_model`.
     """
+    published = _published(protocol, {**overrides, "max_shift": max_shift, "step": step})
+    other = [name for name, field in (published.metrics if published else {}).items() if field not in FIELDS]
+    if other:
+        raise UsageError(f"--only worst-case does not compute {other[0]}, a metric of the protocol {protocol}: leave "
+                         "out one of the two")
     if out is not None:
         require_new(out, record_files("."), overwrite=overwrite)
-    [model], stop = _open_models(source, None, loading, {}, overrides=overrides, class_map=class_map, device=device,
-                                 progress=progress), StopFlag()
+    [model], stop = _open_models(source, None, loading, {}, overrides=overrides, class_map=class_map,
+                                 protocol=published, device=device, progress=progress), StopFlag()
     with new_files(out, overwrite=overwrite), stop.listening():
         found = worst_case(model.model, model.data, placement=model.placement.narrowed(max_shift=max_shift, step=step),
                            validation=model.validation, name=model.name, trained=model.trained, stop=stop,
@@ -125,6 +134,14 @@ def audit_worst_case(source: str, overrides: dict[str, Any], *, out: Path | None
         kept = f"the results so far are in {out}, marked partial" if out else "use --out to keep results"
         raise Interrupted(f"interrupted after {found.images:,} images; {kept}", stop.exit_code)
     return found
+
+
+def _published(protocol: str | None, given: dict[str, Any]) -> Protocol | None:
+    """Return the protocol of a name, which the given options must not contradict."""
+    published = None if protocol is None else protocol_named(protocol)
+    if published is not None:
+        published.check_options(given)
+    return published
 
 
 def _stores(out: Path | None, against: bool, *, resume: bool, overwrite: bool) -> list[UnfinishedAudit]:
