@@ -185,7 +185,7 @@ def show_published(audits: "Sequence[Audit]") -> None:
     for table in protocol_tables(audits):
         shown.write_table(table.columns, [(row.model, row.origin, *row.cells) for row in table.rows],
                           numbers=table.columns[2:], title=f"{table.title}: {table.definition}")
-        where = f", on the {table.published_on}" if table.published_on else ", without published figures here"
+        where = f", on the {table.published_on}" if table.published_on else ""
         shown.write_line(f"Source: {table.source}{where}")
 
 

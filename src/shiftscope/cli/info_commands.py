@@ -67,7 +67,7 @@ def protocols(*, json: Annotated[bool, Switch] = False) -> None:
         shown.write_result({"protocols": [protocol.to_dict() for protocol in PROTOCOLS.values()]})
         return
     for protocol in PROTOCOLS.values():
-        more = "" if protocol.published else "; no published figures here"
+        more = "" if protocol.published else " (published figures are not included)"
         shown.write_line(f"{protocol.name}, mode {protocol.mode}\n  {protocol.definition}\n  Source: {protocol.source}"
                          f"\n  Metrics: {', '.join(protocol.metrics)}{more}\n")
         if protocol.published:
