@@ -93,7 +93,8 @@ LINES = {
     ("report",): (RUN, "--out", "page\udcff.html"),
     ("compare",): (RUN, RUN, "--models", "two-full", "two-conv", "--out", "compared\udcff"),
     ("export",): (FIRST, "--onnx", "net\udcff.onnx"),
-    ("lessons",): (), ("models", "list"): (), ("data", "list"): ("--data-dir", "da\udcffta"), ("data", "info"): (DATA,),
+    ("lessons",): (), ("models", "list"): (), ("protocols",): (),
+    ("data", "list"): ("--data-dir", "da\udcffta"), ("data", "info"): (DATA,),
     ("data", "pack"): (DATA, "--out", "packed\udcff"), ("doctor",): ("--data-dir", "da\udcffta")}
 """Command -> what it is called with here. `watch` has tests of its own, `data fetch` needs a network."""
 

@@ -23,7 +23,7 @@ LINES = {
     "report": ["run", "--out", "both.html"],
     "compare": ["run", "evaluated"],
     "export": ["CHECKPOINT", "--onnx", "net.onnx"],
-    "lessons": [], "models list": [], "data list": [], "data info": ["folder:pictures"], "doctor": [],
+    "lessons": [], "models list": [], "protocols": [], "data list": [], "data info": ["folder:pictures"], "doctor": [],
     "data pack": ["folder:pictures", "--out", "packed"],
 }
 """Arguments of a small call of each command, in this order."""

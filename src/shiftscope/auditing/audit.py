@@ -29,7 +29,7 @@ from shiftscope.data.class_map import ClassMap, Outputs, class_notes, with_outpu
 from shiftscope.data.images import from_images
 from shiftscope.devices import tf32
 from shiftscope.distributed import from_first, group, together
-from shiftscope.errors import ShiftscopeError, require, unknown
+from shiftscope.errors import ShiftscopeError, UsageError, require, unknown
 from shiftscope.evaluation.brute import MEMORY
 from shiftscope.evaluation.notes import (
     few_images_notes,
@@ -49,6 +49,7 @@ from shiftscope.modules import Classifier, in_train_mode, reports_model_errors
 from shiftscope.outputs import OutputType, check_output_type
 from shiftscope.placement import Placement, default_placement
 from shiftscope.progress import Progress, SilentProgress
+from shiftscope.protocols import Protocol, protocol_named
 from shiftscope.results import Audit
 from shiftscope.results.audit import SelfCheck
 from shiftscope.runs.unfinished import UnfinishedAudit
@@ -59,8 +60,8 @@ ENGINES = ("auto", "dense", "brute")
 
 @together("progress", "stop", "store")
 @reports_model_errors
-def audit(model: Classifier, data: Any, *, placement: Placement | None = None, engine: str = "auto",
-          split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
+def audit(model: Classifier, data: Any, *, placement: Placement | None = None, protocol: str | None = None,
+          engine: str = "auto", split: Split = "test", validation: int = VALIDATION_IMAGES, limit: int | None = None,
           sample: int | None = None, budget: float | None = None, memory: int = MEMORY,
           normalize: Normalization | None = None, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
           name: str | None = None, trained: str = "unknown", expected: float | None = None,
@@ -80,6 +81,7 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
             Without labels all figures of accuracy are NaN. A dataset may have fewer classes than the model has
             outputs, see `class_map`.
         placement: default: a canvas of 56 x 56, or twice the image size if that is larger.
+        protocol: name of a published evaluation instead of `placement`, see `shiftscope.protocols`.
         engine: "dense": placements share operations, if the model's graph allows it; "brute": the model itself at each
             placement; "auto": dense if it is exact and faster, else brute.
         split: "test"; "train": the training images without the validation split; "validation".
@@ -141,7 +143,7 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
     _check_arguments(engine, limit, sample, expected, output_type)
     _check_budget(budget, sample, engine)
     data = as_dataset(data, expected)
-    placement, title = placement or default_placement(data.shape), name or title_of(model)
+    placement, title = _placement(placement, protocol, data), name or title_of(model)
     prepared = adapt(model, normalize=normalize, preprocess=preprocess, shape=(data.shape[0], *placement.canvas),
                      select_output=select_output, output_type=output_type)
     mode_layers = mode_dependent_layers(prepared) if in_train_mode(prepared) else []
@@ -176,7 +178,7 @@ def audit(model: Classifier, data: Any, *, placement: Placement | None = None, e
             notes += from_first(partial(rounding_notes, sweep.check, check["max_abs_logit_difference"],
                                         check["tolerance"], sweep.predictions.classes))
     return _record(sweep, choice, check, data, checks, notes=notes, expected=expected, mode_layers=mode_layers,
-                   begun=begun, model=title, split=split, trained=trained)
+                   begun=begun, model=title, split=split, trained=trained, protocol=protocol or "")
 
 
 def _choose(inputs: AuditInputs, engine: str, checks: ModelChecks, blocks: list[dict[str, np.ndarray]]) -> EngineChoice:
@@ -214,6 +216,26 @@ def as_dataset(data: Any, expected: float | None = None) -> Dataset:
     if expected is not None:
         data.require_labels("the check of an expected accuracy")
     return data
+
+
+def _placement(placement: Placement | None, protocol: str | None, data: Dataset) -> Placement:
+    """Return the placement that is given, that of the protocol, or the default one."""
+    if protocol is None:
+        return placement or default_placement(data.shape)
+    found = protocol_placement(protocol_named(protocol), data)
+    if placement is not None and placement.geometry != found.geometry:
+        raise UsageError(f"placement contradicts the protocol {protocol}, which sets it: leave out one of the two")
+    return found
+
+
+def protocol_placement(protocol: Protocol, data: Dataset) -> Placement:
+    """Return the placement of a published evaluation for the images of a dataset.
+
+    Raises:
+        UsageError: if the protocol is not made for these images.
+    """
+    channels, height, width = data.shape
+    return Placement.of(protocol.geometry((height, width), data.prepared if data.preparation else None), channels)
 
 
 def _stored_blocks(store: UnfinishedAudit | None, inputs: AuditInputs, class_names: Sequence[str],

@@ -9,7 +9,7 @@ from shiftscope.cli.audit_command import audit
 from shiftscope.cli.checkpoint_commands import evaluate, export, predict
 from shiftscope.cli.data_commands import fetch, pack, show_info, show_list
 from shiftscope.cli.flags import ONE_PROCESS, show_default
-from shiftscope.cli.info_commands import doctor, show_models
+from shiftscope.cli.info_commands import doctor, protocols, show_models
 from shiftscope.cli.lesson_commands import lessons
 from shiftscope.cli.output import console
 from shiftscope.cli.processes import LAUNCHED, must_start_processes
@@ -46,6 +46,7 @@ COMMANDS = (
                                     "compare run-a run-a --models two-full two-conv")),
     Command(("export",), export, ("export shiftscope-train/two-conv --onnx net.onnx",)),
     Command(("models", "list"), show_models, ("models list",)),
+    Command(("protocols",), protocols, ("protocols",)),
     Command(("data", "list"), show_list, ("data list",)),
     Command(("data", "info"), show_info, ("data info garments",)),
     Command(("data", "fetch"), fetch, ("data fetch fashion-mnist",)),

@@ -42,6 +42,7 @@ Thresholds = Parameter(converter=parse_thresholds, n_tokens=1, metavar="FRACTION
 def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags = OUTPUT,
           processes: ProcessFlags = ONE_PROCESS, loading: ModelFlags = MODEL,
           mode: Annotated[Mode | None, Image] = None, fill: Annotated[Fill | None, Image] = None,
+          protocol: Annotated[str | None, Image] = None,
           max_shift: Annotated[int | None, Image] = None, step: Annotated[int, Image] = 1,
           sample: Annotated[int | None, Image] = None, budget: Annotated[float | None, Budget] = None,
           split: Annotated[Literal["test", "train", "validation"], Image] = "test",
@@ -65,6 +66,8 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         mode: How images are shifted: canvas, circular, crop or fill (default: as in the training).
         fill: Mode fill: constant (the background), edge or reflect (default: reflect for RGB images from 64 x 64
             pixels).
+        protocol: Published evaluation, which sets resizing, crop, mode and placements: `shiftscope protocols` lists
+            them with their published figures.
         max_shift: Only placements at most this many pixels from the middle (mode fill, default: an eighth of the
             image).
         step: Only every N-th placement, counted from the middle.
@@ -92,19 +95,19 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         require_alone({"sample": sample, "budget": budget, "against": against, "csv": csv, "expected": expected,
                        "resume": resume or None}, fail_under)
         with shown.clean_stdout(output.json):
-            worst = audit_worst_case(model, overrides, out=out, overwrite=overwrite, max_shift=max_shift, step=step,
-                                     engine=engine, split=split, seed=seed, output_type=output_type,
-                                     class_map=class_map, progress=output.progress(), device=loading.device,
-                                     loading=loading.options())
+            worst = audit_worst_case(model, overrides, out=out, overwrite=overwrite, protocol=protocol,
+                                     max_shift=max_shift, step=step, engine=engine, split=split, seed=seed,
+                                     output_type=output_type, class_map=class_map,
+                                     progress=output.progress(), device=loading.device, loading=loading.options())
         show_worst_case(worst, out, json=output.json)
         check_thresholds(worst, fail_under or {})
         return
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
-                            resume=resume, max_shift=max_shift, step=step, engine=engine, split=split, sample=sample,
-                            budget=budget, seed=seed, expected=expected, output_type=output_type, class_map=class_map,
-                            minimum=fail_under, progress=output.progress(), device=loading.device,
-                            loading=loading.options())
+                            resume=resume, protocol=protocol, max_shift=max_shift, step=step, engine=engine,
+                            split=split, sample=sample, budget=budget, seed=seed, expected=expected,
+                            output_type=output_type, class_map=class_map, minimum=fail_under,
+                            progress=output.progress(), device=loading.device, loading=loading.options())
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
         others = {"against": audit_document(audits[1]), "comparison": found["comparison"]} if len(audits) > 1 else {}
@@ -167,11 +170,23 @@ def show_audits(audits: "Sequence[Audit]") -> None:
     shown.write_table(("", *columns), rows, numbers=columns,
                       title=f"{first.images:,} {first.split} images of {first.dataset} at {which}, mode "
                             f"{first.geometry.mode_label}{limit}")
+    show_published(audits)
     for audit in audits:
         show_least_stable(audit)
     for audit in audits:
         for note in (audit.reason, *audit.notes):
             shown.write_line(f"{audit.model}: {note}")
+
+
+def show_published(audits: "Sequence[Audit]") -> None:
+    """Print the published figures of the protocol below those of the audits, if there is one."""
+    from shiftscope.reporting.protocol_table import protocol_tables
+
+    for table in protocol_tables(audits):
+        shown.write_table(table.columns, [(row.model, row.origin, *row.cells) for row in table.rows],
+                          numbers=table.columns[2:], title=f"{table.title}: {table.definition}")
+        where = f", on the {table.published_on}" if table.published_on else ""
+        shown.write_line(f"Source: {table.source}{where}")
 
 
 def show_least_stable(audit: "Audit") -> None:

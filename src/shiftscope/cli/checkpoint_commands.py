@@ -24,6 +24,7 @@ from shiftscope.cli.flags import (
     SourceFlags,
     Switch,
 )
+from shiftscope.errors import UsageError
 
 if TYPE_CHECKING:
     from shiftscope.results import Evaluation
@@ -86,22 +87,35 @@ def predict(checkpoint: str, /, *images: Path,
             output_type: Annotated[OutputType | None, Result] = None, model: ModelFlags = MODEL,
             canvas: Annotated[tuple[int, int] | None, Canvas, Image] = None,
             map: Annotated[bool, Parameter(negative="--no-map", group=RESULTS)] = True,
-            out: Annotated[Path | None, Result] = None, output: OutputFlags = OUTPUT) -> None:
+            everywhere: Annotated[bool, Switch, Result] = False,
+            max_shift: Annotated[int | None, Result] = None, step: Annotated[int, Result] = 1,
+            out: Annotated[Path | None, Result] = None, overwrite: Annotated[bool, Switch, Result] = False,
+            output: OutputFlags = OUTPUT) -> None:
     """Classify your own images with a trained model, and show the predicted class at every position.
 
     Args:
         checkpoint: Folder that `shiftscope train` or `shiftscope run` wrote, or another model as in `shiftscope audit`.
-        images: PNG or JPEG files (default: an example, a synthetic garment).
+        images: PNG or JPEG files, or folders of them (default: an example, a synthetic garment).
         offset: Row and column of the image's top-left corner on the canvas (default: in the middle).
         output_type: Type of the model's outputs (default: determined from these images).
         canvas: Size of the model's input in pixels, if its source does not say it.
         map: Also predict each image at all placements, at every n-th offset if there are more than 1,024 of them.
+        everywhere: Write a table and a figure of prediction, confidence and margin at all placements into --out. A
+            model with the input size of its images is evaluated in mode fill, shifted by up to an eighth of the image.
+        max_shift: With --everywhere: only placements at most this many pixels from the middle.
+        step: With --everywhere: only every N-th placement, counted from the middle.
         out: Folder for figures of the model's input and of the predictions at all placements (default: none).
+        overwrite: Replace files of an earlier prediction in --out.
     """
+    if everywhere and out is None:
+        raise UsageError("--everywhere needs a folder for its table and figure: give it with --out")
+    if not everywhere and (max_shift is not None or step != 1):
+        raise UsageError("--max-shift and --step choose the placements of --everywhere: add it, or leave them out")
     from shiftscope.workflows.use_checkpoint import predict_files
 
     with shown.clean_stdout(output.json):
         predictions = predict_files(checkpoint, list(images), offset=offset, output_type=output_type, maps=map, out=out,
+                                    everywhere=everywhere, max_shift=max_shift, step=step, overwrite=overwrite,
                                     progress=output.progress(), device=model.device,
                                     loading=model.options(canvas=canvas))
     if output.json:
@@ -124,10 +138,23 @@ def show_predictions(predictions: list[dict[str, Any]]) -> None:
         if changes := _changes(item):
             shown.write_line(f"{item['file']}: {'; '.join(changes)}")
     mapped = [item for item in predictions if item.get("map")]
+    if mapped and "margin" in mapped[0]["map"]:
+        show_everywhere(mapped)
+        return
     for item in mapped[:MAPS]:
         show_map(item)
     if len(mapped) > MAPS:
         shown.write_line(f"Maps of the first {MAPS} images are shown: --out draws all of them, --json prints them.")
+
+
+def show_everywhere(predictions: list[dict[str, Any]]) -> None:
+    """Print one row per image: fraction of placements with the same class, and ranges of confidence and margin."""
+    from shiftscope.reporting.everywhere import describe_everywhere, extent
+
+    rows = [(str(item["file"]), shown.percent(item["map"]["same_class"]), extent(item, "confidence"),
+             extent(item, "margin")) for item in predictions]
+    columns = ("same class", "confidence", "margin")
+    shown.write_table(("image", *columns), rows, numbers=columns, title=f"At {describe_everywhere(predictions[0])}")
 
 
 def _changes(item: dict[str, Any]) -> list[str]:

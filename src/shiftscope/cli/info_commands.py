@@ -1,4 +1,4 @@
-"""`shiftscope models list` and `shiftscope doctor`."""
+"""`shiftscope models list`, `shiftscope protocols` and `shiftscope doctor`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,6 +53,28 @@ def _show_claims(title: str, subjects: list[dict[str, Any]]) -> None:
         rows += [(subject["name"], ", ".join(names), level, why) for (level, why), names in modes.items()]
     rows += [("all", mode, claim["level"], claim["why"]) for mode, claim in shared.items()]
     shown.write_table(("name", "mode", "claim", "why"), rows, title=title)
+
+
+def protocols(*, json: Annotated[bool, Switch] = False) -> None:
+    """List published evaluations of translation robustness, with their definitions, sources and published figures.
+
+    Args:
+        json: Print the list as one JSON document.
+    """
+    from shiftscope.protocols import PROTOCOLS
+
+    if json:
+        shown.write_result({"protocols": [protocol.to_dict() for protocol in PROTOCOLS.values()]})
+        return
+    for protocol in PROTOCOLS.values():
+        more = "" if protocol.published else " (published figures are not included)"
+        shown.write_line(f"{protocol.name}, mode {protocol.mode}\n  {protocol.definition}\n  Source: {protocol.source}"
+                         f"\n  Metrics: {', '.join(protocol.metrics)}{more}\n")
+        if protocol.published:
+            shown.write_table((f"published (%), {protocol.dataset}", *protocol.metrics),
+                              [(row.model, *(f"{value:.2f}" for value in row.percent)) for row in protocol.published],
+                              numbers=tuple(protocol.metrics))
+    shown.write_line("Evaluate a model with one of them: shiftscope audit MODEL --data DATA --protocol NAME")
 
 
 def doctor(*, data_dir: Path | None = None, json: Annotated[bool, Switch] = False) -> None:

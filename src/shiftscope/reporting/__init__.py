@@ -12,6 +12,7 @@ from shiftscope.reporting.controls import ControlCell, control_cells, placement_
 from shiftscope.reporting.controls_figure import controls_table
 from shiftscope.reporting.curves import training_curves
 from shiftscope.reporting.equivariance import layer_profile
+from shiftscope.reporting.everywhere import everywhere_csv, everywhere_figure
 from shiftscope.reporting.figure_style import alt_text, reduce_colors, render_figure, save_figure
 from shiftscope.reporting.formatting import image_credit, model_title
 from shiftscope.reporting.gallery import classified_gallery, prediction_figure, sample_gallery
@@ -26,7 +27,8 @@ __all__ = [
     "ControlCell", "NamedFigure", "ReportData", "ReportFigure", "accuracy_map", "agreement_map", "alt_text",
     "audit_figures",
     "class_gallery", "class_maps", "class_neurons", "classified_gallery", "confusion_matrix", "control_cells",
-    "controls_table", "correct_placements_histogram", "image_credit", "inconsistent_images", "layer_profile",
+    "controls_table", "correct_placements_histogram", "everywhere_csv", "everywhere_figure",
+    "image_credit", "inconsistent_images", "layer_profile",
     "model_title", "neighbors_figure", "neuron_gallery", "phase_tables", "placement_cost", "prediction_figure",
     "prediction_map_figure", "prediction_map_text", "quality_figure", "quality_summary", "reduce_colors",
     "render_figure", "render_report", "report_figure", "sample_gallery", "save_figure", "training_curves",

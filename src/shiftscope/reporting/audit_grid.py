@@ -57,7 +57,8 @@ def _describe(audit: Audit) -> str:
     which = f"{audit.placements:,} of {geometry.count:,} placements (sampled)" if audit.sampled else exact
     limits = [] if geometry.max_shift is None else [f"at most {geometry.max_shift} pixels from the middle"]
     limits += [f"every {geometry.step} pixels"] if geometry.step > 1 else []
-    limits += ["a list of offsets"] if geometry.offset_list is not None else []
+    listed = ["a list of offsets"] if geometry.offset_list is not None else []
+    limits += [f"protocol {audit.protocol}"] if audit.protocol else listed
     first, interrupted = ("The first ", " The audit was interrupted.") if audit.partial else ("", "")
     return (f"{first}{audit.images:,} {audit.split} images at {which}, mode {geometry.mode_label}, "
             f"{', '.join([format_sizes(geometry), *limits])}.{interrupted}")

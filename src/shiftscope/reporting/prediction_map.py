@@ -82,7 +82,7 @@ def prediction_map_figure(predictions: Sequence[Mapping[str, Any]]) -> Figure:
     """
     require(len(predictions) >= 1, "predictions", 0, "at least one")
     across = min(_ACROSS, len(predictions))
-    colors = _class_colors(predictions)
+    colors = class_colors(predictions)
     lines = max(len(placement_counts(one)) for one in predictions)
     down, tall = -(-len(predictions) // across), _SIDE + 0.85 + _LINE * min(lines, _LINES)
     cut = "Gray cells: other classes." if len(colors) > len(_COLORS) else ""
@@ -98,7 +98,7 @@ def prediction_map_figure(predictions: Sequence[Mapping[str, Any]]) -> Figure:
     return describe(figure, f"Predicted class by position. {summary}.")
 
 
-def _class_colors(predictions: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
+def class_colors(predictions: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
     """Return the color of each class that occurs, the same in all maps."""
     counts: Counter[str | None] = Counter()
     for prediction in predictions:
@@ -107,11 +107,16 @@ def _class_colors(predictions: Sequence[Mapping[str, Any]]) -> dict[str | None, 
     return {name: _COLORS[rank] if rank < len(_COLORS) else RULE for rank, name in enumerate(ranking)}
 
 
+def class_cells(prediction: Mapping[str, Any], colors: Mapping[str | None, str]) -> np.ndarray:
+    """Return the color of the class of each cell of a map, (R, Q, 3) from 0 to 1."""
+    return np.array([[to_rgb(colors[name]) for name in row] for row in prediction["map"]["classes"]])
+
+
 def _draw(figure: Figure, prediction: Mapping[str, Any], colors: Mapping[str | None, str], left: float,
           top: float) -> None:
     """Draw one map with its legend below; `left` and `top` in inches."""
     found = prediction["map"]
-    cells = np.array([[to_rgb(colors[name]) for name in row] for row in found["classes"]])
+    cells = class_cells(prediction, colors)
     longest = max(cells.shape[:2])
     height, width = (_SIDE * count / longest for count in cells.shape[:2])
     axes = inches(figure, left, top - height, width, height)
@@ -125,11 +130,12 @@ def _draw(figure: Figure, prediction: Mapping[str, Any], colors: Mapping[str | N
         corner = (found["columns"].index(dx) - 0.5, found["rows"].index(dy) - 0.5)
         for color, line in ((PAPER, 3.0), (INK, 1.2)):
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=color, linewidth=line))
-    _write_legend(figure, placement_counts(prediction), colors, left, top - height - 0.42)
+    write_legend(figure, placement_counts(prediction), colors, left, top - height - 0.42)
 
 
-def _write_legend(figure: Figure, counts: Sequence[tuple[str | None, int]], colors: Mapping[str | None, str],
-                  left: float, top: float) -> None:
+def write_legend(figure: Figure, counts: Sequence[tuple[str | None, int]], colors: Mapping[str | None, str],
+                 left: float, top: float) -> None:
+    """Write the most frequent classes with their colors; `left` and `top` in inches."""
     wide, tall = figure.get_size_inches()
     total = sum(count for _, count in counts)
     for rank, (name, count) in enumerate(counts[:_LINES]):

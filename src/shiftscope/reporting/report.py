@@ -17,7 +17,9 @@ from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.reporting.figure_style import alt_text, render_figure
 from shiftscope.reporting.formatting import image_credit
 from shiftscope.reporting.headline import headline
+from shiftscope.reporting.protocol_table import protocol_tables
 from shiftscope.reporting.provenance import doubts, made
+from shiftscope.reporting.selection import first_seeds
 from shiftscope.reporting.stability import stability_tables
 from shiftscope.reporting.summary_cards import summary_cards
 from shiftscope.reporting.tables import (
@@ -153,7 +155,7 @@ def render_report(data: ReportData) -> str:
         rows=model_rows(data.training, data.evaluations),
         controls=control_rows(data.controls), unmeasured=unmeasured_controls(data.controls),
         audits=audit_rows(data.audits), audit_columns=audit_columns(data.audits), labeled=is_labeled(data.audits),
-        stability=stability_tables(data.audits),
+        stability=stability_tables(data.audits), protocols=protocol_tables(first_seeds(data.audits)),
         credit=image_credit(str(data.dataset.get("name", "unknown")), synthetic=synthetic,
                             preparation=str(data.dataset.get("preparation", ""))), synthetic=synthetic,
         facts=made(data.dataset, data.environment, data.training, data.remarks),

@@ -118,6 +118,8 @@ class Audit(Record):
     outputs as logits."""
     self_check: SelfCheck
     notes: list[str]
+    protocol: str = ""
+    """Name of the published evaluation that sets images and placements, see `shiftscope.protocols`; "": none."""
     preparation: str = ""
     """How many image files were resized, and how; every figure states it. "" if none was."""
     image_names: list[str] = field(default_factory=list)

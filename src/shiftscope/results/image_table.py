@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,20 @@ def to_csv(audits: Sequence["Audit"]) -> str:
     Undefined numbers are empty. Text that a spreadsheet would evaluate as a formula has an apostrophe in front, and
     control characters are escaped.
     """
+    return csv_text(COLUMNS, map(image_table, audits))
+
+
+def csv_text(names: Sequence[str], tables: Iterable[Mapping[str, np.ndarray]]) -> str:
+    """Return the columns called `names` of all tables as text in CSV format, see `to_csv`.
+
+    >>> csv_text(("a", "b"), [{"a": np.array(["=x"]), "b": np.array([0.5])}])
+    "a,b\\n'=x,0.5\\n"
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for audit in audits:
-        columns = image_table(audit)
-        writer.writerows(zip(*(_cells(columns[name]) for name in COLUMNS), strict=True))
+    writer.writerow(names)
+    for columns in tables:
+        writer.writerows(zip(*(_cells(columns[name]) for name in names), strict=True))
     return stream.getvalue()
 
 

@@ -11,6 +11,7 @@ from shiftscope.data import Dataset, read_class_map
 from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError, UsageError, require
 from shiftscope.models.sources import NO_OPTIONS, SourceOptions, check_source
 from shiftscope.progress import Progress
+from shiftscope.protocols import Protocol, protocol_named
 from shiftscope.reporting import audit_figures, save_figure
 from shiftscope.reporting.audit_figures import audit_figure_names
 from shiftscope.results import Audit, Equivariance, WorstCase
@@ -28,11 +29,15 @@ METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency
 """Metrics that a threshold may name, with the field of the audit."""
 
 
+FIELDS = ("middle_accuracy", "worst_case_accuracy")
+"""Metrics of `audit_worst_case`."""
+
+
 def audit_model(source: str, overrides: dict[str, Any], *, against: str | None = None, out: Path | None = None,
                 csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto",
                 loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1,
-                class_map: Path | None = None, minimum: Mapping[str, float] | None = None, progress: Progress,
-                **options: Any) -> dict[str, Any]:
+                protocol: str | None = None, class_map: Path | None = None,
+                minimum: Mapping[str, float] | None = None, progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
@@ -43,6 +48,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         resume: continue the audit that was stopped or killed before it wrote its results into `out`.
         csv: file for the table of all images, of both models; also written if stopped by a signal.
         max_shift, step: which placements, see `Placement`.
+        protocol: name of a published evaluation, which sets image sizes and placements.
         class_map: file that names the output of each class, see `read_class_map`.
         minimum: metrics of `check_thresholds`; those of accuracy are refused for images without labels.
         options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
@@ -55,6 +61,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         Interrupted: if stopped by a signal; the audit so far is in `out` and marked partial.
         CheckpointError, DataError, UsageError: see `open_model` and `audit`.
     """
+    published = _published(protocol, {**overrides, "max_shift": max_shift, "step": step})
     stores = _stores(out, against is not None, resume=resume, overwrite=overwrite)
     ours = set().union(*(store.results() for store in stores))
     if out is not None:
@@ -62,7 +69,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
     if csv is not None:
         require_new_table(csv, overwrite=overwrite)
     models = _open_models(source, against, loading, minimum or {}, overrides=overrides, class_map=class_map,
-                          device=device, progress=progress)
+                          protocol=published, device=device, progress=progress)
     figures = figure_files(*audit_figure_names([(model.name, model.trained) for model in models]))
     audits: list[Audit] = []
     profiles: list[Equivariance] = []
@@ -71,9 +78,9 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         for number, model in enumerate(models):
             store = opened.enter_context(stores[number]) if stores else None
             placement = model.placement.narrowed(max_shift=max_shift, step=step)
-            audits.append(audit(model.model, model.data, placement=placement, validation=model.validation,
-                                name=model.name, trained=model.trained, stop=stop, store=store, progress=progress,
-                                **model.outputs(), **options))
+            audits.append(audit(model.model, model.data, placement=placement, protocol=protocol,
+                                validation=model.validation, name=model.name, trained=model.trained, stop=stop,
+                                store=store, progress=progress, **model.outputs(), **options))
             if stop:
                 break
             if out is not None:
@@ -96,20 +103,27 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
 
 def audit_worst_case(source: str, overrides: dict[str, Any], *, out: Path | None = None, overwrite: bool = False,
                      class_map: Path | None = None, device: str = "auto", loading: SourceOptions = NO_OPTIONS,
-                     max_shift: int | None = None, step: int = 1, progress: Progress, **options: Any) -> WorstCase:
+                     max_shift: int | None = None, step: int = 1, protocol: str | None = None, progress: Progress,
+                     **options: Any) -> WorstCase:
     """Compute only the worst-case accuracy of a classifier, see `worst_case`; the record is written into `out`.
 
     Args:
         source, overrides, out, class_map, loading, max_shift, step: see `audit_model`.
+        protocol: see `audit_model`; only one whose metrics are computed.
         options: further arguments of `worst_case`: engine, split, seed, output_type.
 
     Raises:
         UsageError, OutputError, Interrupted, CheckpointError, DataError: see `audit_model`.
     """
+    published = _published(protocol, {**overrides, "max_shift": max_shift, "step": step})
+    other = [name for name, field in (published.metrics if published else {}).items() if field not in FIELDS]
+    if other:
+        raise UsageError(f"--only worst-case does not compute {other[0]}, a metric of the protocol {protocol}: leave "
+                         "out one of the two")
     if out is not None:
         require_new(out, record_files("."), overwrite=overwrite)
-    [model], stop = _open_models(source, None, loading, {}, overrides=overrides, class_map=class_map, device=device,
-                                 progress=progress), StopFlag()
+    [model], stop = _open_models(source, None, loading, {}, overrides=overrides, class_map=class_map,
+                                 protocol=published, device=device, progress=progress), StopFlag()
     with new_files(out, overwrite=overwrite), stop.listening():
         found = worst_case(model.model, model.data, placement=model.placement.narrowed(max_shift=max_shift, step=step),
                            validation=model.validation, name=model.name, trained=model.trained, stop=stop,
@@ -120,6 +134,14 @@ def audit_worst_case(source: str, overrides: dict[str, Any], *, out: Path | None
         kept = f"the results so far are in {out}, marked partial" if out else "use --out to keep results"
         raise Interrupted(f"interrupted after {found.images:,} images; {kept}", stop.exit_code)
     return found
+
+
+def _published(protocol: str | None, given: dict[str, Any]) -> Protocol | None:
+    """Return the protocol of a name, which the given options must not contradict."""
+    published = None if protocol is None else protocol_named(protocol)
+    if published is not None:
+        published.check_options(given)
+    return published
 
 
 def _stores(out: Path | None, against: bool, *, resume: bool, overwrite: bool) -> list[UnfinishedAudit]:
@@ -176,7 +198,7 @@ def _save(audits: list[Audit], profiles: list[Equivariance], comparison: dict[st
 
 
 def _open_models(source: str, against: str | None, loading: SourceOptions, minimum: Mapping[str, float], *,
-                 class_map: Path | None, **options: Any) -> list[ModelWithData]:
+                 class_map: Path | None, protocol: Protocol | None, **options: Any) -> list[ModelWithData]:
     """Return one or two models with their images, which have labels if a threshold needs them."""
     second: SourceOptions = {**loading, "weights": None}
     sources = ((source, loading), *(((against, second),) if against else ()))
@@ -184,8 +206,10 @@ def _open_models(source: str, against: str | None, loading: SourceOptions, minim
         check_source(name, **how)
     classes, models = None if class_map is None else read_class_map(class_map), []
     for name, how in sources:
-        models.append(open_model(name, class_map=classes, **options, **how))
+        models.append(open_model(name, class_map=classes, protocol=protocol, **options, **how))
         _check_labels(models[-1].data, minimum)
+        if protocol is not None:
+            protocol.check_input(models[-1].info.input_size, models[-1].placement.canvas, models[-1].name)
     return models
 
 

@@ -32,6 +32,7 @@ from shiftscope.outputs import OutputType
 from shiftscope.placement import Placement
 from shiftscope.preparation import PADDED, Preparation
 from shiftscope.progress import Progress
+from shiftscope.protocols import Protocol
 from shiftscope.reading import as_type
 from shiftscope.resolve import is_object_name
 from shiftscope.results.validation import Size, wrong_placement
@@ -115,14 +116,15 @@ class ModelWithData:
 
 
 def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "auto",
-               class_map: ClassMap | None = None, progress: Progress, **loading: Unpack[SourceOptions]
-               ) -> ModelWithData:
+               class_map: ClassMap | None = None, protocol: Protocol | None = None, progress: Progress,
+               **loading: Unpack[SourceOptions]) -> ModelWithData:
     """Load a classifier and its images.
 
     Args:
         source: see `load_model`.
         overrides: fields of `DataSettings` that the user set; for a checkpoint the others are those of its training.
         class_map: output of each class of the dataset, for a dataset with fewer classes than the model has outputs.
+        protocol: published evaluation that sets image sizes and placement, instead of the settings.
         loading: further arguments of `load_model`.
 
     Raises:
@@ -132,16 +134,17 @@ def open_model(source: Path | str, overrides: dict[str, Any], *, device: str = "
     kind = kind_of(source)
     if kind == "checkpoint":
         return add_data(open_checkpoint(Path(source), device=device, allow_code=loading.get("allow_code")), overrides,
-                        progress, class_map)
+                        progress, class_map, protocol)
     options: dict[str, Any] = {**loading, "device": resolve_device(device), "progress": progress}
     if kind == "named":  # built for the images
-        data, placement = open_data(DataSettings(**overrides), progress)
+        data, placement = open_data(DataSettings(**overrides), progress, protocol=protocol)
         opened = open_source(source, canvas=placement.canvas, channels=data.shape[0],
                              classes=data.classes or UNKNOWN_CLASSES, **options)
     else:
         opened = open_source(source, **options)
         canvas: dict[str, Any] = {"canvas": opened.info.input_size} if opened.info.input_size else {}
-        data, placement = open_data(DataSettings(**(canvas | overrides)), progress, _source_preparation(opened.info))
+        data, placement = open_data(DataSettings(**(canvas | overrides)), progress, _source_preparation(opened.info),
+                                    protocol)
     return ModelWithData(model=opened.model, name=opened.name, trained="unknown", data=data, placement=placement,
                          info=opened.info, class_map=class_map)
 
@@ -226,7 +229,7 @@ def _class_names(model: nn.Module, shape: tuple[int, int, int], info: SourceInfo
 
 
 def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: Progress,
-             class_map: ClassMap | None = None) -> ModelWithData:
+             class_map: ClassMap | None = None, protocol: Protocol | None = None) -> ModelWithData:
     """Load the dataset that a checkpoint was trained on, another one with some of its classes, or without labels.
 
     Raises:
@@ -244,10 +247,11 @@ def add_data(checkpoint: LoadedCheckpoint, overrides: dict[str, Any], progress: 
     if is_folder(known["data"]):  # prepared as in the training, as `predict` does
         known |= {"image_size": placement.image, "resize": provenance.resize}
     settings = DataSettings(**(known | overrides))
-    data = load_data(settings, progress, prepared)
+    data = load_data(settings, progress, prepared, protocol)
     stored = placement.canvas, placement.image, placement.mode, placement.fill
-    if (settings.canvas, data.shape[1:], settings.mode, settings.fill) != stored or settings.max_shift is not None:
-        placement = placement_for(data, settings)
+    asked = settings.canvas, data.shape[1:], settings.mode, settings.fill
+    if asked != stored or settings.max_shift is not None or protocol is not None:
+        placement = placement_for(data, settings, protocol)
     data = _with_classes(checkpoint, data, class_map)
     return ModelWithData(model=checkpoint.model, name=checkpoint.config.name, trained=provenance.trained, data=data,
                          placement=placement, validation=checkpoint.validation, info=checkpoint.info, mapped=True)

@@ -1,5 +1,6 @@
 """`shiftscope evaluate`, `predict` and `export`: use a trained checkpoint."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from shiftscope import data
+from shiftscope import data, files
 from shiftscope.data.base import Split
 from shiftscope.data.image_file import common_scale, read_image_file
+from shiftscope.data.layout import image_files, list_layout
 from shiftscope.data.resizing import Target
 from shiftscope.errors import UsageError, require
 from shiftscope.evaluation import BruteForceEngine, evaluate
@@ -21,11 +23,22 @@ from shiftscope.models import OnnxModel, export_onnx
 from shiftscope.models.forward import evaluating, placed_outputs
 from shiftscope.models.sources import NO_OPTIONS, SourceOptions
 from shiftscope.modules import as_module
-from shiftscope.outputs import NONFINITE_CLASS, OutputType, predicted_classes, probabilities, resolve_output_type
+from shiftscope.outputs import (
+    NONFINITE_CLASS,
+    OutputType,
+    classify,
+    predicted_classes,
+    probabilities,
+    resolve_output_type,
+    top_two,
+)
+from shiftscope.placement import Placement, default_fill
 from shiftscope.progress import Progress, SilentProgress
 from shiftscope.reporting import (
     classified_gallery,
     confusion_matrix,
+    everywhere_csv,
+    everywhere_figure,
     prediction_figure,
     prediction_map_figure,
     save_figure,
@@ -50,6 +63,9 @@ EXAMPLE = Path(data.__file__).with_name("example.png")
 
 MAP_PLACEMENTS, MAP_SIDE = 1024, 36
 """Largest number of placements of a map, and of its rows and columns."""
+
+TABLE, MOST_ROWS = "everywhere.csv", 2_000_000
+"""File of the table of a map of all placements, and its largest number of rows."""
 
 DARK, LIGHT = 64, 160
 """Pixel values: an image with a lighter border than `LIGHT` is inverted if the background is darker than `DARK`."""
@@ -115,36 +131,57 @@ class Fitting:
 
 
 def predict_files(checkpoint: Path | str, images: Sequence[Path] = (), *, offset: tuple[int, int] | None = None,
-                  output_type: OutputType | None = None, maps: bool = True, out: Path | None = None,
+                  output_type: OutputType | None = None, maps: bool = True, everywhere: bool = False,
+                  max_shift: int | None = None, step: int = 1, out: Path | None = None, overwrite: bool = False,
                   device: str = "auto", loading: DescribedOptions = DESCRIBED,
                   progress: Progress | None = None) -> list[dict[str, Any]]:
     """Classify image files, each fitted into the model's image size and placed on its canvas.
 
     Args:
         checkpoint: checkpoint folder or run folder, or another source of `load_model`.
-        images: PNG or JPEG files; none: `EXAMPLE`.
+        images: PNG or JPEG files, and folders of them; none: `EXAMPLE`.
         offset: (dy, dx) of the image's top-left corner on the canvas; None: the middle.
         output_type: "logits", "probabilities" or "log-probabilities"; None: determined from these images.
         maps: also predict each image at all placements, or at every n-th offset if there are more than `MAP_PLACEMENTS`
             placements or `MAP_SIDE` rows or columns.
-        out: folder for a figure of the model's input, and one of the maps.
+        everywhere: instead, predict each image at all placements, with confidences and margins. A model with the input
+            size of its images has the placements of mode fill.
+        max_shift, step: which placements, see `Placement`, with `everywhere`.
+        out: folder for a figure of the model's input, and one of the maps; with `everywhere` also for a table.
+        overwrite: replace these files.
         loading: further arguments of `open_described`.
 
     Returns:
         One dictionary per file: file, offset, class, confidence, scores (class -> probability), output_type, inverted,
         size and scaled (see `Fitting`), and map: None, or a dictionary of rows and columns (values of dy and dx),
         classes (a list per row), step, and same_class (fraction of these placements with the class at the offset).
+        With `everywhere` the map also has mode, max_shift, confidence and margin (a list per row; the margin is the
+        difference of the two largest outputs, None if it is not finite).
         If the output is NaN or its maximum is infinite, class and scores are None, and the confidence is 0.
 
     Raises:
         CheckpointError, DataError: if the checkpoint cannot be loaded, or a file is missing or not an image.
-        UsageError: if the offset is not one of the placement's.
+        UsageError: if the offset is not one of the placement's, or a file in `out` exists.
     """
-    how: DescribedOptions = {**loading, "output_type": output_type}
-    loaded, images = open_described(checkpoint, device=device, progress=progress, **how), list(images) or [EXAMPLE]
-    maps = maps and loaded.placement.count > 1
-    offset = offset if offset is not None else loaded.placement.middle
-    _check_offset(offset, loaded)
+    with new_files(out, _prediction_files(maps, everywhere), overwrite=overwrite):
+        how: DescribedOptions = {**loading, "output_type": output_type}
+        images = _image_files(images) or [EXAMPLE]
+        loaded = open_described(checkpoint, device=device, progress=progress, **how)
+        if everywhere:
+            loaded = replace(loaded, placement=_everywhere(loaded, max_shift, step, len(images)))
+        offset = offset if offset is not None else loaded.placement.middle
+        _check_offset(offset, loaded)
+        maps = (maps or everywhere) and loaded.placement.count > 1
+        predictions, canvases = _predict(loaded, images, offset, output_type, progress, maps=maps,
+                                         everywhere=everywhere)
+        if out is not None:
+            _save_predictions(predictions, canvases, out, everywhere)
+    return predictions
+
+
+def _predict(loaded: LoadedCheckpoint, images: Sequence[Path], offset: tuple[int, int], output_type: OutputType | None,
+             progress: Progress | None, *, maps: bool, everywhere: bool) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return the predictions of `predict_files`, and the model's input."""
     pixels, prepared = fit_images(images, loaded, progress)
     pixels = pixels.to(loaded.device)
     offsets = torch.tensor([offset] * len(pixels), device=loaded.device)
@@ -152,45 +189,99 @@ def predict_files(checkpoint: Path | str, images: Sequence[Path] = (), *, offset
         outputs = placed_outputs(loaded.model, pixels, offsets, loaded.placement).cpu()
     kind = resolve_output_type(output_type, outputs)
     classes, scores = predicted_classes(outputs).tolist(), probabilities(outputs, kind)
-    found = prediction_maps(pixels, classes, loaded, progress) if maps else [None] * len(images)
+    found = [None] * len(images) if not maps else prediction_maps(pixels, classes, loaded, progress,
+                                                                  kind if everywhere else None)
     common = {"offset": list(offset), "output_type": kind}
     predictions = [{"file": valid_unicode(EXAMPLE.name if path == EXAMPLE else str(path)), **asdict(how), **common,
                     **_prediction(label, values, loaded.class_names), "map": at_all}
                    for path, how, label, values, at_all in zip(images, prepared, classes, scores, found, strict=True)]
-    if out is not None:
-        canvases = loaded.placement.place(pixels, offsets).cpu().numpy()
-        save_figure(prediction_figure(predictions, canvases), out, "predictions")
-        if maps:
-            save_figure(prediction_map_figure(predictions), out, "prediction-maps")
-    return predictions
+    return predictions, loaded.placement.place(pixels, offsets).cpu().numpy()
+
+
+def _image_files(paths: Sequence[Path]) -> list[Path]:
+    """Return files, and all image files of the folders among them, sorted by path."""
+    found = []
+    for path in paths:
+        layout = list_layout(path) if path.is_dir() else None
+        found += [path] if layout is None else sorted(image_files(layout.train) + image_files(layout.test))
+    return found
+
+
+def _prediction_files(maps: bool, everywhere: bool) -> list[str]:
+    more = [*figure_files("prediction-everywhere"), TABLE] if everywhere else figure_files(*["prediction-maps"] * maps)
+    return [*figure_files("predictions"), *more]
+
+
+def _save_predictions(predictions: list[dict[str, Any]], canvases: np.ndarray, out: Path, everywhere: bool) -> None:
+    save_figure(prediction_figure(predictions, canvases), out, "predictions")
+    if everywhere:
+        files.write_text(out / TABLE, everywhere_csv(predictions))
+        save_figure(everywhere_figure(predictions), out, "prediction-everywhere")
+    elif predictions[0]["map"] is not None:
+        save_figure(prediction_map_figure(predictions), out, "prediction-maps")
+
+
+def _everywhere(loaded: LoadedCheckpoint, max_shift: int | None, step: int, images: int) -> Placement:
+    """Return the placements of a map of all placements."""
+    placement = loaded.placement
+    if placement.count == 1:
+        shape = (loaded.channels, *placement.canvas)
+        placement = Placement(image=placement.canvas, canvas=placement.canvas, mode="fill", fill=default_fill(shape))
+    placement = placement.narrowed(max_shift=max_shift, step=step)
+    if placement.count < 2:
+        raise UsageError(f"--everywhere needs more than one placement, and with step {step} and max_shift {max_shift} "
+                         "only the middle one is left; choose a smaller step or a larger max_shift")
+    if placement.count * images > MOST_ROWS:
+        raise UsageError(f"--everywhere would write {placement.count * images:,} rows, {placement.count:,} placements "
+                         f"of {images:,} images, at most {MOST_ROWS:,} are possible: name fewer images, or use --step "
+                         "or --max-shift")
+    return placement
 
 
 def prediction_maps(pixels: torch.Tensor, classes: Sequence[int], loaded: LoadedCheckpoint,
-                    progress: Progress | None = None) -> list[dict[str, Any]]:
+                    progress: Progress | None = None, output_type: OutputType | None = None) -> list[dict[str, Any]]:
     """Return the map of each image, see `predict_files`.
 
     Args:
         pixels: uint8 (N, C, h, w).
         classes: the class of each image at the offset of the user.
+        output_type: type of the outputs, for a map of all placements with confidence and margin; None: without them.
     """
-    placement, step = loaded.placement, 1
-    while placement.count > MAP_PLACEMENTS or max(map(len, placement.axes)) > MAP_SIDE:
-        step += 1
-        placement = loaded.placement.narrowed(step=step)
+    placement = loaded.placement
+    while output_type is None and (placement.count > MAP_PLACEMENTS or max(map(len, placement.axes)) > MAP_SIDE):
+        placement = loaded.placement.narrowed(step=placement.step + 1)
     engine = BruteForceEngine(loaded.model, placement, pixels.shape[1:])
     task = (progress or SilentProgress()).task(f"predict at {placement.count:,} placements", len(pixels))
-    labels = []
+    maps: list[dict[str, Any]] = []
     try:
         for batch in pixels.split(engine.images_per_call):
-            labels.append(predicted_classes(engine.logits(batch)).cpu())
+            for outputs, label in zip(engine.logits(batch), classes[len(maps):], strict=False):
+                maps.append(_map(outputs, label, placement, loaded.class_names, output_type))
             task.advance(len(batch))
     finally:
         task.close()
+    return maps
+
+
+def _map(outputs: torch.Tensor, label: int, placement: Placement, names: Sequence[str],
+         output_type: OutputType | None) -> dict[str, Any]:
+    """Return the map of one image from its outputs (P, K); `label` is its class at the offset of the user."""
     rows, columns = (axis.tolist() for axis in placement.axes)
-    names = {NONFINITE_CLASS: None} | dict(enumerate(loaded.class_names))
-    return [{"rows": rows, "columns": columns, "step": step, "same_class": float((found == label).double().mean()),
-             "classes": [[names[one] for one in row] for row in found.view(len(rows), len(columns)).tolist()]}
-            for found, label in zip(torch.cat(labels), classes, strict=True)]
+    found, named = predicted_classes(outputs).cpu(), {NONFINITE_CLASS: None} | dict(enumerate(names))
+
+    def grid(values: torch.Tensor) -> list[list[Any]]:
+        return values.view(len(rows), len(columns)).tolist()
+
+    map = {"rows": rows, "columns": columns, "step": placement.step,
+           "same_class": float((found == label).double().mean()),
+           "classes": [[named[one] for one in row] for row in grid(found)]}
+    if output_type is None:
+        return map
+    _, best, second = top_two(outputs)
+    margins = grid(best.double() - second.double())
+    margin = [[value if math.isfinite(value) else None for value in row] for row in margins]
+    return map | {"mode": placement.geometry.mode_label, "max_shift": placement.max_shift,
+                  "confidence": grid(classify(outputs, output_type)[1].double()), "margin": margin}
 
 
 def fit_images(paths: Sequence[Path], loaded: LoadedCheckpoint,
