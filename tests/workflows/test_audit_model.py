@@ -1,8 +1,10 @@
 """`shiftscope audit` from the command line to the files: checkpoints, models of one's own, ONNX files."""
 
 import csv
+import dataclasses
 import json
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -114,6 +116,57 @@ def test_thresholds(checkpoint, capsys):
     for wrong in ("mean=1.5", "best=0.5", "mean"):
         assert main(["audit", str(checkpoint), "--fail-under", wrong]) == 2
         assert "fail-under must be fractions from 0 to 1" in capsys.readouterr().err
+
+
+def test_junit_files_state_each_requirement(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = ["audit", str(checkpoint), "--quiet", "--json", "--junit", "audit.xml"]
+    assert main([*line, "--fail-under", "mean=0.01,worst=0.99"]) == 4
+    found = json.loads(capsys.readouterr().out)
+    root = ElementTree.parse("audit.xml").getroot()
+    (suite,) = root
+    assert root.attrib["tests"] == suite.attrib["tests"] == "2" and suite.attrib["failures"] == "1"
+    good, bad = suite.findall("testcase")
+    assert good.attrib["name"] == "mean: at least 0.01" and good.find("failure") is None
+    sentence = f"worst {found['worst_case_accuracy']:.4f}, required at least 0.99"
+    assert bad.find("failure").attrib["message"] == sentence
+    known = {one.attrib["name"]: one.attrib["value"] for one in suite.find("properties")}
+    assert known["placements"] == str(found["placements"]) and float(known["mean"]) == round(found["mean_accuracy"], 6)
+    assert main(line) == 2 and "the JUnit file audit.xml already exists; replace it with --overwrite" in (
+        capsys.readouterr().err)
+    assert main([*line, "--overwrite"]) == 0  # no requirement: one case
+    (case,) = ElementTree.parse("audit.xml").getroot().iter("testcase")
+    assert case.attrib["name"] == "audit" and len(case) == 0
+    (tmp_path / "mine.xml").write_text("<mine/>")
+    assert main([*line[:-1], "mine.xml", "--overwrite"]) == 2
+    assert (tmp_path / "mine.xml").read_text() == "<mine/>" and "not written by Shiftscope" in capsys.readouterr().err
+
+
+def test_a_baseline_in_the_command(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = ["audit", str(checkpoint), "--quiet", "--json"]
+    assert main([*line, "--out", "base"]) == 0
+    assert main([*line, "--baseline", "base", "--junit", "same.xml"]) == 0
+    names = [case.attrib["name"] for case in ElementTree.parse("same.xml").getroot().iter("testcase")]
+    assert [name.partition(":")[0] for name in names] == ["mean", "worst", "consistency", "unanimity"]
+    assert all("not worse than" in name for name in names)
+    capsys.readouterr()
+    for arguments, words in ((["--baseline", "gone"], "cannot read a result from gone"),
+                             (["--baseline", "base", "--step", "2"], "have different placements"),
+                             (["--baseline", "base", "--limit", "5"], "differ in images")):
+        assert main([*line, *arguments, "--junit", "never.xml"]) in (2, 3)
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1 and len(error) < 400, error
+        assert not (tmp_path / "never.xml").exists()
+    stored = Audit.load(tmp_path / "base")
+    better = np.tile(stored.labels[:, None], (1, stored.placements)).astype(stored.predictions.dtype)
+    dataclasses.replace(stored, predictions=better, correct_counts=np.full(stored.images, stored.placements),
+                        mean_accuracy=1.0, worst_case_accuracy=1.0).save(tmp_path / "better")
+    assert main([*line, "--baseline", "better/result.json"]) == 4
+    assert "does not pass: mean " in (error := capsys.readouterr().err) and "of the baseline (p = " in error
+    dataclasses.replace(stored, model="other").save(tmp_path / "other")
+    assert main([*line, "--baseline", "other"]) == 2
+    assert "the baseline other is of the model other, the audit of reader" in capsys.readouterr().err
 
 
 def test_placements_may_be_narrowed_and_sampled(checkpoint, capsys):

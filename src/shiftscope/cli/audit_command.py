@@ -51,9 +51,11 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
           only: Annotated[Literal["worst-case"] | None, Result] = None,
           against: Annotated[str | None, Result] = None,
           fail_under: Annotated[dict[str, float] | None, Thresholds] = None,
+          baseline: Annotated[Path | None, Result] = None,
           expected: Annotated[float | None, Result] = None,
           output_type: Annotated[OutputType | None, Result] = None, seed: Annotated[int, Result] = 0,
           out: Annotated[Path | None, Result] = None, csv: Annotated[Path | None, Result] = None,
+          junit: Annotated[Path | None, Result] = None,
           resume: Annotated[bool, Switch, Result] = False,
           overwrite: Annotated[bool, Switch, Result] = False) -> None:
     """Evaluate a classifier on every image at every placement: accuracy by position, and consistency of predictions.
@@ -80,33 +82,38 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         only: worst-case: only this metric; an image is left at its first error.
         against: Another model for the same images; both are shown side by side, with McNemar's test.
         fail_under: Exit with code 4 if a metric is lower, as in mean=0.9,worst=0.8 (also consistency, unanimity).
+        baseline: Folder of an earlier audit of MODEL: exit with code 4 if a metric is significantly lower (level 5 %,
+            paired by image).
         expected: Known accuracy on centered images; a much lower result gives a warning.
         output_type: Type of the model's outputs (default: determined from a batch of images).
         seed: Fixes the sample, and which predictions the self-check repeats.
         out: Folder for the result and the figures (default: none are written).
         csv: File for a table with one row per image: label, prediction, fraction correct, consistency, margin.
+        junit: JUnit file with one test case per requirement, for continuous integration.
         resume: Continue the audit in --out that was interrupted or killed; model, images and settings must be the same.
-        overwrite: Replace files of an earlier audit in --out and --csv.
+        overwrite: Replace files of an earlier audit in --out, --csv and --junit.
     """
-    from shiftscope.workflows.audit_model import audit_model, audit_worst_case, check_thresholds
+    from shiftscope.workflows.audit_model import audit_model, audit_worst_case
+    from shiftscope.workflows.requirements import Requirements
 
     overrides = data.given() | {name: value for name, value in (("mode", mode), ("fill", fill)) if value}
+    requirements = Requirements(minimum=fail_under or {}, baseline=baseline, junit=junit, overwrite=overwrite)
     if only is not None:
-        require_alone({"sample": sample, "budget": budget, "against": against, "csv": csv, "expected": expected,
-                       "resume": resume or None}, fail_under)
+        require_alone({"baseline": baseline, "junit": junit, "sample": sample, "budget": budget, "against": against,
+                       "csv": csv, "expected": expected, "resume": resume or None}, fail_under)
         with shown.clean_stdout(output.json):
             worst = audit_worst_case(model, overrides, out=out, overwrite=overwrite, protocol=protocol,
                                      max_shift=max_shift, step=step, engine=engine, split=split, seed=seed,
                                      output_type=output_type, class_map=class_map,
                                      progress=output.progress(), device=loading.device, loading=loading.options())
         show_worst_case(worst, out, json=output.json)
-        check_thresholds(worst, fail_under or {})
+        requirements.apply(worst)
         return
     with shown.clean_stdout(output.json):
         found = audit_model(model, overrides, against=against, out=out, csv=csv, overwrite=overwrite,
                             resume=resume, protocol=protocol, max_shift=max_shift, step=step, engine=engine,
                             split=split, sample=sample, budget=budget, seed=seed, expected=expected,
-                            output_type=output_type, class_map=class_map, minimum=fail_under,
+                            output_type=output_type, class_map=class_map, requirements=requirements,
                             progress=output.progress(), device=loading.device, loading=loading.options())
     audits = [part for part in (found["audit"], found["against"]) if part is not None]
     if output.json:
@@ -117,7 +124,7 @@ def audit(model: str, /, *, data: DataOverrides = OVERRIDES, output: OutputFlags
         show_comparison(audits, found["comparison"])
         if out is not None:
             shown.write_path(out)
-    check_thresholds(audits[0], fail_under or {})
+    requirements.apply(audits[0])
 
 
 def require_alone(others: Mapping[str, object], fail_under: Mapping[str, float] | None) -> None:

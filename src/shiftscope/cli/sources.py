@@ -30,7 +30,7 @@ TRUST = ("--trust-model-file",)
 MAY_BE_CODE = ("CHECKPOINT", "MODEL", "NAME", "--against", "--data", "--models")
 """Options whose value names code if it has the form package.module:object."""
 
-WRITING = ("--copy", "--csv", "--onnx", "--out", "--overwrite", "--pack", "--resume")
+WRITING = ("--copy", "--csv", "--junit", "--onnx", "--out", "--overwrite", "--pack", "--resume")
 """Options that choose what is written, changed or replaced."""
 
 RENAMED = {"--how": "--method"}

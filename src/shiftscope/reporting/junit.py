@@ -1,12 +1,16 @@
 """JUnit files, which continuous integration services show: one test case per requirement on an audit."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from shiftscope import files
 from shiftscope.results import Audit
 from shiftscope.results.checks import METRICS, Check
 from shiftscope.text import printable
+
+_TITLE = "shiftscope audit"
 
 
 def junit_document(audit: Audit, checks: Sequence[Check]) -> str:
@@ -19,7 +23,7 @@ def junit_document(audit: Audit, checks: Sequence[Check]) -> str:
     """
     failed = [check for check in checks if not check.passed]
     counts: Any = {"tests": str(max(1, len(checks))), "failures": str(len(failed)), "errors": "0", "skipped": "0"}
-    suites = ElementTree.Element("testsuites", name="shiftscope audit", time=f"{audit.seconds:.3f}", **counts)
+    suites = ElementTree.Element("testsuites", name=_TITLE, time=f"{audit.seconds:.3f}", **counts)
     suite = ElementTree.SubElement(suites, "testsuite", name=f"shiftscope audit {_xml(audit.model)}",
                                    time=f"{audit.seconds:.3f}", **counts)
     properties = ElementTree.SubElement(suite, "properties")
@@ -35,6 +39,15 @@ def junit_document(audit: Audit, checks: Sequence[Check]) -> str:
         ElementTree.SubElement(suite, "testcase", classname=group, name="audit", time=f"{audit.seconds:.3f}")
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def is_junit_file(path: Path) -> bool:
+    """Return True if a file begins as one of `junit_document`."""
+    try:
+        with files.open_regular(path, files.memory()) as stream:
+            return f'<testsuites name="{_TITLE}"'.encode() in stream.read(200)
+    except OSError:
+        return False
 
 
 def _properties(audit: Audit) -> Mapping[str, object]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shiftscope.results.audit import Audit
+from shiftscope.results.worst_case import WorstCase
 
 METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency": "consistency",
            "unanimity": "unanimity"}
@@ -35,7 +36,7 @@ class Check:
         return f"{self.metric} {self.value:.4f}, required {self.required}"
 
 
-def threshold_checks(audit: Audit, minimum: Mapping[str, float]) -> list[Check]:
+def threshold_checks(audit: Audit | WorstCase, minimum: Mapping[str, float]) -> list[Check]:
     """Return one check per minimum; a metric that is not known, such as an accuracy without labels, does not pass.
 
     Args:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,17 @@ def require_new(folder: Path, names: Iterable[str], *, overwrite: bool = False, 
 
 
 def require_new_table(path: Path, *, overwrite: bool = False) -> None:
-    """Raise an error if the table of images cannot be written to a file; nothing is changed.
+    """Raise an error if the table of images cannot be written to a file, see `require_new_file`."""
+    require_new_file(path, "the table of images", "images.csv", is_image_table, overwrite=overwrite)
+
+
+def require_new_file(path: Path, title: str, example: str, is_ours: Callable[[Path], bool], *,
+                     overwrite: bool = False) -> None:
+    """Raise an error if a file cannot be written; nothing is changed.
+
+    Args:
+        title, example: name of the file's content in messages, and of a file with it.
+        is_ours: returns True if Shiftscope wrote a file with such content.
 
     Raises:
         UsageError: the file exists and is not replaced: without `overwrite`, or if Shiftscope did not write it.
@@ -74,11 +84,10 @@ def require_new_table(path: Path, *, overwrite: bool = False) -> None:
     """
     require_writable(path.parent)
     if path.is_dir():
-        raise UsageError(f"the table of images {path} is a folder; give the file to write, for instance "
-                         f"{path / 'images.csv'}")
-    if os.path.lexists(path) and not (overwrite and is_image_table(path)):
+        raise UsageError(f"{title} {path} is a folder; give the file to write, for instance {path / example}")
+    if os.path.lexists(path) and not (overwrite and is_ours(path)):
         how = "it was not written by Shiftscope, so move it" if overwrite else "replace it with --overwrite"
-        raise UsageError(f"the table of images {path} already exists; {how}, or choose another file")
+        raise UsageError(f"{title} {path} already exists; {how}, or choose another file")
 
 
 def _is_summary(path: Path) -> bool:

@@ -1,14 +1,13 @@
 """`shiftscope audit`: all placements of one classifier, or of two to compare."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from shiftscope import files
 from shiftscope.auditing import audit, compare, equivariance, worst_case
-from shiftscope.data import Dataset, read_class_map
-from shiftscope.errors import Interrupted, ShiftscopeError, ThresholdError, UsageError, require
+from shiftscope.data import read_class_map
+from shiftscope.errors import Interrupted, ShiftscopeError, UsageError, require
 from shiftscope.models.sources import NO_OPTIONS, SourceOptions, check_source
 from shiftscope.progress import Progress
 from shiftscope.protocols import Protocol, protocol_named
@@ -21,13 +20,9 @@ from shiftscope.runs.outputs import figure_files, new_files, record_files, requi
 from shiftscope.runs.unfinished import UnfinishedAudit
 from shiftscope.training.stopping import StopFlag
 from shiftscope.workflows.load_inputs import ModelWithData, open_model
+from shiftscope.workflows.requirements import NONE, Requirements
 
 COMPARISON = "comparison.json"
-
-METRICS = {"mean": "mean_accuracy", "worst": "worst_case_accuracy", "consistency": "consistency",
-           "unanimity": "unanimity"}
-"""Metrics that a threshold may name, with the field of the audit."""
-
 
 FIELDS = ("middle_accuracy", "worst_case_accuracy")
 """Metrics of `audit_worst_case`."""
@@ -37,7 +32,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
                 csv: Path | None = None, overwrite: bool = False, resume: bool = False, device: str = "auto",
                 loading: SourceOptions = NO_OPTIONS, max_shift: int | None = None, step: int = 1,
                 protocol: str | None = None, class_map: Path | None = None,
-                minimum: Mapping[str, float] | None = None, progress: Progress, **options: Any) -> dict[str, Any]:
+                requirements: Requirements = NONE, progress: Progress, **options: Any) -> dict[str, Any]:
     """Audit a classifier; with `against`, audit another one on the same images and compare the two.
 
     Args:
@@ -50,7 +45,7 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         max_shift, step: which placements, see `Placement`.
         protocol: name of a published evaluation, which sets image sizes and placements.
         class_map: file that names the output of each class, see `read_class_map`.
-        minimum: metrics of `check_thresholds`; those of accuracy are refused for images without labels.
+        requirements: checked as far as possible before the audit; they are applied by the caller.
         options: further arguments of `audit`: engine, split, sample, seed, expected, output_type.
 
     Returns:
@@ -68,7 +63,8 @@ def audit_model(source: str, overrides: dict[str, Any], *, against: str | None =
         require_new(out, sorted({*_record_files(against is not None)} - ours), overwrite=overwrite)
     if csv is not None:
         require_new_table(csv, overwrite=overwrite)
-    models = _open_models(source, against, loading, minimum or {}, overrides=overrides, class_map=class_map,
+    requirements.check_files()
+    models = _open_models(source, against, loading, requirements, overrides=overrides, class_map=class_map,
                           protocol=published, device=device, progress=progress)
     figures = figure_files(*audit_figure_names([(model.name, model.trained) for model in models]))
     audits: list[Audit] = []
@@ -122,7 +118,7 @@ def audit_worst_case(source: str, overrides: dict[str, Any], *, out: Path | None
                          "out one of the two")
     if out is not None:
         require_new(out, record_files("."), overwrite=overwrite)
-    [model], stop = _open_models(source, None, loading, {}, overrides=overrides, class_map=class_map,
+    [model], stop = _open_models(source, None, loading, NONE, overrides=overrides, class_map=class_map,
                                  protocol=published, device=device, progress=progress), StopFlag()
     with new_files(out, overwrite=overwrite), stop.listening():
         found = worst_case(model.model, model.data, placement=model.placement.narrowed(max_shift=max_shift, step=step),
@@ -197,7 +193,7 @@ def _save(audits: list[Audit], profiles: list[Equivariance], comparison: dict[st
         files.write_json(out / COMPARISON, comparison)
 
 
-def _open_models(source: str, against: str | None, loading: SourceOptions, minimum: Mapping[str, float], *,
+def _open_models(source: str, against: str | None, loading: SourceOptions, requirements: Requirements, *,
                  class_map: Path | None, protocol: Protocol | None, **options: Any) -> list[ModelWithData]:
     """Return one or two models with their images, which have labels if a threshold needs them."""
     second: SourceOptions = {**loading, "weights": None}
@@ -207,23 +203,7 @@ def _open_models(source: str, against: str | None, loading: SourceOptions, minim
     classes, models = None if class_map is None else read_class_map(class_map), []
     for name, how in sources:
         models.append(open_model(name, class_map=classes, protocol=protocol, **options, **how))
-        _check_labels(models[-1].data, minimum)
+        requirements.check_inputs(models[-1].data, models[0].name)
         if protocol is not None:
             protocol.check_input(models[-1].info.input_size, models[-1].placement.canvas, models[-1].name)
     return models
-
-
-def _check_labels(data: Dataset, minimum: Mapping[str, float]) -> None:
-    """Raise a `UsageError` if a metric needs labels that the images do not have."""
-    needed = [name for name in minimum if name in ("mean", "worst")]
-    if needed and not data.labeled:
-        raise UsageError(f"--fail-under {needed[0]}={minimum[needed[0]]:g} needs labels, and the images of {data.name} "
-                         "have none: use consistency or unanimity, or sort the images into one folder per class")
-
-
-def check_thresholds(result: Audit | WorstCase, minimum: Mapping[str, float]) -> None:
-    """Raise a `ThresholdError` that names each metric (mean, worst, consistency, unanimity) below its minimum."""
-    below = [f"{name} {getattr(result, METRICS[name]):.4f} is below {least:g}"
-             for name, least in minimum.items() if getattr(result, METRICS[name]) < least]
-    if below:
-        raise ThresholdError(f"{result.model} does not pass: {', '.join(below)}")
