@@ -13,6 +13,7 @@ from shiftscope.errors import UsageError
 from shiftscope.placement import Placement
 from shiftscope.preparation import Preparation
 from shiftscope.protocols import PROTOCOLS, protocol_named
+from shiftscope.reporting.explorer import explorer_payload
 from shiftscope.reporting.protocol_table import protocol_tables
 
 COUNT = 12
@@ -163,3 +164,9 @@ def test_unknown_names_and_another_placement_are_refused(net, images):
     with pytest.raises(UsageError, match="placement contradicts the protocol cifar-s-consistency"):
         shiftscope.audit(net, dataset(images), protocol="cifar-s-consistency",
                          placement=Placement(image=(32, 32), canvas=(32, 32), mode="fill"))
+
+
+def test_the_explorer_says_that_some_cells_are_no_placements(net, images):
+    found = shiftscope.audit(net, dataset(images), protocol="afc-worst-case")
+    notes = explorer_payload([found])["groups"][0]["notes"]
+    assert "The placements are a list of offsets: crossed-out cells are not among them." in notes

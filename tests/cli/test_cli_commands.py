@@ -109,8 +109,8 @@ def test_invalid_image_sizes(workflows, capsys, values, problem):
 def test_predict(workflows, capsys):
     assert main(["predict", "ckpt", "a[1].png", "b.png", "--offset", "3", "4"]) == 0
     (_, (folder, images), keywords), = workflows.calls
-    assert (folder, images) == (Path("ckpt"), [Path("a[1].png"), Path("b.png")])
-    assert keywords["offset"] == (3, 4)
+    assert (folder, images) == ("ckpt", [Path("a[1].png"), Path("b.png")])
+    assert keywords["offset"] == (3, 4) and not keywords["everywhere"] and not keywords["overwrite"]
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["a[1].png", "Bag", "75.0", "%", "3,", "4"] in rows
 

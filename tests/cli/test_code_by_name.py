@@ -34,7 +34,7 @@ NOT_CODE = {
     "--jitter-mode", "--judge",
     "--license", "--mode", "--optimizer", "--output-type", "--parametrization", "--precision", "--preset",
     "--schedule", "--select-output", "--split", "--start", "--title", "FIRST", "IMAGES", "--interpolation", "--resize",
-    "--weights",
+    "--only", "--protocol", "--weights",
     "OBJECTIVES", "RUN", "RUNS", "SECOND"}
 """Options with a text or a path as value that is never imported."""
 

@@ -207,6 +207,8 @@ def _notes(audits: Sequence[Audit], seeds: Sequence[Audit], models: Sequence[Aud
         notes.append("Only the first seed of each model is shown.")
     if any(audit.sampled for audit in audits):
         notes.append("The placements were sampled: crossed-out cells were not computed.")
+    elif not audits[0].geometry.is_grid:
+        notes.append("The placements are a list of offsets: crossed-out cells are not among them.")
     if len({audit.images for audit in audits}) > 1:
         notes.append("The models were audited on different numbers of images, so their maps are not fully comparable.")
     return notes
