@@ -60,7 +60,8 @@ def evaluated():
     square = np.array([[3, 1], [0, 4]])
     return SimpleNamespace(
         model="two-full", images=8, split="test", dataset="garments", class_names=["Bag", "Coat"],
-        accuracy={"random": 0.875, "centered": 1.0}, per_class={"random": [0.75, None], "centered": [1.0, 1.0]},
+        accuracy={"random": 0.875, "centered": 1.0}, per_class={"random": [0.75, None], "centered": [1.0, None]},
+        top5_accuracy=None, notes=["of 8 images"],
         confusion=square, confusion_centered=square, to_dict=lambda: {"schema_version": 1, "images": 8})
 
 

@@ -37,7 +37,7 @@ def calls(monkeypatch):
 def test_objectives_and_settings_are_passed_on(calls, capsys):
     assert main(["visualize", "ckpt", "class:Bag", "conv2:0-9", "--start", "random", "--steps", "8", "--out", "x"]) == 0
     ((folder, objectives), keywords), = calls
-    assert (folder, tuple(objectives)) == (Path("ckpt"), ("class:Bag", "conv2:0-9"))
+    assert (folder, tuple(objectives)) == ("ckpt", ("class:Bag", "conv2:0-9"))
     assert (keywords["start"], keywords["out"], keywords["settings"].steps) == ("random", Path("x"), 8)
     shown = capsys.readouterr().out
     assert shown.splitlines()[-1] == "x"

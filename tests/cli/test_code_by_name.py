@@ -30,7 +30,7 @@ COMMAND = Path(sys.executable).with_name("shiftscope")
 MARK = "Path(__file__).with_name('ran').write_text(__name__)\n"
 
 NOT_CODE = {
-    "--background", "--class-map", "--data-dir", "--device", "--engine", "--fill", "--head", "--method",
+    "--background", "--baseline", "--class-map", "--data-dir", "--device", "--engine", "--fill", "--head", "--method",
     "--jitter-mode", "--judge",
     "--license", "--mode", "--optimizer", "--output-type", "--parametrization", "--precision", "--preset",
     "--schedule", "--select-output", "--split", "--start", "--title", "FIRST", "IMAGES", "--interpolation", "--resize",
