@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-BESIDE = Path(__file__).parents[2] / "shared" / "fashion-mnist"
-"""Where the real images may lie, beside the repository."""
+BESIDE = Path(__file__).parents[2] / "shared"
+"""Where the folders of the real images may be, beside the repository."""
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -37,15 +37,28 @@ def _complete(folder: Path) -> bool:
     return all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in FILES)
 
 
+def _real_files(name: str) -> Path:
+    """Return the folder of a dataset's files; a test that needs it is skipped where there is none."""
+    named = os.environ.get("SHIFTSCOPE_DATA_DIR")
+    folder = Path(named) if named else BESIDE / name
+    folder = next((one for one in (folder / name, folder.parent / name) if one.is_dir()), folder)
+    if not _complete(folder):
+        pytest.skip(f"needs the real files of {name}, which are not in {folder}: name their folder in "
+                    "SHIFTSCOPE_DATA_DIR")
+    return folder.resolve()
+
+
 @pytest.fixture(scope="session")
 def fashion_mnist_dir() -> Path:
     """Folder with the four real files of Fashion-MNIST; a test that asks for it is skipped where there is none."""
-    named = os.environ.get("SHIFTSCOPE_DATA_DIR")
-    folder = Path(named) if named else BESIDE
-    if not _complete(folder):
-        pytest.skip(f"needs the real Fashion-MNIST files, which are not in {folder}: name their folder in "
-                    "SHIFTSCOPE_DATA_DIR")
-    return folder.resolve()
+    return _real_files("fashion-mnist")
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """Folder with the four real files of MNIST, in a folder called mnist; likewise."""
+    folder = _real_files("mnist")
+    return folder if folder.name == "mnist" else pytest.skip(f"{folder} may hold other files of the same names")
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 import gzip
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shiftscope.data import fashion_mnist
+from shiftscope.data.catalog import PUBLISHED
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,12 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
 
 
+def change_published(monkeypatch, **changes) -> None:
+    """Change fields of every published dataset."""
+    for name, one in list(PUBLISHED.items()):
+        monkeypatch.setitem(PUBLISHED, name, replace(one, **changes))
+
+
 @pytest.fixture
 def small_files(monkeypatch) -> dict[str, bytes]:
     """Unpacked files (20 + 10 images) that replace the real ones, and their checksums: name -> content."""
@@ -35,6 +42,5 @@ def small_files(monkeypatch) -> dict[str, bytes]:
         contents[f"{part}-labels-idx1-ubyte"] = idx_bytes(np.arange(count) % 10)
     packed = {name: hashlib.sha256(gzip.compress(data, mtime=0)).hexdigest() for name, data in contents.items()}
     plain = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    monkeypatch.setattr(fashion_mnist, "GZIPPED_SHA256", packed)
-    monkeypatch.setattr(fashion_mnist, "UNPACKED_SHA256", plain)
+    change_published(monkeypatch, gzipped_sha256=packed, unpacked_sha256=plain)
     return contents

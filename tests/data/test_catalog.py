@@ -69,7 +69,7 @@ def test_info_is_plain_json_and_counts_classes(small):
 
 def test_catalog_lists_every_kind_and_existing_files():
     entries = {entry["name"]: entry for entry in dataset_catalog()}
-    assert set(entries) == {"garments", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
+    assert set(entries) == {"garments", "fashion-mnist", "mnist", "folder:PATH", "npz:FILE", "packed:PATH",
                             "package.module:object"}
     assert all(entry["found"] is None for entry in entries.values())
     assert "Zalando" in entries["fashion-mnist"]["license"]

@@ -1,16 +1,19 @@
 import gzip
 import threading
 import tracemalloc
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
 
-from shiftscope.data import fashion_mnist, load_dataset
-from shiftscope.data.catalog import dataset_catalog, fetch_dataset
+from shiftscope.data import load_dataset
+from shiftscope.data.catalog import PUBLISHED, dataset_catalog, fetch_dataset
 from shiftscope.errors import DataError
 from shiftscope.progress import SilentProgress
+
+from .conftest import change_published
 
 
 def write_files(folder, files, packed=False):
@@ -22,7 +25,7 @@ def write_files(folder, files, packed=False):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", ("http://127.0.0.1:9/one/", "http://localhost:9/two/"))
+    change_published(monkeypatch, mirrors=("http://127.0.0.1:9/one/", "http://localhost:9/two/"))
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def mirror(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(fashion_mnist, "MIRRORS", (f"{base}/first/", f"{base}/second/"))
+    change_published(monkeypatch, mirrors=(f"{base}/first/", f"{base}/second/"))
     yield served, asked
     server.shutdown()
     server.server_close()
@@ -60,7 +63,7 @@ def test_files_in_a_folder_are_used_without_network(tmp_path, small_files, no_ne
     assert data.train.labels[:3].tolist() == [0, 1, 2]
     pixels = np.frombuffer(small_files["t10k-images-idx3-ubyte"], np.uint8, offset=16).reshape(10, 28, 28)
     assert np.array_equal(data.test.gather(torch.tensor([9]))[0, 0].numpy(), pixels[9])
-    assert data.checksums == fashion_mnist.UNPACKED_SHA256
+    assert data.checksums == PUBLISHED["fashion-mnist"].unpacked_sha256
     assert "Zalando" in data.license and not data.synthetic
 
 
@@ -114,7 +117,7 @@ def test_without_a_network_the_error_names_files_and_folder(tmp_path, no_network
     message = str(caught.value)
     assert caught.value.exit_code == 3
     for part in ("127.0.0.1: ConnectionError", "localhost: ConnectionError", str(tmp_path / "mine"), "--data-dir",
-                 "SHIFTSCOPE_DATA_DIR", *(f"{name}.gz" for name in fashion_mnist.GZIPPED_SHA256)):
+                 "SHIFTSCOPE_DATA_DIR", *(f"{name}.gz" for name in PUBLISHED["fashion-mnist"].gzipped_sha256)):
         assert part in message
     assert list((tmp_path / "mine").iterdir()) == []
 
@@ -184,3 +187,34 @@ def test_the_real_files(fashion_mnist_dir):
     assert (len(data.train), len(data.test)) == (60_000, 10_000)
     assert data.train.labels.bincount().tolist() == [6000] * 10
     assert data.train.labels[:5].tolist() == [9, 0, 0, 3, 0]
+
+
+def test_the_real_files_of_mnist(mnist_dir):
+    data = load_dataset("mnist", data_dir=mnist_dir)
+    assert (len(data.train), len(data.test), data.class_names) == (60_000, 10_000, tuple("0123456789"))
+    assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert "CC BY-SA 3.0" in data.license and "LeCun" in data.license
+    pixels = data.test.gather(torch.arange(10_000))[:, 0].double()
+    at = torch.arange(28.0).double()
+    mass = pixels.sum((1, 2))
+    for axis in (1, 2):  # digits are centered by mass, at 14 of 28
+        assert (((pixels.sum(axis) * at).sum(1) / mass) - 14).abs().max() < 1
+
+
+def test_files_of_one_dataset_are_refused_as_another(small_files, no_network, tmp_path, monkeypatch):
+    own = PUBLISHED["mnist"]
+    others = {name: "0" * 64 for name in small_files}
+    monkeypatch.setitem(PUBLISHED, "mnist", replace(own, unpacked_sha256=others))
+    write_files(tmp_path, small_files)
+    assert len(load_dataset("fashion-mnist", data_dir=tmp_path).test) == 10
+    with pytest.raises(DataError, match=r"put the files of mnist into a folder mnist beside it$") as caught:
+        load_dataset("mnist", data_dir=tmp_path)
+    assert len(str(caught.value)) < 400
+    monkeypatch.setitem(PUBLISHED, "mnist", own)
+    write_files(tmp_path / "mnist", small_files)
+    monkeypatch.setenv("SHIFTSCOPE_DATA_DIR", str(tmp_path))
+    data = load_dataset("mnist")
+    assert (data.name, len(data.test)) == ("mnist", 10)
+    assert {entry["name"]: entry["found"] for entry in dataset_catalog()}["mnist"] == str(tmp_path / "mnist")
+    assert [path.parent for path in fetch_dataset("mnist")] == [tmp_path / "mnist"] * 4

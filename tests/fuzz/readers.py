@@ -17,9 +17,11 @@ import shiftscope
 from shiftscope import files
 from shiftscope.auditing import audit
 from shiftscope.auditing.equivariance import equivariance
-from shiftscope.data import fashion_mnist, from_arrays, load_dataset
+from shiftscope.data import from_arrays, load_dataset
+from shiftscope.data.fashion_mnist import FASHION_MNIST
 from shiftscope.data.base import Dataset
 from shiftscope.data.packing import from_dataset, pack
+from shiftscope.data.published import find
 from shiftscope.errors import ShiftscopeError
 from shiftscope.models import InvariantNet, OnnxModel, TwoConvTwoFullNet, TwoFullNet, load, save
 from shiftscope.models.onnx_file import SUFFIX
@@ -293,10 +295,10 @@ def read_npz(folder: Path, out: Path) -> None:
 
 
 def read_idx_files(folder: Path, out: Path) -> None:
-    for name in fashion_mnist.UNPACKED_SHA256:
-        path = fashion_mnist.find(name, [folder])
+    for name in FASHION_MNIST.unpacked_sha256:
+        path = find(name, [folder])
         if path is not None:
-            fashion_mnist.read_verified(name, path)  # all have another SHA-256 than the real files
+            FASHION_MNIST.read_verified(name, path)  # all have another SHA-256 than the real files
 
 
 def read_packed(folder: Path, out: Path) -> None:

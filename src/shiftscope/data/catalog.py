@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from shiftscope import errors
-from shiftscope.data import fashion_mnist, garments
+from shiftscope.data import garments
 from shiftscope.data.arrays import read_npz
 from shiftscope.data.base import Dataset, NoImages, class_counts
 from shiftscope.data.download import search_folders
-from shiftscope.data.fashion_mnist import load_fashion_mnist
+from shiftscope.data.fashion_mnist import FASHION_MNIST
 from shiftscope.data.folder import CheckSize, read_folder
 from shiftscope.data.garments import load_garments
 from shiftscope.data.images import read_images_only
+from shiftscope.data.mnist import MNIST
 from shiftscope.data.packed import read_packed
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
@@ -21,7 +22,10 @@ from shiftscope.progress import Progress, SilentProgress
 from shiftscope.resolve import is_object_name, resolve_object
 from shiftscope.settings import Interpolation, Resize
 
-FORMS = ("garments", "garments:TRAIN,TEST", "fashion-mnist", "folder:PATH", "npz:FILE", "packed:PATH",
+PUBLISHED = {one.name: one for one in (FASHION_MNIST, MNIST)}
+"""Datasets that are found or downloaded by their name."""
+
+FORMS = ("garments", "garments:TRAIN,TEST", *PUBLISHED, "folder:PATH", "npz:FILE", "packed:PATH",
          "package.module:object")
 """The forms of a dataset's name."""
 
@@ -107,8 +111,8 @@ def is_folder(name: str) -> bool:
 
 def _load(name: str, data_dir: Path | str | None, progress: Progress | None) -> Dataset:
     kind, _, rest = name.partition(":")
-    if name == fashion_mnist.NAME:
-        return load_fashion_mnist(data_dir, progress)
+    if name in PUBLISHED:
+        return PUBLISHED[name].load(data_dir, progress)
     if kind == "npz" and rest:
         return read_images_only(rest) or read_npz(rest)
     if kind == "packed" and rest:
@@ -169,14 +173,12 @@ def dataset_catalog(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
 
     `found` is the folder or file of the dataset, or None if it would be downloaded or drawn, or is the user's.
     """
-    folders = search_folders(data_dir, fashion_mnist.NAME)
-    paths = [fashion_mnist.find(name, folders) for name in fashion_mnist.GZIPPED_SHA256]
     synthetic = garments.cache_path()
     return [
         _entry("garments", "12,000 + 2,000 synthetic garments, 28 x 28, gray, ten classes; garments:TRAIN,TEST for "
                "other counts", garments.LICENSE, synthetic if synthetic.is_file() else None),
-        _entry("fashion-mnist", "60,000 + 10,000 photographed garments, 28 x 28, gray, ten classes",
-               fashion_mnist.LICENSE, paths[0].parent if paths[0] and all(paths) else None),
+        *(_entry(one.name, one.description, one.license, paths[0].parent if paths else None)
+          for one in PUBLISHED.values() for paths in (one.found(search_folders(data_dir, one.name)),)),
         _entry("folder:PATH", "PNG and JPEG files, one folder per class, with or without train/ and test/; or without "
                "labels, for audits", "yours", None),
         _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names; or images, with "
@@ -212,11 +214,12 @@ def fetch_dataset(name: str, data_dir: Path | str | None = None, progress: Progr
         UsageError: if the dataset has no files to fetch.
         DataError: if a file is damaged, or missing and every download fails.
     """
-    if name == fashion_mnist.NAME:
-        return fashion_mnist.fetch(data_dir, progress)
+    if name in PUBLISHED:
+        return PUBLISHED[name].fetch(data_dir, progress)
     if name == garments.NAME:
         load_garments(progress=progress)
         return [path for path in (garments.cache_path(),) if path.is_file()]
     if name.partition(":")[0] in ("folder", "npz", "packed") or is_object_name(name):
-        raise UsageError(f"{name} is your own data and needs no fetching; fashion-mnist and garments can be fetched")
-    raise errors.unknown("dataset to fetch", name, (fashion_mnist.NAME, garments.NAME))
+        raise UsageError(f"{name} is your own data and needs no fetching; {', '.join(PUBLISHED)} and garments can "
+                         "be fetched")
+    raise errors.unknown("dataset to fetch", name, (*PUBLISHED, garments.NAME))

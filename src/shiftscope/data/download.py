@@ -32,11 +32,15 @@ def cache_folder() -> Path:
 def search_folders(data_dir: Path | str | None, name: str) -> list[Path]:
     """Return the folders that are searched for the files of dataset `name`, in this order.
 
+    A named folder that holds a folder `name` stands for that one: several datasets have files of the same names.
+
     >>> search_folders("images", "fashion-mnist")[0].name
     'images'
     """
     named = [data_dir, os.environ.get(DATA_DIR_VARIABLE)]
-    return [Path(folder).expanduser() for folder in named if folder] + [cache_folder() / name]
+    folders = [Path(folder).expanduser() for folder in named if folder]
+    own = [folder / name if (folder / name).is_dir() else folder for folder in folders]
+    return [*own, cache_folder() / name]
 
 
 class _ProgressBar:

@@ -10,7 +10,8 @@ MODEL_TITLES = {"two-full": "perceptron", "two-conv": "convnet"}
 SYNTHETIC = "Images: synthetic garments"
 """Credit of all figures with images that Shiftscope generated."""
 
-_CREDITS = {"garments": SYNTHETIC, "fashion-mnist": "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license"}
+_CREDITS = {"garments": SYNTHETIC, "fashion-mnist": "Images: Fashion-MNIST, (c) 2017 Zalando SE, MIT license",
+            "mnist": "Images: MNIST, (c) Y. LeCun, C. Cortes, C. J. C. Burges, CC BY-SA 3.0"}
 
 MISSING = "–"
 """Shown instead of a missing number."""

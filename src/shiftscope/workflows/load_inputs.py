@@ -41,7 +41,7 @@ from shiftscope.settings import DataSettings, TrainSettings
 from shiftscope.source_info import SourceInfo
 from shiftscope.workflows.load_images import load_data, open_data, placement_for
 
-BUILT_IN = ("garments", "fashion-mnist")
+BUILT_IN = ("garments", "fashion-mnist", "mnist")
 """Datasets that need no path."""
 
 VALIDATION = TrainSettings.validation

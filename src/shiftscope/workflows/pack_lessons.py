@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shiftscope import files
 from shiftscope.data import dataset_catalog
-from shiftscope.data.fashion_mnist import GZIPPED_SHA256, find
+from shiftscope.data.fashion_mnist import FASHION_MNIST
 from shiftscope.errors import UsageError
 from shiftscope.progress import Progress
 from shiftscope.settings import DataSettings, RunSettings
@@ -59,7 +59,7 @@ def pack_lessons(target: Path, *, solutions: bool = False, data_dir: Path | None
 def _image_files(data_dir: Path | None) -> list[Path]:
     """Return the four files of Fashion-MNIST on this machine, or an empty list."""
     found = next(entry["found"] for entry in dataset_catalog(data_dir) if entry["name"] == "fashion-mnist")
-    return [path for name in GZIPPED_SHA256 if found and (path := find(name, [Path(found)]))]
+    return (FASHION_MNIST.found([Path(found)]) or []) if found else []
 
 
 def _make_report(temporary: Path, images: list[Path], progress: Progress) -> bytes:

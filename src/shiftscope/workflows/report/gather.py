@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from shiftscope.data import dataset_catalog
-from shiftscope.data.fashion_mnist import NAME as FASHION_MNIST
+from shiftscope.data.catalog import PUBLISHED
 from shiftscope.errors import CheckpointError, DataError, quoted
 from shiftscope.files import UnfitFileError, read_regular
 from shiftscope.placement import Placement
@@ -281,5 +281,5 @@ def _check_local(dataset: str, data_dir: Path | None) -> None:
     if is_object_name(dataset):
         raise DataError(f"the images come from code, {dataset}, which is not imported for a report")
     found = {entry["name"]: entry["found"] for entry in dataset_catalog(data_dir)}
-    if dataset == FASHION_MNIST and found[FASHION_MNIST] is None:
-        raise DataError("the files of Fashion-MNIST are not on this machine: name their folder with --data-dir")
+    if dataset in PUBLISHED and found[dataset] is None:
+        raise DataError(f"the files of {dataset} are not on this machine: name their folder with --data-dir")
