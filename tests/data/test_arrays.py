@@ -38,7 +38,7 @@ def test_npz_gray_and_color_keep_their_pixels(tmp_path):
     ({"train_images": GRAY / 5}, r"train_images of bad are floats up to 4.6, expected floats from 0 to 1, or from 0"),
     ({"train_images": GRAY[0]}, r"train_images of bad has shape \(2, 3\), expected \(N, H, W\), or \(N, H, W, C\)"),
     ({"train_images": COLOR.transpose(0, 3, 1, 2)[..., :2]},
-     r"has shape \(4, 3, 2, 2\).*channels first:\n    images = images.transpose\(0, 2, 3, 1\)"),
+     r"has shape \(4, 3, 2, 2\).*; move the channels last:\n.*\n.*\n.* = arrays\[key\].transpose\(0, 2, 3, 1\)"),
     ({"train_labels": LABELS[:3]}, r"labels must be 4 integers"),
     ({"train_labels": LABELS / 1}, r"train_labels of bad must be integers"),
     ({"train_labels": np.array([0, 1, 2, 0])}, r"label 2 of image 2 in the training set of bad is out of range"),

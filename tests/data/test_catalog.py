@@ -31,7 +31,7 @@ def test_own_objects_come_from_the_current_folder(tmp_path, monkeypatch):
         "ready = make()\nnumber = 5\n")
     assert len(load_dataset("own_data_for_test:make").train) == 20
     assert len(load_dataset("own_data_for_test:ready", limit=5).test) == 5
-    with pytest.raises(UsageError, match=r"own_data_for_test:number must be a shiftscope Dataset .* got int"):
+    with pytest.raises(UsageError, match=r"own_data_for_test:number must be a shiftscope Dataset, a pair .* got int"):
         load_dataset("own_data_for_test:number")
 
 
@@ -69,8 +69,8 @@ def test_info_is_plain_json_and_counts_classes(small):
 
 def test_catalog_lists_every_kind_and_existing_files():
     entries = {entry["name"]: entry for entry in dataset_catalog()}
-    assert set(entries) == {"garments", "fashion-mnist", "mnist", "folder:PATH", "npz:FILE", "packed:PATH",
-                            "package.module:object"}
+    assert set(entries) == {"garments", "fashion-mnist", "mnist", "folder:PATH", "npz:FILE", "csv:FILE",
+                            "idx:FOLDER", "packed:PATH", "package.module:object"}
     assert all(entry["found"] is None for entry in entries.values())
     assert "Zalando" in entries["fashion-mnist"]["license"]
 

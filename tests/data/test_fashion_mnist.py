@@ -204,7 +204,7 @@ def test_the_real_files_of_mnist(mnist_dir):
 
 def test_files_of_one_dataset_are_refused_as_another(small_files, no_network, tmp_path, monkeypatch):
     own = PUBLISHED["mnist"]
-    others = {name: "0" * 64 for name in small_files}
+    others = dict.fromkeys(small_files, "0" * 64)
     monkeypatch.setitem(PUBLISHED, "mnist", replace(own, unpacked_sha256=others))
     write_files(tmp_path, small_files)
     assert len(load_dataset("fashion-mnist", data_dir=tmp_path).test) == 10

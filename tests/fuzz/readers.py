@@ -18,8 +18,8 @@ from shiftscope import files
 from shiftscope.auditing import audit
 from shiftscope.auditing.equivariance import equivariance
 from shiftscope.data import from_arrays, load_dataset
-from shiftscope.data.fashion_mnist import FASHION_MNIST
 from shiftscope.data.base import Dataset
+from shiftscope.data.fashion_mnist import FASHION_MNIST
 from shiftscope.data.packing import from_dataset, pack
 from shiftscope.data.published import find
 from shiftscope.errors import ShiftscopeError

@@ -1,6 +1,6 @@
 """Datasets: uint8 images, labeled or not, behind one interface, wherever they come from."""
 
-from shiftscope.data.arrays import from_arrays, from_torch, read_npz
+from shiftscope.data.arrays import from_arrays, from_torch
 from shiftscope.data.base import Dataset, ImageSet, Subset, TensorImages, class_counts
 from shiftscope.data.catalog import dataset_catalog, dataset_info, fetch_dataset, load_dataset
 from shiftscope.data.class_map import read_class_map
@@ -10,6 +10,7 @@ from shiftscope.data.folder import read_folder
 from shiftscope.data.garments import load_garments
 from shiftscope.data.image_file import read_image_file
 from shiftscope.data.images import from_images
+from shiftscope.data.npz_file import read_npz
 from shiftscope.data.packed import read_packed
 from shiftscope.data.streamed import StreamedDataset, from_iterable
 

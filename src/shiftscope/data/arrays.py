@@ -1,12 +1,8 @@
-"""Datasets from arrays in memory, from an .npz file, and from map-style torch Datasets."""
+"""Datasets from arrays in memory, and from map-style torch Datasets."""
 
 import hashlib
-import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,25 +10,11 @@ from PIL import Image
 
 from shiftscope.data.base import Dataset, TensorImages, require_classes
 from shiftscope.data.decoding import Scale, array_levels, pil_levels
-from shiftscope.data.labels import Label, check_names, number_labels, one_label, to_labels
+from shiftscope.data.items import USUAL, Key, MapDataset, Parts, read_item, require_map_style, stated_classes
+from shiftscope.data.labels import Label, number_labels, one_label, to_labels
 from shiftscope.errors import DataError, some_of
-from shiftscope.files import reason
-from shiftscope.npz import describe_arrays, read_arrays
-from shiftscope.text import valid_unicode
-
-NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
-"""The arrays of an .npz file."""
 
 _SPLITS = ("train", "test")
-_PAIRS = "\n    pairs = [({}, {}) for {} in dataset]"  # code that makes pairs of other items
-
-
-class MapDataset(Protocol):
-    """A map-style torch Dataset of (image, label)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 # ---------------------------------------------------------------------- the sources
@@ -71,66 +53,53 @@ def from_arrays(train_images: Any, train_labels: Any, test_images: Any, test_lab
     return _dataset(images, labels, class_names, scale, name=name, source=source, license=license)
 
 
-def read_npz(path: Path | str) -> Dataset:
-    """Return the dataset in an .npz file with the arrays `NPZ_KEYS`; code in it never runs.
-
-    Images are uint8 (N, H, W) or (N, H, W, C), labels integers (N,), class_names an array of text.
-
-    Raises:
-        DataError: if the file is missing, damaged or not an .npz file, holds pickled objects, or lacks an array.
-    """
-    path = Path(path).expanduser()
-    try:
-        arrays = read_arrays(path, NPZ_KEYS)
-        described = describe_arrays(path)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check the path after npz:") from error
-    except OSError as error:
-        raise DataError(f"{path} is not a readable .npz file: {reason(error)}; write it again with numpy.savez"
-                        ) from error
-    missing = [key for key in NPZ_KEYS if key not in arrays]
-    if missing:
-        present = some_of([f"{name:.30} {kind}" for name, kind in described.items()]) or "nothing"
-        raise DataError(f"{path} lacks {', '.join(missing)}: it holds {present}; write all of {', '.join(NPZ_KEYS)} "
-                        "with numpy.savez")
-    classes = [name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-               for name in arrays["class_names"].ravel()]
-    others = [key for key in described if key not in NPZ_KEYS]
-    data = from_arrays(*(arrays[key] for key in NPZ_KEYS[:4]), class_names=classes, name=valid_unicode(path.stem),
-                       source=f"arrays in the file {valid_unicode(path.name)}")
-    ignored = [f"ignored in {valid_unicode(path.name)}: {some_of(others)}"] if others else []
-    return replace(data, notes=(*ignored, *data.notes))
-
-
 def from_torch(train: MapDataset, test: MapDataset, class_names: Sequence[str] | None = None, *,
-               name: str = "torch-dataset", source: str = "a torch Dataset", license: str = "unknown") -> Dataset:
-    """Return a dataset with every (image, label) of two map-style torch Datasets.
+               image: Key | None = None, label: Key | None = None, name: str = "torch-dataset",
+               source: str = "a torch Dataset", license: str = "unknown") -> Dataset:
+    """Return a dataset with every image and label of two map-style torch Datasets, or of two Hugging Face datasets.
 
-    An image is a PIL image of any mode, a tensor (C, H, W) or (H, W), or a NumPy array (H, W, C) or (H, W), with pixels
-    as in `from_arrays` (without Normalize). If some images are gray and others in color, all get three channels. A
-    label is an integer, a boolean, or the name of a class. `class_names` defaults to `train.classes`.
+    An item is a pair (image, label), or a tuple, dictionary or object that holds them. An image is a PIL image of any
+    mode, a tensor (C, H, W) or (H, W), or a NumPy array (H, W, C) or (H, W), with pixels as in `from_arrays` (without
+    Normalize). If some images are gray and others in color, all get three channels. A label is an integer, a boolean,
+    or the name of a class.
+
+    Args:
+        train: training images; with `len` and an index from 0.
+        test: likewise.
+        class_names: K names (default: `train.classes`, or the names of the label in `train.features`).
+        image: key, attribute or index of the image in an item (default: "image", "img" or another usual name).
+        label: likewise of the label (default: "label", "target" or another usual name).
+        name: name of the dataset in results.
+        source: description of the origin of the images.
+        license: license of the images.
 
     Raises:
-        DataError: if there are no images, items are not pairs, an image has another type, size or range (the message
-            names its index), a label is not an integer, or the `classes` of the datasets differ.
+        DataError: if there are no images, it is unclear which parts of an item are image and label, an image has
+            another type, size or range (the message names its index), a label is not an integer, or the classes of the
+            datasets differ.
+
+    Example:
+        >>> items = [{"img": np.zeros((4, 4), np.uint8), "fine_label": k, "coarse_label": 0} for k in (0, 1)]
+        >>> from_torch(items, items, ["cat", "dog"], label="fine_label").train.labels
+        tensor([0, 1])
     """
+    parts = Parts(image, label)
     if class_names is None:
-        class_names = shared_classes(train, test, name)
+        class_names = shared_classes(train, test, name, parts)
     scale = Scale()
-    images, labels = zip(*(_collect(dataset, split, scale)
+    images, labels = zip(*(_collect(dataset, split, scale, parts)
                            for split, dataset in zip(_SPLITS, (train, test), strict=True)), strict=True)
     labels = [to_labels(values, f"{split}_labels of {name}") for split, values in zip(_SPLITS, labels, strict=True)]
     return _dataset(images, labels, class_names, scale, name=name, source=source, license=license)
 
 
-def shared_classes(train: Any, test: Any, name: str) -> tuple[str, ...] | None:
-    """Return the attribute `classes` of torch Datasets, or None if neither has it.
+def shared_classes(train: Any, test: Any, name: str, parts: Parts = USUAL) -> tuple[str, ...] | None:
+    """Return the class names that two datasets state, or None if neither does.
 
     Raises:
         DataError: if they differ, so that a label means different classes.
     """
-    stated = [check_names(classes, name) for dataset in (train, test)
-              if isinstance(classes := getattr(dataset, "classes", None), list | tuple | np.ndarray)]
+    stated = [classes for dataset in (train, test) if (classes := stated_classes(dataset, parts)) is not None]
     if len(stated) == 2 and stated[0] != stated[1]:
         different = sorted(set(stated[0]) ^ set(stated[1]))
         raise DataError(f"train.classes and test.classes of {name} differ"
@@ -139,10 +108,11 @@ def shared_classes(train: Any, test: Any, name: str) -> tuple[str, ...] | None:
     return stated[0] if stated else None
 
 
-def collect_images(dataset: MapDataset, split: str, class_names: Sequence[str]) -> tuple[TensorImages, list[str]]:
+def collect_images(dataset: MapDataset, split: str, class_names: Sequence[str],
+                   parts: Parts = USUAL) -> tuple[TensorImages, list[str]]:
     """Return the images of a single map-style torch Dataset, with their own scale, and notes about them."""
     scale = Scale()
-    images, labels = _collect(dataset, split, scale)
+    images, labels = _collect(dataset, split, scale, parts)
     scale.check()
     numbers = number_labels(to_labels(labels, f"the {split} labels"), [], class_names, split)[0]
     return TensorImages(images.finish(), numbers), scale.notes()
@@ -283,17 +253,10 @@ def _shape_error(shape: tuple[int, ...], tensor: bool, what: str, *, batch: bool
 
 # ---------------------------------------------------------------------- map-style datasets
 
-def _collect(dataset: MapDataset, split: str, scale: Scale) -> tuple[ImageArray, list[Label]]:
+def _collect(dataset: MapDataset, split: str, scale: Scale, parts: Parts) -> tuple[ImageArray, list[Label]]:
     """Read all images and labels of a map-style dataset."""
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        remedy = ""
-        if hasattr(dataset, "dataset") and hasattr(dataset, "batch_size"):
-            remedy = ", a loader of batches: pass loader.dataset"
-        elif hasattr(dataset, "__iter__"):
-            remedy = ": put its items into a list, or train on it as a stream with from_iterable"
-        raise DataError(f"{split} must be a map-style torch Dataset with len() and indexing, got "
-                        f"{type(dataset).__name__}{remedy}")
-    count = len(dataset)
+    require_map_style(dataset, split)
+    count, parts = len(dataset), parts.for_dataset(dataset)
     if count == 0:
         raise DataError(f"the {split} dataset is empty, expected at least one image")
     images, labels = ImageArray(count, scale), []
@@ -302,47 +265,7 @@ def _collect(dataset: MapDataset, split: str, scale: Scale) -> tuple[ImageArray,
         return f"image {index} of the {split} dataset"
 
     for index in range(count):
-        image, label = pair(_item(dataset, index, split), f"item {index} of the {split} dataset")
+        image, label = parts.split(read_item(dataset, index, split), f"item {index} of the {split} dataset")
         images.put(index, image, name)
         labels.append(one_label(label, name(index)))
     return images, labels
-
-
-def _item(dataset: MapDataset, index: int, split: str) -> Any:
-    try:
-        return dataset[index]
-    except DataError:
-        raise
-    except Exception as error:  # the user's dataset may raise anything
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        raise DataError(f"the {split} dataset raised {type(error).__name__} for index {index} of {len(dataset)}, in "
-                        f"{line.filename}:{line.lineno}: {' '.join(str(error).split())[:150]}") from error
-
-
-def pair(item: Any, what: str) -> tuple[Any, Any]:
-    """Return the image and the label of a dataset's item.
-
-    Raises:
-        DataError: if the item is not a pair; the message ends with a line of code that makes pairs.
-    """
-    if isinstance(item, tuple | list):
-        if len(item) == 2:
-            return item[0], item[1]
-        raise DataError(f"{what} has {len(item)} parts, expected two, (image, label); choose two of them:"
-                        f"{_PAIRS.format('item[0]', 'item[1]', 'item')}")
-    if hasattr(item, "keys"):
-        keys = [str(key) for key in islice(item.keys(), 20)]
-        image, label = _key(keys, "image", "ima", "img", "pix", "x"), _key(keys, "label", "lab", "tar", "cla", "y")
-        raise DataError(f"{what} is a {type(item).__name__} with the keys {some_of(keys)}, expected a pair (image, "
-                        f"label); convert it:{_PAIRS.format(f'item[{image!r}]', f'item[{label!r}]', 'item')}")
-    line = _PAIRS.format("image", "label", "image, label in zip(images, labels)").replace(" in dataset", "")
-    raise DataError(f"{what} is a {type(item).__name__}, expected a pair (image, label); add the labels:{line}")
-
-
-def _key(keys: list[str], *parts: str) -> str:
-    """Return the first key that contains one of `parts`, or the first part.
-
-    >>> _key(["idx", "img"], "image", "img")
-    'img'
-    """
-    return next((key for part in parts for key in keys if part in key.lower()), parts[0])

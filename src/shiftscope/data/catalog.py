@@ -1,19 +1,23 @@
 """Loads datasets by name and describes them."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shiftscope import errors
 from shiftscope.data import garments
-from shiftscope.data.arrays import read_npz
+from shiftscope.data.arrays import from_torch
 from shiftscope.data.base import Dataset, NoImages, class_counts
+from shiftscope.data.csv_file import read_csv
 from shiftscope.data.download import search_folders
 from shiftscope.data.fashion_mnist import FASHION_MNIST
 from shiftscope.data.folder import CheckSize, read_folder
 from shiftscope.data.garments import load_garments
-from shiftscope.data.images import read_images_only
+from shiftscope.data.idx_folder import read_idx_folder
+from shiftscope.data.items import require_map_style
 from shiftscope.data.mnist import MNIST
+from shiftscope.data.npz_file import read_npz
 from shiftscope.data.packed import read_packed
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
@@ -25,15 +29,18 @@ from shiftscope.settings import Interpolation, Resize
 PUBLISHED = {one.name: one for one in (FASHION_MNIST, MNIST)}
 """Datasets that are found or downloaded by their name."""
 
-FORMS = ("garments", "garments:TRAIN,TEST", *PUBLISHED, "folder:PATH", "npz:FILE", "packed:PATH",
-         "package.module:object")
+FORMS = ("garments", "garments:TRAIN,TEST", *PUBLISHED, "folder:PATH", "npz:FILE", "csv:FILE",
+         "csv:TRAIN,TEST", "idx:FOLDER", "packed:PATH", "package.module:object")
 """The forms of a dataset's name."""
 
 FOLDER_OPTIONS = ("image_size", "resize", "shorter_side", "interpolation", "prepare")
-"""Options of folder:PATH only."""
+"""Options of folder:PATH; csv:FILE has image_size too."""
 
-_KINDS = {".npz": "npz", ".pack": "packed"}
-_PREFIXES = ("folder", "npz", "packed", "imagefolder", "file", "zip")
+OWN_FILES = ("folder", "npz", "csv", "idx", "packed")
+"""Kinds of the user's own files."""
+
+_KINDS = {".npz": "npz", ".csv": "csv", ".tsv": "csv", ".pack": "packed"}
+_PREFIXES = (*OWN_FILES, "imagefolder", "file", "zip")
 """What users may write before a path, in upper or lower case."""
 
 
@@ -45,15 +52,18 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
     """Return the dataset called `name`.
 
     Args:
-        name: one of `FORMS`, or a `Dataset`, which is returned. package.module:object is a `Dataset` or a callable
-            without arguments that returns one, imported from an installed package or the current folder.
+        name: one of `FORMS`, or a `Dataset`, which is returned. package.module:object is a `Dataset`, two datasets
+            for `from_torch` as a pair (train, test) or a mapping with these keys, such as a DatasetDict of Hugging
+            Face, or a callable without arguments that returns one of them, imported from an installed package or the
+            current folder.
         data_dir: folder of the dataset's files (default: SHIFTSCOPE_DATA_DIR, else the user's cache folder).
         limit: keep the first `limit` training and test images only.
         seed: seed of the synthetic garments.
         progress: shows drawing, downloads and the dataset's notes.
         train_images: number of synthetic training images.
         test_images: number of synthetic test images.
-        image_size: (height, width) to which the images of a folder are resized (default: their usual size).
+        image_size: (height, width) to which the images of a folder are resized (default: their usual size), or which
+            the images in a CSV file have (default: square).
         resize: "pad": the aspect ratio of a folder's images is kept, and they are padded; "stretch": not kept;
             "shorter": kept, the shorter side is scaled and the center is cropped (default: "shorter" if `shorter_side`
             is given, else "pad").
@@ -91,6 +101,9 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
         how = Preparation.of(prepare, resize=resize, shorter_side=shorter_side, interpolation=interpolation,
                              background=background or None)
         data = read_folder(rest, image_size=image_size, check_size=check_size, progress=progress, **vars(how))
+    elif kind == "csv" and rest:
+        _refuse(name, **given | {"image_size": None})
+        data = read_csv(rest, image_size)
     else:
         _refuse(name, **given)
         data = _load(name, data_dir, progress)
@@ -114,7 +127,9 @@ def _load(name: str, data_dir: Path | str | None, progress: Progress | None) -> 
     if name in PUBLISHED:
         return PUBLISHED[name].load(data_dir, progress)
     if kind == "npz" and rest:
-        return read_images_only(rest) or read_npz(rest)
+        return read_npz(rest)
+    if kind == "idx" and rest:
+        return read_idx_folder(rest)
     if kind == "packed" and rest:
         return read_packed(rest)
     _require_kind(name)
@@ -130,10 +145,13 @@ def _require_kind(name: str) -> None:
     if rest and kind.lower() in _PREFIXES and not path.exists():
         path = Path(rest).expanduser()
     kind = _KINDS.get(path.suffix.lower(), "folder")
+    if "-ubyte" in path.name:
+        kind, path = "idx", path.parent
     if path.exists():
         what = "a folder" if path.is_dir() else "a file"
         remedy = f"write {kind}:{path}" if path.is_dir() or kind != "folder" else \
-            "name a folder:PATH of class folders, an npz:FILE or a packed:PATH (unpack an archive first)"
+            "name a folder:PATH of class folders, an npz:FILE, a csv:FILE, an idx:FOLDER or a packed:PATH (unpack an " \
+        "archive first)"
         raise UsageError(f"{name!r} is not the name of a dataset: {path} is {what}; {remedy}")
     if "/" in name and not rest:
         raise UsageError(f"{name!r} is not the name of a dataset, and there is no file or folder {path}: check the "
@@ -146,6 +164,8 @@ def _not_a_name(value: object) -> UsageError:
         kind = _KINDS.get(path.suffix.lower(), "folder")
         return UsageError(f"name must be a string or a Dataset, got the path {path}: write "
                           f"load_dataset({f'{kind}:{path}'!r})")
+    if hasattr(value, "keys"):
+        require_map_style(value, "name")  # raises an error that names the splits
     return UsageError(f"name must be a string or a Dataset, got {type(value).__name__}: make a dataset of your own "
                       "with shiftscope.from_torch or shiftscope.from_arrays")
 
@@ -162,9 +182,14 @@ def _from_object(name: str) -> Dataset:
     data = resolve_object(name)
     if not isinstance(data, Dataset) and callable(data):
         data = data()
+    if isinstance(data, Mapping) and data.keys() >= {"train", "test"}:
+        data = data["train"], data["test"]
+    if isinstance(data, tuple | list) and len(data) == 2:
+        data = from_torch(*data, name=name.rpartition(":")[2], source=f"the object {name}")
     if not isinstance(data, Dataset):
-        raise UsageError(f"{name} must be a shiftscope Dataset or a callable that returns one, got "
-                         f"{type(data).__name__}: make one with shiftscope.from_arrays or shiftscope.from_torch")
+        raise UsageError(f"{name} must be a shiftscope Dataset, a pair (train, test) of datasets or a callable that "
+                         f"returns one, got {type(data).__name__}: make one with shiftscope.from_arrays or "
+                         "shiftscope.from_torch")
     return data
 
 
@@ -181,8 +206,12 @@ def dataset_catalog(data_dir: Path | str | None = None) -> list[dict[str, Any]]:
           for one in PUBLISHED.values() for paths in (one.found(search_folders(data_dir, one.name)),)),
         _entry("folder:PATH", "PNG and JPEG files, one folder per class, with or without train/ and test/; or without "
                "labels, for audits", "yours", None),
-        _entry("npz:FILE", "arrays train_images, train_labels, test_images, test_labels, class_names; or images, with "
-               "or without labels, for audits", "yours", None),
+        _entry("npz:FILE", "arrays of MedMNIST (train_images, train_labels, test_images, test_labels, and class_names) "
+               "or Keras (x_train, ...); or images, with or without labels, for audits", "yours", None),
+        _entry("csv:FILE", "one image a row, a label and pixels from 0 to 255; csv:TRAIN,TEST for two files", "yours",
+               None),
+        _entry("idx:FOLDER", "four files as those of MNIST, such as EMNIST or KMNIST; idx:FOLDER/PREFIX for one of "
+               "several sets", "yours", None),
         _entry("packed:PATH", "a folder of .npy files written by `shiftscope data pack`, for datasets larger than "
                "memory", "as packed", None),
         _entry("package.module:object", "a Dataset, or a callable that returns one, in your own code", "yours", None),
@@ -219,7 +248,7 @@ def fetch_dataset(name: str, data_dir: Path | str | None = None, progress: Progr
     if name == garments.NAME:
         load_garments(progress=progress)
         return [path for path in (garments.cache_path(),) if path.is_file()]
-    if name.partition(":")[0] in ("folder", "npz", "packed") or is_object_name(name):
+    if name.partition(":")[0] in OWN_FILES or is_object_name(name):
         raise UsageError(f"{name} is your own data and needs no fetching; {', '.join(PUBLISHED)} and garments can "
                          "be fetched")
     raise errors.unknown("dataset to fetch", name, (*PUBLISHED, garments.NAME))

@@ -40,8 +40,8 @@ def read_idx(path: Path) -> np.ndarray:
         if len(header) < 4 or header[:2] != bytes(2):
             raise UnfitFileError("it does not begin as an IDX file")
         if header[2] != _UNSIGNED_BYTES or not 1 <= header[3] <= _MAX_DIMENSIONS:
-            raise UnfitFileError(f"it holds values of type {header[2]:#04x} in {header[3]} dimensions, expected unsigned "
-                                 "bytes (0x08) in 1 or 3 dimensions")
+            raise UnfitFileError(f"it holds values of type {header[2]:#04x} in {header[3]} dimensions, expected "
+                                 "unsigned bytes (0x08) in 1 or 3 dimensions")
         sizes = np.frombuffer(_read(stream, 4 * header[3]), ">u4").tolist()
         count = prod(sizes)
         limit = size if stream is file else unpacked_limit(size)

@@ -1,4 +1,4 @@
-"""Test images without a training set, with or without labels: from an array, from any iterable, or an .npz file."""
+"""Test images without a training set, with or without labels: from an array or any iterable."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from shiftscope.data.arrays import NPZ_KEYS, ImageArray, checksum, image_array, pair, read_image
+from shiftscope.data.arrays import ImageArray, checksum, from_arrays, image_array, read_image
 from shiftscope.data.base import Dataset, NoImages, TensorImages, require_classes
 from shiftscope.data.decoding import Scale
+from shiftscope.data.items import FROM_IMAGES, Key, Parts, stated_classes
 from shiftscope.data.labels import check_names, number_labels, one_label, to_labels
 from shiftscope.errors import DataError
-from shiftscope.files import reason
-from shiftscope.npz import describe_arrays, read_arrays
-from shiftscope.text import valid_unicode
 
 MAX_BYTES = 8 * 2**30
 """Largest size of the images of an iterable, which may be endless."""
@@ -23,15 +21,19 @@ MAX_BYTES = 8 * 2**30
 _IMAGES = Image.Image | torch.Tensor | np.ndarray
 
 
-def from_images(images: Any, labels: Any = None, class_names: Sequence[str] | None = None, *, name: str = "images",
+def from_images(images: Any, labels: Any = None, class_names: Sequence[str] | None = None, *,
+                image: Key | None = None, label: Key | None = None, name: str = "images",
                 source: str = "images in memory", license: str = "unknown") -> Dataset:
     """Return a dataset of test images, without training images, for an audit or an evaluation.
 
     Args:
         images: an array or tensor of images as in `from_arrays`, a list of images of one size, a map-style torch
-            Dataset, or any other iterable, which is read once; an iterable may yield images or pairs (image, label).
-        labels: None: the images have no labels, unless an iterable yields pairs. Else (N,), as in `from_arrays`.
+            Dataset, or any other iterable, which is read once; an iterable may yield images, or items with an image and
+            a label as in `from_torch`.
+        labels: None: the images have no labels, unless an iterable yields them. Else (N,), as in `from_arrays`.
         class_names: K names (default: `images.classes`, the sorted names in the labels, or "class 0", "class 1", ...).
+        image: key, attribute or index of the image in an item (default: a usual name, as in `from_torch`).
+        label: likewise of the label.
         name: name of the dataset in results.
         source: description of the origin of the images.
         license: license of the images.
@@ -49,9 +51,10 @@ def from_images(images: Any, labels: Any = None, class_names: Sequence[str] | No
     if isinstance(images, torch.Tensor | np.ndarray) or _is_list(images):
         found = image_array(images, f"images of {name}", scale)
     else:
-        found, own = _collect(images, name, scale)
+        parts = Parts(image, label, FROM_IMAGES)
+        found, own = _collect(images, name, scale, parts.for_dataset(images))
         labels = own if labels is None else labels
-        class_names = getattr(images, "classes", None) if class_names is None else class_names
+        class_names = stated_classes(images, parts) if class_names is None else class_names
     if labels is None and class_names is not None:
         check_names(class_names, name)
         class_names = None
@@ -62,6 +65,16 @@ def from_images(images: Any, labels: Any = None, class_names: Sequence[str] | No
     return Dataset(name=name, class_names=names, train=NoImages(name, test.shape), test=test, source=source,
                    license=license, notes=tuple(scale.notes()), labeled=labels is not None,
                    checksums={"test_images": checksum(test.images)})
+
+
+def from_either(values: Sequence[Any], **options: Any) -> Dataset:
+    """Return a dataset of training images, their labels, test images and theirs, or of test images with or without.
+
+    Args:
+        values: arguments of `from_arrays` or `from_images`.
+        options: class_names, name and source.
+    """
+    return (from_arrays if len(values) == 4 else from_images)(*values, **options)
 
 
 def _is_list(images: Any) -> bool:
@@ -75,8 +88,8 @@ def _numbers(labels: Any, class_names: Sequence[str] | None, name: str) -> tuple
     return numbers, names
 
 
-def _collect(images: Iterable[Any], name: str, scale: Scale) -> tuple[ImageArray, list[Any] | None]:
-    """Return the images of an iterable, and their labels if it yields pairs."""
+def _collect(images: Iterable[Any], name: str, scale: Scale, parts: Parts) -> tuple[ImageArray, list[Any] | None]:
+    """Return the images of an iterable, and their labels if it yields them."""
     levels, labels, size = [], [], 0
 
     def what(index: int) -> str:
@@ -85,8 +98,8 @@ def _collect(images: Iterable[Any], name: str, scale: Scale) -> tuple[ImageArray
     for index, item in enumerate(_iterate(images, name)):
         image = item
         if not isinstance(item, _IMAGES):
-            image, label = pair(item, f"item {index} of {name}")
-            labels.append(one_label(label, what(index)))
+            image, label = parts.image_of(item, f"item {index} of {name}")
+            labels += [] if label is None else [one_label(label, what(index))]
         levels.append(read_image(image, what(index), scale))
         size += levels[-1].nbytes
         if size > MAX_BYTES:
@@ -135,28 +148,3 @@ def _errors_named(items: Iterable[Any], name: str) -> Iterable[Any]:
     except Exception as error:  # the user's code may raise anything
         raise DataError(f"{name} raised {type(error).__name__} near image {count}: {' '.join(str(error).split())[:150]}"
                         ) from error
-
-
-def read_images_only(path: Path | str) -> Dataset | None:
-    """Return the dataset in an .npz file with the array images, and labels and class_names if it has them.
-
-    Returns:
-        None if the file has no such array, is not readable, or has the arrays of `read_npz`.
-
-    Raises:
-        DataError: as `from_images`.
-    """
-    path = Path(path).expanduser()
-    try:
-        described = describe_arrays(path)
-        if "images" not in described or described.keys() & set(NPZ_KEYS[:4]):
-            return None
-        arrays = read_arrays(path, ("images", "labels", "class_names"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DataError(f"{path} is not a readable .npz file: {reason(error)}; write it again with numpy.savez"
-                        ) from error
-    names = arrays.get("class_names")
-    return from_images(arrays["images"], arrays.get("labels"), None if names is None else names.ravel().tolist(),
-                       name=valid_unicode(path.stem), source=f"arrays in the file {valid_unicode(path.name)}")

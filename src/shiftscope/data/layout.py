@@ -316,11 +316,20 @@ def _split(classes: Listing) -> tuple[Listing, Listing]:
         if len(files) < 2:
             raise DataError(f"the class {name} in {files[0].parent} has 1 image, expected at least 2, one for training "
                             "and one for testing: add images, or create train/ and test/ yourself")
-        order = hashing.permutation(_SPLIT_START ^ zlib.crc32(name.encode()), len(files)).tolist()
-        chosen = set(order[:max(1, len(files) // _TEST_FRACTION)])
+        chosen = set(held_out_rows(name, len(files)))
         test[name] = [file for index, file in enumerate(files) if index in chosen]
         train[name] = [file for index, file in enumerate(files) if index not in chosen]
     return train, test
+
+
+def held_out_rows(name: str, count: int) -> list[int]:
+    """Return which of the `count` images of a class are test images: one of six, at least one, by a hash of its name.
+
+    >>> len(held_out_rows("cat", 13)), len(held_out_rows("cat", 2))
+    (2, 1)
+    """
+    order = hashing.permutation(_SPLIT_START ^ zlib.crc32(name.encode()), count).tolist()
+    return order[:max(1, count // _TEST_FRACTION)]
 
 
 def shuffled(listing: Listing) -> list[tuple[Path, int]]:

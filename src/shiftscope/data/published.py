@@ -87,8 +87,8 @@ class Published:
             if path is None:
                 path = folders[0] / f"{name}.gz"
                 download([mirror + path.name for mirror in self.mirrors], path, sha256, progress or SilentProgress(),
-                         remedy=f"without a network, put {', '.join(f'{name}.gz' for name in self.gzipped_sha256)} into "
-                                f"{folders[0]}, name their folder with --data-dir or {DATA_DIR_VARIABLE}, or use "
+                         remedy=f"without a network, put {', '.join(f'{one}.gz' for one in self.gzipped_sha256)} "
+                                f"into {folders[0]}, name their folder with --data-dir or {DATA_DIR_VARIABLE}, or use "
                                 "--data garments")
             paths.append(path)
         return paths

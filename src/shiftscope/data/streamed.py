@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from shiftscope import hashing
-from shiftscope.data.arrays import MapDataset, collect_images, pair, read_image, shared_classes
+from shiftscope.data.arrays import collect_images, read_image, shared_classes
 from shiftscope.data.base import Dataset, ImageSet, Subset, require_classes
 from shiftscope.data.decoding import Scale
+from shiftscope.data.items import FROM_ITERABLE, USUAL, Key, MapDataset, Parts
 from shiftscope.data.labels import check_names, one_label
 from shiftscope.errors import DataError, UsageError, require
 from shiftscope.hashing import Stream
@@ -37,6 +38,7 @@ class StreamedImages:
         workers: processes that read the source; 0: the training process.
         shuffle: size of the shuffle buffer; 0: the order of the source.
         name: name of the stream in errors.
+        parts: which parts of an item are the image and the label.
 
     Raises:
         DataError: if the source is empty, or an image or label is invalid.
@@ -44,7 +46,7 @@ class StreamedImages:
     """
 
     def __init__(self, source: Iterable[Any], *, count: int | None, classes: int, workers: int = 0, shuffle: int = 0,
-                 name: str = "the stream"):
+                 name: str = "the stream", parts: Parts = USUAL):
         for what, value, least in (("images", count, 1), ("workers", workers, 0), ("shuffle", shuffle, 0)):
             require(value is None or (isinstance(value, int) and value >= least), what, value,
                     f"an integer of at least {least}")
@@ -52,6 +54,7 @@ class StreamedImages:
             raise UsageError(f"{name} is a {type(source).__name__}, which ends after one pass, expected a torch "
                              "IterableDataset or another object that can be iterated repeatedly")
         self.source, self.classes, self.workers, self.shuffle, self.name = source, classes, workers, shuffle, name
+        self.parts = parts.for_dataset(source)
         self._shape = tuple(self.first(1)[0].shape[1:])
         self.count = count if count is not None else sum(len(labels) for _, labels in self._chunks(0, 0, workers))
 
@@ -81,7 +84,7 @@ class StreamedImages:
     def limit(self, count: int) -> "StreamedImages":
         """Return the stream with at most `count` images per epoch."""
         return StreamedImages(self.source, count=min(count, self.count), classes=self.classes, workers=self.workers,
-                              shuffle=self.shuffle, name=self.name)
+                              shuffle=self.shuffle, name=self.name, parts=self.parts)
 
     def first(self, count: int) -> Chunk:
         """Return the first `count` images, or all if there are fewer, read in this process."""
@@ -117,7 +120,7 @@ class StreamedImages:
         set_epoch = getattr(self.source, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(number)
-        samples = _Samples(self.source, self.classes, self.name)
+        samples = _Samples(self.source, self.classes, self.name, self.parts)
         generator = torch.Generator().manual_seed(hashing.stream(Stream.STREAMED_SEED, seed, number))
         loader = DataLoader(samples, batch_size=_CHUNK, collate_fn=_collate, num_workers=workers, generator=generator,
                             worker_init_fn=ignore_interrupt)
@@ -151,8 +154,8 @@ def _joined(samples: Sequence[Chunk]) -> Iterator[Chunk]:
 class _Samples(IterableDataset):
     """The validated samples of a source. Errors are yielded as values, because DataLoader hides what workers raise."""
 
-    def __init__(self, source: Iterable[Any], classes: int, name: str):
-        self.source, self.classes, self.name = source, classes, name
+    def __init__(self, source: Iterable[Any], classes: int, name: str, parts: Parts):
+        self.source, self.classes, self.name, self.parts = source, classes, name, parts
 
     def __iter__(self) -> Iterator[Any]:
         worker, shape, index = get_worker_info(), None, 0
@@ -172,7 +175,7 @@ class _Samples(IterableDataset):
                             f"{' '.join(str(error).split())}")
 
     def _validate(self, sample: Any, what: str) -> tuple[torch.Tensor, int]:
-        image, label = pair(sample, what)
+        image, label = self.parts.split(sample, what)
         scale, label = Scale(), one_label(label, what)
         levels = read_image(image, what, scale)
         if levels.dtype == np.uint16 or scale.unit is False:
@@ -229,8 +232,8 @@ class StreamedDataset(Dataset):
 
 def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names: Sequence[str] | None = None, *,
                   images: int | None = None, validation: ImageSet | MapDataset | None = None, workers: int = 0,
-                  shuffle: int = 0, name: str = "stream", source: str = "a torch IterableDataset",
-                  license: str = "unknown") -> StreamedDataset:
+                  shuffle: int = 0, image: Key | None = None, label: Key | None = None, name: str = "stream",
+                  source: str = "a torch IterableDataset", license: str = "unknown") -> StreamedDataset:
     """Return a dataset with training images from an IterableDataset and map-style test images.
 
     Args:
@@ -241,6 +244,8 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
         validation: as `test`; None: no validation.
         workers: processes that read `train`.
         shuffle: size of the shuffle buffer; 0: the order of `train`.
+        image: key, attribute or index of the image in an item, as in `from_torch`.
+        label: likewise of the label.
 
     Raises:
         DataError: if there are no images, or an image or label is invalid.
@@ -256,28 +261,33 @@ def from_iterable(train: Iterable[Any], test: ImageSet | MapDataset, class_names
         >>> len(data.train), data.shape
         (6, (1, 28, 28))
     """
+    parts = Parts(image, label, FROM_ITERABLE)
     if class_names is None:
-        class_names = shared_classes(train, test, name)
+        class_names = shared_classes(train, test, name, parts)
     if class_names is None:
         raise UsageError(f"class_names of {name} are missing: they cannot be derived from a stream")
     class_names = check_names(class_names, name)
     require_classes(class_names, name)
-    stream = StreamedImages(train, count=images, classes=len(class_names), workers=workers, shuffle=shuffle, name=name)
+    stream = StreamedImages(train, count=images, classes=len(class_names), workers=workers, shuffle=shuffle, name=name,
+                            parts=parts)
     notes: list[str] = []
+    held_out = None
+    if validation is not None:
+        held_out = _indexed(validation, "validation", name, class_names, notes, parts)
     return StreamedDataset(
-        name=name, class_names=class_names, train=stream, test=_indexed(test, "test", name, class_names, notes),
-        held_out=_indexed(validation, "validation", name, class_names, notes) if validation is not None else None,
+        name=name, class_names=class_names, train=stream, test=_indexed(test, "test", name, class_names, notes, parts),
+        held_out=held_out,
         source=source, license=license, notes=tuple(notes))
 
 
 def _indexed(images: ImageSet | MapDataset, which: str, name: str, class_names: Sequence[str],
-             notes: list[str]) -> ImageSet:
+             notes: list[str], parts: Parts) -> ImageSet:
     """Return a map-style dataset as images with an index; notes about them are added to `notes`."""
     if hasattr(images, "gather"):
         return images  # pyright: ignore[reportReturnType]
     if not hasattr(images, "__getitem__") or not hasattr(images, "__len__"):
         raise UsageError(f"{which} of {name} is a {type(images).__name__} without len() and indexing, expected "
                          "map-style data: only training can use a stream")
-    collected, more = collect_images(images, which, class_names)  # pyright: ignore[reportArgumentType]
+    collected, more = collect_images(images, which, class_names, parts)  # pyright: ignore[reportArgumentType]
     notes += more
     return collected
