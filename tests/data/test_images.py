@@ -72,7 +72,7 @@ class Loader:
     (iter([PIXELS[0], "a.png"]), "item 1 of images is a str"),
     (iter([(PIXELS[0], 1), PIXELS[1]]), r"yields 1 pairs \(image, label\) and 1 images without a label"),
     (iter([(PIXELS[0], 0.5)]), "is the float 0.5"),
-    (iter([{"image": PIXELS[0], "my_label": 0}]), r"keys image, my_label, and it is unclear .*\n    data = shiftscope"
+    (iter([{"image": PIXELS[0], "my_label": 0}]), r"keys image, my_label, and it is un.*\n    data = shiftscope.data"
      r".from_images\(images, image='image', label='my_label'\)"),
     (broken(), "raised ValueError near image 1: disk error"),
     (Loader(), "a loader of batches, expected single images: pass loader.dataset"),

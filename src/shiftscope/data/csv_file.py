@@ -52,8 +52,8 @@ def read_csv(paths: str, image_size: Size | None = None) -> Dataset:
     """Return the dataset in one or two files of comma-separated integers, one image a row.
 
     A column called label (or another usual name), else the first one, holds the labels, and the others the pixels row
-    by row, from 0 to 255. The first line may be a header. A file without a column of labels has a number of columns
-    that is a square. Semicolons and tabs separate values too. Files whose name begins with emnist-letters or another
+    by row, from 0 to 255. A first line with few numbers is a header. A file without a column of labels has a number of
+    columns that is a square. Semicolons and tabs separate values too. Files whose name begins with emnist-letters or another
     set of EMNIST are read upright and with class names.
 
     Args:
@@ -181,10 +181,10 @@ class _Columns:
 
     @staticmethod
     def of(path: Path, line: str, image_size: Size | None) -> "_Columns":
-        """Derive the columns from the first line; it is a header if a value is not a number."""
+        """Derive the columns from the first line; it is a header if less than half of its values are numbers."""
         separator = max(",;\t", key=line.count)
         values = [value.strip().strip('"').strip() for value in line.split(separator)]
-        header = None if all(csv_other.is_number(value) for value in values) else values
+        header = values if 2 * sum(map(csv_other.is_number, values)) < len(values) else None
         if header is not None:
             csv_other.refuse(path, header)
         names = [value.lower() for value in header or []]

@@ -42,10 +42,10 @@ def read_idx(path: Path) -> np.ndarray:
         if header[2] != _UNSIGNED_BYTES or not 1 <= header[3] <= _MAX_DIMENSIONS:
             raise UnfitFileError(f"it holds values of type {header[2]:#04x} in {header[3]} dimensions, expected "
                                  "unsigned bytes (0x08) in 1 or 3 dimensions")
-        sizes = np.frombuffer(_read(stream, 4 * header[3]), ">u4").tolist()
+        sizes = np.frombuffer(_read(stream, 4 * header[3]).ljust(4 * header[3], b"\xff"), ">u4").tolist()
         count = prod(sizes)
         limit = size if stream is file else unpacked_limit(size)
-        if len(sizes) != header[3] or count > limit:
+        if count > limit:
             raise UnfitFileError(f"its header announces {count:,} bytes, and its {size:,} bytes hold at most {limit:,}")
         values = _read(stream, count + 1)
     if len(values) != count:
@@ -66,6 +66,7 @@ def parse_idx(content: bytes) -> np.ndarray:
 
 def _unpacking(stream: IO[bytes]) -> IO[bytes]:
     """Return the stream, or a stream of its unpacked content if it is gzipped."""
+    stream.seek(0)
     gzipped = stream.read(2) == _GZIP
     stream.seek(0)
     return gzip.GzipFile(fileobj=stream) if gzipped else stream  # pyright: ignore[reportReturnType]

@@ -21,7 +21,7 @@ LABEL_NAMES = ("label", "labels", "target", "targets", "class", "class_id", "cat
 """Usual names, in lower case."""
 
 FROM_TORCH = "shiftscope.from_torch(train, test, {})"
-FROM_IMAGES = "shiftscope.from_images(images, {})"
+FROM_IMAGES = "shiftscope.data.from_images(images, {})"
 FROM_ITERABLE = "shiftscope.data.from_iterable(train, test, {})"
 
 _IMAGE_PARTS, _LABEL_PARTS = ("image", "img", "ima", "pix", "pic"), ("label", "lab", "targ", "class", "categ")
