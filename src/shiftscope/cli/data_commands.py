@@ -35,8 +35,8 @@ def show_info(name: str, /, *, data_dir: Path | None = None, limit: int | None =
     """Show the source, license, checksums and counts of one dataset.
 
     Args:
-        name: garments, garments:TRAIN,TEST, fashion-mnist, folder:PATH, npz:FILE, packed:PATH or
-            package.module:object.
+        name: garments, garments:TRAIN,TEST, fashion-mnist, mnist, folder:PATH, npz:FILE, csv:FILE, csv:TRAIN,TEST,
+            idx:FOLDER, packed:PATH or package.module:object.
         data_dir: Folder with the dataset's files.
         limit: Use the first N training and the first N test images only.
         image_size: Height and width to which the images of a folder are resized (default: their usual size).
@@ -73,7 +73,7 @@ def fetch(name: str, /, *, data_dir: Path | None = None, output: OutputFlags = O
     """Download the files of a dataset that are missing or damaged, and print their paths.
 
     Args:
-        name: fashion-mnist (downloaded) or garments (synthetic).
+        name: fashion-mnist or mnist (downloaded), or garments (synthetic).
         data_dir: Folder for the files (default: the user's cache folder).
     """
     from shiftscope.data import fetch_dataset
@@ -94,7 +94,8 @@ def pack(name: str, /, *, out: Path | None = None, image_size: Annotated[tuple[i
     """Write a dataset into a folder of .npy files, which packed:PATH reads without loading it into memory as a whole.
 
     Args:
-        name: folder:PATH, npz:FILE, fashion-mnist, garments, packed:PATH or package.module:object.
+        name: folder:PATH, npz:FILE, csv:FILE, idx:FOLDER, fashion-mnist, mnist, garments, packed:PATH or
+            package.module:object.
         out: The new folder (default: the dataset's name with .pack).
         image_size: Height and width to which the images of a folder are resized (default: their usual size).
         resize: pad: aspect ratio kept, padded with the background; stretch: not kept; shorter: kept, center cropped

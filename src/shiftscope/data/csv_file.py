@@ -53,8 +53,8 @@ def read_csv(paths: str, image_size: Size | None = None) -> Dataset:
 
     A column called label (or another usual name), else the first one, holds the labels, and the others the pixels row
     by row, from 0 to 255. A first line with few numbers is a header. A file without a column of labels has a number of
-    columns that is a square. Semicolons and tabs separate values too. Files whose name begins with emnist-letters or another
-    set of EMNIST are read upright and with class names.
+    columns that is a square. Semicolons and tabs separate values too. Files whose name begins with emnist-letters or
+    another set of EMNIST are read upright and with class names.
 
     Args:
         paths: "TRAIN,TEST", two files; or one file. If its name contains "test" or "val", or it has no labels, all its

@@ -32,7 +32,7 @@ def cache_folder() -> Path:
 def search_folders(data_dir: Path | str | None, name: str) -> list[Path]:
     """Return the folders that are searched for the files of dataset `name`, in this order.
 
-    A named folder that holds a folder `name` stands for that one: several datasets have files of the same names.
+    In a named folder that holds a folder `name`, only the latter is searched: several datasets have equal file names.
 
     >>> search_folders("images", "fashion-mnist")[0].name
     'images'

@@ -31,5 +31,5 @@ def emnist_set(path: Path) -> str | None:
 
 
 def upright(kind: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (N, H, W) as they were written, and labels from 0, of a set of EMNIST."""
+    """Return images (N, H, W) with their rows as rows, and labels from 0, of a set of EMNIST."""
     return images.transpose(0, 2, 1), labels.astype(np.int64) - (kind == "letters")

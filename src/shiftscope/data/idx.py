@@ -20,7 +20,7 @@ def read_unpacked(path: Path, most: int) -> bytes:
     """Return the content of a file, unpacked if it is gzipped, but at most `most` + 1 bytes.
 
     Raises:
-        OSError: if the file is missing, unreadable, no regular file, larger than `most`, or damaged.
+        OSError: if the file is missing, unreadable, not a regular file, larger than `most`, or damaged.
     """
     with open_regular(path, most) as stream:
         return _read(_unpacking(stream), most + 1)

@@ -109,8 +109,8 @@ class Parts:
         return 0 if self.image is None else self.image, 1 if self.label is None else self.label
 
     def _unclear(self, problem: str, image: Key, label: Key) -> DataError:
-        return DataError(f"{problem}: name them, for example:\n    data = "
-                         f"{self.call.format(f'image={image!r}, label={label!r}')}")
+        return DataError(problem + ": name them, for example:\n    data = "
+                         + self.call.format(f"image={image!r}, label={label!r}"))
 
 
 USUAL = Parts()

@@ -115,7 +115,7 @@ def _rename(path: Path, shapes: Shapes) -> str:
 
 
 def _image_call(shape: tuple[int, ...]) -> str | None:
-    """Return what is called on an array of this shape to get images; None: it does not hold images.
+    """Return the call that turns an array of this shape into images; None: it does not hold images.
 
     >>> _image_call((70, 28, 28)), _image_call((70, 784)), _image_call((70, 10))
     ('', '.reshape(-1, 28, 28)', None)
