@@ -1,4 +1,4 @@
-"""Measure how much accuracy bounding-box centering costs a net that was trained on MNIST, whose digits are centered by mass.
+"""Measure what bounding-box centering costs a net that was trained on MNIST, whose digits are centered by mass.
 
 Usage: python benchmarks/mnist_centering.py [--data mnist] [--train 20000] [--epochs 2] [--seeds 1]
 
@@ -49,7 +49,7 @@ def by_box(images: ImageSet) -> TensorImages:
 
 
 def displacements(images: ImageSet, moved: ImageSet) -> torch.Tensor:
-    """Return by how many pixels (rows, columns) each image was moved, (N, 2), from its first occupied row and column."""
+    """Return the shift of each image in pixels (rows, columns), (N, 2), from its first occupied row and column."""
     corners = []
     for some in (images, moved):
         occupied = some.gather(torch.arange(len(some)))[:, 0] > 0

@@ -64,6 +64,6 @@ def test_the_table_has_one_row_per_dataset_and_training():
     found = two_datasets.table([audit("mnist", "random", 0.9), audit("mnist", "centered", 0.25),
                                 audit("fashion-mnist", "random", 0.8), audit("mnist", "random", 0.8)])
     assert found.splitlines()[2:] == [
-        "| mnist | two-conv | random positions | 85.0 % ± 7.1 | 50.0 % ± 0.0 | 50.0 % ± 0.0 | 50.0 % ± 0.0 | 50.0 % ± 0.0 |",
+        f"| mnist | two-conv | random positions | 85.0 % ± 7.1 | {' | '.join(['50.0 % ± 0.0'] * 4)} |",
         "| mnist | two-conv | centered images | 25.0 % | 50.0 % | 50.0 % | 50.0 % | 50.0 % |",
         "| fashion-mnist | two-conv | random positions | 80.0 % | 50.0 % | 50.0 % | 50.0 % | 50.0 % |"]
