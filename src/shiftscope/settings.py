@@ -229,13 +229,13 @@ class DataSettings:
     """The dataset, and how its images are placed on the canvas."""
 
     data: str = "garments"
-    """garments (synthetic), fashion-mnist, mnist, folder:, npz:, csv:, idx: or packed:PATH, or package.module:object."""
+    """garments, fashion-mnist, mnist, folder:, npz:, csv:, idx: or packed:PATH, or package.module:object."""
     data_dir: Path | None = None
     """Folder with the dataset's files (default: SHIFTSCOPE_DATA_DIR, else the user's cache folder)."""
     limit: int | None = None
     """Use only the first N training images and the first N test images."""
     image_size: tuple[int, int] | None = None
-    """Height and width to which a folder's images are resized (default: their usual size), or that a CSV file's have."""
+    """Height and width to which a folder's images are resized (default: the usual size), or that a CSV file's have."""
     resize: Resize | None = None
     """pad: aspect ratio kept, padded; stretch: not kept; shorter: kept, cropped (default: shorter in mode crop)."""
     shorter_side: int | None = None

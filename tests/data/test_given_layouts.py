@@ -421,7 +421,7 @@ def test_hugging_face_datasets_state_columns_and_classes(names):
 
 def test_hugging_face_columns_can_be_named_and_labels_can_be_text():
     rows = HuggingFace(CIFAR, img=PICTURES, fine_label=LABELS.tolist(), coarse_label=[0] * 12)
-    problem = r"item 0 of the train dataset is a dict with the keys img, fine_label, coarse_label, and it is unclear which"
+    problem = r"item 0 of the train dataset is a dict with the keys img, fine_label, coarse_label, and it is unclear w"
     code = refusal(lambda: from_torch(rows, rows), problem)
     same(run(code, train=rows, test=rows)["data"], GRAY)
     data = from_torch(rows, rows, label="fine_label")
