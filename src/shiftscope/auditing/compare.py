@@ -137,9 +137,12 @@ def _check(a: Audit, b: Audit) -> None:
     if not np.array_equal(a.labels, b.labels):
         raise UsageError(f"the audits of {a.model} and {b.model} have different labels; audit both on the same images")
     if a.placement != b.placement or not np.array_equal(a.offsets, b.offsets):
-        raise UsageError(f"the audits of {a.model} and {b.model} have different placements: {a.placements} of "
-                         f"{a.placement} and {b.placements} of {b.placement}; audit both with one placement (and one "
-                         "seed, if it is sampled)")
+        names = [name for name, value in a.placement.items() if value != b.placement.get(name)]
+        different = ", ".join(shortened(f"{name} {a.placement[name]} and {b.placement.get(name)}", 50)
+                              for name in names if name != "placements")
+        raise UsageError(f"the audits of {a.model} and {b.model} have different placements: {a.placements:,} and "
+                         f"{b.placements:,}{f', {different}' if different else ''}; audit both with one placement (and "
+                         "one seed, if it is sampled)")
 
 
 def _accuracies(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
