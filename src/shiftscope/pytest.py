@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from shiftscope.placement import Placement
     from shiftscope.results import Audit
 
+__all__ = ["assert_shift_robust", "shiftscope_audit"]
+
 WORST_IMAGES = 5
 """Number of images that a failure message lists."""
 

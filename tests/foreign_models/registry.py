@@ -19,8 +19,8 @@ class Foreign:
     Args:
         name: unique.
         make: returns the model for (channels, canvas, classes).
-        dense: pattern of the reason for which the dense engine refuses it, "" if it is supported; a
-            dictionary if that depends on the mode. With a leading "?" both are correct, because of rounding.
+        dense: pattern of the reason if the dense engine refuses it, "" if it must not refuse it; a dictionary if
+            that depends on the mode. With a leading "?" rounding decides.
         kind: "plain": the output is a function of the image; "batch": of the batch it is in; "changing": of more
             than that, so each call may differ.
         exact: sums are exact or ties come from a clamp, so that exact ties are compared too.

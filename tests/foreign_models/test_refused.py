@@ -28,10 +28,10 @@ def meta():
 
 CASES = {
     "one output": (lambda: Changed(lambda z: z[:, :1]), "1"),
-    "no class axis": (lambda: Changed(lambda z: z[:, 0]), "batch, classes"),
+    "no class axis": (lambda: Changed(lambda z: z[:, 0]), "output_type="),
     "maps": (lambda: Changed(lambda z: z[:, :, None, None]), "batch, classes"),
     "two outputs": (lambda: Changed(lambda z: (z, z)), "tuple"),
-    "a dictionary": (lambda: Changed(lambda z: {"logits": z}), "dict"),
+    "a dictionary": (lambda: Changed(lambda z: {"first": z, "second": z}), "select_output="),
     "numbers of NumPy": (lambda: Changed(lambda z: z.numpy()), "ndarray"),
     "a class too many": (lambda: Base(classes=CLASSES + 1), f"{CLASSES + 1}"),
     "another canvas": (lambda: Base(canvas=(9, 9)), "x".join(f" {n} " for n in (1, *CANVAS)).strip()),

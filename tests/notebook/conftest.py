@@ -3,6 +3,7 @@
 import pytest
 
 import shiftscope
+from shiftscope.auditing import worst_case
 from shiftscope.auditing.equivariance import equivariance
 from shiftscope.models import TwoFullNet
 from shiftscope.results import Record
@@ -25,5 +26,6 @@ def results() -> dict[str, Record]:
     found = [
         training, audit, synthesis, beside, shiftscope.evaluate(model, data, placement=place),
         measure_quality(model, synthesis, neighbors=beside), unit_table(model, data, placement=place),
-        equivariance(model, data, placement=place, period=4), attribute(model, synthesis.images[:2], method="saliency")]
+        equivariance(model, data, placement=place, period=4), attribute(model, synthesis.images[:2], method="saliency"),
+        worst_case(model, data, placement=place)]
     return {record.kind: record for record in found}

@@ -20,7 +20,7 @@ from shiftscope.results.base import KINDS, Record
 EVIL = "</iframe></script><img src=x onerror=alert(1)>\x1b[31m"
 TEXT, PNG, HTML = "text/plain", "image/png", "text/html"
 
-WITHOUT_FIGURE = {"neighbors", "units"}  # reporting has no figure for a single one
+WITHOUT_FIGURE = {"neighbors", "units", "worst-case"}  # reporting has no figure for a single one
 
 SAYS = {
     "audit": r"two-full on garments: 60 test images at all 24 placements \(exact\), mode canvas\naccuracy: mean",
@@ -32,6 +32,8 @@ SAYS = {
     "units": r"garments: 60 test images, \d layers?\nfc1: 6 units, \d dead",
     "equivariance": r"garments: 5 layers, 32 test images, shifts of 0 to 3 pixels, mode.*\n.*\n"
                     r"last layer, output: -?\d",
+    "worst-case": r"60 test images at all 24 placements \(exact\), mode canvas\n"
+                  r"accuracy: worst case \d+.\d %, centered \d+.\d %; [\d,]+ of 1,440 predictions computed",
     "attribution": r"by saliency in \S+: 2 images, target class",
 }
 

@@ -110,7 +110,7 @@ class DenseEngine:
         if known is not None and torch.equal(images[:len(known[0])], known[0]):
             self.known, images = None, images[len(known[0]):]
             outputs.append(known[1])
-        for part in images.split(self._pass) if len(images) else ():
+        for part in images.split(self._pass) if len(images) or not outputs else ():
             stored = self._fill(part)
             pixels = to_pixels(stored, dtype) if images.dtype == torch.uint8 else stored.to(dtype, copy=True)
             maps = self._run(pixels)
@@ -181,7 +181,7 @@ def build_dense(model: Classifier, placement: Placement, shape: tuple[int, int, 
                 part.keep(best_cut(graph, part.program, fields, placement.count) if shared is None else len(fields))
             rest = PlainPart(graph, set(part.fields), dtype, device)
             rest.check_batch(graph)
-        except (RuntimeError, TypeError) as error:  # for example a tensor for the batch size of the graph
+        except (RuntimeError, TypeError, LookupError, ValueError) as error:  # such as a tensor for one batch size
             if out_of_memory(error):
                 raise
             reason = f"its operations do not run in other batches: {reason_of(error)}"

@@ -228,6 +228,11 @@ def differentiable(model: nn.Module) -> nn.Module:
     if any(getattr(module, "outside_pytorch", False) is True for module in model.modules()):
         raise UsageError(f"{model_name(model)} is computed outside of PyTorch, so it has no gradients and no layers: "
                          "give the model that the ONNX file was made from")
+    return without_inference_tensors(model)
+
+
+def without_inference_tensors(model: nn.Module) -> nn.Module:
+    """Return the model; a copy if its weights were made in inference mode."""
     return copy.deepcopy(model) if has_inference_tensors(model) else model
 
 

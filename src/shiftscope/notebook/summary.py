@@ -22,6 +22,7 @@ from shiftscope.results import (
     Synthesis,
     TrainResult,
     UnitTable,
+    WorstCase,
 )
 
 LINES, WIDTH = 5, 160
@@ -69,6 +70,15 @@ def _audit(audit: Audit) -> Iterable[str]:
         yield (f"least accurate at (dy, dx) = ({audit.rows[row]}, {audit.columns[column]}): "
                f"{_percent(audit.accuracy_map[row, column])}")
     yield f"engine {audit.engine}, {_time(audit.seconds)} on {audit.device}{_nonfinite(audit.nonfinite, '; ')}"
+
+
+def _worst_case(result: WorstCase) -> Iterable[str]:
+    yield (f"Worst case of {_short(result.model)} on {_short(result.dataset)}: "
+           f"{_count(result.images, f'{result.split} image')} at all {result.placements:,} placements (exact), mode "
+           f"{result.mode}{', interrupted' if result.partial else ''}")
+    yield (f"accuracy: worst case {_percent(result.worst_case_accuracy)}, centered {_percent(result.middle_accuracy)}; "
+           f"{result.computed:,} of {result.images * result.placements:,} predictions computed")
+    yield f"engine {result.engine}, {_time(result.seconds)} on {result.device}"
 
 
 def _evaluation(evaluation: Evaluation) -> Iterable[str]:
@@ -174,7 +184,8 @@ def _scalars(record: Record) -> Iterable[str]:
 
 _LINES: dict[type[Record], Callable[[Any], Iterable[str]]] = {
     Attribution: _attribution, Audit: _audit, Equivariance: _equivariance, Evaluation: _evaluation,
-    Neighbors: _neighbors, Quality: _quality, Synthesis: _synthesis, TrainResult: _training, UnitTable: _units}
+    Neighbors: _neighbors, Quality: _quality, Synthesis: _synthesis, TrainResult: _training, UnitTable: _units,
+    WorstCase: _worst_case}
 
 
 def _nonfinite(count: int, prefix: str = "") -> str:

@@ -14,7 +14,7 @@ from shiftscope.graph.editable import editable
 from shiftscope.graph.sampling import Pair, pair
 from shiftscope.layers import PhaseAverage, PlacementAverage, Recenter
 from shiftscope.layers.averaging import WholeAverage
-from shiftscope.models.adapt import adapt, check_initialized, copy_model, differentiable, without_convention
+from shiftscope.models.adapt import adapt, check_initialized, copy_model, without_convention, without_inference_tensors
 from shiftscope.models.forward import check_pixels, evaluating, within_limits
 from shiftscope.models.repair.blur import repair_blur
 from shiftscope.models.repair.polyphase import repair_polyphase
@@ -168,7 +168,7 @@ def repair(model: Classifier, shape: tuple[int, int, int], *, method: How | str,
         >>> torch.allclose(repaired(canvas), repaired(canvas.roll((5, 11), (2, 3))), atol=1e-12)
         True
     """
-    module = differentiable(without_convention(model))
+    module = without_inference_tensors(without_convention(model))
     check_initialized(module)
     if method in ("phase-average", "placement-average"):
         output_type = output_type or _output_type(module, shape)
