@@ -76,6 +76,19 @@ class Interrupted(ShiftscopeError):
         self.exit_code = exit_code
 
 
+_LOST_PROCESS = ("closed by peer", "reset by peer", "broken pipe", "gloo/transport", "nccl", "remote worker crash")
+"""Parts of error messages of `torch.distributed` if another process is gone, in lower case."""
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Return True if an error of `torch.distributed` says that another process is gone.
+
+    >>> is_lost_process(RuntimeError("Connection closed by peer [127.0.0.1]")), is_lost_process(RuntimeError("shape"))
+    (True, False)
+    """
+    return isinstance(error, RuntimeError) and any(part in str(error).lower() for part in _LOST_PROCESS)
+
+
 def shortened(text: str, length: int) -> str:
     """Replace the middle of a text by an ellipsis if it has more than `length` characters.
 

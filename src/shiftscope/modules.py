@@ -13,7 +13,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import UninitializedTensorMixin  # pyright: ignore[reportAttributeAccessIssue]
 
 from shiftscope.closures import copy_function, modules_of
-from shiftscope.errors import ShiftscopeError, UsageError, reason_of, where_raised
+from shiftscope.errors import ShiftscopeError, UsageError, is_lost_process, reason_of, where_raised
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -300,7 +300,7 @@ def model_errors(model: Any) -> Iterator[None]:
         except ShiftscopeError:
             raise
         except Exception as error:
-            if not _raised_in_module(error):
+            if not _raised_in_module(error) or is_lost_process(error):  # of DistributedDataParallel
                 raise
             raise (memory_error(model) if out_of_memory(error) else UsageError(
                 f"{model_name(model)} raised {describe_error(error)}: correct the model there, or give images that it "

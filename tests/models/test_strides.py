@@ -173,8 +173,7 @@ def test_phase_average_is_not_recommended_if_impossible():
 
 
 OUTPUTS = {
-    "a tuple of 2": lambda self, x: (self.a(x).mean((2, 3)), x),
-    "a dict of 1": lambda self, x: {"logits": self.a(x).mean((2, 3))},
+    "a tuple of 2": lambda self, x: (self.a(x).mean((2, 3)), self.a(x).amax((2, 3))),
     r"\(2, 4, 6, 12\)": lambda self, x: self.a(x),
     r"\(2,\)": lambda self, x: self.a(x).mean((1, 2, 3)),
 }
@@ -186,8 +185,20 @@ OUTPUTS = {
 def test_averages_check_the_output_of_the_model(output, method, stride):
     net = Net(OUTPUTS[output], a=conv(1, 4, stride=2))
     more = {"stride": stride} if method == "phase-average" else {"image": (5, 5) if stride else None}
-    with pytest.raises((UsageError, TraceError), match=f"must return one tensor|returns {output}"):
+    with pytest.raises((UsageError, TraceError), match=f"must return one tensor|returns {output}|select_output="):
         repair(net, SHAPE, method=method, **more)
+
+
+@pytest.mark.parametrize("wrapped", [lambda scores, x: (scores, x), lambda scores, x: {"logits": scores, "input": x}])
+def test_averages_use_the_only_scores_among_several_outputs(wrapped):
+    net = Net(lambda self, x: wrapped(self.a(x).mean((2, 3)), x), a=conv(1, 4, stride=2)).eval()
+    plain = Net(lambda self, x: self.a(x).mean((2, 3)), a=net.a).eval()
+    canvases = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    views = [canvases.roll((dy, dx), (2, 3)) for dy in range(SHAPE[1]) for dx in range(SHAPE[2])]
+    with torch.no_grad():
+        expected = torch.stack([plain(view).softmax(1) for view in views]).mean(0).log()
+        found = repair(net, SHAPE, method="placement-average").eval()(canvases)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_model_for_another_canvas_is_refused():

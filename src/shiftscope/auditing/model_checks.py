@@ -28,7 +28,7 @@ CHECKED = 200
 AGAIN, WORST = 4, 16
 """Images of the sample, and images of lowest consistency, that are computed again in float64."""
 
-MANY = 64_000
+MANY = 6_400
 """Placements of an audit from which on these numbers are computed; of shorter audits, fewer."""
 
 RATES = ("p", "dropout", "drop_prob")

@@ -13,12 +13,9 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from shiftscope.errors import GroupError, ShiftscopeError
+from shiftscope.errors import GroupError, ShiftscopeError, is_lost_process
 
 T = TypeVar("T")
-
-_LOST = ("closed by peer", "reset by peer", "broken pipe", "gloo/transport", "nccl")
-"""Parts of error messages of `torch.distributed` if another process is gone, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def lost_process_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or any(part in str(error).lower() for part in _LOST):
+        if isinstance(error, dist.DistError) or is_lost_process(error):
             raise GroupError("another of the processes that share the work has ended, so this one stops as well; saved "
                              "checkpoints and results are kept: run the command again, with --resume if it has that "
                              "option") from error
