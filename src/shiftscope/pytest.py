@@ -43,7 +43,7 @@ def shiftscope_audit() -> "Callable[..., Audit]":
     def audit(model: Any, data: Any = None, placement: "Placement | None" = None, **options: Any) -> "Audit":
         key = (model, data, placement, options)
         for other, found in known:
-            if all(_same(a, b) for a, b in zip(key, other, strict=True)):
+            if _same(key, other):
                 return found
         found = _audit(model, data, placement, options)
         known.append((key, found))
@@ -75,14 +75,13 @@ def assert_shift_robust(model: Any, data: Any = None, placement: "Placement | No
     minimum = {name: value for name, value in (("mean", mean), ("worst", worst), ("consistency", consistency),
                                                ("unanimity", unanimity)) if value is not None}
     _check_requirements(minimum, baseline)
-    from shiftscope.auditing import not_worse_checks
     from shiftscope.results import Audit
-    from shiftscope.results.checks import threshold_checks
+    from shiftscope.workflows.requirements import Requirements
 
-    stored = None if baseline is None else Audit.load(_folder(baseline))
+    requirements = Requirements(minimum=minimum, baseline=None if baseline is None else Path(baseline))
+    requirements.check_files()
     found = model if isinstance(model, Audit) else _audit(model, data, placement, options)
-    checks = threshold_checks(found, minimum) + ([] if stored is None else not_worse_checks(found, stored))
-    failed = [check.sentence for check in checks if not check.passed]
+    failed = [check.sentence for check in requirements.checks(found) if not check.passed]
     if failed:
         raise AssertionError("\n".join([f"{found.model} is not robust to shifts:", *(f"  {text}" for text in failed),
                                         *_figures(found), *_least_stable(found),
@@ -98,15 +97,19 @@ def _check_requirements(minimum: dict[str, float], baseline: Path | str | None) 
             raise UsageError(f"{name} must be a fraction from 0 to 1, got {value!r}")
 
 
-def _folder(baseline: Path | str) -> Path:
-    """Return the folder of an audit, which may be named by its file result.json."""
-    path = Path(baseline)
-    return path.parent if path.name == "result.json" else path
-
-
 def _same(a: Any, b: Any) -> bool:
-    """Return True for the same object, or for equal plain values."""
-    return a is b or (type(a) is type(b) and isinstance(a, (str, int, float, tuple, dict)) and a == b)
+    """Return True for the same object, or for equal plain values.
+
+    >>> _same({"seed": 3}, {"seed": 3}), _same((0.5, "a"), (0.5, "b")), _same([object()], [object()])
+    (True, False, False)
+    """
+    if a is b or type(a) is not type(b):
+        return a is b
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    return isinstance(a, (str, int, float, Path)) and a == b
 
 
 def _audit(model: Any, data: Any, placement: "Placement | None", options: dict[str, Any]) -> "Audit":

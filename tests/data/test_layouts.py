@@ -61,7 +61,7 @@ def renamed(**names: str) -> dict:
             for name, level in SPLIT.items()}
 
 
-def told(images, names) -> dict[int, str]:
+def classes_by_value(images, names) -> dict[int, str]:
     """Gray level -> class of a set whose images have a single level."""
     pixels = images.gather(torch.arange(len(images))).numpy()
     assert (pixels == pixels[:, :, :1, :1]).all()
@@ -121,7 +121,7 @@ def test_folders_that_are_read(tmp_path, files, expected, notes):
     root = tmp_path / expected if isinstance(expected, str) else tmp_path / "data"
     write_files(tmp_path if isinstance(expected, str) else root, files)
     data = load_dataset(f"folder:{root}")
-    found = [told(images, data.class_names) for images in (data.train, data.test)]
+    found = [classes_by_value(images, data.class_names) for images in (data.train, data.test)]
     if isinstance(expected, tuple):
         assert (found[0], found[1]) == expected
     else:  # split by Shiftscope: every image once, each class in both sets
@@ -152,7 +152,7 @@ WITHOUT_TRAINING = [
 def test_class_folders_without_training_images(tmp_path, files, expected):
     write_files(tmp_path, files)
     data = load_dataset(f"folder:{tmp_path}")
-    assert data.labeled and told(data.test, data.class_names) == expected and len(data.train) == 0
+    assert data.labeled and classes_by_value(data.test, data.class_names) == expected and len(data.train) == 0
     refused(lambda: data.split_images("train", 0), DataError, "has no training images, only test images")
     refused(lambda: data.train.gather(torch.arange(1)), DataError, "has no training images")
     assert len(data.limit(1).test) == 1 and len(data.limit(1).train) == 0

@@ -70,7 +70,7 @@ def worst_case(model: Classifier, data: Any, *, placement: Placement | None = No
     """
     begun = time.perf_counter()
     if group().size > 1:
-        raise UsageError(f"only='worst-case' must run in one process, got {group().size}; leave out --processes")
+        raise UsageError(f"the worst case alone is computed in one process, got {group().size}: leave out --devices")
     data = as_dataset(data)
     data.require_labels("the worst-case accuracy")
     placement, title = placement or default_placement(data.shape), name or title_of(model)

@@ -58,20 +58,21 @@ class Requirements:
                 raise UsageError(f"the baseline {self.baseline} is of the {name} {theirs}, the audit of {ours}: name "
                                  "another baseline, or make one with --out")
 
+    def checks(self, result: Audit | WorstCase) -> list[Check]:
+        """Return the checks of a result; a baseline is compared with an `Audit` only."""
+        checks = threshold_checks(result, self.minimum)
+        if self.stored is None or not isinstance(result, Audit):
+            return checks
+        return checks + not_worse_checks(result, self.stored)
+
     def apply(self, result: Audit | WorstCase) -> None:
         """Write the JUnit file, and raise a `ThresholdError` that names each check that did not pass."""
-        checks = threshold_checks(result, self.minimum)
-        if isinstance(result, Audit):
-            checks += [] if self.stored is None else not_worse_checks(result, self.stored)
-            if self.junit is not None:
-                files.write_text(self.junit, junit_document(result, checks))
-        _raise_failed(result.model, checks)
+        checks = self.checks(result)
+        if self.junit is not None and isinstance(result, Audit):
+            files.write_text(self.junit, junit_document(result, checks))
+        failed = [check.sentence for check in checks if not check.passed]
+        if failed:
+            raise ThresholdError(f"{result.model} does not pass: {'; '.join(failed)}")
 
 
 NONE = Requirements()
-
-
-def _raise_failed(model: str, checks: list[Check]) -> None:
-    failed = [check.sentence for check in checks if not check.passed]
-    if failed:
-        raise ThresholdError(f"{model} does not pass: {'; '.join(failed)}")
