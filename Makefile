@@ -14,6 +14,9 @@ RUN := .venv/bin/python
 VISION_RUN := .venv-vision/bin/python
 WHEEL_RUN := .venv-wheel/bin/python
 
+WHEEL_EXTRAS := notebook,server,tune,onnx
+WHEEL_TESTS := tests/wheel
+
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_VISION := .venv-vision/.installed
@@ -72,14 +75,16 @@ dist: $(INSTALLED_DEV) ## build the wheel and the source archive into dist/
 	rm -rf dist build
 	$(RUN) -m build
 
-test-wheel: dist ## install the wheel in a clean environment and run it
+# Tools that the oldest versions do not concern are installed first, as Colab has Jupyter before the first cell.
+test-wheel: dist ## test the wheel in a clean environment with the oldest supported versions of its dependencies
 	rm -rf .venv-wheel
 	tools/create_venv.sh "$(PYTHON)" .venv-wheel
-	$(WHEEL_RUN) -m pip install --quiet $(PIP_FLAGS) dist/*.whl
-	cd .venv-wheel && bin/shiftscope --help
-	rm -rf .venv-wheel/lessons && cd .venv-wheel && bin/shiftscope lessons --copy lessons --solutions
-	cd .venv-wheel/lessons && LESSONS=small MPLBACKEND=agg ../bin/python -c "import lesson_setting"
-	cd .venv-wheel && bin/python -m shiftscope run --data garments --limit 500 --epochs 1 --out first-run
+	$(RUN) tools/oldest_versions.py $(WHEEL_EXTRAS) $(if $(TORCH),--torch $(TORCH)) > .venv-wheel/oldest.txt
+	$(WHEEL_RUN) -m pip install --quiet -c .venv-wheel/oldest.txt ipykernel nbclient jupytext
+	$(WHEEL_RUN) tools/run_as_on_colab.py dist/*.whl .venv-wheel/oldest.txt
+	for wheel in dist/*.whl; do $(WHEEL_RUN) -m pip install --quiet -c .venv-wheel/oldest.txt \
+		"$$wheel[$(WHEEL_EXTRAS)]" pytest hypothesis httpx; done
+	OMP_NUM_THREADS=1 $(WHEEL_RUN) -m pytest $(WHEEL_TESTS)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@tools/create_venv.sh "$(PYTHON)" .venv

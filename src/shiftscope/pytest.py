@@ -61,7 +61,7 @@ def assert_shift_robust(model: Any, data: Any = None, placement: "Placement | No
         model: any classifier, or a source as in `shiftscope.load_model`; or an `Audit`, then alone.
         data: a dataset or images as in `shiftscope.audit`, or what `shiftscope audit --data` takes, such as
             "folder:photos"; a checkpoint needs none.
-        placement: the placements (default: those of `shiftscope.audit`).
+        placement: the placements (default: those of `shiftscope.audit`; or protocol="imagenet-consistency" and others).
         consistency, worst, mean, unanimity: smallest values, from 0 to 1; at least one, or a baseline.
         baseline: folder of an audit that `Audit.save` or `shiftscope audit --out` wrote; see
             `shiftscope.auditing.not_worse_checks`.
@@ -130,11 +130,15 @@ def _audit(model: Any, data: Any, placement: "Placement | None", options: dict[s
         others.setdefault("name", str(model))
         return audit(load_model(model, **loading), data, placement=placement, **others)
     from shiftscope.progress import SilentProgress
+    from shiftscope.protocols import protocol_named
     from shiftscope.workflows.load_inputs import open_model
 
     overrides = {"limit": others.pop("limit", None)} | _overrides(data, placement)
+    protocol = None if others.get("protocol") is None else protocol_named(others["protocol"])
     opened = open_model(model, {name: value for name, value in overrides.items() if value is not None},
-                        progress=SilentProgress(), **loading)
+                        protocol=protocol, progress=SilentProgress(), **loading)
+    if protocol is not None:
+        protocol.check_input(opened.info.input_size, opened.placement.canvas, opened.name)
     return audit(opened.model, opened.data, placement=placement or opened.placement, validation=opened.validation,
                  **{"name": opened.name, "trained": opened.trained, **opened.outputs()} | others)
 
@@ -178,21 +182,24 @@ def _least_stable(found: "Audit") -> list[str]:
 
 
 _FLAGS = {"weights": "--weights", "engine": "--engine", "sample": "--sample", "seed": "--seed", "limit": "--limit",
-          "output_type": "--output-type", "select_output": "--select-output", "split": "--split"}
+          "output_type": "--output-type", "select_output": "--select-output", "split": "--split",
+          "protocol": "--protocol"}
 """Options of `assert_shift_robust` that are options of `shiftscope audit`."""
 
 
 def _command(model: Any, data: Any, found: "Audit", options: dict[str, Any]) -> str:
     """Return the command that repeats an audit of a source, else the one that repeats the test."""
     place, named = found.geometry, isinstance(model, (str, Path)) and (data is None or isinstance(data, (str, Path)))
-    if not named or not options.keys() <= {*_FLAGS, "normalize"} or not place.is_grid or place.background != 0:
+    stated = bool(options.get("protocol")) or (place.is_grid and place.background == 0)
+    if not named or not stated or not options.keys() <= {*_FLAGS, "normalize"}:
         test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
         return f"python -m pytest {shlex.quote(test)}" if test else "call assert_shift_robust again"
-    words = ["shiftscope", "audit", str(model), *([] if data is None else ["--data", str(data)]),
-             "--canvas", "x".join(map(str, place.canvas)), "--mode", place.mode]
-    for name, value, default in (("--fill", place.fill, None), ("--max-shift", place.max_shift, None),
-                                 ("--step", place.step, 1)):
-        words += [] if value == default else [name, str(value)]
+    words = ["shiftscope", "audit", str(model), *([] if data is None else ["--data", str(data)])]
+    if not options.get("protocol"):
+        words += ["--canvas", "x".join(map(str, place.canvas)), "--mode", place.mode]
+        for name, value, default in (("--fill", place.fill, None), ("--max-shift", place.max_shift, None),
+                                     ("--step", place.step, 1)):
+            words += [] if value == default else [name, str(value)]
     for name, value in options.items():
         words += ["--normalize", _normalize(value)] if name == "normalize" else [_FLAGS[name], str(value)]
     return shlex.join(words)

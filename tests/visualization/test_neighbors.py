@@ -95,6 +95,58 @@ def test_neighbors_match_single_forward_passes(goals):
         np.testing.assert_allclose(record.mean, values.mean((0, 1)), rtol=1e-4, atol=1e-6)
 
 
+@pytest.fixture
+def together(monkeypatch):
+    """Make the dense engine the faster one for any number of images; the list receives the images of its calls."""
+    calls, timed, call = [], neighbors_module._timed, neighbors_module._Together.__call__
+    monkeypatch.setattr(neighbors_module, "WORTH", 0.0)
+    monkeypatch.setattr(neighbors_module, "_timed", lambda passes, images: (
+        timed(passes, images)[0], 2.0 if isinstance(passes, neighbors_module._ByModel) else 1.0))
+    monkeypatch.setattr(neighbors_module._Together, "__call__",
+                        lambda self, images: calls.append(len(images)) or call(self, images))
+    return calls
+
+
+class Padded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.fc1, self.fc2 = nn.Linear(6 * 9 * 10, 12), nn.Linear(12, 2)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(self.conv1(x).relu(), 2)
+        return self.fc2(self.fc1(self.conv2(x).relu().flatten(1)).relu())
+
+
+@pytest.mark.parametrize("goals", [["class:all", "fc1:3-8"], ["conv2:0-3", "conv1:all"], ["conv2:2@1,0", "conv2:*"]])
+@pytest.mark.parametrize("net", [lambda: TwoConvTwoFullNet(canvas=(18, 21), channels=3, classes=2), Padded])
+def test_the_dense_engine_finds_the_same(together, monkeypatch, net, goals):
+    placement, data = Placement(image=(12, 14), canvas=(18, 21)), dataset(random_images(6, 3, (12, 14)))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = net().double()
+    found = find_neighbors(model, goals, data, placement=placement, k=2)
+    assert sum(together) >= 6
+    monkeypatch.setattr(neighbors_module, "WORTH", 1e9)
+    for record, plain in zip(found, find_neighbors(model, goals, data, placement=placement, k=2), strict=True):
+        for name in ("top_index", "top_offset", "top_canvases", "fields"):
+            np.testing.assert_array_equal(getattr(record, name), getattr(plain, name))
+        for name in ("top_activation", "mean", "maximum", "peaks"):
+            np.testing.assert_allclose(getattr(record, name), getattr(plain, name), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(record.counts.sum(1), plain.counts.sum(1))
+
+
+def test_an_engine_that_differs_from_the_model_is_not_used(together, monkeypatch):
+    data = dataset(random_images(6))
+    monkeypatch.setattr(neighbors_module._AllValues, "forward", lambda self, pixels: torch.cat(
+        [self.model.fc(pixels.flatten(1) + 0.01)] * 2, 1))
+    found = find_neighbors(Planted(), ["fc:all"], data, placement=PLACE)[0]
+    assert together  # it was tried
+    monkeypatch.setattr(neighbors_module, "WORTH", 1e9)
+    plain = find_neighbors(Planted(), ["fc:all"], data, placement=PLACE)[0]
+    np.testing.assert_array_equal(found.top_activation, plain.top_activation)
+
+
 def _read(goal: str, outputs: dict) -> torch.Tensor:
     match goal:
         case "class:all":
@@ -156,6 +208,7 @@ def test_only_as_many_images_as_the_time_allows(monkeypatch, seconds, limit, ima
 
     monkeypatch.setattr(neighbors_module.time, "perf_counter", lambda: Clock.now)
     monkeypatch.setattr(neighbors_module, "_BATCH", {"cpu": 20})
+    monkeypatch.setattr(neighbors_module, "WORTH", 1e9)  # the dense engine does not call `forward`
     data = dataset(random_images(9))
     (found,) = find_neighbors(Timed(), ["fc:0"], data, placement=PLACE, k=2, max_time=limit)
     assert found.images == images and found.counts.sum() == images * PLACE.count

@@ -1,15 +1,19 @@
 """Maximally activating real images of units, with their placements and the distribution of all activations."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from shiftscope.data import Dataset
-from shiftscope.errors import UsageError, require
+from shiftscope.dense import DenseEngine, build_dense
+from shiftscope.errors import ShiftscopeError, UsageError, require
 from shiftscope.hooks import frozen
+from shiftscope.metrics import rounding_tolerance
 from shiftscope.models.adapt import adapt, differentiable, title_of
 from shiftscope.models.forward import device_and_dtype
 from shiftscope.modules import Classifier, reports_model_errors
@@ -18,6 +22,7 @@ from shiftscope.progress import Progress, SilentProgress
 from shiftscope.results import Neighbors
 from shiftscope.settings import require_time
 from shiftscope.visualization.activation_statistics import RunningHistogram
+from shiftscope.visualization.objective_terms import unit_maps
 from shiftscope.visualization.objectives import Objective
 from shiftscope.visualization.receptive_field import target_fields
 from shiftscope.visualization.targets import UnitActivations
@@ -25,6 +30,7 @@ from shiftscope.visualization.targets import UnitActivations
 IMAGES = 500  # default number
 BINS = 64  # of the histograms, of which 32 or more are in use
 TRIAL = 0.1  # a trial that takes this fraction of the time limit is not repeated
+WORTH = 5.0  # seconds of the model from which the dense engine is tried: building it takes about as long
 _BATCH = {"cpu": 128, "gpu": 4096}  # canvases; on CPUs the activations of a small convnet fit into the caches
 
 
@@ -34,8 +40,10 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
                    progress: Progress | None = None) -> list[Neighbors]:
     """Find the k real images with the highest activation of each unit, each at its best placement.
 
-    All offsets of `placement` are evaluated; `coarser` returns a smaller set. There is one
-    record per objective; all objectives share the forward passes.
+    All offsets of `placement` are evaluated; `coarser` returns a smaller set. There is one record per objective; all
+    objectives share the forward passes. If that takes more than seconds, all placements of an image are computed
+    together by the dense engine, provided that it supports the layers, agrees with the model on the first images, and
+    is faster.
 
     Args:
         model: takes pixels (batch, C, H, W) in [0, 1]; on any device. Its state is restored.
@@ -77,9 +85,13 @@ def find_neighbors(model: Classifier, goals: Sequence[str | Objective], data: Da
     prepared = differentiable(adapt(model, shape=shape))
     units = UnitActivations(prepared, goals, shape, data.class_names)
     device = device_and_dtype(prepared)[0]
-    if max_time is not None:
-        pixels = pixels[:_affordable(units, pixels.to(device), placement, max_time, k)]
-    statistics = _evaluate(units, pixels.to(device), placement, progress or SilentProgress())
+    with frozen(prepared), torch.no_grad():
+        begun = time.perf_counter()
+        passes = _passes(units, pixels.to(device), placement, max_time)
+        if max_time is not None:
+            left = max_time - (time.perf_counter() - begun)
+            pixels = pixels[:_affordable(passes, pixels.to(device), left, k)]
+        statistics = _evaluate(passes, pixels.to(device), progress or SilentProgress())
     seconds = time.perf_counter() - start_time
     records, first = [], 0
     for goal, target in zip(goals, units.targets, strict=True):
@@ -152,43 +164,118 @@ class _Statistics:
                 "top_canvases": canvases.unflatten(0, tuple(chosen.shape)).numpy()}
 
 
-def _affordable(units: UnitActivations, images: torch.Tensor, placement: Placement, seconds: float, least: int) -> int:
+class _Passes(Protocol):
+    """Computes the activations of `units` (U of them) at all `offsets` (P) of a placement."""
+
+    units: UnitActivations
+    offsets: int
+    images: int
+    """Number of images of a call."""
+
+    def __call__(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor, dict[str, torch.Tensor]]]:
+        """Yield, for some of the offsets at a time, the index of the first one, the activations (images, offsets, U) of
+        uint8 images, and the maximum of each unit over images and positions, by layer."""
+        ...
+
+
+class _ByModel:
+    """Runs the model at each offset."""
+
+    def __init__(self, units: UnitActivations, placement: Placement, device: torch.device):
+        self.units, self.placement, self._offsets = units, placement, placement.offsets().to(device)
+        self._batch = _BATCH["cpu" if device.type == "cpu" else "gpu"]
+        self.offsets, self.images = len(self._offsets), max(1, self._batch // len(self._offsets))
+
+    def __call__(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor, dict[str, torch.Tensor]]]:
+        for start in range(0, self.offsets, self._batch):
+            part = self._offsets[start:start + self._batch]
+            outputs = self.units.outputs_at(images.repeat_interleave(len(part), 0), part.repeat(len(images), 1),
+                                            self.placement)
+            values = self.units.values(outputs).unflatten(0, (len(images), len(part)))
+            yield start, values, self.units.layer_maxima(outputs)
+
+
+class _AllValues(nn.Module):
+    """The activations of all units, then the maximum of each unit of each layer over its positions, (B, U + M)."""
+
+    def __init__(self, units: UnitActivations):
+        super().__init__()
+        self.model, self._units = units.model, units
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        outputs, units = self._units.outputs(pixels), self._units
+        maxima = [unit_maps(outputs[name], units.info.layers[name].linear).flatten(2).amax(2) for name in units.layers]
+        return torch.cat([*(target.all_activations(outputs) for target in units.targets), *maxima], 1)
+
+
+class _Together:
+    """Computes all offsets together by the dense engine."""
+
+    def __init__(self, units: UnitActivations, engine: DenseEngine):
+        self.units, self._engine = units, engine
+        self.offsets, self.images = engine.placement.count, engine.images_per_call
+
+    def __call__(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor, dict[str, torch.Tensor]]]:
+        count = sum(len(target.names) for target in self.units.targets)
+        found = self.units.finite(self._engine.logits(images))
+        sizes = [self.units.info.unit_count(name) for name in self.units.layers]
+        maxima = found[:, :, count:].amax((0, 1)).split(sizes)
+        yield 0, found[:, :, :count], dict(zip(self.units.layers, maxima, strict=True))
+
+
+def _passes(units: UnitActivations, images: torch.Tensor, placement: Placement, most: float | None) -> _Passes:
+    """Return the dense engine if the model takes long and the engine is faster and agrees with it, else the model.
+
+    `most` is the limit of the time in seconds.
+    """
+    plain = _ByModel(units, placement, images.device)
+    if most is not None and most < WORTH:
+        return plain
+    some = images[:plain.images]
+    _, seconds = _timed(plain, some)
+    if seconds / len(some) * len(images) < WORTH:
+        return plain
+    first, seconds = _timed(plain, some)  # the first call allocates memory
+    try:
+        together = _Together(units, build_dense(_AllValues(units), placement, tuple(images.shape[1:])))
+        _timed(together, some)
+        found, fast = _timed(together, some)
+    except Exception:  # the engine does not support the layers, or reading the user's code raises something else
+        return plain
+    near = bool(((found - first).abs() <= rounding_tolerance(first, first.dtype)).all())
+    return together if near and fast < seconds else plain
+
+
+def _timed(passes: _Passes, images: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Return the activations (images, P, U), and the seconds that they took."""
+    begun = time.perf_counter()
+    values = torch.cat([values for _, values, _ in passes(images)], 1)
+    return values, time.perf_counter() - begun
+
+
+def _affordable(passes: _Passes, images: torch.Tensor, seconds: float, least: int) -> int:
     """Return the number of images that can be evaluated in about that time, from a trial on the first batch."""
-    rows = _rows(images.device, placement)
-    trial, taken, begun = images[:rows], [], time.perf_counter()
+    trial, taken, begun = images[:passes.images], [], time.perf_counter()
     while not taken or (len(taken) < 2 and taken[0] < TRIAL * seconds):  # the first call allocates
         start = time.perf_counter()
-        _evaluate(units, trial, placement, SilentProgress())
+        _evaluate(passes, trial, SilentProgress())
         taken.append(time.perf_counter() - start)
     left = seconds - (time.perf_counter() - begun)
     return min(len(images), max(least, int(len(trial) * left / taken[-1])))
 
 
-def _rows(device: torch.device, placement: Placement) -> int:
-    """Return the number of images that are evaluated together."""
-    return max(1, _BATCH["cpu" if device.type == "cpu" else "gpu"] // placement.count)
-
-
-def _evaluate(units: UnitActivations, images: torch.Tensor, placement: Placement, progress: Progress) -> _Statistics:
-    """Compute the activations of all units for uint8 images (N, C, h, w) at all offsets, by brute force."""
-    count = sum(len(target.names) for target in units.targets)
+def _evaluate(passes: _Passes, images: torch.Tensor, progress: Progress) -> _Statistics:
+    """Compute the activations of all units for uint8 images (N, C, h, w) at all offsets."""
+    count = sum(len(target.names) for target in passes.units.targets)
     statistics = _Statistics(best=np.full((len(images), count), -np.inf, np.float32),
                              where=np.zeros((len(images), count), np.int64))
-    offsets = placement.offsets().to(images.device)
-    batch = _BATCH["cpu" if images.device.type == "cpu" else "gpu"]
-    rows = _rows(images.device, placement)
-    task = progress.task("real images for the units", len(images) * len(offsets), "images")
+    task = progress.task("real images for the units", len(images) * passes.offsets, "images")
     try:
-        with frozen(units.model), torch.no_grad():
-            for first in range(0, len(images), rows):
-                some = images[first:first + rows]
-                for start in range(0, len(offsets), batch):
-                    part = offsets[start:start + batch]
-                    outputs = units.outputs_at(some.repeat_interleave(len(part), 0), part.repeat(len(some), 1),
-                                               placement)
-                    values = units.values(outputs).unflatten(0, (len(some), len(part)))
-                    statistics.add(slice(first, first + len(some)), start, values, units.layer_maxima(outputs))
-                    task.advance(len(some) * len(part))
+        for first in range(0, len(images), passes.images):
+            some = images[first:first + passes.images]
+            for start, values, maxima in passes(some):
+                statistics.add(slice(first, first + len(some)), start, values, maxima)
+                task.advance(len(some) * values.shape[1])
     finally:
         task.close()
     return statistics

@@ -28,7 +28,7 @@ class Term:
         """Return the value of each unit for each image, (B, U), or (B, 1) for a term with a single unit."""
         output = outputs[self.layer]
         rows = torch.arange(len(self.names), device=output.device)
-        return torch.stack([self.values(outputs, row.expand(len(output))) for row in rows], 1)
+        return torch.cat([self.values(outputs, row.expand(len(output)))[:, None] for row in rows], 1)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Objectives resolved for a model, with checked names, ranges and shapes, and the activations of their units."""
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,8 +68,8 @@ class Target:
 
     def all_activations(self, outputs: Outputs) -> torch.Tensor:
         """Return the activation of each unit for each image, (B, U)."""
-        values = [weight * term.all_values(outputs) for weight, term in self.terms]
-        return torch.stack([value.expand(-1, len(self.names)) for value in values]).sum(0).float()
+        values = [(weight * term.all_values(outputs)).expand(-1, len(self.names)) for weight, term in self.terms]
+        return functools.reduce(torch.add, values).float()
 
     def is_dead(self, outputs: Outputs, rows: torch.Tensor) -> torch.Tensor:
         """Return which images leave the activation of their unit at or below zero at all positions, bool (B,).
@@ -238,7 +239,10 @@ class UnitActivations:
 
     def values(self, outputs: Outputs) -> torch.Tensor:
         """Return the activations of all units, (B, U), in the order of the objectives."""
-        values = torch.cat([target.all_activations(outputs) for target in self.targets], 1)
+        return self.finite(torch.cat([target.all_activations(outputs) for target in self.targets], 1))
+
+    def finite(self, values: torch.Tensor) -> torch.Tensor:
+        """Return activations that are all finite; raise a `ShiftscopeError` for others."""
         if not bool(values.isfinite().all()):
             raise ShiftscopeError(f"{self.info.model} returns NaN or infinity for some images: check the model's "
                                   "weights")

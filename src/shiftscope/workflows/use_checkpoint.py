@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 from PIL import Image
 
 from shiftscope import data, files
-from shiftscope.data.base import Split
+from shiftscope.auditing.engines import AuditInputs, PlacementEngine, choose_engine
+from shiftscope.data.base import Split, TensorImages
 from shiftscope.data.image_file import common_scale, read_image_file
 from shiftscope.data.layout import image_files, list_layout
 from shiftscope.data.resizing import Target
 from shiftscope.errors import UsageError, require
 from shiftscope.evaluation import BruteForceEngine, evaluate
+from shiftscope.evaluation.brute import MEMORY
 from shiftscope.geometry import Size
 from shiftscope.models import OnnxModel, export_onnx
 from shiftscope.models.forward import evaluating, placed_outputs
@@ -250,17 +253,31 @@ def prediction_maps(pixels: torch.Tensor, classes: Sequence[int], loaded: Loaded
     placement = loaded.placement
     while output_type is None and (placement.count > MAP_PLACEMENTS or max(map(len, placement.axes)) > MAP_SIDE):
         placement = loaded.placement.narrowed(step=placement.step + 1)
-    engine = BruteForceEngine(loaded.model, placement, pixels.shape[1:])
+    plain = BruteForceEngine(loaded.model, placement, pixels.shape[1:])
+    begun = time.perf_counter()
+    first = plain.logits(pixels[:1])
+    seconds = (time.perf_counter() - begun) / placement.count
+    others = pixels[1:]
+    engine = _faster(plain, others, seconds) if len(others) else plain
     task = (progress or SilentProgress()).task(f"predict at {placement.count:,} placements", len(pixels))
     maps: list[dict[str, Any]] = []
     try:
-        for batch in pixels.split(engine.images_per_call):
-            for outputs, label in zip(engine.logits(batch), classes[len(maps):], strict=False):
+        for batch in (pixels[:1], *(others.split(engine.images_per_call) if len(others) else ())):
+            found = engine.logits(batch) if maps else first
+            for outputs, label in zip(found, classes[len(maps):], strict=False):
                 maps.append(_map(outputs, label, placement, loaded.class_names, output_type))
             task.advance(len(batch))
     finally:
         task.close()
     return maps
+
+
+def _faster(plain: BruteForceEngine, pixels: torch.Tensor, seconds: float) -> PlacementEngine:
+    """Return the engine that an audit of these images would choose, for a model with `seconds` per placement."""
+    inputs = AuditInputs(model=plain.model, images=TensorImages(pixels.cpu(), None), placement=plain.placement,
+                         offsets=plain.placement.offsets(), sampled=False, seed=0, memory=MEMORY)
+    choice = choose_engine(inputs, "auto", [], seconds)
+    return plain if choice.kind == "brute" else choice.engine
 
 
 def _map(outputs: torch.Tensor, label: int, placement: Placement, names: Sequence[str],
