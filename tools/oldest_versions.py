@@ -2,7 +2,7 @@
 
 Usage: python tools/oldest_versions.py EXTRA,... [--torch VERSION]
 
-PyPI has no CPU build of old versions of PyTorch, so its version is that of constraints.txt; `--torch` names another one.
+PyPI has no CPU build of old versions of PyTorch, so its version is that of constraints.txt; `--torch` names another.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from pathlib import Path
 import jupytext
 import nbclient
 import nbformat
+from nbclient.exceptions import CellExecutionError
 
 SOURCE = Path(__file__).parents[1] / "notebooks" / "course.py"
 
@@ -29,7 +30,7 @@ def main(wheel: str, constraints: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
-        except nbclient.exceptions.CellExecutionError:
+        except CellExecutionError:
             print("".join(output.get("text", "") for output in notebook.cells[0].outputs))  # of pip
             raise
     print(notebook.cells[-1].outputs[-1]["text"])

@@ -11,7 +11,7 @@ from torch import nn
 
 from shiftscope.data import Dataset
 from shiftscope.dense import DenseEngine, build_dense
-from shiftscope.errors import ShiftscopeError, UsageError, require
+from shiftscope.errors import UsageError, require
 from shiftscope.hooks import frozen
 from shiftscope.metrics import rounding_tolerance
 from shiftscope.models.adapt import adapt, differentiable, title_of
@@ -237,7 +237,7 @@ def _passes(units: UnitActivations, images: torch.Tensor, placement: Placement, 
         return plain
     first, seconds = _timed(plain, some)  # the first call allocates memory
     try:
-        together = _Together(units, build_dense(_AllValues(units), placement, tuple(images.shape[1:])))
+        together = _Together(units, build_dense(_AllValues(units), placement, (images.shape[1], *placement.image)))
         _timed(together, some)
         found, fast = _timed(together, some)
     except Exception:  # the engine does not support the layers, or reading the user's code raises something else
