@@ -4,11 +4,13 @@ that convert it, which are run here."""
 import csv
 import gzip
 import os
+import pickle
 import re
 import tracemalloc
 import zipfile
 from collections import namedtuple
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +22,7 @@ from PIL import Image
 import shiftscope
 from shiftscope.data import csv_file as csv_module
 from shiftscope.data import from_images, from_iterable, from_torch, load_dataset
+from shiftscope.data.base import UNLABELED
 from shiftscope.data.emnist import CLASS_NAMES
 from shiftscope.errors import DataError, UsageError
 
@@ -115,6 +118,56 @@ def test_npz_files_that_the_lines_of_the_message_convert(arrays, problem, images
     np.savez("a.npz", **arrays)
     run(refusal(lambda: load_dataset("npz:a.npz"), problem))
     same(load_dataset("npz:converted.npz"), images, labels)
+
+
+CIFAR_ROWS = DRAW.integers(0, 256, (12, 3072), dtype=np.uint8)
+CIFAR_IMAGES = CIFAR_ROWS.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def other_files():
+    """Name, content and images of files of other libraries."""
+    from scipy.io import savemat
+
+    def written(write, content):
+        write(file := BytesIO(), content)
+        return file.getvalue()
+
+    batch = pickle.dumps({"data": CIFAR_ROWS, "labels": LABELS.tolist()})
+    svhn = {"X": COLOR.transpose(1, 2, 3, 0), "y": np.where(LABELS == 0, 10, LABELS)[:, None]}
+    return [("a.mat", written(savemat, svhn), COLOR),
+            ("data_batch_1", batch, CIFAR_IMAGES), ("a.pkl", batch, CIFAR_IMAGES),
+            ("a.bin", np.concatenate([LABELS[:, None].astype(np.uint8), CIFAR_ROWS], 1).tobytes(), CIFAR_IMAGES),
+            ("a.pt", written(lambda file, pair: torch.save(pair, file),
+                             (torch.from_numpy(GRAY), torch.from_numpy(LABELS))), GRAY),
+            ("a.NPY", written(np.save, GRAY), GRAY)]
+
+
+@pytest.mark.parametrize("prefix", ["", "npz:", "idx:"])
+def test_files_of_other_libraries_that_the_lines_of_the_message_convert(prefix):
+    for name, content, images in other_files():
+        Path(name).write_bytes(content)
+        if not prefix and "." not in name:
+            continue  # without a suffix or prefix it could be the name of a dataset
+        run(refusal(lambda name=name: load_dataset(prefix + name), "is not the name of a dataset: .* is a", UsageError))
+        same(load_dataset("npz:converted.npz"), images, [UNLABELED] * 12 if "NPY" in name else LABELS)
+
+
+def test_an_hdf5_file_that_the_lines_of_the_message_convert():
+    h5py = pytest.importorskip("h5py", reason="needs h5py: pip install h5py")
+    with h5py.File("a.h5", "w") as file:
+        file["x"], file["y"] = COLOR, LABELS[:, None, None, None]
+    run(refusal(lambda: load_dataset("a.h5"), "is an HDF5 file", UsageError))
+    same(load_dataset("npz:converted.npz"), COLOR, LABELS)
+
+
+def test_a_parquet_file_that_the_lines_of_the_message_load(monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="needs datasets: pip install datasets")
+    items = {"image": list(map(Image.fromarray, GRAY)), "label": LABELS.tolist()}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
+    datasets.Dataset.from_dict(items, features=features).to_parquet("a.parquet")
+    lines = refusal(lambda: load_dataset("a.parquet"), "is a Parquet file", UsageError)
+    Path("my_data.py").write_text(lines)
+    same(load_dataset("my_data:data"), GRAY, LABELS)
 
 
 @pytest.mark.parametrize(("arrays", "problem"), [

@@ -167,6 +167,23 @@ def make_idx(folder: Path) -> None:
         (folder / name).write_bytes(labels)
 
 
+def make_csv(folder: Path) -> None:
+    arrays = bars()
+    for part in ("train", "test"):
+        rows = np.column_stack([arrays[f"{part}_labels"], arrays[f"{part}_images"].reshape(-1, 64)])
+        head = ",".join(["label", *(f"pixel{number}" for number in range(64))])
+        np.savetxt(folder / f"{part}.csv", rows, fmt="%d", delimiter=",", header=head, comments="")
+
+
+def make_emnist(folder: Path) -> None:
+    arrays = bars()
+    for part, name in (("train", "train"), ("test", "t10k")):
+        for what, axes in (("images", 3), ("labels", 1)):
+            values = arrays[f"{part}_{what}"].astype(np.uint8)
+            header = bytes([0, 0, 8, axes]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+            (folder / f"{name}-{what}-idx{axes}-ubyte").write_bytes(header + values.tobytes())
+
+
 def make_packed(folder: Path) -> None:
     pack(from_dataset(data()), folder / "bars.pack")
 
@@ -301,6 +318,14 @@ def read_idx_files(folder: Path, out: Path) -> None:
             FASHION_MNIST.read_verified(name, path)  # all have another SHA-256 than the real files
 
 
+def read_csv(folder: Path, out: Path) -> None:
+    look(load_dataset(f"csv:{folder / 'train.csv'},{folder / 'test.csv'}"))
+
+
+def read_own_idx(folder: Path, out: Path) -> None:
+    look(load_dataset(f"idx:{folder}"))
+
+
 def read_packed(folder: Path, out: Path) -> None:
     look(load_dataset(f"packed:{folder / 'bars.pack'}"))
 
@@ -358,6 +383,7 @@ READERS = (
     Reader("run", make_run, read_whole_run, 4), Reader("report", make_run, read_report, 0.7),
     Reader("records", make_records, read_records, 3), Reader("pages", make_records, read_pages, 0.4),
     Reader("npz", make_npz, read_npz, 4),
-    Reader("idx", make_idx, read_idx_files, 2), Reader("packed", make_packed, read_packed, 2),
+    Reader("idx", make_idx, read_idx_files, 2), Reader("own idx", make_emnist, read_own_idx, 2),
+    Reader("csv", make_csv, read_csv, 2), Reader("packed", make_packed, read_packed, 2),
     Reader("pictures", make_pictures, read_pictures, 2), Reader("onnx", make_onnx, read_onnx, 2),
     Reader("toml", make_toml, read_toml, 2), Reader("cache", make_cache, read_cache, 1.5))

@@ -18,6 +18,7 @@ from shiftscope.data.idx_folder import read_idx_folder
 from shiftscope.data.items import require_map_style
 from shiftscope.data.mnist import MNIST
 from shiftscope.data.npz_file import read_npz
+from shiftscope.data.other_files import conversion
 from shiftscope.data.packed import read_packed
 from shiftscope.data.streamed import StreamedImages
 from shiftscope.errors import UsageError
@@ -97,6 +98,8 @@ def load_dataset(name: str | Dataset, *, data_dir: Path | str | None = None, lim
                              test_images=garments.TEST_IMAGES if test_images is None else test_images, seed=seed,
                              progress=progress).limit(limit)
     _refuse(name, train_images=train_images, test_images=test_images)
+    if kind in OWN_FILES:
+        _refuse_other_file(name, Path(rest).expanduser())
     if is_folder(name):
         how = Preparation.of(prepare, resize=resize, shorter_side=shorter_side, interpolation=interpolation,
                              background=background or None)
@@ -147,6 +150,7 @@ def _require_kind(name: str) -> None:
     kind = _KINDS.get(path.suffix.lower(), "folder")
     if "-ubyte" in path.name:
         kind, path = "idx", path.parent
+    _refuse_other_file(name, path)
     if path.exists():
         what = "a folder" if path.is_dir() else "a file"
         remedy = f"write {kind}:{path}" if path.is_dir() or kind != "folder" else \
@@ -156,6 +160,12 @@ def _require_kind(name: str) -> None:
     if "/" in name and not rest:
         raise UsageError(f"{name!r} is not the name of a dataset, and there is no file or folder {path}: check the "
                          f"path, and write {kind}:PATH")
+
+
+def _refuse_other_file(name: str, path: Path) -> None:
+    """Raise a `UsageError` with lines of code if a file of another library can be converted."""
+    if path.is_file() and (lines := conversion(path)):
+        raise UsageError(f"{name!r} is not the name of a dataset: {path} is {lines}")
 
 
 def _not_a_name(value: object) -> UsageError:
