@@ -125,6 +125,8 @@ def test_junit_files_state_each_requirement(checkpoint, tmp_path, monkeypatch, c
     found = json.loads(capsys.readouterr().out)
     root = ElementTree.parse("audit.xml").getroot()
     (suite,) = root
+    counted = {"name", "time", "tests", "failures", "errors"}  # the schema of Jenkins allows no others at the root
+    assert set(root.attrib) == set(suite.attrib) == counted
     assert root.attrib["tests"] == suite.attrib["tests"] == "2" and suite.attrib["failures"] == "1"
     good, bad = suite.findall("testcase")
     assert good.attrib["name"] == "mean: at least 0.01" and good.find("failure") is None
