@@ -66,8 +66,9 @@ def test_files_that_are_not_npz_files(tmp_path):
     with pytest.raises(DataError, match=r"bad.npz is not a readable .npz file"):
         load_dataset(f"npz:{path}")
     np.save(tmp_path / "one.npy", GRAY)
-    with pytest.raises(DataError, match=r"one.npy .*it holds a single array, expected an .npz file"):
-        load_dataset(f"npz:{tmp_path / 'one.npy'}")
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")  # with its own suffix, see test_given_layouts
+    with pytest.raises(DataError, match=r"one.npz .*it holds a single array, expected an .npz file"):
+        load_dataset(f"npz:{tmp_path / 'one.npz'}")
 
 
 def test_from_arrays_takes_tensors_with_channels_first_and_names_classes():
