@@ -148,7 +148,7 @@ def test_files_of_other_libraries_that_the_lines_of_the_message_convert(prefix):
         Path(name).write_bytes(content)
         if not prefix and "." not in name:
             continue  # without a suffix or prefix it could be the name of a dataset
-        run(refusal(lambda name=name: load_dataset(prefix + name), "is not the name of a dataset: .* is a", UsageError))
+        run(refusal(lambda name=name: load_dataset(prefix + name), "is not a dataset but a", UsageError))
         same(load_dataset("npz:converted.npz"), images, [UNLABELED] * 12 if "NPY" in name else LABELS)
 
 
@@ -156,7 +156,7 @@ def test_an_hdf5_file_that_the_lines_of_the_message_convert():
     h5py = pytest.importorskip("h5py", reason="needs h5py: pip install h5py")
     with h5py.File("a.h5", "w") as file:
         file["x"], file["y"] = COLOR, LABELS[:, None, None, None]
-    run(refusal(lambda: load_dataset("a.h5"), "is an HDF5 file", UsageError))
+    run(refusal(lambda: load_dataset("a.h5"), "is not a dataset but an HDF5 file", UsageError))
     same(load_dataset("npz:converted.npz"), COLOR, LABELS)
 
 
@@ -165,7 +165,7 @@ def test_a_parquet_file_that_the_lines_of_the_message_load(monkeypatch):
     items = {"image": list(map(Image.fromarray, GRAY)), "label": LABELS.tolist()}
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
     datasets.Dataset.from_dict(items, features=features).to_parquet("a.parquet")
-    lines = refusal(lambda: load_dataset("a.parquet"), "is a Parquet file", UsageError)
+    lines = refusal(lambda: load_dataset("a.parquet"), "is not a dataset but a Parquet file", UsageError)
     Path("my_data.py").write_text(lines)
     same(load_dataset("my_data:data"), GRAY, LABELS)
 

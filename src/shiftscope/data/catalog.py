@@ -165,7 +165,7 @@ def _require_kind(name: str) -> None:
 def _refuse_other_file(name: str, path: Path) -> None:
     """Raise a `UsageError` with lines of code if a file of another library can be converted."""
     if path.is_file() and (lines := conversion(path)):
-        raise UsageError(f"{name!r} is not the name of a dataset: {path} is {lines}")
+        raise UsageError(f"{name} is not a dataset but {lines}")
 
 
 def _not_a_name(value: object) -> UsageError:
