@@ -280,7 +280,8 @@ def check(examples):
             try:
                 difference = relative_difference(model, placement, channels, seed, shared=shared)
             except NotDense as refusal:  # the first operations only move values, or are not shared
-                assert ends or (shared != every and "share no operation" in str(refusal)), refusal
+                empty = "selects nothing" in str(refusal)  # half of the channels, if there is one
+                assert ends or empty or (shared != every and "share no operation" in str(refusal)), refusal
                 return
         counts.update(type(part).__name__ for part in model.modules())
         assert difference <= 1e-9

@@ -66,9 +66,11 @@ def _part(program: Program, field: Field, axis: int, part: slice) -> Field:
     name = field.layout[axis]
     if len(name) > 1:
         raise Unsupported("it slices a flattened map")
+    start, stop, step = part.indices(field.length(name) if name else 1)
+    if not range(start, stop, step):
+        raise Unsupported("it selects nothing")
     if not name:
         return field
-    start, stop, step = part.indices(field.length(name))
     length = len(range(start, stop, step))
     if name == "c":
         const = None if field.const is None else field.const[start:stop:step]
