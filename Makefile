@@ -15,7 +15,6 @@ VISION_RUN := .venv-vision/bin/python
 WHEEL_RUN := .venv-wheel/bin/python
 
 WHEEL_EXTRAS := notebook,server,tune,onnx
-WHEEL_TESTS := tests/wheel
 
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
@@ -75,16 +74,15 @@ dist: $(INSTALLED_DEV) ## build the wheel and the source archive into dist/
 	rm -rf dist build
 	$(RUN) -m build
 
-# Tools that the oldest versions do not concern are installed first, as Colab has Jupyter before the first cell.
+# Jupyter is installed before the wheel, as on Colab, where the first cell of a notebook installs the package.
 test-wheel: dist ## test the wheel in a clean environment with the oldest supported versions of its dependencies
 	rm -rf .venv-wheel
 	tools/create_venv.sh "$(PYTHON)" .venv-wheel
-	$(RUN) tools/oldest_versions.py $(WHEEL_EXTRAS) $(if $(TORCH),--torch $(TORCH)) > .venv-wheel/oldest.txt
+	$(RUN) tools/oldest_versions.py $(WHEEL_EXTRAS) > .venv-wheel/oldest.txt
 	$(WHEEL_RUN) -m pip install --quiet -c .venv-wheel/oldest.txt ipykernel nbclient jupytext
 	$(WHEEL_RUN) tools/run_as_on_colab.py dist/*.whl .venv-wheel/oldest.txt
-	for wheel in dist/*.whl; do $(WHEEL_RUN) -m pip install --quiet -c .venv-wheel/oldest.txt \
-		"$$wheel[$(WHEEL_EXTRAS)]" pytest hypothesis httpx; done
-	OMP_NUM_THREADS=1 $(WHEEL_RUN) -m pytest $(WHEEL_TESTS)
+	$(WHEEL_RUN) -m pip install --quiet -c .venv-wheel/oldest.txt "shiftscope[$(WHEEL_EXTRAS)]" pytest
+	OMP_NUM_THREADS=1 $(WHEEL_RUN) -m pytest tests/wheel
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@tools/create_venv.sh "$(PYTHON)" .venv

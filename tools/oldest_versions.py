@@ -1,12 +1,9 @@
 """Print constraints with the oldest supported version of each dependency, for pip.
 
-Usage: python tools/oldest_versions.py EXTRA,... [--torch VERSION]
-
-PyPI has no CPU build of old versions of PyTorch, so its version is that of constraints.txt; `--torch` names another.
+Usage: python tools/oldest_versions.py EXTRA,...
 """
 
-import argparse
-import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -27,19 +24,13 @@ def oldest(requirements: list[str]) -> dict[str, str]:
             if bound.operator == ">="}
 
 
-def main() -> None:
-    """Print the constraints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("extras")
-    parser.add_argument("--torch")
-    asked = parser.parse_args()
+def main(names: str) -> None:
+    """Print the constraints for the package with these extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [one for extra in asked.extras.split(",") for one in project["optional-dependencies"][extra]]
-    [pinned] = re.findall("^torch==(.*)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    versions = oldest([*project["dependencies"], *extras]) | {"torch": asked.torch or pinned}
-    for name, version in versions.items():
+    extras = [one for extra in names.split(",") for one in project["optional-dependencies"][extra]]
+    for name, version in oldest([*project["dependencies"], *extras]).items():
         print(f"{name}=={version}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from shiftscope import data, files
-from shiftscope.auditing.engines import AuditInputs, PlacementEngine, choose_engine
+from shiftscope.auditing.engines import AuditInputs, choose_engine
 from shiftscope.data.base import Split, TensorImages
 from shiftscope.data.image_file import common_scale, read_image_file
 from shiftscope.data.layout import image_files, list_layout
@@ -254,30 +254,30 @@ def prediction_maps(pixels: torch.Tensor, classes: Sequence[int], loaded: Loaded
     while output_type is None and (placement.count > MAP_PLACEMENTS or max(map(len, placement.axes)) > MAP_SIDE):
         placement = loaded.placement.narrowed(step=placement.step + 1)
     plain = BruteForceEngine(loaded.model, placement, pixels.shape[1:])
-    begun = time.perf_counter()
-    first = plain.logits(pixels[:1])
-    seconds = (time.perf_counter() - begun) / placement.count
-    others = pixels[1:]
-    engine = _faster(plain, others, seconds) if len(others) else plain
     task = (progress or SilentProgress()).task(f"predict at {placement.count:,} placements", len(pixels))
     maps: list[dict[str, Any]] = []
     try:
-        for batch in (pixels[:1], *(others.split(engine.images_per_call) if len(others) else ())):
-            found = engine.logits(batch) if maps else first
+        for found in _outputs_at_all(plain, pixels):
             for outputs, label in zip(found, classes[len(maps):], strict=False):
                 maps.append(_map(outputs, label, placement, loaded.class_names, output_type))
-            task.advance(len(batch))
+            task.advance(len(found))
     finally:
         task.close()
     return maps
 
 
-def _faster(plain: BruteForceEngine, pixels: torch.Tensor, seconds: float) -> PlacementEngine:
-    """Return the engine that an audit of these images would choose, for a model with `seconds` per placement."""
-    inputs = AuditInputs(model=plain.model, images=TensorImages(pixels.cpu(), None), placement=plain.placement,
-                         offsets=plain.placement.offsets(), sampled=False, seed=0, memory=MEMORY)
-    choice = choose_engine(inputs, "auto", [], seconds)
-    return plain if choice.kind == "brute" else choice.engine
+def _outputs_at_all(plain: BruteForceEngine, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the outputs (B, P, K) of batches: the first image alone, the others by the engine that suits their time."""
+    begun = time.perf_counter()
+    first, others = plain.logits(pixels[:1]), pixels[1:]
+    seconds = (time.perf_counter() - begun) / plain.placement.count
+    yield first
+    if len(others):
+        inputs = AuditInputs(model=plain.model, images=TensorImages(others.cpu(), None), placement=plain.placement,
+                             offsets=plain.placement.offsets(), sampled=False, seed=0, memory=MEMORY)
+        choice = choose_engine(inputs, "auto", [], seconds)
+        engine = plain if choice.kind == "brute" else choice.engine
+        yield from map(engine.logits, others.split(engine.images_per_call))
 
 
 def _map(outputs: torch.Tensor, label: int, placement: Placement, names: Sequence[str],
